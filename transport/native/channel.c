@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* channel.c - the life of a channel: new, enter and leave, close, fork, free. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "chan.h"
+#include "half.h"
+
+#define FIRST_SPIN_NS 50000
+
+int64_t adma_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+uint64_t adma_bulk_size(void)
+{
+	return ADMA_BULK_SIZE;
+}
+
+uint64_t adma_eager_max(void)
+{
+	return ADMA_EAGER_MAX;
+}
+
+uint64_t adma_inline_max(void)
+{
+	return ADMA_INLINE_MAX;
+}
+
+/* ---- all channels of this process ---- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct adma_chan *all;
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void tear_down(struct adma_chan *chan)
+{
+	close_fd(&chan->config.sock);
+	close_fd(&chan->config.pidfd);
+	close_fd(&chan->config.tcp);
+	close_fd(&chan->bulk_fd);
+	close_fd(&chan->eventfd);
+	close_fd(&chan->epoll);
+	adma_half_unmap(chan->config.mine);
+	adma_half_unmap(chan->config.theirs);
+	if (chan->bulk_out)
+		munmap(chan->bulk_out, ADMA_BULK_SIZE);
+	if (chan->bulk_in)
+		munmap(chan->bulk_in, ADMA_BULK_SIZE);
+	chan->torn = true;
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&all_lock);
+}
+
+static void after_fork_parent(void)
+{
+	pthread_mutex_unlock(&all_lock);
+}
+
+/*
+ * The child has this one thread, and locks that others may have held for
+ * ever: its copies are closed without taking any, so that no descriptor keeps
+ * the parent's socket open, and refuse all use from now on.
+ */
+static void after_fork_child(void)
+{
+	for (struct adma_chan *chan = all; chan; chan = chan->next) {
+		if (chan->torn)
+			continue;
+		atomic_store(&chan->forked, true);
+		tear_down(chan);
+	}
+	pthread_mutex_unlock(&all_lock);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+static void enlist(struct adma_chan *chan)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, watch_forks);
+	pthread_mutex_lock(&all_lock);
+	chan->next = all;
+	if (all)
+		all->prev = chan;
+	all = chan;
+	pthread_mutex_unlock(&all_lock);
+}
+
+static void delist(struct adma_chan *chan)
+{
+	pthread_mutex_lock(&all_lock);
+	if (chan->prev)
+		chan->prev->next = chan->next;
+	else
+		all = chan->next;
+	if (chan->next)
+		chan->next->prev = chan->prev;
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* ---- new, enter, leave ---- */
+
+int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
+{
+	struct adma_chan *chan = calloc(1, sizeof(*chan));
+
+	if (!chan)
+		return -ENOMEM;
+	chan->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (chan->eventfd < 0) {
+		free(chan);
+		return -errno;
+	}
+	pthread_mutex_init(&chan->lock, NULL);
+	chan->config = *config;
+	chan->out.half = config->mine;
+	chan->in.half = config->theirs;
+	chan->free_slots = ADMA_SLOTS;
+	chan->bulk_fd = -1;
+	chan->epoll = -1;
+	chan->spin_ns = FIRST_SPIN_NS;
+	chan->looked_at = adma_now();
+	enlist(chan);
+	*out = chan;
+	return 0;
+}
+
+int adma_enter(struct adma_chan *chan)
+{
+	if (atomic_load_explicit(&chan->forked, memory_order_relaxed))
+		return -ADMA_E_FORKED;
+	pthread_mutex_lock(&chan->lock);
+	if (!chan->closing)
+		return 0;
+	pthread_mutex_unlock(&chan->lock);
+	return -ADMA_E_CLOSED_HERE;
+}
+
+void adma_leave(struct adma_chan *chan)
+{
+	if (chan->sleepers || chan->epoll >= 0)
+		adma_settle(chan);
+	pthread_mutex_unlock(&chan->lock);
+}
+
+void adma_end(struct adma_chan *chan, int why)
+{
+	if (chan->over)
+		return;
+	chan->over = why;
+	adma_wake_local(chan);
+}
+
+int adma_health(struct adma_chan *chan)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	rc = -chan->over;
+	adma_leave(chan);
+	return rc;
+}
+
+void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
+{
+	if (atomic_load(&chan->forked)) {
+		memset(stats, 0, sizeof(*stats));
+		return;
+	}
+	pthread_mutex_lock(&chan->lock); /* a closed channel still tells */
+	*stats = chan->stats;
+	stats->pending_reads = chan->reads_pending;
+	stats->pending_writes = chan->writes_pending;
+	pthread_mutex_unlock(&chan->lock);
+}
+
+void adma_blocked(struct adma_chan *chan, int delta)
+{
+	if (adma_enter(chan))
+		return;
+	chan->blocked += delta;
+	atomic_store_explicit(&chan->out.half->blocked, chan->blocked > 0, memory_order_relaxed);
+	adma_leave(chan);
+}
+
+bool adma_deadlocked(struct adma_chan *chan)
+{
+	bool both;
+
+	if (adma_enter(chan))
+		return false;
+	both = chan->blocked > 0 && atomic_load_explicit(&chan->in.half->blocked, memory_order_relaxed) &&
+	       chan->posted_slots && !chan->reads.first && adma_ring_peek(&chan->in) > 0 &&
+	       chan->in.desc.carry == ADMA_SLOT;
+	adma_leave(chan);
+	return both;
+}
+
+/* ---- close ---- */
+
+static void begin_close(struct adma_chan *chan)
+{
+	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
+	chan->closing = true;
+	(void)adma_look(chan); /* what the peer matched before this is a transfer */
+	if (!chan->over || chan->over == ADMA_E_CLOSED || chan->over == ADMA_E_DIED)
+		chan->over = ADMA_E_CLOSED_HERE;
+	(void)adma_look(chan); /* withdraws and fails what is unmatched */
+	adma_transfers_close(chan);
+	/* After the withdrawals: whoever sees `closed` finds no message of ours half offered. */
+	atomic_store_explicit(&chan->out.half->closed, 1, memory_order_release);
+	adma_ring_peer(chan);
+	adma_wake_local(chan);
+}
+
+static bool all_quiet(struct adma_chan *chan)
+{
+	(void)adma_peer_check(chan);
+	(void)adma_transfers_settle(chan);
+	return !chan->transfers && !chan->users;
+}
+
+/* Sleep a little on what may end the last transfer or bring the last user out. */
+static void await_quiet(struct adma_chan *chan, int64_t ns)
+{
+	struct pollfd fds[2] = {
+		{.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN},
+		{.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN},
+	};
+	uint64_t bell = adma_bell_read(&chan->out.half->bell);
+	/* A user of ours that leaves rings nothing: look again soon. */
+	int ms = chan->users || !adma_bell_arm(&chan->out.half->bell, bell) ? 1 : (int)(ns / 1000000) + 1;
+
+	pthread_mutex_unlock(&chan->lock);
+	(void)poll(fds, 2, ms);
+	pthread_mutex_lock(&chan->lock);
+}
+
+int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
+{
+	int64_t end = adma_now() + timeout_ns;
+	int rc = 0;
+
+	if (atomic_load(&chan->forked))
+		return 0; /* the child's copy was closed at the fork */
+	pthread_mutex_lock(&chan->lock);
+	if (!chan->closing)
+		begin_close(chan);
+	while (!chan->torn && !all_quiet(chan)) {
+		int64_t left = end - adma_now();
+
+		if (left <= 0) {
+			rc = -EAGAIN;
+			break;
+		}
+		adma_wake_local(chan);
+		await_quiet(chan, left < 10000000 ? left : 10000000);
+	}
+	if (!rc && !chan->torn)
+		tear_down(chan);
+	pthread_mutex_unlock(&chan->lock);
+	return rc;
+}
+
+uint64_t adma_chan_abandon(struct adma_chan *chan)
+{
+	uint64_t held = 0;
+
+	if (atomic_load(&chan->forked))
+		return 0;
+	pthread_mutex_lock(&chan->lock);
+	/* Our own threads copy for a moment only; it is the peer's that are given up on. */
+	while (!chan->torn && chan->users) {
+		adma_wake_local(chan);
+		await_quiet(chan, 1000000);
+	}
+	if (!chan->torn) {
+		held = adma_transfers_abandon(chan);
+		tear_down(chan);
+	}
+	pthread_mutex_unlock(&chan->lock);
+	return held;
+}
+
+void adma_chan_free(struct adma_chan *chan)
+{
+	if (!chan)
+		return;
+	if (adma_chan_close(chan, 0))
+		(void)adma_chan_abandon(chan);
+	delist(chan);
+	pthread_mutex_destroy(&chan->lock);
+	free(chan);
+}

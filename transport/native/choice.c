@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* choice.c - which mechanism carries a message, and why another does not. */
+#include <string.h>
+
+#include "chan.h"
+
+bool adma_takes_slot(const struct adma_chan *chan, uint64_t n)
+{
+	return chan->config.forced || n > ADMA_EAGER_MAX;
+}
+
+uint32_t adma_offer(const struct adma_chan *chan)
+{
+	uint32_t mask = chan->config.out_mask & ~chan->withdrawn;
+
+	if (!chan->bulk_out)
+		mask &= ~ADMA_MECH_BIT(ADMA_MECH_SHARED);
+	return mask;
+}
+
+/*
+ * Among what works: short messages go through the bulk segment, whose cost per
+ * call is the least, long ones are copied once. loopback:tcp is for those who
+ * ask for it, or who have nothing else.
+ */
+static uint32_t prefer(const struct adma_chan *chan, uint64_t length, uint32_t mask)
+{
+	if (chan->config.forced)
+		return mask & ADMA_MECH_BIT(chan->config.forced) ? chan->config.forced : ADMA_MECH_NONE;
+	if (mask & ADMA_MECH_BIT(ADMA_MECH_CMA) &&
+	    (length >= chan->config.cma_from || !(mask & ADMA_MECH_BIT(ADMA_MECH_SHARED))))
+		return ADMA_MECH_CMA;
+	if (mask & ADMA_MECH_BIT(ADMA_MECH_SHARED))
+		return ADMA_MECH_SHARED;
+	return mask & ADMA_MECH_BIT(ADMA_MECH_TCP) ? ADMA_MECH_TCP : ADMA_MECH_NONE;
+}
+
+uint32_t adma_pick(const struct adma_chan *chan, uint64_t length, uint32_t offered)
+{
+	return prefer(chan, length, offered & chan->config.in_mask & ~chan->withdrawn);
+}
+
+void adma_withdraw_mechanism(struct adma_chan *chan, uint32_t id, int err)
+{
+	if (chan->withdrawn & ADMA_MECH_BIT(id))
+		return;
+	chan->withdrawn |= ADMA_MECH_BIT(id);
+	chan->withdrawn_errno[id] = err;
+}
+
+int adma_choose(struct adma_chan *chan, uint64_t n)
+{
+	int rc = adma_enter(chan);
+	uint32_t id;
+
+	if (rc)
+		return rc;
+	if (!adma_takes_slot(chan, n)) {
+		rc = n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
+	} else {
+		/* As if the bulk segment were there: a post makes it when it is wanted. */
+		id = prefer(chan, n, chan->config.out_mask & ~chan->withdrawn);
+		rc = id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
+	}
+	adma_leave(chan);
+	return rc;
+}
+
+bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
+{
+	bool wants;
+
+	if (n <= ADMA_EAGER_MAX && !chan->config.forced) /* both never change */
+		return false;
+	if (adma_enter(chan))
+		return false;
+	wants = !chan->bulk_out && adma_takes_slot(chan, n) &&
+		prefer(chan, n, chan->config.out_mask & ~chan->withdrawn) == ADMA_MECH_SHARED;
+	adma_leave(chan);
+	return wants;
+}
+
+void adma_no_bulk(struct adma_chan *chan, int err)
+{
+	if (adma_enter(chan))
+		return;
+	adma_withdraw_mechanism(chan, ADMA_MECH_SHARED, err);
+	adma_leave(chan);
+}
+
+uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
+{
+	uint32_t mask = 0;
+
+	if (adma_enter(chan))
+		return 0;
+	mask = chan->withdrawn;
+	memcpy(errs, chan->withdrawn_errno, sizeof(chan->withdrawn_errno));
+	adma_leave(chan);
+	return mask;
+}

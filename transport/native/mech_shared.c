@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mech_shared.c - two copies through the writer's bulk segment.
+ *
+ * The segment is a ring of cells. The writer fills, the reader drains; both
+ * run at once on different cells, so that copy-in and copy-out overlap. Cell
+ * numbers only grow, over all transfers of a direction: transfer `base` plus
+ * chunk. The reader writes no memory but its own destination and `drained`.
+ */
+#include <string.h>
+
+#include "chan.h"
+
+/* A reader that drains tells a writer that may wait for room every so many cells. */
+#define ROOM_STEP (ADMA_BULK_CELLS / 4)
+
+static uint64_t chunk(uint64_t length)
+{
+	(void)length;
+	return ADMA_BULK_CELL;
+}
+
+static uint8_t *cell(uint8_t *bulk, uint64_t number)
+{
+	return bulk + number % ADMA_BULK_CELLS * ADMA_BULK_CELL;
+}
+
+static int fill(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
+{
+	struct adma_half *half = chan->out.half;
+	uint32_t i = (uint32_t)(*at / t->chunk);
+	uint64_t number = t->base + i;
+	uint64_t n = adma_chunk_bytes(t, i);
+
+	if (number - atomic_load_explicit(&half->drained, memory_order_acquire) >= ADMA_BULK_CELLS)
+		return 0;
+	memcpy(cell(chan->bulk_out, number), t->local + *at, n);
+	atomic_store_explicit(&half->filled, number + 1, memory_order_release);
+	*at += n;
+	adma_ring_peer(chan);
+	return 1;
+}
+
+static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
+{
+	struct adma_half *half = chan->in.half;
+	uint32_t i = (uint32_t)(*at / t->chunk);
+	uint64_t number = t->base + i;
+	uint64_t n = adma_chunk_bytes(t, i);
+
+	if (!chan->bulk_in || atomic_load_explicit(&half->filled, memory_order_acquire) <= number)
+		return 0;
+	memcpy(t->local + *at, cell(chan->bulk_in, number), n);
+	atomic_store_explicit(&half->drained, number + 1, memory_order_release);
+	*at += n;
+	if ((number + 1) % ROOM_STEP == 0)
+		adma_ring_peer(chan);
+	return 1;
+}
+
+const struct adma_mechanism adma_mech_shared = {
+	.name = "shared",
+	.flags = ADMA_STREAM,
+	.chunk = chunk,
+	.fill = fill,
+	.drain = drain,
+};

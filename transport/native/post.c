@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* post.c - requests: in by post, out by completion or cancel; small messages in one call. */
+#include <errno.h>
+#include <string.h>
+
+#include "chan.h"
+
+static _Thread_local int64_t last_result;
+static _Thread_local uint64_t last_needed;
+
+int64_t adma_last(void)
+{
+	return last_result;
+}
+
+uint64_t adma_needed(void)
+{
+	return last_needed;
+}
+
+void adma_complete(struct adma_chan *chan, struct adma_req *req, int error, uint64_t nbytes)
+{
+	req->error = error;
+	req->done_bytes = error ? 0 : nbytes;
+	if (req->is_read) {
+		chan->reads_pending--;
+		if (!error)
+			chan->stats.reads++, chan->stats.bytes_in += nbytes;
+	} else {
+		chan->writes_pending--;
+		if (!error)
+			chan->stats.writes++, chan->stats.bytes_out += nbytes;
+	}
+	if (!(req->flags & ADMA_REQ_DROPPED)) {
+		req->observed = 0;
+		chan->unobserved++;
+	}
+	/* Last: whoever sees DONE sees the result, and may free the request. */
+	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
+	adma_wake_local(chan);
+}
+
+void adma_observe(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_enter(chan))
+		return;
+	if (req->state != ADMA_DONE_STATE)
+		req->flags |= ADMA_REQ_DROPPED;
+	else if (!req->observed && !(req->flags & ADMA_REQ_DROPPED))
+		req->observed = 1, chan->unobserved--;
+	adma_leave(chan);
+}
+
+/* ---- publishing ---- */
+
+static int free_slot(struct adma_chan *chan)
+{
+	if (!chan->free_slots)
+		return -1;
+	for (int i = 0; i < ADMA_SLOTS; i++)
+		if (chan->slots[i].use == SLOT_FREE)
+			return i;
+	return -1;
+}
+
+static void publish_slot(struct adma_chan *chan, struct adma_req *req, struct adma_desc *desc, int index)
+{
+	struct own_slot *own = &chan->slots[index];
+	struct adma_slot *slot = &chan->out.half->slots[index];
+
+	own->use = SLOT_POSTED;
+	own->gen++;
+	own->req = req;
+	chan->free_slots--;
+	chan->posted_slots++;
+	slot->source = (uintptr_t)req->address;
+	slot->length = req->length;
+	slot->offered = adma_offer(chan);
+	adma_slot_post(slot, own->gen);
+
+	desc->u.slot.index = (uint32_t)index;
+	desc->u.slot.gen = own->gen;
+	req->slot_index = (uint32_t)index;
+	req->slot_gen = own->gen;
+	__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
+	chan->stats.rendezvous++;
+	adma_ring_put_slot(&chan->out, desc);
+}
+
+static void count_carry(struct adma_chan *chan, const struct adma_desc *desc)
+{
+	if (desc->carry == ADMA_INLINE)
+		chan->stats.inlined++;
+	else
+		chan->stats.eager++;
+}
+
+/* 1: it is in the ring; 0: no room; -EPROTO. */
+static int publish(struct adma_chan *chan, struct adma_req *req)
+{
+	struct adma_desc desc = {
+		.length = req->length,
+		.total = req->total > req->length ? req->total : req->length,
+		.kind = req->kind,
+		.parts = req->parts,
+	};
+	int rc = adma_ring_room(&chan->out);
+	int index;
+
+	if (rc <= 0)
+		return rc;
+	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(chan, req->length)) {
+		index = free_slot(chan);
+		if (index < 0)
+			return 0;
+		adma_queue_remove(&chan->backlog, req);
+		publish_slot(chan, req, &desc, index);
+		return 1;
+	}
+	rc = adma_ring_put(&chan->out, &desc, req->address);
+	if (rc <= 0)
+		return rc;
+	count_carry(chan, &desc);
+	adma_queue_remove(&chan->backlog, req);
+	adma_complete(chan, req, 0, req->length);
+	return 1;
+}
+
+bool adma_flush(struct adma_chan *chan)
+{
+	bool out = false;
+
+	while (chan->backlog.first && !chan->over) {
+		int fault = ADMA_FAULT(ADMA_FAULT_PUBLISH);
+		struct adma_req *req = chan->backlog.first;
+		int rc;
+
+		if (fault) {
+			adma_queue_remove(&chan->backlog, req);
+			adma_complete(chan, req, fault, 0);
+			continue;
+		}
+		rc = publish(chan, req);
+		if (rc < 0)
+			adma_end(chan, ADMA_E_PROTOCOL);
+		if (rc <= 0)
+			break;
+		out = true;
+	}
+	if (out)
+		adma_ring_peer(chan);
+	return out;
+}
+
+/* ---- post, supply, cancel ---- */
+
+static int room_for(const struct adma_chan *chan, struct adma_req **reqs, int n)
+{
+	uint32_t reads = chan->reads_pending, writes = chan->writes_pending;
+
+	for (int i = 0; i < n; i++) {
+		uint32_t *count = reqs[i]->is_read ? &reads : &writes;
+
+		if (++*count > ADMA_PENDING_MAX && !(reqs[i]->flags & ADMA_REQ_BLOCKING))
+			return -ADMA_E_FULL;
+		/* A write has nowhere to go after the end; a read may still find what was published. */
+		if (!reqs[i]->is_read && chan->over)
+			return -chan->over;
+	}
+	return 0;
+}
+
+static void queue(struct adma_chan *chan, struct adma_req *req)
+{
+	req->error = 0;
+	req->done_bytes = 0;
+	req->transfer = NULL;
+	req->mechanism = 0;
+	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+	if (req->is_read) {
+		chan->reads_pending++;
+		adma_queue_push(&chan->reads, req);
+	} else {
+		chan->writes_pending++;
+		adma_queue_push(&chan->backlog, req);
+	}
+}
+
+int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	if (adma_peer_closed(chan))
+		adma_end(chan, ADMA_E_CLOSED);
+	rc = -ADMA_FAULT(ADMA_FAULT_POST);
+	if (!rc)
+		rc = room_for(chan, reqs, n);
+	if (!rc) {
+		for (int i = 0; i < n; i++)
+			queue(chan, reqs[i]);
+		(void)adma_look(chan);
+	}
+	adma_leave(chan);
+	return rc;
+}
+
+int adma_post_one(struct adma_chan *chan, struct adma_req *req)
+{
+	return adma_post(chan, &req, 1);
+}
+
+int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	if (req->state != ADMA_NEED_STATE || n < req->need_length) {
+		rc = -EINVAL;
+	} else {
+		req->address = p;
+		req->length = n;
+		req->flags &= (uint8_t)~ADMA_REQ_OPEN;
+		__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+		(void)adma_look(chan);
+	}
+	adma_leave(chan);
+	return rc;
+}
+
+bool adma_withdraw(struct adma_chan *chan, struct adma_req *req)
+{
+	struct own_slot *own = &chan->slots[req->slot_index];
+	struct adma_slot *slot = &chan->out.half->slots[req->slot_index];
+	int rc = adma_slot_cancel(slot, req->slot_gen);
+
+	if (rc == -EBUSY)
+		return false;
+	if (rc) /* the peer spoilt the word: the slot is not used again, the channel is over */
+		adma_end(chan, ADMA_E_PROTOCOL);
+	own->use = SLOT_LINGERS;
+	own->req = NULL;
+	chan->posted_slots--;
+	chan->lingering_slots++;
+	adma_ring_peer(chan); /* its message may be what the peer's line waits behind */
+	return true;
+}
+
+int adma_cancel(struct adma_chan *chan, struct adma_req *req)
+{
+	int won = 0;
+
+	if (adma_enter(chan))
+		return 0;
+	switch (req->state) {
+	case ADMA_QUEUED_STATE:
+	case ADMA_NEED_STATE:
+		adma_queue_remove(req->is_read ? &chan->reads : &chan->backlog, req);
+		won = 1;
+		break;
+	case ADMA_POSTED_STATE:
+		won = adma_withdraw(chan, req);
+		break;
+	default:
+		break;
+	}
+	if (won)
+		adma_complete(chan, req, ADMA_E_CANCELLED, 0);
+	(void)adma_look(chan); /* the match that won, or the line that moves up */
+	adma_leave(chan);
+	return won;
+}
+
+/* ---- small messages in one call ---- */
+
+/* 0, -ADMA_E_PENDING when it does not go out this moment, or why the channel is over. */
+static int put_now(struct adma_chan *chan, const void *p, uint64_t n)
+{
+	struct adma_desc desc = {.length = n, .total = n, .kind = ADMA_BYTES};
+	int rc;
+
+	if (adma_peer_closed(chan))
+		adma_end(chan, ADMA_E_CLOSED);
+	if (chan->over)
+		return -chan->over;
+	if (chan->backlog.first)
+		return -ADMA_E_PENDING;
+	rc = ADMA_FAULT(ADMA_FAULT_PUBLISH);
+	if (rc)
+		return -rc;
+	rc = adma_ring_room(&chan->out);
+	if (rc > 0)
+		rc = adma_ring_put(&chan->out, &desc, p);
+	if (rc < 0) {
+		adma_end(chan, ADMA_E_PROTOCOL);
+		return -ADMA_E_PROTOCOL;
+	}
+	if (rc == 0)
+		return -ADMA_E_PENDING;
+	count_carry(chan, &desc);
+	chan->stats.writes++;
+	chan->stats.bytes_out += n;
+	adma_ring_peer(chan);
+	return 0;
+}
+
+int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
+{
+	int rc = -ADMA_E_PENDING;
+
+	if (!adma_takes_slot(chan, n)) { /* depends on nothing that changes */
+		rc = adma_enter(chan);
+		if (!rc) {
+			rc = put_now(chan, p, n);
+			adma_leave(chan);
+		}
+	}
+	last_result = rc;
+	return rc;
+}
+
+/* Take the first message if it is there and fits; -ADMA_E_PENDING otherwise. */
+static int64_t take_now(struct adma_chan *chan, void *p, uint64_t n)
+{
+	const struct adma_desc *desc = &chan->in.desc;
+	int rc;
+
+	if (chan->reads.first)
+		return -ADMA_E_PENDING;
+	rc = adma_ring_peek(&chan->in);
+	if (rc < 0) {
+		adma_end(chan, ADMA_E_PROTOCOL);
+		return -ADMA_E_PROTOCOL;
+	}
+	if (rc == 0 || desc->carry == ADMA_SLOT)
+		return -ADMA_E_PENDING;
+	if (desc->kind != ADMA_BYTES)
+		return -ADMA_E_KIND;
+	if (desc->length > n) {
+		last_needed = desc->length;
+		return -ADMA_E_TOOLONG;
+	}
+	uint64_t length = desc->length;
+	if (length)
+		memcpy(p, adma_ring_payload(&chan->in), length);
+	chan->stats.reads++;
+	chan->stats.bytes_in += length;
+	if (adma_ring_take(&chan->in))
+		adma_ring_peer(chan);
+	return (int64_t)length;
+}
+
+int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns)
+{
+	last_result = adma_enter(chan);
+	if (last_result)
+		return last_result;
+	last_result = take_now(chan, p, n);
+	/* With more to do than to wait for one message, waiting is adma_drive()'s. */
+	if (last_result == -ADMA_E_PENDING && spin_ns && !chan->over && !chan->writes_pending &&
+	    !chan->reads_pending && !chan->in.held && adma_spin_for_message(chan, spin_ns))
+		last_result = take_now(chan, p, n);
+	adma_leave(chan);
+	return last_result;
+}

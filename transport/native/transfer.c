@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transfer.c - matched pairs: begin, copy chunk by chunk, finish. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "chan.h"
+
+static void link_last(struct adma_chan *chan, struct adma_transfer *t)
+{
+	t->next = NULL;
+	t->prev = chan->transfers_last;
+	if (t->prev)
+		t->prev->next = t;
+	else
+		chan->transfers = t;
+	chan->transfers_last = t;
+}
+
+static void unlink_transfer(struct adma_chan *chan, struct adma_transfer *t)
+{
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		chan->transfers = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	else
+		chan->transfers_last = t->prev;
+}
+
+static bool is_stream(const struct adma_transfer *t)
+{
+	return t->mechanism && t->mechanism->flags & ADMA_STREAM;
+}
+
+/* A private description of the match; 0 or -EPROTO when the numbers are impossible. */
+static int describe(struct adma_transfer *t, uint32_t mechanism, uint64_t chunk, uint64_t length)
+{
+	uint64_t chunks = 0;
+
+	t->mechanism_id = mechanism;
+	t->mechanism = adma_mechanism(mechanism);
+	t->length = length;
+	t->chunk = chunk;
+	if (mechanism != ADMA_MECH_NONE) {
+		/* Both ends compute the chunk alike; another number would overrun a cell. */
+		if (!t->mechanism || chunk != t->mechanism->chunk(length))
+			return -EPROTO;
+		chunks = adma_chunk_count(length, chunk);
+	}
+	if (chunks > ADMA_CHUNKS_MAX)
+		return -EPROTO;
+	t->chunks = (uint32_t)chunks;
+	return 0;
+}
+
+static void adopt(struct adma_chan *chan, struct adma_transfer *t, struct adma_req *req)
+{
+	t->req = req;
+	t->local = req->address;
+	req->transfer = t;
+	req->mechanism = t->mechanism_id;
+	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
+	link_last(chan, t);
+}
+
+/* Fill in the reader's side of the slot and swap it to MATCHED. */
+static int match_slot(struct adma_chan *chan, struct adma_transfer *t)
+{
+	struct adma_slot *slot = t->slot;
+
+	slot->mechanism = t->mechanism_id;
+	slot->destination = (uintptr_t)t->local;
+	slot->chunk = t->chunk;
+	slot->base = t->base = chan->in_base[t->mechanism_id];
+	return adma_slot_match(slot, t->gen);
+}
+
+int adma_transfer_begin_read(struct adma_chan *chan, struct adma_req *req, const struct adma_desc *desc)
+{
+	struct adma_slot *slot = &chan->in.half->slots[desc->u.slot.index];
+	uint32_t gen = desc->u.slot.gen;
+	uint64_t length = slot->length;
+	uint32_t id = adma_pick(chan, desc->length, slot->offered);
+	const struct adma_mechanism *mechanism = adma_mechanism(id);
+	int fault = ADMA_FAULT(ADMA_FAULT_MATCH);
+
+	if (length != desc->length)
+		return -EPROTO;
+	struct adma_transfer *t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->slot = slot;
+	t->slot_index = desc->u.slot.index;
+	t->gen = gen;
+	t->local = req->address;
+	t->remote = slot->source;
+	int rc = describe(t, id, mechanism ? mechanism->chunk(length) : 0, length);
+	if (!rc)
+		rc = match_slot(chan, t);
+	if (rc) {
+		free(t);
+		return rc;
+	}
+	chan->in_base[id] += t->chunks;
+	adopt(chan, t, req);
+	if (fault || id == ADMA_MECH_NONE)
+		rc = adma_slot_fail(slot, gen, fault ? fault : ADMA_E_NO_MECHANISM);
+	else if (!t->chunks)
+		rc = adma_slot_close(slot, gen);
+	if (rc)
+		adma_end(chan, ADMA_E_PROTOCOL);
+	return 0;
+}
+
+int adma_transfer_begin_write(struct adma_chan *chan, uint32_t slot_index)
+{
+	struct own_slot *own = &chan->slots[slot_index];
+	struct adma_req *req = own->req;
+	struct adma_slot *slot = &chan->out.half->slots[slot_index];
+	struct adma_transfer *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM; /* it stays posted; the next look tries again */
+	t->slot = slot;
+	t->slot_index = slot_index;
+	t->gen = own->gen;
+	t->outbound = true;
+	t->remote = slot->destination;
+	t->base = slot->base;
+	uint32_t id = slot->mechanism;
+	int rc = describe(t, id, slot->chunk, req->length);
+	if (!rc && id != ADMA_MECH_NONE && !(chan->config.out_mask & ADMA_MECH_BIT(id)))
+		rc = -EPROTO;
+	if (!rc && id == ADMA_MECH_SHARED && t->chunks && !chan->bulk_out)
+		rc = -EPROTO;
+	if (rc) {
+		free(t);
+		return rc;
+	}
+	own->use = SLOT_MATCHED;
+	own->req = NULL;
+	chan->posted_slots--;
+	adopt(chan, t, req);
+	return 0;
+}
+
+void adma_slot_release(struct adma_chan *chan, uint32_t index)
+{
+	chan->slots[index].use = SLOT_FREE;
+	chan->free_slots++;
+}
+
+/* Streams: once this end is through with a transfer's chunks, the next one's turn comes. */
+static void pass_turn(struct adma_chan *chan, const struct adma_transfer *t)
+{
+	if (t->outbound && is_stream(t) && chan->out_base[t->mechanism_id] == t->base)
+		chan->out_base[t->mechanism_id] = t->base + t->chunks;
+}
+
+static void finish(struct adma_chan *chan, struct adma_transfer *t, int error)
+{
+	struct adma_req *req = t->req;
+
+	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
+	unlink_transfer(chan, t);
+	pass_turn(chan, t);
+	/* EPERM stays EPERM for every later one; a broken stream stays out of step. */
+	if (error == EPERM || (error && t->mechanism_id == ADMA_MECH_TCP))
+		adma_withdraw_mechanism(chan, t->mechanism_id, error);
+	if (t->outbound) {
+		chan->slots[t->slot_index].use = SLOT_LINGERS;
+		chan->lingering_slots++;
+	} else {
+		adma_slot_end(t->slot, t->gen, error != 0);
+		adma_slot_see(t->slot, t->gen);
+		adma_ring_peer(chan);
+	}
+	chan->stats.mechanism[t->mechanism_id]++;
+	if (t->mechanism && t->mechanism->flags & ADMA_EITHER_END && !error)
+		chan->stats.chunks_peer += t->chunks - t->copied;
+	req->transfer = NULL;
+	adma_complete(chan, req, error, t->length);
+	free(t);
+}
+
+/* How a transfer ended, or -1 while it has not. */
+static int outcome(struct adma_chan *chan, const struct adma_transfer *t, const struct adma_slot_result *r)
+{
+	int broken_off = r->error ? r->error : chan->over ? chan->over : ADMA_E_CLOSED;
+
+	if (t->busy)
+		return -1;
+	if (r->quiet)
+		return !r->error && r->next == t->chunks && t->mechanism ? 0 : broken_off;
+	if (is_stream(t)) {
+		/* Each end touches its own buffer only: what the other still does is its own affair. */
+		bool early = r->error || (r->closed && r->next < t->chunks);
+
+		return early || chan->over ? broken_off : -1;
+	}
+	return chan->dead ? broken_off : -1;
+}
+
+bool adma_transfers_settle(struct adma_chan *chan)
+{
+	bool ended = false;
+
+	for (struct adma_transfer *t = chan->transfers, *next; t; t = next) {
+		struct adma_slot_result r;
+		int error;
+
+		next = t->next;
+		if (adma_slot_look(t->slot, t->gen, &r)) {
+			adma_end(chan, ADMA_E_PROTOCOL);
+			error = t->busy ? -1 : ADMA_E_PROTOCOL;
+		} else {
+			t->req->done_bytes = r.retired * t->chunk < t->length ? r.retired * t->chunk : t->length;
+			if (chan->over && !r.closed)
+				(void)adma_slot_close(t->slot, t->gen);
+			error = outcome(chan, t, &r);
+		}
+		if (error < 0)
+			continue;
+		finish(chan, t, error);
+		ended = true;
+	}
+	return ended;
+}
+
+static void fail(struct adma_chan *chan, struct adma_transfer *t, int error)
+{
+	if (adma_slot_fail(t->slot, t->gen, error))
+		adma_end(chan, ADMA_E_PROTOCOL);
+	adma_ring_peer(chan);
+}
+
+/* Run `work` on a transfer without the lock; nothing it uses goes away meanwhile. */
+static void unlock_for(struct adma_chan *chan, struct adma_transfer *t)
+{
+	t->busy++;
+	chan->users++;
+	pthread_mutex_unlock(&chan->lock);
+}
+
+static void lock_after(struct adma_chan *chan, struct adma_transfer *t)
+{
+	pthread_mutex_lock(&chan->lock);
+	chan->users--;
+	t->busy--;
+}
+
+static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
+{
+	int64_t i = adma_slot_claim(t->slot, t->gen, t->chunks);
+	int error;
+
+	if (i == -ENODATA)
+		return false;
+	if (i < 0) {
+		adma_end(chan, ADMA_E_PROTOCOL);
+		return true;
+	}
+	unlock_for(chan, t);
+	error = ADMA_FAULT(ADMA_FAULT_CHUNK);
+	if (!error)
+		error = t->mechanism->copy(chan, t, (uint64_t)i * t->chunk, adma_chunk_bytes(t, (uint32_t)i));
+	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
+	lock_after(chan, t);
+	if (!error) {
+		t->copied++;
+		chan->stats.chunks_copied++;
+	}
+	if (adma_slot_retire(t->slot, t->gen, error))
+		adma_end(chan, ADMA_E_PROTOCOL);
+	if (error == ADMA_E_DIED)
+		chan->dead = true, adma_end(chan, ADMA_E_DIED);
+	struct adma_slot_result r;
+	if (!adma_slot_look(t->slot, t->gen, &r) && r.quiet)
+		adma_ring_peer(chan); /* the other end may sleep until this */
+	return true;
+}
+
+/* The writer's next chunk of a stream. False when there is none to begin or go on with. */
+static bool claim_for_stream(struct adma_chan *chan, struct adma_transfer *t)
+{
+	int64_t i;
+
+	if (t->at == t->length)
+		return false;
+	if (t->at < (uint64_t)t->claimed * t->chunk)
+		return true; /* in the middle of one */
+	i = adma_slot_claim(t->slot, t->gen, t->chunks);
+	if (i == t->claimed) {
+		t->claimed++;
+		return true;
+	}
+	if (i != -ENODATA)
+		adma_end(chan, ADMA_E_PROTOCOL);
+	return false;
+}
+
+static int move_stream(struct adma_chan *chan, struct adma_transfer *t, uint64_t *at)
+{
+	int fault = *at % t->chunk == 0 ? ADMA_FAULT(ADMA_FAULT_CHUNK) : 0;
+	int rc;
+
+	if (fault)
+		return -fault;
+	rc = t->outbound ? t->mechanism->fill(chan, t, at) : t->mechanism->drain(chan, t, at);
+	if (rc > 0)
+		(void)ADMA_FAULT(ADMA_FAULT_COPIED);
+	return rc;
+}
+
+static bool pump(struct adma_chan *chan, struct adma_transfer *t)
+{
+	uint64_t at = t->at;
+	int rc;
+
+	unlock_for(chan, t);
+	rc = move_stream(chan, t, &at);
+	lock_after(chan, t);
+	if (rc < 0) {
+		fail(chan, t, -rc);
+		return true;
+	}
+	if (rc == 0)
+		return false;
+	t->at = at;
+	if (at % t->chunk != 0 && at != t->length)
+		return true;
+	t->copied++;
+	chan->stats.chunks_copied++;
+	if (t->outbound && at == t->length)
+		pass_turn(chan, t);
+	if (!t->outbound && adma_slot_retire(t->slot, t->gen, 0))
+		adma_end(chan, ADMA_E_PROTOCOL);
+	return true;
+}
+
+static bool my_turn(const struct adma_chan *chan, const struct adma_transfer *t)
+{
+	if (t->busy || t->at == t->length)
+		return false;
+	if (t->outbound)
+		return chan->out_base[t->mechanism_id] == t->base;
+	for (const struct adma_transfer *before = t->prev; before; before = before->prev)
+		if (!before->outbound && before->mechanism_id == t->mechanism_id && before->at < before->length)
+			return false;
+	return true;
+}
+
+bool adma_transfers_copy(struct adma_chan *chan)
+{
+	if (chan->over)
+		return false;
+	for (struct adma_transfer *t = chan->transfers; t; t = t->next) {
+		if (!t->mechanism)
+			continue;
+		if (is_stream(t)) {
+			if (my_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t))
+				return true;
+		} else if (t->mechanism->able(chan, t->outbound) && copy_claimed(chan, t)) {
+			return true;
+		}
+		if (chan->over)
+			return true;
+	}
+	return false;
+}
+
+bool adma_transfers_ready(struct adma_chan *chan)
+{
+	for (const struct adma_transfer *t = chan->transfers; t; t = t->next) {
+		struct adma_slot_result r;
+
+		if (!t->mechanism || chan->over || t->busy)
+			continue;
+		if (!is_stream(t)) {
+			if (t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed)
+				return true;
+		} else if (t->mechanism_id == ADMA_MECH_SHARED && my_turn(chan, t)) {
+			uint64_t number = t->base + t->at / t->chunk;
+
+			if (t->outbound ? number - atomic_load(&chan->out.half->drained) < ADMA_BULK_CELLS
+					: atomic_load(&chan->in.half->filled) > number)
+				return true;
+		}
+	}
+	return false;
+}
+
+void adma_transfers_close(struct adma_chan *chan)
+{
+	for (struct adma_transfer *t = chan->transfers; t; t = t->next)
+		if (adma_slot_close(t->slot, t->gen))
+			adma_end(chan, ADMA_E_PROTOCOL);
+}
+
+uint64_t adma_transfers_abandon(struct adma_chan *chan)
+{
+	uint64_t held = 0;
+
+	for (struct adma_transfer *t = chan->transfers, *next; t; t = next) {
+		next = t->next;
+		held += t->length;
+		t->req->held = 1;
+		finish(chan, t, ADMA_E_CLOSED_HERE);
+	}
+	return held;
+}

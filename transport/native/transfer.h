@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transfer.h - a matched pair being copied, as one end sees it.
+ *
+ * Everything a mechanism needs is copied out of the slot once and checked;
+ * the slot is used for its protocol words alone after that.
+ */
+#ifndef ADMA_TRANSFER_H
+#define ADMA_TRANSFER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "adma.h"
+#include "layout.h"
+#include "mechanism.h"
+
+struct adma_transfer {
+	struct adma_transfer *next, *prev;
+	const struct adma_mechanism *mechanism;
+	uint32_t mechanism_id;
+	bool outbound;        /* our write; otherwise our read */
+	struct adma_req *req;
+
+	struct adma_slot *slot;
+	uint32_t slot_index;
+	uint32_t gen;
+
+	uint8_t *local;       /* our buffer */
+	uint64_t remote;      /* the peer's, an address in its memory */
+	uint64_t length;
+	uint64_t chunk;
+	uint32_t chunks;
+	uint64_t base;        /* chunks of this mechanism and direction before this transfer */
+
+	uint32_t busy;        /* threads of ours that copy right now, without the lock */
+	uint32_t copied;      /* chunks this end copied */
+	uint64_t at;          /* streams: bytes this end has moved */
+	uint32_t claimed;     /* streams, outbound: chunks claimed so far */
+};
+
+/* Bytes of chunk i. */
+static inline uint64_t adma_chunk_bytes(const struct adma_transfer *t, uint32_t i)
+{
+	uint64_t from = (uint64_t)i * t->chunk;
+
+	return t->length - from < t->chunk ? t->length - from : t->chunk;
+}
+
+/* Chunks of a transfer; 0 for no bytes. More than ADMA_CHUNKS_MAX: impossible. */
+static inline uint64_t adma_chunk_count(uint64_t length, uint64_t chunk)
+{
+	return length / chunk + (length % chunk != 0);
+}
+
+#endif

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wait.c - drive, spin, arm, sleep; and the descriptor others can poll.
+ *
+ * Invariant: whenever the lock is free and the channel has sleepers or a
+ * polled descriptor, its bell is armed, or a byte is on its way, or a thread
+ * is inside that will look again before it leaves. adma_settle() restores it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "chan.h"
+
+/* Spinning pays while the answer takes less than falling asleep and being woken does. */
+#define SPIN_MAX_NS 100000
+#define SPIN_MIN_NS 2000
+#define SPIN_CHANS 8          /* more channels than this are not worth polling by hand */
+#define PEER_CHECK_NS 1000000 /* look for death this often while never sleeping */
+#define SETTLE_TRIES 1000
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ __volatile__("yield");
+#endif
+}
+
+/* ---- how long to spin ---- */
+
+static int cores(void)
+{
+	static _Atomic int known;
+	cpu_set_t set;
+	int n = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (n)
+		return n;
+	n = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
+	atomic_store_explicit(&known, n, memory_order_relaxed);
+	return n;
+}
+
+/* The fourth field of /proc/loadavg: runnable/all. */
+static int runnable(void)
+{
+	char text[128];
+	int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+	char *p = text;
+
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	for (int blanks = 0; *p && blanks < 3; p++)
+		blanks += *p == ' ';
+	return atoi(p);
+}
+
+/* With more runnable processes than cores a spinner keeps the one it waits for from running. */
+static bool crowded(int64_t now)
+{
+	static _Atomic int64_t asked;
+	static _Atomic bool answer;
+	const int64_t again = 10 * 1000000;
+
+	if (cores() < 2)
+		return true;
+	if (now - atomic_load_explicit(&asked, memory_order_relaxed) > again) {
+		atomic_store_explicit(&asked, now, memory_order_relaxed);
+		atomic_store_explicit(&answer, runnable() > cores(), memory_order_relaxed);
+	}
+	return atomic_load_explicit(&answer, memory_order_relaxed);
+}
+
+static int64_t spin_limit(struct adma_chan *chan, int64_t asked, int64_t now)
+{
+	if (asked >= 0)
+		return asked;
+	return crowded(now) ? 0 : chan->spin_ns;
+}
+
+/* What spinning brought: found something, or ended in a sleep of `slept` ns. */
+static void spin_learned(struct adma_chan *chan, int64_t slept)
+{
+	if (slept < SPIN_MAX_NS)
+		chan->spin_ns = SPIN_MAX_NS; /* a little longer would have done */
+	else if (chan->spin_ns > SPIN_MIN_NS)
+		chan->spin_ns = chan->spin_ns * 3 / 4;
+}
+
+/* What a spinner looks at without the lock: two shared words and what they were. */
+struct hint {
+	_Atomic uint64_t *bell;
+	uint64_t bell_seen;
+	_Atomic uint64_t *seq;
+	uint64_t seq_wanted; /* 0: messages do not interest */
+};
+
+static struct hint take_hint(struct adma_chan *chan, uint64_t bell, bool messages)
+{
+	return (struct hint){
+		.bell = &chan->out.half->bell,
+		.bell_seen = bell,
+		.seq = &chan->in.half->cells[chan->in.head & (ADMA_CELLS - 1)].seq,
+		.seq_wanted = messages ? chan->in.head + 1 : 0,
+	};
+}
+
+static inline bool message_came(const struct hint *hint)
+{
+	return hint->seq_wanted &&
+	       atomic_load_explicit(hint->seq, memory_order_relaxed) == hint->seq_wanted;
+}
+
+static inline bool bell_rang(const struct hint *hint)
+{
+	return adma_bell_read(hint->bell) != hint->bell_seen;
+}
+
+bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns)
+{
+	int64_t now = adma_now();
+	int64_t end = now + spin_limit(chan, spin_ns, now);
+	struct hint hint = take_hint(chan, adma_bell_read(&chan->out.half->bell), true);
+	bool came = message_came(&hint);
+
+	if (came || end == now)
+		return came;
+	chan->users++;
+	pthread_mutex_unlock(&chan->lock);
+	for (unsigned int i = 1; !came; i++) {
+		relax();
+		came = message_came(&hint);
+		/* Seldom: the peer's ringing and our reading of the bell would trade its line. */
+		if (i % 32 == 0 && (adma_now() > end || bell_rang(&hint)))
+			break;
+	}
+	came = message_came(&hint);
+	pthread_mutex_lock(&chan->lock);
+	chan->users--;
+	return came;
+}
+
+/* ---- drive ---- */
+
+static bool request_ready(const struct adma_req *req)
+{
+	int32_t state = __atomic_load_n(&req->state, __ATOMIC_ACQUIRE);
+
+	return state == ADMA_DONE_STATE || state == ADMA_NEED_STATE;
+}
+
+static bool message_ready(struct adma_chan *chan)
+{
+	bool ready;
+
+	if (adma_enter(chan))
+		return true;
+	ready = chan->over || chan->in.held || adma_ring_fresh(&chan->in);
+	adma_leave(chan);
+	return ready;
+}
+
+static bool satisfied(const struct adma_wait *wait)
+{
+	int ready = 0;
+
+	if (wait->nreqs == 0)
+		return message_ready(wait->chans[0]);
+	for (int i = 0; i < wait->nreqs; i++)
+		if (request_ready(wait->reqs[i]) && ++ready >= wait->need)
+			return true;
+	return false;
+}
+
+/* One round over all channels, with hints for spinning. 1 moved, 0 not; negated why when none can be used. */
+static int make_round(const struct adma_wait *wait, struct hint *hints)
+{
+	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
+
+	for (int i = 0; i < wait->nchans; i++) {
+		struct adma_chan *chan = wait->chans[i];
+		int rc = adma_enter(chan);
+		uint64_t bell;
+
+		if (rc) {
+			why = rc;
+			continue;
+		}
+		usable++;
+		bell = adma_bell_read(&chan->out.half->bell); /* before the look: later rings count */
+		moved |= adma_progress(chan);
+		if (!moved && adma_now() - chan->looked_at > PEER_CHECK_NS)
+			moved |= adma_peer_check(chan);
+		if (i < SPIN_CHANS)
+			hints[i] = take_hint(chan, bell, chan->reads.first || !wait->nreqs);
+		adma_leave(chan);
+	}
+	return usable ? moved : why;
+}
+
+static bool has_socket_work(const struct adma_chan *chan)
+{
+	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
+		if (t->mechanism && t->mechanism->waitfd)
+			return true;
+	return false;
+}
+
+/* Keep the maps of all channels in place without their locks. False: one is closed. */
+static bool hold_maps(const struct adma_wait *wait, bool *sockets)
+{
+	for (int i = 0; i < wait->nchans; i++) {
+		struct adma_chan *chan = wait->chans[i];
+
+		if (adma_enter(chan)) {
+			while (--i >= 0) {
+				pthread_mutex_lock(&wait->chans[i]->lock);
+				wait->chans[i]->users--;
+				pthread_mutex_unlock(&wait->chans[i]->lock);
+			}
+			return false;
+		}
+		*sockets |= has_socket_work(chan);
+		chan->users++;
+		pthread_mutex_unlock(&chan->lock);
+	}
+	return true;
+}
+
+static void let_maps_go(const struct adma_wait *wait)
+{
+	for (int i = 0; i < wait->nchans; i++) {
+		pthread_mutex_lock(&wait->chans[i]->lock);
+		wait->chans[i]->users--;
+		adma_leave(wait->chans[i]);
+	}
+}
+
+/* True when a new round is worth it; false when `end` passed in silence. */
+static bool spin(const struct adma_wait *wait, const struct hint *hints, int64_t end)
+{
+	bool found = false, sockets = false;
+
+	if (wait->nchans > SPIN_CHANS)
+		return false;
+	if (!hold_maps(wait, &sockets))
+		return true; /* closed meanwhile: see what became of the requests */
+	for (unsigned int i = 1; !found; i++) {
+		relax();
+		for (int c = 0; c < wait->nchans && !found; c++)
+			found = message_came(&hints[c]) || bell_rang(&hints[c]);
+		if (i % 32)
+			continue;
+		if (adma_now() > end)
+			break;
+		/* Data on a socket rings no bell; another thread may have completed ours. */
+		found |= sockets || (wait->nreqs == 1 && request_ready(wait->reqs[0]));
+	}
+	let_maps_go(wait);
+	return found;
+}
+
+int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
+{
+	struct hint hints[SPIN_CHANS];
+	int64_t begin = adma_now(), end = -1;
+
+	for (;;) {
+		int moved = make_round(wait, hints);
+		int64_t now = adma_now();
+
+		if (satisfied(wait))
+			return ADMA_READY;
+		if (moved < 0)
+			return moved;
+		if (moved) {
+			end = -1;
+			if (now - begin >= budget_ns)
+				return ADMA_BUSY;
+			continue;
+		}
+		if (end < 0)
+			end = now + spin_limit(wait->chans[0], spin_ns, now);
+		if (now >= end || !spin(wait, hints, end))
+			return ADMA_QUIET;
+	}
+}
+
+/* ---- sleep ---- */
+
+enum { FDS_PER_CHAN = 4 };
+
+struct sleeper {
+	uint64_t epoch;
+	bool in; /* counted among the channel's sleepers */
+};
+
+/* The TCP socket's events that would let a transfer go on. */
+static short socket_events(const struct adma_chan *chan)
+{
+	short events = 0;
+
+	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
+		if (t->mechanism && t->mechanism->waitfd && t->at < t->length)
+			events |= t->outbound ? POLLOUT : POLLIN;
+	return events;
+}
+
+static void fill_fds(const struct adma_chan *chan, struct pollfd *fds)
+{
+	short tcp = socket_events(chan);
+
+	fds[0] = (struct pollfd){.fd = chan->eventfd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN};
+	fds[2] = (struct pollfd){.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN};
+	fds[3] = (struct pollfd){.fd = tcp ? chan->config.tcp : -1, .events = tcp};
+}
+
+/* Arm and look again. True when the caller may sleep on this channel. */
+static bool lie_down(struct adma_chan *chan, struct sleeper *sleeper, struct pollfd *fds)
+{
+	uint64_t bell;
+
+	if (adma_enter(chan))
+		return false;
+	bell = adma_bell_read(&chan->out.half->bell);
+	if (adma_look(chan) || adma_transfers_ready(chan) ||
+	    !adma_bell_arm(&chan->out.half->bell, bell)) {
+		adma_leave(chan);
+		return false;
+	}
+	fill_fds(chan, fds);
+	chan->sleepers++;
+	chan->users++;
+	sleeper->epoch = chan->wake_epoch;
+	sleeper->in = true;
+	chan->stats.sleeps++;
+	/* Not adma_leave(): the bell was armed this moment. */
+	pthread_mutex_unlock(&chan->lock);
+	return true;
+}
+
+static void take_local_wake(struct adma_chan *chan, const struct sleeper *sleeper)
+{
+	uint64_t count;
+
+	if (sleeper->epoch == chan->wake_epoch)
+		return;
+	if (chan->wakes_left && --chan->wakes_left == 0)
+		(void)!read(chan->eventfd, &count, sizeof(count));
+}
+
+static void get_up(struct adma_chan *chan, struct sleeper *sleeper, const struct pollfd *fds, int64_t slept)
+{
+	if (!sleeper->in)
+		return;
+	pthread_mutex_lock(&chan->lock);
+	chan->sleepers--;
+	chan->users--;
+	take_local_wake(chan, sleeper);
+	if (!chan->sleepers && chan->epoll < 0)
+		adma_bell_disarm(&chan->out.half->bell);
+	if (fds[1].revents || fds[2].revents)
+		(void)adma_peer_check(chan);
+	spin_learned(chan, slept);
+	adma_leave(chan);
+}
+
+static int doze(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
+{
+	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+	int rc = ppoll(fds, n, timeout_ns < 0 ? NULL : &ts, mask);
+
+	if (rc < 0) {
+		/* Not filled in by a failed call. */
+		for (nfds_t i = 0; i < n; i++)
+			fds[i].revents = 0;
+		return -errno;
+	}
+	return rc ? 0 : -ETIMEDOUT;
+}
+
+static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, struct pollfd *fds,
+		    int64_t timeout_ns, const sigset_t *mask)
+{
+	int64_t begin;
+	int n = wait->nchans, rc = 0;
+	bool may = true;
+
+	for (int i = 0; i < n && may; i++)
+		may = lie_down(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN]);
+	/* With all in place: what another thread completed before is seen, what it completes now wakes. */
+	may = may && !satisfied(wait);
+	begin = adma_now();
+	if (may)
+		rc = doze(fds, (nfds_t)n * FDS_PER_CHAN, timeout_ns, mask);
+	for (int i = 0; i < n; i++)
+		get_up(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN], adma_now() - begin);
+	return rc;
+}
+
+int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t *mask)
+{
+	struct sleeper few_sleepers[SPIN_CHANS] = {0}, *sleepers = few_sleepers;
+	struct pollfd few_fds[SPIN_CHANS * FDS_PER_CHAN] = {0}, *fds = few_fds;
+	int rc = -ENOMEM;
+
+	if (wait->nchans > SPIN_CHANS) {
+		sleepers = calloc((size_t)wait->nchans, sizeof(*sleepers));
+		fds = calloc((size_t)wait->nchans * FDS_PER_CHAN, sizeof(*fds));
+	}
+	if (sleepers && fds)
+		rc = sleep_on(wait, sleepers, fds, timeout_ns, mask);
+	if (wait->nchans > SPIN_CHANS) {
+		free(sleepers);
+		free(fds);
+	}
+	return rc;
+}
+
+static struct adma_wait wait_for(struct adma_chan **chan, struct adma_req **req)
+{
+	int n = *req != NULL;
+
+	return (struct adma_wait){.chans = chan, .nchans = 1, .reqs = req, .nreqs = n, .need = n};
+}
+
+int adma_drive_one(struct adma_chan *chan, struct adma_req *req, int64_t spin_ns, int64_t budget_ns)
+{
+	struct adma_wait wait = wait_for(&chan, &req);
+
+	return adma_drive(&wait, spin_ns, budget_ns);
+}
+
+int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout_ns, const sigset_t *mask)
+{
+	struct adma_wait wait = wait_for(&chan, &req);
+
+	return adma_sleep(&wait, timeout_ns, mask);
+}
+
+void adma_wake_local(struct adma_chan *chan)
+{
+	uint64_t one = 1;
+
+	if (!chan->sleepers)
+		return;
+	chan->wake_epoch++;
+	if (!chan->wakes_left)
+		(void)!write(chan->eventfd, &one, sizeof(one));
+	chan->wakes_left = chan->sleepers;
+}
+
+/* ---- the pollable descriptor ---- */
+
+static int watch(struct adma_chan *chan, int op, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.fd = fd};
+
+	return fd >= 0 && epoll_ctl(chan->epoll, op, fd, &event) ? -errno : 0;
+}
+
+static int start_watching(struct adma_chan *chan)
+{
+	int rc;
+
+	chan->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (chan->epoll < 0)
+		return -errno;
+	rc = watch(chan, EPOLL_CTL_ADD, chan->config.sock, EPOLLIN);
+	if (!rc)
+		rc = watch(chan, EPOLL_CTL_ADD, chan->config.pidfd, EPOLLIN);
+	if (!rc)
+		rc = watch(chan, EPOLL_CTL_ADD, chan->config.tcp, 0);
+	if (!rc)
+		rc = watch(chan, EPOLL_CTL_ADD, chan->eventfd, 0);
+	if (rc) {
+		close(chan->epoll);
+		chan->epoll = -1;
+	}
+	return rc;
+}
+
+int adma_fileno(struct adma_chan *chan)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	if (chan->epoll < 0)
+		rc = start_watching(chan);
+	if (!rc)
+		rc = chan->epoll;
+	adma_leave(chan);
+	return rc;
+}
+
+/*
+ * An eventfd is writable unless it is full, so EPOLLOUT on it makes the epoll
+ * readable at will, and its counter stays free for local wake-ups.
+ */
+static void set_level(struct adma_chan *chan)
+{
+	bool level = chan->unobserved || chan->in.held || adma_ring_fresh(&chan->in) ||
+		     adma_transfers_ready(chan);
+	short tcp = socket_events(chan);
+
+	if (level != chan->level) {
+		chan->level = level;
+		(void)watch(chan, EPOLL_CTL_MOD, chan->eventfd, level ? EPOLLOUT : 0);
+	}
+	if (tcp != chan->tcp_events) {
+		chan->tcp_events = tcp;
+		(void)watch(chan, EPOLL_CTL_MOD, chan->config.tcp,
+			    (tcp & POLLIN ? EPOLLIN : 0) | (tcp & POLLOUT ? EPOLLOUT : 0));
+	}
+}
+
+void adma_settle(struct adma_chan *chan)
+{
+	bool armed = false;
+
+	if (!chan->sleepers && chan->epoll < 0)
+		return;
+	if (chan->epoll >= 0)
+		(void)adma_peer_check(chan); /* a wake-up that was read late would keep it readable */
+	for (int i = 0; i < SETTLE_TRIES && !armed; i++) {
+		uint64_t bell = adma_bell_read(&chan->out.half->bell);
+
+		armed = !adma_look(chan) && adma_bell_arm(&chan->out.half->bell, bell);
+	}
+	if (adma_transfers_ready(chan) || !armed)
+		adma_wake_local(chan); /* a sleeper of ours takes over */
+	if (chan->epoll >= 0)
+		set_level(chan);
+}
+
+/* ---- signals ---- */
+
+void adma_signals_block(sigset_t *old)
+{
+	static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+	sigset_t all;
+
+	sigfillset(&all);
+	/* Blocked, a fault of our own would end the process without its handler. */
+	for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
+		sigdelset(&all, own_faults[i]);
+	pthread_sigmask(SIG_BLOCK, &all, old);
+}
+
+void adma_signals_restore(const sigset_t *old)
+{
+	pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+int adma_task_count(void)
+{
+	/* The link count of /proc/self/task is 2 and one for each task. */
+	struct stat st;
+
+	return stat("/proc/self/task", &st) ? 2 : (int)st.st_nlink - 2;
+}
