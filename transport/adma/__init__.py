@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Messages between processes of one machine, copied once, by whoever is free.
+
+    with adma.listen("name") as server, server.accept() as channel: ...
+    channel = adma.connect("name")
+    channel.write(buf); n = channel.read(buf); request = channel.iread(buf)
+"""
+
+from __future__ import annotations
+
+from .channel import Channel
+from .errors import (
+    AdmaError,
+    Cancelled,
+    ChannelClosed,
+    MechanismUnavailable,
+    MessageTooLong,
+    PeerDied,
+    ProtocolError,
+    VersionMismatch,
+    WrongKind,
+)
+from .explanation import Explanation
+from .listener import Listener, connect, from_socket, listen
+from .mechanisms import Refusal
+from .message import Message
+from .request import Request, wait_all, wait_any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdmaError",
+    "Cancelled",
+    "Channel",
+    "ChannelClosed",
+    "Explanation",
+    "Listener",
+    "MechanismUnavailable",
+    "Message",
+    "MessageTooLong",
+    "PeerDied",
+    "ProtocolError",
+    "Refusal",
+    "Request",
+    "VersionMismatch",
+    "WrongKind",
+    "connect",
+    "from_socket",
+    "listen",
+    "wait_all",
+    "wait_any",
+]

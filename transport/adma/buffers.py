@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Buffers of the caller: held for as long as the C core may touch them.
+
+A hold is a cffi buffer object. While it lives, the exporter's `Py_buffer` is
+held, so that a `bytearray` cannot be resized under a pending request: Python
+itself raises `BufferError` for that.
+"""
+
+from __future__ import annotations
+
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any
+
+from ._native import ffi
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from ._native import CData
+
+__all__ = ["empty", "readable", "writable"]
+
+# Memory that is about to be overwritten need not be cleared first.
+_new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+def readable(buf: ReadableBuffer, call: str) -> CData:
+    """Hold a buffer to read from: anything contiguous. `call` is for the error: "write"."""
+    try:
+        return ffi.from_buffer(buf)
+    except (TypeError, BufferError, ValueError):
+        return _by_force(buf, call, need_writable=False)
+
+
+def writable(buf: WriteableBuffer, call: str) -> CData:
+    """Hold a buffer to write into: contiguous and not read-only."""
+    try:
+        return ffi.from_buffer("char[]", buf, True)
+    except (TypeError, BufferError, ValueError):
+        return _by_force(buf, call, need_writable=True)
+
+
+def empty(nbytes: int) -> Any:
+    """A new writable buffer of `nbytes` bytes, its contents undefined. MemoryError."""
+    return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+
+
+def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
+    """Hold what the quick way refused (Fortran order), or say what is wrong with it."""
+    wanted = "a writable, contiguous buffer" if need_writable else "a contiguous buffer"
+    try:
+        view = memoryview(buf)
+    except TypeError:
+        kind = type(buf).__name__
+        cure = "; encode it first" if isinstance(buf, str) else ""
+        raise TypeError(
+            f"{call}(buf): buf must be {wanted} (bytearray, memoryview, array, numpy.ndarray), "
+            f"not {kind}{cure}"
+        ) from None
+    with view:
+        if need_writable and view.readonly:
+            raise BufferError(
+                f"{call}(buf): buf is read-only ({type(buf).__name__}), it cannot be filled; "
+                "pass a writable buffer such as bytearray or numpy.empty(...)"
+            )
+        if not view.contiguous:
+            raise BufferError(
+                f"{call}(buf): buf is not contiguous (shape {view.shape}, strides {view.strides}); "
+                "pass a contiguous one, such as numpy.ascontiguousarray(buf)"
+            )
+    # Contiguous, but not in C order: its raw memory is.
+    return ffi.from_buffer("char[]", PickleBuffer(buf).raw(), need_writable)

@@ -1,0 +1,469 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A channel: one end of a connected pair that exchanges messages."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import warnings
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import choice, segment
+from ._native import ffi, lib
+from .buffers import readable, writable
+from .errors import MessageTooLong, error_for, raise_for
+from .incoming import Incoming
+from .message import BYTES, KINDS, OBJECT, PART, Message, dump
+from .request import Operation, Request, quarantine
+from .waiting import OneWaiter, deadline_of, remaining
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from ._native import CData
+    from .explanation import Explanation
+    from .link import Link
+
+__all__ = ["Channel"]
+
+_PENDING = -1011  # -ADMA_E_PENDING
+_SPIN = -1  # the core's own measure
+_CLOSE_SLICE_NS = 50_000_000  # between looks at signals while closing
+_WARN_AFTER = 1.0  # seconds both ends sit in a large write before one says so
+_SWEEP_FROM = 64  # forget what is done once so many are kept
+
+_open: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+class Channel:
+    """A connected pair's near end: ordered both ways, message boundaries kept.
+
+    Each write is one message for one read at the other end, in post order.
+    Made by `connect`, `Listener.accept` and `from_socket`. Threads may share
+    it. A context manager: leaving closes it.
+
+    Every call that blocks takes `timeout` in seconds (None: for ever; 0: only
+    try) and fails at once when the peer is gone: what it published is
+    delivered first, then `ChannelClosed` after an orderly close, else
+    `PeerDied`. A call that times out or is interrupted takes back what it
+    posted; where the match has won, the exception has the request as
+    `.request`, still pending and owning its buffer.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._pid = os.getpid()
+        self._pending: set[Operation] = set()
+        self._sweep_at = _SWEEP_FROM
+        self._incoming: Incoming | None = None
+        self._recv_lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._closed = False
+        self._warned = False
+        config, keep = choice.configuration(link)
+        out = ffi.new("struct adma_chan **")
+        if rc := lib.adma_chan_new(config, out):
+            raise_for(rc)
+        del keep
+        self._chan: CData = ffi.gc(out[0], lib.adma_chan_free)
+        _open.add(self)
+
+    # Bytes
+
+    def write(self, buf: ReadableBuffer, timeout: float | None = None) -> None:
+        """Write one message: all bytes of a contiguous buffer.
+
+        Returns when the buffer may be used again: a small message is published
+        then (it may be lost with a reader that dies), a large one copied.
+        TypeError, BufferError for what is no contiguous buffer. (Paper, table 2.)
+        """
+        deadline = None if timeout is None else deadline_of(timeout, "write")
+        hold = readable(buf, "write")
+        try:
+            rc = lib.adma_write_now(self._chan, hold, len(hold))
+        except BaseException as interruption:
+            self._own_up(interruption, "write")
+            raise
+        if rc == 0:
+            return
+        if rc != _PENDING:
+            raise self._explain_error(rc)
+        self._write_patiently(hold, deadline)
+
+    def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
+        """Read one message into a writable contiguous buffer; the message's bytes.
+
+        A larger buffer is fine. `MessageTooLong` (with `.needed`) for a smaller
+        one, `WrongKind` when an object is in line: the message stays first in
+        line for the next read. BufferError for a read-only buffer.
+        """
+        deadline = None if timeout is None else deadline_of(timeout, "read")
+        hold = writable(buf, "read")
+        try:
+            nbytes = lib.adma_read_now(self._chan, hold, len(hold), _SPIN if timeout != 0 else 0)
+        except BaseException as interruption:
+            self._own_up(interruption, "read")
+            raise
+        if nbytes >= 0:
+            return int(nbytes)
+        if nbytes != _PENDING:
+            raise self._explain_error(nbytes, space=len(hold))
+        return self._wait_or_withdraw(self._post_read(hold), deadline)
+
+    def iwrite(self, buf: ReadableBuffer) -> Request:
+        """Post a write; a request. The buffer is the request's until it is done.
+
+        A small message is usually done at once. BlockingIOError when 1024
+        writes are outstanding already: wait for one of them.
+        """
+        return self._post_write(readable(buf, "iwrite"))
+
+    def iread(self, buf: WriteableBuffer) -> Request:
+        """Post a read; a request. It is matched in post order, and owns the buffer until done.
+
+        BlockingIOError when 1024 reads are outstanding already.
+        """
+        return self._post_read(writable(buf, "iread"))
+
+    # Objects
+
+    def send(self, obj: object, timeout: float | None = None) -> None:
+        """Write a Python object: pickled (protocol 5), large buffers in it not copied twice.
+
+        Whatever pickle raises is raised before anything is posted.
+        """
+        deadline = deadline_of(timeout, "send")
+        frames = dump(obj)
+        flags = lib.ADMA_REQ_BLOCKING | (lib.ADMA_REQ_SLOT if frames.parts else 0)
+        head = Operation(readable(frames.head, "send"), read=False, kind=OBJECT, flags=flags)
+        head.req.total = frames.nbytes
+        head.req.parts = len(frames.parts)
+        operations = [head]
+        for part in frames.parts:
+            operations.append(
+                Operation(readable(part, "send"), read=False, kind=PART, flags=flags)
+            )
+        for operation in operations:
+            self._bring_bulk(operation.req.length)
+        self._post(operations)
+        self._wait_or_withdraw(Request(self, "send", operations), deadline)
+
+    def recv(
+        self,
+        timeout: float | None = None,
+        max_bytes: int | None = None,
+        *,
+        allow_pickle: bool = False,
+    ) -> Any:
+        """Read the next message, an object, and unpickle it.
+
+        `max_bytes`: `MessageTooLong` for a larger one, which stays in line.
+        `WrongKind` when bytes are in line. Unpickling runs code of the peer's
+        choice: PermissionError when it is of another user, unless
+        `allow_pickle`. After a TimeoutError nothing is lost: an object that had
+        begun to come is gone on with by the next recv.
+        """
+        deadline = deadline_of(timeout, "recv")
+        if not (self._link.allow_pickle or allow_pickle):
+            raise PermissionError(
+                f"the peer belongs to another user (uid {self._link.uid}), and unpickling runs "
+                "code of its choice: read() bytes, or pass allow_pickle=True if you trust it"
+            )
+        if max_bytes is not None and max_bytes < 0:
+            raise ValueError(f"recv(max_bytes): {max_bytes}, at least 0 bytes, or None")
+        left = remaining(deadline)
+        if not self._recv_lock.acquire(timeout=-1 if left is None else left):
+            raise TimeoutError("another thread is receiving an object on this channel")
+        try:
+            return self._receive(deadline, max_bytes)
+        finally:
+            self._recv_lock.release()
+
+    def _receive(self, deadline: float | None, max_bytes: int | None) -> Any:
+        incoming = self._incoming or Incoming(self, max_bytes)
+        self._incoming = incoming
+        try:
+            result = incoming.receive(deadline)
+        except BaseException:
+            incoming.withdraw()
+            if not incoming.unfinished:
+                self._incoming = None
+            raise
+        self._incoming = None
+        return result
+
+    # Looking
+
+    def probe(self, timeout: float | None = None) -> Message:
+        """Wait for a message to be in line; its kind and bytes. It stays there."""
+        deadline = deadline_of(timeout, "probe")
+        while (message := self.iprobe()) is None:
+            if not OneWaiter(self._chan).wait(deadline):
+                raise TimeoutError(f"no message came within {timeout} s")
+        return message
+
+    def iprobe(self) -> Message | None:
+        """The first message in line, or None. Raises when none can come any more."""
+        if self._incoming is not None and self._incoming.matched:
+            return Message("object", self._incoming.nbytes)
+        found = ffi.new("struct adma_message *")
+        if rc := lib.adma_peek(self._chan, found):
+            raise self._explain_error(rc)
+        return Message(KINDS[found.kind], found.nbytes) if found.present else None
+
+    def explain(self, nbytes: int) -> Explanation:
+        """How a message of `nbytes` would travel to the peer, why so, and why not otherwise."""
+        if nbytes < 0:
+            raise ValueError(f"explain(nbytes): {nbytes}, a message has at least 0 bytes")
+        return choice.explain(self._chan, self._link, nbytes)
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the channel was made: messages, bytes, by carry and mechanism."""
+        return choice.stats(self._chan)
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll and epoll, the channel's own.
+
+        Readable while a completed request was not looked at, a message waits, a
+        transfer waits for this end to go on, or the peer is gone. Do not read it:
+        call `check`, `iprobe` or any other method until it is quiet.
+        """
+        fd = lib.adma_fileno(self._chan)
+        if fd < 0:
+            raise self._explain_error(fd)
+        return int(fd)
+
+    @property
+    def closed(self) -> bool:
+        """Was it closed on this side?"""
+        return self._closed
+
+    @property
+    def peer_pid(self) -> int:
+        """The peer's process id as seen from here; 0 when it is not to be seen."""
+        return self._link.pid
+
+    # Ending
+
+    def close(self, timeout: float | None = 5) -> None:
+        """Close in order. What was published can still be read by the peer.
+
+        Pending requests fail with `ChannelClosed`, waiters in other threads
+        wake. Waits up to `timeout` seconds for a chunk that the peer is copying
+        this moment; TimeoutError when a stopped peer keeps one: the channel is
+        closed all the same, and the buffer is kept for ever, untouched. Twice
+        is no error.
+        """
+        deadline = deadline_of(timeout, "close")
+        self._closed = True
+        while lib.adma_chan_close(self._chan, _slice(deadline)):
+            if deadline is not None and time.monotonic() >= deadline:
+                self._abandon()
+                break
+        _open.discard(self)
+        self._reap()
+
+    def _abandon(self) -> None:
+        pending = list(self._pending)
+        nbytes = lib.adma_chan_abandon(self._chan)
+        kept = [operation for operation in pending if operation.req.held]
+        quarantine.extend(kept)
+        self._reap()
+        _open.discard(self)
+        if nbytes:
+            raise TimeoutError(
+                f"{self._peer_text} is stopped in the middle of a copy: the channel is closed, "
+                f"{nbytes} bytes of {len(kept)} buffer(s) stay quarantined, since it may still "
+                "touch them when it goes on"
+            )
+
+    def __enter__(self) -> Channel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_chan", None) is None or self._closed:
+            return
+        if os.getpid() == self._pid:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+        self._close_quietly()
+
+    def _close_quietly(self) -> None:
+        try:
+            self.close(timeout=0)
+        except TimeoutError:
+            pass
+
+    def __repr__(self) -> str:
+        link = self._link
+        state = "closed" if self._closed else link.forced or "auto"
+        if not self._closed:
+            health = lib.adma_health(self._chan)
+            if health == -lib.ADMA_E_FORKED:
+                state = "copy of a forked child"
+            elif health:
+                state = f"over: {type(error_for(health)).__name__}"
+        return f"<adma.Channel to {self._peer_text} over {link.label}, {state}>"
+
+    @property
+    def _peer_text(self) -> str:
+        return f"pid {self._link.pid}" if self._link.pid else "a peer of another pid namespace"
+
+    # Posting
+
+    def _post(self, operations: list[Operation]) -> None:
+        """Post in order, all or none; the channel keeps them until they are done."""
+        if len(self._pending) >= self._sweep_at:
+            self._reap()
+            self._sweep_at = max(_SWEEP_FROM, 2 * len(self._pending))
+        self._pending.update(operations)
+        if len(operations) == 1:
+            rc = lib.adma_post_one(self._chan, operations[0].req)
+        else:
+            reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
+            rc = lib.adma_post(self._chan, reqs, len(operations))
+        if rc:
+            self._pending.difference_update(operations)
+            raise self._explain_error(rc)
+
+    def _post_write(self, hold: CData, flags: int = 0) -> Request:
+        self._bring_bulk(len(hold))
+        operation = Operation(hold, read=False, kind=BYTES, flags=flags)
+        request = Request(self, "write", (operation,))
+        self._post([operation])
+        return request
+
+    def _post_read(self, hold: CData) -> Request:
+        operation = Operation(hold, read=True, kind=BYTES)
+        request = Request(self, "read", (operation,))
+        self._post([operation])
+        return request
+
+    def _bring_bulk(self, nbytes: int) -> None:
+        """Make the bulk segment of `shared` if this write is the first to want it."""
+        if not lib.adma_wants_bulk(self._chan, nbytes):
+            return
+        try:
+            fd = segment.make(self._link.same_user)
+        except OSError as error:
+            lib.adma_no_bulk(self._chan, error.errno or 0)
+            if self._link.forced == "shared":
+                raise
+            return  # another mechanism carries it
+        try:
+            if rc := lib.adma_give_bulk(self._chan, fd):
+                raise self._explain_error(rc)
+        finally:
+            os.close(fd)
+
+    def _forget(self, operation: Operation) -> None:
+        if operation.done:
+            operation.let_go()
+            self._pending.discard(operation)
+
+    def _reap(self) -> None:
+        """Forget what is done, also when nobody looked at it."""
+        for operation in list(self._pending):
+            self._forget(operation)
+
+    # Waiting
+
+    def _write_patiently(self, hold: CData, deadline: float | None) -> None:
+        request = self._post_write(hold, lib.ADMA_REQ_BLOCKING)
+        if request._operations[0].done:
+            request.wait()
+            return
+        lib.adma_blocked(self._chan, 1)
+        try:
+            self._warn_if_stuck(request, deadline)
+            self._wait_or_withdraw(request, deadline)
+        except BaseException as interruption:
+            # Also one that struck before the wait above could take care of it.
+            self._take_back(request, interruption)
+            raise
+        finally:
+            lib.adma_blocked(self._chan, -1)
+
+    def _warn_if_stuck(self, request: Request, deadline: float | None) -> None:
+        """Wait a moment; if both ends are in a large write by then, say so once."""
+        if self._warned:
+            return
+        moment = time.monotonic() + _WARN_AFTER
+        if deadline is not None and deadline <= moment:
+            return
+        if request._wait_until(moment) or not lib.adma_deadlocked(self._chan):
+            return
+        self._warned = True
+        warnings.warn(
+            f"both ends of {self!r} have been in a blocking write of a large message for a second, "
+            "and neither reads: use iwrite() on one side, or read in another thread",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+    def _wait_or_withdraw(self, request: Request, deadline: float | None) -> int:
+        try:
+            if request._wait_until(deadline):
+                return request._settle()
+            raise TimeoutError(f"{request!r}: the time is over")
+        except BaseException as interruption:
+            self._take_back(request, interruption)
+            raise
+
+    def _take_back(self, request: Request, interruption: BaseException) -> None:
+        """What an interrupted call posted is withdrawn; or the exception says that it won."""
+        if getattr(interruption, "request", None) is not None:
+            return
+        if all(operation.req.error for operation in request._operations if operation.done) and all(
+            operation.done for operation in request._operations
+        ):
+            return  # it failed, which is what is being raised
+        if not request.cancel():
+            interruption.request = request  # type: ignore[attr-defined]
+
+    def _own_up(self, interruption: BaseException, verb: str) -> None:
+        """A signal's exception struck as a one-call read or write returned: did it happen?"""
+        result = lib.adma_last()
+        if result >= 0:
+            interruption.request = Request._of_result(  # type: ignore[attr-defined]
+                self, verb, result
+            )
+
+    def _explain_error(self, code: int, *, space: int = 0) -> Exception:
+        code = abs(code)
+        if code == lib.ADMA_E_TOOLONG:
+            needed = lib.adma_needed()
+            return MessageTooLong(
+                f"the message in line has {needed} bytes, the buffer {space}: "
+                "it stays first in line, read it into a larger one",
+                needed=needed,
+            )
+        if code == lib.ADMA_E_NO_MECHANISM:
+            return choice.unavailable(self._chan, self._link)
+        return error_for(code)
+
+
+def _slice(deadline: float | None) -> int:
+    left = remaining(deadline)
+    return _CLOSE_SLICE_NS if left is None else min(_CLOSE_SLICE_NS, int(left * 1e9))
+
+
+def _close_all() -> None:
+    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
+    for channel in list(_open):
+        if os.getpid() == channel._pid:
+            channel._close_quietly()
+
+
+atexit.register(_close_all)

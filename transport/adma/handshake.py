@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The handshake: from a connected Unix socket to a `Link`.
+
+Both ends do the same, in lock step, whoever called whom:
+
+    HELLO    who I am: credentials, pidfd, half, nonce; versions, mechanisms, the forced one
+    OFFER    what each mechanism's probe needs of me
+    ANSWER   what came of trying it
+    VERDICT  what I saw of your trying
+
+A REFUSED record may take the place of any of them: it carries an errno and a
+text, and ends the matter. After VERDICT both ends know the same, and the
+socket belongs to the C core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._native import ffi, lib
+from .errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
+from .identity import Peer, check_pidfd, is_same_user, own_pidfd, start_time
+from .link import Link
+from .mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
+from .mechanisms.cma import MappedCMA
+from .record import Entry, Record, Wire
+
+if TYPE_CHECKING:
+    from ._native import CData
+
+__all__ = ["Terms", "shake"]
+
+_LAST_WORD = 0.2  # seconds for a refusal to get into the socket
+_SUBJECT = 0  # of the entry in a hello or a refusal
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What this end wants of a handshake."""
+
+    label: str  # how the two met, for people
+    client: bool  # this end called the other one
+    forced: int = 0  # enum adma_mechanism_id, 0: auto
+    one_user: bool = True  # refuse a peer of another user
+
+
+def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
+    """Shake hands over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
+
+    On success the socket is detached: the link owns its descriptor. On failure
+    it stays the caller's, who can only close it, and everything else that was
+    made or received is let go. The peer is told why, where that is possible.
+
+    TimeoutError after `timeout` seconds; PeerDied when the peer hangs up;
+    ProtocolError when it says what no adma says; VersionMismatch;
+    PermissionError when it may not (see `Terms.one_user`);
+    MechanismUnavailable when a mechanism was forced that does not work in both
+    directions, or each end forced another.
+    """
+    wire = Wire(sock, time.monotonic() + timeout)
+    with ExitStack() as undo:
+        try:
+            link = _Handshake(wire, terms, undo).run()
+        except Exception as error:
+            _tell(wire, error)
+            raise
+        undo.pop_all()
+    sock.detach()
+    return link
+
+
+class _Handshake:
+    """One end of one handshake. Whatever is made goes to `undo` until it is the link's."""
+
+    def __init__(self, wire: Wire, terms: Terms, undo: ExitStack) -> None:
+        self.wire = wire
+        self.terms = terms
+        self.undo = undo
+
+    def run(self) -> Link:
+        own = ffi.gc(lib.adma_nonce_new(), lib.adma_nonce_free)
+        if own == ffi.NULL:
+            raise MemoryError("no memory for a nonce")
+        nonce = bytes(ffi.buffer(own.bytes))
+        mine = self._send_hello(own)
+        with self.wire.receive() as record:
+            self._expect(record, lib.ADMA_ROUND_HELLO)
+            peer, pidfd, theirs = self._meet(record, nonce)
+        forced = self._settle_forced(peer)
+        context = Context(peer, own, nonce, self.terms.client, self.wire.deadline)
+        probes = [kind(context) for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
+        for probe in probes:
+            self.undo.callback(probe.close)
+        self._probe(probes, record)
+
+        out, in_ = _directions(probes)
+        if forced:
+            refusal = out[NAMES[forced]] or in_[NAMES[forced]]
+            if refusal is not None:
+                raise refusal.error()
+        self.wire.close()
+        kept = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
+        for probe in probes:
+            probe.close()
+        cma = next((probe for probe in probes if isinstance(probe, MappedCMA)), None)
+        return Link(
+            sock=self.wire.sock.fileno(),
+            pidfd=pidfd,
+            tcp=kept.get(lib.ADMA_MECH_TCP, -1),
+            pid=peer.pid,
+            uid=peer.uid,
+            same_user=peer.same_user,
+            mine=mine,
+            theirs=theirs,
+            own_nonce=own,
+            nonce=peer.nonce,
+            nonce_address=peer.nonce_address,
+            out=out,
+            in_=in_,
+            forced=NAMES[forced] if forced else None,
+            can_pull=cma is not None and cma.can_pull,
+            can_push=cma is not None and cma.can_push,
+            label=self.terms.label,
+        )
+
+    # Hello
+
+    def _send_hello(self, own: CData) -> CData:
+        """Make our half and introduce ourselves with it; the half, mapped."""
+        fd = ffi.new("int *", -1)
+        half = ffi.new("struct adma_half **")
+        _check(lib.adma_half_make(fd, half), "no memory for the channel's rings")
+        self.undo.callback(lib.adma_half_unmap, half[0])
+        fds = [fd[0]]
+        try:
+            fds.append(own_pidfd())
+            self._send(lib.ADMA_ROUND_HELLO, [Entry(_SUBJECT, 0, self._hello(own), fds)])
+        finally:
+            for number in fds:
+                os.close(number)
+        return half[0]
+
+    def _hello(self, own: CData) -> bytes:
+        hello = ffi.new("struct adma_hello *")
+        hello.pid = os.getpid()
+        hello.uid = os.geteuid()
+        hello.start_time = start_time() or 0
+        hello.half_size = lib.adma_half_size()
+        ffi.memmove(hello.nonce, own.bytes, lib.ADMA_NONCE_BYTES)
+        hello.nonce_address = lib.adma_nonce_address(own)
+        hello.scratch_address = lib.adma_nonce_scratch_address(own)
+        hello.mechanisms = sum(1 << number for number in NAMES)
+        hello.forced = self.terms.forced
+        return bytes(ffi.buffer(hello))
+
+    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, CData]:
+        """Check all that the peer says of itself; who it is, its pidfd, its half mapped."""
+        hello = ffi.new("struct adma_hello *")
+        entry = record.entry(_SUBJECT)
+        if entry is None or lib.adma_hello_parse(entry.data, len(entry.data), hello):
+            raise ProtocolError("the peer's hello is malformed")
+        nonce = bytes(ffi.buffer(hello.nonce))
+        if nonce == own_nonce:
+            raise ProtocolError("the other end only repeats what it is told")
+        sender = record.sender
+        same_user = is_same_user(sender.uid)
+        if self.terms.one_user and not same_user:
+            raise PermissionError(errno.EPERM, _other_user(sender.uid))
+        if hello.half_size != lib.adma_half_size():
+            raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
+        half_fd = entry.take_fd()
+        try:
+            pidfd = entry.take_fd()
+            self.undo.callback(os.close, pidfd)
+            check_pidfd(pidfd, sender)
+            half = ffi.new("struct adma_half **")
+            _check(lib.adma_half_map(half_fd, half), "the peer's half cannot be used")
+            self.undo.callback(lib.adma_half_unmap, half[0])
+        finally:
+            os.close(half_fd)
+        peer = Peer(
+            pid=sender.pid,
+            uid=sender.uid,
+            same_user=same_user,
+            same_pid_namespace=hello.pid == sender.pid,
+            nonce=nonce,
+            nonce_address=hello.nonce_address,
+            scratch_address=hello.scratch_address,
+            mechanisms=hello.mechanisms,
+            forced=hello.forced,
+        )
+        return peer, pidfd, half[0]
+
+    def _settle_forced(self, peer: Peer) -> int:
+        """The mechanism that one end forces holds for both; 0 for auto. Both ends find the same."""
+        mine, theirs = self.terms.forced, peer.forced
+        forced = mine or theirs
+        if mine and theirs and mine != theirs:
+            names = [NAMES.get(number, f"number {number}") for number in (mine, theirs)]
+            raise MechanismUnavailable(
+                mechanism=names[0],
+                cause=f"this end forces {names[0]}, the other {names[1]}",
+                cure="force the same on both ends, or on one end only",
+            )
+        if forced and (forced not in NAMES or not peer.mechanisms >> forced & 1):
+            name = NAMES.get(forced, f"number {forced}")
+            cause, cure = _UNKNOWN
+            raise MechanismUnavailable(mechanism=name, cause=cause, cure=cure)
+        return forced
+
+    # The rounds after it
+
+    def _probe(self, probes: Sequence[Probe], hello: Record) -> None:
+        sender = hello.sender
+        offers = [_guarded(probe, probe.offer, outward=True) for probe in probes]
+        self._send(lib.ADMA_ROUND_OFFER, offers)
+
+        with self.wire.receive() as record:
+            self._expect(record, lib.ADMA_ROUND_OFFER, sender)
+            answers = [
+                _guarded(probe, lambda p=probe: p.answer(_said(record, p)), outward=False)
+                for probe in probes
+            ]
+        self._send(lib.ADMA_ROUND_ANSWER, answers)
+
+        with self.wire.receive() as record:
+            self._expect(record, lib.ADMA_ROUND_ANSWER, sender)
+            verdicts = [
+                _guarded(probe, lambda p=probe: p.verdict(_said(record, p)), outward=True)
+                for probe in probes
+            ]
+        self._send(lib.ADMA_ROUND_VERDICT, verdicts)
+
+        with self.wire.receive() as record:
+            self._expect(record, lib.ADMA_ROUND_VERDICT, sender)
+            for probe in probes:
+                probe.conclude(_said(record, probe))
+
+    def _send(self, round_: int, entries: list[Entry]) -> None:
+        fault = lib.adma_fault_handshake()
+        if fault:
+            raise OSError(fault, f"{os.strerror(fault)} (fault point in the handshake)")
+        try:
+            self.wire.send(round_, entries)
+        except PeerDied:
+            while True:  # it may have told why before it hung up; then it is read up to the end
+                with self.wire.receive() as record:
+                    if record.round == lib.ADMA_ROUND_REFUSED:
+                        raise _refused(record) from None
+
+    @staticmethod
+    def _expect(record: Record, round_: int, sender: object = None) -> None:
+        """The record is of this round, and of the process that said hello; else raise."""
+        if record.round == lib.ADMA_ROUND_REFUSED:
+            raise _refused(record)
+        if record.round != round_:
+            raise ProtocolError(f"the peer is in round {record.round}, this end in {round_}")
+        if sender is not None and record.sender != sender:
+            raise ProtocolError("another process than the one that said hello goes on talking")
+
+
+_UNKNOWN = ("the peer's adma does not have this mechanism", "use the same version on both ends")
+
+
+def _said(record: Record, probe: Probe) -> Entry:
+    """What the peer's side of a probe said; its silence is an error."""
+    entry = record.entry(probe.id)
+    if entry is None:
+        return Entry(probe.id, errno.EPROTO, b"the peer said nothing about this mechanism")
+    return entry
+
+
+def _guarded(probe: Probe, step: Callable[[], Entry], *, outward: bool) -> Entry:
+    """Run a step; an OSError refuses the direction it speaks about, here and at the peer."""
+    try:
+        return step()
+    except OSError as error:
+        refusal = probe.refuse(error.errno or errno.EIO, _text(error))
+        if outward:
+            probe.out = refusal
+        else:
+            probe.in_ = refusal
+        return refusal.entry(probe.id)
+
+
+def _directions(
+    probes: Sequence[Probe],
+) -> tuple[dict[str, Refusal | None], dict[str, Refusal | None]]:
+    out: dict[str, Refusal | None] = {}
+    in_: dict[str, Refusal | None] = {}
+    for kind in MECHANISMS:
+        out[kind.name] = in_[kind.name] = Refusal(kind.name, errno.EOPNOTSUPP, *_UNKNOWN)
+    for probe in probes:
+        out[probe.name], in_[probe.name] = probe.out, probe.in_
+    return out, in_
+
+
+def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
+    """Will the channel use what this probe could keep: forced, or nothing else goes one way?"""
+    others = [other for other in probes if other is not probe]
+    return (
+        forced == probe.id
+        or all(other.out is not None for other in others)
+        or all(other.in_ is not None for other in others)
+    )
+
+
+# Refusals on the wire
+
+
+def _tell(wire: Wire, error: Exception) -> None:
+    """Tell the peer, as well as it goes, why this is the end."""
+    if isinstance(error, PeerDied):
+        return
+    number = getattr(error, "errno", None)
+    if not number:
+        number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
+    wire.deadline = time.monotonic() + _LAST_WORD
+    with contextlib.suppress(Exception):
+        wire.send(lib.ADMA_ROUND_REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
+
+
+def _refused(record: Record) -> Exception:
+    entry = record.entry(_SUBJECT)
+    if entry is None or entry.error <= 0:
+        return ProtocolError("the peer refused the handshake without a reason")
+    text = "the peer refused the handshake: " + entry.text().replace("\0", " ")
+    if entry.error == errno.EPROTONOSUPPORT:
+        return VersionMismatch(text)
+    if entry.error == errno.EPROTO:
+        return ProtocolError(text)
+    return OSError(entry.error, text)
+
+
+def _text(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _check(result: int, what: str) -> None:
+    if result == -errno.EPROTO:
+        raise ProtocolError(what)
+    if result < 0:
+        raise OSError(-result, f"{what}: {os.strerror(-result)}")
+
+
+def _other_user(uid: int) -> str:
+    return (
+        f"the peer belongs to uid {uid}, this process to uid {os.geteuid()}, and listen and "
+        "connect serve processes of one user; cure: run both as one user, or hand a connected "
+        "socket to from_socket"
+    )

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How two processes meet: `listen`, `connect`, `from_socket`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+
+from . import address, segment
+from .channel import Channel
+from .errors import ChannelClosed, PeerDied
+from .handshake import Terms, shake
+from .link import Link
+from .mechanisms import check_name
+
+__all__ = ["Listener", "connect", "from_socket", "listen"]
+
+_log = logging.getLogger("adma")
+
+# Seconds for a client's handshake; and what accept() grants it beyond its own timeout.
+_HANDSHAKE = 5.0
+_GRACE = 1.0
+# Seconds that stand for ever: what the system's timers take without overflow.
+_LONG = 1e6
+
+
+class Listener:
+    """A name at which this process can be reached. Made by `listen`.
+
+    A context manager; iterating over it yields the channels of all who
+    connect, until it is closed. Threads may share it.
+    """
+
+    def __init__(self, name: str | os.PathLike[str], backlog: int) -> None:
+        self._name = os.fspath(name)
+        self._bound = address.bind(address.resolve(name), backlog)
+        self._sock = self._bound.sock
+        self._sock.setblocking(False)
+        self._closed = False
+        self._lock = threading.Lock()
+        # Who called but has said nothing yet, and until when that is suffered.
+        self._silent: dict[socket.socket, float] = {}
+
+    @property
+    def name(self) -> str:
+        """The name as it was given to `listen`."""
+        return self._name
+
+    @property
+    def address(self) -> str:
+        """The path of the socket."""
+        return self._bound.path
+
+    def fileno(self) -> int:
+        """The listening socket's descriptor, readable when somebody calls; -1 after close."""
+        return self._sock.fileno()
+
+    def accept(self, timeout: float | None = None) -> Channel:
+        """Wait for a client and shake hands with it.
+
+        A client whose handshake fails is told why, logged and forgotten, and
+        the waiting goes on: nothing a client does ends it. Silent ones do not
+        hold up others and are dropped after 5 s. TimeoutError after `timeout`
+        seconds (None: no limit), and up to a second later when a handshake has
+        begun in time. ChannelClosed when the listener is closed.
+        """
+        deadline = None if timeout is None else time.monotonic() + _seconds(timeout)
+        while True:
+            sock = self._next_speaker(deadline)
+            channel = self._welcome(sock, deadline)
+            if channel is not None:
+                return channel
+
+    def close(self) -> None:
+        """Stop listening and remove the socket's file. Idempotent; wakes who waits in accept.
+
+        In a forked child it closes the child's copy only. Channels live on.
+        """
+        with self._lock:
+            closed, self._closed = self._closed, True
+            silent, self._silent = list(self._silent), {}
+        for sock in silent:
+            sock.close()
+        if closed:
+            return
+        self._bound.remove()
+        if os.getpid() == self._bound.pid:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Channel]:
+        while True:
+            try:
+                channel = self.accept()
+            except ChannelClosed:
+                return
+            yield channel
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "listening"
+        return f"<Listener {self._name!r} {state} at {self.address}>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    # Waiting
+
+    def _next_speaker(self, deadline: float | None) -> socket.socket:
+        """The next client that has said something, or hung up; now the caller's."""
+        looked = False
+        while True:
+            with self._lock:
+                silent = dict(self._silent)
+            now = time.monotonic()
+            if looked and deadline is not None and now >= deadline:
+                raise TimeoutError(f"nobody connected to {self._name!r} in time")
+            looked = True
+            listening = self._sock.fileno()
+            if self._closed or listening < 0:
+                raise ChannelClosed("the listener was closed on this side")
+            poll = select.poll()
+            poll.register(listening, select.POLLIN)
+            speakers = {sock.fileno(): sock for sock in silent if sock.fileno() >= 0}
+            for fd in speakers:
+                poll.register(fd, select.POLLIN)
+            ends = [*silent.values(), *([] if deadline is None else [deadline])]
+            wait = None if not ends else min(max(0.0, min(ends) - now), _LONG) * 1000
+            ready = [fd for fd, _ in poll.poll(wait)]
+            for fd in ready:
+                if fd in speakers and self._forget(speakers[fd]):
+                    return speakers[fd]
+            if listening in ready:
+                self._meet()
+            self._drop_silent()
+
+    def _forget(self, sock: socket.socket) -> bool:
+        """Take a client off the list; False when another thread was faster."""
+        with self._lock:
+            return self._silent.pop(sock, None) is not None
+
+    def _meet(self) -> None:
+        """Let one caller in, if there still is one."""
+        try:
+            sock, _ = self._sock.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another thread, or another process that shares the socket, was faster
+        except OSError as error:
+            if self._closed:
+                return
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self._drop_oldest():
+                return
+            raise
+        with self._lock:
+            if not self._closed:
+                self._silent[sock] = time.monotonic() + _HANDSHAKE
+                return
+        sock.close()
+
+    def _drop_oldest(self) -> bool:
+        """Out of descriptors: who has been silent longest goes. False when there is nobody."""
+        with self._lock:
+            sock = next(iter(self._silent), None)
+            if sock is None:
+                return False
+            del self._silent[sock]
+        _log.warning("%s: dropped a silent client: no descriptors left (ulimit -n)", self.name)
+        sock.close()
+        return True
+
+    def _drop_silent(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            late = [sock for sock, end in self._silent.items() if now >= end]
+            for sock in late:
+                del self._silent[sock]
+        for sock in late:
+            _log.warning("%s: dropped a client that said nothing for %g s", self.name, _HANDSHAKE)
+            sock.close()
+
+    # Shaking hands
+
+    def _welcome(self, sock: socket.socket, deadline: float | None) -> Channel | None:
+        left = _HANDSHAKE
+        if deadline is not None:
+            left = min(left, max(_GRACE, deadline - time.monotonic()))
+        try:
+            return _channel(shake(sock, Terms(self.address, client=False), left))
+        except PeerDied as error:
+            # Also what a look whether we are alive looks like.
+            _log.info("%s: a client left: %s", self.name, error)
+        except OSError as error:
+            _log.warning("%s: refused a client: %s", self.name, error)
+        finally:
+            sock.close()
+        return None
+
+
+def listen(name: str | os.PathLike[str], backlog: int = 128) -> Listener:
+    """Listen at a name: a file in a directory of the user's own, or with "/" in it, a path.
+
+    Only processes of the same user get through. `backlog`: callers that wait
+    for accept at most. OSError (EADDRINUSE) when the name is in use; a socket
+    file that a dead process left is reused; OSError (ENAMETOOLONG) when the
+    path has more than 107 bytes; PermissionError when the directory is not
+    writable, or is to hold private sockets and is not private.
+    """
+    if backlog < 1:
+        raise ValueError(f"backlog={backlog}: at least 1 caller must be able to wait")
+    segment.sweep()
+    return Listener(name, backlog)
+
+
+def connect(
+    name: str | os.PathLike[str], timeout: float | None = 5, mechanism: str = "auto"
+) -> Channel:
+    """Connect to who listens at a name.
+
+    `timeout`: seconds until TimeoutError, None for no limit; nothing is left
+    behind then. `mechanism`: the one to use for every message, on both ends
+    ("auto": whatever is best); MechanismUnavailable when it does not work
+    between the two, ValueError when there is none of that name.
+    FileNotFoundError and ConnectionRefusedError when nobody listens;
+    PermissionError when the listener is of another user; PeerDied,
+    ProtocolError, VersionMismatch when the other end fails.
+    """
+    forced = check_name(mechanism)
+    path = address.resolve(name)
+    left = _seconds(timeout)
+    deadline = time.monotonic() + left
+    segment.sweep()
+    sock = address.connect(path, deadline)
+    try:
+        left = max(0.0, deadline - time.monotonic())
+        return _channel(shake(sock, Terms(path, client=True, forced=forced), left))
+    finally:
+        sock.close()
+
+
+def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str = "auto") -> Channel:
+    """A channel over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
+
+    The other end does the same; nothing else may be in flight on the socket.
+    It may belong to another user: whoever holds the socket was given it. Such a
+    channel unpickles nothing unless asked to, and does not use `mapped:cma`.
+
+    A socket that is refused for what it is (TypeError, ValueError) stays the
+    caller's; otherwise it is the channel's from the call on: `sock` is
+    detached, and closed when the handshake fails. Timeout, mechanism and errors
+    as for `connect`.
+    """
+    forced = check_name(mechanism)
+    left = _seconds(timeout)
+    _check_socket(sock)
+    terms = Terms("socket", client=False, forced=forced, one_user=False)
+    try:
+        return _channel(shake(sock, terms, left))
+    finally:
+        sock.close()
+
+
+def _channel(link: Link) -> Channel:
+    try:
+        return Channel(link)
+    except BaseException:
+        link.discard()
+        raise
+
+
+def _seconds(timeout: float | None) -> float:
+    if timeout is None:
+        return _LONG
+    if not timeout >= 0:
+        raise ValueError(f"timeout={timeout}: seconds from 0 on, or None for no limit")
+    return min(timeout, _LONG)
+
+
+def _check_socket(sock: socket.socket) -> None:
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"sock must be a socket.socket, not {type(sock).__name__}")
+    if sock.fileno() < 0:
+        raise ValueError("sock is closed")
+    if sock.family != socket.AF_UNIX:
+        raise ValueError(
+            f"sock is of {sock.family.name}: adma needs a connected AF_UNIX socket, "
+            "such as one of socket.socketpair()"
+        )
+    if sock.type not in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        raise ValueError(f"sock is of {sock.type.name}: it must be SOCK_STREAM or SOCK_SEQPACKET")
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError("sock is a listening socket: pass one that its accept() returned")
+    try:
+        sock.getpeername()
+    except OSError:
+        raise ValueError("sock is not connected") from None

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`mapped:cma`: one copy between two processes' memory, by process_vm_readv and writev.
+
+Each end pulls the peer's nonce and, when that was the right one, pushes its
+own to the peer's scratch word, where the peer looks for it. A direction works
+when the reader can pull or the writer can push; a push is always preceded by a
+pull, which tells that the process is still the one that was met.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import sys
+from dataclasses import dataclass
+
+from .._native import ffi, lib
+from ..identity import start_time
+from ..record import Entry
+from .interface import Context, Probe, Refusal, refusal_in
+
+__all__ = ["Circumstances", "MappedCMA", "explain"]
+
+_OFFER = struct.Struct("=iIQ")  # dumpable, whom the sender named as tracer, user namespace
+_NOT_PUSHED = errno.EPERM
+_YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+
+# Whom a process named as its tracer, as its peer is told.
+_NAMED_NOBODY, _NAMED_YOU, _NAMED_ANOTHER = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What decides over access to another process's memory, beside the kernel's own word."""
+
+    same_user: bool = True
+    visible: bool = True  # the peer has a pid in our pid namespace
+    same_user_namespace: bool = True
+    peer_dumpable: int = 1  # its PR_GET_DUMPABLE
+    ptrace_scope: int = 0  # of Yama; 0 where there is no Yama
+    named_another: bool = False  # the peer's one tracer is somebody else
+    seccomp: int = 0  # our own mode: 2 means a filter
+
+
+def explain(number: int, found: Circumstances) -> tuple[str, str]:
+    """Cause and cure for an errno of process_vm_readv or writev. Pure: looks at nothing else."""
+    if not found.same_user:
+        return (
+            "the two processes belong to different users",
+            "run both as one user; between users the kernel helper is the way to one copy",
+        )
+    if not found.visible:
+        return (
+            "the peer's process is not to be seen from this PID namespace",
+            "run both in one PID namespace (docker: --pid=container:... or --pid=host)",
+        )
+    if number == errno.ENOSYS:
+        return (
+            "the kernel has no process_vm_readv, or a seccomp filter hides it",
+            "a kernel with CONFIG_CROSS_MEMORY_ATTACH; a seccomp profile that allows "
+            "process_vm_readv and process_vm_writev",
+        )
+    if number in (errno.EPERM, errno.EACCES):
+        return _explain_refused(found)
+    if number == errno.ESRCH:
+        return "there is no process with the peer's pid", ""
+    if number in (errno.EFAULT, errno.ESTALE):
+        return "the process with the peer's pid is not the peer: its nonce is not there", ""
+    return "the peer's memory could not be reached", ""
+
+
+def _explain_refused(found: Circumstances) -> tuple[str, str]:
+    if not found.same_user_namespace:
+        return (
+            "the peer is in another user namespace",
+            "run both in one user namespace, or give this process CAP_SYS_PTRACE in the peer's",
+        )
+    if found.peer_dumpable != 1:
+        return (
+            "the peer is not dumpable",
+            "in the peer prctl(PR_SET_DUMPABLE, 1); do not start it set-uid, with file "
+            "capabilities, or from a file its user cannot read",
+        )
+    if found.ptrace_scope >= 3:
+        return (
+            "Yama's ptrace_scope is 3: nobody may attach to a process, until the next boot",
+            "boot with kernel.yama.ptrace_scope set to 1 or 0",
+        )
+    if found.ptrace_scope == 2:
+        return (
+            "Yama's ptrace_scope is 2: only who has CAP_SYS_PTRACE may attach to a process",
+            "sysctl kernel.yama.ptrace_scope=1 (or 0), or CAP_SYS_PTRACE for this process",
+        )
+    if found.ptrace_scope == 1:
+        if found.named_another:
+            cause = (
+                "Yama's ptrace_scope is 1, and the peer has named another process as the one "
+                "that may attach to it"
+            )
+        else:
+            cause = "Yama's ptrace_scope is 1, and the peer has not named this process"
+        return cause, "ADMA_PTRACER=any in the peer's environment, or kernel.yama.ptrace_scope=0"
+    if found.seccomp == 2:
+        return (
+            "a seccomp filter forbids process_vm_readv",
+            "allow process_vm_readv and process_vm_writev in the seccomp profile "
+            "(docker: --cap-add=SYS_PTRACE)",
+        )
+    return (
+        "groups or capabilities of the two processes differ, or a security module forbids it",
+        "start both alike: same groups, same capabilities, same security label",
+    )
+
+
+class MappedCMA(Probe):
+    """Pull the peer's nonce, push our own; see on both ends what came of it."""
+
+    name = "mapped:cma"
+    id = lib.ADMA_MECH_CMA
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.can_pull = False
+        self.can_push = False
+        self._peer_pulls = False
+        self._peer_pushes = False
+        self._pull_refused: Refusal | None = None
+        self._peer_refused: Refusal | None = None
+
+    def offer(self) -> Entry:
+        """How we are protected, and, where Yama asks for it, the permission."""
+        if not self.context.peer.same_user:
+            cause, cure = explain(errno.EPERM, Circumstances(same_user=False))
+            return self.refuse(errno.EPERM, cause, cure).entry(self.id)
+        named = _name_tracer(self.context)
+        return Entry(self.id, 0, _OFFER.pack(lib.adma_dumpable(), named, _user_namespace()))
+
+    def answer(self, offer: Entry) -> Entry:
+        """Pull and push."""
+        peer = self.context.peer
+        if offer.error:
+            self._pull_refused = refusal_in(offer, self.name)
+        elif len(offer.data) != _OFFER.size:
+            self._pull_refused = self.refuse(errno.EPROTO, "the peer's offer is malformed")
+        else:
+            self._pull_refused = self._pull(offer)
+        if self._pull_refused is not None:
+            return self._pull_refused.entry(self.id)
+        self.can_pull = True
+        token = self.context.nonce[:8]
+        pushed = lib.adma_vm_write(peer.pid, peer.scratch_address, token, len(token))
+        self.can_push = pushed == 0
+        return Entry(self.id)
+
+    def _pull(self, offer: Entry) -> Refusal | None:
+        peer = self.context.peer
+        if not peer.same_user:
+            cause, cure = explain(errno.EPERM, Circumstances(same_user=False))
+            return self.refuse(errno.EPERM, cause, cure)
+        found = ffi.new("uint8_t[]", len(peer.nonce))
+        number = errno.ESRCH
+        if peer.pid:
+            number = -lib.adma_vm_read(peer.pid, peer.nonce_address, found, len(found))
+        if number == 0 and ffi.buffer(found)[:] == peer.nonce:
+            return None
+        number = number or errno.ESTALE
+        dumpable, named, namespace = _OFFER.unpack(offer.data)
+        circumstances = Circumstances(
+            visible=peer.pid != 0,
+            same_user_namespace=namespace == _user_namespace(),
+            peer_dumpable=dumpable,
+            ptrace_scope=ptrace_scope(),
+            named_another=named == _NAMED_ANOTHER,
+            seccomp=_seccomp_mode(),
+        )
+        return self.refuse(number, *explain(number, circumstances))
+
+    def verdict(self, answer: Entry) -> Entry:
+        """Is the peer's token in our scratch word?"""
+        if answer.error:
+            self._peer_refused = refusal_in(answer, self.name)
+        else:
+            self._peer_pulls = True
+        scratch = int(lib.adma_nonce_scratch(self.context.own)).to_bytes(8, sys.byteorder)
+        self._peer_pushes = self._peer_pulls and scratch == self.context.peer.nonce[:8]
+        return Entry(self.id, 0 if self._peer_pushes else _NOT_PUSHED)
+
+    def conclude(self, verdict: Entry) -> None:
+        """Who can copy, and so which directions work."""
+        self.can_push = self.can_push and not verdict.error
+        inward = self.can_pull or self._peer_pushes
+        outward = self._peer_pulls or self.can_push
+        self.in_ = None if inward else self._pull_refused or self._peer_refused
+        self.out = None if outward else self._peer_refused or self._pull_refused
+
+
+def ptrace_scope() -> int:
+    """Yama's ptrace_scope; 0 where there is no Yama."""
+    try:
+        with open(_YAMA, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
+def _user_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/user").st_ino
+    except OSError:
+        return 0
+
+
+def _seccomp_mode() -> int:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("Seccomp:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+# The process that this one named to Yama: (own pid, tracer's pid, tracer's start time).
+# One per process, and a new one replaces the old: so the first server stays, as long as it lives.
+_tracer: tuple[int, int, int | None] | None = None
+
+
+def _name_tracer(context: Context) -> int:
+    """Under Yama, permit the server to copy. Whom this process has named, as the peer is told."""
+    global _tracer
+    if ptrace_scope() != 1:
+        return _NAMED_NOBODY
+    if os.environ.get("ADMA_PTRACER") == "any":
+        return _NAMED_YOU if lib.adma_set_tracer(lib.ADMA_TRACER_ANY) == 0 else _NAMED_NOBODY
+    pid = context.peer.pid
+    if _tracer is not None and _tracer[0] == os.getpid():
+        if _tracer[1] == pid and _tracer[2] == start_time(pid):
+            return _NAMED_YOU
+        if start_time(_tracer[1]) == _tracer[2]:
+            return _NAMED_ANOTHER
+    if not context.client or pid <= 0 or lib.adma_set_tracer(pid):
+        return _NAMED_NOBODY
+    _tracer = (os.getpid(), pid, start_time(pid))
+    return _NAMED_YOU

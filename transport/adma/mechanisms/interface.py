@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a mechanism is probed while two processes shake hands.
+
+Both ends run the same steps in lock step. What one end's step returns is what
+the other end's next step is given:
+
+    offer()          what I bring along
+    answer(offer)    I tried what the peer brought; this came of it
+    verdict(answer)  I looked at what the peer came to
+    conclude(verdict)
+
+After `conclude`, `out` and `in_` say for both directions whether the mechanism
+works (None) or why not (a Refusal), and the two ends agree. A new mechanism is
+one file with a Probe and one line in `mechanisms/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..errors import MechanismUnavailable
+from ..record import Entry
+
+if TYPE_CHECKING:
+    from .._native import CData
+    from ..identity import Peer
+
+__all__ = ["Context", "Probe", "Refusal", "refusal_in"]
+
+_TEXT_MAX = 300  # bytes of a cause or a cure on the wire
+_NO_WORD = "the peer says so and gives no reason"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a mechanism does not work in one direction, and what would change that."""
+
+    mechanism: str
+    errno: int
+    cause: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.cause} ({os.strerror(self.errno)})"
+        return f"{text}; cure: {self.cure}" if self.cure else text
+
+    def error(self) -> MechanismUnavailable:
+        """The exception for who asked for this mechanism and no other."""
+        text = f"mechanism {self.mechanism!r} is not available: {self}"
+        return MechanismUnavailable(
+            self.errno, text, mechanism=self.mechanism, cause=self.cause, cure=self.cure
+        )
+
+    def entry(self, subject: int) -> Entry:
+        """What is sent to the peer, so that its user reads the same."""
+        parts = (text.encode()[:_TEXT_MAX] for text in (self.cause, self.cure))
+        return Entry(subject, self.errno, b"\0".join(parts))
+
+
+def refusal_in(entry: Entry, mechanism: str) -> Refusal:
+    """The refusal that the peer put into an entry; its texts are printable and short."""
+    cause, _, cure = entry.text().partition("\0")
+    return Refusal(mechanism, entry.error, cause or _NO_WORD, cure)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a probe knows: this end, the peer, and how long it may take."""
+
+    peer: Peer
+    own: CData  # struct adma_nonce *, of this end
+    nonce: bytes  # the bytes of it
+    client: bool  # this end called the other one
+    deadline: float  # time.monotonic()
+
+    def remaining(self, at_most: float) -> float:
+        """Seconds that a step may wait: `at_most`, less when the deadline is nearer."""
+        return max(0.0, min(at_most, self.deadline - time.monotonic()))
+
+
+class Probe(ABC):
+    """One mechanism between two processes, tried for real in both directions.
+
+    A step that raises OSError refuses the directions it speaks about: `answer`
+    what comes in, `offer` and `verdict` what goes out. Steps may wait, at most
+    as long as the context allows. `close` is called in any case, last, and
+    lets go of all that is not kept.
+    """
+
+    name: ClassVar[str]
+    id: ClassVar[int]  # enum adma_mechanism_id
+    out: Refusal | None = None
+    in_: Refusal | None = None
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @abstractmethod
+    def offer(self) -> Entry:
+        """What the peer needs in order to try."""
+
+    @abstractmethod
+    def answer(self, offer: Entry) -> Entry:
+        """Try what the peer brought. `offer.error`: it brought nothing."""
+
+    @abstractmethod
+    def verdict(self, answer: Entry) -> Entry:
+        """See whether what the peer tried left its mark here."""
+
+    @abstractmethod
+    def conclude(self, verdict: Entry) -> None:
+        """Settle `out` and `in_`. Must not fail: the peer hears of nothing after this."""
+
+    def take(self) -> int:
+        """A descriptor that the channel needs for this mechanism, or -1; the caller owns it."""
+        return -1
+
+    def close(self) -> None:
+        """Let go of everything that was not taken. Idempotent."""
+
+    def refuse(self, errno: int, cause: str, cure: str = "") -> Refusal:
+        """A Refusal of this mechanism."""
+        return Refusal(self.name, errno, cause, cure)

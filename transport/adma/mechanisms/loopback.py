@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`loopback:tcp`: through the network stack, over an address of this machine.
+
+The end with the smaller nonce listens on a port that the kernel picks and
+tells it to the peer over the Unix socket, with a secret. Whoever connects and
+does not say the secret is a stranger and dropped. The two then exchange bytes
+in both directions. The connection is kept only if it will be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import hmac
+import os
+import secrets
+import selectors
+import socket
+import struct
+import time
+
+from .._native import lib
+from ..record import Entry
+from .interface import Context, Probe, Refusal, refusal_in
+
+__all__ = ["LoopbackTCP", "explain"]
+
+_DEFAULT_ADDRESS = "127.0.0.1"
+_VARIABLE = "ADMA_LOOPBACK_ADDRESS"
+_SECRET = 32  # bytes; the reply, a digest of it, is as long
+_PATIENCE = 2.0  # seconds for a connection that stays on this machine
+_PORT = struct.Struct("=H")
+_STRANGERS = 64  # connections that may wait at once to say the secret
+
+
+def address() -> str:
+    """Where loopback:tcp listens: ADMA_LOOPBACK_ADDRESS, or 127.0.0.1."""
+    return os.environ.get(_VARIABLE) or _DEFAULT_ADDRESS
+
+
+def explain(number: int, where: str) -> tuple[str, str]:
+    """Cause and cure for an errno of a connection to `where`. Pure."""
+    if number in (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENODEV):
+        return (
+            f"no interface of this machine has the address {where}",
+            f"ip link set lo up, or set {_VARIABLE} to an address of this machine "
+            "(both processes in one network namespace)",
+        )
+    if number == errno.ETIMEDOUT:
+        return (
+            f"a connection to {where} on this machine was not answered in {_PATIENCE:g} s",
+            "let the firewall accept connections of this machine to itself",
+        )
+    if number == errno.ECONNREFUSED:
+        return (
+            f"nobody answers at {where}: the two processes see different networks",
+            "run both in one network namespace",
+        )
+    if number in (errno.EAFNOSUPPORT, errno.EINVAL):
+        return (f"{where} is no address of a kind that this machine has", f"set {_VARIABLE}")
+    if number in (errno.EPERM, errno.EACCES):
+        return (
+            "TCP sockets are forbidden to this process",
+            "allow them in the seccomp profile or the security module's policy",
+        )
+    return f"a connection over {where} failed", ""
+
+
+class LoopbackTCP(Probe):
+    """One end listens, the other connects; each then knows that its bytes reach the other."""
+
+    name = "loopback:tcp"
+    id = lib.ADMA_MECH_TCP
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._listens = context.nonce < context.peer.nonce
+        self._where = address()
+        self._secret = b""
+        self._listener: socket.socket | None = None
+        self._sock: socket.socket | None = None
+        self._failed: Refusal | None = None
+
+    def offer(self) -> Entry:
+        """The listening end tells port, secret and address."""
+        if not self._listens:
+            return Entry(self.id)
+        try:
+            port = self._listen()
+        except OSError as error:
+            return self._fail(error)
+        self._secret = secrets.token_bytes(_SECRET)
+        return Entry(self.id, 0, _PORT.pack(port) + self._secret + self._where.encode())
+
+    def answer(self, offer: Entry) -> Entry:
+        """The connecting end connects and says the secret."""
+        if offer.error and self._failed is None:
+            self._failed = refusal_in(offer, self.name)
+        if self._listens or self._failed is not None:
+            return self._entry()
+        try:
+            self._connect(offer.data)
+        except OSError as error:
+            return self._fail(error)
+        return Entry(self.id)
+
+    def verdict(self, answer: Entry) -> Entry:
+        """The listening end hears the secret and replies; the connecting end hears the reply."""
+        if answer.error and self._failed is None:
+            self._failed = refusal_in(answer, self.name)
+        if self._failed is not None:
+            self.close()  # the peer, waiting for our word, sees it at once
+            return self._entry()
+        try:
+            if self._listens:
+                self._sock = self._accept()
+                self._sock.sendall(_reply(self._secret), socket.MSG_NOSIGNAL)
+            else:
+                self._hear_reply()
+        except OSError as error:
+            self.close()
+            return self._fail(error)
+        return Entry(self.id)
+
+    def conclude(self, verdict: Entry) -> None:
+        """Both directions work, or neither."""
+        if verdict.error and self._failed is None:
+            self._failed = refusal_in(verdict, self.name)
+        self.out = self.in_ = self._failed
+
+    def take(self) -> int:
+        """The connection, non-blocking; -1 when it did not come about."""
+        if self._sock is None or self._failed is not None:
+            return -1
+        self._sock.setblocking(False)
+        sock, self._sock = self._sock, None
+        return sock.detach()
+
+    def close(self) -> None:
+        """Drop connection and listener without a trace in the port table."""
+        if self._sock is not None:
+            _drop(self._sock)
+            self._sock = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    # The listening end
+
+    def _listen(self) -> int:
+        family = _family(self._where)
+        self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._listener.bind((self._where, 0))
+        self._listener.listen(_STRANGERS)
+        return int(self._listener.getsockname()[1])
+
+    def _accept(self) -> socket.socket:
+        """The connection that says the secret; all others are dropped."""
+        listener = self._listener
+        assert listener is not None
+        self._listener = None
+        deadline = time.monotonic() + self.context.remaining(_PATIENCE)
+        said: dict[socket.socket, bytes] = {}
+        with listener, selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            try:
+                while (left := deadline - time.monotonic()) > 0:
+                    for key, _ in selector.select(left):
+                        if key.fileobj is listener:
+                            self._meet(listener, said, selector)
+                        elif self._hear(key.fileobj, said, selector):  # type: ignore[arg-type]
+                            return _prepare(_taken(key.fileobj, said))  # type: ignore[arg-type]
+            finally:
+                for sock in said:
+                    _drop(sock)
+        raise TimeoutError(errno.ETIMEDOUT, "the peer did not connect")
+
+    @staticmethod
+    def _meet(
+        listener: socket.socket, said: dict[socket.socket, bytes], selector: selectors.BaseSelector
+    ) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            sock, _ = listener.accept()
+            if len(said) >= _STRANGERS:
+                _drop(sock)
+                return
+            sock.setblocking(False)
+            said[sock] = b""
+            selector.register(sock, selectors.EVENT_READ)
+
+    def _hear(
+        self,
+        sock: socket.socket,
+        said: dict[socket.socket, bytes],
+        selector: selectors.BaseSelector,
+    ) -> bool:
+        """Read on; True when this one has said the secret. A stranger is dropped."""
+        try:
+            part = sock.recv(_SECRET - len(said[sock]))
+        except BlockingIOError:
+            return False
+        except OSError:
+            part = b""
+        said[sock] += part
+        if part and len(said[sock]) < _SECRET:
+            return False
+        selector.unregister(sock)
+        if hmac.compare_digest(said[sock], self._secret):
+            return True
+        del said[sock]
+        _drop(sock)
+        return False
+
+    # The connecting end
+
+    def _connect(self, offer: bytes) -> None:
+        if len(offer) <= _PORT.size + _SECRET:
+            raise OSError(errno.EPROTO, "the peer's offer is malformed")
+        (port,) = _PORT.unpack_from(offer)
+        self._secret = offer[_PORT.size : _PORT.size + _SECRET]
+        self._where = offer[_PORT.size + _SECRET :].decode("ascii", errors="replace")
+        sock = socket.socket(_family(self._where), socket.SOCK_STREAM)
+        self._sock = sock
+        sock.settimeout(self.context.remaining(_PATIENCE) or _PATIENCE)
+        try:
+            # An address that we can bind is this machine's: no peer can send us elsewhere.
+            sock.bind((self._where, 0))
+            sock.connect((self._where, port))
+        except TimeoutError:
+            raise TimeoutError(errno.ETIMEDOUT, "the connection was not answered") from None
+        _prepare(sock)
+        sock.sendall(self._secret, socket.MSG_NOSIGNAL)
+
+    def _hear_reply(self) -> None:
+        sock = self._sock
+        assert sock is not None
+        expected = _reply(self._secret)
+        deadline = time.monotonic() + self.context.remaining(_PATIENCE)
+        reply = b""
+        while len(reply) < len(expected):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(errno.ETIMEDOUT, "the peer did not reply")
+            sock.settimeout(left)
+            part = sock.recv(len(expected) - len(reply))
+            if not part:
+                raise ConnectionResetError(errno.ECONNRESET, "the peer dropped the connection")
+            reply += part
+        if not hmac.compare_digest(reply, expected):
+            raise OSError(errno.EPROTO, "who answered is not the peer")
+
+    # Both
+
+    def _fail(self, error: OSError) -> Entry:
+        number = error.errno or (errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO)
+        self._failed = self.refuse(number, *explain(number, self._where))
+        return self._entry()
+
+    def _entry(self) -> Entry:
+        return self._failed.entry(self.id) if self._failed is not None else Entry(self.id)
+
+
+def _family(where: str) -> socket.AddressFamily:
+    """Of a numeric address: a name would send us to a resolver. OSError when it is none."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):
+            socket.inet_pton(family, where)
+            return family
+    raise OSError(errno.EINVAL, "not a numeric address")
+
+
+def _reply(secret: bytes) -> bytes:
+    return hashlib.sha256(b"adma loopback:tcp" + secret).digest()
+
+
+def _prepare(sock: socket.socket) -> socket.socket:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _taken(sock: socket.socket, said: dict[socket.socket, bytes]) -> socket.socket:
+    del said[sock]
+    return sock
+
+
+def _drop(sock: socket.socket) -> None:
+    # Reset instead of an orderly end: no port is left in TIME_WAIT.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
