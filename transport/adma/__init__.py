@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Messages between processes of one machine, copied once, by whoever is free.
 
-    with adma.listen("name") as server, server.accept() as channel: ...
-    channel = adma.connect("name")
-    channel.write(buf); n = channel.read(buf); request = channel.iread(buf)
+with adma.listen("name") as server, server.accept() as channel: ...
+channel = adma.connect("name")
+channel.write(buf); n = channel.read(buf); request = channel.iread(buf)
 """
 
 from __future__ import annotations

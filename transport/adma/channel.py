@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
 import warnings
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ __all__ = ["Channel"]
 
 _PENDING = -1011  # -ADMA_E_PENDING
 _SPIN = -1  # the core's own measure
+_IDLE = 0  # enum adma_req_state: not posted
 _CLOSE_SLICE_NS = 50_000_000  # between looks at signals while closing
 _WARN_AFTER = 1.0  # seconds both ends sit in a large write before one says so
 _SWEEP_FROM = 64  # forget what is done once so many are kept
@@ -61,7 +64,6 @@ class Channel:
         self._sweep_at = _SWEEP_FROM
         self._incoming: Incoming | None = None
         self._recv_lock = threading.Lock()
-        self._send_lock = threading.Lock()
         self._closed = False
         self._warned = False
         config, keep = choice.configuration(link)
@@ -112,7 +114,7 @@ class Channel:
             return int(nbytes)
         if nbytes != _PENDING:
             raise self._explain_error(nbytes, space=len(hold))
-        return self._wait_or_withdraw(self._post_read(hold), deadline)
+        return self._run(self._read_request(hold), deadline)
 
     def iwrite(self, buf: ReadableBuffer) -> Request:
         """Post a write; a request. The buffer is the request's until it is done.
@@ -120,14 +122,18 @@ class Channel:
         A small message is usually done at once. BlockingIOError when 1024
         writes are outstanding already: wait for one of them.
         """
-        return self._post_write(readable(buf, "iwrite"))
+        request = self._write_request(readable(buf, "iwrite"))
+        self._post(request._operations)
+        return request
 
     def iread(self, buf: WriteableBuffer) -> Request:
         """Post a read; a request. It is matched in post order, and owns the buffer until done.
 
         BlockingIOError when 1024 reads are outstanding already.
         """
-        return self._post_read(writable(buf, "iread"))
+        request = self._read_request(writable(buf, "iread"))
+        self._post(request._operations)
+        return request
 
     # Objects
 
@@ -144,13 +150,11 @@ class Channel:
         head.req.parts = len(frames.parts)
         operations = [head]
         for part in frames.parts:
-            operations.append(
-                Operation(readable(part, "send"), read=False, kind=PART, flags=flags)
-            )
+            hold = readable(part, "send")
+            operations.append(Operation(hold, read=False, kind=PART, flags=flags))
         for operation in operations:
             self._bring_bulk(operation.req.length)
-        self._post(operations)
-        self._wait_or_withdraw(Request(self, "send", operations), deadline)
+        self._run(Request(self, "send", operations), deadline)
 
     def recv(
         self,
@@ -268,17 +272,14 @@ class Channel:
         self._reap()
 
     def _abandon(self) -> None:
-        pending = list(self._pending)
         nbytes = lib.adma_chan_abandon(self._chan)
-        kept = [operation for operation in pending if operation.req.held]
-        quarantine.extend(kept)
         self._reap()
         _open.discard(self)
         if nbytes:
             raise TimeoutError(
                 f"{self._peer_text} is stopped in the middle of a copy: the channel is closed, "
-                f"{nbytes} bytes of {len(kept)} buffer(s) stay quarantined, since it may still "
-                "touch them when it goes on"
+                f"buffers of {nbytes} bytes stay quarantined, since it may still touch them when "
+                "it goes on"
             )
 
     def __enter__(self) -> Channel:
@@ -300,10 +301,8 @@ class Channel:
         self._close_quietly()
 
     def _close_quietly(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             self.close(timeout=0)
-        except TimeoutError:
-            pass
 
     def __repr__(self) -> str:
         link = self._link
@@ -322,7 +321,7 @@ class Channel:
 
     # Posting
 
-    def _post(self, operations: list[Operation]) -> None:
+    def _post(self, operations: Sequence[Operation]) -> None:
         """Post in order, all or none; the channel keeps them until they are done."""
         if len(self._pending) >= self._sweep_at:
             self._reap()
@@ -337,18 +336,12 @@ class Channel:
             self._pending.difference_update(operations)
             raise self._explain_error(rc)
 
-    def _post_write(self, hold: CData, flags: int = 0) -> Request:
+    def _write_request(self, hold: CData, flags: int = 0) -> Request:
         self._bring_bulk(len(hold))
-        operation = Operation(hold, read=False, kind=BYTES, flags=flags)
-        request = Request(self, "write", (operation,))
-        self._post([operation])
-        return request
+        return Request(self, "write", (Operation(hold, read=False, kind=BYTES, flags=flags),))
 
-    def _post_read(self, hold: CData) -> Request:
-        operation = Operation(hold, read=True, kind=BYTES)
-        request = Request(self, "read", (operation,))
-        self._post([operation])
-        return request
+    def _read_request(self, hold: CData) -> Request:
+        return Request(self, "read", (Operation(hold, read=True, kind=BYTES),))
 
     def _bring_bulk(self, nbytes: int) -> None:
         """Make the bulk segment of `shared` if this write is the first to want it."""
@@ -369,8 +362,10 @@ class Channel:
 
     def _forget(self, operation: Operation) -> None:
         if operation.done:
-            operation.let_go()
+            if operation.req.held:
+                quarantine.append(operation)
             self._pending.discard(operation)
+            operation.let_go()
 
     def _reap(self) -> None:
         """Forget what is done, also when nobody looked at it."""
@@ -380,24 +375,28 @@ class Channel:
     # Waiting
 
     def _write_patiently(self, hold: CData, deadline: float | None) -> None:
-        request = self._post_write(hold, lib.ADMA_REQ_BLOCKING)
-        if request._operations[0].done:
-            request.wait()
-            return
         lib.adma_blocked(self._chan, 1)
         try:
-            self._warn_if_stuck(request, deadline)
-            self._wait_or_withdraw(request, deadline)
-        except BaseException as interruption:
-            # Also one that struck before the wait above could take care of it.
-            self._take_back(request, interruption)
-            raise
+            self._run(self._write_request(hold, lib.ADMA_REQ_BLOCKING), deadline, patient=True)
         finally:
             lib.adma_blocked(self._chan, -1)
 
+    def _run(self, request: Request, deadline: float | None, *, patient: bool = False) -> int:
+        """Post and wait; what could not be waited for is taken back."""
+        try:
+            self._post(request._operations)
+            if patient:
+                self._warn_if_stuck(request, deadline)
+            if request._wait_until(deadline):
+                return request._settle()
+            raise TimeoutError(f"{request!r}: the time is over")
+        except BaseException as interruption:
+            self._take_back(request, interruption)
+            raise
+
     def _warn_if_stuck(self, request: Request, deadline: float | None) -> None:
         """Wait a moment; if both ends are in a large write by then, say so once."""
-        if self._warned:
+        if self._warned or request._operations[0].done:
             return
         moment = time.monotonic() + _WARN_AFTER
         if deadline is not None and deadline <= moment:
@@ -409,26 +408,16 @@ class Channel:
             f"both ends of {self!r} have been in a blocking write of a large message for a second, "
             "and neither reads: use iwrite() on one side, or read in another thread",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-
-    def _wait_or_withdraw(self, request: Request, deadline: float | None) -> int:
-        try:
-            if request._wait_until(deadline):
-                return request._settle()
-            raise TimeoutError(f"{request!r}: the time is over")
-        except BaseException as interruption:
-            self._take_back(request, interruption)
-            raise
 
     def _take_back(self, request: Request, interruption: BaseException) -> None:
         """What an interrupted call posted is withdrawn; or the exception says that it won."""
-        if getattr(interruption, "request", None) is not None:
-            return
-        if all(operation.req.error for operation in request._operations if operation.done) and all(
-            operation.done for operation in request._operations
-        ):
-            return  # it failed, which is what is being raised
+        operations = request._operations
+        if operations[0].req.state == _IDLE:
+            return  # it was not posted
+        if any(operation.done and operation.req.error for operation in operations):
+            return  # it failed: that is what is being raised
         if not request.cancel():
             interruption.request = request  # type: ignore[attr-defined]
 

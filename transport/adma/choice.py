@@ -103,9 +103,7 @@ def _why(carry: str, name: str | None, nbytes: int, link: Link) -> str:
     return "nothing better works here"
 
 
-def _why_not(
-    name: str, chosen: str, nbytes: int, link: Link, refusals: dict[str, Refusal]
-) -> str:
+def _why_not(name: str, chosen: str, nbytes: int, link: Link, refusals: dict[str, Refusal]) -> str:
     if name in refusals:
         return str(refusals[name])
     if link.forced:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Incoming"]
 
-_NEED = 4  # enum adma_req_state
+_IDLE, _NEED = 0, 4  # enum adma_req_state
 _NO_LIMIT = (1 << 63) - 1
 
 
@@ -63,9 +63,9 @@ class Incoming:
         return load(self._head_buffer, self._part_buffers)
 
     def withdraw(self) -> None:
-        """Take back what was asked for. A match that won stays, `matched` tells."""
-        req = self._head.req
-        if self._head_buffer is None and lib.adma_cancel(self._channel._chan, req):
+        """Take back what was asked for. A match that won stays, `unfinished` tells."""
+        if lib.adma_cancel(self._channel._chan, self._head.req):
+            self._head_buffer = None
             self._settle([self._head])
 
     def _begin(self, deadline: float | None) -> None:
@@ -74,11 +74,10 @@ class Incoming:
         self._channel._post([head])
         self._wait(head, deadline)
         if head.req.state == _NEED:
-            buffer = empty(head.req.need_length)  # MemoryError: it stays in line
-            head.hold = ffi.from_buffer("char[]", buffer, True)
+            self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays in line
+            head.hold = ffi.from_buffer("char[]", self._head_buffer, True)
             if rc := lib.adma_supply(chan, head.req, head.hold, head.req.need_length):
                 raise_for(rc)
-            self._head_buffer = buffer
 
     def _finish_head(self, deadline: float | None) -> None:
         head = self._head
@@ -105,8 +104,9 @@ class Incoming:
                 Operation(ffi.from_buffer("char[]", buffer, True), read=True, kind=PART)
                 for buffer in self._part_buffers
             ]
-            if self._parts:
-                self._channel._post(self._parts)
+        unposted = [part for part in self._parts if part.req.state == _IDLE]
+        if unposted:
+            self._channel._post(unposted)
         for part in self._parts:
             self._wait(part, deadline)
         self._settle(self._parts)
@@ -128,4 +128,3 @@ class Incoming:
 
 
 _HALF = "the object did not come to its end in time; the next recv() goes on with it"
-

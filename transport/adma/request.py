@@ -163,7 +163,9 @@ class Request:
             return f"<{verb} of {_size(self._nbytes or 0)}, done>"
         total = sum(operation.req.length for operation in self._operations)
         preposition = "from" if self._operations[0].req.is_read else "to"
-        return f"<{verb} {_size(total)} {preposition} {channel._peer_text}, {self._state_text(total)}>"
+        return (
+            f"<{verb} {_size(total)} {preposition} {channel._peer_text}, {self._state_text(total)}>"
+        )
 
     def _state_text(self, total: int) -> str:
         first = self._operations[0].req
@@ -252,4 +254,3 @@ def wait_any(reqs: Iterable[Request], timeout: float | None = None) -> int:
 
 # Kept for ever: buffers that a stopped peer may still touch.
 quarantine: list[Operation] = []
-

@@ -314,6 +314,7 @@ void adma_chan_free(struct adma_chan *chan)
 	if (adma_chan_close(chan, 0))
 		(void)adma_chan_abandon(chan);
 	delist(chan);
-	pthread_mutex_destroy(&chan->lock);
+	if (!atomic_load(&chan->forked)) /* in a child another thread may hold it for ever */
+		pthread_mutex_destroy(&chan->lock);
 	free(chan);
 }

@@ -199,6 +199,11 @@ static int outcome(struct adma_chan *chan, const struct adma_transfer *t, const 
 
 		return early || chan->over ? broken_off : -1;
 	}
+	if (chan->over == ADMA_E_PROTOCOL) {
+		/* No word of the peer's tells any more when it is through: do not wait for one. */
+		t->req->held = 1;
+		return broken_off;
+	}
 	return chan->dead ? broken_off : -1;
 }
 
@@ -213,6 +218,7 @@ bool adma_transfers_settle(struct adma_chan *chan)
 		next = t->next;
 		if (adma_slot_look(t->slot, t->gen, &r)) {
 			adma_end(chan, ADMA_E_PROTOCOL);
+			t->req->held = !is_stream(t);
 			error = t->busy ? -1 : ADMA_E_PROTOCOL;
 		} else {
 			t->req->done_bytes = r.retired * t->chunk < t->length ? r.retired * t->chunk : t->length;

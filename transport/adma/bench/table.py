@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reports as text: the columns that users of the OSU benchmarks know, one per contestant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from adma.bench.bars import RATIO
+from adma.bench.figures import Summary, summarise
+from adma.bench.machine import headline
+from adma.bench.schema import Contestant, Report, Verdict
+
+LEFT = 12
+WIDTH = 16
+
+
+def heading(report: Report) -> str:
+    """What ran where, in comment lines."""
+    software = report.software
+    ours = software["adma"]
+    load = report.machine.get("load", ["?"])[0]
+    lines = [
+        f"# adma {ours['version']} {report.benchmark}, {report.date}",
+        f"# {headline(report.machine)}; {software['python']}; load {load} before",
+    ]
+    if ours["build"] != "release":
+        lines.append(f"# Not a release build ({ours['build']}): its times are not what users get")
+    return "\n".join(lines)
+
+
+def cast(contestants: Iterable[Contestant]) -> str:
+    """Who took part: version, path of the bytes, way of waiting; and who did not, with the cure."""
+    absent: list[str] = []
+    present: dict[str, list[str]] = {}
+    for each in contestants:
+        if not each.measured:
+            cure = f"; cure: {each.cure}" if each.cure else ""
+            absent.append(f"# {each.title}: not measured: {each.why}{cure}")
+            continue
+        facts = "; ".join(fact for fact in (each.version, each.path, each.wait) if fact)
+        present.setdefault(facts, []).append(each.title)
+    lines = [f"# {', '.join(titles)}: {facts}" for facts, titles in present.items()]
+    return "\n".join(lines + absent)
+
+
+def latencies(report: Report) -> str:
+    """One-way times in us: a row per size, a column per contestant."""
+    rounds = report.settings.get("rounds", "?")
+    title = (
+        f"# Latency (us), one way: half a round trip; median of {rounds} rounds "
+        "\u00b1 half of the 10th to 90th percentile"
+    )
+
+    def cell(summary: Summary, size: int) -> str:
+        del size
+        return f"{number(summary.median)} \u00b1{number(summary.half_width):>6}"
+
+    lines = [title, _grid(report, "Latency (us)", cell)]
+    for each in _partial(report):
+        for size in report.sizes("latency"):
+            series = report.find(each.key, "latency", size)
+            if series is not None and series.values:
+                lines.append(
+                    f"# {each.title}, {size} bytes: {cell(summarise(series.values), size)} us"
+                )
+    return "\n".join(lines)
+
+
+def bandwidths(report: Report) -> str:
+    """Size over one-way time, in MB/s (10^6 bytes): not a stream of messages, one at a time."""
+
+    def cell(summary: Summary, size: int) -> str:
+        return number(size / summary.median)
+
+    title = "# Bandwidth (MB/s) of the same messages: size / latency, one message at a time"
+    return f"{title}\n{_grid(report, 'Bandwidth (MB/s)', cell)}"
+
+
+def bars(verdicts: Sequence[Verdict]) -> str:
+    """Each bar beside what was measured."""
+    rows: list[Sequence[str]] = []
+    rows.append(("what", "ours / against", "measured", "95 %", "bar", "aim", "verdict"))
+    rows += [_bar_row(verdict) for verdict in verdicts]
+    return "# Bars: ratio of times, median over rounds; held when the interval is under it\n" + (
+        columns(rows)
+    )
+
+
+def values(verdicts: Sequence[Verdict]) -> str:
+    """Bars on plain values: median and spread, in their own unit."""
+    rows: list[Sequence[str]] = [("what", "measured", "10 to 90 %", "bar", "aim", "verdict")]
+    for each in verdicts:
+        rows.append(
+            (
+                each.what,
+                f"{_maybe(each.measured)} {each.unit}",
+                f"{_maybe(each.low)} to {_maybe(each.high)}",
+                number(each.hold),
+                _maybe(each.aim),
+                _word(each),
+            )
+        )
+    return columns(rows)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in columns; the first row is the heading, marked as a comment."""
+    rows = [[f"# {row[0]}" if not index else row[0], *row[1:]] for index, row in enumerate(rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def number(value: float) -> str:
+    """Three or four digits that count: 0.53, 12.4, 1234."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _grid(report: Report, what: str, cell: Callable[[Summary, int], str]) -> str:
+    shown = _columns(report)
+    if len(shown) == 1:
+        lines = ["# Size".ljust(LEFT) + what.rjust(WIDTH)]
+    else:
+        lines = ["# Size".ljust(LEFT) + "".join(c.title.rjust(WIDTH) for c in shown)]
+    for size in report.sizes("latency"):
+        cells = []
+        for contestant in shown:
+            series = report.find(contestant.key, "latency", size)
+            done = series is not None and series.values
+            cells.append(cell(summarise(series.values), size) if series and done else "-")
+        lines.append(str(size).ljust(LEFT) + "".join(text.rjust(WIDTH) for text in cells))
+    return "\n".join(lines)
+
+
+def _columns(report: Report) -> list[Contestant]:
+    """Who has a column: one that gave up half way keeps it, with what it left."""
+    few = {each.key for each in _partial(report)}
+    measured = {series.contestant for series in report.series}
+    return [each for each in report.contestants if each.key in measured - few]
+
+
+def _partial(report: Report) -> list[Contestant]:
+    """Those that enter at a few sizes only: a line of their own says more than a column."""
+    return [each for each in report.contestants if each.partial]
+
+
+def _bar_row(each: Verdict) -> tuple[str, ...]:
+    interval = "" if each.low is None else f"{_maybe(each.low)} to {_maybe(each.high)}"
+    against = f"{each.ours} / {each.against}"
+    aim = _maybe(each.aim)
+    return (each.what, against, _maybe(each.measured), interval, f"{each.hold:g}", aim, _word(each))
+
+
+def _word(each: Verdict) -> str:
+    """Held or not, and whether that counts yet."""
+    if each.held is None:
+        return f"not measured: {each.why}"
+    word = "held" if each.held else "not held"
+    notes = [note for note in ("" if each.binding else "binding later", each.why) if note]
+    return f"{word} ({'; '.join(notes)})" if notes else word
+
+
+def _maybe(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+__all__ = ["RATIO", "bandwidths", "bars", "cast", "columns", "heading", "latencies", "values"]

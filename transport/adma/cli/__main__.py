@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``python -m adma.cli``: the command where its script is not on the path."""
+
+import sys
+
+from adma.cli import main
+
+sys.exit(main())

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``adma info``: what this machine offers, found by connecting two processes for real."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from dataclasses import asdict
+from typing import Any
+
+from adma.bench import build
+from adma.bench.machine import describe_limits, describe_machine, describe_software, headline
+from adma.cli.probe import Finding, explanations, probe_all
+
+MARGIN = 24
+WIDTH = 96
+MIB = 1 << 20
+
+
+def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "info",
+        help="which mechanisms work here, and why the others do not",
+        description=(
+            "Connect this process with a second one over each mechanism, send a message both ways, "
+            "and say what works, or why not and what would change that."
+        ),
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found. 0 when one mechanism or more works, else 1."""
+    found = describe()
+    print(json.dumps(found, indent=1) if options.json else text(found))
+    return 0 if any(each["available"] for each in found["mechanisms"]) else 1
+
+
+def describe() -> dict[str, Any]:
+    """All of it as plain data."""
+    findings = probe_all()
+    return {
+        "machine": describe_machine(),
+        "software": describe_software(),
+        "limits": describe_limits(),
+        "thresholds": build.thresholds(),
+        "mechanisms": [asdict(each) for each in findings],
+        "auto": explanations(),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The same for people."""
+    adma = found["software"]["adma"]
+    lines = [
+        _line("adma", f"{adma['version']} ({adma['build']} build)"),
+        _line("Python", found["software"]["python"]),
+        _line("machine", f"{headline(found['machine'])}, {_memory(found['machine'])}"),
+        "",
+        "mechanisms, tried between two processes of this user:",
+    ]
+    for each in found["mechanisms"]:
+        lines += _mechanism(Finding(**each))
+    lines += ["", "auto chooses:"]
+    lines += [_choice(each) for each in found["auto"]]
+    lines += ["", "sizes in bytes:"]
+    lines += [_line(name, str(value)) for name, value in found["thresholds"].items()]
+    lines += ["", "limits:"]
+    lines += [_line(name, str(value)) for name, value in found["limits"].items()]
+    return "\n".join(lines)
+
+
+def _mechanism(finding: Finding) -> list[str]:
+    if finding.available:
+        return [_line(finding.mechanism, "available")]
+    lines = [_line(finding.mechanism, f"refused: {finding.cause}")]
+    if finding.cure:
+        lines.append(_line("", f"cure: {finding.cure}"))
+    return lines
+
+
+def _choice(each: dict[str, Any]) -> str:
+    how = f"{each['carry']} over {each['mechanism']}" if each["mechanism"] else each["carry"]
+    return _line(f"{each['nbytes']} bytes", f"{how}: {each['why']}")
+
+
+def _line(name: str, value: str) -> str:
+    """Name and value in two columns; a long value is continued in its own column."""
+    margin = " " * (MARGIN + 2)
+    start = f"  {name}".ljust(MARGIN) + "  "
+    parts = [
+        textwrap.fill(part, WIDTH, initial_indent=margin, subsequent_indent=margin)
+        for part in str(value).splitlines() or [""]
+    ]
+    joined = "\n".join(parts)
+    return (start + joined[len(margin) :]).rstrip()
+
+
+def _memory(machine: dict[str, Any]) -> str:
+    return f"{machine['memory_bytes'] // MIB} MiB memory"
