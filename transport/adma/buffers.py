@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["empty", "readable", "writable"]
 
+_CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
+
 # Memory that is about to be overwritten need not be cleared first.
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -35,7 +37,7 @@ def readable(buf: ReadableBuffer, call: str) -> CData:
 def writable(buf: WriteableBuffer, call: str) -> CData:
     """Hold a buffer to write into: contiguous and not read-only."""
     try:
-        return ffi.from_buffer("char[]", buf, True)
+        return ffi.from_buffer(_CHARS, buf, True)
     except (TypeError, BufferError, ValueError):
         return _by_force(buf, call, need_writable=True)
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel"]
 
-_PENDING = -1011  # -ADMA_E_PENDING
+_PENDING: int = -lib.ADMA_E_PENDING
+_NEEDS_BULK: int = -lib.ADMA_E_BULK
+_EAGER_MAX: int = lib.adma_eager_max()
+_MOMENT = 0.01  # seconds; a call with less time than this looks at the clock first
 _SPIN = -1  # the core's own measure
 _IDLE = 0  # enum adma_req_state: not posted
 _CLOSE_SLICE_NS = 50_000_000  # between looks at signals while closing
@@ -62,6 +65,8 @@ class Channel:
         self._pid = os.getpid()
         self._pending: set[Operation] = set()
         self._sweep_at = _SWEEP_FROM
+        self._blockers: list[Operation] = []  # of blocking calls, in use or spare
+        self._spares: dict[str, list[Operation]] = {"read": [], "write": []}
         self._incoming: Incoming | None = None
         self._recv_lock = threading.Lock()
         self._closed = False
@@ -85,16 +90,17 @@ class Channel:
         """
         deadline = None if timeout is None else deadline_of(timeout, "write")
         hold = readable(buf, "write")
-        try:
-            rc = lib.adma_write_now(self._chan, hold, len(hold))
-        except BaseException as interruption:
-            self._own_up(interruption, "write")
-            raise
-        if rc == 0:
-            return
-        if rc != _PENDING:
-            raise self._explain_error(rc)
-        self._write_patiently(hold, deadline)
+        if len(hold) <= _EAGER_MAX:
+            try:
+                rc = lib.adma_write_now(self._chan, hold, len(hold))
+            except BaseException as interruption:
+                self._own_up(interruption, "write")
+                raise
+            if rc == 0:
+                return
+            if rc != _PENDING:
+                raise self._explain_error(rc)
+        self._block("write", hold, timeout, deadline)
 
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
         """Read one message into a writable contiguous buffer; the message's bytes.
@@ -114,7 +120,7 @@ class Channel:
             return int(nbytes)
         if nbytes != _PENDING:
             raise self._explain_error(nbytes, space=len(hold))
-        return self._run(self._read_request(hold), deadline)
+        return self._block("read", hold, timeout, deadline)
 
     def iwrite(self, buf: ReadableBuffer) -> Request:
         """Post a write; a request. The buffer is the request's until it is done.
@@ -122,7 +128,9 @@ class Channel:
         A small message is usually done at once. BlockingIOError when 1024
         writes are outstanding already: wait for one of them.
         """
-        request = self._write_request(readable(buf, "iwrite"))
+        hold = readable(buf, "iwrite")
+        self._bring_bulk(len(hold))
+        request = Request(self, "write", (Operation(hold, read=False, kind=BYTES),))
         self._post(request._operations)
         return request
 
@@ -131,7 +139,8 @@ class Channel:
 
         BlockingIOError when 1024 reads are outstanding already.
         """
-        request = self._read_request(writable(buf, "iread"))
+        hold = writable(buf, "iread")
+        request = Request(self, "read", (Operation(hold, read=True, kind=BYTES),))
         self._post(request._operations)
         return request
 
@@ -154,7 +163,13 @@ class Channel:
             operations.append(Operation(hold, read=False, kind=PART, flags=flags))
         for operation in operations:
             self._bring_bulk(operation.req.length)
-        self._run(Request(self, "send", operations), deadline)
+        request = Request(self, "send", operations)
+        try:
+            self._post(operations)
+            self._wait_patiently(request, deadline)
+        except BaseException as interruption:
+            self._take_back(request, interruption)
+            raise
 
     def recv(
         self,
@@ -336,13 +351,6 @@ class Channel:
             self._pending.difference_update(operations)
             raise self._explain_error(rc)
 
-    def _write_request(self, hold: CData, flags: int = 0) -> Request:
-        self._bring_bulk(len(hold))
-        return Request(self, "write", (Operation(hold, read=False, kind=BYTES, flags=flags),))
-
-    def _read_request(self, hold: CData) -> Request:
-        return Request(self, "read", (Operation(hold, read=True, kind=BYTES),))
-
     def _bring_bulk(self, nbytes: int) -> None:
         """Make the bulk segment of `shared` if this write is the first to want it."""
         if not lib.adma_wants_bulk(self._chan, nbytes):
@@ -374,25 +382,69 @@ class Channel:
 
     # Waiting
 
-    def _write_patiently(self, hold: CData, deadline: float | None) -> None:
-        lib.adma_blocked(self._chan, 1)
+    def _block(self, verb: str, hold: CData, timeout: float | None, deadline: float | None) -> int:
+        """A blocking read or write: in one call into C if it can be done in a moment."""
+        operation = self._spare(verb)
+        operation.hold = hold
+        request = Request(self, verb, (operation,))
         try:
-            self._run(self._write_request(hold, lib.ADMA_REQ_BLOCKING), deadline, patient=True)
-        finally:
-            lib.adma_blocked(self._chan, -1)
+            if timeout is None or timeout > _MOMENT:
+                nbytes = self._run(operation, hold)
+                if nbytes != _PENDING:
+                    request._operations = ()
+                    self._give_back(verb, operation)
+                    if nbytes >= 0:
+                        return nbytes
+                    raise self._explain_error(nbytes, space=len(hold))
+                self._pending.add(operation)
+            else:
+                if verb == "write":
+                    self._bring_bulk(len(hold))
+                operation.aim(hold)
+                self._post((operation,))
+            self._blockers.remove(operation)  # it has become a request like any other
+            return self._wait_patiently(request, deadline)
+        except BaseException as interruption:
+            self._take_back(request, interruption)
+            raise
 
-    def _run(self, request: Request, deadline: float | None, *, patient: bool = False) -> int:
-        """Post and wait; what could not be waited for is taken back."""
+    def _run(self, operation: Operation, hold: CData) -> int:
+        nbytes = lib.adma_run(self._chan, operation.req, hold, len(hold))
+        if nbytes == _NEEDS_BULK:
+            self._bring_bulk(len(hold))
+            nbytes = lib.adma_run(self._chan, operation.req, hold, len(hold))
+        return int(nbytes)
+
+    def _spare(self, verb: str) -> Operation:
+        """An operation for a blocking call; the channel keeps each for as long as it lives."""
+        spares = self._spares[verb]
+        if spares:
+            return spares.pop()
+        operation = Operation(None, read=verb == "read", kind=BYTES, flags=lib.ADMA_REQ_BLOCKING)
+        self._blockers.append(operation)
+        return operation
+
+    def _give_back(self, verb: str, operation: Operation) -> None:
+        if operation.req.held:
+            quarantine.append(operation)
+            return
+        operation.hold = None
+        self._spares[verb].append(operation)
+
+    def _wait_patiently(self, request: Request, deadline: float | None) -> int:
+        """Wait for what was posted; two ends stuck in large writes are told so."""
+        writes = not request._operations[0].req.is_read
+        if writes:
+            lib.adma_blocked(self._chan, 1)
         try:
-            self._post(request._operations)
-            if patient:
+            if writes:
                 self._warn_if_stuck(request, deadline)
             if request._wait_until(deadline):
                 return request._settle()
             raise TimeoutError(f"{request!r}: the time is over")
-        except BaseException as interruption:
-            self._take_back(request, interruption)
-            raise
+        finally:
+            if writes:
+                lib.adma_blocked(self._chan, -1)
 
     def _warn_if_stuck(self, request: Request, deadline: float | None) -> None:
         """Wait a moment; if both ends are in a large write by then, say so once."""
@@ -414,8 +466,8 @@ class Channel:
     def _take_back(self, request: Request, interruption: BaseException) -> None:
         """What an interrupted call posted is withdrawn; or the exception says that it won."""
         operations = request._operations
-        if operations[0].req.state == _IDLE:
-            return  # it was not posted
+        if not operations or operations[0].req.state == _IDLE:
+            return  # it was not posted, or its result is what is being raised
         if any(operation.done and operation.req.error for operation in operations):
             return  # it failed: that is what is being raised
         if not request.cancel():

@@ -134,6 +134,7 @@ class _Code(IntEnum):
     FULL = 1009
     NO_MECHANISM = 1010
     PENDING = 1011
+    BULK = 1012
 
 
 def error_for(code: int, text: str | None = None, *, needed: int = 0) -> Exception:
@@ -191,7 +192,9 @@ _ERRNOS: dict[int, tuple[int, str]] = {
         errno.EAGAIN,
         "too many requests are outstanding on this channel: wait for some of them first",
     ),
+    # Answers from one layer to the next; nobody should ever read these.
     _Code.PENDING: (errno.EAGAIN, "not possible at once"),
+    _Code.BULK: (errno.EAGAIN, "not possible before there is a bulk segment"),
 }
 
 # Tracebacks and pickles name the classes where users find them.

@@ -23,11 +23,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._native import ffi, lib
 from .errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
-from .identity import Peer, check_pidfd, is_same_user, own_pidfd, start_time
+from .identity import Credentials, Peer, is_same_user, own_pidfd, start_time, verified_pidfd
 from .link import Link
 from .mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
 from .mechanisms.cma import MappedCMA
@@ -91,15 +92,14 @@ class _Handshake:
             raise MemoryError("no memory for a nonce")
         nonce = bytes(ffi.buffer(own.bytes))
         mine = self._send_hello(own)
-        with self.wire.receive() as record:
-            self._expect(record, lib.ADMA_ROUND_HELLO)
+        with self._receive(lib.ADMA_ROUND_HELLO) as record:
             peer, pidfd, theirs = self._meet(record, nonce)
         forced = self._settle_forced(peer)
         context = Context(peer, own, nonce, self.terms.client, self.wire.deadline)
         probes = [kind(context) for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
         for probe in probes:
             self.undo.callback(probe.close)
-        self._probe(probes, record)
+        self._probe(probes, record.sender)
 
         out, in_ = _directions(probes)
         if forced:
@@ -178,9 +178,8 @@ class _Handshake:
             raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
         half_fd = entry.take_fd()
         try:
-            pidfd = entry.take_fd()
+            pidfd = verified_pidfd(entry.take_fd(), sender)
             self.undo.callback(os.close, pidfd)
-            check_pidfd(pidfd, sender)
             half = ffi.new("struct adma_half **")
             _check(lib.adma_half_map(half_fd, half), "the peer's half cannot be used")
             self.undo.callback(lib.adma_half_unmap, half[0])
@@ -216,31 +215,22 @@ class _Handshake:
             raise MechanismUnavailable(mechanism=name, cause=cause, cure=cure)
         return forced
 
-    # The rounds after it
+    # Rounds
 
-    def _probe(self, probes: Sequence[Probe], hello: Record) -> None:
-        sender = hello.sender
-        offers = [_guarded(probe, probe.offer, outward=True) for probe in probes]
+    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> None:
+        """The rounds after the hello."""
+        offers = [_guarded(p, p.offer, True) for p in probes]
         self._send(lib.ADMA_ROUND_OFFER, offers)
 
-        with self.wire.receive() as record:
-            self._expect(record, lib.ADMA_ROUND_OFFER, sender)
-            answers = [
-                _guarded(probe, lambda p=probe: p.answer(_said(record, p)), outward=False)
-                for probe in probes
-            ]
+        with self._receive(lib.ADMA_ROUND_OFFER, sender) as record:
+            answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
         self._send(lib.ADMA_ROUND_ANSWER, answers)
 
-        with self.wire.receive() as record:
-            self._expect(record, lib.ADMA_ROUND_ANSWER, sender)
-            verdicts = [
-                _guarded(probe, lambda p=probe: p.verdict(_said(record, p)), outward=True)
-                for probe in probes
-            ]
+        with self._receive(lib.ADMA_ROUND_ANSWER, sender) as record:
+            verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
         self._send(lib.ADMA_ROUND_VERDICT, verdicts)
 
-        with self.wire.receive() as record:
-            self._expect(record, lib.ADMA_ROUND_VERDICT, sender)
+        with self._receive(lib.ADMA_ROUND_VERDICT, sender) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
 
@@ -256,15 +246,20 @@ class _Handshake:
                     if record.round == lib.ADMA_ROUND_REFUSED:
                         raise _refused(record) from None
 
-    @staticmethod
-    def _expect(record: Record, round_: int, sender: object = None) -> None:
-        """The record is of this round, and of the process that said hello; else raise."""
-        if record.round == lib.ADMA_ROUND_REFUSED:
-            raise _refused(record)
-        if record.round != round_:
-            raise ProtocolError(f"the peer is in round {record.round}, this end in {round_}")
-        if sender is not None and record.sender != sender:
-            raise ProtocolError("another process than the one that said hello goes on talking")
+    def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
+        """The record of this round, from the process that said hello (None: whoever says it)."""
+        record = self.wire.receive()
+        try:
+            if record.round == lib.ADMA_ROUND_REFUSED:
+                raise _refused(record)
+            if record.round != round_:
+                raise ProtocolError(f"the peer is in round {record.round}, this end in {round_}")
+            if sender not in (None, record.sender):
+                raise ProtocolError("another process than the one that said hello goes on talking")
+        except BaseException:
+            record.close()
+            raise
+        return record
 
 
 _UNKNOWN = ("the peer's adma does not have this mechanism", "use the same version on both ends")
@@ -278,7 +273,7 @@ def _said(record: Record, probe: Probe) -> Entry:
     return entry
 
 
-def _guarded(probe: Probe, step: Callable[[], Entry], *, outward: bool) -> Entry:
+def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
     """Run a step; an OSError refuses the direction it speaks about, here and at the peer."""
     try:
         return step()

@@ -12,12 +12,12 @@ from .errors import PeerDied, ProtocolError
 __all__ = [
     "Credentials",
     "Peer",
-    "check_pidfd",
     "is_same_user",
     "own_credentials",
     "own_pidfd",
     "pid_of_pidfd",
     "start_time",
+    "verified_pidfd",
 ]
 
 # What the kernel calls users it cannot name here: who it is, is unknown.
@@ -95,19 +95,41 @@ def pid_of_pidfd(fd: int) -> int | None:
     return None
 
 
-def check_pidfd(fd: int, credentials: Credentials) -> None:
-    """Is this a pidfd of the process that the kernel says is our peer?
+def verified_pidfd(fd: int, credentials: Credentials) -> int:
+    """A pidfd of the process that the kernel says is our peer: `fd`, if that is one.
 
     It wakes us when that process dies, so one of another process would hide a
-    death. ProtocolError when it is not, PeerDied when the process is gone.
+    death. Takes `fd` over and returns a descriptor that the caller owns.
+    ProtocolError when it is another's or none, PeerDied when the peer is gone.
     """
-    pid = pid_of_pidfd(fd)
-    if pid is None:
-        raise ProtocolError("the peer sent something else in place of its pidfd")
-    if pid < 0:
-        raise PeerDied("the peer died during the handshake")
-    if pid != credentials.pid:
-        raise ProtocolError(f"the peer is process {credentials.pid}, its pidfd of process {pid}")
+    try:
+        try:
+            pid = pid_of_pidfd(fd)
+        except OSError:
+            return _without_proc(fd, credentials)
+        if pid is None:
+            raise ProtocolError("the peer sent something else in place of its pidfd")
+        if pid < 0:
+            raise PeerDied("the peer died during the handshake")
+        if pid != credentials.pid:
+            text = f"the peer is process {credentials.pid}, its pidfd of process {pid}"
+            raise ProtocolError(text)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _without_proc(fd: int, credentials: Credentials) -> int:
+    """No word on `fd`: /proc is not mounted, or closed to us since we are not dumpable."""
+    if not credentials.pid:
+        return fd  # and with no pid of the peer either, its own word has to do
+    try:
+        own = os.pidfd_open(credentials.pid)
+    except ProcessLookupError:
+        raise PeerDied("the peer died during the handshake") from None
+    os.close(fd)
+    return own
 
 
 @dataclass(frozen=True)

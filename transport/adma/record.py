@@ -83,6 +83,10 @@ class Record:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors that nobody took. Idempotent."""
         for entry in self.entries:
             close_all(entry.fds)
 

@@ -33,12 +33,17 @@ class Operation:
     def __init__(self, hold: CData | None, *, read: bool, kind: int, flags: int = 0) -> None:
         self.hold = hold
         self.req = req = ffi.new("struct adma_req *")
-        if hold is not None:
-            req.address = hold
-            req.length = len(hold)
         req.kind = kind
         req.is_read = read
         req.flags = flags
+        if hold is not None:
+            self.aim(hold)
+
+    def aim(self, hold: CData) -> None:
+        """The buffer that the message is in, or will be."""
+        self.hold = hold
+        self.req.address = hold
+        self.req.length = len(hold)
 
     @property
     def done(self) -> bool:

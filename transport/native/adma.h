@@ -38,6 +38,7 @@ enum adma_error {
 	ADMA_E_FULL = 1009,     /* too many requests outstanding */
 	ADMA_E_NO_MECHANISM = 1010, /* nothing can carry this message (any more) */
 	ADMA_E_PENDING = 1011,  /* not now: post it and wait */
+	ADMA_E_BULK = 1012,     /* give the channel a bulk segment first */
 };
 
 enum adma_mechanism_id {
@@ -174,6 +175,14 @@ uint64_t adma_needed(void);
 int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n);
 
 int adma_post_one(struct adma_chan *chan, struct adma_req *req);
+
+/*
+ * Post one request for [p, p + n) and drive it for a moment, in one call: for
+ * blocking calls, whose kind, is_read and flags are set before. The bytes of
+ * the message when done; -ADMA_E_PENDING: posted, wait for it; -ADMA_E_BULK
+ * and other errors of adma_post(): not posted (state IDLE); or its error.
+ */
+int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n);
 
 /* NEED: hand over the buffer and go on. 0 or -EINVAL. */
 int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n);

@@ -5,6 +5,9 @@
 
 #include "chan.h"
 
+/* A blocking call copies this long before it looks at signals. */
+#define RUN_BUDGET_NS 5000000
+
 static _Thread_local int64_t last_result;
 static _Thread_local uint64_t last_needed;
 
@@ -176,6 +179,7 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 	req->done_bytes = 0;
 	req->transfer = NULL;
 	req->mechanism = 0;
+	req->held = 0;
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
 	if (req->is_read) {
 		chan->reads_pending++;
@@ -209,6 +213,29 @@ int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 int adma_post_one(struct adma_chan *chan, struct adma_req *req)
 {
 	return adma_post(chan, &req, 1);
+}
+
+int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)
+{
+	int rc;
+
+	req->address = p;
+	req->length = n;
+	req->total = n;
+	req->state = ADMA_IDLE_STATE;
+	if (!req->is_read && adma_wants_bulk(chan, n))
+		return -ADMA_E_BULK;
+	rc = adma_post_one(chan, req);
+	if (rc)
+		return rc;
+	rc = adma_drive_one(chan, req, -1, RUN_BUDGET_NS);
+	if (rc < 0)
+		return rc;
+	if (rc != ADMA_READY)
+		return -ADMA_E_PENDING;
+	adma_observe(chan, req);
+	last_needed = req->needed;
+	return req->error ? -req->error : (int64_t)req->done_bytes;
 }
 
 int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)

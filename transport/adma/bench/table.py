@@ -12,17 +12,20 @@ from adma.bench.schema import Contestant, Report, Verdict
 
 LEFT = 12
 WIDTH = 16
+BUSY = 1.0  # load average from which another's work shows in the figures
 
 
 def heading(report: Report) -> str:
     """What ran where, in comment lines."""
     software = report.software
     ours = software["adma"]
-    load = report.machine.get("load", ["?"])[0]
+    load = report.machine.get("load", [0.0])[0]
     lines = [
         f"# adma {ours['version']} {report.benchmark}, {report.date}",
-        f"# {headline(report.machine)}; {software['python']}; load {load} before",
+        f"# {headline(report.machine)}; {software['python']}",
     ]
+    if load >= BUSY:
+        lines.append(f"# Something else was running (load {load} before): times are worth less")
     if ours["build"] != "release":
         lines.append(f"# Not a release build ({ours['build']}): its times are not what users get")
     return "\n".join(lines)

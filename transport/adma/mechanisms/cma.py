@@ -168,7 +168,7 @@ class MappedCMA(Probe):
         dumpable, named, namespace = _OFFER.unpack(offer.data)
         circumstances = Circumstances(
             visible=peer.pid != 0,
-            same_user_namespace=namespace == _user_namespace(),
+            same_user_namespace=_same(namespace, _user_namespace()),
             peer_dumpable=dumpable,
             ptrace_scope=ptrace_scope(),
             named_another=named == _NAMED_ANOTHER,
@@ -198,10 +198,15 @@ class MappedCMA(Probe):
 def ptrace_scope() -> int:
     """Yama's ptrace_scope; 0 where there is no Yama."""
     try:
-        with open(_YAMA, encoding="ascii") as file:
+        with open(_YAMA, "rb") as file:
             return int(file.read())
     except (OSError, ValueError):
         return 0
+
+
+def _same(namespace: int, other: int) -> bool:
+    """As far as it is known: who is not dumpable may not even look at its own."""
+    return not namespace or not other or namespace == other
 
 
 def _user_namespace() -> int:
@@ -213,9 +218,9 @@ def _user_namespace() -> int:
 
 def _seccomp_mode() -> int:
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        with open("/proc/self/status", "rb") as file:
             for line in file:
-                if line.startswith("Seccomp:"):
+                if line.startswith(b"Seccomp:"):
                     return int(line.split()[1])
     except OSError:
         pass
