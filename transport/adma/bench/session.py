@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -178,12 +179,15 @@ class Session:
 def private_directory() -> Iterator[Path]:
     """A directory of the user's own for sockets, removed afterwards.
 
-    Raises OSError where none can be made.
+    Raises OSError where none can be made, or where its path is too long for a socket's.
     """
     path = Path(tempfile.mkdtemp(prefix="adma-bench-"))
     if len(str(path)) > SOCKET_PATH_MAX:
         path.rmdir()
-        path = Path(tempfile.mkdtemp(prefix="adma-bench-", dir="/tmp"))
+        raise OSError(
+            errno.ENAMETOOLONG,
+            f"{path.parent} is too long a path for sockets in it: set TMPDIR to a shorter one",
+        )
     try:
         yield path
     finally:

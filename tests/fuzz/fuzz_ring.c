@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fuzz_ring.c - a ring whose other side writes what it likes, where it likes.
+ *
+ * The input is a program: put, look, take, and stray writes of the peer into
+ * the half. Both ends of the ring work on the same half here, which has the
+ * sanitizer's red zones around it: whatever reaches beyond it is found out.
+ *
+ * sources: ring.c match.c
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "match.h"
+#include "ring.h"
+
+#define REQUIRE(condition)       \
+	do {                     \
+		if (!(condition)) \
+			abort(); \
+	} while (0)
+
+static uint8_t scratch[ADMA_EAGER_MAX];
+
+struct program {
+	const uint8_t *at;
+	size_t left;
+};
+
+static uint64_t next(struct program *program, size_t n)
+{
+	uint64_t value = 0;
+
+	if (n > program->left)
+		n = program->left;
+	memcpy(&value, program->at, n);
+	program->at += n;
+	program->left -= n;
+	return value;
+}
+
+/* An honest message of some length, or one that waits in a slot. */
+static int put(struct adma_ring_out *ring, struct program *program)
+{
+	struct adma_desc desc = { .kind = ADMA_BYTES };
+	int rc = adma_ring_room(ring);
+
+	REQUIRE(rc == 1 || rc == 0 || rc == -EPROTO);
+	if (rc != 1)
+		return rc;
+	desc.length = next(program, 2) % (2 * ADMA_EAGER_MAX);
+	desc.total = desc.length;
+	if (desc.length > ADMA_EAGER_MAX) {
+		adma_ring_put_slot(ring, &desc);
+		return 1;
+	}
+	return adma_ring_put(ring, &desc, scratch);
+}
+
+/* What the core relies on once a message was found sound. */
+static void check_message(const struct adma_ring_in *ring)
+{
+	const struct adma_desc *desc = &ring->desc;
+	struct adma_req read = { .kind = ADMA_BYTES, .length = 64, .is_read = 1 };
+	struct adma_req part = { .kind = ADMA_PART, .length = 64, .is_read = 1 };
+	struct adma_queue reads = { 0 };
+	struct adma_req *met;
+
+	if (desc->carry == ADMA_SLOT) {
+		REQUIRE(desc->u.slot.index < ADMA_SLOTS);
+	} else {
+		const uint8_t *payload = adma_ring_payload(ring);
+
+		REQUIRE(desc->length <= ADMA_EAGER_MAX);
+		if (desc->carry == ADMA_EAGER) {
+			REQUIRE(payload >= ring->half->bounce);
+			REQUIRE(payload + desc->length <= ring->half->bounce + ADMA_BOUNCE_SIZE);
+		}
+		memcpy(scratch, payload, desc->length); /* the sanitizer looks */
+	}
+	REQUIRE(desc->total >= desc->length);
+
+	adma_queue_push(&reads, &read);
+	adma_queue_push(&reads, &part);
+	if (adma_match(&reads, desc, ADMA_KEEP, &met) == ADMA_MATCH)
+		REQUIRE(met->kind == desc->kind && desc->length <= met->length);
+	adma_queue_remove(&reads, &read);
+	adma_queue_remove(&reads, &part);
+	REQUIRE(!reads.first && !reads.last && !reads.count);
+}
+
+/* The peer writes up to eight bytes of its choice; often where it counts. */
+static void stray(struct adma_half *half, struct program *program)
+{
+	static const size_t places[] = {
+		offsetof(struct adma_half, head),
+		offsetof(struct adma_half, bounce_head),
+		offsetof(struct adma_half, cells),
+		offsetof(struct adma_half, cells) + sizeof(_Atomic uint64_t),
+	};
+	size_t n = 1 + next(program, 1) % 8;
+	size_t where = next(program, 1);
+	size_t at = next(program, 2);
+	uint64_t value = next(program, 8);
+
+	if (where < 192)
+		at = places[where % 4] + (where % 4 >= 2 ? at % ADMA_CELLS * sizeof(struct adma_cell) : at % 8);
+	at %= sizeof(*half) - 8;
+	memcpy((uint8_t *)half + at, &value, n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct program program = { data, size };
+	static struct adma_half shared;
+	struct adma_half *half = &shared;
+	struct adma_ring_out out = { .half = half };
+	struct adma_ring_in in = { .half = half };
+	bool honest = true;
+	int rc;
+
+	memset(half, 0, sizeof(*half));
+	while (program.left) {
+		switch (next(&program, 1) % 4) {
+		case 0:
+			rc = put(&out, &program);
+			REQUIRE(rc >= 0 || (rc == -EPROTO && !honest));
+			if (rc < 0)
+				return 0;
+			break;
+		case 1:
+			rc = adma_ring_peek(&in);
+			REQUIRE(rc >= 0 || (rc == -EPROTO && !honest));
+			if (rc < 0)
+				return 0;
+			if (rc == 1)
+				check_message(&in);
+			else
+				REQUIRE(!honest || in.head == out.tail);
+			break;
+		case 2:
+			if (in.held)
+				adma_ring_take(&in);
+			break;
+		case 3:
+			stray(half, &program);
+			honest = false;
+			break;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# Fuzz the parsers of the core under ASan and UBSan: run.sh [SECONDS, of all targets together; 60]
+#
+# Seeds are in corpus/NAME; what a run finds beyond them is let go, unless
+# ADMA_FUZZ_KEEP=1 merges it into the seeds. An input that fails a target is
+# left in the directory named at the end.
+set -eu
+
+seconds=${1:-60}
+here=$(cd "$(dirname "$0")" && pwd)
+native=$here/../../transport/native
+clang=${CLANG:-clang}
+flags="-std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer"
+sanitizers="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
+
+if ! command -v "$clang" >/dev/null; then
+	echo "run.sh: $clang is missing: apt-get install clang, or set CLANG" >&2
+	exit 1
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+set -- "$here"/fuzz_*.c
+each=$((seconds / $#))
+[ "$each" -ge 1 ] || each=1
+
+for target; do
+	name=$(basename "$target" .c)
+	name=${name#fuzz_}
+	sources=$(sed -n 's/^ \* sources: //p' "$target")
+	files=$target
+	for source in $sources; do
+		files="$files $native/$source"
+	done
+	# shellcheck disable=SC2086
+	if ! "$clang" $flags $sanitizers -I "$native" $files -o "$work/$name"; then
+		echo "run.sh: $name was not built; on Debian the sanitizers are in libclang-rt-14-dev" >&2
+		exit 1
+	fi
+	mkdir -p "$work/corpus/$name"
+	echo "== $name: $each s"
+	if ! "$work/$name" -max_total_time="$each" -timeout=10 -max_len=4200 -print_final_stats=1 \
+		-artifact_prefix="$work/" "$work/corpus/$name" "$here/corpus/$name" \
+		>"$work/$name.log" 2>&1; then
+		tail -n 60 "$work/$name.log" >&2
+		kept=$(mktemp -d "${TMPDIR:-/tmp}/adma-fuzz-$name.XXXXXX")
+		find "$work" -maxdepth 1 -type f \( -name 'crash-*' -o -name 'leak-*' -o \
+			-name 'timeout-*' -o -name 'oom-*' \) -exec cp {} "$kept/" \;
+		echo "run.sh: $name failed; the input is in $kept" >&2
+		exit 1
+	fi
+	grep -E 'stat::number_of_executed_units|DONE' "$work/$name.log" || true
+	if [ "${ADMA_FUZZ_KEEP:-0}" = 1 ]; then
+		"$work/$name" -merge=1 "$here/corpus/$name" "$work/corpus/$name" 2>/dev/null
+	fi
+done
