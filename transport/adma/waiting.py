@@ -119,8 +119,8 @@ def _sleep(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> None:
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        # Blocks nothing more, but runs the handlers of signals that came before.
-        signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        # Sends nothing, but runs the handlers of signals that came before.
+        signal.pthread_kill(threading.get_ident(), 0)
         waiter.sleep(nanoseconds, mask)
     finally:
         lib.adma_signals_restore(mask)

@@ -296,6 +296,7 @@ void adma_half_init(struct adma_half *half);
 uint64_t adma_bulk_size(void);
 uint64_t adma_eager_max(void);
 uint64_t adma_inline_max(void);
+int64_t adma_spin_max_ns(void); /* a waiter spins at most this long before it sleeps */
 bool adma_faults_built(void);
 
 #endif

@@ -26,6 +26,11 @@
 #define PEER_CHECK_NS 1000000 /* look for death this often while never sleeping */
 #define SETTLE_TRIES 1000
 
+int64_t adma_spin_max_ns(void)
+{
+	return SPIN_MAX_NS;
+}
+
 static inline void relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long the other side waits after its peer was killed: from SIGKILL until its call raises.
+
+Each round has new processes. The survivor is asleep in the call when the kill is sent. The kernel
+frees the victim's memory before it tells anybody, so a large victim is measured too.
+Bar: 50 ms for a peer of less than 256 MB.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adma.bench import bars, options, table
+from adma.bench.contestants import Local
+from adma.bench.pair import ContestantError, Pair
+from adma.bench.schema import Contestant, Report, Series
+from adma.bench.session import private_directory
+from adma.bench.signals import ended_by_signals
+
+BAR, AIM = 50_000.0, 5_000.0  # us
+ASLEEP_TIMEOUT = 10.0
+CASES: Mapping[str, dict[str, Any]] = {
+    "in read": {"call": "read", "size": 8, "bytes": 0},
+    "in read, peer of 200 MB": {"call": "read", "size": 8, "bytes": 200_000_000},
+    "in write of 16M": {"call": "write", "size": 16 << 20, "bytes": 0},
+}
+
+
+def main() -> int:
+    parser = options.parser_for(__doc__)
+    parser.add_argument(
+        "--rounds", type=options.positive, default=25, metavar="N", help="kills per case (25)"
+    )
+    parser.add_argument("--mechanism", default="auto", metavar="NAME", help="mechanism (auto)")
+    options.add_json(parser)
+    chosen = parser.parse_args()
+    options.check_outputs(chosen.json)
+    report = Report("death")
+    report.settings = {"rounds": chosen.rounds, "mechanism": chosen.mechanism}
+    report.contestants = [Contestant("adma", "adma", library="adma")]
+    report.series = [Series("adma", name, "us", []) for name in CASES]
+    with ended_by_signals(), private_directory() as directory:
+        try:
+            for _ in range(chosen.rounds):
+                for series in report.series:
+                    series.values.append(
+                        kill_one(directory, CASES[series.metric], chosen.mechanism)
+                    )
+        except ContestantError as error:
+            print(f"death: {error}", file=sys.stderr)
+            return 1
+    report.verdicts = [bars.judge_value(s.metric, s, BAR, AIM, False) for s in report.series]
+    title = "# From SIGKILL until the call of the other side raises"
+    printed = f"{table.heading(report)}\n\n{title}\n{table.values(report.verdicts)}"
+    options.publish(report, chosen.json, printed)
+    return 0
+
+
+def kill_one(directory: Path, case: dict[str, Any], mechanism: str) -> float:
+    """Microseconds from the kill to the error, with a pair of its own."""
+    local = Local("death", "death", mechanism, module="adma.bench.death_worker")
+    with local(directory) as pair:
+        pair.start()
+        pair.ask_rank(1, {"op": "load", "bytes": case["bytes"]})
+        pair.tell(0, {"op": "block", "call": case["call"], "size": case["size"]})
+        pair.answer(0)
+        wait_asleep(pair)
+        begin = time.monotonic()
+        pair.kill(1)
+        return float(pair.answer(0)["at"] - begin) * 1e6
+
+
+def wait_asleep(pair: Pair) -> None:
+    """Until the survivor sleeps in its call: it spins first. Raises ContestantError."""
+    pid = int(pair.ranks[0].hello["pid"])
+    deadline = time.monotonic() + ASLEEP_TIMEOUT
+    seen = 0
+    while seen < 3:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        seen = seen + 1 if state == "S" else 0
+        if time.monotonic() > deadline:
+            raise ContestantError(f"the survivor did not go to sleep within {ASLEEP_TIMEOUT:g} s")
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
