@@ -369,11 +369,15 @@ class Channel:
             os.close(fd)
 
     def _forget(self, operation: Operation) -> None:
+        """If the core is through with it, its buffer is its owner's again."""
         if operation.done:
-            if operation.req.held:
-                quarantine.append(operation)
-            self._pending.discard(operation)
-            operation.let_go()
+            self._release(operation)
+
+    def _release(self, operation: Operation) -> None:
+        if operation.req.held:
+            quarantine.append(operation)
+        self._pending.discard(operation)
+        operation.let_go()
 
     def _reap(self) -> None:
         """Forget what is done, also when nobody looked at it."""
@@ -396,15 +400,17 @@ class Channel:
                     if nbytes >= 0:
                         return nbytes
                     raise self._explain_error(nbytes, space=len(hold))
-                self._pending.add(operation)
+                self._adopt(operation)
             else:
                 if verb == "write":
                     self._bring_bulk(len(hold))
                 operation.aim(hold)
+                self._adopt(operation)
                 self._post((operation,))
-            self._blockers.remove(operation)  # it has become a request like any other
             return self._wait_patiently(request, deadline)
         except BaseException as interruption:
+            if request._operations:
+                self._adopt(operation)
             self._take_back(request, interruption)
             raise
 
@@ -424,9 +430,16 @@ class Channel:
         self._blockers.append(operation)
         return operation
 
+    def _adopt(self, operation: Operation) -> None:
+        """A blocking call's operation becomes one like any other's, kept until it is done."""
+        if operation in self._blockers:
+            self._pending.add(operation)
+            self._blockers.remove(operation)
+
     def _give_back(self, verb: str, operation: Operation) -> None:
         if operation.req.held:
             quarantine.append(operation)
+            self._blockers.remove(operation)
             return
         operation.hold = None
         self._spares[verb].append(operation)
@@ -466,12 +479,15 @@ class Channel:
     def _take_back(self, request: Request, interruption: BaseException) -> None:
         """What an interrupted call posted is withdrawn; or the exception says that it won."""
         operations = request._operations
-        if not operations or operations[0].req.state == _IDLE:
-            return  # it was not posted, or its result is what is being raised
-        if any(operation.done and operation.req.error for operation in operations):
-            return  # it failed: that is what is being raised
-        if not request.cancel():
+        posted = [operation for operation in operations if operation.req.state != _IDLE]
+        failed = any(operation.done and operation.req.error for operation in posted)
+        if posted and not failed and not request.cancel():
             interruption.request = request  # type: ignore[attr-defined]
+            return
+        for operation in operations:
+            lib.adma_observe(self._chan, operation.req)
+            if operation.done or operation not in posted:
+                self._release(operation)
 
     def _own_up(self, interruption: BaseException, verb: str) -> None:
         """A signal's exception struck as a one-call read or write returned: did it happen?"""
