@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Messages arrive whole, once, in the order of their posts, both ways and many at a time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import adma
+from support.acts import messages, traffic
+from support.limits import CELL, EAGER, HANG, INLINE, KIB
+from support.payload import pattern
+from support.peer import Peer
+from support.peer_main import End
+
+# Neighbours in the ring travel in different ways.
+MIXED = [0, 1, INLINE, CELL * 3 + 7, 5, EAGER, EAGER + 1, 0, 200 * KIB, INLINE + 1, CELL, 100]
+
+
+def test_what_the_peer_writes_arrives_in_order(peer: Peer, channel: adma.Channel) -> None:
+    writing = peer.begin(messages.write_all, MIXED)
+    messages.read_all(End.of(channel), MIXED)
+    writing.result()
+
+
+def test_what_we_write_arrives_in_order(peer: Peer, channel: adma.Channel) -> None:
+    reading = peer.begin(messages.read_all, MIXED)
+    messages.write_all(End.of(channel), MIXED)
+    reading.result()
+
+
+def test_messages_are_not_merged_by_a_large_read(peer: Peer, channel: adma.Channel) -> None:
+    writing = peer.begin(messages.write_all, [3, 0, 4])
+    buffer = bytearray(1 * KIB)
+    assert [channel.read(buffer, timeout=HANG) for _ in range(3)] == [3, 0, 4]
+    writing.result()
+
+
+def test_both_directions_at_once(peer: Peer, channel: adma.Channel) -> None:
+    task = peer.begin(traffic.exchange, MIXED, 3)
+    traffic.exchange(End.of(channel), MIXED, 3)
+    task.result()
+
+
+@pytest.mark.parametrize("first", ["reads", "writes"])
+def test_many_outstanding(peer: Peer, channel: adma.Channel, first: str) -> None:
+    """More than there are cells, slots and bounce bytes; whichever side posts first."""
+    sizes = [random.Random(index).choice(MIXED[:7]) for index in range(300)]
+    end = End.of(channel)
+    if first == "reads":
+        peer.call(traffic.post_reads, sizes)
+        traffic.post_writes(end, sizes)
+    else:
+        traffic.post_writes(end, sizes)
+        peer.call(traffic.post_reads, sizes)
+    task = peer.begin(traffic.finish_reads, sizes)
+    traffic.finish_writes(end, sizes)
+    task.result()
+
+
+def test_requests_end_in_a_stated_limit(peer: Peer, channel: adma.Channel) -> None:
+    """`iwrite` queues up to a limit, then BlockingIOError; all that was queued arrives."""
+    end = End.of(channel)
+    posted = 0
+    with pytest.raises(BlockingIOError, match="wait"):
+        for posted in range(10_000):
+            messages.iwrite(end, f"write {posted}", CELL + 1, posted)
+    assert posted >= 64
+    sizes = [CELL + 1] * posted
+    task = peer.begin(messages.read_all, sizes)
+    traffic.finish_writes(end, sizes)
+    task.result()
+    reading = peer.begin(messages.read, 10)
+    channel.write(b"goes on", timeout=HANG)
+    assert reading.result() == b"goes on"
+
+
+def test_reads_end_in_a_stated_limit_too(peer: Peer, channel: adma.Channel) -> None:
+    end = End.of(channel)
+    posted = 0
+    with pytest.raises(BlockingIOError, match="wait"):
+        for posted in range(10_000):
+            messages.iread(end, f"read {posted}", 1)
+    sizes = [1] * posted
+    task = peer.begin(messages.write_all, sizes)
+    traffic.finish_reads(end, sizes)
+    task.result()
+
+
+def test_completion_in_any_order(peer: Peer, channel: adma.Channel) -> None:
+    """`wait_any` tells which; the others go on."""
+    buffers = [bytearray(CELL * 2) for _ in range(4)]
+    requests = [channel.iread(buffer) for buffer in buffers]
+    writing = peer.begin(messages.write_all, [CELL * 2] * 4)
+    left = list(range(4))
+    while left:
+        index = left[adma.wait_any([requests[i] for i in left], timeout=HANG)]
+        assert requests[index].check()
+        assert buffers[index] == pattern(CELL * 2, index)
+        left.remove(index)
+    writing.result()

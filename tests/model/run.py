@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Check the protocol models exhaustively, and that they catch what they must.
+
+A line for each run: model, switches, states, depth, seconds, memory in MiB, what was
+expected and what came out. Exit status 0: all as expected; 1: something was not, or a
+search was cut short; 2: a tool is missing. Everything is built in a temporary directory.
+
+    python3 tests/model/run.py [--jobs N] [--only TEXT] [--list]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOOLS = {"spin": "spin", "gcc": "gcc"}  # command: Debian package
+DEPTH_LIMIT = 200_000  # steps; a longer path is an error, not a cut
+MEMORY_LIMIT_MIB = 1_900  # per run; two run at a time
+TIME_LIMIT_S = 300  # per run; far more than any takes
+
+PASS = "pass"
+DEADLOCK = "invalid end state"  # nobody can go on, and somebody is not through
+ASSERTION = "assertion violated"
+CYCLE = "non-progress cycle"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One search: the model's name, its switches, and how the search has to end."""
+
+    model: str
+    switches: str
+    expected: str = PASS
+    # "safety": assertions and deadlocks; "stopped": assertions alone, since a stopped process
+    # leaves others waiting; "finite": no run goes on for ever; "fair": none in which every
+    # process that can go on does so in time.
+    search: str = "safety"
+    # Optimising the verifier takes longer than a small search without it.
+    large: bool = False
+
+    @property
+    def title(self) -> str:
+        note = "" if self.search == "safety" else f" [{self.search}]"
+        return f"{self.model}: {self.switches}{note}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the search of a case said, and whether it looked everywhere."""
+
+    got: str
+    states: int = 0
+    depth: int = 0
+    seconds: float = 0.0
+    mebibytes: float = 0.0
+
+
+def wakeup_cases() -> Iterator[Case]:
+    """Arm and sleep: sound ones first, then what must be caught."""
+    for switches in (
+        "RINGERS",
+        "RINGERS EVENTS=4 TIMEOUTS=2",
+        "RINGERS TIMEOUTS=2 SOCKET=1",
+        "PAIR EVENTS=4",
+        "PAIR EVENTS=6 ROOM=3 STEP=2",
+        "CREW MONITOR",
+        "CREW MONITOR SLEEPERS=1 POLLERS=1",
+        "CREW MONITOR CREWMEN=3 SLEEPERS=2",
+        "CREW MONITOR CREWMEN=3 SLEEPERS=1 POLLERS=1",
+    ):
+        yield Case("wakeup", f"STORE_BUFFERS {switches}")
+    yield Case("wakeup", "STORE_BUFFERS RINGERS TIMEOUTS=1", search="finite")
+    yield Case("wakeup", "STORE_BUFFERS PAIR", search="finite")
+    yield Case("wakeup", "STORE_BUFFERS CREW", search="fair")
+
+    # The reason for the store buffers: these pass where every store is visible at once.
+    for naive in ("NAIVE", "NAIVE_RINGER"):
+        yield Case("wakeup", f"RINGERS {naive}")
+        yield Case("wakeup", f"STORE_BUFFERS RINGERS {naive}", DEADLOCK)
+
+    for bug, scene, expected in (
+        ("RING_BY_LOAD", "RINGERS", DEADLOCK),
+        ("RING_BY_LOAD", "PAIR", DEADLOCK),
+        ("RING_FIRST", "RINGERS", DEADLOCK),
+        ("ARM_FRESH", "RINGERS", DEADLOCK),
+        ("DRAIN_LATE", "RINGERS", DEADLOCK),
+        ("BYTE_FOR_EACH", "RINGERS", ASSERTION),
+        ("NO_REARM", "CREW", DEADLOCK),
+        ("NO_REARM", "CREW MONITOR", ASSERTION),
+        ("NO_LOCAL_WAKE", "CREW", DEADLOCK),
+        ("GRAB_EVENTFD", "CREW", DEADLOCK),
+        ("NO_LEVEL", "CREW SLEEPERS=1 POLLERS=1", DEADLOCK),
+    ):
+        yield Case("wakeup", f"STORE_BUFFERS {scene} BUG_{bug}", expected)
+    yield Case("wakeup", "STORE_BUFFERS PAIR EVENTS=6 ROOM=2 STEP=3", DEADLOCK)
+
+
+def slot_cases() -> Iterator[Case]:
+    """The slot protocol: sound ones, mutants, and witnesses that the models do something."""
+    for switches, search in (
+        ("LIVES=3 CANCELS FAILS", "safety"),
+        ("CANCELS CLOSES FAILS", "safety"),
+        ("CANCELS FAILS DEATH", "safety"),
+        ("CLOSES DEATH", "safety"),
+        ("CANCELS CLOSES STOP", "stopped"),
+        ("LIVES=1 CHUNKS=3 FAILS DEATH CLOSES", "safety"),
+        ("LIVES=3 CHUNKS=0 CANCELS CLOSES", "safety"),
+        ("LIVES=1 HELPERS=3 HELPS=1 FAILS DEATH", "safety"),
+        ("LIVES=1 HELPERS=2 HELPS=2 CLOSES DEATH", "safety"),
+        ("HELPERS=2 HELPS=1", "safety"),
+        ("HELPERS=1 HELPS=1", "safety"),
+        ("HELPERS=2 HELPS=1 LATE", "safety"),
+        ("HELPERS=1 HELPS=1 LATE", "safety"),
+        ("CANCELS FAILS", "finite"),
+        ("LIVES=1 FAILS CLOSES DEATH HELPERS=2 HELPS=1", "finite"),
+    ):
+        yield Case("slot", f"STORE_BUFFERS {switches}", search=search)
+
+    for bug, switches, expected in (
+        ("NO_GENERATION", "HELPERS=2 HELPS=1 LATE", ASSERTION),
+        ("CLAIM_OF_NOTHING", "CHUNKS=0", ASSERTION),
+        ("CLOSE_BY_STORE", "CLOSES", ASSERTION),
+        ("COUNT_BY_STORE", "", DEADLOCK),
+        ("CANCEL_BY_STORE", "CANCELS", ASSERTION),
+        ("MATCH_BY_STORE", "CANCELS", ASSERTION),
+        ("RETIRE_FIRST", "FAILS", ASSERTION),
+        ("FAIL_UNOWNED", "", ASSERTION),
+        ("LOOK_ERROR_FIRST", "FAILS", ASSERTION),
+        ("CLOSED_IS_QUIET", "", ASSERTION),
+        ("REUSE_EARLY", "", ASSERTION),
+        ("SEE_EARLY", "", ASSERTION),
+        ("DEATH_ALONE", "HELPERS=2 HELPS=1 LIVES=1 DEATH", ASSERTION),
+        ("COUNT_IN_LATE", "HELPERS=2 HELPS=1 LIVES=1 DEATH", ASSERTION),
+        ("LOOK_BEFORE_DEATH", "LIVES=1 DEATH", ASSERTION),
+        ("SILENCE_IS_DEATH", "CLOSES STOP", ASSERTION),
+    ):
+        search = "stopped" if "STOP" in switches else "safety"
+        yield Case("slot", f"STORE_BUFFERS {switches} BUG_{bug}".replace("  ", " "), expected, search)
+
+    for witness, switches in (
+        ("BOTH_COPY", "LIVES=2"),
+        ("LATE_CLAIM", "HELPERS=2 HELPS=1 LATE"),
+        ("LATE_WITHDRAWAL", "CANCELS"),
+        ("DEAD_BUT_DONE", "LIVES=1 DEATH"),
+        ("THIRD_LIFE", "LIVES=3"),
+    ):
+        yield Case("slot", f"STORE_BUFFERS {switches} WITNESS_{witness}", ASSERTION)
+
+
+BUILD_FLAGS = {
+    "safety": ["-DSAFETY"],
+    "stopped": ["-DSAFETY"],
+    "finite": ["-DNP"],
+    "fair": ["-DNP", "-DNFAIR=3"],
+}
+RUN_FLAGS = {"safety": [], "stopped": ["-E"], "finite": ["-l"], "fair": ["-l", "-f"]}
+
+
+def number(pattern: str, text: str) -> float:
+    """The number that the pattern's group finds, or 0."""
+    found = re.search(pattern, text)
+    return float(found.group(1)) if found else 0.0
+
+
+def judge(text: str, seconds: float) -> Outcome:
+    """Read a verifier's report. A pass counts only when the whole state space was searched."""
+    errors = re.search(r"errors: (\d+)", text)
+    first = re.search(r"^pan:1: (.*?)(?: \(at depth|$)", text, re.MULTILINE)
+    cut = re.search(r"max search depth too small|out of memory|reached -DMEMLIM|hash-?compact", text)
+    if errors is None or (cut and not (first and "depth" not in first.group(1))):
+        got = "cut short"
+    elif errors.group(1) == "0":
+        got = "cut short" if "Search not completed" in text else PASS
+    else:
+        said = first.group(1) if first else "an error without a name"
+        got = next((e for e in (DEADLOCK, ASSERTION, CYCLE) if e in said), said)
+    return Outcome(
+        got,
+        int(number(r"([\d.e+]+) states, stored", text)),
+        int(number(r"depth reached (\d+)", text)),
+        seconds,
+        number(r"([\d.]+)\s+total actual memory usage", text),
+    )
+
+
+def command(args: list[str], where: Path) -> str:
+    """Run a command; its output, both streams. Raises CalledProcessError, TimeoutExpired."""
+    done = subprocess.run(
+        args, cwd=where, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=TIME_LIMIT_S, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def search(case: Case, top: Path) -> Outcome:
+    """Generate, compile and run one verifier in a directory of its own, which is removed."""
+    begin = time.monotonic()
+    where = Path(tempfile.mkdtemp(dir=top))
+    defines = [f"-D{switch}" for switch in case.switches.split()]
+    try:
+        for source in HERE.glob("*.pml"):
+            shutil.copy(source, where)
+        command(["spin", *defines, "-a", f"{case.model}.pml"], where)
+        flags = ["-O2" if case.large else "-O0", "-w", "-DCOLLAPSE", "-DVECTORSZ=2048", f"-DMEMLIM={MEMORY_LIMIT_MIB}"]
+        command(["gcc", *flags, *BUILD_FLAGS[case.search], "-o", "pan", "pan.c"], where)
+        text = command(["./pan", "-n", "-b", f"-m{DEPTH_LIMIT}", *RUN_FLAGS[case.search]], where)
+        return judge(text, time.monotonic() - begin)
+    except subprocess.CalledProcessError as error:
+        tail = (error.output or "").strip().splitlines()[-1:]
+        return Outcome(f"{error.cmd[0]} failed: {' '.join(tail)}", seconds=time.monotonic() - begin)
+    except subprocess.TimeoutExpired as error:
+        return Outcome(f"{error.cmd[0]} took over {TIME_LIMIT_S} s", seconds=TIME_LIMIT_S)
+    finally:
+        shutil.rmtree(where)
+
+
+def report(case: Case, outcome: Outcome) -> bool:
+    """Print a case's line. True when it came out as it must."""
+    right = outcome.got == case.expected
+    told = case.expected if right else f"{case.expected}, GOT {outcome.got}"
+    print(
+        f"{'ok' if right else 'BAD':3} {case.title:74} {outcome.states:9} states "
+        f"{outcome.depth:5} deep {outcome.seconds:6.1f} s {outcome.mebibytes:6.0f} MiB  {told}",
+        flush=True,
+    )
+    return right
+
+
+def missing_tools() -> list[str]:
+    """The Debian packages of the tools that are not installed."""
+    return [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+
+
+def main() -> int:
+    """Run the chosen cases, as many at a time as asked for."""
+    parser = argparse.ArgumentParser(description="Check the protocol models with spin.")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose title has TEXT")
+    parser.add_argument("--list", action="store_true", help="name the cases and stop")
+    options = parser.parse_args()
+    cases = [c for c in (*wakeup_cases(), *slot_cases()) if options.only in c.title]
+    if options.list:
+        print("\n".join(f"{case.title}: {case.expected}" for case in cases))
+        return 0
+    if packages := missing_tools():
+        print(f"run.py: not installed; on Debian: apt-get install {' '.join(packages)}", file=sys.stderr)
+        return 2
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="adma-model-") as top:
+        with ThreadPoolExecutor(max(1, options.jobs)) as pool:
+            outcomes = pool.map(lambda case: search(case, Path(top)), cases)
+            right = [report(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
+    print(f"{sum(right)} of {len(cases)} runs as expected, {time.monotonic() - begin:.0f} s")
+    return 0 if cases and all(right) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * slot.pml - the life of a slot: post, match or cancel, copy by both ends,
+ * close, failure, death, and the next life in the same words.
+ *
+ * One slot, one writer, one reader, LIVES lives of CHUNKS chunks. Each end
+ * has a main thread and may have a helper, a second thread that claims chunks
+ * only. Every access to a shared word is a step of its own; plain stores go
+ * through store buffers (tso.pml). Waiting is on a ring since the last look,
+ * which is what wakeup.pml proves of bell.h, or on the proven death of the
+ * peer. The switches named BUG_ are mutants, which must be caught; those named
+ * WITNESS_ claim that something never happens which must be able to happen.
+ *
+ * Switches of a run:
+ *   CANCELS      the writer may withdraw what is posted, at any moment
+ *   CLOSES       either end may close, at any moment
+ *   FAILS        any chunk may fail
+ *   DEATH        either process, or none, dies at any moment
+ *   STOP         either process, or none, stops for ever and is not dead;
+ *                a closer then gives up after a while and keeps its buffer
+ *   HELPERS      bit 0: the writer has a helper, bit 1: the reader has one
+ *   LATE         a helper may still be about to claim when its end is
+ *                through with the life (adma holds the channel's lock there)
+ */
+
+#ifndef LIVES
+#define LIVES 2
+#endif
+#ifndef CHUNKS
+#define CHUNKS 2
+#endif
+#ifndef HELPERS
+#define HELPERS 0
+#endif
+#ifndef HELPS
+#define HELPS 2 /* claims that a helper tries */
+#endif
+
+/* Threads and ends. A helper's id is its end's + 2. */
+#define W 0
+#define R 1
+#define BUFFERED 2 /* helpers store nothing plainly */
+
+/* Words, {generation:4, value:4}. */
+#define STATE 0
+#define CURSOR 1
+#define DONE 2
+#define ERROR 3
+#define SEEN 4
+#define OFFER 5     /* the writer's plain fields */
+#define CHOICE 6    /* the reader's plain fields */
+#define DESC 7      /* the descriptor in the ring: the generation posted last */
+#define CLOSED(e) (8 + (e)) /* half.closed */
+#define WORDS 10
+
+#define WORD(g, v) ((g) * 16 + (v))
+#define GEN(w) ((w) >> 4)
+#define VALUE(w) ((w) & 15)
+#define SHUT 8 /* the closed bit of a cursor */
+#define NEXT(w) ((w) & 7)
+#define CLAIMED(w) ((w) + 1 + SHUT * (NEXT(w) + 1 == CHUNKS))
+
+/* enum adma_slot_state */
+#define POSTED 1
+#define MATCHED 2
+#define CANCELLED 3
+#define ABORTED 4
+#define ENDED 5
+
+#define NONE 15 /* no chunk */
+#define EIO 5
+
+#include "tso.pml"
+
+/* A read-modify-write of thread t may act. */
+#define FENCED(t) ((t) >= BUFFERED || DRAINED((t) & 1))
+
+/* ---- private to an end, under its channel's lock ---- */
+byte current[2]; /* the life being copied, 0: none */
+byte busy[2];    /* helpers between the decision to claim and the end of retiring */
+bool over[2];    /* this end closed, or saw the peer closed or dead */
+bool mourns[2];  /* this end saw the peer dead */
+bool through[2]; /* the end's main thread has ended */
+
+/* ---- the world ---- */
+bool rung[2];    /* the end's bell was rung since it last read it */
+bool dead[2];    /* provably */
+bool halted[2];  /* executes nothing any more: dead, or stopped */
+
+/* ---- what the properties are about ---- */
+byte copying[4];           /* the life whose buffers a thread touches now */
+byte let_go[2];            /* mask of lives whose buffer the end has let go */
+byte begun[LIVES + 1];     /* mask of chunks claimed for copying */
+byte copied[LIVES + 1];    /* mask of chunks copied without an error */
+bool failed[LIVES + 1];    /* a chunk failed */
+bool matched[LIVES + 1];
+bool cancelled[LIVES + 1];
+byte verdict[2 * (LIVES + 1)]; /* what each end told its caller */
+#define VERDICT(e, g) verdict[(e) * (LIVES + 1) + (g)]
+#ifdef WITNESS_BOTH_COPY
+byte copiers; /* mask of ends that ever copied a chunk */
+#endif
+#define GOOD 1
+#define BAD 2
+
+#define LIFE(g) (1 << (g))
+#define ALL_CHUNKS ((1 << CHUNKS) - 1)
+
+/* ---- slot.h, one step for each access; locals of the caller: seen, ok ---- */
+
+inline swap(t, at, expected, wanted)
+{
+	atomic {
+		FENCED(t) ->
+		ok = (mem[at] == (expected));
+		if
+		:: ok -> mem[at] = wanted
+		:: else
+		fi
+	}
+}
+
+/* The mutant's swap: it compares and changes the value alone. */
+inline swap_value(t, at, expected, wanted)
+{
+	atomic {
+		FENCED(t) ->
+		ok = (VALUE(mem[at]) == VALUE(expected));
+		if
+		:: ok -> mem[at] = WORD(GEN(mem[at]), VALUE(wanted))
+		:: else
+		fi
+	}
+}
+
+inline ring(thread, whose)
+{
+	atomic { FENCED(thread) -> rung[whose] = true }
+}
+
+inline slot_post(g)
+{
+	store(W, OFFER, g);
+	store(W, CURSOR, WORD(g, 0));
+	store(W, DONE, WORD(g, 0));
+	store(W, ERROR, WORD(g, 0));
+	store(W, STATE, WORD(g, POSTED))
+}
+
+/* Out of POSTED, with a note of who won. */
+inline leave_posted(t, g, wanted, won, lost)
+{
+	atomic {
+		FENCED(t) ->
+		ok = (mem[STATE] == WORD(g, POSTED));
+		if
+		:: ok -> mem[STATE] = WORD(g, wanted); won = true; assert(!(lost))
+		:: else
+		fi
+	}
+}
+
+/* The mutants' way: two steps where one swap should be. */
+inline leave_posted_by_store(t, g, wanted, won, lost)
+{
+	ok = (mem[STATE] == WORD(g, POSTED));
+	if
+	:: ok ->
+		atomic {
+			FENCED(t) ->
+			mem[STATE] = WORD(g, wanted);
+			won = true;
+			assert(!(lost))
+		}
+	:: else
+	fi
+}
+
+/*
+ * From here on a step is atomic { one access to a shared word; what the
+ * thread makes of it by itself }.
+ *
+ * `chunk` is NONE when there is none left.
+ */
+inline slot_claim(t, g, chunk)
+{
+	do
+	:: atomic {
+		seen = mem[CURSOR];
+#if !defined(LATE) || defined(WITNESS_LATE_CLAIM)
+		assert(GEN(seen) == g); /* or -EPROTO between honest ends */
+#endif
+		if
+		:: GEN(seen) != g || (seen & SHUT) -> seen = 0; break
+#ifndef BUG_CLAIM_OF_NOTHING
+		:: GEN(seen) == g && !(seen & SHUT) && CHUNKS == 0 -> seen = 0; break
+#endif
+		:: else -> assert(NEXT(seen) < CHUNKS) /* or -EPROTO */
+		fi
+	   }
+	   atomic {
+#ifdef BUG_NO_GENERATION
+		swap_value(t, CURSOR, seen, CLAIMED(seen));
+#else
+		swap(t, CURSOR, seen, CLAIMED(seen));
+#endif
+		if
+		:: ok -> chunk = NEXT(seen); ok = false; seen = 0; break
+		:: else -> seen = 0
+		fi
+	   }
+	od
+}
+
+inline slot_close(t, g)
+{
+	do
+	:: atomic {
+		seen = mem[CURSOR];
+		if
+		:: GEN(seen) != g || (seen & SHUT) -> seen = 0; break
+		:: else
+		fi
+	   }
+	   atomic {
+#ifdef BUG_CLOSE_BY_STORE
+		atomic { FENCED(t) -> mem[CURSOR] = seen | SHUT; ok = true };
+#else
+		swap(t, CURSOR, seen, seen | SHUT);
+#endif
+		seen = 0;
+		if
+		:: ok -> ok = false; break
+		:: else
+		fi
+	   }
+	od
+}
+
+/* The first error stays. */
+inline slot_note(t, g)
+{
+	swap(t, ERROR, WORD(g, 0), WORD(g, EIO));
+	ok = false
+}
+
+inline slot_count(t, g)
+{
+	do
+	:: atomic { seen = mem[DONE]; assert(GEN(seen) == g) };
+	   atomic {
+#ifdef BUG_COUNT_BY_STORE
+		atomic { FENCED(t) -> mem[DONE] = seen + 1; ok = true };
+#else
+		swap(t, DONE, seen, seen + 1);
+#endif
+		seen = 0;
+		if
+		:: ok -> ok = false; break
+		:: else
+		fi
+	   }
+	od
+}
+
+/* `err` is 0 or EIO. */
+inline slot_retire(t, g, err)
+{
+#ifdef BUG_RETIRE_FIRST
+	slot_count(t, g);
+#endif
+	if
+	:: err > 0 ->
+		slot_note(t, g);
+		slot_close(t, g)
+	:: else
+	fi
+#ifndef BUG_RETIRE_FIRST
+	slot_count(t, g)
+#endif
+}
+
+/* Results in cursor, error and quiet, locals of the caller. */
+inline slot_look(g)
+{
+#ifdef BUG_LOOK_ERROR_FIRST
+	error = mem[ERROR];
+#endif
+	done = mem[DONE];
+	cursor = mem[CURSOR];
+	atomic {
+#ifndef BUG_LOOK_ERROR_FIRST
+		error = mem[ERROR];
+#endif
+#ifdef LATE
+		quiet = GEN(done) == g && GEN(cursor) == g && GEN(error) == g;
+#else
+		assert(GEN(done) == g && GEN(cursor) == g && GEN(error) == g);
+		quiet = true;
+#endif
+		assert(!quiet || VALUE(done) <= NEXT(cursor)); /* or -EPROTO */
+#ifdef BUG_CLOSED_IS_QUIET
+		quiet = quiet && (cursor & SHUT);
+#else
+		quiet = quiet && (cursor & SHUT) && VALUE(done) == NEXT(cursor);
+#endif
+		done = 0
+	}
+}
+
+/* Drop what a look and a claim brought, so that equal states look equal. */
+#define FORGET atomic { chunk = NONE; err = 0; cursor = 0; error = 0; quiet = false }
+
+/* ---- a chunk, from claim to ring: copy_claimed() in transfer.c ---- */
+
+/* The kernel moves the bytes between two buffers that must be there all the while. */
+inline copy(t, e, g, chunk, err)
+{
+	atomic {
+		assert(!(begun[g] & (1 << chunk)));
+		begun[g] = begun[g] | (1 << chunk);
+		assert(dead[W] || !(let_go[W] & LIFE(g)));
+		assert(dead[R] || !(let_go[R] & LIFE(g)));
+		copying[t] = g
+	}
+	if
+	:: atomic {
+		!dead[1 - e] ->
+		copying[t] = 0;
+		copied[g] = copied[g] | (1 << chunk);
+#ifdef WITNESS_BOTH_COPY
+		copiers = copiers | (1 << e);
+#endif
+		err = 0
+	   }
+#ifdef FAILS
+	:: atomic { copying[t] = 0; failed[g] = true; err = EIO }
+#else
+	:: atomic { dead[1 - e] -> copying[t] = 0; failed[g] = true; err = EIO }
+#endif
+	fi
+}
+
+inline copy_one(t, e, g, chunk, err)
+{
+	copy(t, e, g, chunk, err);
+	slot_retire(t, g, err);
+	slot_look(g);
+	if
+	:: quiet -> ring(t, 1 - e)
+	:: else
+	fi;
+	FORGET
+}
+
+/* ---- an end's main thread ---- */
+
+/* The caller gets its buffer back. */
+inline release(e, g)
+{
+	atomic {
+		assert(copying[0] != g && copying[1] != g && copying[2] != g && copying[3] != g);
+		let_go[e] = let_go[e] | LIFE(g)
+	}
+}
+
+inline judge(e, g, good)
+{
+	atomic {
+		VERDICT(e, g) = (good -> GOOD : BAD);
+		assert(VERDICT(1 - e, g) == 0 || VERDICT(1 - e, g) == VERDICT(e, g));
+		assert(!(good) || (copied[g] == ALL_CHUNKS && !failed[g]));
+		assert(matched[g] && !cancelled[g])
+	}
+}
+
+/* begin_close(), what concerns a life that is being copied. */
+inline begin_close(e, g)
+{
+	over[e] = true;
+	slot_close(e, g);
+	store(e, CLOSED(e), 1);
+	ring(e, 1 - e)
+}
+
+inline note_peer(e)
+{
+	atomic {
+		mourns[e] = dead[1 - e];
+		over[e] = over[e] || dead[1 - e] || LOAD(e, CLOSED(1 - e))
+	}
+}
+
+/* May the buffer be let go? outcome() in transfer.c, asked with the lock held. */
+#if defined(BUG_DEATH_ALONE)
+#define SETTLED(e) (quiet || mourns[e])
+#elif defined(BUG_SILENCE_IS_DEATH)
+#define SETTLED(e) (quiet || (over[e] && busy[e] == 0))
+#elif defined(LATE)
+#define SETTLED(e) (quiet || (mourns[e] && (cursor & SHUT) && busy[e] == 0))
+#else
+#define SETTLED(e) (busy[e] == 0 && (quiet || (mourns[e] && (cursor & SHUT))))
+#endif
+
+/*
+ * Claim and copy while there is something, then wait for the end of it and
+ * take the result. The reader claims whenever there is a chunk; the writer
+ * may have better things to do.
+ */
+inline transfer(e, g)
+{
+	current[e] = g;
+	do
+	:: rung[e] = false;
+		note_peer(e);
+		if
+		:: !over[e] -> slot_claim(e, g, chunk)
+		:: !over[e] && e == W
+#ifdef CLOSES
+		:: !over[e] -> begin_close(e, g)
+#endif
+		:: over[e] -> slot_close(e, g)
+		fi;
+		if
+		:: chunk != NONE -> copy_one(e, e, g, chunk, err)
+		:: else ->
+			slot_look(g);
+#ifdef BUG_LOOK_BEFORE_DEATH
+			mourns[e] = dead[1 - e];
+#endif
+			if
+			:: atomic { SETTLED(e) -> current[e] = 0; break }
+			:: else ->
+				if
+				:: rung[e] || (dead[1 - e] && !mourns[e])
+#ifdef STOP
+				:: over[e] -> goto gave_up /* close() timed out: the buffer stays quarantined */
+#endif
+#ifdef CLOSES
+				:: !over[e] -> begin_close(e, g)
+#endif
+				fi
+			fi;
+			FORGET
+		fi
+	od;
+	atomic {
+		assert(!quiet || !failed[g] || VALUE(error)); /* whoever sees it quiet sees the error */
+		good = quiet && !VALUE(error) && NEXT(cursor) == CHUNKS
+	};
+	judge(e, g, good);
+#if defined(WITNESS_BOTH_COPY)
+	assert(!good || copiers != 3);
+#elif defined(WITNESS_DEAD_BUT_DONE)
+	assert(!good || !mourns[e]);
+#elif defined(WITNESS_THIRD_LIFE)
+	assert(!good || g < 3);
+#endif
+	release(e, g);
+	good = false;
+	FORGET
+}
+
+proctype writer()
+{
+	byte g = 1, seen, done, cursor, error, chunk = NONE, err;
+	bool ok, quiet, good;
+
+	{
+	do
+	:: g > LIVES -> break
+	:: else ->
+		/* The slot is ours again when the reader is through with its last life. */
+		do
+		:: rung[W] = false;
+			note_peer(W);
+			if
+			:: over[W] -> goto finished
+			:: !over[W] && (g == 1 || LOAD(W, SEEN) == WORD(g - 1, 1)) -> break
+#ifdef BUG_REUSE_EARLY
+			:: !over[W] -> break
+#endif
+			:: else -> rung[W] || dead[R]
+			fi
+		od;
+		slot_post(g);
+		store(W, DESC, g);
+		ring(W, R);
+		/* Posted: matched by the reader, or withdrawn by us. */
+		do
+		:: rung[W] = false;
+			note_peer(W);
+			seen = LOAD(W, STATE);
+			assert(GEN(seen) == g);
+			if
+			:: VALUE(seen) != POSTED -> break
+			:: VALUE(seen) == POSTED && !over[W] && !rung[W] ->
+				if
+				:: rung[W] || dead[R]
+#ifdef CANCELS
+				:: goto withdraw
+#endif
+#ifdef CLOSES
+				:: over[W] = true; goto withdraw
+#endif
+				fi
+			:: VALUE(seen) == POSTED && !over[W] && rung[W]
+			:: VALUE(seen) == POSTED && over[W] -> goto withdraw
+			fi
+		od;
+		goto is_matched;
+withdraw:
+		seen = 0;
+#ifdef BUG_CANCEL_BY_STORE
+		leave_posted_by_store(W, g, CANCELLED, cancelled[g], matched[g]);
+#else
+		leave_posted(W, g, CANCELLED, cancelled[g], matched[g]);
+#endif
+		if
+		:: ok ->
+			release(W, g);
+			goto next_life
+		:: else
+		fi;
+#ifdef WITNESS_LATE_WITHDRAWAL
+		assert(false);
+#endif
+is_matched:
+		seen = 0;
+		assert(mem[CHOICE] == g); /* the reader's fields are there */
+		transfer(W, g);
+next_life:
+		g++
+	od;
+finished:
+	store(W, CLOSED(W), 1);
+	ring(W, R);
+gave_up:
+	through[W] = true
+	} unless { halted[W] }
+}
+
+proctype reader()
+{
+	byte g = 1, seen, done, cursor, error, chunk = NONE, err;
+	bool ok, quiet, good;
+
+	{
+	do
+	:: g > LIVES -> break
+	:: else ->
+		/* A message; what was published before a close is passed over or delivered first. */
+		do
+		:: rung[R] = false;
+			note_peer(R);
+			if
+			:: LOAD(R, DESC) >= g -> break
+			:: LOAD(R, DESC) < g && over[R] -> goto finished
+			:: LOAD(R, DESC) < g && !over[R] ->
+				if
+				:: rung[R] || dead[W]
+#ifdef CLOSES
+				:: over[R] = true
+#endif
+				fi
+			fi
+		od;
+		assert(mem[OFFER] == g); /* the writer's fields are there */
+		if
+		:: dead[W] -> goto finished /* its bytes are gone */
+		:: else
+		fi;
+		store(R, CHOICE, g);
+#ifdef BUG_MATCH_BY_STORE
+		leave_posted_by_store(R, g, MATCHED, matched[g], cancelled[g]);
+#else
+		leave_posted(R, g, MATCHED, matched[g], cancelled[g]);
+#endif
+		if
+		:: !ok ->
+			assert(mem[STATE] == WORD(g, CANCELLED)); /* or -EPROTO */
+			goto pass_over
+		:: else
+		fi;
+		ring(R, W);
+#ifdef BUG_SEE_EARLY
+		store(R, SEEN, WORD(g, 1));
+		ring(R, W);
+#endif
+		if
+		:: CHUNKS == 0 -> slot_close(R, g); ring(R, W)
+		:: else
+		fi;
+#ifdef BUG_FAIL_UNOWNED
+		/* An error by somebody who holds no chunk may come after the result. */
+		slot_note(R, g);
+		slot_close(R, g);
+#endif
+		transfer(R, g);
+		store(R, STATE, WORD(g, ENDED));
+pass_over:
+		store(R, SEEN, WORD(g, 1));
+		ring(R, W);
+		g++
+	od;
+finished:
+	store(R, CLOSED(R), 1);
+	ring(R, W);
+gave_up:
+	through[R] = true
+	} unless { halted[R] }
+}
+
+/* A second thread of an end. It counts itself in before it claims: a survivor waits for it. */
+proctype helper(byte t, e)
+{
+	byte g, n, seen, done, cursor, error, chunk = NONE, err;
+	bool ok, quiet;
+
+	{
+	do
+	:: n < HELPS && !through[e] ->
+		atomic {
+			current[e] != 0 || through[e] ->
+			g = current[e];
+#ifndef BUG_COUNT_IN_LATE
+			busy[e] = busy[e] + (g != 0);
+#endif
+			n++
+		}
+		if
+		:: g != 0 ->
+			slot_claim(t, g, chunk);
+			if
+			:: chunk != NONE ->
+#ifdef BUG_COUNT_IN_LATE
+				busy[e]++;
+#endif
+				copy_one(t, e, g, chunk, err)
+#ifdef BUG_COUNT_IN_LATE
+				busy[e]--
+#endif
+			:: else
+			fi;
+			atomic {
+#ifndef BUG_COUNT_IN_LATE
+				busy[e]--;
+#endif
+				rung[e] = true; /* adma_wake_local() */
+				g = 0
+			}
+		:: else
+		fi
+	:: n == HELPS || through[e] -> break
+	od
+	} unless { halted[e] }
+}
+
+/* An end's process is gone: its threads, what its kernel was copying, its claims. */
+inline halt(e)
+{
+	atomic {
+		DRAINED(e) && !through[e] ->
+		halted[e] = true;
+#ifdef DEATH
+		dead[e] = true;
+		copying[e] = 0;
+		copying[e + 2] = 0;
+#endif
+	}
+}
+
+proctype fate()
+{
+	if
+	:: true
+	:: halt(W)
+	:: halt(R)
+	fi
+}
+
+init
+{
+	atomic {
+		run memory(W); run memory(R);
+		run writer(); run reader();
+#if HELPERS & 1
+		run helper(2, W);
+#endif
+#if HELPERS & 2
+		run helper(3, R);
+#endif
+#if defined(DEATH) || defined(STOP)
+		run fate()
+#endif
+	}
+}

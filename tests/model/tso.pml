@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tso.pml - shared memory as an x86 core sees it.
+ *
+ * A plain store waits in its thread's buffer, first in, first out, and
+ * reaches memory at a moment of the machine's choosing; a load looks into the
+ * own buffer first, newest entry first, and then into memory; a
+ * read-modify-write waits until the own buffer is empty and acts on memory at
+ * once. Without STORE_BUFFERS every store is visible immediately, which is
+ * the sequentially consistent world that hides the errors we look for.
+ *
+ * The including file defines WORDS and BUFFERED, the number of threads that
+ * have a buffer (ids 0 .. BUFFERED - 1), and runs memory(id) for each.
+ */
+
+byte mem[WORDS];
+
+#ifdef STORE_BUFFERS
+
+#define DEPTH 6 /* stores that can wait at once; no thread here has more under way */
+
+typedef storebuffer {
+	byte n;
+	byte at[DEPTH];
+	byte value[DEPTH]
+};
+storebuffer buffer[BUFFERED];
+
+#define DRAINED(t) (buffer[t].n == 0)
+
+/* The newest own store to w from entry i downwards, or else what is below. */
+#define NEWEST(t, w, i, below) \
+	(buffer[t].n > i && buffer[t].at[i] == (w) -> buffer[t].value[i] : below)
+#define LOAD(t, w) \
+	NEWEST(t, w, 5, NEWEST(t, w, 4, NEWEST(t, w, 3, \
+	NEWEST(t, w, 2, NEWEST(t, w, 1, NEWEST(t, w, 0, mem[w]))))))
+
+inline store(t, w, v)
+{
+	d_step {
+		buffer[t].n < DEPTH ->
+		buffer[t].at[buffer[t].n] = w;
+		buffer[t].value[buffer[t].n] = v;
+		buffer[t].n++
+	}
+}
+
+/* The oldest store becomes visible. Free entries are zero, so that equal states look equal. */
+proctype memory(byte t)
+{
+	byte i;
+
+end:
+	do
+	:: d_step {
+		buffer[t].n > 0 ->
+		mem[buffer[t].at[0]] = buffer[t].value[0];
+		buffer[t].n--;
+		i = 0;
+		do
+		:: i < buffer[t].n ->
+			buffer[t].at[i] = buffer[t].at[i + 1];
+			buffer[t].value[i] = buffer[t].value[i + 1];
+			i++
+		:: else -> break
+		od;
+		buffer[t].at[i] = 0;
+		buffer[t].value[i] = 0;
+		i = 0
+	   }
+	od
+}
+
+#else
+
+#define DRAINED(t) (true)
+#define LOAD(t, w) mem[w]
+
+inline store(t, w, v)
+{
+	mem[w] = v
+}
+
+proctype memory(byte t)
+{
+	skip
+}
+
+#endif

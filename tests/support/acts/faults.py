@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Things that go wrong at a named place of the core (fault.h). Needs the test build."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adma._native import lib
+from support.acts import messages
+from support.limits import HANG
+from support.peer_main import End
+
+POST: Final = "post"
+PUBLISH: Final = "publish"
+MATCH: Final = "match"
+CHUNK: Final = "chunk"
+COPIED: Final = "copied"
+COMPLETE: Final = "complete"
+WAKE: Final = "wake"
+CLOSE: Final = "close"
+HANDSHAKE: Final = "handshake"
+
+#: The places that a connected channel passes.
+POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
+
+
+def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 1) -> None:
+    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us)."""
+    del end
+    number = getattr(lib, f"ADMA_FAULT_{point.upper()}")
+    done = lib.adma_fault_arm(number, getattr(lib, f"ADMA_FAULT_{action.upper()}"), argument, nth)
+    assert done == 0, f"cannot arm {point}: {done}"
+
+
+def disarm_all(end: End | None = None) -> None:
+    for point in (*POINTS, HANDSHAKE):
+        arm(end, point, "none")
+
+
+def passes(end: End | None, point: str) -> int:
+    """How often `point` was passed since it was armed."""
+    del end
+    return int(lib.adma_fault_passes(getattr(lib, f"ADMA_FAULT_{point.upper()}")))
+
+
+def write_then_close(end: End, nbytes: int, count: int) -> None:
+    for seed in range(count):
+        messages.write(end, nbytes, seed)
+    end.channels.pop().close(timeout=HANG)
+
+
+def read_then_close(end: End, nbytes: int, count: int) -> None:
+    for seed in range(count):
+        messages.read_expected(end, nbytes, seed)
+    end.channels.pop().close(timeout=HANG)
+
+
+def write_until_closed(end: End, nbytes: int) -> int:
+    """Write the same message again and again; how often it went through before the end."""
+    count = 0
+    try:
+        while True:
+            messages.write(end, nbytes)
+            count += 1
+    except EOFError:
+        return count

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Steps of the comparison with the model, at either end."""
+
+from __future__ import annotations
+
+import contextlib
+
+import adma
+from support.limits import HANG
+from support.peer_main import End
+
+
+def cancel(end: End, name: str) -> bool:
+    return bool(end.kept[name].request.cancel())
+
+
+def all_over(end: End, names: list[str]) -> bool:
+    """Make progress; True when each of these requests is over, however it went."""
+    return sum(outcome(end, name)[0] == "pending" for name in names) == 0
+
+
+def outcome(end: End, name: str) -> tuple[str, int]:
+    """Where a request stands: pending, done with a count, cancelled, or too long with a size."""
+    request = end.kept[name].request
+    try:
+        if not request.check():
+            return "pending", 0
+        return "done", request.wait(timeout=0)
+    except adma.Cancelled:
+        return "cancelled", 0
+    except adma.MessageTooLong as error:
+        return "too long", error.needed
+
+
+def forget(end: End) -> None:
+    """Close the channel and drop what was kept for it."""
+    with contextlib.suppress(adma.PeerDied):
+        end.channels.pop().close(timeout=HANG)
+    end.kept.clear()

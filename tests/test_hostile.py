@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A peer that spoils the shared memory: it spoils its own messages and nothing else.
+
+Here this process is the hostile one, and the peer its victim: an end that crashes must
+not take the tests with it. The victim answers with an error, in time, and its other
+channel works on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import adma
+from support.acts import hostile, messages
+from support.half import (
+    BOUNCE,
+    CANCELLED,
+    DONE,
+    EAGER,
+    MATCHED,
+    PART,
+    POSTED,
+    SLOT,
+    Half,
+    Spoiler,
+    mapped,
+    word,
+)
+from support.limits import HANG, LARGE
+from support.payload import pattern
+from support.peer import Peer
+
+HUGE = 2**63
+CHUNK = 256 * 1024
+
+
+@pytest.fixture
+def spoiler(peer: Peer) -> Iterator[Spoiler]:
+    """The memory of the channel that the victim joined last. An older one must stay fine."""
+    good = peer.connect()
+    before = {id_of(half) for half in mapped()}
+    bad = peer.connect()
+    bad.write(b"!", timeout=HANG)
+    assert peer.call(messages.read, 1) == b"!"
+    yield Spoiler([half for half in mapped() if id_of(half) not in before])
+    peer.call(hostile.close_spoilt)
+    with contextlib.suppress(Exception):
+        bad.close(timeout=0)
+    task = peer.begin(messages.echo, LARGE, 1)
+    good.write(pattern(LARGE, 1), timeout=HANG)
+    buffer = bytearray(LARGE)
+    assert good.read(buffer, timeout=HANG) == LARGE
+    assert buffer == pattern(LARGE, 1)
+    task.result()
+
+
+def id_of(half: Half) -> int:
+    return ctypes.addressof(half)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seq": 3},
+        {"seq": HUGE},
+        {"seq": 0},
+        {"kind": 0},
+        {"kind": 4},
+        {"kind": 65535},
+        {"carry": 0},
+        {"carry": 4},
+        {"carry": 65535},
+        {"length": 33, "total": 33},
+        {"length": HUGE, "total": HUGE},
+        {"total": 0},
+        {"total": 2},
+        {"parts": 1},
+        {"carry": EAGER, "length": 8, "total": 8},
+        {"carry": EAGER, "length": 8193, "total": 8193},
+        {"carry": EAGER, "length": 100, "total": 100, "first": 64},
+        {"carry": EAGER, "length": 100, "total": 100, "first": BOUNCE},
+        {"carry": EAGER, "length": 100, "total": 100, "second": 0xFFFFFFFF},
+        {"carry": SLOT, "first": 64},
+        {"carry": SLOT, "first": 0xFFFFFFFF},
+        {"carry": SLOT, "first": 0, "second": 7},
+        {"carry": SLOT, "length": HUGE, "total": HUGE},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("call", ["read", "probe"])
+def test_an_impossible_descriptor(
+    peer: Peer, spoiler: Spoiler, fields: dict[str, int], call: str
+) -> None:
+    spoiler.forge(**fields)
+    # Without its sequence nothing was published yet.
+    expected = TimeoutError if fields == {"seq": 0} else adma.ProtocolError
+    function = messages.read if call == "read" else messages.probe
+    arguments = (100, 0.2) if call == "read" else (0.2,)
+    with pytest.raises(expected):
+        peer.call(function, *arguments)
+
+
+def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:
+    """No call reads it, and what follows it is never reached: an error, whichever."""
+    spoiler.forge(kind=PART)
+    for function in (messages.read, messages.recv):
+        arguments = (100, 0.2) if function is messages.read else (0.2,)
+        with pytest.raises((adma.ProtocolError, adma.WrongKind)):
+            peer.call(function, *arguments)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"length": 99_999},
+        {"length": HUGE},
+        {"state": word(2, POSTED)},
+        {"state": word(1, 0)},
+        {"state": word(1, MATCHED)},
+        {"state": word(1, DONE)},
+        {"state": word(1, 99)},
+        {"generation": 2},
+        {"cursor": word(2, 0)},
+        {"cursor": word(1, 1_000_000)},
+        {"done": word(2, 0)},
+        {"done": word(1, 1_000_000)},
+        {"source": 0},
+        {"source": 0xFFFF_FFFF_FFFF_F000},
+        {"offered": 0},
+        {"offered": 0xFFFF_FFFF},
+    ],
+    ids=str,
+)
+def test_an_impossible_slot(peer: Peer, spoiler: Spoiler, fields: dict[str, int]) -> None:
+    """A protocol error, or a copy that fails; never a crash. Its own message may be lost."""
+    spoiler.forge_slot(**fields)
+    with pytest.raises((adma.ProtocolError, adma.MechanismUnavailable, OSError)) as caught:
+        peer.call(messages.read, 200_000, 1.0)
+    if isinstance(caught.value, TimeoutError):
+        # Nobody copies to the end what its writer does not bring; that is a slow peer's right.
+        assert "source" in fields or "offered" in fields or "cursor" in fields, fields
+
+
+def test_a_withdrawn_slot_is_passed_over(peer: Peer, spoiler: Spoiler) -> None:
+    spoiler.forge_slot(state=word(1, CANCELLED))
+    with pytest.raises(TimeoutError):
+        peer.call(messages.read, 200_000, 0.1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mechanism": 77},
+        {"mechanism": 0xFFFF_FFFF},
+        {"chunk": 0},
+        {"chunk": 1},
+        {"chunk": HUGE},
+        {"destination": 0},
+        {"destination": 0xFFFF_FFFF_FFFF_F000},
+        {"state": word(9, MATCHED)},
+        {"state": word(1, 99)},
+        {"state": 0},
+        {"cursor": word(9, 0)},
+        {"done": word(1, 1_000_000)},
+        {"error": word(1, 1_000_000)},
+    ],
+    ids=str,
+)
+def test_an_impossible_match(peer: Peer, spoiler: Spoiler, fields: dict[str, int]) -> None:
+    """The victim writes; its reader answers with nonsense in the slot."""
+    peer.call(messages.iwrite, "large", LARGE)
+    slot, generation = spoiler.posted()
+    slot.set(**{"mechanism": 2, "chunk": CHUNK, "destination": 0x1000, **fields})
+    if "state" not in fields:
+        slot.state = word(generation, MATCHED)
+    with pytest.raises((adma.ProtocolError, OSError)):
+        peer.call(messages.wait, "large", 1.0)
+
+
+@pytest.mark.parametrize("name", ["head", "bounce_head"])
+@pytest.mark.parametrize("value", [HUGE, 2**64 - 1, 10_000])
+def test_an_impossible_position(peer: Peer, spoiler: Spoiler, name: str, value: int) -> None:
+    """The victim finds that we lie, or its ring is full, as that of any slow reader."""
+    setattr(spoiler.theirs, name, value)
+    plausible = (name, value) == ("bounce_head", 10_000)
+    with pytest.raises(TimeoutError if plausible else adma.ProtocolError):
+        peer.call(hostile.write_until_error, 8000 if name == "bounce_head" else 1)
+
+
+def test_an_impossible_stream_position(peer: Peer, spoiler: Spoiler) -> None:
+    """Of `shared`: the copy fails or does not end; it stays inside its segment."""
+    spoiler.ours.filled = spoiler.theirs.drained = HUGE
+    peer.call(messages.iwrite, "large", LARGE)
+    slot, generation = spoiler.posted()
+    slot.set(mechanism=1, chunk=64 * 1024, destination=0x1000)
+    slot.state = word(generation, MATCHED)
+    with pytest.raises((adma.ProtocolError, OSError)):
+        peer.call(messages.wait, "large", 1.0)
+
+
+def test_the_bell_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
+    """Words that may hold anything: at worst the victim looks once too often."""
+    for value in (0, 1, 2**64 - 1):
+        spoiler.theirs.bell = value
+        spoiler.ours.bell = value
+        spoiler.ours.blocked = value & 0xFFFF_FFFF
+        with pytest.raises(TimeoutError):
+            peer.call(messages.read, 100, 0.05)
+    spoiler.ours.closed = 77
+    with pytest.raises((adma.ChannelClosed, adma.ProtocolError)):
+        peer.call(messages.read, 100, 1.0)
+
+
+def test_a_claimer_that_never_stops(peer: Peer, spoiler: Spoiler) -> None:
+    """While the victim copies, its words change all the time: bounded, and then an error."""
+    peer.call(messages.iwrite, "large", LARGE)
+    slot, generation = spoiler.posted()
+    slot.set(mechanism=2, chunk=4096, destination=0x1000)
+    slot.state = word(generation, MATCHED)
+    waiting = peer.begin(messages.wait, "large", 1.0)
+    chance = random.Random(1)
+    deadline = time.monotonic() + HANG
+    while not waiting.done and time.monotonic() < deadline:
+        slot.cursor = word(chance.choice([generation, 5]), chance.getrandbits(32))
+        slot.done = word(chance.choice([generation, 5]), chance.getrandbits(32))
+        slot.error = chance.getrandbits(64)
+    with pytest.raises((adma.AdmaError, OSError)):
+        waiting.result()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_everywhere(peer: Peer, spoiler: Spoiler, seed: int) -> None:
+    """All of both halves overwritten with random bytes, while the victim reads and writes."""
+    task = peer.begin(hostile.use_until_error, 1.0)
+    assert peer.heard() == "using"
+    chance = random.Random(seed)
+    for half in (spoiler.ours, spoiler.theirs):
+        for cell in half.cells:
+            kind, carry = chance.getrandbits(2), chance.getrandbits(2)
+            cell.set(length=chance.getrandbits(64), kind=kind, carry=carry)
+            cell.seq = chance.choice([0, 1, 2, 3, chance.getrandbits(64)])
+        for slot in half.slots:
+            slot.set(
+                **{
+                    name: chance.choice([0, 1, chance.getrandbits(32), chance.getrandbits(64)])
+                    for name in ("source", "length", "destination", "chunk", "base")
+                }
+            )
+            for name in ("state", "cursor", "done", "error", "seen"):
+                setattr(slot, name, word(chance.randrange(3), chance.randrange(6)))
+        half.set(head=chance.getrandbits(8), bounce_head=chance.getrandbits(16))
+    assert task.result() in ("ProtocolError", "TimeoutError", "ChannelClosed", "OSError")
