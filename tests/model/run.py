@@ -80,7 +80,7 @@ def wakeup_cases() -> Iterator[Case]:
         "CREW MONITOR CREWMEN=3 SLEEPERS=2",
         "CREW MONITOR CREWMEN=3 SLEEPERS=1 POLLERS=1",
     ):
-        yield Case("wakeup", f"STORE_BUFFERS {switches}")
+        yield Case("wakeup", f"STORE_BUFFERS {switches}", large="EVENTS=4 TIMEOUTS" in switches)
     yield Case("wakeup", "STORE_BUFFERS RINGERS TIMEOUTS=1", search="finite")
     yield Case("wakeup", "STORE_BUFFERS PAIR", search="finite")
     yield Case("wakeup", "STORE_BUFFERS CREW", search="fair")
@@ -109,24 +109,30 @@ def wakeup_cases() -> Iterator[Case]:
 
 def slot_cases() -> Iterator[Case]:
     """The slot protocol: sound ones, mutants, and witnesses that the models do something."""
-    for switches, search in (
-        ("LIVES=3 CANCELS FAILS", "safety"),
-        ("CANCELS CLOSES FAILS", "safety"),
-        ("CANCELS FAILS DEATH", "safety"),
-        ("CLOSES DEATH", "safety"),
-        ("CANCELS CLOSES STOP", "stopped"),
-        ("LIVES=1 CHUNKS=3 FAILS DEATH CLOSES", "safety"),
-        ("LIVES=3 CHUNKS=0 CANCELS CLOSES", "safety"),
-        ("LIVES=1 HELPERS=3 HELPS=1 FAILS DEATH", "safety"),
-        ("LIVES=1 HELPERS=2 HELPS=2 CLOSES DEATH", "safety"),
-        ("HELPERS=2 HELPS=1", "safety"),
-        ("HELPERS=1 HELPS=1", "safety"),
-        ("HELPERS=2 HELPS=1 LATE", "safety"),
-        ("HELPERS=1 HELPS=1 LATE", "safety"),
-        ("CANCELS FAILS", "finite"),
-        ("LIVES=1 FAILS CLOSES DEATH HELPERS=2 HELPS=1", "finite"),
+    for switches in (
+        "LIVES=3 CANCELS FAILS",
+        "CANCELS CLOSES FAILS",
+        "CANCELS FAILS DEATH",
+        "CLOSES DEATH",
+        "LIVES=1 CHUNKS=3 FAILS CLOSES DEATH",
+        "LIVES=1 HELPERS=3 HELPS=1",
+        "LIVES=1 HELPERS=2 HELPS=2 DEATH",
+        "LIVES=1 HELPERS=1 HELPS=1 DEATH",
+        "HELPERS=2 HELPS=1 LATE",
+        "HELPERS=1 HELPS=1 LATE",
     ):
-        yield Case("slot", f"STORE_BUFFERS {switches}", search=search)
+        yield Case("slot", f"STORE_BUFFERS {switches}", large=True)
+    yield Case("slot", "STORE_BUFFERS CANCELS CLOSES STOP", search="stopped", large=True)
+    for switches in (
+        "LIVES=3 CHUNKS=0 CANCELS CLOSES",
+        "LIVES=1 HELPERS=2 HELPS=1 CLOSES",
+        "LIVES=1 HELPERS=2 HELPS=1 FAILS",
+        "HELPERS=2 HELPS=1",
+        "HELPERS=1 HELPS=1",
+    ):
+        yield Case("slot", f"STORE_BUFFERS {switches}")
+    for switches in ("CANCELS FAILS", "LIVES=1 CLOSES DEATH", "LIVES=1 HELPERS=2 HELPS=1"):
+        yield Case("slot", f"STORE_BUFFERS {switches}", search="finite")
 
     for bug, switches, expected in (
         ("NO_GENERATION", "HELPERS=2 HELPS=1 LATE", ASSERTION),
@@ -146,8 +152,8 @@ def slot_cases() -> Iterator[Case]:
         ("LOOK_BEFORE_DEATH", "LIVES=1 DEATH", ASSERTION),
         ("SILENCE_IS_DEATH", "CLOSES STOP", ASSERTION),
     ):
-        search = "stopped" if "STOP" in switches else "safety"
-        yield Case("slot", f"STORE_BUFFERS {switches} BUG_{bug}".replace("  ", " "), expected, search)
+        given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
+        yield Case("slot", given, expected, "stopped" if "STOP" in switches.split() else "safety")
 
     for witness, switches in (
         ("BOTH_COPY", "LIVES=2"),

@@ -61,6 +61,7 @@ class Channel:
     """
 
     def __init__(self, link: Link) -> None:
+        self._chan: CData = ffi.NULL
         self._link = link
         self._pid = os.getpid()
         self._pending: set[Operation] = set()
@@ -76,7 +77,9 @@ class Channel:
         if rc := lib.adma_chan_new(config, out):
             raise_for(rc)
         del keep
-        self._chan: CData = ffi.gc(out[0], lib.adma_chan_free)
+        # Freed by __del__, which leaves NULL: every function of the core refuses that.
+        # (ffi.gc would free it first when a cycle of this and its requests is collected.)
+        self._chan = out[0]
         _open.add(self)
 
     # Bytes
@@ -236,6 +239,9 @@ class Channel:
 
     def explain(self, nbytes: int) -> Explanation:
         """How a message of `nbytes` would travel to the peer, why so, and why not otherwise."""
+        if not isinstance(nbytes, int):
+            kind = type(nbytes).__name__
+            raise TypeError(f"explain(nbytes): nbytes must be a whole number of bytes, not {kind}")
         if nbytes < 0:
             raise ValueError(f"explain(nbytes): {nbytes}, a message has at least 0 bytes")
         return choice.explain(self._chan, self._link, nbytes)
@@ -309,11 +315,14 @@ class Channel:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_chan", None) is None or self._closed:
+        if not self._chan:
             return
-        if os.getpid() == self._pid:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
-        self._close_quietly()
+        if not self._closed:
+            if os.getpid() == self._pid:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            self._close_quietly()
+        chan, self._chan = self._chan, ffi.NULL
+        lib.adma_chan_free(chan)
 
     def _close_quietly(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -126,8 +126,10 @@ class Request:
         won = bool(lib.adma_cancel(self._channel._chan, first.req))
         if won:
             # The parts of an object are never matched without their head.
-            for part in self._operations[1:]:
-                lib.adma_cancel(self._channel._chan, part.req)
+            for operation in self._operations:
+                lib.adma_cancel(self._channel._chan, operation.req)
+                lib.adma_observe(self._channel._chan, operation.req)
+                self._channel._forget(operation)
         return won
 
     def _wait_until(self, deadline: float | None) -> bool:

@@ -10,10 +10,10 @@
  * caller for as long.
  *
  * Results are >= 0, or a negated errno, or a negated code of enum adma_error
- * for what errno has no word for. Every function may be called from any
- * thread; nothing here calls Python, installs a handler or blocks a signal
- * beyond its own call. No function but adma_sleep() and adma_chan_close()
- * ever blocks.
+ * for what errno has no word for. A NULL channel is a closed one. Every
+ * function may be called from any thread; nothing here calls Python, installs
+ * a handler or blocks a signal beyond its own call. No function but
+ * adma_sleep() and adma_chan_close() ever blocks.
  */
 #ifndef ADMA_H
 #define ADMA_H

@@ -151,6 +151,8 @@ int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 
 int adma_enter(struct adma_chan *chan)
 {
+	if (!chan) /* freed already, by a binding whose objects die in any order */
+		return -ADMA_E_CLOSED_HERE;
 	if (atomic_load_explicit(&chan->forked, memory_order_relaxed))
 		return -ADMA_E_FORKED;
 	pthread_mutex_lock(&chan->lock);
@@ -188,7 +190,7 @@ int adma_health(struct adma_chan *chan)
 
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
 {
-	if (atomic_load(&chan->forked)) {
+	if (!chan || atomic_load(&chan->forked)) {
 		memset(stats, 0, sizeof(*stats));
 		return;
 	}
@@ -266,8 +268,8 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 	int64_t end = adma_now() + timeout_ns;
 	int rc = 0;
 
-	if (atomic_load(&chan->forked))
-		return 0; /* the child's copy was closed at the fork */
+	if (!chan || atomic_load(&chan->forked))
+		return 0; /* a child's copy was closed at the fork */
 	pthread_mutex_lock(&chan->lock);
 	if (!chan->closing)
 		begin_close(chan);
@@ -291,7 +293,7 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 {
 	uint64_t held = 0;
 
-	if (atomic_load(&chan->forked))
+	if (!chan || atomic_load(&chan->forked))
 		return 0;
 	pthread_mutex_lock(&chan->lock);
 	/* Our own threads copy for a moment only; it is the peer's that are given up on. */

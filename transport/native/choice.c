@@ -70,7 +70,7 @@ bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
 {
 	bool wants;
 
-	if (n <= ADMA_EAGER_MAX && !chan->config.forced) /* both never change */
+	if (!chan || (n <= ADMA_EAGER_MAX && !chan->config.forced)) /* which never changes */
 		return false;
 	if (adma_enter(chan))
 		return false;

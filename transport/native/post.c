@@ -337,7 +337,7 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 {
 	int rc = -ADMA_E_PENDING;
 
-	if (!adma_takes_slot(chan, n)) { /* depends on nothing that changes */
+	if (!chan || !adma_takes_slot(chan, n)) { /* depends on nothing that changes */
 		rc = adma_enter(chan);
 		if (!rc) {
 			rc = put_now(chan, p, n);

@@ -327,6 +327,11 @@ static bool pump(struct adma_chan *chan, struct adma_transfer *t)
 	unlock_for(chan, t);
 	rc = move_stream(chan, t, &at);
 	lock_after(chan, t);
+	if (rc == -ECONNRESET || rc == -EPIPE) {
+		/* The other end's descriptors are closed one by one: this one came first. */
+		adma_end(chan, adma_peer_closed(chan) ? ADMA_E_CLOSED : ADMA_E_DIED);
+		return true;
+	}
 	if (rc < 0) {
 		fail(chan, t, -rc);
 		return true;
