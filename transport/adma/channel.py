@@ -40,7 +40,7 @@ _SPIN = -1  # the core's own measure
 _IDLE = 0  # enum adma_req_state: not posted
 _CLOSE_SLICE_NS = 50_000_000  # between looks at signals while closing
 _WARN_AFTER = 1.0  # seconds both ends sit in a large write before one says so
-_SWEEP_FROM = 64  # forget what is done once so many are kept
+_SWEEP_EVERY = 64  # posts; then what is done and was dropped is let go
 
 _open: weakref.WeakSet[Channel] = weakref.WeakSet()
 
@@ -65,7 +65,7 @@ class Channel:
         self._link = link
         self._pid = os.getpid()
         self._pending: set[Operation] = set()
-        self._sweep_at = _SWEEP_FROM
+        self._posts = 0
         self._blockers: list[Operation] = []  # of blocking calls, in use or spare
         self._spares: dict[str, list[Operation]] = {"read": [], "write": []}
         self._incoming: Incoming | None = None
@@ -97,11 +97,12 @@ class Channel:
             try:
                 rc = lib.adma_write_now(self._chan, hold, len(hold))
             except BaseException as interruption:
-                self._own_up(interruption, "write")
+                self._own_up(interruption, "write", hold)
                 raise
             if rc == 0:
                 return
             if rc != _PENDING:
+                ffi.release(hold)
                 raise self._explain_error(rc)
         self._block("write", hold, timeout, deadline)
 
@@ -117,12 +118,14 @@ class Channel:
         try:
             nbytes = lib.adma_read_now(self._chan, hold, len(hold), _SPIN if timeout != 0 else 0)
         except BaseException as interruption:
-            self._own_up(interruption, "read")
+            self._own_up(interruption, "read", hold)
             raise
         if nbytes >= 0:
             return int(nbytes)
         if nbytes != _PENDING:
-            raise self._explain_error(nbytes, space=len(hold))
+            space = len(hold)
+            ffi.release(hold)  # also while the exception's traceback lives
+            raise self._explain_error(nbytes, space=space)
         return self._block("read", hold, timeout, deadline)
 
     def iwrite(self, buf: ReadableBuffer) -> Request:
@@ -347,9 +350,9 @@ class Channel:
 
     def _post(self, operations: Sequence[Operation]) -> None:
         """Post in order, all or none; the channel keeps them until they are done."""
-        if len(self._pending) >= self._sweep_at:
+        self._posts += 1
+        if self._posts % _SWEEP_EVERY == 0:
             self._reap()
-            self._sweep_at = max(_SWEEP_FROM, 2 * len(self._pending))
         self._pending.update(operations)
         if len(operations) == 1:
             rc = lib.adma_post_one(self._chan, operations[0].req)
@@ -404,11 +407,12 @@ class Channel:
             if timeout is None or timeout > _MOMENT:
                 nbytes = self._run(operation, hold)
                 if nbytes != _PENDING:
+                    space = len(hold)
                     request._operations = ()
                     self._give_back(verb, operation)
                     if nbytes >= 0:
                         return nbytes
-                    raise self._explain_error(nbytes, space=len(hold))
+                    raise self._explain_error(nbytes, space=space)
                 self._adopt(operation)
             else:
                 if verb == "write":
@@ -450,7 +454,7 @@ class Channel:
             quarantine.append(operation)
             self._blockers.remove(operation)
             return
-        operation.hold = None
+        operation.let_go()
         self._spares[verb].append(operation)
 
     def _wait_patiently(self, request: Request, deadline: float | None) -> int:
@@ -498,8 +502,9 @@ class Channel:
             if operation.done or operation not in posted:
                 self._release(operation)
 
-    def _own_up(self, interruption: BaseException, verb: str) -> None:
+    def _own_up(self, interruption: BaseException, verb: str, hold: CData) -> None:
         """A signal's exception struck as a one-call read or write returned: did it happen?"""
+        ffi.release(hold)
         result = lib.adma_last()
         if result >= 0:
             interruption.request = Request._of_result(  # type: ignore[attr-defined]

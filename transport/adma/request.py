@@ -51,8 +51,12 @@ class Operation:
         return bool(self.req.state == _DONE)
 
     def let_go(self) -> None:
-        """The core is through: the buffer is its owner's again."""
-        if not self.req.held:
+        """The core is through: the buffer is its owner's again.
+
+        Released by hand: a traceback, too, may hold what holds the buffer.
+        """
+        if self.hold is not None and not self.req.held:
+            ffi.release(self.hold)
             self.hold = None
 
 

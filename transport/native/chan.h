@@ -67,6 +67,9 @@ struct adma_chan {
 	uint32_t withdrawn;         /* mechanisms that failed in mid-life */
 	int32_t withdrawn_errno[ADMA_MECH_COUNT];
 
+	uint32_t parts_due;         /* parts of an object that was taken or withdrawn, still in line */
+	bool parts_spoilt;          /* the object they belong to failed: nobody will read them */
+
 	int over;                   /* 0, or the enum adma_error that ended it */
 	bool eof;                   /* the socket has nothing more to say */
 	bool dead;                  /* the peer is proven dead or replaced */
@@ -117,6 +120,8 @@ bool adma_progress(struct adma_chan *chan);
 /* ---- transfer.c ---- */
 /* Our read met the message in ring->desc. 0, -ECANCELED (pass it over), or a negated reason. */
 int adma_transfer_begin_read(struct adma_chan *chan, struct adma_req *req, const struct adma_desc *desc);
+/* The first message is of no use to anybody: tell its writer. 0, -ECANCELED or -EPROTO. */
+int adma_transfer_refuse(struct adma_chan *chan, const struct adma_desc *desc, int error);
 /* Our posted write was matched. 0, or -EPROTO. */
 int adma_transfer_begin_write(struct adma_chan *chan, uint32_t slot_index);
 /* Take results; true when a transfer ended. */

@@ -58,10 +58,17 @@ static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t
 	return 1;
 }
 
+/* Cells of a transfer that broke off count as drained: the writer waits for none of them. */
+static void go_on(struct adma_chan *chan, uint64_t next)
+{
+	atomic_store_explicit(&chan->in.half->drained, next, memory_order_release);
+}
+
 const struct adma_mechanism adma_mech_shared = {
 	.name = "shared",
 	.flags = ADMA_STREAM,
 	.chunk = chunk,
 	.fill = fill,
 	.drain = drain,
+	.go_on = go_on,
 };

@@ -49,6 +49,12 @@ struct adma_mechanism {
 	int (*fill)(struct adma_chan *chan, const struct adma_transfer *transfer, uint64_t *at);
 	int (*drain)(struct adma_chan *chan, const struct adma_transfer *transfer, uint64_t *at);
 
+	/*
+	 * STREAM, optional: an inbound transfer is over, maybe before its end;
+	 * what this end drains next is chunk number `next` of the direction.
+	 */
+	void (*go_on)(struct adma_chan *chan, uint64_t next);
+
 	/* STREAM: what to sleep on besides the bell, or -1. */
 	int (*waitfd)(const struct adma_chan *chan);
 };

@@ -113,6 +113,11 @@ static int publish(struct adma_chan *chan, struct adma_req *req)
 	if (rc <= 0)
 		return rc;
 	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(chan, req->length)) {
+		if (!adma_offer(chan)) {
+			adma_queue_remove(&chan->backlog, req);
+			adma_complete(chan, req, ADMA_E_NO_MECHANISM, 0);
+			return 1;
+		}
 		index = free_slot(chan);
 		if (index < 0)
 			return 0;
@@ -180,6 +185,7 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 	req->transfer = NULL;
 	req->mechanism = 0;
 	req->held = 0;
+	req->need_parts = 0;
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
 	if (req->is_read) {
 		chan->reads_pending++;
@@ -361,7 +367,7 @@ static int64_t take_now(struct adma_chan *chan, void *p, uint64_t n)
 		adma_end(chan, ADMA_E_PROTOCOL);
 		return -ADMA_E_PROTOCOL;
 	}
-	if (rc == 0 || desc->carry == ADMA_SLOT)
+	if (rc == 0 || desc->carry == ADMA_SLOT || desc->kind == ADMA_PART || chan->parts_due)
 		return -ADMA_E_PENDING;
 	if (desc->kind != ADMA_BYTES)
 		return -ADMA_E_KIND;

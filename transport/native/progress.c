@@ -75,8 +75,17 @@ static bool note_seen(struct adma_chan *chan)
 	return changed;
 }
 
+/* The first message leaves the line. An object announces the parts that come behind it. */
 static void take(struct adma_chan *chan)
 {
+	const struct adma_desc *desc = &chan->in.desc;
+
+	if (desc->kind == ADMA_PART)
+		chan->parts_due--;
+	else if (desc->kind == ADMA_OBJECT)
+		chan->parts_due = desc->parts;
+	if (!chan->parts_due)
+		chan->parts_spoilt = false;
 	if (adma_ring_take(&chan->in))
 		adma_ring_peer(chan);
 }
@@ -104,19 +113,50 @@ static bool skip_withdrawn(struct adma_chan *chan)
 	return true;
 }
 
-/* The first message in line that was not withdrawn: 1, 0 or -EPROTO. */
+/* Pass over a part whose object failed on its way to us. True when one went. */
+static bool skip_spoilt(struct adma_chan *chan)
+{
+	int rc = 0;
+
+	if (!chan->parts_spoilt || chan->in.desc.kind != ADMA_PART)
+		return false;
+	if (chan->in.desc.carry == ADMA_SLOT)
+		rc = adma_transfer_refuse(chan, &chan->in.desc, ECANCELED);
+	if (rc == -ECANCELED)
+		return true; /* withdrawn this moment: the next look passes over it */
+	if (rc) {
+		adma_end(chan, ADMA_E_PROTOCOL);
+		return false;
+	}
+	take(chan);
+	adma_ring_peer(chan);
+	return true;
+}
+
+/* Parts follow their object, as many as it told, and nothing comes between. */
+static bool in_order(const struct adma_chan *chan)
+{
+	return (chan->in.desc.kind == ADMA_PART) == (chan->parts_due > 0);
+}
+
+/* The first message in line that can still be had: 1, 0 or -EPROTO. */
 static int first_message(struct adma_chan *chan)
 {
 	int rc;
 
 	do {
 		rc = adma_ring_peek(&chan->in);
-		if (rc < 0)
+		if (rc < 0 || (rc > 0 && !in_order(chan)))
 			adma_end(chan, ADMA_E_PROTOCOL);
-		if (rc <= 0)
-			return rc;
-	} while (skip_withdrawn(chan));
-	return chan->over == ADMA_E_PROTOCOL ? -EPROTO : 1;
+		if (chan->over == ADMA_E_PROTOCOL)
+			return -EPROTO;
+		if (rc == 0)
+			return 0;
+	} while (skip_withdrawn(chan) || skip_spoilt(chan));
+	if (chan->over == ADMA_E_PROTOCOL)
+		return -EPROTO;
+	/* Who is gone took along what waited in its memory. */
+	return !(chan->over && chan->in.desc.carry == ADMA_SLOT);
 }
 
 static void ask(struct adma_chan *chan, struct adma_req *req)
@@ -147,8 +187,7 @@ static bool deliver(struct adma_chan *chan, struct adma_req *req)
 		adma_complete(chan, req, 0, length);
 		return true;
 	}
-	if (chan->over)
-		return false; /* its writer is gone with the bytes */
+	req->need_parts = desc->parts;
 	rc = adma_transfer_begin_read(chan, req, desc);
 	if (rc == -ECANCELED)
 		return true; /* withdrawn this very moment: the next look passes over it */

@@ -113,6 +113,24 @@ int adma_transfer_begin_read(struct adma_chan *chan, struct adma_req *req, const
 	return 0;
 }
 
+int adma_transfer_refuse(struct adma_chan *chan, const struct adma_desc *desc, int error)
+{
+	struct adma_slot *slot = &chan->in.half->slots[desc->u.slot.index];
+	uint32_t gen = desc->u.slot.gen;
+	int rc;
+
+	slot->mechanism = ADMA_MECH_NONE;
+	slot->chunk = 0;
+	rc = adma_slot_match(slot, gen);
+	if (!rc)
+		rc = adma_slot_fail(slot, gen, error);
+	if (rc)
+		return rc;
+	adma_slot_end(slot, gen, true);
+	adma_slot_see(slot, gen);
+	return 0;
+}
+
 int adma_transfer_begin_write(struct adma_chan *chan, uint32_t slot_index)
 {
 	struct own_slot *own = &chan->slots[slot_index];
@@ -158,6 +176,15 @@ static void pass_turn(struct adma_chan *chan, const struct adma_transfer *t)
 		chan->out_base[t->mechanism_id] = t->base + t->chunks;
 }
 
+/* The chunk this end drains next, of all that were matched in this mechanism's stream. */
+static uint64_t drain_position(const struct adma_chan *chan, uint32_t id)
+{
+	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
+		if (!t->outbound && t->mechanism_id == id && t->at < t->length)
+			return t->base + t->at / t->chunk;
+	return chan->in_base[id];
+}
+
 static void finish(struct adma_chan *chan, struct adma_transfer *t, int error)
 {
 	struct adma_req *req = t->req;
@@ -172,6 +199,9 @@ static void finish(struct adma_chan *chan, struct adma_transfer *t, int error)
 		chan->slots[t->slot_index].use = SLOT_LINGERS;
 		chan->lingering_slots++;
 	} else {
+		if (t->mechanism && t->mechanism->go_on)
+			t->mechanism->go_on(chan, drain_position(chan, t->mechanism_id));
+		chan->parts_spoilt |= error && req->need_parts;
 		adma_slot_end(t->slot, t->gen, error != 0);
 		adma_slot_see(t->slot, t->gen);
 		adma_ring_peer(chan);
