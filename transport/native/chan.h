@@ -65,6 +65,7 @@ struct adma_chan {
 	uint8_t *bulk_in;           /* of the peer's, once it came */
 	int bulk_fd;                /* still to be sent to the peer, or -1 */
 	uint32_t withdrawn;         /* mechanisms that failed in mid-life */
+	uint32_t withdrawn_out;     /* those that only our own writes lost */
 	int32_t withdrawn_errno[ADMA_MECH_COUNT];
 
 	uint32_t parts_due;         /* parts of an object that was taken or withdrawn, still in line */

@@ -9,10 +9,17 @@ bool adma_takes_slot(const struct adma_chan *chan, uint64_t n)
 	return chan->config.forced || n > ADMA_EAGER_MAX;
 }
 
+static uint32_t working_out(const struct adma_chan *chan)
+{
+	return chan->config.out_mask & ~chan->withdrawn & ~chan->withdrawn_out;
+}
+
 uint32_t adma_offer(const struct adma_chan *chan)
 {
-	uint32_t mask = chan->config.out_mask & ~chan->withdrawn;
+	uint32_t mask = working_out(chan);
 
+	if (chan->config.forced)
+		mask &= ADMA_MECH_BIT(chan->config.forced);
 	if (!chan->bulk_out)
 		mask &= ~ADMA_MECH_BIT(ADMA_MECH_SHARED);
 	return mask;
@@ -59,7 +66,7 @@ int adma_choose(struct adma_chan *chan, uint64_t n)
 		rc = n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
 	} else {
 		/* As if the bulk segment were there: a post makes it when it is wanted. */
-		id = prefer(chan, n, chan->config.out_mask & ~chan->withdrawn);
+		id = prefer(chan, n, working_out(chan));
 		rc = id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
 	}
 	adma_leave(chan);
@@ -75,7 +82,7 @@ bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
 	if (adma_enter(chan))
 		return false;
 	wants = !chan->bulk_out && adma_takes_slot(chan, n) &&
-		prefer(chan, n, chan->config.out_mask & ~chan->withdrawn) == ADMA_MECH_SHARED;
+		prefer(chan, n, working_out(chan)) == ADMA_MECH_SHARED;
 	adma_leave(chan);
 	return wants;
 }
@@ -84,7 +91,9 @@ void adma_no_bulk(struct adma_chan *chan, int err)
 {
 	if (adma_enter(chan))
 		return;
-	adma_withdraw_mechanism(chan, ADMA_MECH_SHARED, err);
+	/* The other direction has a segment of its own, made by the peer. */
+	chan->withdrawn_out |= ADMA_MECH_BIT(ADMA_MECH_SHARED);
+	chan->withdrawn_errno[ADMA_MECH_SHARED] = err;
 	adma_leave(chan);
 }
 
@@ -94,7 +103,7 @@ uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
 
 	if (adma_enter(chan))
 		return 0;
-	mask = chan->withdrawn;
+	mask = chan->withdrawn | chan->withdrawn_out;
 	memcpy(errs, chan->withdrawn_errno, sizeof(chan->withdrawn_errno));
 	adma_leave(chan);
 	return mask;
