@@ -28,13 +28,15 @@ def test_asleep(peer: Peer, call: str, threads: int) -> None:
     channel = peer.connect()
     if threads:
         peer.call(interrupts.start_thread)
-    task = peer.begin(interrupts.block, call, LARGE)
-    assert peer.heard() == "blocking"
-    until_asleep(peer.pid)
-    peer.signal(signal.SIGINT)
-    assert task.result() == "interrupted"
-    if threads:
-        peer.call(interrupts.end_thread)
+    try:
+        task = peer.begin(interrupts.block, call, LARGE)
+        assert peer.heard() == "blocking"
+        until_asleep(peer.pid)
+        peer.signal(signal.SIGINT)
+        assert task.result() == "interrupted"
+    finally:
+        if threads:
+            peer.call(interrupts.end_thread)
     reading = peer.begin(messages.read, 5)
     channel.write(b"after", timeout=HANG)
     assert reading.result() == b"after"

@@ -217,7 +217,8 @@ def search(case: Case, top: Path) -> Outcome:
         for source in HERE.glob("*.pml"):
             shutil.copy(source, where)
         command(["spin", *defines, "-a", f"{case.model}.pml"], where)
-        flags = ["-O2" if case.large else "-O0", "-w", "-DVECTORSZ=2048", f"-DMEMLIM={MEMORY_LIMIT_MIB}"]
+        flags = ["-O2" if case.large else "-O0", "-w", "-DVECTORSZ=2048"]
+        flags.append(f"-DMEMLIM={MEMORY_LIMIT_MIB}")
         command(["gcc", *flags, *BUILD_FLAGS[case.search], "-o", "pan", "pan.c"], where)
         text = command(["./pan", "-n", "-b", f"-m{DEPTH_LIMIT}", *RUN_FLAGS[case.search]], where)
         return judge(text, time.monotonic() - begin)
@@ -259,13 +260,16 @@ def main() -> int:
         print("\n".join(f"{case.title}: {case.expected}" for case in cases))
         return 0
     if packages := missing_tools():
-        print(f"run.py: not installed; on Debian: apt-get install {' '.join(packages)}", file=sys.stderr)
+        install = f"apt-get install {' '.join(packages)}"
+        print(f"run.py: spin or gcc is missing; on Debian: {install}", file=sys.stderr)
         return 2
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="adma-model-") as top:
-        with ThreadPoolExecutor(max(1, options.jobs)) as pool:
-            outcomes = pool.map(lambda case: search(case, Path(top)), cases)
-            right = [report(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
+    with (
+        tempfile.TemporaryDirectory(prefix="adma-model-") as top,
+        ThreadPoolExecutor(max(1, options.jobs)) as pool,
+    ):
+        outcomes = pool.map(lambda case: search(case, Path(top)), cases)
+        right = [report(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
     print(f"{sum(right)} of {len(cases)} runs as expected, {time.monotonic() - begin:.0f} s")
     return 0 if cases and all(right) else 1
 

@@ -93,18 +93,21 @@ class Channel:
         """
         deadline = None if timeout is None else deadline_of(timeout, "write")
         hold = readable(buf, "write")
-        if len(hold) <= _EAGER_MAX:
-            try:
-                rc = lib.adma_write_now(self._chan, hold, len(hold))
-            except BaseException as interruption:
-                self._own_up(interruption, "write", hold)
-                raise
-            if rc == 0:
-                return
-            if rc != _PENDING:
-                ffi.release(hold)
-                raise self._explain_error(rc)
-        self._block("write", hold, timeout, deadline)
+        try:
+            if len(hold) <= _EAGER_MAX:
+                try:
+                    rc = lib.adma_write_now(self._chan, hold, len(hold))
+                except BaseException as interruption:
+                    self._own_up("write", interruption)
+                    raise
+                if rc == 0:
+                    return
+                if rc != _PENDING:
+                    raise self._explain_error(rc)
+            self._block("write", hold, timeout, deadline)
+        except BaseException:
+            self._let_go(hold)
+            raise
 
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
         """Read one message into a writable contiguous buffer; the message's bytes.
@@ -116,17 +119,20 @@ class Channel:
         deadline = None if timeout is None else deadline_of(timeout, "read")
         hold = writable(buf, "read")
         try:
-            nbytes = lib.adma_read_now(self._chan, hold, len(hold), _SPIN if timeout != 0 else 0)
-        except BaseException as interruption:
-            self._own_up(interruption, "read", hold)
+            try:
+                spin = 0 if timeout == 0 else _SPIN
+                nbytes = lib.adma_read_now(self._chan, hold, len(hold), spin)
+            except BaseException as interruption:
+                self._own_up("read", interruption)
+                raise
+            if nbytes >= 0:
+                return int(nbytes)
+            if nbytes != _PENDING:
+                raise self._explain_error(nbytes, space=len(hold))
+            return self._block("read", hold, timeout, deadline)
+        except BaseException:
+            self._let_go(hold)
             raise
-        if nbytes >= 0:
-            return int(nbytes)
-        if nbytes != _PENDING:
-            space = len(hold)
-            ffi.release(hold)  # also while the exception's traceback lives
-            raise self._explain_error(nbytes, space=space)
-        return self._block("read", hold, timeout, deadline)
 
     def iwrite(self, buf: ReadableBuffer) -> Request:
         """Post a write; a request. The buffer is the request's until it is done.
@@ -502,14 +508,22 @@ class Channel:
             if operation.done or operation not in posted:
                 self._release(operation)
 
-    def _own_up(self, interruption: BaseException, verb: str, hold: CData) -> None:
+    def _own_up(self, verb: str, interruption: BaseException) -> None:
         """A signal's exception struck as a one-call read or write returned: did it happen?"""
-        ffi.release(hold)
         result = lib.adma_last()
         if result >= 0:
-            interruption.request = Request._of_result(  # type: ignore[attr-defined]
-                self, verb, result
-            )
+            request = Request._of_result(self, verb, result)
+            interruption.request = request  # type: ignore[attr-defined]
+
+    def _let_go(self, hold: CData) -> None:
+        """A blocking call ends by an exception: its buffer is the caller's again, at once.
+
+        Not when the traceback goes, which holds it, too; but not while a
+        request still owns it either.
+        """
+        kept = (*self._pending, *self._blockers, *quarantine)
+        if not any(operation.hold is hold for operation in kept):
+            ffi.release(hold)
 
     def _explain_error(self, code: int, *, space: int = 0) -> Exception:
         code = abs(code)
