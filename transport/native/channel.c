@@ -248,13 +248,12 @@ static bool all_quiet(struct adma_chan *chan)
 }
 
 /* Sleep a little on what may end the last transfer or bring the last user out. */
-static void await_quiet(struct adma_chan *chan, int64_t ns)
+static void await_quiet(struct adma_chan *chan, uint64_t bell, int64_t ns)
 {
 	struct pollfd fds[2] = {
 		{.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN},
 		{.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN},
 	};
-	uint64_t bell = adma_bell_read(&chan->out.half->bell);
 	/* A user of ours that leaves rings nothing: look again soon. */
 	int ms = chan->users || !adma_bell_arm(&chan->out.half->bell, bell) ? 1 : (int)(ns / 1000000) + 1;
 
@@ -273,15 +272,18 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 	pthread_mutex_lock(&chan->lock);
 	if (!chan->closing)
 		begin_close(chan);
-	while (!chan->torn && !all_quiet(chan)) {
+	while (!chan->torn) {
+		uint64_t bell = adma_bell_read(&chan->out.half->bell); /* before the look */
 		int64_t left = end - adma_now();
 
+		if (all_quiet(chan))
+			break;
 		if (left <= 0) {
 			rc = -EAGAIN;
 			break;
 		}
 		adma_wake_local(chan);
-		await_quiet(chan, left < 10000000 ? left : 10000000);
+		await_quiet(chan, bell, left < 10000000 ? left : 10000000);
 	}
 	if (!rc && !chan->torn)
 		tear_down(chan);
@@ -299,7 +301,7 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 	/* Our own threads copy for a moment only; it is the peer's that are given up on. */
 	while (!chan->torn && chan->users) {
 		adma_wake_local(chan);
-		await_quiet(chan, 1000000);
+		await_quiet(chan, 0, 1000000);
 	}
 	if (!chan->torn) {
 		held = adma_transfers_abandon(chan);

@@ -93,6 +93,8 @@ int64_t adma_slot_claim(struct adma_slot *slot, uint32_t gen, uint32_t chunks)
 			return -EPROTO;
 		if (next & CLOSED_BIT)
 			return -ENODATA;
+		if (!chunks) /* no bytes: its reader is about to close it */
+			return -ENODATA;
 		if (next >= chunks) /* open at the end: only a peer that lies leaves it so */
 			return -EPROTO;
 		uint32_t after = next + 1 == chunks ? chunks | CLOSED_BIT : next + 1;

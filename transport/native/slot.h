@@ -7,9 +7,10 @@
  *                        |                      |            or ABORTED
  *                        +-- cancel -> CANCELLED +
  *
- * Every word is {generation:32, value:32} and is changed by compare-and-swap
- * on the whole word, so that a late claimer of one life can never take a
- * chunk of the next. Match and cancel race on one swap of `state`; after a
+ * Every word is {generation:32, value:32}. What both ends change is changed by
+ * compare-and-swap on the whole word, so that a late claimer of one life can
+ * never take a chunk of the next; post, end and see are release stores, each of
+ * a word that nobody else writes at that time. Match and cancel race on one swap of `state`; after a
  * match, cancel is false. Chunks are claimed from `cursor` by whichever end
  * is free, copied, and retired in `done`, copied or failed:
  *
@@ -21,7 +22,8 @@
  * A slot that is quiet touches no buffer any more: only then are buffers let
  * go, or when our own chunks are retired and the peer is proven dead. An
  * error is stored before the cursor is closed and before its chunk is
- * retired, so whoever sees the slot quiet sees the error. The writer uses
+ * retired, and only by who holds an unretired chunk, or where none can be
+ * claimed; so whoever sees the slot quiet sees the error. The writer uses
  * the slot again (generation + 1) when it has taken the result and the
  * reader's `seen` carries this generation.
  *

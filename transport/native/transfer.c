@@ -81,9 +81,10 @@ int adma_transfer_begin_read(struct adma_chan *chan, struct adma_req *req, const
 	struct adma_slot *slot = &chan->in.half->slots[desc->u.slot.index];
 	uint32_t gen = desc->u.slot.gen;
 	uint64_t length = slot->length;
-	uint32_t id = adma_pick(chan, desc->length, slot->offered);
+	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
+	/* With no mechanism nobody can claim a chunk before the error is in place. */
+	uint32_t id = error ? ADMA_MECH_NONE : adma_pick(chan, desc->length, slot->offered);
 	const struct adma_mechanism *mechanism = adma_mechanism(id);
-	int fault = ADMA_FAULT(ADMA_FAULT_MATCH);
 
 	if (length != desc->length)
 		return -EPROTO;
@@ -104,8 +105,8 @@ int adma_transfer_begin_read(struct adma_chan *chan, struct adma_req *req, const
 	}
 	chan->in_base[id] += t->chunks;
 	adopt(chan, t, req);
-	if (fault || id == ADMA_MECH_NONE)
-		rc = adma_slot_fail(slot, gen, fault ? fault : ADMA_E_NO_MECHANISM);
+	if (id == ADMA_MECH_NONE)
+		rc = adma_slot_fail(slot, gen, error ? error : ADMA_E_NO_MECHANISM);
 	else if (!t->chunks)
 		rc = adma_slot_close(slot, gen);
 	if (rc)
@@ -397,7 +398,7 @@ bool adma_transfers_copy(struct adma_chan *chan)
 	if (chan->over)
 		return false;
 	for (struct adma_transfer *t = chan->transfers; t; t = t->next) {
-		if (!t->mechanism)
+		if (!t->mechanism || !t->chunks)
 			continue;
 		if (is_stream(t)) {
 			if (my_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t))
@@ -416,7 +417,7 @@ bool adma_transfers_ready(struct adma_chan *chan)
 	for (const struct adma_transfer *t = chan->transfers; t; t = t->next) {
 		struct adma_slot_result r;
 
-		if (!t->mechanism || chan->over || t->busy)
+		if (!t->mechanism || !t->chunks || chan->over || t->busy)
 			continue;
 		if (!is_stream(t)) {
 			if (t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed)
