@@ -72,15 +72,34 @@ def test_without_a_runtime_directory_it_is_in_the_temporary_one(
     assert address.resolve("echo") == str(runtime / f"adma-{os.geteuid()}" / "echo.sock")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a\0b"])
+@pytest.mark.parametrize("name", ["", "a\0b"])
 def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(ValueError, match="name="):
+    with pytest.raises(ValueError, match=r"name=.*one character at least, and no zero bytes"):
         address.resolve(name)
 
 
-def test_bytes_are_no_name() -> None:
-    with pytest.raises(TypeError, match="name must be"):
-        address.resolve(b"echo")  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", [".", "..", Path("."), Path("..")])
+def test_directories_are_no_names(name: str | Path) -> None:
+    with pytest.raises(ValueError, match=r'name=.*"\." and "\.\." are directories; cure'):
+        address.resolve(name)
+
+
+@pytest.mark.parametrize("name", ["a\ud800b", "/a\ud800b"])
+def test_what_no_file_can_be_called(name: str) -> None:
+    with pytest.raises(ValueError, match=r"name=.*no file name can hold '\\ud800'.*cure") as info:
+        address.resolve(name)
+    assert type(info.value) is ValueError
+
+
+class _OfBytes:
+    def __fspath__(self) -> bytes:
+        return b"echo"
+
+
+@pytest.mark.parametrize("name", [b"echo", None, 5, _OfBytes()])
+def test_other_things_are_no_names(name: str) -> None:
+    with pytest.raises(TypeError, match=r"name must be a str or an os\.PathLike of str, not"):
+        address.resolve(name)
 
 
 def test_the_longest_path_and_one_more(runtime: Path) -> None:
@@ -146,6 +165,22 @@ def test_a_directory_that_is_not_there(runtime: Path) -> None:
         address.bind(str(runtime / "no" / "echo"), 1)
 
 
+def test_a_file_in_place_of_a_directory(runtime: Path) -> None:
+    (runtime / "file").write_text("")
+    path = str(runtime / "file" / "echo")
+    with pytest.raises(NotADirectoryError, match=r"no directory.*cure") as info:
+        address.bind(path, 1)
+    assert info.value.filename == str(runtime / "file")
+    with pytest.raises(NotADirectoryError, match=r"no directory.*cure"):
+        address.connect(path, soon())
+
+
+def test_a_file_system_without_sockets() -> None:
+    path = os.path.join(os.sep, "proc", "echo")
+    with pytest.raises(OSError, match=r"no socket can be made.*cure.*/proc"):
+        address.bind(path, 1)
+
+
 # In use, stale, removed
 
 
@@ -181,6 +216,13 @@ def test_a_file_that_is_no_socket_is_left_alone(runtime: Path) -> None:
         address.bind(str(path), 1)
     assert info.value.errno == errno.EADDRINUSE
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("backlog", [1.5, 10**20])
+def test_what_fails_after_the_file_was_made_leaves_none(runtime: Path, backlog: int) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        address.bind(str(runtime / "echo"), backlog)
+    assert list(runtime.iterdir()) == []
 
 
 def test_a_stale_socket_is_reused(runtime: Path) -> None:
@@ -256,6 +298,28 @@ def test_nobody_ever_listened(runtime: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"listen first") as info:
         address.connect(path, soon())
     assert info.value.filename == path
+
+
+def test_calling_what_is_no_socket(runtime: Path) -> None:
+    (runtime / "file").write_text("")
+    (runtime / "link").symlink_to(runtime / "file")
+    for path, what in (
+        (runtime, "a directory"),
+        (runtime / "file", "a file"),
+        (runtime / "link", "a file"),
+    ):
+        with pytest.raises(
+            ConnectionRefusedError, match=f"this is {what}, no socket; cure"
+        ) as info:
+            address.connect(str(path), soon())
+        assert info.value.filename == str(path)
+
+
+def test_a_link_to_a_socket_is_followed(runtime: Path) -> None:
+    bound = address.bind(str(runtime / "echo"), 1)
+    (runtime / "link").symlink_to(runtime / "echo")
+    address.connect(str(runtime / "link"), soon()).close()
+    end(bound)
 
 
 def test_a_caller_finds_a_listener_that_is_just_moving_in(runtime: Path) -> None:

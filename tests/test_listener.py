@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import gc
 import os
+import pickle
 import select
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -90,12 +95,38 @@ def test_accept_in_vain(server: adma.Listener) -> None:
             server.accept(timeout=timeout)
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_impossible_timeouts(server: adma.Listener, timeout: float) -> None:
-    with pytest.raises(ValueError, match="timeout="):
+_NO_TIMES = [
+    (-1, ValueError),
+    (float("nan"), ValueError),
+    ("1", TypeError),
+    (b"", TypeError),
+    ([], TypeError),
+    (True, TypeError),
+]
+
+
+@pytest.mark.parametrize(("timeout", "kind"), _NO_TIMES)
+def test_impossible_timeouts(server: adma.Listener, timeout: float, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"accept\(timeout\)"):
         server.accept(timeout=timeout)
-    with pytest.raises(ValueError, match="timeout="):
+    with pytest.raises(kind, match=r"connect\(timeout\)"):
         adma.connect("test", timeout=timeout)
+    ours, theirs = pair()
+    with ours, theirs:
+        with pytest.raises(kind, match=r"from_socket\(timeout\)"):
+            adma.from_socket(ours, timeout=timeout)
+        assert ours.fileno() >= 0  # still the caller's
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 10**400, None])
+def test_times_that_stand_for_ever(server: adma.Listener, timeout: float | None) -> None:
+    calling = InThread(lambda: adma.connect("test", timeout=timeout))
+    with server.accept(timeout=timeout), calling.result():
+        pass
+    ours, theirs = pair()
+    other = InThread(lambda: adma.from_socket(theirs, timeout=timeout))
+    with adma.from_socket(ours, timeout=timeout), other.result():
+        pass
 
 
 def test_who_waits_already_is_accepted_without_waiting(server: adma.Listener) -> None:
@@ -210,6 +241,33 @@ def test_a_listener_that_is_not_closed_complains() -> None:
     assert not os.path.exists(path)
 
 
+def test_an_unclosed_listener_goes_where_warnings_are_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: raised.append(what.exc_type))
+    listener = adma.listen("test")
+    path = listener.address
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del listener
+        gc.collect()
+    assert raised == [ResourceWarning]
+    assert not os.path.exists(path)
+
+
+def test_a_closed_listener_is_not_entered(server: adma.Listener) -> None:
+    server.close()
+    with pytest.raises(adma.ChannelClosed, match="listener was closed on this side"), server:
+        pass
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_listener_has_no_copy(server: adma.Listener, way: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match=r"a Listener cannot be copied or pickled: .*cure"):
+        way(server)
+
+
 def test_a_forked_child_closes_its_copy_only(server: adma.Listener) -> None:
     InChild(server.close).result()
     calling = InThread(lambda: adma.connect("test", timeout=HANG))
@@ -217,9 +275,36 @@ def test_a_forked_child_closes_its_copy_only(server: adma.Listener) -> None:
         pass
 
 
-def test_a_backlog_of_nobody() -> None:
-    with pytest.raises(ValueError, match="backlog=0"):
-        adma.listen("test", backlog=0)
+@pytest.mark.parametrize("backlog", [0, -1, 2**31, 10**20])
+def test_a_backlog_out_of_range(tmp_path: Path, backlog: int) -> None:
+    with pytest.raises(ValueError, match=f"backlog={backlog}: from 1 to {2**31 - 1}"):
+        adma.listen(tmp_path / "test", backlog=backlog)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backlog", [1.5, "1", None])
+def test_a_backlog_that_is_no_number(tmp_path: Path, backlog: int) -> None:
+    with pytest.raises(TypeError, match="backlog must be an int"):
+        adma.listen(tmp_path / "test", backlog=backlog)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_largest_backlog() -> None:
+    adma.listen("test", backlog=2**31 - 1).close()
+
+
+@pytest.mark.parametrize("name", [None, 5, b"echo"])
+def test_what_is_no_name(name: str) -> None:
+    for meet in (adma.listen, adma.connect):
+        with pytest.raises(TypeError, match=r"name must be a str or an os\.PathLike of str, not"):
+            meet(name)
+
+
+def test_a_path_object_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with adma.listen(Path("test")) as by_path, adma.listen("test") as by_name:
+        assert by_path.address == str(tmp_path / "test")
+        assert by_name.address.endswith("/adma/test.sock")
 
 
 def test_unknown_mechanism_before_anything_happens() -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Names: where the socket of a listener is, and how a stale one is told from a live one.
 
-A name without "/" is a file in a directory of the user's own; one with "/" is
-a path. Making, reusing and removing a socket file happens under a lock on its
-directory (flock on the directory itself, so that no lock file is left), which
-also lets a caller who found nobody look again when a listener is just moving in.
+A str without "/" is a name: a file in a directory of the user's own. A str with
+"/" and every os.PathLike is a path. Making, reusing and removing a socket file
+happens under a lock on its directory (flock on the directory itself, so that no
+lock file is left), which also lets a caller who found nobody look again when a
+listener is just moving in.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 __all__ = ["PATH_MAX", "Bound", "bind", "connect", "resolve"]
 
 PATH_MAX = 107  # bytes of a socket's path: sun_path is 108, with a zero at the end
+_IN_USE = "the name is in use: a process listens there; cure: another name, or end that process"
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
 _RETRY_FIRST, _RETRY_LONGEST = 0.001, 0.02  # seconds between two tries, growing
 
@@ -50,15 +52,14 @@ class Bound:
 def resolve(name: str | os.PathLike[str]) -> str:
     """The absolute path of the socket that a name means.
 
-    ValueError for what can be no name; OSError (ENAMETOOLONG) when the path
+    The str "x" is a name, `pathlib.Path("x")` a path relative to the working
+    directory, like the str "./x".
+
+    TypeError and ValueError for what can be no name; OSError (ENAMETOOLONG) when the path
     does not fit a socket address; PermissionError when the user's own directory
     is not safe to use. Makes that directory when it is missing.
     """
-    text = os.fspath(name)
-    if not isinstance(text, str):
-        raise TypeError(f"name must be a str or a path of str, not {type(text).__name__}")
-    if not text or "\0" in text or text in (".", ".."):
-        raise ValueError(f"name={text!r}: a name has one character at least, and no zero bytes")
+    text = _text(name)
     if "/" in text or not isinstance(name, str):
         path = os.path.abspath(text)
     else:
@@ -74,8 +75,29 @@ def resolve(name: str | os.PathLike[str]) -> str:
     return path
 
 
+def _text(name: str | os.PathLike[str]) -> str:
+    """What a name says, checked for what no file can be called."""
+    text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else name
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        raise TypeError(f"name must be a str or an os.PathLike of str, not {kind}")
+    if not text or "\0" in text:
+        raise ValueError(f"name={text!r}: a name has one character at least, and no zero bytes")
+    if text in (".", ".."):
+        raise ValueError(f'name={text!r}: "." and ".." are directories; cure: a name of its own')
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        wrong = text[error.start : error.end]
+        raise ValueError(
+            f"name={text!r}: no file name can hold {wrong!r} in the encoding {error.encoding}; "
+            "cure: leave it out"
+        ) from None
+    return text
+
+
 def bind(path: str, backlog: int) -> Bound:
-    """Listen at a path; a stale file there is replaced.
+    """Listen at a path; a stale file there is replaced. What fails leaves no file.
 
     OSError (EADDRINUSE) when somebody listens there or the file is no socket;
     PermissionError and FileNotFoundError when the directory cannot be used.
@@ -87,26 +109,42 @@ def bind(path: str, backlog: int) -> Bound:
         try:
             # Before bind, this is the mode of the file to be: nobody else may even call.
             os.fchmod(sock.fileno(), 0o600)
+            _make_file(sock, path)
             try:
-                sock.bind(path)
-            except PermissionError:
-                raise _not_writable(directory) from None
-            status = os.lstat(path)
-            sock.listen(backlog)
+                status = os.lstat(path)
+                sock.listen(backlog)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                raise
             return Bound(sock, path, status.st_dev, status.st_ino, os.getpid())
         except BaseException:
             sock.close()
             raise
 
 
+def _make_file(sock: socket.socket, path: str) -> None:
+    """Bind the socket; what the system says of a failure lacks the path and the cure."""
+    try:
+        sock.bind(path)
+    except PermissionError:
+        raise _not_writable(os.path.dirname(path)) from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # by one who does not heed the lock
+            raise OSError(errno.EADDRINUSE, _IN_USE, path) from None
+        text = f"no socket can be made at this path ({error.strerror}); cure: one in a directory "
+        raise OSError(error.errno, text + "of a file system that holds sockets", path) from None
+
+
 def connect(path: str, deadline: float) -> socket.socket:
     """A socket connected to the listener at a path, until `deadline` (`time.monotonic()`).
 
     FileNotFoundError when there is no such socket, ConnectionRefusedError when
-    nobody listens at it any more, PermissionError when it may not be used,
-    TimeoutError when the listener's queue stays full.
+    nobody listens at it any more or it is no socket, PermissionError when it
+    may not be used, TimeoutError when the listener's queue stays full.
     """
-    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+    _check_kind(path)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         return _connect(path, deadline)
     try:
         # Between bind and listen, or while a stale file is replaced, a living
@@ -119,6 +157,18 @@ def connect(path: str, deadline: float) -> socket.socket:
     except ConnectionRefusedError:
         text = "nobody listens at this socket, its process is gone; cure: listen there again"
         raise ConnectionRefusedError(errno.ECONNREFUSED, text, path) from None
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what is there and no socket: the kernel's answer would be that nobody listens."""
+    try:
+        mode = os.stat(path).st_mode  # as connect does, through symbolic links
+    except OSError:
+        return  # connect has its own words for it
+    if not stat.S_ISSOCK(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "a file"
+        text = f"this is {what}, no socket; cure: the name or path that was given to listen"
+        raise ConnectionRefusedError(errno.ECONNREFUSED, text, path)
 
 
 def _connect(path: str, deadline: float) -> socket.socket:
@@ -169,8 +219,7 @@ def _remove_stale(path: str) -> None:
             return
         except OSError:
             pass  # full queue, another type, another user: alive, or none of our business
-    text = "the name is in use: a process listens there; cure: another name, or end that process"
-    raise OSError(errno.EADDRINUSE, text, path)
+    raise OSError(errno.EADDRINUSE, _IN_USE, path)
 
 
 def _own_directory() -> str:
@@ -224,6 +273,9 @@ def _locked(directory: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, text, directory) from None
     except PermissionError:
         raise _not_writable(directory) from None
+    except NotADirectoryError:
+        text = "this is no directory, so no socket can be in it; cure: choose another path"
+        raise NotADirectoryError(errno.ENOTDIR, text, directory) from None
     try:
         _lock(fd, directory)
         yield

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["empty", "readable", "writable"]
 
+_PLAIN = (bytes, bytearray)  # bytes and nothing else
 _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
 
 # Memory that is about to be overwritten need not be cleared first.
@@ -28,6 +29,8 @@ _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 def readable(buf: ReadableBuffer, call: str) -> CData:
     """Hold a buffer to read from: anything contiguous. `call` is for the error: "write"."""
+    if type(buf) not in _PLAIN:
+        _refuse_objects(buf, call)
     try:
         return ffi.from_buffer(buf)
     except (TypeError, BufferError, ValueError):
@@ -36,6 +39,8 @@ def readable(buf: ReadableBuffer, call: str) -> CData:
 
 def writable(buf: WriteableBuffer, call: str) -> CData:
     """Hold a buffer to write into: contiguous and not read-only."""
+    if type(buf) not in _PLAIN:
+        _refuse_objects(buf, call)
     try:
         return ffi.from_buffer(_CHARS, buf, True)
     except (TypeError, BufferError, ValueError):
@@ -45,6 +50,20 @@ def writable(buf: WriteableBuffer, call: str) -> CData:
 def empty(nbytes: int) -> Any:
     """A new writable buffer of `nbytes` bytes, its contents undefined. MemoryError."""
     return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+
+
+def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
+    """An array of Python objects holds addresses, which mean nothing in another process."""
+    try:
+        view = memoryview(buf)
+    except (TypeError, BufferError, ValueError):
+        return  # it will be refused for what it is
+    with view:
+        if "O" in view.format:
+            raise TypeError(
+                f"{call}(buf): buf is an array of Python objects (format {view.format!r}), whose "
+                "memory holds addresses of this process; use send() and recv() for objects"
+            )
 
 
 def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:

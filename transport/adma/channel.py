@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import operator
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from . import choice, segment
 from ._native import ffi, lib
@@ -37,6 +38,7 @@ _NEEDS_BULK: int = -lib.ADMA_E_BULK
 _EAGER_MAX: int = lib.adma_eager_max()
 _MOMENT = 0.01  # seconds; a call with less time than this looks at the clock first
 _SPIN = -1  # the core's own measure
+_LONGEST = (1 << 63) - 1  # bytes of a message
 _IDLE = 0  # enum adma_req_state: not posted
 _CLOSE_SLICE_NS = 50_000_000  # between looks at signals while closing
 _WARN_AFTER = 1.0  # seconds both ends sit in a large write before one says so
@@ -70,6 +72,7 @@ class Channel:
         self._spares: dict[str, list[Operation]] = {"read": [], "write": []}
         self._incoming: Incoming | None = None
         self._recv_lock = threading.Lock()
+        self._receiver = 0  # the thread in recv()
         self._closed = False
         self._warned = False
         config, keep = choice.configuration(link)
@@ -94,11 +97,12 @@ class Channel:
         deadline = None if timeout is None else deadline_of(timeout, "write")
         hold = readable(buf, "write")
         try:
-            if len(hold) <= _EAGER_MAX:
+            nbytes = len(hold)
+            if nbytes <= _EAGER_MAX:
                 try:
-                    rc = lib.adma_write_now(self._chan, hold, len(hold))
+                    rc = lib.adma_write_now(self._chan, hold, nbytes)
                 except BaseException as interruption:
-                    self._own_up("write", interruption)
+                    self._own_up("write", hold, nbytes, interruption)
                     raise
                 if rc == 0:
                     return
@@ -119,16 +123,17 @@ class Channel:
         deadline = None if timeout is None else deadline_of(timeout, "read")
         hold = writable(buf, "read")
         try:
+            space = len(hold)
+            spin = 0 if timeout == 0 else _SPIN
             try:
-                spin = 0 if timeout == 0 else _SPIN
-                nbytes = lib.adma_read_now(self._chan, hold, len(hold), spin)
+                nbytes: int = lib.adma_read_now(self._chan, hold, space, spin)
             except BaseException as interruption:
-                self._own_up("read", interruption)
+                self._own_up("read", hold, None, interruption)
                 raise
             if nbytes >= 0:
-                return int(nbytes)
+                return nbytes
             if nbytes != _PENDING:
-                raise self._explain_error(nbytes, space=len(hold))
+                raise self._explain_error(nbytes, space=space)
             return self._block("read", hold, timeout, deadline)
         except BaseException:
             self._let_go(hold)
@@ -178,7 +183,7 @@ class Channel:
         request = Request(self, "send", operations)
         try:
             self._post(operations)
-            self._wait_patiently(request, deadline)
+            self._wait_patiently(request, deadline, timeout)
         except BaseException as interruption:
             self._take_back(request, interruption)
             raise
@@ -196,7 +201,8 @@ class Channel:
         `WrongKind` when bytes are in line. Unpickling runs code of the peer's
         choice: PermissionError when it is of another user, unless
         `allow_pickle`. After a TimeoutError nothing is lost: an object that had
-        begun to come is gone on with by the next recv.
+        begun to come is gone on with by the next recv. What unpickling raises is
+        passed on: that object is gone then, the channel is not.
         """
         deadline = deadline_of(timeout, "recv")
         if not (self._link.allow_pickle or allow_pickle):
@@ -204,28 +210,32 @@ class Channel:
                 f"the peer belongs to another user (uid {self._link.uid}), and unpickling runs "
                 "code of its choice: read() bytes, or pass allow_pickle=True if you trust it"
             )
-        if max_bytes is not None and max_bytes < 0:
-            raise ValueError(f"recv(max_bytes): {max_bytes}, at least 0 bytes, or None")
+        limit = None if max_bytes is None else _whole(max_bytes, "recv(max_bytes)")
+        if self._receiver == threading.get_ident():
+            raise RuntimeError("recv() is running already in this thread: a signal handler?")
         left = remaining(deadline)
         if not self._recv_lock.acquire(timeout=-1 if left is None else left):
             raise TimeoutError("another thread is receiving an object on this channel")
         try:
-            return self._receive(deadline, max_bytes)
+            self._receiver = threading.get_ident()
+            incoming = self._receive(deadline, limit)
         finally:
+            self._receiver = 0
             self._recv_lock.release()
+        return incoming.load()
 
-    def _receive(self, deadline: float | None, max_bytes: int | None) -> Any:
-        incoming = self._incoming or Incoming(self, max_bytes)
+    def _receive(self, deadline: float | None, limit: int | None) -> Incoming:
+        incoming = self._incoming or Incoming(self)
         self._incoming = incoming
         try:
-            result = incoming.receive(deadline)
+            incoming.receive(deadline, limit)
         except BaseException:
             incoming.withdraw()
             if not incoming.unfinished:
                 self._incoming = None
             raise
         self._incoming = None
-        return result
+        return incoming
 
     # Looking
 
@@ -248,12 +258,7 @@ class Channel:
 
     def explain(self, nbytes: int) -> Explanation:
         """How a message of `nbytes` would travel to the peer, why so, and why not otherwise."""
-        if not isinstance(nbytes, int):
-            kind = type(nbytes).__name__
-            raise TypeError(f"explain(nbytes): nbytes must be a whole number of bytes, not {kind}")
-        if nbytes < 0:
-            raise ValueError(f"explain(nbytes): {nbytes}, a message has at least 0 bytes")
-        return choice.explain(self._chan, self._link, nbytes)
+        return choice.explain(self._chan, self._link, _whole(nbytes, "explain(nbytes)"))
 
     def stats(self) -> dict[str, int]:
         """Counters since the channel was made: messages, bytes, by carry and mechanism."""
@@ -273,8 +278,8 @@ class Channel:
 
     @property
     def closed(self) -> bool:
-        """Was it closed on this side?"""
-        return self._closed
+        """Was it closed on this side? Also True for the copy that a forked child has of it."""
+        return self._closed or os.getpid() != self._pid
 
     @property
     def peer_pid(self) -> int:
@@ -313,6 +318,8 @@ class Channel:
             )
 
     def __enter__(self) -> Channel:
+        if self._closed:
+            raise error_for(lib.ADMA_E_CLOSED_HERE)
         return self
 
     def __exit__(
@@ -326,12 +333,16 @@ class Channel:
     def __del__(self) -> None:
         if not self._chan:
             return
-        if not self._closed:
-            if os.getpid() == self._pid:
+        try:
+            if not self.closed:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+        finally:  # a warning may be an error
             self._close_quietly()
-        chan, self._chan = self._chan, ffi.NULL
-        lib.adma_chan_free(chan)
+            chan, self._chan = self._chan, ffi.NULL
+            lib.adma_chan_free(chan)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Channel cannot be copied or pickled: connect anew, or pass a socket")
 
     def _close_quietly(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -414,6 +425,8 @@ class Channel:
                 nbytes = self._run(operation, hold)
                 if nbytes != _PENDING:
                     space = len(hold)
+                    if nbytes >= 0:
+                        request._nbytes = nbytes
                     request._operations = ()
                     self._give_back(verb, operation)
                     if nbytes >= 0:
@@ -426,7 +439,7 @@ class Channel:
                 operation.aim(hold)
                 self._adopt(operation)
                 self._post((operation,))
-            return self._wait_patiently(request, deadline)
+            return self._wait_patiently(request, deadline, timeout)
         except BaseException as interruption:
             if request._operations:
                 self._adopt(operation)
@@ -442,9 +455,8 @@ class Channel:
 
     def _spare(self, verb: str) -> Operation:
         """An operation for a blocking call; the channel keeps each for as long as it lives."""
-        spares = self._spares[verb]
-        if spares:
-            return spares.pop()
+        with contextlib.suppress(IndexError):
+            return self._spares[verb].pop()
         operation = Operation(None, read=verb == "read", kind=BYTES, flags=lib.ADMA_REQ_BLOCKING)
         self._blockers.append(operation)
         return operation
@@ -463,7 +475,9 @@ class Channel:
         operation.let_go()
         self._spares[verb].append(operation)
 
-    def _wait_patiently(self, request: Request, deadline: float | None) -> int:
+    def _wait_patiently(
+        self, request: Request, deadline: float | None, timeout: float | None
+    ) -> int:
         """Wait for what was posted; two ends stuck in large writes are told so."""
         writes = not request._operations[0].req.is_read
         if writes:
@@ -473,7 +487,7 @@ class Channel:
                 self._warn_if_stuck(request, deadline)
             if request._wait_until(deadline):
                 return request._settle()
-            raise TimeoutError(f"{request!r}: the time is over")
+            raise TimeoutError(f"{request!r} was not done within timeout={timeout} s")
         finally:
             if writes:
                 lib.adma_blocked(self._chan, -1)
@@ -498,6 +512,9 @@ class Channel:
     def _take_back(self, request: Request, interruption: BaseException) -> None:
         """What an interrupted call posted is withdrawn; or the exception says that it won."""
         operations = request._operations
+        if request._nbytes is not None:
+            interruption.request = request  # type: ignore[attr-defined]
+            return
         posted = [operation for operation in operations if operation.req.state != _IDLE]
         failed = any(operation.done and operation.req.error for operation in posted)
         if posted and not failed and not request.cancel():
@@ -508,11 +525,14 @@ class Channel:
             if operation.done or operation not in posted:
                 self._release(operation)
 
-    def _own_up(self, verb: str, interruption: BaseException) -> None:
+    def _own_up(
+        self, verb: str, hold: CData, written: int | None, interruption: BaseException
+    ) -> None:
         """A signal's exception struck as a one-call read or write returned: did it happen?"""
-        result = lib.adma_last()
+        result = lib.adma_last(self._chan, hold)
         if result >= 0:
-            request = Request._of_result(self, verb, result)
+            nbytes = result if written is None else written
+            request = Request._of_result(self, verb, nbytes)
             interruption.request = request  # type: ignore[attr-defined]
 
     def _let_go(self, hold: CData) -> None:
@@ -537,6 +557,18 @@ class Channel:
         if code == lib.ADMA_E_NO_MECHANISM:
             return choice.unavailable(self._chan, self._link)
         return error_for(code)
+
+
+def _whole(value: SupportsIndex, what: str) -> int:
+    """A number of bytes; TypeError and ValueError name what it is for."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{what} is a whole number of bytes, not {kind}") from None
+    if not 0 <= number <= _LONGEST:
+        raise ValueError(f"{what} is {number}: a message has from 0 to {_LONGEST} bytes")
+    return number
 
 
 def _slice(deadline: float | None) -> int:

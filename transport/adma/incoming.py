@@ -29,10 +29,10 @@ _NO_LIMIT = (1 << 63) - 1
 class Incoming:
     """One object being received on a channel."""
 
-    def __init__(self, channel: Channel, max_bytes: int | None) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._head = Operation(None, read=True, kind=OBJECT, flags=lib.ADMA_REQ_OPEN)
-        self._head.req.limit = _NO_LIMIT if max_bytes is None else max_bytes
+        flags = lib.ADMA_REQ_OPEN | lib.ADMA_REQ_BLOCKING
+        self._head = Operation(None, read=True, kind=OBJECT, flags=flags)
         self._head_buffer: Any = None
         self._over = False
         self._parts: list[Operation] | None = None
@@ -53,14 +53,29 @@ class Incoming:
         """Bytes of the whole object, once matched."""
         return int(self._head.req.needed)
 
-    def receive(self, deadline: float | None) -> Any:
-        """The object; TimeoutError when the deadline passes first."""
+    def receive(self, deadline: float | None, limit: int | None) -> None:
+        """Take in all of it; TimeoutError when the deadline passes first.
+
+        `limit`: MessageTooLong for an object of more bytes, begun or not.
+        """
         if self._head_buffer is None:
+            self._head.req.limit = _NO_LIMIT if limit is None else limit
             self._begin(deadline)
+        elif limit is not None and self.nbytes > limit:
+            raise self._too_long(limit)
         self._finish_head(deadline)
         self._finish_parts(deadline)
-        self._over = True  # taken: if it cannot be unpickled, it is gone
+
+    def load(self) -> Any:
+        """The object, once received."""
         return load(self._head_buffer, self._part_buffers)
+
+    def _too_long(self, limit: int) -> MessageTooLong:
+        return MessageTooLong(
+            f"the object in line has {self.nbytes} bytes, recv(max_bytes) allows {limit}: "
+            "it stays first in line",
+            needed=self.nbytes,
+        )
 
     def withdraw(self) -> None:
         """Take back what was asked for. A match that won stays, `unfinished` tells."""
@@ -86,11 +101,7 @@ class Incoming:
         self._settle([head])
         error = head.req.error
         if error == lib.ADMA_E_TOOLONG:
-            text = (
-                f"the object in line has {head.req.needed} bytes, recv(max_bytes) allows "
-                f"{head.req.limit}: it stays first in line"
-            )
-            raise MessageTooLong(text, needed=head.req.needed)
+            raise self._too_long(head.req.limit)
         if error:
             self._over = True  # nothing of it was taken, or it is lost with its writer
             raise self._channel._explain_error(error)
@@ -101,7 +112,12 @@ class Incoming:
             sizes = part_sizes(self._head_buffer, req.need_parts, req.needed)
             self._part_buffers = [empty(size) for size in sizes]
             self._parts = [
-                Operation(ffi.from_buffer("char[]", buffer, True), read=True, kind=PART)
+                Operation(
+                    ffi.from_buffer("char[]", buffer, True),
+                    read=True,
+                    kind=PART,
+                    flags=lib.ADMA_REQ_BLOCKING,
+                )
                 for buffer in self._part_buffers
             ]
         unposted = [part for part in self._parts if part.req.state == _IDLE]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import operator
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
+from typing import NoReturn
 
 from . import address, segment
 from .channel import Channel
@@ -21,6 +23,7 @@ from .errors import ChannelClosed, PeerDied
 from .handshake import Terms, shake
 from .link import Link
 from .mechanisms import check_name
+from .waiting import deadline_of
 
 __all__ = ["Listener", "connect", "from_socket", "listen"]
 
@@ -31,6 +34,7 @@ _HANDSHAKE = 5.0
 _GRACE = 1.0
 # Seconds that stand for ever: what the system's timers take without overflow.
 _LONG = 1e6
+_BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
 
 
 class Listener:
@@ -41,8 +45,9 @@ class Listener:
     """
 
     def __init__(self, name: str | os.PathLike[str], backlog: int) -> None:
+        path = address.resolve(name)
         self._name = os.fspath(name)
-        self._bound = address.bind(address.resolve(name), backlog)
+        self._bound = address.bind(path, backlog)
         self._sock = self._bound.sock
         self._sock.setblocking(False)
         self._closed = False
@@ -73,7 +78,7 @@ class Listener:
         seconds (None: no limit), and up to a second later when a handshake has
         begun in time. ChannelClosed when the listener is closed.
         """
-        deadline = None if timeout is None else time.monotonic() + _seconds(timeout)
+        deadline = deadline_of(timeout, "accept")
         while True:
             sock = self._next_speaker(deadline)
             channel = self._welcome(sock, deadline)
@@ -99,6 +104,7 @@ class Listener:
         self._sock.close()
 
     def __enter__(self) -> Listener:
+        self._check_open()
         return self
 
     def __exit__(
@@ -123,8 +129,20 @@ class Listener:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            finally:  # also where warnings are errors
+                self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Listener cannot be copied or pickled: it is a socket and a file of this process; "
+            "cure: pass its name, and connect there"
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ChannelClosed("the listener was closed on this side")
 
     # Waiting
 
@@ -139,8 +157,7 @@ class Listener:
                 raise TimeoutError(f"nobody connected to {self._name!r} in time")
             looked = True
             listening = self._sock.fileno()
-            if self._closed or listening < 0:
-                raise ChannelClosed("the listener was closed on this side")
+            self._check_open()
             poll = select.poll()
             poll.register(listening, select.POLLIN)
             speakers = {sock.fileno(): sock for sock in silent if sock.fileno() >= 0}
@@ -221,35 +238,50 @@ class Listener:
 def listen(name: str | os.PathLike[str], backlog: int = 128) -> Listener:
     """Listen at a name: a file in a directory of the user's own, or with "/" in it, a path.
 
-    Only processes of the same user get through. `backlog`: callers that wait
-    for accept at most. OSError (EADDRINUSE) when the name is in use; a socket
-    file that a dead process left is reused; OSError (ENAMETOOLONG) when the
-    path has more than 107 bytes; PermissionError when the directory is not
-    writable, or is to hold private sockets and is not private.
+    An os.PathLike is a path in any case: `pathlib.Path("x")` is relative to the
+    working directory, while the str "x" is a name. Only processes of the same
+    user get through. `backlog`: callers that wait for accept at most, from 1 to
+    2**31 - 1; the kernel's own limit is net.core.somaxconn.
+
+    TypeError and ValueError for what can be no name or backlog. OSError
+    (EADDRINUSE) when the name is in use; a socket file that a dead process left
+    is reused; OSError (ENAMETOOLONG) when the path has more than 107 bytes;
+    PermissionError when the directory is not writable, or is to hold private
+    sockets and is not private.
     """
-    if backlog < 1:
-        raise ValueError(f"backlog={backlog}: at least 1 caller must be able to wait")
+    callers = _callers(backlog)
     segment.sweep()
-    return Listener(name, backlog)
+    return Listener(name, callers)
+
+
+def _callers(backlog: int) -> int:
+    try:
+        callers = operator.index(backlog)
+    except TypeError:
+        kind = type(backlog).__name__
+        raise TypeError(f"backlog must be an int, a number of callers, not {kind}") from None
+    if not 1 <= callers <= _BACKLOG_MAX:
+        raise ValueError(f"backlog={callers}: from 1 to {_BACKLOG_MAX} callers can wait")
+    return callers
 
 
 def connect(
     name: str | os.PathLike[str], timeout: float | None = 5, mechanism: str = "auto"
 ) -> Channel:
-    """Connect to who listens at a name.
+    """Connect to who listens at a name, or a path, as for `listen`.
 
     `timeout`: seconds until TimeoutError, None for no limit; nothing is left
     behind then. `mechanism`: the one to use for every message, on both ends
     ("auto": whatever is best); MechanismUnavailable when it does not work
     between the two, ValueError when there is none of that name.
-    FileNotFoundError and ConnectionRefusedError when nobody listens;
+    FileNotFoundError and ConnectionRefusedError when nobody listens, or what is
+    there is no socket; TypeError and ValueError for an argument that is none;
     PermissionError when the listener is of another user; PeerDied,
     ProtocolError, VersionMismatch when the other end fails.
     """
     forced = check_name(mechanism)
+    deadline = _deadline(timeout, "connect")
     path = address.resolve(name)
-    left = _seconds(timeout)
-    deadline = time.monotonic() + left
     segment.sweep()
     sock = address.connect(path, deadline)
     try:
@@ -266,17 +298,17 @@ def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str =
     It may belong to another user: whoever holds the socket was given it. Such a
     channel unpickles nothing unless asked to, and does not use `mapped:cma`.
 
-    A socket that is refused for what it is (TypeError, ValueError) stays the
-    caller's; otherwise it is the channel's from the call on: `sock` is
+    When an argument is refused for what it is (TypeError, ValueError), the socket
+    stays the caller's; otherwise it is the channel's from the call on: `sock` is
     detached, and closed when the handshake fails. Timeout, mechanism and errors
     as for `connect`.
     """
     forced = check_name(mechanism)
-    left = _seconds(timeout)
+    deadline = _deadline(timeout, "from_socket")
     _check_socket(sock)
     terms = Terms("socket", client=False, forced=forced, one_user=False)
     try:
-        return _channel(shake(sock, terms, left))
+        return _channel(shake(sock, terms, max(0.0, deadline - time.monotonic())))
     finally:
         sock.close()
 
@@ -289,12 +321,10 @@ def _channel(link: Link) -> Channel:
         raise
 
 
-def _seconds(timeout: float | None) -> float:
-    if timeout is None:
-        return _LONG
-    if not timeout >= 0:
-        raise ValueError(f"timeout={timeout}: seconds from 0 on, or None for no limit")
-    return min(timeout, _LONG)
+def _deadline(timeout: float | None, call: str) -> float:
+    """As `deadline_of`, for what needs a moment also where there is no limit."""
+    deadline = deadline_of(timeout, call)
+    return time.monotonic() + _LONG if deadline is None else deadline
 
 
 def _check_socket(sock: socket.socket) -> None:

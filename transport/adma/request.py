@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ._native import ffi, lib
 from .errors import Cancelled, error_for
@@ -55,9 +55,10 @@ class Operation:
 
         Released by hand: a traceback, too, may hold what holds the buffer.
         """
-        if self.hold is not None and not self.req.held:
-            ffi.release(self.hold)
-            self.hold = None
+        if not self.req.held:
+            hold, self.hold = self.hold, None  # two threads may come by at once
+            if hold is not None:
+                ffi.release(hold)
 
 
 class Request:
@@ -109,9 +110,9 @@ class Request:
         and its buffer owned by it, as does an interruption. Raises the
         request's own error as `check` does. (Table 2: adma_wait.)
         """
+        deadline = deadline_of(timeout, "wait")
         if self._nbytes is not None:
             return self._nbytes
-        deadline = deadline_of(timeout, "wait")
         if not self._wait_until(deadline):
             raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
         return self._settle()
@@ -146,9 +147,11 @@ class Request:
 
     def _settle(self) -> int:
         """Take the result of what is done: bytes, or the request's error."""
+        for operation in self._operations:
+            # Takes the channel's lock: what is read after it was written before it.
+            lib.adma_observe(self._channel._chan, operation.req)
         failed = next((op for op in self._operations if op.req.error), None)
         for operation in self._operations:
-            lib.adma_observe(self._channel._chan, operation.req)
             self._channel._forget(operation)
         if failed is not None:
             raise self._error(failed)
@@ -193,9 +196,12 @@ class Request:
             return f"{NAMES.get(first.mechanism, 'eager')}, {percent} %"
         return "in line" if first.state == _POSTED else "queued"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Request cannot be copied or pickled: it belongs to its channel")
+
     def __del__(self) -> None:
         # Nobody will look at the result: it must not keep fileno() readable.
-        if self._nbytes is None:
+        if getattr(self, "_nbytes", 0) is None:
             for operation in self._operations:
                 lib.adma_observe(self._channel._chan, operation.req)
 
@@ -222,7 +228,11 @@ def _waiter(pending: Sequence[tuple[Channel, Operation]], need: int) -> ManyWait
 
 
 def _checked(reqs: Iterable[Request], call: str) -> list[Request]:
-    requests = list(reqs)
+    try:
+        requests = list(reqs)
+    except TypeError:
+        kind = type(reqs).__name__
+        raise TypeError(f"{call}(reqs): pass a list of requests, not {kind}") from None
     for request in requests:
         if not isinstance(request, Request):
             kind = type(request).__name__

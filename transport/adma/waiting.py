@@ -10,6 +10,7 @@ only noted (signal(7), ppoll(2)).
 
 from __future__ import annotations
 
+import numbers
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ManyWaiter", "OneWaiter", "deadline_of", "remaining"]
 
+_LONG = 1e6  # seconds; more, infinity included, is as good as for ever
 _READY, _BUSY = 0, 1  # enum adma_drive_result
 _BUDGET_NS = 5_000_000  # copy at most this long before signals are looked at
 _OWN_MEASURE = -1  # let the core decide how long to spin
@@ -36,14 +38,12 @@ def deadline_of(timeout: float | None, call: str) -> float | None:
     """The moment (time.monotonic) at which `timeout` seconds from now are over; None: never."""
     if timeout is None:
         return None
-    try:
-        late = time.monotonic() + timeout
-    except TypeError:
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
         kind = type(timeout).__name__
-        raise TypeError(f"{call}(timeout): seconds as a number, or None, not {kind}") from None
+        raise TypeError(f"{call}(timeout): seconds as a number, or None for ever, not {kind}")
     if not timeout >= 0:  # also NaN
         raise ValueError(f"{call}(timeout): {timeout} is no time to wait; use 0 to only try")
-    return late
+    return time.monotonic() + float(min(timeout, _LONG))
 
 
 def remaining(deadline: float | None) -> float | None:

@@ -162,11 +162,11 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n);
 int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns);
 
 /*
- * This thread's last adma_write_now() or adma_read_now(): its result again (for
- * a caller that was interrupted before it could take it), and for TOOLONG the
- * bytes needed.
+ * The result again of this thread's last adma_write_now() or adma_read_now(),
+ * for a caller that was interrupted before it could take it; -ADMA_E_PENDING
+ * when that was not the one on `chan` and `p`. And for TOOLONG the bytes needed.
  */
-int64_t adma_last(void);
+int64_t adma_last(const struct adma_chan *chan, const void *p);
 uint64_t adma_needed(void);
 
 /* ---- requests ---- */

@@ -63,6 +63,7 @@ struct adma_chan {
 
 	uint8_t *bulk_out;          /* bulk segment of our writes */
 	uint8_t *bulk_in;           /* of the peer's, once it came */
+	int bulk_in_errno;          /* why the peer's could not be taken */
 	int bulk_fd;                /* still to be sent to the peer, or -1 */
 	uint32_t withdrawn;         /* mechanisms that failed in mid-life */
 	uint32_t withdrawn_out;     /* those that only our own writes lost */
@@ -80,6 +81,7 @@ struct adma_chan {
 
 	uint32_t users;             /* threads that use maps or descriptors without the lock */
 	uint32_t sleepers;          /* threads in ppoll() */
+	uint32_t listeners;         /* those of them that wait for a message, not a request */
 	uint32_t wakes_left;        /* sleepers that have yet to see the last local wake */
 	uint64_t wake_epoch;
 	int eventfd;                /* local wake-ups */
@@ -131,6 +133,8 @@ bool adma_transfers_settle(struct adma_chan *chan);
 bool adma_transfers_copy(struct adma_chan *chan);
 /* Is there a chunk that this end could copy now? */
 bool adma_transfers_ready(struct adma_chan *chan);
+/* Streams: is it this transfer's turn at this end? */
+bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t);
 /* No more chunks, for the channel ends. */
 void adma_transfers_close(struct adma_chan *chan);
 /* Give up on transfers that a peer holds; bytes held. */

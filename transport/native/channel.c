@@ -42,11 +42,31 @@ uint64_t adma_inline_max(void)
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct adma_chan *all;
 
-static void close_fd(int *fd)
+/* Forget first, then let go: a fork in between must not find what another thread reuses. */
+static void close_fd(int *at)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	int fd = *at;
+
+	*at = -1;
+	if (fd >= 0)
+		close(fd);
+}
+
+static void unmap_bulk(uint8_t **at)
+{
+	uint8_t *p = *at;
+
+	*at = NULL;
+	if (p)
+		munmap(p, ADMA_BULK_SIZE);
+}
+
+static void unmap_half(struct adma_half **at)
+{
+	struct adma_half *half = *at;
+
+	*at = NULL;
+	adma_half_unmap(half);
 }
 
 static void tear_down(struct adma_chan *chan)
@@ -57,12 +77,10 @@ static void tear_down(struct adma_chan *chan)
 	close_fd(&chan->bulk_fd);
 	close_fd(&chan->eventfd);
 	close_fd(&chan->epoll);
-	adma_half_unmap(chan->config.mine);
-	adma_half_unmap(chan->config.theirs);
-	if (chan->bulk_out)
-		munmap(chan->bulk_out, ADMA_BULK_SIZE);
-	if (chan->bulk_in)
-		munmap(chan->bulk_in, ADMA_BULK_SIZE);
+	unmap_half(&chan->config.mine);
+	unmap_half(&chan->config.theirs);
+	unmap_bulk(&chan->bulk_out);
+	unmap_bulk(&chan->bulk_in);
 	chan->torn = true;
 }
 
@@ -243,8 +261,8 @@ static void begin_close(struct adma_chan *chan)
 static bool all_quiet(struct adma_chan *chan)
 {
 	(void)adma_peer_check(chan);
-	(void)adma_transfers_settle(chan);
-	return !chan->transfers && !chan->users;
+	(void)adma_look(chan); /* also what was matched while it was being withdrawn */
+	return !chan->transfers && !chan->posted_slots && !chan->users;
 }
 
 /* Sleep a little on what may end the last transfer or bring the last user out. */

@@ -48,7 +48,9 @@ static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t
 	uint64_t number = t->base + i;
 	uint64_t n = adma_chunk_bytes(t, i);
 
-	if (!chan->bulk_in || atomic_load_explicit(&half->filled, memory_order_acquire) <= number)
+	if (!chan->bulk_in)
+		return -chan->bulk_in_errno; /* 0: it has not come yet */
+	if (atomic_load_explicit(&half->filled, memory_order_acquire) <= number)
 		return 0;
 	memcpy(t->local + *at, cell(chan->bulk_in, number), n);
 	atomic_store_explicit(&half->drained, number + 1, memory_order_release);

@@ -32,7 +32,8 @@ void adma_ring_peer(struct adma_chan *chan)
 		return;
 	if (ADMA_FAULT(ADMA_FAULT_WAKE))
 		return;
-	chan->stats.wakes_sent++;
+	/* Streams ring without the lock. */
+	__atomic_fetch_add(&chan->stats.wakes_sent, 1, __ATOMIC_RELAXED);
 	(void)!send(chan->config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -65,8 +66,9 @@ void adma_send_bulk(struct adma_chan *chan)
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cmsg), &chan->bulk_fd, sizeof(int));
-	if (sendmsg(chan->config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN)
-		return; /* full: at the next look */
+	if (sendmsg(chan->config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EPIPE &&
+	    errno != ECONNRESET && errno != ENOTCONN)
+		return; /* full, or short of something: at the next look */
 	close(chan->bulk_fd); /* sent, or the peer is gone and will be found gone */
 	chan->bulk_fd = -1;
 }
@@ -112,15 +114,25 @@ static bool good_segment(const struct adma_chan *chan, int fd)
 	return chan->config.same_user || (seals >= 0 && (seals & wanted) == wanted);
 }
 
-static void take_segment(struct adma_chan *chan, int fd)
+/* 0, or the errno for which there is no segment. */
+static int take_segment(struct adma_chan *chan, int fd)
 {
 	void *p;
 
-	if (chan->bulk_in || !good_segment(chan, fd))
-		return;
+	if (!good_segment(chan, fd))
+		return EPROTO;
 	p = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
-	if (p != MAP_FAILED)
-		chan->bulk_in = p;
+	if (p == MAP_FAILED)
+		return errno;
+	chan->bulk_in = p;
+	return 0;
+}
+
+/* The peer's segment did not come through: its messages take another way from now on. */
+static void lose_segment(struct adma_chan *chan, int err)
+{
+	chan->bulk_in_errno = err;
+	chan->config.in_mask &= ~ADMA_MECH_BIT(ADMA_MECH_SHARED);
 }
 
 /* ---- the socket ---- */
@@ -133,6 +145,9 @@ union fds_message {
 
 static void take_fds(struct adma_chan *chan, struct msghdr *msg, bool segment)
 {
+	int err = msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO;
+
+	segment = segment && !chan->bulk_in;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = c->cmsg_len > CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
 
@@ -143,10 +158,12 @@ static void take_fds(struct adma_chan *chan, struct msghdr *msg, bool segment)
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
 			if (segment && i == 0)
-				take_segment(chan, fd);
+				err = take_segment(chan, fd);
 			close(fd);
 		}
 	}
+	if (segment && err)
+		lose_segment(chan, err);
 }
 
 /* One read. > 0: go on; 0: nothing more now; < 0: the socket ended. */

@@ -8,12 +8,24 @@
 /* A blocking call copies this long before it looks at signals. */
 #define RUN_BUDGET_NS 5000000
 
-static _Thread_local int64_t last_result;
+static _Thread_local struct {
+	const struct adma_chan *chan;
+	const void *p;
+	int64_t result;
+} last;
 static _Thread_local uint64_t last_needed;
 
-int64_t adma_last(void)
+int64_t adma_last(const struct adma_chan *chan, const void *p)
 {
-	return last_result;
+	return last.chan == chan && last.p == p ? last.result : -ADMA_E_PENDING;
+}
+
+static int64_t remember(const struct adma_chan *chan, const void *p, int64_t result)
+{
+	last.chan = chan;
+	last.p = p;
+	last.result = result;
+	return result;
 }
 
 uint64_t adma_needed(void)
@@ -113,7 +125,8 @@ static int publish(struct adma_chan *chan, struct adma_req *req)
 	if (rc <= 0)
 		return rc;
 	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(chan, req->length)) {
-		if (!adma_offer(chan)) {
+		/* A part that its object announced has to go out: the reader refuses it. */
+		if (!adma_offer(chan) && req->kind != ADMA_PART) {
 			adma_queue_remove(&chan->backlog, req);
 			adma_complete(chan, req, ADMA_E_NO_MECHANISM, 0);
 			return 1;
@@ -234,10 +247,8 @@ int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t
 	rc = adma_post_one(chan, req);
 	if (rc)
 		return rc;
-	rc = adma_drive_one(chan, req, -1, RUN_BUDGET_NS);
-	if (rc < 0)
-		return rc;
-	if (rc != ADMA_READY)
+	/* Posted: until it is done nothing else may be said, also when another thread closes. */
+	if (adma_drive_one(chan, req, -1, RUN_BUDGET_NS) != ADMA_READY)
 		return -ADMA_E_PENDING;
 	adma_observe(chan, req);
 	last_needed = req->needed;
@@ -350,8 +361,7 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 			adma_leave(chan);
 		}
 	}
-	last_result = rc;
-	return rc;
+	return (int)remember(chan, p, rc);
 }
 
 /* Take the first message if it is there and fits; -ADMA_E_PENDING otherwise. */
@@ -387,14 +397,15 @@ static int64_t take_now(struct adma_chan *chan, void *p, uint64_t n)
 
 int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns)
 {
-	last_result = adma_enter(chan);
-	if (last_result)
-		return last_result;
-	last_result = take_now(chan, p, n);
+	int64_t result = adma_enter(chan);
+
+	if (result)
+		return remember(chan, p, result);
+	result = take_now(chan, p, n);
 	/* With more to do than to wait for one message, waiting is adma_drive()'s. */
-	if (last_result == -ADMA_E_PENDING && spin_ns && !chan->over && !chan->writes_pending &&
+	if (result == -ADMA_E_PENDING && spin_ns && !chan->over && !chan->writes_pending &&
 	    !chan->reads_pending && !chan->in.held && adma_spin_for_message(chan, spin_ns))
-		last_result = take_now(chan, p, n);
+		result = take_now(chan, p, n);
 	adma_leave(chan);
-	return last_result;
+	return remember(chan, p, result);
 }

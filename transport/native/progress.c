@@ -31,6 +31,20 @@ static void fail_writes(struct adma_chan *chan, int error)
 	}
 }
 
+/* The peer spoilt the slot: no word in it tells any more what becomes of the write. */
+static void give_up(struct adma_chan *chan, struct own_slot *own)
+{
+	struct adma_req *req = own->req;
+
+	own->use = SLOT_LINGERS;
+	own->req = NULL;
+	chan->posted_slots--;
+	chan->lingering_slots++;
+	adma_end(chan, ADMA_E_PROTOCOL);
+	req->held = 1; /* it may still read the buffer */
+	adma_complete(chan, req, ADMA_E_PROTOCOL, 0);
+}
+
 /* Our posted writes that the peer matched become transfers. */
 static bool note_matches(struct adma_chan *chan)
 {
@@ -38,7 +52,7 @@ static bool note_matches(struct adma_chan *chan)
 
 	for (uint32_t i = 0, left = chan->posted_slots; left && i < ADMA_SLOTS; i++) {
 		struct own_slot *own = &chan->slots[i];
-		int state, rc = 0;
+		int state, rc = -EPROTO;
 
 		if (own->use != SLOT_POSTED)
 			continue;
@@ -48,9 +62,9 @@ static bool note_matches(struct adma_chan *chan)
 			continue;
 		if (state == ADMA_MATCHED || state == ADMA_DONE || state == ADMA_ABORTED)
 			rc = adma_transfer_begin_write(chan, i);
-		if (state < 0 || state == ADMA_CANCELLED || state == ADMA_FREE || rc == -EPROTO)
-			adma_end(chan, ADMA_E_PROTOCOL);
-		changed = true;
+		if (rc == -EPROTO)
+			give_up(chan, own);
+		changed |= rc != -ENOMEM; /* which the next look tries again */
 	}
 	return changed;
 }

@@ -54,6 +54,13 @@ static int describe(struct adma_transfer *t, uint32_t mechanism, uint64_t chunk,
 	return 0;
 }
 
+static void fail(struct adma_chan *chan, struct adma_transfer *t, int error)
+{
+	if (adma_slot_fail(t->slot, t->gen, error))
+		adma_end(chan, ADMA_E_PROTOCOL);
+	adma_ring_peer(chan);
+}
+
 static void adopt(struct adma_chan *chan, struct adma_transfer *t, struct adma_req *req)
 {
 	t->req = req;
@@ -62,6 +69,8 @@ static void adopt(struct adma_chan *chan, struct adma_transfer *t, struct adma_r
 	req->mechanism = t->mechanism_id;
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
 	link_last(chan, t);
+	if (t->mechanism && t->mechanism->waitfd)
+		adma_wake_local(chan); /* who sleeps has to sleep on that one, too */
 }
 
 /* Fill in the reader's side of the slot and swap it to MATCHED. */
@@ -161,6 +170,9 @@ int adma_transfer_begin_write(struct adma_chan *chan, uint32_t slot_index)
 	own->req = NULL;
 	chan->posted_slots--;
 	adopt(chan, t, req);
+	/* Matched before the reader knew that the byte stream had broken. */
+	if (id == ADMA_MECH_TCP && chan->withdrawn & ADMA_MECH_BIT(id))
+		fail(chan, t, chan->withdrawn_errno[id]);
 	return 0;
 }
 
@@ -186,6 +198,14 @@ static uint64_t drain_position(const struct adma_chan *chan, uint32_t id)
 	return chan->in_base[id];
 }
 
+/* What was matched for a byte stream that broke would find the bytes of another message. */
+static void fail_behind(struct adma_chan *chan, const struct adma_transfer *broken, int error)
+{
+	for (struct adma_transfer *t = chan->transfers; t; t = t->next)
+		if (t->mechanism_id == broken->mechanism_id && t->outbound == broken->outbound)
+			fail(chan, t, error);
+}
+
 static void finish(struct adma_chan *chan, struct adma_transfer *t, int error)
 {
 	struct adma_req *req = t->req;
@@ -193,16 +213,18 @@ static void finish(struct adma_chan *chan, struct adma_transfer *t, int error)
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
 	unlink_transfer(chan, t);
 	pass_turn(chan, t);
-	/* EPERM stays EPERM for every later one; a broken stream stays out of step. */
+	/* EPERM stays EPERM for every later one; a broken byte stream stays out of step. */
 	if (error == EPERM || (error && t->mechanism_id == ADMA_MECH_TCP))
 		adma_withdraw_mechanism(chan, t->mechanism_id, error);
+	if (error && t->mechanism_id == ADMA_MECH_TCP)
+		fail_behind(chan, t, error);
 	if (t->outbound) {
 		chan->slots[t->slot_index].use = SLOT_LINGERS;
 		chan->lingering_slots++;
 	} else {
 		if (t->mechanism && t->mechanism->go_on)
 			t->mechanism->go_on(chan, drain_position(chan, t->mechanism_id));
-		chan->parts_spoilt |= error && req->need_parts;
+		chan->parts_spoilt |= error && req->need_parts && chan->parts_due;
 		adma_slot_end(t->slot, t->gen, error != 0);
 		adma_slot_see(t->slot, t->gen);
 		adma_ring_peer(chan);
@@ -265,13 +287,6 @@ bool adma_transfers_settle(struct adma_chan *chan)
 	return ended;
 }
 
-static void fail(struct adma_chan *chan, struct adma_transfer *t, int error)
-{
-	if (adma_slot_fail(t->slot, t->gen, error))
-		adma_end(chan, ADMA_E_PROTOCOL);
-	adma_ring_peer(chan);
-}
-
 /* Run `work` on a transfer without the lock; nothing it uses goes away meanwhile. */
 static void unlock_for(struct adma_chan *chan, struct adma_transfer *t)
 {
@@ -332,7 +347,9 @@ static bool claim_for_stream(struct adma_chan *chan, struct adma_transfer *t)
 		t->claimed++;
 		return true;
 	}
-	if (i != -ENODATA)
+	/* Nobody else claims of a stream: closed early is fine, and settles it; more claimed is not. */
+	struct adma_slot_result r;
+	if (i != -ENODATA || adma_slot_look(t->slot, t->gen, &r) || r.next != t->claimed)
 		adma_end(chan, ADMA_E_PROTOCOL);
 	return false;
 }
@@ -381,7 +398,7 @@ static bool pump(struct adma_chan *chan, struct adma_transfer *t)
 	return true;
 }
 
-static bool my_turn(const struct adma_chan *chan, const struct adma_transfer *t)
+bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t)
 {
 	if (t->busy || t->at == t->length)
 		return false;
@@ -401,7 +418,7 @@ bool adma_transfers_copy(struct adma_chan *chan)
 		if (!t->mechanism || !t->chunks)
 			continue;
 		if (is_stream(t)) {
-			if (my_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t))
+			if (adma_transfer_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t))
 				return true;
 		} else if (t->mechanism->able(chan, t->outbound) && copy_claimed(chan, t)) {
 			return true;
@@ -422,11 +439,12 @@ bool adma_transfers_ready(struct adma_chan *chan)
 		if (!is_stream(t)) {
 			if (t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed)
 				return true;
-		} else if (t->mechanism_id == ADMA_MECH_SHARED && my_turn(chan, t)) {
+		} else if (t->mechanism_id == ADMA_MECH_SHARED && adma_transfer_turn(chan, t)) {
 			uint64_t number = t->base + t->at / t->chunk;
 
 			if (t->outbound ? number - atomic_load(&chan->out.half->drained) < ADMA_BULK_CELLS
-					: atomic_load(&chan->in.half->filled) > number)
+					: (chan->bulk_in || chan->bulk_in_errno) &&
+						  atomic_load(&chan->in.half->filled) > number)
 				return true;
 		}
 	}
@@ -449,6 +467,18 @@ uint64_t adma_transfers_abandon(struct adma_chan *chan)
 		held += t->length;
 		t->req->held = 1;
 		finish(chan, t, ADMA_E_CLOSED_HERE);
+	}
+	/* Matched, but there was no memory for a transfer. */
+	for (uint32_t i = 0; chan->posted_slots && i < ADMA_SLOTS; i++) {
+		struct own_slot *own = &chan->slots[i];
+
+		if (own->use != SLOT_POSTED)
+			continue;
+		held += own->req->length;
+		own->req->held = 1;
+		own->use = SLOT_LINGERS;
+		chan->posted_slots--;
+		adma_complete(chan, own->req, ADMA_E_CLOSED_HERE, 0);
 	}
 	return held;
 }

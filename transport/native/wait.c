@@ -25,6 +25,7 @@
 #define SPIN_CHANS 8          /* more channels than this are not worth polling by hand */
 #define PEER_CHECK_NS 1000000 /* look for death this often while never sleeping */
 #define SETTLE_TRIES 1000
+#define CLOSED_NAP_NS 10000000
 
 int64_t adma_spin_max_ns(void)
 {
@@ -310,7 +311,8 @@ enum { FDS_PER_CHAN = 4 };
 
 struct sleeper {
 	uint64_t epoch;
-	bool in; /* counted among the channel's sleepers */
+	bool in;       /* counted among the channel's sleepers */
+	bool listener; /* waits for a message */
 };
 
 /* The TCP socket's events that would let a transfer go on. */
@@ -319,7 +321,7 @@ static short socket_events(const struct adma_chan *chan)
 	short events = 0;
 
 	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
-		if (t->mechanism && t->mechanism->waitfd && t->at < t->length)
+		if (t->mechanism && t->mechanism->waitfd && adma_transfer_turn(chan, t))
 			events |= t->outbound ? POLLOUT : POLLIN;
 	return events;
 }
@@ -334,28 +336,34 @@ static void fill_fds(const struct adma_chan *chan, struct pollfd *fds)
 	fds[3] = (struct pollfd){.fd = tcp ? chan->config.tcp : -1, .events = tcp};
 }
 
-/* Arm and look again. True when the caller may sleep on this channel. */
-static bool lie_down(struct adma_chan *chan, struct sleeper *sleeper, struct pollfd *fds)
+enum rest { STAY_UP, LIE_DOWN, CLOSED };
+
+/* Arm and look again: may the caller sleep on this channel? */
+static enum rest lie_down(struct adma_chan *chan, struct sleeper *sleeper, struct pollfd *fds)
 {
 	uint64_t bell;
 
-	if (adma_enter(chan))
-		return false;
+	if (adma_enter(chan)) {
+		for (int i = 0; i < FDS_PER_CHAN; i++)
+			fds[i].fd = -1;
+		return CLOSED;
+	}
 	bell = adma_bell_read(&chan->out.half->bell);
 	if (adma_look(chan) || adma_transfers_ready(chan) ||
 	    !adma_bell_arm(&chan->out.half->bell, bell)) {
 		adma_leave(chan);
-		return false;
+		return STAY_UP;
 	}
 	fill_fds(chan, fds);
 	chan->sleepers++;
+	chan->listeners += sleeper->listener;
 	chan->users++;
 	sleeper->epoch = chan->wake_epoch;
 	sleeper->in = true;
 	chan->stats.sleeps++;
 	/* Not adma_leave(): the bell was armed this moment. */
 	pthread_mutex_unlock(&chan->lock);
-	return true;
+	return LIE_DOWN;
 }
 
 static void take_local_wake(struct adma_chan *chan, const struct sleeper *sleeper)
@@ -374,6 +382,7 @@ static void get_up(struct adma_chan *chan, struct sleeper *sleeper, const struct
 		return;
 	pthread_mutex_lock(&chan->lock);
 	chan->sleepers--;
+	chan->listeners -= sleeper->listener;
 	chan->users--;
 	take_local_wake(chan, sleeper);
 	if (!chan->sleepers && chan->epoll < 0)
@@ -403,15 +412,28 @@ static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, stru
 {
 	int64_t begin;
 	int n = wait->nchans, rc = 0;
-	bool may = true;
+	bool may = true, closed = false;
 
-	for (int i = 0; i < n && may; i++)
-		may = lie_down(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN]);
+	for (int i = 0; i < n && may; i++) {
+		enum rest rest;
+
+		sleepers[i].listener = !wait->nreqs;
+		rest = lie_down(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN]);
+		may = rest != STAY_UP;
+		closed |= rest == CLOSED;
+	}
 	/* With all in place: what another thread completed before is seen, what it completes now wakes. */
 	may = may && !satisfied(wait);
 	begin = adma_now();
-	if (may)
+	if (may && closed) {
+		/* Who closes a channel cannot wake us any more: see soon what became of its requests. */
+		bool last = timeout_ns >= 0 && timeout_ns <= CLOSED_NAP_NS;
+
+		rc = doze(fds, (nfds_t)n * FDS_PER_CHAN, last ? timeout_ns : CLOSED_NAP_NS, mask);
+		rc = rc == -ETIMEDOUT && !last ? 0 : rc;
+	} else if (may) {
 		rc = doze(fds, (nfds_t)n * FDS_PER_CHAN, timeout_ns, mask);
+	}
 	for (int i = 0; i < n; i++)
 		get_up(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN], adma_now() - begin);
 	return rc;
@@ -519,7 +541,7 @@ int adma_fileno(struct adma_chan *chan)
  */
 static void set_level(struct adma_chan *chan)
 {
-	bool level = chan->unobserved || chan->in.held || adma_ring_fresh(&chan->in) ||
+	bool level = chan->over || chan->unobserved || chan->in.held || adma_ring_fresh(&chan->in) ||
 		     adma_transfers_ready(chan);
 	short tcp = socket_events(chan);
 
@@ -547,8 +569,10 @@ void adma_settle(struct adma_chan *chan)
 
 		armed = !adma_look(chan) && adma_bell_arm(&chan->out.half->bell, bell);
 	}
-	if (adma_transfers_ready(chan) || !armed)
-		adma_wake_local(chan); /* a sleeper of ours takes over */
+	/* Then a sleeper of ours takes over: we may have read the byte that was to wake it. */
+	if (adma_transfers_ready(chan) || !armed ||
+	    (chan->listeners && (chan->over || chan->in.held || adma_ring_fresh(&chan->in))))
+		adma_wake_local(chan);
 	if (chan->epoll >= 0)
 		set_level(chan);
 }
