@@ -89,8 +89,8 @@ test: faults ## run the tests
 # Python itself leaks at exit, so leaks are not looked for; all else aborts. Its
 # small objects come from malloc, so that an overrun of a buffer is seen.
 test-sanitize: sanitize ## run the tests on a build with ASan and UBSan
-	asan=$$($${CC:-gcc} -print-file-name=libasan.so); \
-	PYTHONPATH=$(CURDIR)/$(BUILD)/sanitize/lib PYTHONMALLOC=malloc LD_PRELOAD=$$asan \
+	asan="$$($${CC:-gcc} -print-file-name=libasan.so) $$($${CC:-gcc} -print-file-name=libstdc++.so.6)"; \
+	PYTHONPATH=$(CURDIR)/$(BUILD)/sanitize/lib PYTHONMALLOC=malloc LD_PRELOAD="$$asan" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
 	$(PY) -m pytest -o faulthandler_timeout=480 $(ARGS)

@@ -196,7 +196,7 @@ def test_one_that_falls_silent_is_refused(
 def test_close_wakes_who_waits_in_accept(server: adma.Listener) -> None:
     waiting = InThread(server.accept)
     deadline = time.monotonic() + HANG
-    while not any("_next_speaker" in text for text in _stacks()):
+    while not any("_await_speaker" in text for text in _stacks()):
         assert time.monotonic() < deadline
     server.close()
     with pytest.raises(adma.ChannelClosed, match="listener was closed"):

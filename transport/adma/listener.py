@@ -52,6 +52,7 @@ class Listener:
         self._sock.setblocking(False)
         self._closed = False
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # to look for clients
         # Who called but has said nothing yet, and until when that is suffered.
         self._silent: dict[socket.socket, float] = {}
 
@@ -147,7 +148,20 @@ class Listener:
     # Waiting
 
     def _next_speaker(self, deadline: float | None) -> socket.socket:
-        """The next client that has said something, or hung up; now the caller's."""
+        """The next client that has said something, or hung up; now the caller's.
+
+        One thread at a time looks, at all clients there are: a second one would
+        not know of those that the first lets in while it sleeps.
+        """
+        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONG)
+        if not self._turn.acquire(timeout=left):
+            raise TimeoutError(f"nobody connected to {self._name!r} in time")
+        try:
+            return self._await_speaker(deadline)
+        finally:
+            self._turn.release()
+
+    def _await_speaker(self, deadline: float | None) -> socket.socket:
         looked = False
         while True:
             with self._lock:
