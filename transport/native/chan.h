@@ -12,7 +12,8 @@
  *   progress.c  one round: what the peer did, what can be published or matched
  *   transfer.c  matched pairs: begin, copy, finish
  *   peer.c      the socket, the pidfd, the nonce: wake-ups, segments, death
- *   wait.c      drive, spin, arm, sleep; the pollable descriptor
+ *   wait.c      drive, arm, sleep; spin.h how long to spin before
+ *   watch.c     the pollable descriptor
  *   choice.c    which mechanism
  */
 #ifndef ADMA_CHAN_H
@@ -153,13 +154,21 @@ bool adma_peer_closed(struct adma_chan *chan);
 /* Is the peer's memory still the one we met? 0; ADMA_E_DIED: replaced or gone; or an errno. */
 int adma_peer_nonce_check(const struct adma_chan *chan);
 
-/* ---- wait.c ---- */
+/* ---- spin.c ---- */
 /* With the lock (dropped meanwhile): spin until a message is there. True when it is. */
 bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns);
+
+/* ---- wait.c ---- */
 /* Wake this process's sleepers on the channel. */
 void adma_wake_local(struct adma_chan *chan);
 /* Under the lock, before leaving: keep the bell armed for sleepers and pollers, the level right. */
 void adma_settle(struct adma_chan *chan);
+
+/* ---- watch.c ---- */
+/* Keep fileno() readable exactly while there is something to look at. */
+void adma_set_level(struct adma_chan *chan);
+/* poll() events of the TCP socket that would let a transfer go on. */
+short adma_socket_events(const struct adma_chan *chan);
 
 /* ---- choice.c ---- */
 /* Mechanisms this end can serve a write with now. */

@@ -1,163 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wait.c - drive, spin, arm, sleep; and the descriptor others can poll.
+ * wait.c - drive, spin, arm, sleep.
  *
  * Invariant: whenever the lock is free and the channel has sleepers or a
  * polled descriptor, its bell is armed, or a byte is on its way, or a thread
  * is inside that will look again before it leaves. adma_settle() restores it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "chan.h"
+#include "spin.h"
 
-/* Spinning pays while the answer takes less than falling asleep and being woken does. */
-#define SPIN_MAX_NS 100000
-#define SPIN_MIN_NS 2000
 #define SPIN_CHANS 8          /* more channels than this are not worth polling by hand */
 #define PEER_CHECK_NS 1000000 /* look for death this often while never sleeping */
 #define SETTLE_TRIES 1000
 #define CLOSED_NAP_NS 10000000
-
-int64_t adma_spin_max_ns(void)
-{
-	return SPIN_MAX_NS;
-}
-
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ __volatile__("yield");
-#endif
-}
-
-/* ---- how long to spin ---- */
-
-static int cores(void)
-{
-	static _Atomic int known;
-	cpu_set_t set;
-	int n = atomic_load_explicit(&known, memory_order_relaxed);
-
-	if (n)
-		return n;
-	n = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
-	atomic_store_explicit(&known, n, memory_order_relaxed);
-	return n;
-}
-
-/* The fourth field of /proc/loadavg: runnable/all. */
-static int runnable(void)
-{
-	char text[128];
-	int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-	char *p = text;
-
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	for (int blanks = 0; *p && blanks < 3; p++)
-		blanks += *p == ' ';
-	return atoi(p);
-}
-
-/* With more runnable processes than cores a spinner keeps the one it waits for from running. */
-static bool crowded(int64_t now)
-{
-	static _Atomic int64_t asked;
-	static _Atomic bool answer;
-	const int64_t again = 10 * 1000000;
-
-	if (cores() < 2)
-		return true;
-	if (now - atomic_load_explicit(&asked, memory_order_relaxed) > again) {
-		atomic_store_explicit(&asked, now, memory_order_relaxed);
-		atomic_store_explicit(&answer, runnable() > cores(), memory_order_relaxed);
-	}
-	return atomic_load_explicit(&answer, memory_order_relaxed);
-}
-
-static int64_t spin_limit(struct adma_chan *chan, int64_t asked, int64_t now)
-{
-	if (asked >= 0)
-		return asked;
-	return crowded(now) ? 0 : chan->spin_ns;
-}
-
-/* What spinning brought: found something, or ended in a sleep of `slept` ns. */
-static void spin_learned(struct adma_chan *chan, int64_t slept)
-{
-	if (slept < SPIN_MAX_NS)
-		chan->spin_ns = SPIN_MAX_NS; /* a little longer would have done */
-	else if (chan->spin_ns > SPIN_MIN_NS)
-		chan->spin_ns = chan->spin_ns * 3 / 4;
-}
-
-/* What a spinner looks at without the lock: two shared words and what they were. */
-struct hint {
-	_Atomic uint64_t *bell;
-	uint64_t bell_seen;
-	_Atomic uint64_t *seq;
-	uint64_t seq_wanted; /* 0: messages do not interest */
-};
-
-static struct hint take_hint(struct adma_chan *chan, uint64_t bell, bool messages)
-{
-	return (struct hint){
-		.bell = &chan->out.half->bell,
-		.bell_seen = bell,
-		.seq = &chan->in.half->cells[chan->in.head & (ADMA_CELLS - 1)].seq,
-		.seq_wanted = messages ? chan->in.head + 1 : 0,
-	};
-}
-
-static inline bool message_came(const struct hint *hint)
-{
-	return hint->seq_wanted &&
-	       atomic_load_explicit(hint->seq, memory_order_relaxed) == hint->seq_wanted;
-}
-
-static inline bool bell_rang(const struct hint *hint)
-{
-	return adma_bell_read(hint->bell) != hint->bell_seen;
-}
-
-bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns)
-{
-	int64_t now = adma_now();
-	int64_t end = now + spin_limit(chan, spin_ns, now);
-	struct hint hint = take_hint(chan, adma_bell_read(&chan->out.half->bell), true);
-	bool came = message_came(&hint);
-
-	if (came || end == now)
-		return came;
-	chan->users++;
-	pthread_mutex_unlock(&chan->lock);
-	for (unsigned int i = 1; !came; i++) {
-		relax();
-		came = message_came(&hint);
-		/* Seldom: the peer's ringing and our reading of the bell would trade its line. */
-		if (i % 32 == 0 && (adma_now() > end || bell_rang(&hint)))
-			break;
-	}
-	came = message_came(&hint);
-	pthread_mutex_lock(&chan->lock);
-	chan->users--;
-	return came;
-}
 
 /* ---- drive ---- */
 
@@ -192,7 +54,7 @@ static bool satisfied(const struct adma_wait *wait)
 }
 
 /* One round over all channels, with hints for spinning. 1 moved, 0 not; negated why when none can be used. */
-static int make_round(const struct adma_wait *wait, struct hint *hints)
+static int make_round(const struct adma_wait *wait, struct adma_hint *hints)
 {
 	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
 
@@ -211,7 +73,7 @@ static int make_round(const struct adma_wait *wait, struct hint *hints)
 		if (!moved && adma_now() - chan->looked_at > PEER_CHECK_NS)
 			moved |= adma_peer_check(chan);
 		if (i < SPIN_CHANS)
-			hints[i] = take_hint(chan, bell, chan->reads.first || !wait->nreqs);
+			hints[i] = adma_take_hint(chan, bell, chan->reads.first || !wait->nreqs);
 		adma_leave(chan);
 	}
 	return usable ? moved : why;
@@ -256,7 +118,7 @@ static void let_maps_go(const struct adma_wait *wait)
 }
 
 /* True when a new round is worth it; false when `end` passed in silence. */
-static bool spin(const struct adma_wait *wait, const struct hint *hints, int64_t end)
+static bool spin(const struct adma_wait *wait, const struct adma_hint *hints, int64_t end)
 {
 	bool found = false, sockets = false;
 
@@ -265,9 +127,9 @@ static bool spin(const struct adma_wait *wait, const struct hint *hints, int64_t
 	if (!hold_maps(wait, &sockets))
 		return true; /* closed meanwhile: see what became of the requests */
 	for (unsigned int i = 1; !found; i++) {
-		relax();
+		adma_relax();
 		for (int c = 0; c < wait->nchans && !found; c++)
-			found = message_came(&hints[c]) || bell_rang(&hints[c]);
+			found = adma_message_came(&hints[c]) || adma_bell_rang(&hints[c]);
 		if (i % 32)
 			continue;
 		if (adma_now() > end)
@@ -281,7 +143,7 @@ static bool spin(const struct adma_wait *wait, const struct hint *hints, int64_t
 
 int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 {
-	struct hint hints[SPIN_CHANS];
+	struct adma_hint hints[SPIN_CHANS];
 	int64_t begin = adma_now(), end = -1;
 
 	for (;;) {
@@ -299,7 +161,7 @@ int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 			continue;
 		}
 		if (end < 0)
-			end = now + spin_limit(wait->chans[0], spin_ns, now);
+			end = now + adma_spin_limit(wait->chans[0], spin_ns, now);
 		if (now >= end || !spin(wait, hints, end))
 			return ADMA_QUIET;
 	}
@@ -315,20 +177,9 @@ struct sleeper {
 	bool listener; /* waits for a message */
 };
 
-/* The TCP socket's events that would let a transfer go on. */
-static short socket_events(const struct adma_chan *chan)
-{
-	short events = 0;
-
-	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
-		if (t->mechanism && t->mechanism->waitfd && adma_transfer_turn(chan, t))
-			events |= t->outbound ? POLLOUT : POLLIN;
-	return events;
-}
-
 static void fill_fds(const struct adma_chan *chan, struct pollfd *fds)
 {
-	short tcp = socket_events(chan);
+	short tcp = adma_socket_events(chan);
 
 	fds[0] = (struct pollfd){.fd = chan->eventfd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN};
@@ -389,7 +240,7 @@ static void get_up(struct adma_chan *chan, struct sleeper *sleeper, const struct
 		adma_bell_disarm(&chan->out.half->bell);
 	if (fds[1].revents || fds[2].revents)
 		(void)adma_peer_check(chan);
-	spin_learned(chan, slept);
+	adma_spin_learned(chan, slept);
 	adma_leave(chan);
 }
 
@@ -491,71 +342,6 @@ void adma_wake_local(struct adma_chan *chan)
 	chan->wakes_left = chan->sleepers;
 }
 
-/* ---- the pollable descriptor ---- */
-
-static int watch(struct adma_chan *chan, int op, int fd, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.fd = fd};
-
-	return fd >= 0 && epoll_ctl(chan->epoll, op, fd, &event) ? -errno : 0;
-}
-
-static int start_watching(struct adma_chan *chan)
-{
-	int rc;
-
-	chan->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (chan->epoll < 0)
-		return -errno;
-	rc = watch(chan, EPOLL_CTL_ADD, chan->config.sock, EPOLLIN);
-	if (!rc)
-		rc = watch(chan, EPOLL_CTL_ADD, chan->config.pidfd, EPOLLIN);
-	if (!rc)
-		rc = watch(chan, EPOLL_CTL_ADD, chan->config.tcp, 0);
-	if (!rc)
-		rc = watch(chan, EPOLL_CTL_ADD, chan->eventfd, 0);
-	if (rc) {
-		close(chan->epoll);
-		chan->epoll = -1;
-	}
-	return rc;
-}
-
-int adma_fileno(struct adma_chan *chan)
-{
-	int rc = adma_enter(chan);
-
-	if (rc)
-		return rc;
-	if (chan->epoll < 0)
-		rc = start_watching(chan);
-	if (!rc)
-		rc = chan->epoll;
-	adma_leave(chan);
-	return rc;
-}
-
-/*
- * An eventfd is writable unless it is full, so EPOLLOUT on it makes the epoll
- * readable at will, and its counter stays free for local wake-ups.
- */
-static void set_level(struct adma_chan *chan)
-{
-	bool level = chan->over || chan->unobserved || chan->in.held || adma_ring_fresh(&chan->in) ||
-		     adma_transfers_ready(chan);
-	short tcp = socket_events(chan);
-
-	if (level != chan->level) {
-		chan->level = level;
-		(void)watch(chan, EPOLL_CTL_MOD, chan->eventfd, level ? EPOLLOUT : 0);
-	}
-	if (tcp != chan->tcp_events) {
-		chan->tcp_events = tcp;
-		(void)watch(chan, EPOLL_CTL_MOD, chan->config.tcp,
-			    (tcp & POLLIN ? EPOLLIN : 0) | (tcp & POLLOUT ? EPOLLOUT : 0));
-	}
-}
-
 void adma_settle(struct adma_chan *chan)
 {
 	bool armed = false;
@@ -574,7 +360,7 @@ void adma_settle(struct adma_chan *chan)
 	    (chan->listeners && (chan->over || chan->in.held || adma_ring_fresh(&chan->in))))
 		adma_wake_local(chan);
 	if (chan->epoll >= 0)
-		set_level(chan);
+		adma_set_level(chan);
 }
 
 /* ---- signals ---- */

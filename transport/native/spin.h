@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * spin.h - looking again and again before falling asleep, and for how long.
+ *
+ * Spinning pays while the answer takes less than falling asleep and being woken
+ * does. How long a channel spins follows what its last sleeps were like.
+ */
+#ifndef ADMA_SPIN_H
+#define ADMA_SPIN_H
+
+#include "chan.h"
+
+/* How long to spin: `asked` ns, or (< 0) the channel's own measure; 0 where spinning is in the way. */
+int64_t adma_spin_limit(struct adma_chan *chan, int64_t asked, int64_t now);
+
+/* A sleep of `slept` ns is over: would spinning longer have saved it? */
+void adma_spin_learned(struct adma_chan *chan, int64_t slept);
+
+static inline void adma_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ __volatile__("yield");
+#endif
+}
+
+/* What a spinner looks at without the lock: two shared words and what they were. */
+struct adma_hint {
+	_Atomic uint64_t *bell;
+	uint64_t bell_seen;
+	_Atomic uint64_t *seq;
+	uint64_t seq_wanted; /* 0: messages do not interest */
+};
+
+static inline struct adma_hint adma_take_hint(struct adma_chan *chan, uint64_t bell, bool messages)
+{
+	return (struct adma_hint){
+		.bell = &chan->out.half->bell,
+		.bell_seen = bell,
+		.seq = &chan->in.half->cells[chan->in.head & (ADMA_CELLS - 1)].seq,
+		.seq_wanted = messages ? chan->in.head + 1 : 0,
+	};
+}
+
+static inline bool adma_message_came(const struct adma_hint *hint)
+{
+	return hint->seq_wanted &&
+	       atomic_load_explicit(hint->seq, memory_order_relaxed) == hint->seq_wanted;
+}
+
+static inline bool adma_bell_rang(const struct adma_hint *hint)
+{
+	return adma_bell_read(hint->bell) != hint->bell_seen;
+}
+
+#endif
