@@ -417,10 +417,12 @@ class Channel:
 
     def _block(self, verb: str, hold: CData, timeout: float | None, deadline: float | None) -> int:
         """A blocking read or write: in one call into C if it can be done in a moment."""
-        operation = self._spare(verb)
-        operation.hold = hold
-        request = Request(self, verb, (operation,))
+        operation: Operation | None = None
+        request: Request | None = None
         try:
+            operation = self._spare(verb)
+            operation.hold = hold
+            request = Request(self, verb, (operation,))
             if timeout is None or timeout > _MOMENT:
                 nbytes = self._run(operation, hold)
                 if nbytes != _PENDING:
@@ -441,9 +443,12 @@ class Channel:
                 self._post((operation,))
             return self._wait_patiently(request, deadline, timeout)
         except BaseException as interruption:
-            if request._operations:
-                self._adopt(operation)
-            self._take_back(request, interruption)
+            if operation is not None and request is None:
+                self._give_back(verb, operation)  # it struck before anything was posted
+            elif operation is not None and request is not None:
+                if request._operations:
+                    self._adopt(operation)
+                self._take_back(request, interruption)
             raise
 
     def _run(self, operation: Operation, hold: CData) -> int:
