@@ -75,11 +75,10 @@ class Channel:
         self._receiver = 0  # the thread in recv()
         self._closed = False
         self._warned = False
-        config, keep = choice.configuration(link)
+        config = choice.configuration(link)
         out = ffi.new("struct adma_chan **")
         if rc := lib.adma_chan_new(config, out):
             raise_for(rc)
-        del keep
         # Freed by __del__, which leaves NULL: every function of the core refuses that.
         # (ffi.gc would free it first when a cycle of this and its requests is collected.)
         self._chan = out[0]

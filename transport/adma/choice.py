@@ -33,8 +33,8 @@ def copiers() -> int:
     return _COPIERS[word]
 
 
-def configuration(link: Link) -> tuple[CData, object]:
-    """`struct adma_config` for a link, and what must live until it was used."""
+def configuration(link: Link) -> CData:
+    """`struct adma_config` for a link."""
     config = ffi.new("struct adma_config *")
     config.sock = link.sock
     config.pidfd = link.pidfd
@@ -52,7 +52,7 @@ def configuration(link: Link) -> tuple[CData, object]:
     config.same_user = link.same_user
     config.copiers = copiers()
     config.cma_from = CMA_FROM
-    return config, (link.mine, link.theirs)
+    return config
 
 
 def explain(chan: CData, link: Link, nbytes: int) -> Explanation:

@@ -308,25 +308,25 @@ bool adma_progress(struct adma_chan *chan)
 int adma_peek(struct adma_chan *chan, struct adma_message *message)
 {
 	int rc = adma_enter(chan);
+	bool found;
 
 	memset(message, 0, sizeof(*message));
 	if (rc)
 		return rc;
 	(void)adma_look(chan);
-	if (first_message(chan) > 0) {
+	found = first_message(chan) > 0;
+	if (!found && !chan->over) {
+		(void)adma_peer_check(chan);
+		/* It ended just now: what it published before that is still first. */
+		found = chan->over && first_message(chan) > 0;
+	}
+	if (found) {
 		message->present = 1;
 		message->kind = chan->in.desc.kind;
 		message->nbytes = chan->in.desc.total;
-	} else if (!chan->over) {
-		(void)adma_peer_check(chan);
-		if (chan->over && first_message(chan) > 0) {
-			message->present = 1;
-			message->kind = chan->in.desc.kind;
-			message->nbytes = chan->in.desc.total;
-		}
-	}
-	if (!message->present)
+	} else {
 		rc = -chan->over;
+	}
 	adma_leave(chan);
 	return rc;
 }
