@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* compat.h - what differs between the kernels that the module is built for, 6.1 to 6.12. */
+#ifndef ADMA_COMPAT_H
+#define ADMA_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/version.h>
+
+#if KERNEL_VERSION(6, 3, 0) > LINUX_VERSION_CODE
+static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+/*
+ * Before 6.3 a long-term pin of another mm could not let go of its lock in between;
+ * before 6.5 one asked for the VMAs too.
+ */
+static inline long adma_pin_user_pages_remote(struct mm_struct *mm, unsigned long start,
+					      unsigned long count, unsigned int flags,
+					      struct page **pages, int *locked)
+{
+#if KERNEL_VERSION(6, 3, 0) > LINUX_VERSION_CODE
+	if (flags & FOLL_LONGTERM)
+		locked = NULL;
+#endif
+#if KERNEL_VERSION(6, 5, 0) > LINUX_VERSION_CODE
+	return pin_user_pages_remote(mm, start, count, flags, pages, NULL, locked);
+#else
+	return pin_user_pages_remote(mm, start, count, flags, pages, locked);
+#endif
+}
+
+#endif
