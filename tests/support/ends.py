@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from adma import access
 from adma._native import ffi, lib
 from adma.handshake import Terms, shake
 from adma.link import Link
@@ -35,7 +36,8 @@ def pair(kind: socket.SocketKind = socket.SOCK_STREAM) -> tuple[socket.socket, s
 
 def terms(forced: int = 0, *, one_user: bool = False, client: bool = False) -> Terms:
     """Terms of a test's end."""
-    return Terms("test", client=client, forced=forced, one_user=one_user)
+    admit = access.own_user if one_user else access.anybody
+    return Terms("test", client=client, forced=forced, admit=admit)
 
 
 class InThread:

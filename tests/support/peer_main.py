@@ -14,7 +14,7 @@ from typing import Any
 import adma
 from adma._native import lib
 from support.control import Answer, Call, Join, Note, Quit, Rest, sendable, take_socket
-from support.leaks import Scope, left_behind, snapshot
+from support.leaks import Scope, Snapshot, left_behind, snapshot
 from support.limits import HANG
 
 
@@ -25,6 +25,7 @@ class End:
         self._control = pipe
         self.channels: list[adma.Channel] = []
         self.kept: dict[str, Any] = {}
+        self.before = Snapshot()  # what the process had before it was told anything
 
     @classmethod
     def of(cls, channel: adma.Channel) -> End:
@@ -88,7 +89,7 @@ def answer(end: End, order: Call | Join) -> Answer:
 def serve(pipe: Connection) -> None:
     """Obey orders until told to quit, or until the test is gone."""
     end = End(pipe)
-    before = snapshot(Scope())
+    end.before = snapshot(Scope())
     while True:
         try:
             order = pipe.recv()
@@ -98,7 +99,7 @@ def serve(pipe: Connection) -> None:
             return
         if isinstance(order, Rest):
             end.close()
-            pipe.send(Answer(left_behind(before, Scope())))
+            pipe.send(Answer(left_behind(end.before, Scope())))
         else:
             pipe.send(answer(end, order))
         # A failed post must not live on in the locals of its exception.

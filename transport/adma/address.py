@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Names: where the socket of a listener is, and how a stale one is told from a live one.
+"""Sockets in the file system: made, found, told stale from live, removed.
 
-A str without "/" is a name: a file in a directory of the user's own. A str with
-"/" and every os.PathLike is a path. Making, reusing and removing a socket file
-happens under a lock on its directory (flock on the directory itself, so that no
-lock file is left), which also lets a caller who found nobody look again when a
-listener is just moving in.
+Making, reusing and removing a socket file happens under a lock on its directory,
+for names on the private one (flock on the directory itself, so that no lock file
+is left), which also lets a caller who found nobody look again when a listener is
+just moving in.
 """
 
 from __future__ import annotations
@@ -16,16 +15,17 @@ import fcntl
 import os
 import socket
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["PATH_MAX", "Bound", "bind", "connect", "resolve"]
+from .place import Callee, Place, not_writable
 
-PATH_MAX = 107  # bytes of a socket's path: sun_path is 108, with a zero at the end
+__all__ = ["Bound", "bind", "connect"]
+
 _IN_USE = "the name is in use: a process listens there; cure: another name, or end that process"
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
+_MOVING_IN = 0.05  # seconds; so long who may not lock looks again
 _RETRY_FIRST, _RETRY_LONGEST = 0.001, 0.02  # seconds between two tries, growing
 
 
@@ -35,6 +35,7 @@ class Bound:
 
     sock: socket.socket
     path: str
+    lock: str  # the directory to lock
     device: int
     inode: int
     pid: int  # of the process that made it; its forked children own nothing
@@ -43,67 +44,23 @@ class Bound:
         """Remove the file, if it is still ours and this process made it. Raises nothing."""
         if os.getpid() != self.pid:
             return
-        with contextlib.suppress(OSError), _locked(os.path.dirname(self.path)):
+        with contextlib.suppress(OSError), _locked(self.lock):
             status = os.lstat(self.path)
             if (status.st_dev, status.st_ino) == (self.device, self.inode):
                 os.unlink(self.path)
 
 
-def resolve(name: str | os.PathLike[str]) -> str:
-    """The absolute path of the socket that a name means.
+def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
+    """Listen at a place; a stale file there is replaced. What fails leaves no file.
 
-    The str "x" is a name, `pathlib.Path("x")` a path relative to the working
-    directory, like the str "./x".
-
-    TypeError and ValueError for what can be no name; OSError (ENAMETOOLONG) when the path
-    does not fit a socket address; PermissionError when the user's own directory
-    is not safe to use. Makes that directory when it is missing.
+    `mode`: of the file. OSError (EADDRINUSE) when somebody listens there or the
+    file is no socket; PermissionError and FileNotFoundError when the directory
+    cannot be used.
     """
-    text = _text(name)
-    if "/" in text or not isinstance(name, str):
-        path = os.path.abspath(text)
-    else:
-        path = os.path.join(_own_directory(), f"{text}.sock")
-    length = len(os.fsencode(path))
-    if length > PATH_MAX:
-        raise OSError(
-            errno.ENAMETOOLONG,
-            f"the socket's path has {length} bytes, and a socket address holds {PATH_MAX}; cure: a "
-            "shorter name, or a path in a directory with a shorter one",
-            path,
-        )
-    return path
-
-
-def _text(name: str | os.PathLike[str]) -> str:
-    """What a name says, checked for what no file can be called."""
-    text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else name
-    if not isinstance(text, str):
-        kind = type(text).__name__
-        raise TypeError(f"name must be a str or an os.PathLike of str, not {kind}")
-    if not text or "\0" in text:
-        raise ValueError(f"name={text!r}: a name has one character at least, and no zero bytes")
-    if text in (".", ".."):
-        raise ValueError(f'name={text!r}: "." and ".." are directories; cure: a name of its own')
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError as error:
-        wrong = text[error.start : error.end]
-        raise ValueError(
-            f"name={text!r}: no file name can hold {wrong!r} in the encoding {error.encoding}; "
-            "cure: leave it out"
-        ) from None
-    return text
-
-
-def bind(path: str, backlog: int) -> Bound:
-    """Listen at a path; a stale file there is replaced. What fails leaves no file.
-
-    OSError (EADDRINUSE) when somebody listens there or the file is no socket;
-    PermissionError and FileNotFoundError when the directory cannot be used.
-    """
-    directory = os.path.dirname(path)
-    with _locked(directory):
+    path = place.path
+    with _locked(place.lock):
+        if place.rival is not None:
+            _remove_stale(place.rival)
         _remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -112,15 +69,34 @@ def bind(path: str, backlog: int) -> Bound:
             _make_file(sock, path)
             try:
                 status = os.lstat(path)
+                if mode != 0o600:
+                    _set_mode(path, status, mode)
                 sock.listen(backlog)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise
-            return Bound(sock, path, status.st_dev, status.st_ino, os.getpid())
+            return Bound(sock, path, place.lock, status.st_dev, status.st_ino, os.getpid())
         except BaseException:
             sock.close()
             raise
+
+
+def _set_mode(path: str, made: os.stat_result, mode: int) -> None:
+    """Past the umask; and of our socket, not of what others may have put in its place since."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino) != (made.st_dev, made.st_ino):
+            text = "somebody else replaced the socket just made; cure: a directory of one's own"
+            raise PermissionError(errno.EPERM, text, path)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", mode)  # the descriptor itself takes no fchmod
+        except FileNotFoundError:
+            text = "the socket's mode cannot be set; cure: mount /proc"
+            raise OSError(errno.ENOSYS, text, path) from None
+    finally:
+        os.close(fd)
 
 
 def _make_file(sock: socket.socket, path: str) -> None:
@@ -128,7 +104,7 @@ def _make_file(sock: socket.socket, path: str) -> None:
     try:
         sock.bind(path)
     except PermissionError:
-        raise _not_writable(os.path.dirname(path)) from None
+        raise not_writable(os.path.dirname(path)) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:  # by one who does not heed the lock
             raise OSError(errno.EADDRINUSE, _IN_USE, path) from None
@@ -136,27 +112,72 @@ def _make_file(sock: socket.socket, path: str) -> None:
         raise OSError(error.errno, text + "of a file system that holds sockets", path) from None
 
 
-def connect(path: str, deadline: float) -> socket.socket:
-    """A socket connected to the listener at a path, until `deadline` (`time.monotonic()`).
+def connect(callee: Callee, deadline: float) -> socket.socket:
+    """A socket connected to a listener, until `deadline` (`time.monotonic()`).
 
     FileNotFoundError when there is no such socket, ConnectionRefusedError when
     nobody listens at it any more or it is no socket, PermissionError when it
     may not be used, TimeoutError when the listener's queue stays full.
     """
-    _check_kind(path)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-        return _connect(path, deadline)
+    for path in callee.paths:
+        _check_kind(path)
+    with contextlib.suppress(*_NOBODY):
+        return _connect_first(callee, deadline)
     try:
         # Between bind and listen, or while a stale file is replaced, a living
         # listener looks like none: look again when whoever holds the lock is through.
-        with _locked(os.path.dirname(path)):
-            return _connect(path, deadline)
-    except FileNotFoundError:
-        text = "there is no socket of this name; cure: listen first, as the same user"
-        raise FileNotFoundError(errno.ENOENT, text, path) from None
-    except ConnectionRefusedError:
+        if callee.lock is not None:
+            with contextlib.suppress(PermissionError), _locked(callee.lock):
+                return _connect_first(callee, deadline)
+        return _connect_patiently(callee, deadline)
+    except ConnectionRefusedError as error:
         text = "nobody listens at this socket, its process is gone; cure: listen there again"
-        raise ConnectionRefusedError(errno.ECONNREFUSED, text, path) from None
+        raise ConnectionRefusedError(errno.ECONNREFUSED, text, error.filename) from None
+    except NotADirectoryError:
+        if callee.lock is not None:
+            raise
+        raise _not_there(callee) from None
+    except FileNotFoundError:
+        raise _not_there(callee) from None
+
+
+def _not_there(callee: Callee) -> FileNotFoundError:
+    text = "there is no socket of this name; cure: listen first, as the same user"
+    if callee.lock is None:
+        text = "that user has opened no socket of this name; cure: listen there with mode= or "
+        text += "allow_uids=, and with the same ADMA_OPEN_DIR on both sides, if any"
+    return FileNotFoundError(errno.ENOENT, text, callee.label)
+
+
+_NOBODY = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
+
+
+def _connect_first(callee: Callee, deadline: float) -> socket.socket:
+    """Connect at the first path that has a listener; the error of the one that came nearest."""
+    nearest: OSError | None = None
+    for path in callee.paths:
+        try:
+            return _connect(path, deadline)
+        except _NOBODY as error:
+            error.filename = path
+            if nearest is None or isinstance(error, ConnectionRefusedError):
+                nearest = error
+    assert nearest is not None
+    raise nearest
+
+
+def _connect_patiently(callee: Callee, deadline: float) -> socket.socket:
+    """Who may not lock the directory sees a listener that is moving in by trying again."""
+    end = min(deadline, time.monotonic() + _MOVING_IN)
+    pause = _RETRY_FIRST
+    while True:
+        try:
+            return _connect_first(callee, deadline)
+        except _NOBODY:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _RETRY_LONGEST)
 
 
 def _check_kind(path: str) -> None:
@@ -188,7 +209,8 @@ def _connect(path: str, deadline: float) -> socket.socket:
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, _RETRY_LONGEST)
             except PermissionError:
-                text = "this socket belongs to another user; cure: connect as the one who listens"
+                text = "this socket or its directory is closed to this user; cure: connect as the "
+                text += "one who listens, or listen with mode= or allow_uids="
                 raise PermissionError(errno.EACCES, text, path) from None
             except OSError as error:
                 if error.errno in (errno.EPROTOTYPE, errno.ENOTSOCK):
@@ -222,47 +244,6 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, _IN_USE, path)
 
 
-def _own_directory() -> str:
-    """The user's own directory for sockets, made when missing, checked in any case."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and _is_own(runtime):
-        path = os.path.join(runtime, "adma")
-    else:
-        path = os.path.join(tempfile.gettempdir(), f"adma-{os.geteuid()}")
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    except PermissionError:
-        raise _not_writable(os.path.dirname(path)) from None
-    status = os.lstat(path)
-    cure = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
-    if not stat.S_ISDIR(status.st_mode):
-        raise PermissionError(errno.EPERM, f"this must be a directory; cure: {cure}", path)
-    if status.st_uid != os.geteuid():
-        text = f"this directory belongs to uid {status.st_uid}; cure: {cure}"
-        raise PermissionError(errno.EPERM, text, path)
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        text = f"other users may use this directory; cure: chmod 700 {path}"
-        raise PermissionError(errno.EPERM, text, path)
-    return path
-
-
-def _is_own(directory: str) -> bool:
-    # After su or sudo it may still be the one of the user before.
-    try:
-        status = os.stat(directory)
-    except OSError:
-        return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-
-
-def _not_writable(directory: str) -> PermissionError:
-    text = "no socket can be made in this directory: it is not writable for this user; cure: "
-    cure = "another directory, or one's rights on this one"
-    return PermissionError(errno.EACCES, text + cure, directory)
-
-
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
     """Hold the lock on a directory. TimeoutError when somebody keeps it."""
@@ -272,7 +253,7 @@ def _locked(directory: str) -> Iterator[None]:
         text = "there is no such directory; cure: make it, or choose another path"
         raise FileNotFoundError(errno.ENOENT, text, directory) from None
     except PermissionError:
-        raise _not_writable(directory) from None
+        raise not_writable(directory) from None
     except NotADirectoryError:
         text = "this is no directory, so no socket can be in it; cure: choose another path"
         raise NotADirectoryError(errno.ENOTDIR, text, directory) from None

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from . import access
 from ._native import ffi, lib
 from .errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
 from .identity import Credentials, Peer, is_same_user, own_pidfd, start_time, verified_pidfd
@@ -37,7 +38,7 @@ from .record import Entry, Record, Wire
 if TYPE_CHECKING:
     from ._native import CData
 
-__all__ = ["Terms", "shake"]
+__all__ = ["Terms", "refuse", "shake"]
 
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
 _SUBJECT = 0  # of the entry in a hello or a refusal
@@ -50,7 +51,8 @@ class Terms:
     label: str  # how the two met, for people
     client: bool  # this end called the other one
     forced: int = 0  # enum adma_mechanism_id, 0: auto
-    one_user: bool = True  # refuse a peer of another user
+    admit: access.Judge = access.own_user  # of the peer's uid
+    private: bool = True  # False: other users are let in, too, if not this one
 
 
 def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
@@ -62,7 +64,7 @@ def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
 
     TimeoutError after `timeout` seconds; PeerDied when the peer hangs up;
     ProtocolError when it says what no adma says; VersionMismatch;
-    PermissionError when it may not (see `Terms.one_user`);
+    PermissionError when it may not (see `Terms.admit`);
     MechanismUnavailable when a mechanism was forced that does not work in both
     directions, or each end forced another.
     """
@@ -76,6 +78,14 @@ def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
         undo.pop_all()
     sock.detach()
     return link
+
+
+def refuse(sock: socket.socket, error: Exception) -> None:
+    """Tell who called why there will be no handshake; nothing was sent on the socket before.
+
+    It stays the caller's of this function, to be closed.
+    """
+    _tell(Wire(sock, time.monotonic()), error)
 
 
 class _Handshake:
@@ -95,7 +105,8 @@ class _Handshake:
         with self._receive(lib.ADMA_ROUND_HELLO) as record:
             peer, pidfd, theirs = self._meet(record, nonce)
         forced = self._settle_forced(peer)
-        context = Context(peer, own, nonce, self.terms.client, self.wire.deadline)
+        terms = self.terms
+        context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
         probes = [kind(context) for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
         for probe in probes:
             self.undo.callback(probe.close)
@@ -172,8 +183,7 @@ class _Handshake:
             raise ProtocolError("the other end only repeats what it is told")
         sender = record.sender
         same_user = is_same_user(sender.uid)
-        if self.terms.one_user and not same_user:
-            raise PermissionError(errno.EPERM, _other_user(sender.uid))
+        self.terms.admit(sender.uid)
         if hello.half_size != lib.adma_half_size():
             raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
         half_fd = entry.take_fd()
@@ -344,11 +354,3 @@ def _check(result: int, what: str) -> None:
         raise ProtocolError(what)
     if result < 0:
         raise OSError(-result, f"{what}: {os.strerror(-result)}")
-
-
-def _other_user(uid: int) -> str:
-    return (
-        f"the peer belongs to uid {uid}, this process to uid {os.geteuid()}, and listen and "
-        "connect serve processes of one user; cure: run both as one user, or hand a connected "
-        "socket to from_socket"
-    )

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 from dataclasses import dataclass
 
 from .errors import PeerDied, ProtocolError
 
 __all__ = [
+    "OVERFLOW_UID",
     "Credentials",
     "Peer",
+    "credentials_of",
     "is_same_user",
     "own_credentials",
     "own_pidfd",
@@ -21,7 +24,7 @@ __all__ = [
 ]
 
 # What the kernel calls users it cannot name here: who it is, is unknown.
-_OVERFLOW_UID = 65534
+OVERFLOW_UID = 65534
 _UCRED = struct.Struct("3i")
 
 
@@ -55,9 +58,20 @@ def own_credentials() -> Credentials:
     return Credentials(os.getpid(), os.geteuid(), os.getegid())
 
 
+def credentials_of(sock: socket.socket) -> Credentials:
+    """SO_PEERCRED: who called connect, or listen, at the other end of a socket.
+
+    Not always who speaks there now, since sockets are handed on; the handshake
+    judges that one. This one is known before a word was said.
+    """
+    return Credentials.unpack(
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, Credentials.SIZE)
+    )
+
+
 def is_same_user(uid: int) -> bool:
     """Is this uid, taken from credentials, our own user? Root is another user, too."""
-    return uid == os.geteuid() and uid != _OVERFLOW_UID
+    return uid == os.geteuid() and uid != OVERFLOW_UID
 
 
 def start_time(pid: int | None = None) -> int | None:

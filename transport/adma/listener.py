@@ -13,14 +13,15 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import NoReturn
 
-from . import address, segment
+from . import access, address, place, segment
 from .channel import Channel
 from .errors import ChannelClosed, PeerDied
-from .handshake import Terms, shake
+from .handshake import Terms, refuse, shake
+from .identity import credentials_of
 from .link import Link
 from .mechanisms import check_name
 from .waiting import deadline_of
@@ -44,10 +45,13 @@ class Listener:
     connect, until it is closed. Threads may share it.
     """
 
-    def __init__(self, name: str | os.PathLike[str], backlog: int) -> None:
-        path = address.resolve(name)
+    def __init__(
+        self, name: str | os.PathLike[str], backlog: int, guests: access.Guests = access.PRIVATE
+    ) -> None:
+        spot = place.to_listen(name, guests.welcome)
         self._name = os.fspath(name)
-        self._bound = address.bind(path, backlog)
+        self._guests = guests
+        self._bound = address.bind(spot, backlog, guests.mode)
         self._sock = self._bound.sock
         self._sock.setblocking(False)
         self._closed = False
@@ -126,7 +130,8 @@ class Listener:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "listening"
-        return f"<Listener {self._name!r} {state} at {self.address}>"
+        guests = f", {self._guests}" if self._guests.welcome else ""
+        return f"<Listener {self._name!r} {state} at {self.address}{guests}>"
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
@@ -204,11 +209,22 @@ class Listener:
             if error.errno in (errno.EMFILE, errno.ENFILE) and self._drop_oldest():
                 return
             raise
-        with self._lock:
-            if not self._closed:
-                self._silent[sock] = time.monotonic() + _HANDSHAKE
-                return
+        if not self._turned_away(sock):
+            with self._lock:
+                if not self._closed:
+                    self._silent[sock] = time.monotonic() + _HANDSHAKE
+                    return
         sock.close()
+
+    def _turned_away(self, sock: socket.socket) -> bool:
+        """Was it said no to at once? A stranger who then says nothing holds no descriptor."""
+        try:
+            _judge_other_end(sock, self._guests.judge)
+        except PermissionError as error:
+            refuse(sock, error)
+            _log.warning("%s: refused a client: %s", self.name, error)
+            return True
+        return False
 
     def _drop_oldest(self) -> bool:
         """Out of descriptors: who has been silent longest goes. False when there is nobody."""
@@ -237,8 +253,10 @@ class Listener:
         left = _HANDSHAKE
         if deadline is not None:
             left = min(left, max(_GRACE, deadline - time.monotonic()))
+        guests = self._guests
+        terms = Terms(self.address, client=False, admit=guests.judge, private=not guests.welcome)
         try:
-            return _channel(shake(sock, Terms(self.address, client=False), left))
+            return _channel(shake(sock, terms, left))
         except PeerDied as error:
             # Also what a look whether we are alive looks like.
             _log.info("%s: a client left: %s", self.name, error)
@@ -249,23 +267,52 @@ class Listener:
         return None
 
 
-def listen(name: str | os.PathLike[str], backlog: int = 128) -> Listener:
+def listen(
+    name: str | os.PathLike[str],
+    backlog: int = 128,
+    *,
+    mode: int | None = None,
+    allow_uids: Iterable[int] | None = None,
+) -> Listener:
     """Listen at a name: a file in a directory of the user's own, or with "/" in it, a path.
 
     An os.PathLike is a path in any case: `pathlib.Path("x")` is relative to the
-    working directory, while the str "x" is a name. Only processes of the same
-    user get through. `backlog`: callers that wait for accept at most, from 1 to
-    2**31 - 1; the kernel's own limit is net.core.somaxconn.
+    working directory, while the str "x" is a name. "x@USER", with this process's
+    own user, is the name "x" as other users have to call it. `backlog`: callers
+    that wait for accept at most, from 1 to 2**31 - 1; the kernel's own limit is
+    net.core.somaxconn.
 
-    TypeError and ValueError for what can be no name or backlog. OSError
+    Only processes of the same user get through, unless one of these is given:
+
+    `mode`      permissions of the socket's file, whatever the umask: 0o666 lets
+                every user call, 0o660 those of the file's group (this process's,
+                that of a directory with the set-group-id bit, or another one
+                after `os.chown(server.address, -1, gid)`). 0o600 is as without.
+    `allow_uids`  uids that may call beside this process's own, judged by what
+                the kernel says of who connects and of who speaks. Without
+                `mode`, the file's is 0o666 then; with it, both have to agree.
+
+    A name opened to others is a file in a directory that they can reach, below /tmp
+    or the directory that ADMA_OPEN_DIR names for all of them, and they connect to
+    "NAME@USER" (see `connect`); the user's own processes connect to either. A path
+    stays what it is: others follow one only where none but root and the listener
+    can have put it there. The uid 65534 stands for users that cannot be told here,
+    of another user namespace for instance, and is never let in. A listener that
+    lets others in does without `mapped:cma` towards all, and a channel between two
+    users unpickles nothing unasked. A guest who falls silent within its handshake
+    holds up an accept for up to 5 s, so a busy server accepts in several threads.
+
+    TypeError and ValueError for what can be no name, backlog, mode or uid. OSError
     (EADDRINUSE) when the name is in use; a socket file that a dead process left
     is reused; OSError (ENAMETOOLONG) when the path has more than 107 bytes;
-    PermissionError when the directory is not writable, or is to hold private
-    sockets and is not private.
+    PermissionError when the directory is not writable, is to hold private
+    sockets and is not private, or belongs to somebody else, or when the name is
+    one of another user.
     """
     callers = _callers(backlog)
+    guests = access.guests(mode, allow_uids)
     segment.sweep()
-    return Listener(name, callers)
+    return Listener(name, callers, guests)
 
 
 def _callers(backlog: int) -> int:
@@ -284,23 +331,34 @@ def connect(
 ) -> Channel:
     """Connect to who listens at a name, or a path, as for `listen`.
 
+    "x" is the name "x" of this process's own user, "x@USER" that of another one,
+    who is told by a login name or a number and must have opened it. Who answers
+    for somebody else is refused before a word is said. At a path, the listener
+    may be another user only if nobody but root, this user and that one can have
+    put it there: no directory on the way, nor of a symbolic link, may be
+    another's or writable for others. So a path below /tmp leads to one's own
+    listeners only.
+
     `timeout`: seconds until TimeoutError, None for no limit; nothing is left
     behind then. `mechanism`: the one to use for every message, on both ends
     ("auto": whatever is best); MechanismUnavailable when it does not work
     between the two, ValueError when there is none of that name.
     FileNotFoundError and ConnectionRefusedError when nobody listens, or what is
-    there is no socket; TypeError and ValueError for an argument that is none;
-    PermissionError when the listener is of another user; PeerDied,
-    ProtocolError, VersionMismatch when the other end fails.
+    there is no socket; TypeError and ValueError for an argument that is none, or
+    a user that is not known; PermissionError when the listener is of another
+    user than it should, or does not let this one in; PeerDied, ProtocolError,
+    VersionMismatch when the other end fails.
     """
     forced = check_name(mechanism)
     deadline = _deadline(timeout, "connect")
-    path = address.resolve(name)
+    callee = place.to_call(name)
     segment.sweep()
-    sock = address.connect(path, deadline)
+    sock = address.connect(callee, deadline)
     try:
+        _judge_other_end(sock, callee.judge)
         left = max(0.0, deadline - time.monotonic())
-        return _channel(shake(sock, Terms(path, client=True, forced=forced), left))
+        terms = Terms(callee.label, client=True, forced=forced, admit=callee.judge)
+        return _channel(shake(sock, terms, left))
     finally:
         sock.close()
 
@@ -320,11 +378,21 @@ def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str =
     forced = check_name(mechanism)
     deadline = _deadline(timeout, "from_socket")
     _check_socket(sock)
-    terms = Terms("socket", client=False, forced=forced, one_user=False)
+    terms = Terms("socket", client=False, forced=forced, admit=access.anybody)
     try:
         return _channel(shake(sock, terms, max(0.0, deadline - time.monotonic())))
     finally:
         sock.close()
+
+
+def _judge_other_end(sock: socket.socket, judge: access.Judge) -> None:
+    """Before a word is said: is this whom we want to speak with?
+
+    Root may have made the socket for another user; the handshake sees that one.
+    """
+    uid = credentials_of(sock).uid
+    if uid != 0:
+        judge(uid)
 
 
 def _channel(link: Link) -> Channel:

@@ -35,6 +35,7 @@ class Circumstances:
     """What decides over access to another process's memory, beside the kernel's own word."""
 
     same_user: bool = True
+    private: bool = True  # neither end is a listener that lets other users in
     visible: bool = True  # the peer has a pid in our pid namespace
     same_user_namespace: bool = True
     peer_dumpable: int = 1  # its PR_GET_DUMPABLE
@@ -49,6 +50,11 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
         return (
             "the two processes belong to different users",
             "run both as one user; between users the kernel helper is the way to one copy",
+        )
+    if not found.private:
+        return (
+            "the listener lets other users in, and would become one trust domain with its callers",
+            "a listener without mode= and allow_uids= beside it; or the kernel helper",
         )
     if not found.visible:
         return (
@@ -130,9 +136,9 @@ class MappedCMA(Probe):
 
     def offer(self) -> Entry:
         """How we are protected, and, where Yama asks for it, the permission."""
-        if not self.context.peer.same_user:
-            cause, cure = explain(errno.EPERM, Circumstances(same_user=False))
-            return self.refuse(errno.EPERM, cause, cure).entry(self.id)
+        refusal = self._out_of_the_question()
+        if refusal is not None:
+            return refusal.entry(self.id)
         named = _name_tracer(self.context)
         return Entry(self.id, 0, _OFFER.pack(lib.adma_dumpable(), named, _user_namespace()))
 
@@ -153,11 +159,19 @@ class MappedCMA(Probe):
         self.can_push = pushed == 0
         return Entry(self.id)
 
+    def _out_of_the_question(self) -> Refusal | None:
+        """Between two trust domains nothing is offered, and nothing tried."""
+        same_user, private = self.context.peer.same_user, self.context.private
+        if same_user and private:
+            return None
+        circumstances = Circumstances(same_user=same_user, private=private)
+        return self.refuse(errno.EPERM, *explain(errno.EPERM, circumstances))
+
     def _pull(self, offer: Entry) -> Refusal | None:
+        refusal = self._out_of_the_question()
+        if refusal is not None:
+            return refusal
         peer = self.context.peer
-        if not peer.same_user:
-            cause, cure = explain(errno.EPERM, Circumstances(same_user=False))
-            return self.refuse(errno.EPERM, cause, cure)
         found = ffi.new("uint8_t[]", len(peer.nonce))
         number = errno.ESRCH
         if peer.pid:

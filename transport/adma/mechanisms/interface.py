@@ -76,6 +76,7 @@ class Context:
     nonce: bytes  # the bytes of it
     client: bool  # this end called the other one
     deadline: float  # time.monotonic()
+    private: bool = True  # this end serves one user only
 
     def remaining(self, at_most: float) -> float:
         """Seconds that a step may wait: `at_most`, less when the deadline is nearer."""
