@@ -25,69 +25,21 @@
  * mmap_lock is taken for the pinning proper, with nothing else held.
  */
 #include <linux/err.h>
-#include <linux/hash.h>
-#include <linux/interval_tree.h>
 #include <linux/mmu_notifier.h>
-#include <linux/module.h>
-#include <linux/mutex.h>
+#include <linux/mm.h>
 #include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
-#include <linux/workqueue.h>
 
 #include "compat.h"
 #include "counters.h"
 #include "pin.h"
-
-static unsigned long pin_limit = 256 << 20;
-module_param(pin_limit, ulong, 0644);
-MODULE_PARM_DESC(pin_limit, "bytes that the pin cache keeps in all");
+#include "pin_cache.h"
 
 /* Pinning is tried anew when an invalidation came between; not for ever. */
 #define TRIES 64
-
-struct adma_pin_entry {
-	struct mmu_interval_notifier notifier;
-	struct interval_tree_node span; /* mutex: in a tree, while cached */
-	struct list_head lru;           /* mutex: the same */
-	bool cached;                    /* mutex */
-	struct work_struct drop;
-	refcount_t refs;
-	spinlock_t lock;                /* leaf */
-	struct list_head uses;          /* lock */
-	bool live;                      /* lock: the pages are pinned, and were the mapped ones */
-	bool dead;                      /* lock: they may be so no more */
-	bool stuck;                     /* lock: they stay pinned */
-	bool write;
-	struct user_struct *user;       /* charged for it */
-	unsigned long count;
-	struct page *pages[];
-};
-
-/*
- * Entries overlap (a buffer and a part of it, read and written), and one that covers a
- * wanted range is as good as an equal one: hence interval trees. Many processes have their
- * memory at much the same addresses, so there are several, and each mm has its own
- * unless their hashes collide: a look-up goes down one tree past few that do not fit.
- */
-#define TREE_BITS 8
-static struct rb_root_cached trees[1 << TREE_BITS]; /* mutex */
-static LIST_HEAD(lru);                              /* mutex: oldest first */
-static unsigned long cached_pages;                  /* mutex */
-static DEFINE_MUTEX(mutex);
-static struct workqueue_struct *drops;
-
-u64 adma_pin_limit(void)
-{
-	return READ_ONCE(pin_limit);
-}
-
-u64 adma_pins_cached(void)
-{
-	return (u64)READ_ONCE(cached_pages) << PAGE_SHIFT;
-}
 
 /* ---- pages ---- */
 
@@ -175,7 +127,7 @@ static void discard(struct adma_pin_entry *entry)
 	kvfree(entry);
 }
 
-static void put(struct adma_pin_entry *entry)
+void adma_pin_entry_put(struct adma_pin_entry *entry)
 {
 	if (!refcount_dec_and_test(&entry->refs))
 		return;
@@ -189,91 +141,6 @@ static void put(struct adma_pin_entry *entry)
 		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);
 	}
 	discard(entry);
-}
-
-/* With the mutex. The cache's reference goes to the list. */
-static void uncache(struct adma_pin_entry *entry, struct rb_root_cached *tree,
-		    struct list_head *victims)
-{
-	interval_tree_remove(&entry->span, tree);
-	entry->cached = false;
-	WRITE_ONCE(cached_pages, cached_pages - entry->count);
-	list_move_tail(&entry->lru, victims);
-}
-
-/* Without it. */
-static void put_all(struct list_head *victims)
-{
-	struct adma_pin_entry *entry, *next;
-
-	list_for_each_entry_safe(entry, next, victims, lru)
-		put(entry);
-}
-
-static struct rb_root_cached *tree_of(const struct mm_struct *mm)
-{
-	return &trees[hash_ptr(mm, TREE_BITS)];
-}
-
-static void forget(struct adma_pin_entry *entry)
-{
-	LIST_HEAD(victims);
-
-	mutex_lock(&mutex);
-	if (entry->cached)
-		uncache(entry, tree_of(entry->notifier.mm), &victims);
-	mutex_unlock(&mutex);
-	put_all(&victims);
-}
-
-static void drop(struct work_struct *work)
-{
-	struct adma_pin_entry *entry = container_of(work, struct adma_pin_entry, drop);
-
-	forget(entry);
-	put(entry);
-}
-
-/* With the mutex. An unused one stays so, for uses are found under it, or share with another. */
-static bool in_use(struct adma_pin_entry *entry)
-{
-	bool used;
-
-	spin_lock(&entry->lock);
-	used = !list_empty(&entry->uses);
-	spin_unlock(&entry->lock);
-	return used;
-}
-
-/* Lets unused entries go, oldest first, until @count pages are found: @user's, or anybody's. */
-static bool evict(const struct user_struct *user, unsigned long count)
-{
-	struct adma_pin_entry *entry, *next;
-	unsigned long found = 0;
-	LIST_HEAD(victims);
-
-	mutex_lock(&mutex);
-	list_for_each_entry_safe(entry, next, &lru, lru) {
-		if (found >= count)
-			break;
-		if ((user && entry->user != user) || in_use(entry))
-			continue;
-		found += entry->count;
-		uncache(entry, tree_of(entry->notifier.mm), &victims);
-	}
-	mutex_unlock(&mutex);
-	put_all(&victims);
-	return found;
-}
-
-/* Entries in use may exceed the limit: RLIMIT_MEMLOCK is theirs. */
-static void trim(void)
-{
-	unsigned long limit = READ_ONCE(pin_limit) >> PAGE_SHIFT;
-	unsigned long cached = READ_ONCE(cached_pages);
-
-	if (cached > limit)
-		evict(NULL, cached - limit);
 }
 
 /* ---- the notifier ---- */
@@ -297,12 +164,8 @@ static bool invalidate(struct mmu_interval_notifier *notifier,
 				pin->unmapped = true;
 		}
 	}
-	/* Without references it is being freed already. */
-	if (entry->live && !entry->dead && refcount_inc_not_zero(&entry->refs)) {
-		WRITE_ONCE(entry->dead, true);
-		adma_tally_add(NULL, ADMA_COUNT_INVALIDATIONS, 1);
-		queue_work(drops, &entry->drop);
-	}
+	if (entry->live && !entry->dead)
+		adma_pin_cache_drop(entry);
 	spin_unlock(&entry->lock);
 	return true;
 }
@@ -313,50 +176,13 @@ static const struct mmu_interval_notifier_ops notifier_operations = {
 
 /* ---- uses ---- */
 
-/* With the entry's lock. */
-static void attach(struct adma_pin *pin, struct adma_pin_entry *entry)
+void adma_pin_attach(struct adma_pin *pin, struct adma_pin_entry *entry)
 {
 	refcount_inc(&entry->refs);
 	pin->entry = entry;
 	pin->pages = &entry->pages[(pin->start - entry->span.start) >> PAGE_SHIFT];
 	pin->unmapped = false;
 	list_add(&pin->node, &entry->uses);
-}
-
-/* With the mutex. */
-static struct adma_pin_entry *covering(const struct mm_struct *mm, unsigned long first,
-				       unsigned long last, bool write)
-{
-	struct interval_tree_node *node = interval_tree_iter_first(tree_of(mm), first, first);
-	struct adma_pin_entry *entry;
-
-	for (; node; node = interval_tree_iter_next(node, first, first)) {
-		entry = container_of(node, struct adma_pin_entry, span);
-		if (entry->notifier.mm == mm && node->last >= last && entry->write >= write &&
-		    !READ_ONCE(entry->dead))
-			return entry;
-	}
-	return NULL;
-}
-
-static bool find(struct adma_pin *pin, const struct adma_memory *memory)
-{
-	struct adma_pin_entry *entry;
-	bool found = false;
-
-	mutex_lock(&mutex);
-	entry = covering(memory->mm, pin->start & PAGE_MASK, PAGE_ALIGN(pin->end) - 1,
-			 memory->write);
-	if (entry) {
-		list_move_tail(&entry->lru, &lru);
-		spin_lock(&entry->lock);
-		found = !entry->dead;
-		if (found)
-			attach(pin, entry);
-		spin_unlock(&entry->lock);
-	}
-	mutex_unlock(&mutex);
-	return found;
 }
 
 int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned long start,
@@ -373,7 +199,7 @@ int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned l
 	else if (entry->dead)
 		error = -EAGAIN;
 	else
-		attach(pin, entry);
+		adma_pin_attach(pin, entry);
 	spin_unlock(&entry->lock);
 	return error;
 }
@@ -388,10 +214,10 @@ static unsigned long reserve(const struct adma_memory *memory, unsigned long cou
 	/* Both ends of a transfer are often one user's. */
 	count = min(count, max(memory->memlock / 2, 1UL));
 	while (!charge(memory, count)) {
-		if (evict(memory->user, count))
+		if (adma_pin_cache_evict(memory->user, count))
 			continue;
 		if (!waited) {
-			flush_workqueue(drops); /* dead ones are charged until they are dropped */
+			adma_pin_cache_flush(); /* dead ones are charged until they are dropped */
 			waited = true;
 			continue;
 		}
@@ -418,7 +244,6 @@ static struct adma_pin_entry *make(const struct adma_memory *memory, unsigned lo
 	entry->span.start = start;
 	entry->span.last = start + (count << PAGE_SHIFT) - 1;
 	INIT_LIST_HEAD(&entry->lru);
-	INIT_WORK(&entry->drop, drop);
 	refcount_set(&entry->refs, 1);
 	spin_lock_init(&entry->lock);
 	INIT_LIST_HEAD(&entry->uses);
@@ -426,52 +251,6 @@ static struct adma_pin_entry *make(const struct adma_memory *memory, unsigned lo
 	entry->user = get_uid(memory->user);
 	entry->count = count;
 	return entry;
-}
-
-/*
- * With the mutex. Unless another came first, which does as well: then it is its
- * maker's alone. Those that it makes superfluous leave.
- */
-static void insert(struct adma_pin_entry *entry, struct list_head *victims)
-{
-	unsigned long first = entry->span.start, last = entry->span.last;
-	struct mm_struct *mm = entry->notifier.mm;
-	struct rb_root_cached *tree = tree_of(mm);
-	struct interval_tree_node *node, *next;
-	struct adma_pin_entry *other;
-
-	if (covering(mm, first, last, entry->write))
-		return;
-	for (node = interval_tree_iter_first(tree, first, last); node; node = next) {
-		next = interval_tree_iter_next(node, first, last);
-		other = container_of(node, struct adma_pin_entry, span);
-		if (other->notifier.mm == mm && node->start >= first && node->last <= last &&
-		    other->write <= entry->write)
-			uncache(other, tree, victims);
-	}
-	refcount_inc(&entry->refs);
-	interval_tree_insert(&entry->span, tree);
-	entry->cached = true;
-	WRITE_ONCE(cached_pages, cached_pages + entry->count);
-	list_add_tail(&entry->lru, &lru);
-}
-
-/* Its pages are pinned. Were they mapped all the time? Then it is there for others too. */
-static bool settle(struct adma_pin_entry *entry, struct adma_pin *pin, unsigned long sequence)
-{
-	LIST_HEAD(victims);
-
-	mutex_lock(&mutex);
-	spin_lock(&entry->lock);
-	entry->live = !mmu_interval_read_retry(&entry->notifier, sequence);
-	if (entry->live)
-		attach(pin, entry);
-	spin_unlock(&entry->lock);
-	if (pin->entry)
-		insert(entry, &victims);
-	mutex_unlock(&mutex);
-	put_all(&victims);
-	return pin->entry;
 }
 
 static int fill(struct adma_pin_entry *entry, struct adma_pin *pin,
@@ -487,7 +266,7 @@ static int fill(struct adma_pin_entry *entry, struct adma_pin *pin,
 				  entry->pages);
 		if (error)
 			return error;
-		if (settle(entry, pin, sequence))
+		if (adma_pin_cache_settle(entry, pin, sequence))
 			return 0;
 		unpin_user_pages(entry->pages, entry->count);
 	}
@@ -512,7 +291,7 @@ static int pin_anew(struct adma_pin *pin, const struct adma_memory *memory)
 	error = fill(entry, pin, memory);
 	if (!error)
 		adma_tally_add(memory->tally, ADMA_COUNT_PAGES_PINNED, entry->count);
-	put(entry);
+	adma_pin_entry_put(entry);
 	return error;
 }
 
@@ -524,7 +303,7 @@ int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long
 	pin->entry = NULL;
 	pin->start = start;
 	pin->end = end;
-	if (find(pin, memory)) {
+	if (adma_pin_cache_find(pin, memory)) {
 		adma_tally_add(memory->tally, ADMA_COUNT_PIN_HITS, 1);
 		return 0;
 	}
@@ -532,7 +311,7 @@ int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long
 	if (error)
 		return error;
 	adma_tally_add(memory->tally, ADMA_COUNT_PIN_MISSES, 1);
-	trim();
+	adma_pin_cache_trim();
 	return 0;
 }
 
@@ -581,8 +360,8 @@ int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory)
 	list_del(&pin->node);
 	spin_unlock(&entry->lock);
 	pin->entry = NULL;
-	put(entry);
-	trim();
+	adma_pin_entry_put(entry);
+	adma_pin_cache_trim();
 	return pin->unmapped ? -EFAULT : 0;
 }
 
@@ -596,21 +375,6 @@ void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory)
 	entry->stuck = true;
 	WRITE_ONCE(entry->dead, true);
 	spin_unlock(&entry->lock);
-	forget(entry);
+	adma_pin_cache_forget(entry);
 	adma_pin_put(pin, memory);
-}
-
-/* ---- module ---- */
-
-int adma_pins_init(void)
-{
-	drops = alloc_workqueue("adma_pins", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	return drops ? 0 : -ENOMEM;
-}
-
-/* No pins are left but the cache's; of those that are dead the works are waited for. */
-void adma_pins_exit(void)
-{
-	evict(NULL, ULONG_MAX);
-	destroy_workqueue(drops);
 }

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+/* pin_cache.c - which pins are cached, and which have to go; see pin_cache.h. */
+#include <linux/hash.h>
+#include <linux/interval_tree.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/workqueue.h>
+
+#include "counters.h"
+#include "pin_cache.h"
+
+static unsigned long pin_limit = 256 << 20;
+module_param(pin_limit, ulong, 0644);
+MODULE_PARM_DESC(pin_limit, "bytes that the pin cache keeps in all");
+
+/*
+ * Entries overlap (a buffer and a part of it, read and written), and one that covers a
+ * wanted range is as good as an equal one: hence interval trees. Many processes have their
+ * memory at much the same addresses, so there are several, and each mm has its own
+ * unless their hashes collide: a look-up goes down one tree past few that do not fit.
+ */
+#define TREE_BITS 8
+static struct rb_root_cached trees[1 << TREE_BITS]; /* mutex */
+static LIST_HEAD(lru);                              /* mutex: oldest first */
+static unsigned long cached_pages;                  /* mutex */
+static DEFINE_MUTEX(mutex);
+static struct workqueue_struct *drops;
+
+u64 adma_pin_limit(void)
+{
+	return READ_ONCE(pin_limit);
+}
+
+u64 adma_pins_cached(void)
+{
+	return (u64)READ_ONCE(cached_pages) << PAGE_SHIFT;
+}
+
+/* With the mutex. The cache's reference goes to the list. */
+static void uncache(struct adma_pin_entry *entry, struct rb_root_cached *tree,
+		    struct list_head *victims)
+{
+	interval_tree_remove(&entry->span, tree);
+	entry->cached = false;
+	WRITE_ONCE(cached_pages, cached_pages - entry->count);
+	list_move_tail(&entry->lru, victims);
+}
+
+/* Without it. */
+static void put_all(struct list_head *victims)
+{
+	struct adma_pin_entry *entry, *next;
+
+	list_for_each_entry_safe(entry, next, victims, lru)
+		adma_pin_entry_put(entry);
+}
+
+static struct rb_root_cached *tree_of(const struct mm_struct *mm)
+{
+	return &trees[hash_ptr(mm, TREE_BITS)];
+}
+
+void adma_pin_cache_forget(struct adma_pin_entry *entry)
+{
+	LIST_HEAD(victims);
+
+	mutex_lock(&mutex);
+	if (entry->cached)
+		uncache(entry, tree_of(entry->notifier.mm), &victims);
+	mutex_unlock(&mutex);
+	put_all(&victims);
+}
+
+static void drop(struct work_struct *work)
+{
+	struct adma_pin_entry *entry = container_of(work, struct adma_pin_entry, drop);
+
+	adma_pin_cache_forget(entry);
+	adma_pin_entry_put(entry);
+}
+
+void adma_pin_cache_drop(struct adma_pin_entry *entry)
+{
+	if (!refcount_inc_not_zero(&entry->refs))
+		return; /* it is being freed already */
+	adma_tally_add(NULL, ADMA_COUNT_INVALIDATIONS, 1);
+	WRITE_ONCE(entry->dead, true);
+	INIT_WORK(&entry->drop, drop);
+	queue_work(drops, &entry->drop);
+}
+
+void adma_pin_cache_flush(void)
+{
+	flush_workqueue(drops);
+}
+
+/* With the mutex. Without a use it gets none: who finds it has the mutex, who shares it a use. */
+static bool in_use(struct adma_pin_entry *entry)
+{
+	bool used;
+
+	spin_lock(&entry->lock);
+	used = !list_empty(&entry->uses);
+	spin_unlock(&entry->lock);
+	return used;
+}
+
+bool adma_pin_cache_evict(const struct user_struct *user, unsigned long count)
+{
+	struct adma_pin_entry *entry, *next;
+	unsigned long found = 0;
+	LIST_HEAD(victims);
+
+	mutex_lock(&mutex);
+	list_for_each_entry_safe(entry, next, &lru, lru) {
+		if (found >= count)
+			break;
+		if ((user && entry->user != user) || in_use(entry))
+			continue;
+		found += entry->count;
+		uncache(entry, tree_of(entry->notifier.mm), &victims);
+	}
+	mutex_unlock(&mutex);
+	put_all(&victims);
+	return found;
+}
+
+/* Entries in use may exceed the limit: RLIMIT_MEMLOCK is theirs. */
+void adma_pin_cache_trim(void)
+{
+	unsigned long limit = READ_ONCE(pin_limit) >> PAGE_SHIFT;
+	unsigned long cached = READ_ONCE(cached_pages);
+
+	if (cached > limit)
+		adma_pin_cache_evict(NULL, cached - limit);
+}
+
+/* ---- look-ups and insertions ---- */
+
+/* With the mutex. */
+static struct adma_pin_entry *covering(const struct mm_struct *mm, unsigned long first,
+				       unsigned long last, bool write)
+{
+	struct interval_tree_node *node = interval_tree_iter_first(tree_of(mm), first, first);
+	struct adma_pin_entry *entry;
+
+	for (; node; node = interval_tree_iter_next(node, first, first)) {
+		entry = container_of(node, struct adma_pin_entry, span);
+		if (entry->notifier.mm == mm && node->last >= last && entry->write >= write &&
+		    !READ_ONCE(entry->dead))
+			return entry;
+	}
+	return NULL;
+}
+
+bool adma_pin_cache_find(struct adma_pin *pin, const struct adma_memory *memory)
+{
+	struct adma_pin_entry *entry;
+	bool found = false;
+
+	mutex_lock(&mutex);
+	entry = covering(memory->mm, pin->start & PAGE_MASK, PAGE_ALIGN(pin->end) - 1,
+			 memory->write);
+	if (entry) {
+		list_move_tail(&entry->lru, &lru);
+		spin_lock(&entry->lock);
+		found = !entry->dead;
+		if (found)
+			adma_pin_attach(pin, entry);
+		spin_unlock(&entry->lock);
+	}
+	mutex_unlock(&mutex);
+	return found;
+}
+
+/*
+ * With the mutex. If another came first that does as well, it stays its maker's
+ * alone. Those that it makes superfluous leave.
+ */
+static void insert(struct adma_pin_entry *entry, struct list_head *victims)
+{
+	unsigned long first = entry->span.start, last = entry->span.last;
+	struct mm_struct *mm = entry->notifier.mm;
+	struct rb_root_cached *tree = tree_of(mm);
+	struct interval_tree_node *node, *next;
+	struct adma_pin_entry *other;
+
+	if (covering(mm, first, last, entry->write))
+		return;
+	for (node = interval_tree_iter_first(tree, first, last); node; node = next) {
+		next = interval_tree_iter_next(node, first, last);
+		other = container_of(node, struct adma_pin_entry, span);
+		if (other->notifier.mm == mm && node->start >= first && node->last <= last &&
+		    other->write <= entry->write)
+			uncache(other, tree, victims);
+	}
+	refcount_inc(&entry->refs);
+	interval_tree_insert(&entry->span, tree);
+	entry->cached = true;
+	WRITE_ONCE(cached_pages, cached_pages + entry->count);
+	list_add_tail(&entry->lru, &lru);
+}
+
+bool adma_pin_cache_settle(struct adma_pin_entry *entry, struct adma_pin *pin,
+			   unsigned long sequence)
+{
+	LIST_HEAD(victims);
+
+	mutex_lock(&mutex);
+	spin_lock(&entry->lock);
+	entry->live = !mmu_interval_read_retry(&entry->notifier, sequence);
+	if (entry->live)
+		adma_pin_attach(pin, entry);
+	spin_unlock(&entry->lock);
+	if (pin->entry)
+		insert(entry, &victims);
+	mutex_unlock(&mutex);
+	put_all(&victims);
+	return pin->entry;
+}
+
+/* ---- module ---- */
+
+int adma_pins_init(void)
+{
+	drops = alloc_workqueue("adma_pins", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return drops ? 0 : -ENOMEM;
+}
+
+/* No pins are left but the cache's; of those that are dead the works are waited for. */
+void adma_pins_exit(void)
+{
+	adma_pin_cache_evict(NULL, ULONG_MAX);
+	destroy_workqueue(drops);
+}
