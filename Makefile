@@ -95,7 +95,7 @@ test-sanitize: sanitize ## run the tests on a build with ASan and UBSan
 	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
 	$(PY) -m pytest -o faulthandler_timeout=480 $(ARGS)
 
-test-model: ## check the Promela models of slot and wake-up exhaustively
+test-model: ## check the Promela models of the protocols exhaustively
 	scripts/need.sh python cc spin
 	"$$(scripts/find-python.sh)" tests/model/run.py $(ARGS)
 

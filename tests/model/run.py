@@ -163,6 +163,73 @@ def slot_cases() -> Iterator[Case]:
         yield Case("slot", f"STORE_BUFFERS {switches} WITNESS_{witness}", ASSERTION)
 
 
+def completion_cases() -> Iterator[Case]:
+    """The kernel helper's completion entries, and those who wait for them."""
+    for switches in (
+        "ALONE",
+        "ALONE ENTRIES=1 LIVES=4",
+        "ALONE LIVES=1 WORKERS=2",
+        "ALONE ENTRIES=1 PEEKS",
+        "CREW",
+        "WAITER LIVES=4",
+    ):
+        yield Case("completion", f"STORE_BUFFERS {switches}", large=switches == "CREW")
+    for switches in ("ALONE ENTRIES=1", "WAITER"):
+        yield Case("completion", f"STORE_BUFFERS {switches}", search="finite")
+    yield Case("completion", "STORE_BUFFERS CREW LIVES=1", search="fair", large=True)
+
+    # The reason for the store buffers: this passes where every store is visible at once.
+    yield Case("completion", "WAITER BUG_ACTIVE_CHECK")
+    for bug, scene, expected in (
+        ("ACTIVE_CHECK", "WAITER", DEADLOCK),
+        ("WAKE_FIRST", "WAITER", DEADLOCK),
+        ("WAKE_FIRST", "ALONE ENTRIES=1", DEADLOCK),
+        ("COUNT_FIRST", "ALONE ENTRIES=1", DEADLOCK),
+        ("STATE_FIRST", "ALONE ENTRIES=1", ASSERTION),
+        ("QUEUE_LATE", "ALONE ENTRIES=1", DEADLOCK),
+        ("LOOK_FIRST", "ALONE ENTRIES=1", DEADLOCK),
+        ("LOOK_FIRST", "CREW LIVES=1", DEADLOCK),
+        ("LOOK_AT_OWN", "CREW LIVES=1", DEADLOCK),
+        ("NO_LOCAL_WAKE", "CREW LIVES=1", DEADLOCK),
+        ("NO_GENERATION", "CREW", ASSERTION),
+        ("NO_RECHECK", "ALONE ENTRIES=1 PEEKS", ASSERTION),
+    ):
+        yield Case("completion", f"STORE_BUFFERS {scene} BUG_{bug}", expected)
+    for witness, scene in (("ALL_OVER", "ALONE"), ("FOR_ANOTHER", "CREW LIVES=1")):
+        yield Case("completion", f"STORE_BUFFERS {scene} WITNESS_{witness}", ASSERTION)
+
+
+def pin_cases() -> Iterator[Case]:
+    """The kernel helper's pin cache against a mapping that changes."""
+    for switches in (
+        "POSTERS=1 POSTS=2",
+        "POSTERS=2 POSTS=1 CHANGES=1",
+        "POSTERS=2 POSTS=1 REAPS=0",
+        "POSTERS=2 POSTS=2 CHANGES=1 REAPS=0",
+    ):
+        yield Case("pin", switches, large=True)
+    yield Case("pin", "POSTERS=1 POSTS=1", search="finite")
+
+    for bug in (
+        "BEGIN_LATE",
+        "NO_RETRY",
+        "INSERT_FIRST",
+        "INSERT_UNLOCKED",
+        "FREE_AT_ONCE",
+        "SKIP_USED",
+        "UNPIN_IN_CALLBACK",
+        "WORK_WITHOUT_REF",
+        "MARK_LATE",
+        "FIND_DEAD",
+        "DROP_USED",
+    ):
+        yield Case("pin", f"POSTERS=1 POSTS=2 BUG_{bug}", ASSERTION)
+    for witness in ("RETRY", "HIT", "OLD_PAGE", "FAULT"):
+        yield Case("pin", f"POSTERS=1 POSTS=2 WITNESS_{witness}", ASSERTION)
+
+
+CASES = (wakeup_cases, slot_cases, completion_cases, pin_cases)
+
 BUILD_FLAGS = {
     "safety": ["-DSAFETY"],
     "stopped": ["-DSAFETY"],
@@ -255,7 +322,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose title has TEXT")
     parser.add_argument("--list", action="store_true", help="name the cases and stop")
     options = parser.parse_args()
-    cases = [c for c in (*wakeup_cases(), *slot_cases()) if options.only in c.title]
+    cases = [case for cases_of in CASES for case in cases_of() if options.only in case.title]
     if options.list:
         print("\n".join(f"{case.title}: {case.expected}" for case in cases))
         return 0
