@@ -77,12 +77,12 @@ struct adma_window {
 
 /*
  * Pin from byte @at on, at most @most bytes and at most the window's size; at
- * least one byte. 0 or a negated errno of struct adma_entry (EFAULT, ENOMEM,
+ * least one byte. 0 or a negated errno of struct adma_entry (EFAULT, ESRCH, ENOMEM,
  * EOPNOTSUPP). Process context; enters memory->mm for the duration of the call.
  */
 int adma_window_pin(struct adma_window *window, struct adma_memory *memory, u64 at, u64 most);
 
-/* Copied: destinations become dirty. -EFAULT when a range was unmapped meanwhile, else 0. */
+/* Copied: destinations become dirty. -EFAULT or -ESRCH when a range was unmapped meanwhile. */
 int adma_window_unpin(struct adma_window *window, struct adma_memory *memory);
 
 /* A lasting one: an engine may still write. Its pages stay pinned for good, and are counted. */

@@ -145,23 +145,32 @@ void adma_pin_entry_put(struct adma_pin_entry *entry)
 
 /* ---- the notifier ---- */
 
-static bool unmaps(const struct mmu_notifier_range *range)
+/* What it means for those who copy: nothing, or that their memory is gone. */
+static int error_of(const struct mmu_notifier_range *range)
 {
-	return range->event == MMU_NOTIFY_UNMAP || range->event == MMU_NOTIFY_RELEASE;
+	switch (range->event) {
+	case MMU_NOTIFY_UNMAP:
+		return -EFAULT;
+	case MMU_NOTIFY_RELEASE:
+		return -ESRCH;
+	default:
+		return 0;
+	}
 }
 
 static bool invalidate(struct mmu_interval_notifier *notifier,
 		       const struct mmu_notifier_range *range, unsigned long sequence)
 {
 	struct adma_pin_entry *entry = container_of(notifier, struct adma_pin_entry, notifier);
+	int error = error_of(range);
 	struct adma_pin *pin;
 
 	spin_lock(&entry->lock);
 	mmu_interval_set_seq(notifier, sequence);
-	if (unmaps(range)) {
+	if (error) {
 		list_for_each_entry(pin, &entry->uses, node) {
 			if (pin->start < range->end && pin->end > range->start)
-				pin->unmapped = true;
+				pin->error = pin->error ?: error;
 		}
 	}
 	if (entry->live && !entry->dead)
@@ -181,7 +190,7 @@ void adma_pin_attach(struct adma_pin *pin, struct adma_pin_entry *entry)
 	refcount_inc(&entry->refs);
 	pin->entry = entry;
 	pin->pages = &entry->pages[(pin->start - entry->span.start) >> PAGE_SHIFT];
-	pin->unmapped = false;
+	pin->error = 0;
 	list_add(&pin->node, &entry->uses);
 }
 
@@ -194,8 +203,8 @@ int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned l
 	pin->start = start;
 	pin->end = min(end, held->end);
 	spin_lock(&entry->lock);
-	if (held->unmapped)
-		error = -EFAULT;
+	if (held->error)
+		error = held->error;
 	else if (entry->dead)
 		error = -EAGAIN;
 	else
@@ -362,7 +371,7 @@ int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory)
 	pin->entry = NULL;
 	adma_pin_entry_put(entry);
 	adma_pin_cache_trim();
-	return pin->unmapped ? -EFAULT : 0;
+	return pin->error;
 }
 
 void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory)

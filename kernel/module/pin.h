@@ -27,7 +27,7 @@ struct adma_pin {
 	struct page **pages;          /* the first one holds start */
 	unsigned long start, end;     /* addresses */
 	struct list_head node;        /* entry's lock: among its uses */
-	bool unmapped;                /* entry's lock: since it was pinned */
+	int error;                    /* entry's lock: -EFAULT, unmapped since; -ESRCH, exited */
 };
 
 static inline unsigned long adma_pin_pages(const struct adma_pin *pin)
@@ -44,7 +44,8 @@ int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long
 
 /*
  * The same as far as @held reaches, which holds @start. -EAGAIN: what it holds
- * is not what is mapped there now; -EFAULT: it was unmapped.
+ * is not what is mapped there now; -EFAULT, -ESRCH: it
+ * was unmapped, by its process or with it.
  */
 int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned long start,
 		   unsigned long end);
@@ -53,7 +54,7 @@ int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned l
 int adma_pin_brief(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
 		   unsigned long end);
 
-/* -EFAULT when it was unmapped, else 0. */
+/* -EFAULT or -ESRCH when it was unmapped, else 0. */
 int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory);
 
 /* Put a lasting one, whose pages stay pinned and charged for good. */

@@ -166,12 +166,12 @@ static void free_arrays(struct adma_window *window)
 
 int adma_window_unpin(struct adma_window *window, struct adma_memory *memory)
 {
-	int error = 0;
+	int error = 0, pin_error;
 	u32 i;
 
 	for (i = 0; i < window->pinned; i++) {
-		if (adma_pin_put(&window->pins[i], memory))
-			error = -EFAULT;
+		pin_error = adma_pin_put(&window->pins[i], memory);
+		error = error ?: pin_error;
 	}
 	free_arrays(window);
 	return error;
@@ -196,7 +196,7 @@ static int pin_window(struct adma_window *window, struct adma_memory *memory, u3
 	if (window->lasting)
 		error = pin_ranges(window->pins, &window->pinned, memory, index, offset, most,
 				   true);
-	if (!error || error == -EFAULT || memory->policy == ADMA_BY_DMA)
+	if (!error || error == -EFAULT || error == -ESRCH || memory->policy == ADMA_BY_DMA)
 		return error;
 	window->lasting = false;
 	return pin_ranges(window->pins, &window->pinned, memory, index, offset, most, false);
@@ -224,7 +224,7 @@ static int fill(struct adma_window *window, struct adma_memory *memory, u64 at, 
 int adma_window_pin(struct adma_window *window, struct adma_memory *memory, u64 at, u64 most)
 {
 	ktime_t begun = ktime_get();
-	int error = -EFAULT;
+	int error = -ESRCH;
 
 	memset(window, 0, sizeof(*window));
 	if (mmget_not_zero(memory->mm)) {
@@ -233,5 +233,5 @@ int adma_window_pin(struct adma_window *window, struct adma_memory *memory, u64 
 	}
 	memory->pin_ns += ktime_to_ns(ktime_sub(ktime_get(), begun));
 	/* Killed: then one end's process is going. */
-	return error == -EINTR ? -EFAULT : error;
+	return error == -EINTR ? -ESRCH : error;
 }

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause) */
+/*
+ * adma.h - what /dev/adma offers to user space.
+ *
+ * The helper moves messages between the memory of two processes, once, without
+ * either of them looking on: both ends post, the kernel matches, pins both
+ * buffers, and a DMA engine or a kernel worker copies.
+ *
+ * Descriptors. An open /dev/adma serves for copies within a process. A
+ * connected pair of descriptors comes from ADMA_IOC_PAIR; one of them is
+ * passed to the peer over a socket. Holding a descriptor is the permission:
+ * there are no ids, and no ptrace rights are asked for. Whoever holds one may
+ * post; what is posted is always the poster's own memory, and the poster's user
+ * is charged for it. So a forked child or a third process that was given the
+ * descriptor is a user of it like any other.
+ *
+ * Requests. A post names a completion entry and a generation, together the
+ * cookie. The entry is then {generation, ADMA_PENDING} until the request ends.
+ * Entries can be mapped read-only, so that a check is a load. An entry may be named
+ * again once its request has ended: that acknowledges the former result.
+ *
+ * Matching. In each direction key 0 is a line: the oldest write meets the
+ * oldest read. A read of another kind ends with -EPROTOTYPE, one that is too
+ * short with -EMSGSIZE; the entry's length then tells the length of the
+ * write, which stays first. A longer read is fine, its entry tells the bytes
+ * that came. Any other key matches exactly: one write with one read that
+ * names the same key, under the same rules of kind and length. Two pending
+ * reads, or two pending writes, may not name the same such key (-EEXIST).
+ *
+ * Ends. When the last copy of a descriptor is closed its pending requests are
+ * withdrawn, and those of the peer end with -EPIPE. What was matched by then
+ * is copied to its end; its result is stored where somebody can still see it.
+ *
+ * Every structure begins with its size, as the caller knows it. A larger one
+ * than the kernel's is accepted while what the kernel does not know is zero
+ * (-E2BIG), a smaller one while it holds the first version's fields (-EINVAL).
+ * Unknown flags and non-zero padding: -EINVAL. Unknown commands: -ENOTTY.
+ * A structure that cannot be read or written: -EFAULT, and nothing happened.
+ */
+#ifndef _UAPI_LINUX_ADMA_H
+#define _UAPI_LINUX_ADMA_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define ADMA_ABI_VERSION 1
+
+/* ---- what there is ---- */
+
+#define ADMA_FEATURE_CPU     (1u << 0) /* the kernel-mapped copy */
+#define ADMA_FEATURE_DMA     (1u << 1) /* at least one DMA channel that works */
+#define ADMA_FEATURE_COPY    (1u << 2) /* ADMA_IOC_COPY */
+#define ADMA_FEATURE_TIMES   (1u << 3) /* ADMA_POST_TIMES */
+
+/*
+ * ADMA_IOC_INFO. Errors: EINVAL, E2BIG, EFAULT.
+ */
+struct adma_info {
+	__u32 size;
+	__u32 flags;           /* 0 */
+	__u32 abi;             /* out: ADMA_ABI_VERSION */
+	__u32 features;        /* out: ADMA_FEATURE_* */
+	__u32 channels;        /* out: DMA channels held, retired ones included */
+	__u32 retired;         /* out: DMA channels given up after a time-out */
+	__u32 entries;         /* out: completion entries of a descriptor */
+	__u32 iov_max;         /* out: pieces of a post */
+	__u64 length_max;      /* out: bytes of a post */
+	__u64 window;          /* out: bytes pinned at a time for one side of a transfer */
+	__u64 pin_limit;       /* out: bytes the pin cache may keep */
+	__u64 dma_min;         /* out: shorter transfers are copied by the CPU */
+	__u32 requests_max;    /* out: pending requests of one user */
+	__u32 connections_max; /* out: pairs of one user */
+};
+
+/* States of a DMA channel. */
+#define ADMA_CHANNEL_WORKS   0
+#define ADMA_CHANNEL_RETIRED 1 /* timed out; takes no more work */
+#define ADMA_CHANNEL_LOST    2 /* its driver is going or gone */
+
+/*
+ * ADMA_IOC_CHANNEL: one DMA channel. Errors: ENOENT (index is not below
+ * adma_info.channels), EINVAL, E2BIG, EFAULT.
+ */
+struct adma_channel {
+	__u32 size;
+	__u32 flags;    /* 0 */
+	__u32 index;    /* in */
+	__u32 state;    /* out: ADMA_CHANNEL_* */
+	__u32 align;    /* out: bytes, to which both addresses and the length are aligned */
+	__u32 pad;      /* 0 */
+	__u64 bytes;    /* out: copied */
+	__u64 pieces;   /* out: DMA descriptors */
+	__u64 errors;   /* out */
+	__u64 timeouts; /* out */
+	char name[32];  /* out: as in /sys/class/dma */
+	char driver[32]; /* out */
+};
+
+/* ---- connections ---- */
+
+/* What copies. */
+#define ADMA_BY_ANY 0 /* a DMA channel from dma_min on if there is one, else the CPU */
+#define ADMA_BY_CPU 1 /* the kernel-mapped copy, always */
+#define ADMA_BY_DMA 2 /* DMA from dma_min on; memory that cannot be pinned for long is refused */
+
+/*
+ * ADMA_IOC_PAIR: two connected descriptors, both closed on exec, made by and
+ * charged to the caller. Errors: ENODEV (ADMA_BY_DMA, and no DMA channel
+ * works), EDQUOT (connections_max), EMFILE, ENFILE, ENOMEM, EINVAL, E2BIG, EFAULT.
+ */
+struct adma_pair {
+	__u32 size;
+	__u32 flags;  /* 0 */
+	__u32 policy; /* in: ADMA_BY_* */
+	__u32 pad;    /* 0 */
+	__s32 fd[2];  /* out */
+};
+
+/* ---- requests ---- */
+
+#define ADMA_COOKIE(generation, entry) (((__u64)(generation) << 32) | (__u32)(entry))
+
+struct adma_iovec {
+	__u64 base;   /* address in the poster's memory */
+	__u64 length; /* bytes */
+};
+
+#define ADMA_READ  1 /* fill the memory from the peer's matching write */
+#define ADMA_WRITE 2 /* hand the memory to the peer's matching read */
+
+#define ADMA_POST_TIMES (1u << 0) /* keep this request's time split for ADMA_IOC_CHECK */
+
+/*
+ * ADMA_IOC_POST: post a read or write on a connected descriptor. 0: posted (the
+ * entry tells the rest; it may be over already). On an error nothing was posted
+ * and the entry is as before.
+ *
+ *   ENOTCONN    the descriptor is not one of a pair
+ *   EPIPE       the peer's descriptor is closed
+ *   EBUSY       the entry's request is still pending
+ *   EINVAL      op, flags, padding, iovcnt (0 .. iov_max), entry, a generation of 0
+ *               or the one that the entry holds, a total length above length_max
+ *   EEXIST      the key is not 0 and such a request is pending on it
+ *   EFAULT      memory that is not mapped, is the kernel's, or wraps around; a read
+ *               into memory that may not be written
+ *   ENOMEM      RLIMIT_MEMLOCK does not allow to pin a page (ADMA_BY_DMA), or no memory
+ *   EOPNOTSUPP  memory that cannot be pinned for long, such as a file's (ADMA_BY_DMA)
+ *   EDQUOT      requests_max
+ *   EINTR       killed while pinning
+ */
+struct adma_post {
+	__u32 size;
+	__u32 flags;   /* ADMA_POST_* */
+	__u32 op;      /* ADMA_READ or ADMA_WRITE */
+	__u32 kind;    /* the caller's; a read takes writes of its own kind */
+	__u64 cookie;  /* ADMA_COOKIE(): generation and entry, chosen by the caller */
+	__u64 key;     /* 0: the line */
+	__u64 iov;     /* struct adma_iovec[iovcnt] */
+	__u32 iovcnt;  /* 0: a message of no bytes */
+	__u32 pad;     /* 0 */
+	__u64 note[2]; /* writes: for the reader, in peek and in its entry; reads: 0 */
+};
+
+/*
+ * ADMA_IOC_COPY: copy within the caller's memory. Ranges that overlap are
+ * refused with EINVAL (an engine gives them no order). Any open /dev/adma will do. Errors:
+ * as ADMA_IOC_POST, without those that name the peer or the key.
+ */
+struct adma_copy {
+	__u32 size;
+	__u32 flags;  /* ADMA_POST_* */
+	__u64 cookie;
+	__u64 destination;
+	__u64 source;
+	__u64 length; /* bytes */
+	__u32 policy; /* ADMA_BY_* */
+	__u32 pad;    /* 0 */
+};
+
+/*
+ * ADMA_IOC_PEEK: the first write in line that no read has met. Errors: EAGAIN
+ * (none waits), EPIPE (none waits, and the peer is closed), ENOTCONN, EINVAL,
+ * E2BIG, EFAULT.
+ */
+struct adma_peek {
+	__u32 size;
+	__u32 flags;   /* 0 */
+	__u32 kind;    /* out */
+	__u32 pad;     /* 0 */
+	__u64 length;  /* out: bytes */
+	__u64 note[2]; /* out: the writer's */
+};
+
+/* Where a request's time went, nanoseconds: the paper's figure 7. */
+#define ADMA_TIME_POST     0 /* in the post's system call, without pinning */
+#define ADMA_TIME_PIN      1 /* pinning this end's pages */
+#define ADMA_TIME_START    2 /* from the match to the first piece submitted, without pinning */
+#define ADMA_TIME_COPY     3 /* from there to the last piece copied */
+#define ADMA_TIME_COMPLETE 4 /* from there to the result stored */
+#define ADMA_TIMES         5
+
+/*
+ * ADMA_IOC_CHECK: where a request stands, now. ADMA_IOC_WAIT: once it has ended.
+ * Errors: ENOENT (the entry holds another request), EINVAL, E2BIG, EFAULT; of
+ * ADMA_IOC_WAIT: ETIMEDOUT and EINTR (a signal), the request then being
+ * pending as before.
+ */
+struct adma_check {
+	__u32 size;
+	__u32 flags;         /* 0 */
+	__u64 cookie;
+	__s64 timeout_ns;    /* ADMA_IOC_WAIT: how long at most; negative: no limit. ADMA_IOC_CHECK: 0 */
+	__s32 status;        /* out: ADMA_PENDING, 0, or a negated errno as in the entry */
+	__u32 matched;       /* out: 1 once it was matched */
+	__u64 length;        /* out: as in the entry; while it is pending, bytes copied so far */
+	__u64 note[2];       /* out: as in the entry */
+	__u64 times[ADMA_TIMES]; /* out: of a request that asked for it, else 0 */
+};
+
+/*
+ * ADMA_IOC_CANCEL: withdraw a request. 0: nothing of it will happen, its entry is
+ * -ECANCELED. Errors: EBUSY (it was matched, and goes on), EALREADY (it has
+ * ended), ENOENT, EINVAL, E2BIG, EFAULT.
+ */
+struct adma_cancel {
+	__u32 size;
+	__u32 flags; /* 0 */
+	__u64 cookie;
+};
+
+/*
+ * The completion entries: mmap() offset 0, PROT_READ, MAP_SHARED,
+ * adma_info.entries of them. The kernel stores `length` and `note` first and then
+ * `state` with release order; who loads `state` (acquire) and finds the request
+ * ended may use the others.
+ */
+#define ADMA_PENDING 1 /* low half of state, while the request is pending */
+
+struct adma_entry {
+	__u64 state;   /* {generation:32, ADMA_PENDING, 0 or a negated errno:32} */
+	__u64 length;  /* bytes copied; with EMSGSIZE and EPROTOTYPE those of the write in line */
+	__u64 note[2]; /* reads: the writer's */
+};
+/*
+ * Errors of a request, negated in its entry:
+ *   EMSGSIZE    the read is too short for the write in line, which stays
+ *   EPROTOTYPE  the write in line is of another kind; it stays
+ *   ECANCELED   withdrawn by ADMA_IOC_CANCEL
+ *   EPIPE       the peer's descriptor was closed before the match
+ *   EFAULT      one end's memory was unmapped before all was copied
+ *   ESRCH       the process whose memory one end's was is gone, before all was copied
+ *   ENOMEM      no memory, or RLIMIT_MEMLOCK does not allow to pin a page any more
+ *   EOPNOTSUPP  (ADMA_BY_DMA) memory that cannot be pinned for long any more
+ *   EIO         the engine neither ended nor stopped: the buffer may still be written
+ *               (its pages stay pinned for good, and are counted)
+ *
+ * read() of 8 bytes: how many requests of this descriptor ended since the last
+ * read(); EAGAIN: none; never blocks. poll(): EPOLLIN while that is not zero,
+ * EPOLLPRI while a write waits in line for a read, EPOLLHUP once the peer is closed.
+ */
+
+/* ---- counters ---- */
+
+#define ADMA_COUNTERS_MODULE (1u << 0) /* of all descriptors since the module was loaded */
+
+/*
+ * ADMA_IOC_COUNTERS: of this descriptor's own requests; a transfer counts at the
+ * end whose post made the match. Errors: EINVAL, E2BIG, EFAULT.
+ */
+struct adma_counters {
+	__u32 size;
+	__u32 flags;            /* ADMA_COUNTERS_* */
+	__u64 posts;            /* requests posted */
+	__u64 matches;          /* transfers begun */
+	__u64 done;             /* requests that ended well */
+	__u64 failed;           /* requests that ended otherwise, cancelled ones included */
+	__u64 bytes_dma;        /* copied by DMA channels */
+	__u64 bytes_cpu;        /* copied by the CPU, all told */
+	__u64 bytes_edge;       /* of these: heads and tails of what a DMA channel copied */
+	__u64 bytes_rescued;    /* of these: after a DMA error or time-out */
+	__u64 pieces;           /* DMA descriptors */
+	__u64 pin_hits;         /* windows found in the pin cache */
+	__u64 pin_misses;       /* windows pinned anew */
+	__u64 pages_pinned;
+	__u64 pages_unpinned;
+	__u64 pages_stuck;      /* kept for good after an engine that would not stop */
+	__u64 invalidations;    /* cached pins dropped because their mapping changed */
+	__u64 timeouts;         /* DMA time-outs */
+	__u64 times[ADMA_TIMES]; /* nanoseconds, summed over requests */
+};
+
+#define ADMA_IOC_MAGIC   0xad
+#define ADMA_IOC_INFO    _IOWR(ADMA_IOC_MAGIC, 0x00, struct adma_info)
+#define ADMA_IOC_CHANNEL _IOWR(ADMA_IOC_MAGIC, 0x01, struct adma_channel)
+#define ADMA_IOC_COUNTERS   _IOWR(ADMA_IOC_MAGIC, 0x02, struct adma_counters)
+#define ADMA_IOC_PAIR    _IOWR(ADMA_IOC_MAGIC, 0x03, struct adma_pair)
+#define ADMA_IOC_POST    _IOW(ADMA_IOC_MAGIC, 0x10, struct adma_post)
+#define ADMA_IOC_COPY    _IOW(ADMA_IOC_MAGIC, 0x11, struct adma_copy)
+#define ADMA_IOC_PEEK    _IOWR(ADMA_IOC_MAGIC, 0x12, struct adma_peek)
+#define ADMA_IOC_CHECK   _IOWR(ADMA_IOC_MAGIC, 0x13, struct adma_check)
+#define ADMA_IOC_WAIT    _IOWR(ADMA_IOC_MAGIC, 0x14, struct adma_check)
+#define ADMA_IOC_CANCEL  _IOW(ADMA_IOC_MAGIC, 0x15, struct adma_cancel)
+
+#endif

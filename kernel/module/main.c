@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+/* main.c - the module, and its device. */
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+
+#include "debugfs.h"
+#include "dma.h"
+#include "end.h"
+#include "memory.h"
+#include "request.h"
+#include "transfer.h"
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "adma",
+	.fops = &adma_end_operations,
+	.mode = 0660,
+};
+
+static int __init adma_init(void)
+{
+	int error = adma_requests_init();
+
+	if (error)
+		return error;
+	error = adma_pins_init();
+	if (error)
+		goto no_pins;
+	error = adma_transfers_init();
+	if (error)
+		goto no_transfers;
+	error = adma_dma_init();
+	if (error)
+		goto no_dma;
+	adma_debugfs_init();
+	error = misc_register(&device);
+	if (error)
+		goto no_device;
+	return 0;
+
+no_device:
+	adma_debugfs_exit();
+	adma_dma_exit();
+no_dma:
+	adma_transfers_exit();
+no_transfers:
+	adma_pins_exit();
+no_pins:
+	adma_requests_exit();
+	return error;
+}
+
+/*
+ * No descriptor is open any more, or the module would be in use. What was
+ * matched may still be on its way: adma_transfers_exit() waits for it, and with
+ * that for the last references to ends, requests and the DMA channels.
+ */
+static void __exit adma_exit(void)
+{
+	misc_deregister(&device);
+	adma_debugfs_exit();
+	adma_transfers_exit();
+	adma_dma_exit();
+	adma_pins_exit();
+	adma_requests_exit();
+}
+
+module_init(adma_init);
+module_exit(adma_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Messages between two processes by DMA or one kernel copy (experimental: has not run on hardware)");

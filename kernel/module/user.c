@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+/* user.c - limits per user; see user.h. */
+#include <linux/cred.h>
+#include <linux/err.h>
+#include <linux/hashtable.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/uidgid.h>
+
+#include "user.h"
+
+static unsigned int requests_max = 8192;
+module_param(requests_max, uint, 0644);
+MODULE_PARM_DESC(requests_max, "pending requests of one user");
+
+static unsigned int connections_max = 256;
+module_param(connections_max, uint, 0644);
+MODULE_PARM_DESC(connections_max, "pairs of one user");
+
+struct adma_user {
+	struct hlist_node node;
+	struct rcu_head rcu;
+	refcount_t refs; /* one for each request and each connection */
+	kuid_t uid;
+	atomic_t requests;
+	atomic_t connections;
+};
+
+static DEFINE_HASHTABLE(users, 6);
+static DEFINE_SPINLOCK(users_lock); /* innermost; additions and removals */
+
+/* Under RCU or the lock. With a reference. */
+static struct adma_user *find(kuid_t uid)
+{
+	struct adma_user *user;
+
+	hash_for_each_possible_rcu(users, user, node, __kuid_val(uid),
+				   lockdep_is_held(&users_lock)) {
+		if (uid_eq(user->uid, uid) && refcount_inc_not_zero(&user->refs))
+			return user;
+	}
+	return NULL;
+}
+
+static struct adma_user *add(kuid_t uid)
+{
+	struct adma_user *user, *made = kzalloc(sizeof(*made), GFP_KERNEL_ACCOUNT);
+
+	if (!made)
+		return NULL;
+	refcount_set(&made->refs, 1);
+	made->uid = uid;
+	spin_lock(&users_lock);
+	user = find(uid);
+	if (!user)
+		hash_add_rcu(users, &made->node, __kuid_val(uid));
+	spin_unlock(&users_lock);
+	if (!user)
+		return made;
+	kfree(made);
+	return user;
+}
+
+static struct adma_user *of_current(void)
+{
+	kuid_t uid = current_uid();
+	struct adma_user *user;
+
+	rcu_read_lock();
+	user = find(uid);
+	rcu_read_unlock();
+	return user ?: add(uid);
+}
+
+void adma_user_put(struct adma_user *user)
+{
+	if (!refcount_dec_and_lock(&user->refs, &users_lock))
+		return;
+	hash_del_rcu(&user->node);
+	spin_unlock(&users_lock);
+	kfree_rcu(user, rcu);
+}
+
+static bool charge(atomic_t *count, unsigned int most)
+{
+	int now = atomic_read(count);
+
+	do {
+		if ((unsigned int)now >= most)
+			return false;
+	} while (!atomic_try_cmpxchg(count, &now, now + 1));
+	return true;
+}
+
+struct adma_user *adma_user_add_request(void)
+{
+	struct adma_user *user = of_current();
+
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	if (charge(&user->requests, READ_ONCE(requests_max)))
+		return user;
+	adma_user_put(user);
+	return ERR_PTR(-EDQUOT);
+}
+
+struct adma_user *adma_user_add_connection(void)
+{
+	struct adma_user *user = of_current();
+
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	if (charge(&user->connections, READ_ONCE(connections_max)))
+		return user;
+	adma_user_put(user);
+	return ERR_PTR(-EDQUOT);
+}
+
+void adma_user_sub_request(struct adma_user *user)
+{
+	atomic_dec(&user->requests);
+}
+
+void adma_user_put_connection(struct adma_user *user)
+{
+	atomic_dec(&user->connections);
+	adma_user_put(user);
+}
+
+u32 adma_user_requests_max(void)
+{
+	return READ_ONCE(requests_max);
+}
+
+u32 adma_user_connections_max(void)
+{
+	return READ_ONCE(connections_max);
+}
