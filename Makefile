@@ -30,7 +30,7 @@ PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
 SETUP := pyproject.toml $(wildcard scripts/*.sh)
 
 # The core without Python, as strictly as we can; users get warnings only.
-STRICT := -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -pthread -c
+STRICT := -std=c11 -D_GNU_SOURCE -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
 .PHONY: help setup release faults sanitize peers pingpong test test-sanitize test-model test-fuzz \
 	test-package aarch64 lint lint-c lint-python lint-shell clean distclean

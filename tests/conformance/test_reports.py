@@ -8,7 +8,7 @@ import pytest
 import adma
 from support.acts import messages
 from support.limits import CELL, HANG, LARGE
-from support.mechanisms import FORCED
+from support.mechanisms import KNOWN
 from support.peer import Peer
 from support.peer_main import End
 
@@ -32,7 +32,7 @@ def test_a_forced_mechanism_carries_every_size(
 def test_explain_names_every_mechanism(peer: Peer, channel: adma.Channel) -> None:
     """Why this one, and why not each of the others."""
     text = str(channel.explain(LARGE))
-    assert all(name in text for name in FORCED), text
+    assert all(name in text for name in KNOWN), text
     peer.call(messages.nothing)
 
 

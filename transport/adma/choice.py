@@ -39,6 +39,7 @@ def configuration(link: Link) -> CData:
     config.sock = link.sock
     config.pidfd = link.pidfd
     config.tcp = link.tcp
+    config.helper = link.helper
     config.pid = link.pid
     config.mine = link.mine
     config.theirs = link.theirs

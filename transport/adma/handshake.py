@@ -20,7 +20,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Terms", "refuse", "shake"]
 
+_HELPERS = (lib.ADMA_MECH_DMA, lib.ADMA_MECH_HELPER)
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
 _SUBJECT = 0  # of the entry in a hello or a refusal
 
@@ -107,12 +108,14 @@ class _Handshake:
         forced = self._settle_forced(peer)
         terms = self.terms
         context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
-        probes = [kind(context) for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
+        common = [kind for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
+        left_out = {kind.name: kind.left_out(forced) for kind in common}
+        probes = [kind(context) for kind in common if left_out[kind.name] is None]
         for probe in probes:
             self.undo.callback(probe.close)
         self._probe(probes, record.sender)
 
-        out, in_ = _directions(probes)
+        out, in_ = _directions(probes, left_out)
         if forced:
             refusal = out[NAMES[forced]] or in_[NAMES[forced]]
             if refusal is not None:
@@ -126,6 +129,7 @@ class _Handshake:
             sock=self.wire.sock.fileno(),
             pidfd=pidfd,
             tcp=kept.get(lib.ADMA_MECH_TCP, -1),
+            helper=next((kept[each] for each in _HELPERS if each in kept), -1),
             pid=peer.pid,
             uid=peer.uid,
             same_user=peer.same_user,
@@ -297,12 +301,13 @@ def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
 
 
 def _directions(
-    probes: Sequence[Probe],
+    probes: Sequence[Probe], left_out: Mapping[str, Refusal | None]
 ) -> tuple[dict[str, Refusal | None], dict[str, Refusal | None]]:
     out: dict[str, Refusal | None] = {}
     in_: dict[str, Refusal | None] = {}
     for kind in MECHANISMS:
-        out[kind.name] = in_[kind.name] = Refusal(kind.name, errno.EOPNOTSUPP, *_UNKNOWN)
+        unknown = Refusal(kind.name, errno.EOPNOTSUPP, *_UNKNOWN)
+        out[kind.name] = in_[kind.name] = left_out.get(kind.name) or unknown
     for probe in probes:
         out[probe.name], in_[probe.name] = probe.out, probe.in_
     return out, in_

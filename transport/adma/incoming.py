@@ -63,7 +63,8 @@ class Incoming:
             self._begin(deadline)
         elif limit is not None and self.nbytes > limit:
             raise self._too_long(limit)
-        self._finish_head(deadline)
+        while not self._finish_head(deadline):
+            self._begin(deadline)
         self._finish_parts(deadline)
 
     def load(self) -> Any:
@@ -94,17 +95,26 @@ class Incoming:
             if rc := lib.adma_supply(chan, head.req, head.hold, head.req.need_length):
                 raise_for(rc)
 
-    def _finish_head(self, deadline: float | None) -> None:
+    def _finish_head(self, deadline: float | None) -> bool:
+        """False: to be begun anew, since the object that was asked for was withdrawn."""
         head = self._head
         if self._head_buffer is not None:
             self._wait(head, deadline)
         self._settle([head])
         error = head.req.error
+        if error == lib.ADMA_E_TOOLONG and self._head_buffer is not None:
+            # Another one, longer than its buffer, has taken its place in line.
+            self._head_buffer = None
+            head.req.flags |= lib.ADMA_REQ_OPEN
+            return False
         if error == lib.ADMA_E_TOOLONG:
             raise self._too_long(head.req.limit)
         if error:
             self._over = True  # nothing of it was taken, or it is lost with its writer
             raise self._channel._explain_error(error)
+        # In that place it may also be a shorter one.
+        self._head_buffer = memoryview(self._head_buffer)[: head.req.done_bytes]
+        return True
 
     def _finish_parts(self, deadline: float | None) -> None:
         if self._parts is None:

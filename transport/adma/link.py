@@ -32,6 +32,7 @@ class Link:
     sock: int  # the connected AF_UNIX socket, blocking or not
     pidfd: int  # of the peer
     tcp: int  # of loopback:tcp, non-blocking; -1 when that is not in use
+    helper: int  # our end of the kernel helper's pair; -1 unless dma or mapped:helper is forced
     pid: int  # the peer, as seen from here; 0 when it is not to be seen
     uid: int  # the peer's, as seen from here
     same_user: bool
@@ -75,7 +76,7 @@ class Link:
 
     def discard(self) -> None:
         """Close and unmap everything: for a link that became no channel."""
-        for fd in (self.sock, self.pidfd, self.tcp):
+        for fd in (self.sock, self.pidfd, self.tcp, self.helper):
             if fd >= 0:
                 with contextlib.suppress(OSError):
                     os.close(fd)

@@ -190,6 +190,8 @@ class Request:
             return f"failed: {type(error_for(failed)).__name__}"
         if all(operation.done for operation in self._operations):
             return "done"
+        for operation in self._operations:
+            lib.adma_refresh(self._channel._chan, operation.req)
         if first.state in (_MATCHED, _DONE):
             moved = sum(operation.req.done_bytes for operation in self._operations)
             percent = 100 * moved // total if total else 100

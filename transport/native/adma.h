@@ -46,7 +46,9 @@ enum adma_mechanism_id {
 	ADMA_MECH_SHARED = 1,
 	ADMA_MECH_CMA = 2,
 	ADMA_MECH_TCP = 3,
-	ADMA_MECH_COUNT = 4,
+	ADMA_MECH_DMA = 4,    /* the kernel helper's, by DMA channels */
+	ADMA_MECH_HELPER = 5, /* the kernel helper's mapped copy */
+	ADMA_MECH_COUNT = 6,
 };
 #define ADMA_MECH_BIT(id) (1u << (id))
 
@@ -60,6 +62,7 @@ struct adma_config {
 	int sock;                  /* the connected AF_UNIX socket */
 	int pidfd;                 /* the peer's, or -1: death is seen by the socket alone */
 	int tcp;                   /* connected TCP socket of loopback:tcp, or -1 */
+	int helper;                /* our end of the kernel helper's pair, if that is forced, or -1 */
 	int32_t pid;               /* the peer, in our pid namespace; 0 unknown */
 	struct adma_half *mine;    /* mapped; unmapped by adma_chan_close() */
 	struct adma_half *theirs;
@@ -109,8 +112,9 @@ struct adma_req {
 	/* the core's own */
 	struct adma_req *next, *prev;
 	struct adma_transfer *transfer;
-	uint32_t slot_index;
+	uint32_t slot_index; /* or that of the helper's completion entry */
 	uint32_t slot_gen;
+	uint64_t key;        /* the helper's: of a part, or of an object's first part */
 	uint8_t observed;
 	uint8_t held;        /* done, but a stopped peer may still touch the buffer: keep it for ever */
 };
@@ -189,6 +193,9 @@ int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t 
 
 /* 1: nothing of it will happen any more (done, error ADMA_E_CANCELLED); 0: too late. */
 int adma_cancel(struct adma_chan *chan, struct adma_req *req);
+
+/* Bring `state` and `done_bytes` of a pending request up to date, where that takes a system call. */
+void adma_refresh(struct adma_chan *chan, struct adma_req *req);
 
 /* The caller has seen that it is done (fileno() counts the unobserved). */
 void adma_observe(struct adma_chan *chan, struct adma_req *req);
@@ -281,7 +288,7 @@ struct adma_stats {
 	uint64_t writes, reads;              /* messages through */
 	uint64_t bytes_out, bytes_in;
 	uint64_t inlined, eager, rendezvous; /* messages written, by carry */
-	uint64_t mechanism[4];               /* transfers, either direction, by enum adma_mechanism_id */
+	uint64_t mechanism[6];               /* transfers, either direction, by enum adma_mechanism_id */
 	uint64_t chunks_copied;              /* chunks this end copied */
 	uint64_t chunks_peer;                /* chunks the peer copied */
 	uint64_t wakes_sent, sleeps;

@@ -25,7 +25,8 @@ import cffi
 
 NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._native"
-HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "fault.h")
+HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "helper.h", "fault.h")
+UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 
 COMMON_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
 FAULT_FLAGS = ["-DADMA_FAULTS", "-UNDEBUG"]  # Python's own flags carry -DNDEBUG
@@ -119,8 +120,10 @@ def make_builder() -> cffi.FFI:
         MODULE,
         GENERATED_PREAMBLE + "".join(f'#include "{header}"\n' for header in HEADERS),
         sources=relative(list(NATIVE.glob("*.c"))),
-        depends=relative([*NATIVE.glob("*.[ch]"), Path(__file__).resolve()]),
-        include_dirs=relative([NATIVE]),
+        depends=relative(
+            [*NATIVE.glob("*.[ch]"), UAPI / "linux" / "adma.h", Path(__file__).resolve()]
+        ),
+        include_dirs=relative([NATIVE, UAPI]),
         extra_compile_args=COMMON_FLAGS + COMPILE_FLAGS[name],
         extra_link_args=["-pthread", *LINK_FLAGS[name]],
     )

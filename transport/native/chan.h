@@ -12,6 +12,7 @@
  *   progress.c  one round: what the peer did, what can be published or matched
  *   transfer.c  matched pairs: begin, copy, finish
  *   peer.c      the socket, the pidfd, the nonce: wake-ups, segments, death
+ *   line.c      requests that wait in the kernel helper's line instead of ring and slots
  *   wait.c      drive, arm, sleep; spin.h how long to spin before
  *   watch.c     the pollable descriptor
  *   choice.c    which mechanism
@@ -27,6 +28,7 @@
 #include "bell.h"
 #include "fault.h"
 #include "layout.h"
+#include "line.h"
 #include "match.h"
 #include "mechanism.h"
 #include "ring.h"
@@ -53,6 +55,7 @@ struct adma_chan {
 	uint32_t posted_slots;
 	uint32_t lingering_slots;
 
+	struct adma_line *line;     /* of a forced kernel helper, else NULL */
 	struct adma_queue reads;    /* pending, unmatched */
 	struct adma_queue backlog;  /* writes not yet in the ring */
 	uint32_t writes_pending;    /* backlog, posted and matched writes */

@@ -74,6 +74,9 @@ static void tear_down(struct adma_chan *chan)
 	close_fd(&chan->config.sock);
 	close_fd(&chan->config.pidfd);
 	close_fd(&chan->config.tcp);
+	if (chan->line)
+		adma_line_unmap(chan->line);
+	close_fd(&chan->config.helper);
 	close_fd(&chan->bulk_fd);
 	close_fd(&chan->eventfd);
 	close_fd(&chan->epoll);
@@ -145,16 +148,22 @@ static void delist(struct adma_chan *chan)
 int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 {
 	struct adma_chan *chan = calloc(1, sizeof(*chan));
+	int rc = 0;
 
 	if (!chan)
 		return -ENOMEM;
+	chan->config = *config;
 	chan->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (chan->eventfd < 0) {
+	if (chan->eventfd < 0)
+		rc = -errno;
+	else if (config->helper >= 0)
+		rc = adma_line_open(chan);
+	if (rc) {
+		close_fd(&chan->eventfd);
 		free(chan);
-		return -errno;
+		return rc;
 	}
 	pthread_mutex_init(&chan->lock, NULL);
-	chan->config = *config;
 	chan->out.half = config->mine;
 	chan->in.half = config->theirs;
 	chan->free_slots = ADMA_SLOTS;
@@ -228,6 +237,17 @@ void adma_blocked(struct adma_chan *chan, int delta)
 	adma_leave(chan);
 }
 
+/* Both ends have a large message in line, and this one is not about to read the peer's. */
+static bool lines_stuck(struct adma_chan *chan)
+{
+	struct adma_message first;
+
+	if (chan->line)
+		return chan->writes_pending && !chan->reads_pending && adma_line_first(chan, &first);
+	return chan->posted_slots && !chan->reads.first && adma_ring_peek(&chan->in) > 0 &&
+	       chan->in.desc.carry == ADMA_SLOT;
+}
+
 bool adma_deadlocked(struct adma_chan *chan)
 {
 	bool both;
@@ -235,8 +255,7 @@ bool adma_deadlocked(struct adma_chan *chan)
 	if (adma_enter(chan))
 		return false;
 	both = chan->blocked > 0 && atomic_load_explicit(&chan->in.half->blocked, memory_order_relaxed) &&
-	       chan->posted_slots && !chan->reads.first && adma_ring_peek(&chan->in) > 0 &&
-	       chan->in.desc.carry == ADMA_SLOT;
+	       lines_stuck(chan);
 	adma_leave(chan);
 	return both;
 }
@@ -262,7 +281,8 @@ static bool all_quiet(struct adma_chan *chan)
 {
 	(void)adma_peer_check(chan);
 	(void)adma_look(chan); /* also what was matched while it was being withdrawn */
-	return !chan->transfers && !chan->posted_slots && !chan->users;
+	return !chan->transfers && !chan->posted_slots && !chan->users &&
+	       !(chan->line && chan->line->posted.first);
 }
 
 /* Sleep a little on what may end the last transfer or bring the last user out. */
@@ -272,8 +292,8 @@ static void await_quiet(struct adma_chan *chan, uint64_t bell, int64_t ns)
 		{.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN},
 		{.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN},
 	};
-	/* A user of ours that leaves rings nothing: look again soon. */
-	int ms = chan->users || !adma_bell_arm(&chan->out.half->bell, bell) ? 1 : (int)(ns / 1000000) + 1;
+	/* A user of ours that leaves rings nothing, nor does the kernel: look again soon. */
+	int ms = chan->users || chan->line || !adma_bell_arm(&chan->out.half->bell, bell) ? 1 : (int)(ns / 1000000) + 1;
 
 	pthread_mutex_unlock(&chan->lock);
 	(void)poll(fds, 2, ms);
@@ -323,6 +343,8 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 	}
 	if (!chan->torn) {
 		held = adma_transfers_abandon(chan);
+		if (chan->line)
+			held += adma_line_abandon(chan);
 		tear_down(chan);
 	}
 	pthread_mutex_unlock(&chan->lock);
@@ -338,5 +360,6 @@ void adma_chan_free(struct adma_chan *chan)
 	delist(chan);
 	if (!atomic_load(&chan->forked)) /* in a child another thread may hold it for ever */
 		pthread_mutex_destroy(&chan->lock);
+	free(chan->line);
 	free(chan);
 }

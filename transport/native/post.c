@@ -161,14 +161,14 @@ bool adma_flush(struct adma_chan *chan)
 			adma_complete(chan, req, fault, 0);
 			continue;
 		}
-		rc = publish(chan, req);
+		rc = chan->line ? adma_line_post(chan, req) : publish(chan, req);
 		if (rc < 0)
 			adma_end(chan, ADMA_E_PROTOCOL);
 		if (rc <= 0)
 			break;
 		out = true;
 	}
-	if (out)
+	if (out && !chan->line) /* else the kernel has told the peer */
 		adma_ring_peer(chan);
 	return out;
 }
@@ -199,6 +199,8 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 	req->mechanism = 0;
 	req->held = 0;
 	req->need_parts = 0;
+	if (chan->line)
+		adma_line_number(chan, req);
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
 	if (req->is_read) {
 		chan->reads_pending++;
@@ -305,7 +307,7 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 		won = 1;
 		break;
 	case ADMA_POSTED_STATE:
-		won = adma_withdraw(chan, req);
+		won = chan->line ? adma_line_cancel(chan, req) : adma_withdraw(chan, req);
 		break;
 	default:
 		break;
@@ -315,6 +317,15 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 	(void)adma_look(chan); /* the match that won, or the line that moves up */
 	adma_leave(chan);
 	return won;
+}
+
+void adma_refresh(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_enter(chan))
+		return;
+	if (chan->line)
+		adma_line_refresh(chan, req);
+	adma_leave(chan);
 }
 
 /* ---- small messages in one call ---- */
@@ -401,9 +412,9 @@ int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_
 
 	if (result)
 		return remember(chan, p, result);
-	result = take_now(chan, p, n);
+	result = chan->line ? -ADMA_E_PENDING : take_now(chan, p, n);
 	/* With more to do than to wait for one message, waiting is adma_drive()'s. */
-	if (result == -ADMA_E_PENDING && spin_ns && !chan->over && !chan->writes_pending &&
+	if (result == -ADMA_E_PENDING && spin_ns && !chan->line && !chan->over && !chan->writes_pending &&
 	    !chan->reads_pending && !chan->in.held && adma_spin_for_message(chan, spin_ns))
 		result = take_now(chan, p, n);
 	adma_leave(chan);

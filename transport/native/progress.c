@@ -283,6 +283,8 @@ bool adma_look(struct adma_chan *chan)
 		adma_send_bulk(chan);
 	if (chan->backlog.first)
 		changed |= adma_flush(chan);
+	if (chan->line)
+		changed |= adma_line_look(chan);
 	if (chan->reads.first)
 		changed |= match_reads(chan);
 	if (chan->transfers)
@@ -305,6 +307,18 @@ bool adma_progress(struct adma_chan *chan)
 
 /* ---- looking, for callers ---- */
 
+static bool find_first(struct adma_chan *chan, struct adma_message *message)
+{
+	if (chan->line)
+		return !chan->over && adma_line_first(chan, message);
+	if (first_message(chan) <= 0)
+		return false;
+	message->present = 1;
+	message->kind = chan->in.desc.kind;
+	message->nbytes = chan->in.desc.total;
+	return true;
+}
+
 int adma_peek(struct adma_chan *chan, struct adma_message *message)
 {
 	int rc = adma_enter(chan);
@@ -314,19 +328,14 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	if (rc)
 		return rc;
 	(void)adma_look(chan);
-	found = first_message(chan) > 0;
+	found = find_first(chan, message);
 	if (!found && !chan->over) {
 		(void)adma_peer_check(chan);
 		/* It ended just now: what it published before that is still first. */
-		found = chan->over && first_message(chan) > 0;
+		found = chan->over && find_first(chan, message);
 	}
-	if (found) {
-		message->present = 1;
-		message->kind = chan->in.desc.kind;
-		message->nbytes = chan->in.desc.total;
-	} else {
+	if (!found)
 		rc = -chan->over;
-	}
 	adma_leave(chan);
 	return rc;
 }

@@ -31,22 +31,41 @@ struct adma_hint {
 	uint64_t bell_seen;
 	_Atomic uint64_t *seq;
 	uint64_t seq_wanted; /* 0: messages do not interest */
+	const _Atomic uint64_t *entry; /* of the helper's oldest request, or NULL */
+	uint64_t entry_seen;
 };
+
+static inline void adma_hint_at_entry(struct adma_hint *hint, const struct adma_chan *chan)
+{
+	const struct adma_req *oldest = chan->line ? chan->line->posted.first : NULL;
+
+	hint->entry = oldest ? &chan->line->entries[oldest->slot_index].state : NULL;
+	hint->entry_seen = oldest ? (uint64_t)oldest->slot_gen << 32 | ADMA_DEVICE_PENDING : 0;
+}
 
 static inline struct adma_hint adma_take_hint(struct adma_chan *chan, uint64_t bell, bool messages)
 {
-	return (struct adma_hint){
+	struct adma_hint hint = {
 		.bell = &chan->out.half->bell,
 		.bell_seen = bell,
 		.seq = &chan->in.half->cells[chan->in.head & (ADMA_CELLS - 1)].seq,
 		.seq_wanted = messages ? chan->in.head + 1 : 0,
 	};
+
+	adma_hint_at_entry(&hint, chan);
+	return hint;
 }
 
 static inline bool adma_message_came(const struct adma_hint *hint)
 {
 	return hint->seq_wanted &&
 	       atomic_load_explicit(hint->seq, memory_order_relaxed) == hint->seq_wanted;
+}
+
+static inline bool adma_entry_ended(const struct adma_hint *hint)
+{
+	return hint->entry &&
+	       atomic_load_explicit(hint->entry, memory_order_relaxed) != hint->entry_seen;
 }
 
 static inline bool adma_bell_rang(const struct adma_hint *hint)

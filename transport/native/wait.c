@@ -30,13 +30,20 @@ static bool request_ready(const struct adma_req *req)
 	return state == ADMA_DONE_STATE || state == ADMA_NEED_STATE;
 }
 
+static bool line_ready(struct adma_chan *chan)
+{
+	struct adma_message first;
+
+	return chan->line && adma_line_first(chan, &first);
+}
+
 static bool message_ready(struct adma_chan *chan)
 {
 	bool ready;
 
 	if (adma_enter(chan))
 		return true;
-	ready = chan->over || chan->in.held || adma_ring_fresh(&chan->in);
+	ready = chan->over || chan->in.held || adma_ring_fresh(&chan->in) || line_ready(chan);
 	adma_leave(chan);
 	return ready;
 }
@@ -79,8 +86,11 @@ static int make_round(const struct adma_wait *wait, struct adma_hint *hints)
 	return usable ? moved : why;
 }
 
-static bool has_socket_work(const struct adma_chan *chan)
+/* Is there something to wait for that rings no bell? */
+static bool has_quiet_work(const struct adma_chan *chan)
 {
+	if (chan->line)
+		return true;
 	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
 		if (t->mechanism && t->mechanism->waitfd)
 			return true;
@@ -88,7 +98,7 @@ static bool has_socket_work(const struct adma_chan *chan)
 }
 
 /* Keep the maps of all channels in place without their locks. False: one is closed. */
-static bool hold_maps(const struct adma_wait *wait, bool *sockets)
+static bool hold_maps(const struct adma_wait *wait, bool *quiet)
 {
 	for (int i = 0; i < wait->nchans; i++) {
 		struct adma_chan *chan = wait->chans[i];
@@ -101,7 +111,7 @@ static bool hold_maps(const struct adma_wait *wait, bool *sockets)
 			}
 			return false;
 		}
-		*sockets |= has_socket_work(chan);
+		*quiet |= has_quiet_work(chan);
 		chan->users++;
 		pthread_mutex_unlock(&chan->lock);
 	}
@@ -120,22 +130,23 @@ static void let_maps_go(const struct adma_wait *wait)
 /* True when a new round is worth it; false when `end` passed in silence. */
 static bool spin(const struct adma_wait *wait, const struct adma_hint *hints, int64_t end)
 {
-	bool found = false, sockets = false;
+	bool found = false, quiet = false;
 
 	if (wait->nchans > SPIN_CHANS)
 		return false;
-	if (!hold_maps(wait, &sockets))
+	if (!hold_maps(wait, &quiet))
 		return true; /* closed meanwhile: see what became of the requests */
 	for (unsigned int i = 1; !found; i++) {
 		adma_relax();
 		for (int c = 0; c < wait->nchans && !found; c++)
-			found = adma_message_came(&hints[c]) || adma_bell_rang(&hints[c]);
+			found = adma_message_came(&hints[c]) || adma_bell_rang(&hints[c]) ||
+				adma_entry_ended(&hints[c]);
 		if (i % 32)
 			continue;
 		if (adma_now() > end)
 			break;
-		/* Data on a socket rings no bell; another thread may have completed ours. */
-		found |= sockets || (wait->nreqs == 1 && request_ready(wait->reqs[0]));
+		/* Sockets and the kernel ring no bell; another thread may have completed ours. */
+		found |= quiet || (wait->nreqs == 1 && request_ready(wait->reqs[0]));
 	}
 	let_maps_go(wait);
 	return found;
@@ -177,35 +188,46 @@ struct sleeper {
 	bool listener; /* waits for a message */
 };
 
-static void fill_fds(const struct adma_chan *chan, struct pollfd *fds)
+/* One channel has only one of these: TCP's socket, or the end of the kernel helper's pair. */
+static struct pollfd data_fd(const struct adma_chan *chan, bool listener)
 {
 	short tcp = adma_socket_events(chan);
 
+	if (chan->line)
+		return (struct pollfd){.fd = chan->config.helper, .events = adma_line_events(chan, listener)};
+	return (struct pollfd){.fd = tcp ? chan->config.tcp : -1, .events = tcp};
+}
+
+static void fill_fds(const struct adma_chan *chan, struct pollfd *fds, bool listener)
+{
 	fds[0] = (struct pollfd){.fd = chan->eventfd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN};
 	fds[2] = (struct pollfd){.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN};
-	fds[3] = (struct pollfd){.fd = tcp ? chan->config.tcp : -1, .events = tcp};
+	fds[3] = data_fd(chan, listener);
 }
 
-enum rest { STAY_UP, LIE_DOWN, CLOSED };
+enum rest { STAY_UP, LIE_DOWN, NAP };
 
 /* Arm and look again: may the caller sleep on this channel? */
 static enum rest lie_down(struct adma_chan *chan, struct sleeper *sleeper, struct pollfd *fds)
 {
 	uint64_t bell;
+	bool nap;
 
-	if (adma_enter(chan)) {
-		for (int i = 0; i < FDS_PER_CHAN; i++)
-			fds[i].fd = -1;
-		return CLOSED;
-	}
+	for (int i = 0; i < FDS_PER_CHAN; i++)
+		fds[i].fd = -1;
+	if (adma_enter(chan))
+		return NAP; /* closed */
 	bell = adma_bell_read(&chan->out.half->bell);
 	if (adma_look(chan) || adma_transfers_ready(chan) ||
 	    !adma_bell_arm(&chan->out.half->bell, bell)) {
 		adma_leave(chan);
 		return STAY_UP;
 	}
-	fill_fds(chan, fds);
+	/* A pair whose other end is closed cannot be slept on: it has that to say for ever. */
+	nap = chan->line && chan->over;
+	if (!nap)
+		fill_fds(chan, fds, sleeper->listener);
 	chan->sleepers++;
 	chan->listeners += sleeper->listener;
 	chan->users++;
@@ -214,7 +236,7 @@ static enum rest lie_down(struct adma_chan *chan, struct sleeper *sleeper, struc
 	chan->stats.sleeps++;
 	/* Not adma_leave(): the bell was armed this moment. */
 	pthread_mutex_unlock(&chan->lock);
-	return LIE_DOWN;
+	return nap ? NAP : LIE_DOWN;
 }
 
 static void take_local_wake(struct adma_chan *chan, const struct sleeper *sleeper)
@@ -240,6 +262,8 @@ static void get_up(struct adma_chan *chan, struct sleeper *sleeper, const struct
 		adma_bell_disarm(&chan->out.half->bell);
 	if (fds[1].revents || fds[2].revents)
 		(void)adma_peer_check(chan);
+	if (chan->line)
+		adma_line_polled(chan, fds[3].revents);
 	adma_spin_learned(chan, slept);
 	adma_leave(chan);
 }
@@ -263,7 +287,7 @@ static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, stru
 {
 	int64_t begin;
 	int n = wait->nchans, rc = 0;
-	bool may = true, closed = false;
+	bool may = true, nap = false;
 
 	for (int i = 0; i < n && may; i++) {
 		enum rest rest;
@@ -271,12 +295,12 @@ static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, stru
 		sleepers[i].listener = !wait->nreqs;
 		rest = lie_down(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN]);
 		may = rest != STAY_UP;
-		closed |= rest == CLOSED;
+		nap |= rest == NAP;
 	}
 	/* With all in place: what another thread completed before is seen, what it completes now wakes. */
 	may = may && !satisfied(wait);
 	begin = adma_now();
-	if (may && closed) {
+	if (may && nap) {
 		/* Who closes a channel cannot wake us any more: see soon what became of its requests. */
 		bool last = timeout_ns >= 0 && timeout_ns <= CLOSED_NAP_NS;
 
@@ -350,6 +374,8 @@ void adma_settle(struct adma_chan *chan)
 		return;
 	if (chan->epoll >= 0)
 		(void)adma_peer_check(chan); /* a wake-up that was read late would keep it readable */
+	if (chan->epoll >= 0 && chan->line)
+		adma_line_polled(chan, POLLIN);
 	for (int i = 0; i < SETTLE_TRIES && !armed; i++) {
 		uint64_t bell = adma_bell_read(&chan->out.half->bell);
 

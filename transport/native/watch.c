@@ -38,6 +38,8 @@ static int start_watching(struct adma_chan *chan)
 	if (!rc)
 		rc = watch(chan, EPOLL_CTL_ADD, chan->config.tcp, 0);
 	if (!rc)
+		rc = watch(chan, EPOLL_CTL_ADD, chan->config.helper, EPOLLIN | EPOLLPRI);
+	if (!rc)
 		rc = watch(chan, EPOLL_CTL_ADD, chan->eventfd, 0);
 	if (rc) {
 		close(chan->epoll);

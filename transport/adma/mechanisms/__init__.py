@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import cma, loopback, shared
+from . import cma, helper, loopback, shared
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["MECHANISMS", "NAMES", "Context", "Probe", "Refusal", "check_name", "refusal_in"]
@@ -12,6 +12,8 @@ MECHANISMS: tuple[type[Probe], ...] = (
     shared.Shared,
     cma.MappedCMA,
     loopback.LoopbackTCP,
+    helper.Dma,
+    helper.MappedHelper,
 )
 
 # Mechanism names by enum adma_mechanism_id.

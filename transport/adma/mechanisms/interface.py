@@ -100,6 +100,11 @@ class Probe(ABC):
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    @classmethod
+    def left_out(cls, forced: int) -> Refusal | None:
+        """Why it is not even tried between two ends that force this mechanism (0: auto)."""
+        return None
+
     @abstractmethod
     def offer(self) -> Entry:
         """What the peer needs in order to try."""

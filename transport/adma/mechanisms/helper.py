@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`dma` and `mapped:helper`: through the kernel helper, which matches and copies by itself.
+
+One end makes a connected pair of descriptors and passes one over the socket: whoever
+holds it may use it, of whatever user and in whatever namespace. A message then goes each
+way for a trial. The end that was called makes the pair; of two ends that were handed their
+sockets both bring one, and that of the smaller nonce is used.
+
+The device is opened only for a channel that asks for the helper: where it is quicker than
+what needs no module has not been measured on hardware yet.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import mmap
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from .._native import ffi, lib
+from ..record import Entry
+from .interface import Context, Probe, Refusal, refusal_in
+
+__all__ = ["DEVICE", "Circumstances", "Dma", "MappedHelper", "circumstances", "explain"]
+
+DEVICE: Final = "/dev/adma"
+_MODULE = Path("/sys/module/adma")
+_TRIAL = 2 * mmap.PAGESIZE  # bytes: enough for a DMA channel to be tried
+_TOKEN = 16  # random bytes at the beginning of a trial message
+_PATIENCE = 5.0  # seconds for a trial message, a DMA time-out included
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What else is known where the device could not be used."""
+
+    loaded: bool = False  # /sys/module/adma
+    group: str = "root"  # of the device
+    group_may: bool = False  # open it for reading and writing
+
+
+def circumstances(device: str = DEVICE) -> Circumstances:
+    """What can be seen without opening the device."""
+    loaded = _MODULE.is_dir()
+    try:
+        status = os.stat(device)
+    except OSError:
+        return Circumstances(loaded=loaded)
+    try:
+        group = grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        group = str(status.st_gid)
+    return Circumstances(loaded=loaded, group=group, group_may=status.st_mode & 0o060 == 0o060)
+
+
+def explain(number: int, found: Circumstances) -> tuple[str, str]:
+    """Cause and cure for an errno of opening or asking the device. Pure: looks at nothing else."""
+    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        if found.loaded:
+            return (
+                "the module is loaded, but there is no device file of it here",
+                "udev, or in a container the device (docker: --device=/dev/adma)",
+            )
+        return (
+            "the kernel module adma is not loaded",
+            "modprobe adma, after make -C kernel install (kernel/README.md)",
+        )
+    if number in (errno.EACCES, errno.EPERM):
+        if found.group_may and found.group != "root":
+            cure = f"usermod -aG {found.group} USER, and a new login"
+        else:
+            cure = "the udev rule of kernel/udev, which gives the device to the group adma"
+        return "this user may not open the device", cure
+    if number in (errno.ENOTTY, errno.EINVAL, errno.E2BIG, errno.EPROTONOSUPPORT):
+        return (
+            "what is there does not answer as the helper does",
+            "module and package of the same version",
+        )
+    if number == errno.EDQUOT:
+        return (
+            "this user has as many pairs of descriptors as one may have",
+            "close channels, or raise /sys/module/adma/parameters/connections_max",
+        )
+    return f"the device cannot be used: {os.strerror(number)}", ""
+
+
+def _explain_trial(number: int) -> tuple[str, str]:
+    """The same for an errno of a trial message."""
+    if number == errno.ENOMEM:
+        return (
+            "RLIMIT_MEMLOCK does not allow to pin a single page",
+            "ulimit -l, or memlock in /etc/security/limits.conf; or mapped:helper, which pins "
+            "for the moment of a copy only",
+        )
+    if number == errno.EDQUOT:
+        return (
+            "this user has as many requests pending as one may have",
+            "wait for some, or raise /sys/module/adma/parameters/requests_max",
+        )
+    if number == errno.ETIMEDOUT:
+        return f"a trial message did not come through in {_PATIENCE:g} s", ""
+    return f"a trial message failed: {os.strerror(number)}", ""
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+
+
+class _End:
+    """One end of a pair, and the trial messages on it."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._out = mmap.mmap(-1, _TRIAL)
+        self._in = mmap.mmap(-1, _TRIAL)
+        self._holds = [ffi.from_buffer("char[]", each, True) for each in (self._out, self._in)]
+
+    def write(self, token: bytes) -> None:
+        self._out[:_TOKEN] = self._out[-_TOKEN:] = token
+        _check(lib.adma_helper_try(self.fd, False, self._holds[0], _TRIAL))
+
+    def read(self) -> None:
+        _check(lib.adma_helper_try(self.fd, True, self._holds[1], _TRIAL))
+
+    def came(self, token: bytes, seconds: float) -> None:
+        """Wait for the message that was asked for by read(); OSError when it is another one."""
+        while (result := lib.adma_helper_tried(self.fd, True, int(seconds * 1e9))) == -errno.EINTR:
+            pass  # a signal, whose handler has run by now
+        _check(result)
+        if (self._in[:_TOKEN], self._in[-_TOKEN:]) != (token, token):
+            raise OSError(errno.EPROTO, "a trial message came with other bytes")
+
+    def take(self) -> int:
+        fd, self.fd = self.fd, -1
+        return fd
+
+    def close(self) -> None:
+        """The descriptor first: with it goes what the kernel may still do to the memory."""
+        if self.fd >= 0:
+            os.close(self.take())
+        for hold in self._holds:
+            ffi.release(hold)
+        self._out.close()
+        self._in.close()
+
+
+class _Helper(Probe):
+    """Both directions work, or neither."""
+
+    by_dma: ClassVar[bool]
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._end: _End | None = None
+        self._passed = -1  # the pair's other end, until it is sent
+        self._made = False  # our pair, not the peer's
+        self._token = secrets.token_bytes(_TOKEN)
+        self._failed: Refusal | None = None
+
+    @classmethod
+    def left_out(cls, forced: int) -> Refusal | None:
+        """Tried only when it is asked for. Else: is there one, as far as can be seen?"""
+        if forced == cls.id:
+            return None
+        if not os.access(DEVICE, os.R_OK | os.W_OK):
+            number = errno.EACCES if os.path.exists(DEVICE) else errno.ENOENT
+            return Refusal(cls.name, number, *explain(number, circumstances()))
+        return Refusal(
+            cls.name,
+            errno.EOPNOTSUPP,
+            "not tried: where it is quicker has not been measured on hardware yet",
+            f"ask for it: mechanism={cls.name!r}",
+        )
+
+    def offer(self) -> Entry:
+        """Make a pair, post a message in each direction, and pass the other end on."""
+        if self.context.client:
+            return Entry(self.id)
+        fds = ffi.new("int32_t[2]")
+        if result := lib.adma_helper_pair(DEVICE.encode(), self.by_dma, fds):
+            return self._fail(-result, *self._explain_pair(-result))
+        self._end, self._passed, self._made = _End(fds[0]), fds[1], True
+        try:
+            self._end.write(self._token)
+            self._end.read()
+        except OSError as error:
+            number = error.errno or errno.EIO
+            return self._fail(number, *_explain_trial(number))
+        return Entry(self.id, 0, self._token, [self._passed])
+
+    def answer(self, offer: Entry) -> Entry:
+        """Whose pair is it? The end that joins takes the maker's message and sends its own."""
+        self._close_passed()  # it is sent, and held open here would hide the peer's death
+        if self._made and (not offer.fds or self.context.nonce < self.context.peer.nonce):
+            return Entry(self.id)
+        if not offer.fds:
+            if self._failed is None:
+                self._failed = refusal_in(offer, self.name)
+            return self._entry()
+        self._let_go()
+        self._failed = None
+        try:
+            self._join(offer)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            return self._fail(number, *_explain_trial(number))
+        return Entry(self.id, 0, self._token)
+
+    def verdict(self, answer: Entry) -> Entry:
+        """The maker takes the message of the end that joined."""
+        if self._failed is None and answer.error:
+            self._failed = refusal_in(answer, self.name)
+        if self._failed is not None:
+            return self._entry()
+        if self._made and self._end is not None:
+            try:
+                self._end.came(answer.data, self.context.remaining(_PATIENCE))
+            except OSError as error:
+                number = error.errno or errno.EIO
+                return self._fail(number, *_explain_trial(number))
+        return Entry(self.id)
+
+    def conclude(self, verdict: Entry) -> None:
+        """Settled by whoever failed first."""
+        if verdict.error and self._failed is None:
+            self._failed = refusal_in(verdict, self.name)
+        self.out = self.in_ = self._failed
+
+    def take(self) -> int:
+        """The end, unless it failed."""
+        return -1 if self._end is None or self._failed is not None else self._end.take()
+
+    def close(self) -> None:
+        """Close the end and let the trial's memory go."""
+        self._let_go()
+
+    def _join(self, offer: Entry) -> None:
+        fd = offer.take_fd()
+        self._end = _End(fd)
+        _check(lib.adma_helper_verify(fd))
+        self._end.read()
+        self._end.came(offer.data, self.context.remaining(_PATIENCE))
+        self._end.write(self._token)
+
+    def _explain_pair(self, number: int) -> tuple[str, str]:
+        if number == errno.ENODEV and self.by_dma and os.path.exists(DEVICE):
+            return (
+                "the kernel helper has no DMA channel that works",
+                "a driver that offers copies in memory (ls /sys/class/dma); or mapped:helper",
+            )
+        return explain(number, circumstances())
+
+    def _close_passed(self) -> None:
+        if self._passed >= 0:
+            os.close(self._passed)
+            self._passed = -1
+
+    def _let_go(self) -> None:
+        self._close_passed()
+        self._made = False
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+
+    def _fail(self, number: int, cause: str, cure: str) -> Entry:
+        self._let_go()
+        self._failed = self.refuse(number, cause, cure)
+        return self._entry()
+
+    def _entry(self) -> Entry:
+        return self._failed.entry(self.id) if self._failed is not None else Entry(self.id)
+
+
+class Dma(_Helper):
+    """The helper pins both buffers and drives DMA channels: the paper's ADCEC."""
+
+    name = "dma"
+    id = lib.ADMA_MECH_DMA
+    by_dma = True
+
+
+class MappedHelper(_Helper):
+    """One copy by a kernel worker: the paper's KAMMC."""
+
+    name = "mapped:helper"
+    id = lib.ADMA_MECH_HELPER
+    by_dma = False

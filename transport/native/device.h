@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * device.h - the kernel helper's commands on one end of a pair, as C functions.
+ *
+ * Thin: one system call each, results 0 or a negated errno as the UAPI header
+ * tells. That header is read by helper.c alone, since its names are the
+ * kernel's; what is mapped is described here once more and checked there.
+ */
+#ifndef ADMA_DEVICE_H
+#define ADMA_DEVICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	ADMA_DEVICE_ENTRIES = 1024, /* completion entries of an end, at least */
+	ADMA_DEVICE_ENTRY_BYTES = 32,
+	ADMA_DEVICE_PENDING = 1,
+	ADMA_DEVICE_NOTES = 2,
+};
+
+/* A completion entry: mapped read-only, stored by the kernel, `state` last (release). */
+struct adma_device_entry {
+	_Atomic uint64_t state; /* {generation:32, PENDING, 0 or a negated errno:32} */
+	uint64_t length;
+	uint64_t note[ADMA_DEVICE_NOTES];
+};
+_Static_assert(sizeof(struct adma_device_entry) == ADMA_DEVICE_ENTRY_BYTES, "the kernel's layout");
+
+struct adma_device_post {
+	void *address;
+	uint64_t length;
+	uint64_t key;      /* 0: the line */
+	uint64_t note[ADMA_DEVICE_NOTES]; /* writes */
+	uint32_t kind;
+	uint32_t entry;
+	uint32_t generation;
+	bool read;
+};
+
+struct adma_device_message {
+	uint64_t length;
+	uint64_t note[ADMA_DEVICE_NOTES];
+	uint32_t kind;
+};
+
+int adma_device_post(int fd, const struct adma_device_post *post);
+
+/* -EBUSY: it was matched; -EALREADY: it has ended. */
+int adma_device_cancel(int fd, uint32_t entry, uint32_t generation);
+
+/* The first write in line; -EAGAIN: there is none; -EPIPE: and none will come. */
+int adma_device_peek(int fd, struct adma_device_message *message);
+
+/* 1 and the bytes copied so far while it is being copied; 0 before and after. */
+int adma_device_progress(int fd, uint32_t entry, uint32_t generation, uint64_t *copied);
+
+/* The end's completion entries, read-only. */
+int adma_device_map(int fd, const struct adma_device_entry **entries);
+void adma_device_unmap(const struct adma_device_entry *entries);
+
+#endif

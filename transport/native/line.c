@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* line.c - requests that wait in the kernel helper's line; see line.h. */
+#include "line.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "chan.h"
+
+/* Keys of parts: never 0, which is the line. */
+#define PART_KEY(number) (1ull << 32 | (uint32_t)(number))
+
+/* ---- life ---- */
+
+int adma_line_open(struct adma_chan *chan)
+{
+	struct adma_line *line = calloc(1, sizeof(*line));
+	int rc;
+
+	if (!line)
+		return -ENOMEM;
+	rc = adma_device_map(chan->config.helper, &line->entries);
+	if (rc) {
+		free(line);
+		return rc;
+	}
+	for (uint16_t i = 0; i < ADMA_DEVICE_ENTRIES; i++) {
+		int half = i < ADMA_LINE_POSTS;
+
+		line->generation[i] = 1; /* the handshake's */
+		line->unused[half][line->unused_count[half]++] = i;
+	}
+	chan->line = line;
+	return 0;
+}
+
+void adma_line_unmap(struct adma_line *line)
+{
+	const struct adma_device_entry *entries = line->entries;
+
+	line->entries = NULL;
+	adma_device_unmap(entries);
+}
+
+/* ---- entries ---- */
+
+static int take_entry(struct adma_line *line, bool read)
+{
+	int entry;
+
+	if (!line->unused_count[read])
+		return -1;
+	entry = line->unused[read][--line->unused_count[read]];
+	if (!++line->generation[entry])
+		line->generation[entry] = 1; /* 0 is no generation */
+	return entry;
+}
+
+static void return_entry(struct adma_line *line, bool read, uint32_t entry)
+{
+	line->unused[read][line->unused_count[read]++] = (uint16_t)entry;
+}
+
+/* ---- the end of a request ---- */
+
+/* The other end's descriptor is closed. It says that it closes before it does. */
+static void lose_peer(struct adma_chan *chan)
+{
+	adma_end(chan, adma_peer_closed(chan) ? ADMA_E_CLOSED : ADMA_E_DIED);
+}
+
+static int error_of(struct adma_chan *chan, int status)
+{
+	switch (-status) {
+	case EMSGSIZE:
+		return ADMA_E_TOOLONG;
+	case EPROTOTYPE:
+		return ADMA_E_KIND;
+	case ECANCELED:
+		return ADMA_E_CANCELLED;
+	case ESRCH: /* one end's process is gone, and it is not this one */
+		return ADMA_E_DIED;
+	case EPIPE:
+		lose_peer(chan);
+		return chan->over;
+	default:
+		return -status;
+	}
+}
+
+static void leave(struct adma_line *line, struct adma_req *req)
+{
+	adma_queue_remove(&line->posted, req);
+	return_entry(line, req->is_read, req->slot_index);
+}
+
+/* What the writer told of its message. Of an object's parts its word is all there is. */
+static void note_message(struct adma_chan *chan, struct adma_req *req, const struct adma_device_entry *entry)
+{
+	req->needed = entry->length;
+	req->need_parts = 0;
+	if (req->kind != ADMA_OBJECT)
+		return;
+	if (entry->note[0] > req->needed)
+		req->needed = entry->note[0];
+	req->need_parts = (uint32_t)entry->note[1];
+	chan->line->part_in = (uint32_t)(entry->note[1] >> 32);
+}
+
+static bool is_part_of(const struct adma_req *part, const struct adma_req *object)
+{
+	return !part->is_read && part->kind == ADMA_PART && part->key - object->key < object->parts;
+}
+
+static void drop_parts_in(struct adma_chan *chan, struct adma_queue *queue, const struct adma_req *object, int error)
+{
+	for (struct adma_req *req = queue->first, *next; req; req = next) {
+		next = req->next;
+		if (!is_part_of(req, object))
+			continue;
+		if (req->state == ADMA_QUEUED_STATE)
+			adma_queue_remove(queue, req);
+		else if (!adma_line_cancel(chan, req))
+			continue;
+		adma_complete(chan, req, error, 0);
+	}
+}
+
+/* An object that failed takes its parts along: nobody will read them. */
+static bool has_parts(const struct adma_req *req)
+{
+	return !req->is_read && req->kind == ADMA_OBJECT && req->parts;
+}
+
+static void drop_parts(struct adma_chan *chan, const struct adma_req *object, int error)
+{
+	if (!has_parts(object))
+		return;
+	drop_parts_in(chan, &chan->backlog, object, error);
+	drop_parts_in(chan, &chan->line->posted, object, error);
+}
+
+static void finish(struct adma_chan *chan, struct adma_req *req, int status)
+{
+	const struct adma_device_entry *entry = &chan->line->entries[req->slot_index];
+	int error = status ? error_of(chan, status) : 0;
+	uint64_t length = entry->length;
+
+	if (req->is_read)
+		note_message(chan, req, entry);
+	leave(chan->line, req);
+	if (!error)
+		chan->stats.mechanism[chan->config.forced]++;
+	else
+		drop_parts(chan, req, error);
+	adma_complete(chan, req, error, length);
+}
+
+static bool settle(struct adma_chan *chan)
+{
+	struct adma_line *line = chan->line;
+	bool ended = false;
+
+	for (struct adma_req *req = line->posted.first, *next; req; req = next) {
+		/* Acquire: pairs with the kernel's release of the result that is read behind it. */
+		uint64_t state = atomic_load_explicit(&line->entries[req->slot_index].state, memory_order_acquire);
+
+		next = req->next;
+		if (state >> 32 != req->slot_gen || (uint32_t)state == ADMA_DEVICE_PENDING)
+			continue;
+		bool parts = has_parts(req);
+
+		finish(chan, req, (int32_t)state);
+		ended = true;
+		if (parts) /* which may be gone, too */
+			next = line->posted.first;
+	}
+	return ended;
+}
+
+/* ---- posts ---- */
+
+void adma_line_number(struct adma_chan *chan, struct adma_req *req)
+{
+	struct adma_line *line = chan->line;
+
+	req->key = 0;
+	if (req->kind == ADMA_PART) {
+		uint32_t *number = req->is_read ? &line->part_in : &line->part_out;
+
+		req->key = PART_KEY((*number)++);
+	} else if (!req->is_read && req->kind == ADMA_OBJECT) {
+		req->key = PART_KEY(line->next_part);
+		line->part_out = line->next_part;
+		line->next_part += req->parts;
+	}
+}
+
+static struct adma_device_post description(const struct adma_req *req)
+{
+	struct adma_device_post post = {
+		.address = req->address,
+		.length = req->length,
+		.kind = req->kind,
+		.key = req->kind == ADMA_PART ? req->key : 0,
+		.entry = req->slot_index,
+		.generation = req->slot_gen,
+		.read = req->is_read,
+	};
+
+	if (!req->is_read && req->kind == ADMA_OBJECT) {
+		post.note[0] = req->total;
+		post.note[1] = req->key << 32 | req->parts;
+	}
+	return post;
+}
+
+/* May it be posted later, when one of its like has ended and given back what it held? */
+static bool is_shortage(const struct adma_line *line, const struct adma_req *req, int rc)
+{
+	bool others = line->unused_count[req->is_read] < ADMA_LINE_POSTS - 1u;
+
+	return others && (rc == -EDQUOT || rc == -ENOMEM);
+}
+
+int adma_line_post(struct adma_chan *chan, struct adma_req *req)
+{
+	struct adma_line *line = chan->line;
+	struct adma_queue *queue = req->is_read ? &chan->reads : &chan->backlog;
+	int entry = take_entry(line, req->is_read), rc;
+
+	if (entry < 0)
+		return 0;
+	req->slot_index = (uint32_t)entry;
+	req->slot_gen = line->generation[entry];
+	struct adma_device_post post = description(req);
+
+	rc = adma_device_post(chan->config.helper, &post);
+	if (!rc) {
+		adma_queue_remove(queue, req);
+		adma_queue_push(&line->posted, req);
+		req->mechanism = chan->config.forced;
+		chan->stats.rendezvous += !req->is_read;
+		__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
+		return 1;
+	}
+	return_entry(line, req->is_read, (uint32_t)entry);
+	if (rc == -EPIPE)
+		lose_peer(chan);
+	if (rc == -EPIPE || rc == -EINTR || is_shortage(line, req, rc))
+		return 0;
+	if (rc == -EEXIST) /* only the peer names the keys of what is read */
+		rc = -ADMA_E_PROTOCOL;
+	adma_queue_remove(queue, req);
+	drop_parts(chan, req, -rc);
+	adma_complete(chan, req, -rc, 0);
+	return 1;
+}
+
+/* ---- reads ---- */
+
+int adma_line_first(struct adma_chan *chan, struct adma_message *message)
+{
+	struct adma_device_message first;
+	int rc = adma_device_peek(chan->config.helper, &first);
+
+	if (rc == -EPIPE)
+		lose_peer(chan);
+	if (rc)
+		return 0;
+	message->present = 1;
+	message->kind = first.kind;
+	message->nbytes = first.length;
+	if (first.kind == ADMA_OBJECT && first.note[0] > first.length)
+		message->nbytes = first.note[0];
+	return 1;
+}
+
+static void refuse(struct adma_chan *chan, struct adma_req *req, int error, uint64_t needed)
+{
+	req->needed = needed;
+	adma_queue_remove(&chan->reads, req);
+	adma_complete(chan, req, error, 0);
+}
+
+/* An open read whose turn it is asks for a buffer when its message is there. True when it changed. */
+static bool ask(struct adma_chan *chan, struct adma_req *req)
+{
+	struct adma_device_message first;
+	uint64_t total;
+	int rc = adma_device_peek(chan->config.helper, &first);
+
+	if (rc == -EPIPE)
+		lose_peer(chan);
+	if (rc)
+		return false;
+	total = first.kind == ADMA_OBJECT && first.note[0] > first.length ? first.note[0] : first.length;
+	if (first.kind != req->kind) {
+		refuse(chan, req, ADMA_E_KIND, total);
+	} else if (total > req->limit) {
+		refuse(chan, req, ADMA_E_TOOLONG, total);
+	} else {
+		req->needed = total;
+		req->need_length = first.length;
+		req->need_parts = (uint32_t)first.note[1];
+		__atomic_store_n(&req->state, ADMA_NEED_STATE, __ATOMIC_RELEASE);
+		adma_wake_local(chan);
+	}
+	return true;
+}
+
+static bool is_open(const struct adma_req *req)
+{
+	return req->state == ADMA_NEED_STATE || req->flags & ADMA_REQ_OPEN;
+}
+
+/* In order, but for parts, which have lines of their own. An open read holds up what is behind it. */
+static bool post_reads(struct adma_chan *chan)
+{
+	bool changed = false, stop = false;
+
+	for (struct adma_req *req = chan->reads.first, *next; req && !chan->over; req = next) {
+		next = req->next;
+		if (!chan->line->unused_count[true])
+			break;
+		if (req->kind != ADMA_PART && stop)
+			continue;
+		if (!is_open(req)) {
+			bool posted = adma_line_post(chan, req) > 0;
+
+			changed |= posted;
+			stop |= !posted;
+			continue;
+		}
+		if (req->state == ADMA_QUEUED_STATE)
+			changed |= ask(chan, req);
+		stop = req->state != ADMA_DONE_STATE;
+	}
+	return changed;
+}
+
+static void sweep(struct adma_chan *chan)
+{
+	struct adma_queue *posted = &chan->line->posted;
+
+	chan->line->swept = true;
+	for (struct adma_req *req = posted->first, *next; req; req = next) {
+		next = req->next;
+		if (adma_line_cancel(chan, req))
+			adma_complete(chan, req, chan->over, 0);
+	}
+}
+
+bool adma_line_look(struct adma_chan *chan)
+{
+	bool changed = chan->line->posted.first && settle(chan);
+
+	if (chan->reads.first && !chan->over)
+		changed |= post_reads(chan);
+	if (chan->over && !chan->line->swept) {
+		sweep(chan);
+		changed = true;
+	}
+	return changed;
+}
+
+/* ---- cancel, progress ---- */
+
+bool adma_line_cancel(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_device_cancel(chan->config.helper, req->slot_index, req->slot_gen))
+		return false;
+	leave(chan->line, req);
+	return true;
+}
+
+void adma_line_refresh(struct adma_chan *chan, struct adma_req *req)
+{
+	uint64_t copied;
+
+	if (req->state != ADMA_POSTED_STATE && req->state != ADMA_MATCHED_STATE)
+		return;
+	if (adma_device_progress(chan->config.helper, req->slot_index, req->slot_gen, &copied) <= 0)
+		return;
+	req->done_bytes = copied;
+	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
+}
+
+/* ---- sleeping ---- */
+
+short adma_line_events(const struct adma_chan *chan, bool listener)
+{
+	const struct adma_req *first = chan->reads.first;
+	bool asks = first && first->state == ADMA_QUEUED_STATE && first->flags & ADMA_REQ_OPEN;
+
+	return (short)(POLLIN | (listener || asks ? POLLPRI : 0));
+}
+
+void adma_line_polled(struct adma_chan *chan, short events)
+{
+	uint64_t ended;
+
+	if (events & POLLIN)
+		(void)!read(chan->config.helper, &ended, sizeof(ended));
+	if (events & POLLHUP)
+		lose_peer(chan);
+}
+
+uint64_t adma_line_abandon(struct adma_chan *chan)
+{
+	uint64_t held = 0;
+
+	(void)settle(chan);
+	for (struct adma_req *req = chan->line->posted.first; req; req = chan->line->posted.first) {
+		held += req->length;
+		req->held = 1;
+		leave(chan->line, req);
+		adma_complete(chan, req, ADMA_E_CLOSED_HERE, 0);
+	}
+	return held;
+}
