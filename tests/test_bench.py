@@ -7,19 +7,38 @@ Nothing here asserts on how fast anything is.
 from __future__ import annotations
 
 import ast
+import ctypes
+import importlib.util
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cffi
 import pytest
 
-from adma.bench import bars, figures, mpi, plot, schema, table
+from adma.bench import (
+    bars,
+    clock,
+    counts,
+    dma,
+    figures,
+    helper,
+    machine,
+    mpi,
+    plot,
+    schema,
+    table,
+    tracing,
+)
 from adma.bench.contestants import (
+    MECHANISMS,
     Entrant,
     Local,
     adma_entrant,
@@ -207,6 +226,267 @@ def test_a_bar_without_contestants_says_so() -> None:
     assert "mpich, openmpi" in lonely.why
 
 
+# ---- emulated machines ----
+
+
+def emulated(monkeypatch: pytest.MonkeyPatch) -> schema.Report:
+    monkeypatch.setenv(machine.EMULATED, "a thing of paper")
+    return report(adma=[1.0] * 3, mpich=[2.0] * 3)
+
+
+def test_an_emulated_machine_is_named_wherever_a_figure_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = emulated(monkeypatch)
+    mark = "EMULATED (a thing of paper)"
+    assert mark in table.heading(made)
+    assert mark in machine.one_line()
+    for text in (table.latencies(made), table.bandwidths(made), table.instructions(made)):
+        assert mark in text.splitlines()[0]
+    made.save(tmp_path / "report.json")
+    stored = schema.load(tmp_path / "report.json")
+    assert stored.machine["emulated"] == "a thing of paper"
+    assert mark in table.latencies(stored)
+
+
+def test_a_real_machine_is_not_called_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(machine.EMULATED, raising=False)
+    if machine.describe_machine()["emulated"]:
+        pytest.skip("this machine is emulated")
+    made = report(adma=[1.0] * 3)
+    for text in (table.heading(made), table.latencies(made), table.bandwidths(made)):
+        assert "EMULATED" not in text
+
+
+def test_reports_from_before_machines_were_marked_are_read(tmp_path: Path) -> None:
+    made = report(adma=[1.0])
+    del made.machine["emulated"], made.machine["dma_channels"]
+    made.save(tmp_path / "old.json")
+    old = schema.load(tmp_path / "old.json")
+    assert "EMULATED" not in table.heading(old) + table.latencies(old)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_plot_of_an_emulated_machine_is_marked_in_title_and_panels(
+    marked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    made = emulated(monkeypatch)
+    if not marked:
+        made.machine["emulated"] = None
+    made.save(tmp_path / "plot.json")
+    (tmp_path / "matplotlibrc").write_text("svg.fonttype: none\n")
+    # In a process of its own: matplotlib keeps fonts open.
+    subprocess.run(
+        [sys.executable, "-m", "adma.cli", "plot", "plot.json", "--plot", "plot.svg"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        timeout=60 * SLOWNESS,
+    )
+    assert (tmp_path / "plot.svg").read_text().count(">EMULATED") == (3 if marked else 0)
+
+
+# ---- DMA channels ----
+
+INTERRUPTS = """\
+           CPU0       CPU1
+ 13:       1017       2031     GICv3  27 Level     arch_timer
+ 21:          5         10     GICv3 156 Level     zynqmp-dma
+ 22:          0          0     GICv3 157 Level     zynqmp-dma
+ 30:          7          0     GICv3 143 Edge      ttyAMA0
+IPI0:       104        118       Rescheduling interrupts
+ERR:          0
+"""
+
+
+def test_interrupts_of_dma_engines_are_summed_over_processors() -> None:
+    assert dma.interrupts(INTERRUPTS) == {"21 zynqmp-dma": 15, "22 zynqmp-dma": 0}
+    assert dma.interrupts("") == {}
+
+
+def test_dma_channels_are_told_with_their_drivers(tmp_path: Path) -> None:
+    drivers = tmp_path / "drivers" / "some-dma"
+    drivers.mkdir(parents=True)
+    for name in ("dma10chan0", "dma9chan0", "dma9chan1"):
+        (tmp_path / "class" / name / "device").mkdir(parents=True)
+    (tmp_path / "class" / "dma9chan0" / "device" / "driver").symlink_to(drivers)
+    found = dma.describe_channels(tmp_path / "class")
+    assert [each["name"] for each in found] == ["dma9chan0", "dma9chan1", "dma10chan0"]
+    assert [each["driver"] for each in found] == ["some-dma", "unknown", "unknown"]
+    assert dma.describe_channels(tmp_path / "nowhere") == []
+
+
+# ---- what the helper counts ----
+
+UAPI = Path(__file__).resolve().parents[1] / "kernel/include/uapi/linux/adma.h"
+
+
+def uapi() -> tuple[str, cffi.FFI]:
+    """The UAPI header without comments, and its structures as a C compiler lays them out."""
+    if not UAPI.exists():
+        pytest.skip("the kernel helper's header is not beside the tests")
+    text = re.sub(r"/\*.*?\*/", " ", UAPI.read_text(), flags=re.DOTALL)
+    times = re.search(r"#define ADMA_TIMES\s+(\d+)", text)
+    assert times is not None
+    structures = "\n".join(re.findall(r"struct adma_\w+ \{.*?\};", text, flags=re.DOTALL))
+    for old, new in (("__u", "uint"), ("__s", "int")):
+        structures = re.sub(rf"\b{old}(32|64)\b", rf"{new}\1_t", structures)
+    builder = cffi.FFI()
+    builder.cdef(structures.replace("ADMA_TIMES", times[1]))
+    return text, builder
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("adma_info", helper.Info),
+        ("adma_channel", helper.Channel),
+        ("adma_counters", helper.Counters),
+    ],
+)
+def test_structures_are_those_of_the_header(name: str, ours: type[ctypes.Structure]) -> None:
+    _, builder = uapi()
+    theirs = builder.typeof(f"struct {name}")
+    assert ctypes.sizeof(ours) == builder.sizeof(theirs)
+    expected = [(field, builder.offsetof(theirs, field)) for field, _ in theirs.fields]
+    assert [(field[0], getattr(ours, field[0]).offset) for field in ours._fields_] == expected
+
+
+def test_commands_are_those_of_the_header() -> None:
+    text, builder = uapi()
+    pattern = r"#define ADMA_IOC_(\w+)\s+_IO(W?R?)\(ADMA_IOC_MAGIC, (0x\w+), struct (\w+)\)"
+    found = {}
+    for name, way, number, structure in re.findall(pattern, text):
+        bits = {"W": 1, "R": 2, "WR": 3}[way]
+        size = builder.sizeof(f"struct {structure}")
+        found[name.lower()] = bits << 30 | size << 16 | helper.MAGIC << 8 | int(number, 16)
+    assert sorted(found) == sorted(helper.COMMANDS.values())
+    for name, request in found.items():
+        assert helper.command_of(request) == name
+    assert (found["info"], found["channel"], found["counters"]) == (
+        helper.INFO,
+        helper.CHANNEL,
+        helper.COUNTERS,
+    )
+    assert helper.command_of(0x5401) is None
+
+
+def test_the_time_split_is_that_of_the_header() -> None:
+    text, _ = uapi()
+    found = re.findall(r"#define ADMA_TIME_(\w+)\s+(\d)", text)
+    assert tuple(name.lower() for name, _ in sorted(found, key=lambda f: f[1])) == helper.TIMES
+
+
+def test_without_the_module_the_device_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="adma"):
+        helper.Helper(str(tmp_path / "adma"))
+
+
+def test_the_helper_tells_its_channels_and_counters() -> None:
+    if not os.access(helper.DEVICE, os.R_OK | os.W_OK):
+        pytest.skip("the kernel helper is not here")
+    with helper.Helper() as opened:
+        info = opened.info()
+        assert info["abi"] == 1
+        assert len(opened.channels()) == info["channels"]
+        before = opened.counters()
+        assert set(helper.difference(before, opened.counters())) == set(before)
+        assert before["pages_pinned"] >= before["pages_unpinned"]
+
+
+# ---- counting ----
+
+CALLS = """\
+# event histogram
+#
+{ common_pid:       1000, id: sys_ioctl                     [ 29] } hitcount:         12
+{ common_pid:       1000, id: sys_recvfrom                  [207] } hitcount:          3
+{ common_pid:       1001, id: sys_ppoll                     [ 73] } hitcount:          2
+{ common_pid:         99, id: sys_openat                    [ 56] } hitcount:         70
+
+Totals:
+    Hits: 87
+"""
+REQUESTS = """\
+{ common_pid:       1000, cmd: c048ad10 } hitcount:          9
+{ common_pid:       1000, cmd: 5421 } hitcount:          3
+{ common_pid:         99, cmd: c048ad10 } hitcount:          4
+"""
+
+
+def test_system_calls_are_told_by_thread_and_by_the_helpers_commands() -> None:
+    assert tracing.count(CALLS, REQUESTS, {1000, 1001}) == {
+        "ioctl:post": 9,
+        "ioctl": 3,
+        "recvfrom": 3,
+        "ppoll": 2,
+    }
+    assert tracing.count(CALLS, REQUESTS, set()) == {}
+
+
+def test_a_clock_that_counts_instructions_is_known_from_one_that_does_not() -> None:
+    assert clock.Calibration(1000, 1004).counts
+    assert not clock.Calibration(1000, 1100).counts
+    assert not clock.Calibration(1000, 300).counts
+    tried = clock.calibrate(turns=2000)
+    assert tried.instructions == 2000
+    assert tried.ns > 0
+
+
+class Wires:
+    """Counts as the kernel's tracing would, of a machine in which each command is two calls."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def of(self, pids: Sequence[int]) -> tracing.Calls:
+        assert all(os.path.isdir(f"/proc/{pid}") for pid in pids)
+        self.asked += 1
+        return tracing.Calls(recvfrom=self.asked, sendto=self.asked)
+
+
+@pytest.mark.parametrize("mechanism", ["auto", "shared"])
+def test_what_a_command_costs_is_no_part_of_a_message(mechanism: str) -> None:
+    wires: Any = Wires()
+    with private_directory() as directory, counts.local(mechanism)(directory) as pair:
+        pair.start()
+        caller = counts.Caller(pair, wires)
+        found = counts.blocking_calls("adma", caller, pair, 4096)
+        found += counts.posted_calls("adma", caller, pair)
+    assert [series.metric for series in found] == [
+        counts.BLOCKING,
+        f"{counts.POST}, read",
+        f"{counts.POST}, write",
+        counts.CHECK,
+    ]
+    assert all(series.values == [0.0] * counts.REPEATS for series in found)
+
+
+class Still:
+    """A helper whose counters stand still, but for one descriptor at each look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def counters(self) -> dict[str, int]:
+        self.looks += 1
+        return {**dict.fromkeys(counts.FACTS, 0), "pieces": self.looks}
+
+
+@pytest.mark.parametrize("layout", counts.LAYOUTS, ids=lambda layout: layout.name)
+def test_messages_between_laid_out_buffers_arrive(layout: counts.Layout) -> None:
+    still: Any = Still()
+    with private_directory() as directory, counts.local("auto")(directory) as pair:
+        pair.start()
+        found = counts.dma_path("adma", pair, still, 300_001, layout)
+    values = {series.metric: series.values for series in found}
+    assert values[f"pieces, second use, {layout.name}"] == [1.0] * counts.REPEATS
+    assert values[f"pages_pinned, second use, {layout.name}"] == [0.0] * counts.REPEATS
+    assert f"runs of destination, {layout.name}" in values
+
+
 # ---- pairs and sessions ----
 
 
@@ -226,7 +506,7 @@ def test_iterations_fill_a_round_unless_given() -> None:
     assert 2 <= series.iterations <= 50
 
 
-@pytest.mark.parametrize("mechanism", ["auto", "shared", "mapped:cma", "loopback:tcp"])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_adma_is_measured_or_says_why_not(mechanism: str) -> None:
     with Session([adma_entrant(mechanism)]) as session:
         series = session.measure([1, 100_000], QUICK)
@@ -361,6 +641,102 @@ def test_a_benchmark_runs_and_stores_its_report(
     assert stored.series
     assert stored.verdicts
     assert "verdict" in done.stdout
+
+
+def benchmark(name: str) -> ModuleType:
+    """A script of benchmarks/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_counts_that_cannot_be_had_are_named_with_the_reason(tmp_path: Path) -> None:
+    if os.path.exists(helper.DEVICE):
+        pytest.skip("all can be had here, which takes minutes: make counts-vm")
+    path = tmp_path / "report.json"
+    script = str(BENCHMARKS / "helper_counts.py")
+    command = [sys.executable, script, "--instructions", "--sizes", "8", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240 * SLOWNESS)
+    stored = schema.load(path)
+    notes = "\n".join(stored.settings["notes"])
+    counted = {series.contestant for series in stored.series}
+    assert "a loop of" in notes
+    for contestant in stored.contestants:
+        assert contestant.key in counted or contestant.why
+    assert helper.DEVICE in notes
+    held = bool(stored.verdicts) and all(each.held for each in stored.verdicts)
+    assert done.returncode == (0 if held else 1), done.stdout + done.stderr
+
+
+def counted_report() -> schema.Report:
+    """What a run of helper_counts leaves when one post takes two calls, one of them a wait."""
+    made = schema.Report("helper_counts")
+    made.contestants = [schema.Contestant("adma:dma", "dma")]
+
+    def add(metric: str, value: float, size: int) -> None:
+        made.series.append(schema.Series("adma:dma", metric, "x", [value] * 3, size))
+
+    for end in ("read", "write"):
+        add(f"{counts.POST}, {end}", 2.0 if end == "read" else 1.0, counts.POSTED_SIZE)
+    add(f"{counts.POST}, read: ioctl:post", 1.0, counts.POSTED_SIZE)
+    add(f"{counts.POST}, read: ppoll", 1.0, counts.POSTED_SIZE)
+    add(counts.CHECK, 0.0, counts.POSTED_SIZE)
+    add("pages_pinned, second use, aligned", 0.0, 4 << 20)
+    return made
+
+
+def test_counts_are_held_exactly_and_shown_with_their_names() -> None:
+    module = benchmark("helper_counts")
+    made = counted_report()
+    held = {each.what: each.held for each in module.judge(made)}
+    assert held == {
+        "calls a post, read, dma": False,
+        "calls a post, write, dma": True,
+        "calls a check, pending, dma": True,
+        "pages pinned, second use, aligned": True,
+    }
+    assert "1.00 ioctl:post, 1.00 ppoll; none; none" in module.posts(made)
+    assert module.path(made) == ""
+    assert module.split(made) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "carried", "came", "measured", "status"),
+    [
+        (2, [10, 10], 3, True, 0),
+        (2, [10, 0], 3, True, 1),
+        (1, [10, 0], 3, True, 0),
+        (2, [10, 10], 0, True, 1),
+        (2, [10, 10], 3, False, 1),
+    ],
+)
+def test_channels_that_carried_nothing_fail_the_run(
+    wanted: int,
+    carried: list[int],
+    came: int,
+    measured: bool,
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = report(adma=[1.0])
+    made.contestants[0].measured = measured
+    made.settings["channels"] = [{"bytes": n} for n in carried]
+    made.settings["interrupts"] = {"21 some-dma": came}
+    assert benchmark("helper_pingpong").verdict(made, wanted) == status
+    assert f"{sum(map(bool, carried))} of 2 DMA channels" in capsys.readouterr().out
+
+
+def test_the_helpers_pingpong_without_the_helper_says_so() -> None:
+    if os.path.exists(helper.DEVICE):
+        pytest.skip("the kernel helper is here")
+    command = [sys.executable, str(BENCHMARKS / "helper_pingpong.py"), "--sizes", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * SLOWNESS)
+    assert done.returncode == 1
+    assert helper.DEVICE in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # ---- MPI ----

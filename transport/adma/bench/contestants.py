@@ -15,7 +15,7 @@ from adma.bench import mpi
 from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.schema import Contestant
 
-MECHANISMS = ("auto", "shared", "mapped:cma", "loopback:tcp")
+MECHANISMS = ("auto", "dma", "mapped:helper", "mapped:cma", "shared", "loopback:tcp")
 
 
 @dataclass

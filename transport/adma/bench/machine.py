@@ -10,11 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from adma.bench.dma import describe_channels
+
+EMULATED = "ADMA_EMULATED"
+"""The environment variable that says what emulates this machine, where it cannot be seen."""
+# Boards that exist in an emulator only, by what their device trees call themselves.
+_EMULATED_BOARDS = {"xlnx-versal-virt": "QEMU xlnx-versal-virt"}
 _UNLIMITED = "unlimited"
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in bytes, and kernel."""
+    """Processor, cores this process may use, memory in bytes, kernel, and DMA channels.
+
+    `emulated` says what emulates this machine, or is None for one that is real, or looks so.
+    """
     return {
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
@@ -23,6 +32,8 @@ def describe_machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": f"{platform.system()} {platform.release()}",
         "load": [round(value, 2) for value in os.getloadavg()],
+        "emulated": _emulator(),
+        "dma_channels": describe_channels(),
     }
 
 
@@ -57,7 +68,26 @@ def one_line() -> str:
 def headline(machine: dict[str, Any]) -> str:
     """The heading for a machine as :func:`describe_machine` or a report gives it."""
     cores = machine["cores"]
-    return f"{machine['cpu']}, {cores} core{'s' if cores != 1 else ''}, {machine['kernel']}"
+    what = f"{machine['cpu']}, {cores} core{'s' if cores != 1 else ''}, {machine['kernel']}"
+    return label(machine) + what
+
+
+def label(machine: dict[str, Any]) -> str:
+    """What goes before every figure that was taken in an emulated machine; else nothing."""
+    emulator = machine.get("emulated")
+    return f"EMULATED ({emulator}): " if emulator else ""
+
+
+def _emulator() -> str | None:
+    told = os.environ.get(EMULATED)
+    if told:
+        return told
+    try:
+        tree = Path("/sys/firmware/devicetree/base/compatible").read_bytes()
+    except OSError:
+        return None
+    boards = tree.decode("ascii", errors="replace").split("\0")
+    return next((_EMULATED_BOARDS[each] for each in boards if each in _EMULATED_BOARDS), None)
 
 
 def _cpu_model() -> str:

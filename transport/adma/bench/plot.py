@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from adma.bench.figures import Summary, summarise
-from adma.bench.machine import headline
+from adma.bench.machine import headline, label
 from adma.bench.schema import Contestant, Report
 from adma.bench.sizes import format_size
 
 STRONG = {
     "adma": "#c2185b",
     "adma:auto": "#c2185b",
+    "adma:dma": "#4527a0",
+    "adma:mapped:helper": "#00838f",
     "adma:shared": "#1565c0",
     "adma:mapped:cma": "#e07b00",
     "adma:loopback:tcp": "#2e7d32",
 }
-SPARE = ("#6a1b9a", "#00838f", "#5d4037")
+SPARE = ("#5d4037", "#9e9d24", "#37474f")
 MUTED = ("#8a8f98", "#a58f7c", "#7c95a5", "#9b8aa5", "#8fa58a")
 INK = "#2b2f36"
 GRID = "#e4e6ea"
@@ -49,6 +51,8 @@ def draw(report: Report, path: str | Path) -> None:
             _panel(axes[0], lines, "latency, one way", lambda size, us: us, _time_label)
             _panel(axes[1], lines, "bandwidth", lambda size, us: size / us, _rate_label)
             _title(figure, report)
+            if report.machine.get("emulated"):
+                _watermark(axes)
             figure.savefig(path, dpi=150)
         finally:
             pyplot.close(figure)
@@ -198,10 +202,30 @@ def _spread(places: list[float]) -> list[float]:
     ]
 
 
+def _watermark(axes: Any) -> None:
+    """One word across each panel, so that a part of the picture is still marked."""
+    for axis in axes:
+        axis.text(
+            0.5,
+            0.5,
+            "EMULATED",
+            transform=axis.transAxes,
+            ha="center",
+            va="center",
+            rotation=28,
+            fontsize=52,
+            color=INK,
+            alpha=0.07,
+            zorder=0,
+        )
+
+
 def _title(figure: Any, report: Report) -> None:
     adma = report.software["adma"]
+    marked = label(report.machine)
+    where = headline(report.machine).removeprefix(marked)
     figure.suptitle(
-        f"Ping-pong between two processes on {headline(report.machine)}",
+        f"{marked}Ping-pong between two processes on {where}",
         x=0.045,
         y=0.975,
         ha="left",

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from adma.bench.bars import RATIO
 from adma.bench.figures import Summary, summarise
-from adma.bench.machine import headline
+from adma.bench.machine import headline, label
 from adma.bench.schema import Contestant, Report, Verdict
 
+METRIC = "latency"
+INSTRUCTIONS = "instructions a message"
 LEFT = 12
 WIDTH = 16
 BUSY = 1.0  # load average from which another's work shows in the figures
@@ -24,6 +26,8 @@ def heading(report: Report) -> str:
         f"# adma {ours['version']} {report.benchmark}, {report.date}",
         f"# {headline(report.machine)}; {software['python']}",
     ]
+    if report.machine.get("emulated"):
+        lines.append("# EMULATED: no time below is one of hardware, nor are their ratios")
     if load >= BUSY:
         lines.append(f"# Something else was running (load {load} before): times are worth less")
     if ours["build"] != "release":
@@ -50,8 +54,8 @@ def latencies(report: Report) -> str:
     """One-way times in us: a row per size, a column per contestant."""
     rounds = report.settings.get("rounds", "?")
     title = (
-        f"# Latency (us), one way: half a round trip; median of {rounds} rounds "
-        "\u00b1 half of the 10th to 90th percentile"
+        f"# {label(report.machine)}Latency (us), one way: half a round trip; "
+        f"median of {rounds} rounds \u00b1 half of the 10th to 90th percentile"
     )
 
     def cell(summary: Summary, size: int) -> str:
@@ -60,8 +64,8 @@ def latencies(report: Report) -> str:
 
     lines = [title, _grid(report, "Latency (us)", cell)]
     for each in _partial(report):
-        for size in report.sizes("latency"):
-            series = report.find(each.key, "latency", size)
+        for size in report.sizes(METRIC):
+            series = report.find(each.key, METRIC, size)
             if series is not None and series.values:
                 lines.append(
                     f"# {each.title}, {size} bytes: {cell(summarise(series.values), size)} us"
@@ -75,8 +79,24 @@ def bandwidths(report: Report) -> str:
     def cell(summary: Summary, size: int) -> str:
         return number(size / summary.median)
 
-    title = "# Bandwidth (MB/s) of the same messages: size / latency, one message at a time"
+    marked = f"# {label(report.machine)}"
+    title = f"{marked}Bandwidth (MB/s) of the same messages: size / latency, one message at a time"
     return f"{title}\n{_grid(report, 'Bandwidth (MB/s)', cell)}"
+
+
+def instructions(report: Report) -> str:
+    """Instructions per message: a row per size, a column per contestant."""
+
+    def cell(summary: Summary, size: int) -> str:
+        del size
+        return f"{summary.median:.0f} \u00b1{summary.half_width:6.0f}"
+
+    marked = label(report.machine)
+    title = (
+        f"# {marked}Instructions a message, one way: kernel and both processes, one processor, "
+        "no spinning"
+    )
+    return f"{title}\n{_grid(report, 'Instructions', cell, INSTRUCTIONS)}"
 
 
 def bars(verdicts: Sequence[Verdict]) -> str:
@@ -123,26 +143,28 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _grid(report: Report, what: str, cell: Callable[[Summary, int], str]) -> str:
-    shown = _columns(report)
+def _grid(
+    report: Report, what: str, cell: Callable[[Summary, int], str], metric: str = METRIC
+) -> str:
+    shown = _columns(report, metric)
     if len(shown) == 1:
         lines = ["# Size".ljust(LEFT) + what.rjust(WIDTH)]
     else:
         lines = ["# Size".ljust(LEFT) + "".join(c.title.rjust(WIDTH) for c in shown)]
-    for size in report.sizes("latency"):
+    for size in report.sizes(metric):
         cells = []
         for contestant in shown:
-            series = report.find(contestant.key, "latency", size)
+            series = report.find(contestant.key, metric, size)
             done = series is not None and series.values
             cells.append(cell(summarise(series.values), size) if series and done else "-")
         lines.append(str(size).ljust(LEFT) + "".join(text.rjust(WIDTH) for text in cells))
     return "\n".join(lines)
 
 
-def _columns(report: Report) -> list[Contestant]:
+def _columns(report: Report, metric: str) -> list[Contestant]:
     """Who has a column: one that gave up half way keeps it, with what it left."""
     few = {each.key for each in _partial(report)}
-    measured = {series.contestant for series in report.series}
+    measured = {series.contestant for series in report.series if series.metric == metric}
     return [each for each in report.contestants if each.key in measured - few]
 
 
@@ -171,4 +193,14 @@ def _maybe(value: float | None) -> str:
     return "" if value is None else number(value)
 
 
-__all__ = ["RATIO", "bandwidths", "bars", "cast", "columns", "heading", "latencies", "values"]
+__all__ = [
+    "RATIO",
+    "bandwidths",
+    "bars",
+    "cast",
+    "columns",
+    "heading",
+    "instructions",
+    "latencies",
+    "values",
+]

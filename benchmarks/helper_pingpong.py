@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ping-pong where the kernel helper is loaded, and which DMA channels carried it.
+
+Times the helper's mechanisms beside those that need no module, with the device held open, and then
+tells for each DMA channel what it copied and how often each interrupt of a DMA engine came. Fails
+unless as many channels as --channels says carried data and their interrupts came.
+`make pingpong-vm` runs it in an emulated machine with eight channels.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from adma.bench import dma, options, table
+from adma.bench.contestants import adma_entrant
+from adma.bench.helper import Helper
+from adma.bench.machine import label
+from adma.bench.progress import Progress
+from adma.bench.schema import Report
+from adma.bench.session import Plan, Session
+
+MECHANISMS = ("dma", "mapped:helper", "mapped:cma", "shared", "loopback:tcp")
+
+
+def main() -> int:
+    parser = options.parser_for(__doc__)
+    options.add_measuring(parser, sizes="64,4K,64K,1M,4M", rounds=7)
+    parser.add_argument(
+        "--channels",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="DMA channels that have to carry data (1)",
+    )
+    options.add_json(parser)
+    chosen = parser.parse_args()
+    options.check_outputs(chosen.json)
+    plan = Plan(rounds=chosen.rounds, iterations=chosen.iters)
+    report = Report("helper_pingpong")
+    report.settings = {**asdict(plan), "sizes": chosen.sizes, "mechanisms": MECHANISMS}
+    try:
+        with Helper() as helper:
+            measure(report, plan, helper)
+    except OSError as error:
+        print(f"helper_pingpong: {error}", file=sys.stderr)
+        return 1
+    options.publish(report, chosen.json, text(report))
+    return verdict(report, chosen.channels)
+
+
+def measure(report: Report, plan: Plan, helper: Helper) -> None:
+    """The samples, and around them what channels and interrupts counted. Raises OSError."""
+    before = dma.interrupts()
+    with Session([adma_entrant(name) for name in MECHANISMS], Progress()) as session:
+        report.contestants = [entrant.contestant for entrant in session.entrants]
+        report.series = session.measure(report.settings["sizes"], plan)
+    came = dma.interrupts()
+    report.settings["channels"] = helper.channels()
+    report.settings["interrupts"] = {key: n - before.get(key, 0) for key, n in came.items()}
+
+
+def verdict(report: Report, wanted: int) -> int:
+    """Say whether every mechanism was measured and enough channels worked; the exit status."""
+    missing = [each.title for each in report.contestants if not each.measured]
+    carried = [each for each in report.settings["channels"] if each["bytes"]]
+    interrupts = report.settings["interrupts"]
+    came = sum(interrupts.values())
+    held = len(report.settings["channels"])
+    print(
+        f"# {label(report.machine)}{len(carried)} of {held} DMA channels carried data; "
+        f"{came} interrupts of DMA engines, on {sum(map(bool, interrupts.values()))} lines"
+    )
+    for title in missing:
+        print(f"helper_pingpong: {title} was not measured", file=sys.stderr)
+    if len(carried) < wanted:
+        print(f"helper_pingpong: {wanted} channels were to carry data", file=sys.stderr)
+    return 0 if not missing and len(carried) >= wanted and came else 1
+
+
+def text(report: Report) -> str:
+    """Latencies and bandwidths, then the channels."""
+    parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
+    if report.series:
+        parts += [table.latencies(report), table.bandwidths(report)]
+    marked = label(report.machine)
+    parts.append(f"# {marked}DMA channels\n{channels(report.settings['channels'])}")
+    parts.append(f"# {marked}Interrupts\n{interrupts(report.settings['interrupts'])}")
+    return "\n\n".join(parts)
+
+
+def channels(found: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each DMA channel."""
+    rows: list[Sequence[str]] = [("channel", "driver", "state", "bytes", "descriptors", "errors")]
+    for each in found:
+        counted = (str(each[name]) for name in ("bytes", "pieces", "errors"))
+        rows.append((each["name"], each["driver"], each["state"], *counted))
+    return table.columns(rows)
+
+
+def interrupts(found: Mapping[str, int]) -> str:
+    """A row for each interrupt line."""
+    rows = [("line and device", "came"), *((key, str(n)) for key, n in found.items())]
+    return table.columns(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

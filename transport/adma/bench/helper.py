@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the kernel helper says of itself, for benchmarks: counters, DMA channels, limits.
+
+The structures are those of ``kernel/include/uapi/linux/adma.h``, read through ctypes, so that a
+count does not depend on the core that is being counted. Nothing here moves a message.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from types import TracebackType
+from typing import Any
+
+DEVICE = "/dev/adma"
+MAGIC = 0xAD
+COUNTERS_OF_MODULE = 1
+TIMES = ("post", "pin", "start", "copy", "complete")
+STATES = {0: "works", 1: "retired", 2: "lost"}
+
+
+class Info(ctypes.Structure):
+    """``struct adma_info``: ABI, features, limits."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("abi", ctypes.c_uint32),
+        ("features", ctypes.c_uint32),
+        ("channels", ctypes.c_uint32),
+        ("retired", ctypes.c_uint32),
+        ("entries", ctypes.c_uint32),
+        ("iov_max", ctypes.c_uint32),
+        ("length_max", ctypes.c_uint64),
+        ("window", ctypes.c_uint64),
+        ("pin_limit", ctypes.c_uint64),
+        ("dma_min", ctypes.c_uint64),
+        ("requests_max", ctypes.c_uint32),
+        ("connections_max", ctypes.c_uint32),
+    )
+
+
+class Channel(ctypes.Structure):
+    """``struct adma_channel``: one DMA channel and what it has done."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("index", ctypes.c_uint32),
+        ("state", ctypes.c_uint32),
+        ("align", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+        ("bytes", ctypes.c_uint64),
+        ("pieces", ctypes.c_uint64),
+        ("errors", ctypes.c_uint64),
+        ("timeouts", ctypes.c_uint64),
+        ("name", ctypes.c_char * 32),
+        ("driver", ctypes.c_char * 32),
+    )
+
+
+class Counters(ctypes.Structure):
+    """``struct adma_counters``."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("posts", ctypes.c_uint64),
+        ("matches", ctypes.c_uint64),
+        ("done", ctypes.c_uint64),
+        ("failed", ctypes.c_uint64),
+        ("bytes_dma", ctypes.c_uint64),
+        ("bytes_cpu", ctypes.c_uint64),
+        ("bytes_edge", ctypes.c_uint64),
+        ("bytes_rescued", ctypes.c_uint64),
+        ("pieces", ctypes.c_uint64),
+        ("pin_hits", ctypes.c_uint64),
+        ("pin_misses", ctypes.c_uint64),
+        ("pages_pinned", ctypes.c_uint64),
+        ("pages_unpinned", ctypes.c_uint64),
+        ("pages_stuck", ctypes.c_uint64),
+        ("invalidations", ctypes.c_uint64),
+        ("timeouts", ctypes.c_uint64),
+        ("times", ctypes.c_uint64 * len(TIMES)),
+    )
+
+
+def _iowr(number: int, kind: type[ctypes.Structure]) -> int:
+    """The request number of a command that reads and writes its structure."""
+    return (3 << 30) | (ctypes.sizeof(kind) << 16) | (MAGIC << 8) | number
+
+
+INFO = _iowr(0x00, Info)
+CHANNEL = _iowr(0x01, Channel)
+COUNTERS = _iowr(0x02, Counters)
+
+# All commands by their number, for those who see requests go by.
+COMMANDS = {
+    0x00: "info",
+    0x01: "channel",
+    0x02: "counters",
+    0x03: "pair",
+    0x10: "post",
+    0x11: "copy",
+    0x12: "peek",
+    0x13: "check",
+    0x14: "wait",
+    0x15: "cancel",
+}
+
+
+def command_of(request: int) -> str | None:
+    """The name of a helper's command, from an ioctl's request number; None for another's."""
+    return COMMANDS.get(request & 0xFF) if request >> 8 & 0xFF == MAGIC else None
+
+
+class Helper:
+    """The device, held open: DMA channels and what they counted last while somebody holds it.
+
+    Raises FileNotFoundError without the module, PermissionError without the right to open it.
+    """
+
+    def __init__(self, path: str = DEVICE) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def info(self) -> dict[str, int]:
+        """ABI version, features, limits. Raises OSError."""
+        return _plain(self._ask(INFO, Info()))
+
+    def counters(self) -> dict[str, int]:
+        """Of the whole module since it was loaded; ``time_NAME`` in nanoseconds. Raises OSError."""
+        found = self._ask(COUNTERS, Counters(flags=COUNTERS_OF_MODULE))
+        times = {f"time_{name}": int(ns) for name, ns in zip(TIMES, found.times, strict=True)}
+        return {**_plain(found), **times}
+
+    def channels(self) -> list[dict[str, Any]]:
+        """The DMA channels that the module holds, in its order. Raises OSError."""
+        found = [
+            self._ask(CHANNEL, Channel(index=index)) for index in range(self.info()["channels"])
+        ]
+        return [
+            {
+                **_plain(each),
+                "state": STATES.get(each.state, str(each.state)),
+                "name": each.name.decode(errors="replace"),
+                "driver": each.driver.decode(errors="replace"),
+            }
+            for each in found
+        ]
+
+    def close(self) -> None:
+        """Let the device go. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: int, asked: Any) -> Any:
+        asked.size = ctypes.sizeof(asked)
+        fcntl.ioctl(self._fd, request, asked)
+        return asked
+
+
+def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """What was counted from one reading to the next."""
+    return {name: after[name] - before[name] for name in after}
+
+
+def _plain(found: ctypes.Structure) -> dict[str, int]:
+    """The numbers of a structure by name, without what only frames them."""
+    values = {field[0]: getattr(found, field[0]) for field in found._fields_}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int) and name not in ("size", "flags", "pad")
+    }
