@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import importlib.util
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -19,8 +22,11 @@ import pytest
 
 from adma import MechanismUnavailable
 from adma.bench import schema
-from adma.cli import info, main, probe
+from adma.cli import helper, info, main, probe
+from adma.mechanisms.helper import Circumstances
+from support.ends import NOBODY_SPECIAL, InChild, become
 from support.limits import SLOWNESS
+from support.mechanisms import KNOWN
 
 TIMEOUT = 60 * SLOWNESS
 
@@ -70,21 +76,19 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], named: str) -> 
 def test_info_tries_every_mechanism() -> None:
     done = adma("info")
     assert done.returncode == 0, done.stderr
-    for name in ("shared", "mapped:cma", "loopback:tcp"):
-        assert name in done.stdout
+    for name in KNOWN:
+        assert f"\n  {name} " in done.stdout
     assert "open files" in done.stdout
+    assert "\nkernel helper:\n  /dev/adma " in done.stdout
 
 
 def test_info_as_json() -> None:
     done = adma("info", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert {"machine", "software", "limits", "thresholds", "mechanisms", "auto"} <= set(found)
-    assert [each["mechanism"] for each in found["mechanisms"]] == [
-        "shared",
-        "mapped:cma",
-        "loopback:tcp",
-    ]
+    nouns = {"machine", "software", "limits", "thresholds", "mechanisms", "auto", "helper"}
+    assert nouns <= set(found)
+    assert [each["mechanism"] for each in found["mechanisms"]] == list(KNOWN)
     for each in found["mechanisms"]:
         assert each["available"] or each["cause"]
 
@@ -107,6 +111,219 @@ def test_a_refused_mechanism_keeps_cause_and_cure(monkeypatch: pytest.MonkeyPatc
     assert "cure: set it to 1" in lines
 
 
+# ---- info: the kernel helper ----
+
+INFO = {
+    "abi": helper.ABI,
+    "features": 0b1111,
+    "channels": 1,
+    "retired": 0,
+    "entries": 1024,
+    "iov_max": 64,
+    "length_max": 1 << 40,
+    "window": 4 << 20,
+    "pin_limit": 256 << 20,
+    "dma_min": 65536,
+    "requests_max": 4096,
+    "connections_max": 256,
+}
+CHANNEL = {
+    "index": 0,
+    "state": "works",
+    "align": 64,
+    "bytes": 12 << 20,
+    "pieces": 30,
+    "errors": 0,
+    "timeouts": 0,
+    "name": "dma0chan0",
+    "driver": "zynqmp_dma",
+}
+
+
+class Device:
+    """Stands for /dev/adma."""
+
+    def __init__(self, path: str) -> None:
+        self.said, self.channels_said = INFO, [CHANNEL]
+
+    def info(self) -> dict[str, int]:
+        return self.said
+
+    def channels(self) -> list[dict[str, Any]]:
+        return self.channels_said
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        pass
+
+
+def lines(found: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in helper.rows(found))
+
+
+def test_the_helper_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "Helper", Device)
+    monkeypatch.setattr(helper, "_module_version", lambda: "0.1")
+    monkeypatch.setattr(helper, "_memlock", lambda: 8 << 20)
+    found = helper.describe()
+    assert found["available"]
+    assert found["channels"] == [CHANNEL]
+    assert json.loads(json.dumps(found)) == found
+    assert lines(found).splitlines() == [
+        "/dev/adma: ABI 1, version 0.1: mapped copy, DMA, copies within a process, time split",
+        "dma0chan0: zynqmp_dma, works, aligned to 64 bytes; 12 MiB in 30 pieces",
+        "DMA: from 64 KiB on, shorter ones by the CPU",
+        "pinned at a time: 4 MiB for each side of a transfer",
+        "pin cache: 256 MiB at most",
+        "post: 1048576 MiB in 64 pieces at most",
+        "requests: 4096 pending ones of a user at most",
+        "connections: 256 of a user at most",
+        "RLIMIT_MEMLOCK: 8 MiB: both sides of 1 transfer at a time",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("memlock", "words"),
+    [
+        (None, "RLIMIT_MEMLOCK: no limit"),
+        (0, "0 bytes: not one page can be pinned, so DMA is not for this user; cure: ulimit -l"),
+        (8191 << 10, "8191 KiB: less than both sides pin at a time"),
+        (25 << 20, "25 MiB: both sides of 3 transfers at a time"),
+    ],
+)
+def test_the_limit_on_pinned_memory(
+    monkeypatch: pytest.MonkeyPatch, memlock: int | None, words: str
+) -> None:
+    monkeypatch.setattr(helper, "Helper", Device)
+    monkeypatch.setattr(helper, "_memlock", lambda: memlock)
+    assert words in lines(helper.describe())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("uid", [0, NOBODY_SPECIAL])
+def test_the_limit_is_not_for_who_may_lock_any_memory(uid: int) -> None:
+    """As the kernel has it, in whichever container this is."""
+
+    def look() -> tuple[bool, int | None]:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+        become(uid)
+        page = ctypes.create_string_buffer(1)
+        return ctypes.CDLL(None).mlock(page, 1) == 0, helper._memlock()
+
+    may, limit = InChild(look).result()
+    assert limit == (None if may else 0)
+
+
+def test_a_helper_without_dma_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(Device):
+        def __init__(self, path: str) -> None:
+            self.said, self.channels_said = {**INFO, "channels": 0, "features": 0x11}, []
+
+    monkeypatch.setattr(helper, "Helper", Bare)
+    found = helper.describe()
+    assert found["available"]
+    assert found["features"] == ["mapped copy", "others (0x10)"]
+    assert "DMA channels: none" in lines(found)
+    assert "cure: such a driver" in lines(found)
+
+
+def test_channels_that_had_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Troubled(Device):
+        def __init__(self, path: str) -> None:
+            self.said = INFO
+            self.channels_said = [{**CHANNEL, "state": "retired", "errors": 3, "timeouts": 1}]
+
+    monkeypatch.setattr(helper, "Helper", Troubled)
+    assert "zynqmp_dma, retired, " in lines(helper.describe())
+    assert "30 pieces, 3 errors, 1 time-outs" in lines(helper.describe())
+
+
+def test_a_helper_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Newer(Device):
+        def __init__(self, path: str) -> None:
+            self.said, self.channels_said = {"abi": helper.ABI + 1}, []
+
+    monkeypatch.setattr(helper, "Helper", Newer)
+    found = helper.describe()
+    assert (found["available"], found["errno"]) == (False, errno.EPROTONOSUPPORT)
+    assert f"refused: the module speaks ABI {helper.ABI + 1}, this package ABI" in lines(found)
+    assert "cure: module and package of the same version" in lines(found)
+
+
+def test_no_device_no_permission_no_helper(tmp_path: Path) -> None:
+    """For real, but for the device."""
+    missing = helper.describe(str(tmp_path / "missing"))
+    assert (missing["available"], missing["errno"]) == (False, errno.ENOENT)
+    (tmp_path / "file").write_text("")
+    wrong = helper.describe(str(tmp_path / "file"))
+    assert (wrong["available"], wrong["errno"]) == (False, errno.ENOTTY)
+    assert "does not answer as the helper does" in lines(wrong)
+
+
+@pytest.mark.root
+def test_a_device_that_is_not_for_this_user() -> None:
+    with tempfile.NamedTemporaryFile(dir=os.path.join(os.sep, "var", "tmp")) as device:
+        os.chmod(device.name, 0o660)
+        os.chown(device.name, 0, 4399)
+
+        def look() -> dict[str, Any]:
+            become(NOBODY_SPECIAL)
+            return helper.describe(device.name)
+
+        found = InChild(look).result()
+    assert (found["available"], found["errno"]) == (False, errno.EACCES)
+    assert "cure: usermod -aG 4399 USER" in lines(found)
+
+
+@pytest.mark.parametrize(
+    ("number", "found", "cause", "cure"),
+    [
+        (errno.ENOENT, Circumstances(), "adma is not loaded", "modprobe adma"),
+        (errno.ENXIO, Circumstances(), "adma is not loaded", "modprobe adma"),
+        (errno.ENOENT, Circumstances(loaded=True), "no device file", "--device=/dev/adma"),
+        (errno.EACCES, Circumstances(), "may not open", "udev rule"),
+        (errno.EACCES, Circumstances(group="adma"), "may not open", "udev rule"),
+        (errno.EPERM, Circumstances(group="adma", group_may=True), "may not open", "-aG adma"),
+        (errno.ENOTTY, Circumstances(), "does not answer", "same version"),
+        (errno.EINVAL, Circumstances(), "does not answer", "same version"),
+        (errno.EMFILE, Circumstances(), "Too many open files", ""),
+    ],
+)
+def test_why_there_is_no_helper(number: int, found: Circumstances, cause: str, cure: str) -> None:
+    why, what_to_do = helper.explain(number, found)
+    assert cause in why
+    assert cure in what_to_do
+
+
+def test_the_package_speaks_the_headers_abi() -> None:
+    header = Path(__file__).parent.parent / "kernel" / "include" / "uapi" / "linux" / "adma.h"
+    text = header.read_text()
+    match = re.search(r"#define ADMA_ABI_VERSION (\d+)", text)
+    assert match is not None
+    assert int(match[1]) == helper.ABI
+    bits = re.findall(r"#define ADMA_FEATURE_\w+ +\(1u << (\d+)\)", text)
+    assert [int(bit) for bit in bits] == list(range(len(helper.FEATURES)))
+
+
+@pytest.mark.skipif(os.environ.get("ADMA_EXPECT_HELPER") != "1", reason="no helper promised")
+def test_the_real_helper() -> None:
+    done = adma("info", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    said = found["helper"]
+    assert said["available"], said
+    assert said["abi"] == helper.ABI
+    assert said["limits"]["window"] > 0
+    works = {each["mechanism"]: each["available"] for each in found["mechanisms"]}
+    assert works["mapped:helper"]
+    assert works["dma"] == any(each["state"] == "works" for each in said["channels"])
+    for each in said["channels"]:
+        assert each["driver"]
+        assert each["name"].startswith("dma")
+
+
 # ---- pingpong ----
 
 
@@ -124,12 +341,7 @@ def test_pingpong_stores_a_report_of_every_mechanism(tmp_path: Path) -> None:
     done = adma(*small("--json", str(path)))
     assert done.returncode == 0, done.stderr
     report = schema.load(path)
-    assert [each.key for each in report.contestants] == [
-        "adma",
-        "adma:shared",
-        "adma:mapped:cma",
-        "adma:loopback:tcp",
-    ]
+    assert {each.key for each in report.contestants} >= {"adma", *(f"adma:{n}" for n in KNOWN)}
     for contestant in report.contestants:
         if contestant.measured:
             series = report.find(contestant.key, "latency", 70_000)

@@ -11,6 +11,7 @@ from typing import Any
 
 from adma.bench import build
 from adma.bench.machine import describe_limits, describe_machine, describe_software, headline
+from adma.cli import helper
 from adma.cli.probe import Finding, explanations, probe_all
 
 MARGIN = 24
@@ -25,7 +26,8 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="which mechanisms work here, and why the others do not",
         description=(
             "Connect this process with a second one over each mechanism, send a message both ways, "
-            "and say what works, or why not and what would change that."
+            "and say what works, or why not and what would change that. Then what the kernel "
+            "helper says of itself: its DMA channels and limits."
         ),
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -49,6 +51,7 @@ def describe() -> dict[str, Any]:
         "thresholds": build.thresholds(),
         "mechanisms": [asdict(each) for each in findings],
         "auto": explanations(),
+        "helper": helper.describe(),
     }
 
 
@@ -64,6 +67,8 @@ def text(found: dict[str, Any]) -> str:
     ]
     for each in found["mechanisms"]:
         lines += _mechanism(Finding(**each))
+    lines += ["", "kernel helper:"]
+    lines += [_line(name, value) for name, value in helper.rows(found["helper"])]
     lines += ["", "auto chooses:"]
     lines += [_choice(each) for each in found["auto"]]
     lines += ["", "sizes in bytes:"]
