@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hash.h - some hash: the code under test may rely on none in particular. */
+#ifndef ADMA_TESTS_LINUX_HASH_H
+#define ADMA_TESTS_LINUX_HASH_H
+
+#include <linux/types.h>
+
+static inline u32 hash_64(u64 value, unsigned int bits)
+{
+	return (value ^ value >> bits) & ((1u << bits) - 1);
+}
+
+#endif
