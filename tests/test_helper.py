@@ -12,6 +12,7 @@ import mmap
 import os
 import pickle
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -273,12 +274,35 @@ def test_a_little_may_be_pinned(fresh_peers: tuple[Peer, Peer]) -> None:
         os.chmod(helper.DEVICE, 0o660)
 
 
+@pytest.fixture
+def few_pairs() -> Iterator[None]:
+    """No more than two pairs for each user."""
+    parameter = Path("/sys/module/adma/parameters/connections_max")
+    before = parameter.read_text()
+    parameter.write_text("2")
+    yield
+    parameter.write_text(before)
+
+
 @needs_helper
+@pytest.mark.root
+@pytest.mark.usefixtures("few_pairs")
 def test_nothing_is_left_of_a_channel(peer: Peer, mechanism: str) -> None:
     """No descriptor of ours, and no pair on the user's account."""
     before = len(os.listdir("/proc/self/fd"))
-    for _ in range(300):  # more than connections_max
+    for _ in range(5):
         channel = peer.connect(mechanism)
         peer.call(messages.close_channel)
         channel.close(timeout=HANG)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@needs_helper
+@pytest.mark.root
+@pytest.mark.usefixtures("few_pairs")
+def test_as_many_pairs_as_a_user_may_have(peer: Peer, mechanism: str) -> None:
+    for _ in range(2):
+        peer.connect(mechanism)
+    with pytest.raises(adma.MechanismUnavailable, match="as many pairs") as caught:
+        peer.connect(mechanism)
+    assert "connections_max" in caught.value.cure
