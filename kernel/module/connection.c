@@ -23,14 +23,12 @@ struct adma_connection *adma_connection_make(bool connected, u32 policy)
 	spin_lock_init(&connection->lock);
 	adma_match_init(&connection->way[0]);
 	adma_match_init(&connection->way[1]);
-	if (connected) {
-		connection->user = adma_user_add_connection();
-		if (IS_ERR(connection->user)) {
-			int error = PTR_ERR(connection->user);
+	connection->user = adma_user_add_connection(connected);
+	if (IS_ERR(connection->user)) {
+		int error = PTR_ERR(connection->user);
 
-			kfree(connection);
-			return ERR_PTR(error);
-		}
+		kfree(connection);
+		return ERR_PTR(error);
 	}
 	return connection;
 }
@@ -39,8 +37,7 @@ void adma_connection_put(struct adma_connection *connection)
 {
 	if (!refcount_dec_and_test(&connection->refs))
 		return;
-	if (connection->connected)
-		adma_user_put_connection(connection->user);
+	adma_user_put_connection(connection->user, connection->connected);
 	kfree(connection);
 }
 

@@ -25,7 +25,7 @@ struct adma_connection {
 	refcount_t refs;
 	u32 policy;              /* ADMA_BY_* */
 	bool connected;          /* false: of an end that is alone */
-	struct adma_user *user;  /* charged for it, if connected */
+	struct adma_user *user;  /* charged for it */
 	spinlock_t lock;         /* all below, the ends' entries, the stages of their requests */
 	struct adma_end *end[2]; /* NULL: closed, or never there */
 	struct adma_match way[2]; /* by the side that writes */

@@ -165,13 +165,12 @@ static void give_back_all(bool retired_too)
 	mutex_unlock(&channels_mutex);
 }
 
-int adma_dma_get(void)
+void adma_dma_get(void)
 {
 	mutex_lock(&gets_mutex);
 	if (!gets++)
 		take_all();
 	mutex_unlock(&gets_mutex);
-	return 0;
 }
 
 void adma_dma_put(void)

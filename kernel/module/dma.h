@@ -39,7 +39,7 @@ int adma_dma_copy(struct adma_dma_copy *copy);
  * The first get takes the channels (none there is no error), the last put gives back those
  * that work. May sleep.
  */
-int adma_dma_get(void);
+void adma_dma_get(void);
 void adma_dma_put(void);
 
 bool adma_dma_works(void);   /* at least one channel that is neither retired nor lost */

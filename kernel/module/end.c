@@ -25,16 +25,15 @@ static DEFINE_MUTEX(ends_mutex); /* innermost of what sleeps */
 struct adma_end *adma_end_make(struct adma_connection *connection, u32 side)
 {
 	struct adma_end *end = kzalloc(sizeof(*end), GFP_KERNEL_ACCOUNT);
-	int error = -ENOMEM;
 
 	if (!end)
-		return ERR_PTR(error);
+		return ERR_PTR(-ENOMEM);
 	end->entries = adma_entries_make();
-	if (!end->entries)
-		goto no_entries;
-	error = adma_dma_get();
-	if (error)
-		goto no_dma;
+	if (!end->entries) {
+		kfree(end);
+		return ERR_PTR(-ENOMEM);
+	}
+	adma_dma_get();
 	kref_init(&end->refs);
 	init_waitqueue_head(&end->waiters);
 	end->side = side;
@@ -46,12 +45,6 @@ struct adma_end *adma_end_make(struct adma_connection *connection, u32 side)
 	list_add_tail(&end->node, &ends);
 	mutex_unlock(&ends_mutex);
 	return end;
-
-no_dma:
-	adma_entries_put(end->entries);
-no_entries:
-	kfree(end);
-	return ERR_PTR(error);
 }
 
 static void destroy(struct kref *refs)

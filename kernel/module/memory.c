@@ -64,6 +64,19 @@ static int walk(struct adma_memory *memory, const struct adma_range *range)
 	return error;
 }
 
+bool adma_memory_fit(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	struct vm_area_struct *vma;
+	bool fit = true;
+
+	mmap_read_lock(mm);
+	for (vma = find_vma(mm, start); vma && vma->vm_start < end && fit;
+	     vma = find_vma(mm, vma->vm_end))
+		fit = !tracks_writes(vma);
+	mmap_read_unlock(mm);
+	return fit;
+}
+
 /* A stack that has not grown so far yet does when it is touched. */
 static int check(struct adma_memory *memory, const struct adma_range *range)
 {
@@ -144,6 +157,9 @@ static int check_and_hold(struct adma_memory *memory)
 	if (!memory->lasting)
 		return must ? -EOPNOTSUPP : 0;
 	error = adma_memory_hold(memory);
+	/* What others hold for now is no error: it may be pinned when its turn comes. */
+	if (error == -ENOMEM && memory->memlock)
+		return 0;
 	return must || error == -EFAULT || error == -EINTR ? error : 0;
 }
 

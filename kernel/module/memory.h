@@ -46,6 +46,7 @@ struct adma_memory {
 	struct adma_range *ranges;
 	u64 length;               /* bytes of all ranges */
 	bool lasting;             /* may be pinned for long */
+	bool holding;             /* while it is being held: some of memlock is left alone */
 	struct adma_pin *held;    /* pinned at the post: of the first ranges, in their order */
 	u32 holds;
 	u64 pin_ns;               /* spent pinning so far */

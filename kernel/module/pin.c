@@ -94,13 +94,20 @@ fail:
 
 /* ---- charges ---- */
 
+/* What is held while it waits to be matched leaves half of the limit to what is being copied. */
+static unsigned long limit_of(const struct adma_memory *memory)
+{
+	return memory->holding ? memory->memlock / 2 : memory->memlock;
+}
+
 static bool charge(const struct adma_memory *memory, unsigned long count)
 {
 	atomic_long_t *locked = &memory->user->locked_vm;
+	unsigned long limit = limit_of(memory);
 	long now = atomic_long_read(locked);
 
 	do {
-		if (count > memory->memlock || now > memory->memlock - count)
+		if (count > limit || now > limit - count)
 			return false;
 	} while (!atomic_long_try_cmpxchg(locked, &now, now + count));
 	return true;
@@ -114,8 +121,9 @@ static void uncharge(struct user_struct *user, unsigned long count)
 static unsigned long room(const struct adma_memory *memory)
 {
 	unsigned long now = atomic_long_read(&memory->user->locked_vm);
+	unsigned long limit = limit_of(memory);
 
-	return memory->memlock > now ? memory->memlock - now : 0;
+	return limit > now ? limit - now : 0;
 }
 
 /* ---- the end of entries ---- */
@@ -267,6 +275,7 @@ static int fill(struct adma_pin_entry *entry, struct adma_pin *pin,
 {
 	unsigned long sequence;
 	unsigned int tries;
+	bool fit;
 	int error;
 
 	for (tries = 0; tries < TRIES; tries++) {
@@ -275,9 +284,13 @@ static int fill(struct adma_pin_entry *entry, struct adma_pin *pin,
 				  entry->pages);
 		if (error)
 			return error;
-		if (adma_pin_cache_settle(entry, pin, sequence))
+		fit = !entry->write || adma_memory_fit(memory->mm, entry->span.start,
+						       entry->span.last + 1);
+		if (fit && adma_pin_cache_settle(entry, pin, sequence))
 			return 0;
 		unpin_user_pages(entry->pages, entry->count);
+		if (!fit)
+			break;
 	}
 	return -EOPNOTSUPP;
 }

@@ -60,6 +60,12 @@ int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory);
 /* Put a lasting one, whose pages stay pinned and charged for good. */
 void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory);
 
+/*
+ * May an engine write to what is mapped there now? memory.c; takes mmap_lock. A post asks
+ * for its whole memory; who pins asks again, within an interval that a change would end.
+ */
+bool adma_memory_fit(struct mm_struct *mm, unsigned long start, unsigned long end);
+
 /* Pin a memory's first window, and hold it (window.c). Errors as of adma_pin_get(). */
 int adma_memory_hold(struct adma_memory *memory);
 

@@ -3,6 +3,7 @@
 #include <linux/err.h>
 #include <linux/errno.h>
 #include <linux/kref.h>
+#include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -43,6 +44,7 @@ static struct adma_request *make(struct adma_end *end, u64 cookie, u32 flags)
 		error = PTR_ERR(request->user);
 		goto no_user;
 	}
+	__module_get(THIS_MODULE); /* till put(): rmmod is refused, not kept waiting */
 	kref_get(&end->refs);
 	request->end = end;
 	request->cookie = cookie;
@@ -72,6 +74,7 @@ static void put(struct adma_request *request)
 	adma_end_put(request->end);
 	kfree(request->times);
 	kmem_cache_free(requests, request);
+	module_put(THIS_MODULE);
 }
 
 /* Of a request that was never posted. */
@@ -295,6 +298,12 @@ static int enqueue(struct adma_request *request)
 	return error;
 }
 
+/* The mm layer may give up for any signal. Nothing was posted yet, so the call is made again. */
+static int restart(int error)
+{
+	return error == -EINTR ? -ERESTARTNOINTR : error;
+}
+
 static bool post_valid(const struct adma_post *post)
 {
 	if (post->flags & ~ADMA_POST_TIMES || post->pad || post->iovcnt > ADMA_IOV_MAX)
@@ -321,9 +330,6 @@ int adma_request_post(struct adma_end *end, const struct adma_post *post)
 				 end->connection->policy, &end->tally);
 	if (error)
 		goto fail;
-	error = -EINVAL;
-	if (request->memory.length > ADMA_LENGTH_MAX)
-		goto fail;
 	request->party.key = post->key;
 	request->party.length = request->memory.length;
 	request->party.note[0] = post->note[0];
@@ -337,7 +343,7 @@ int adma_request_post(struct adma_end *end, const struct adma_post *post)
 
 fail:
 	discard(request);
-	return error;
+	return restart(error);
 }
 
 /* ---- copies ---- */
@@ -393,7 +399,7 @@ int adma_request_copy(struct adma_end *end, const struct adma_copy *copy)
 
 fail:
 	discard(request);
-	return error;
+	return restart(error);
 }
 
 /* ---- withdrawals ---- */

@@ -12,6 +12,7 @@
 #ifndef ADMA_REQUEST_H
 #define ADMA_REQUEST_H
 
+#include <linux/bits.h>
 #include <linux/ktime.h>
 #include <linux/types.h>
 
@@ -22,7 +23,7 @@
 #include <uapi/linux/adma.h>
 
 #define ADMA_IOV_MAX    64
-#define ADMA_LENGTH_MAX (1ULL << 40) /* far from any wrap-around */
+#define ADMA_LENGTH_MAX BIT_ULL(40) /* far from any wrap-around */
 
 struct adma_end;
 struct adma_user;

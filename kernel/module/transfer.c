@@ -129,33 +129,41 @@ static u64 elapsed(ktime_t from, ktime_t to, u64 less)
 	return ns - min(ns, less);
 }
 
-static void run(struct adma_transfer *transfer)
+static void note_times(struct adma_transfer *transfer, const struct window_copy *copy)
 {
-	u64 pinned = pinning(transfer), pinned_first = 0;
-	struct window_copy copy = { };
-	ktime_t first = 0;
-	int error = 0;
-
-	while (!error && transfer->copied < transfer->length) {
-		error = copy_window(transfer, &copy);
-		if (!first && copy.submitted) {
-			first = copy.submitted;
-			pinned_first = pinning(transfer);
-			transfer->start_ns = elapsed(transfer->matched, first,
-						     pinned_first - pinned);
-		}
-		cond_resched();
+	if (!copy->submitted)
+		return;
+	if (!transfer->submitted) {
+		transfer->submitted = copy->submitted;
+		transfer->pinned_first = pinning(transfer);
+		transfer->start_ns = elapsed(transfer->matched, transfer->submitted,
+					     transfer->pinned_first - transfer->pinned);
 	}
-	if (first) {
-		transfer->ended = copy.ended;
-		transfer->copy_ns = elapsed(first, copy.ended, pinning(transfer) - pinned_first);
-	}
-	transfer->done(transfer, error);
+	transfer->ended = copy->ended;
+	transfer->copy_ns = elapsed(transfer->submitted, transfer->ended,
+				    pinning(transfer) - transfer->pinned_first);
 }
 
+/* One window. True: that was the last one, or it failed, and the transfer is gone. */
+static bool go_on(struct adma_transfer *transfer)
+{
+	struct window_copy copy = { };
+	int error = copy_window(transfer, &copy);
+
+	note_times(transfer, &copy);
+	if (!error && transfer->copied < transfer->length)
+		return false;
+	transfer->done(transfer, error);
+	return true;
+}
+
+/* Transfers take turns, window by window, however long they are. */
 static void work(struct work_struct *work)
 {
-	run(container_of(work, struct adma_transfer, work));
+	struct adma_transfer *transfer = container_of(work, struct adma_transfer, work);
+
+	if (!go_on(transfer))
+		queue_work(transfer->queue, work);
 }
 
 /*
@@ -172,13 +180,17 @@ void adma_transfer_start(struct adma_transfer *transfer, bool here)
 	bool dma = wants_dma(transfer);
 
 	transfer->copied = 0;
+	transfer->submitted = 0;
+	transfer->pinned = pinning(transfer);
 	if (here && !dma && transfer->length <= READ_ONCE(inline_max) &&
 	    may_wait_for(transfer->destination) && may_wait_for(transfer->source)) {
-		run(transfer);
+		while (!go_on(transfer))
+			cond_resched();
 		return;
 	}
+	transfer->queue = dma ? dma_queue : cpu_queue;
 	INIT_WORK(&transfer->work, work);
-	queue_work(dma ? dma_queue : cpu_queue, &transfer->work);
+	queue_work(transfer->queue, &transfer->work);
 }
 
 /* ---- module ---- */

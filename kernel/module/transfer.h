@@ -16,6 +16,7 @@
 
 struct adma_transfer {
 	struct work_struct work;
+	struct workqueue_struct *queue;
 	struct adma_memory *destination;
 	struct adma_memory *source;
 	u64 length;               /* bytes to copy: those of the source */
@@ -23,6 +24,9 @@ struct adma_transfer {
 	struct adma_tally *tally; /* of the end whose post made the match */
 	ktime_t matched;
 	u64 copied;               /* bytes, so far */
+	u64 pinned;               /* nanoseconds of pinning, before the first window */
+	u64 pinned_first;         /* and when it was there */
+	ktime_t submitted;        /* the first piece */
 	u64 start_ns;             /* out: ADMA_TIME_START */
 	u64 copy_ns;              /* out: ADMA_TIME_COPY */
 	ktime_t ended;            /* out: when the last byte was copied */

@@ -20,6 +20,10 @@ static unsigned int connections_max = 256;
 module_param(connections_max, uint, 0644);
 MODULE_PARM_DESC(connections_max, "pairs of one user");
 
+static unsigned int opens_max = 1024;
+module_param(opens_max, uint, 0644);
+MODULE_PARM_DESC(opens_max, "open descriptors of the device itself of one user");
+
 struct adma_user {
 	struct hlist_node node;
 	struct rcu_head rcu;
@@ -27,6 +31,7 @@ struct adma_user {
 	kuid_t uid;
 	atomic_t requests;
 	atomic_t connections;
+	atomic_t opens;
 };
 
 static DEFINE_HASHTABLE(users, 6);
@@ -77,7 +82,8 @@ static struct adma_user *of_current(void)
 
 void adma_user_put(struct adma_user *user)
 {
-	if (!refcount_dec_and_lock(&user->refs, &users_lock))
+	/* The condition is told to sparse by hand. */
+	if (!__cond_lock(&users_lock, refcount_dec_and_lock(&user->refs, &users_lock)))
 		return;
 	hash_del_rcu(&user->node);
 	spin_unlock(&users_lock);
@@ -107,13 +113,16 @@ struct adma_user *adma_user_add_request(void)
 	return ERR_PTR(-EDQUOT);
 }
 
-struct adma_user *adma_user_add_connection(void)
+struct adma_user *adma_user_add_connection(bool connected)
 {
 	struct adma_user *user = of_current();
+	bool charged;
 
 	if (!user)
 		return ERR_PTR(-ENOMEM);
-	if (charge(&user->connections, READ_ONCE(connections_max)))
+	charged = connected ? charge(&user->connections, READ_ONCE(connections_max)) :
+			      charge(&user->opens, READ_ONCE(opens_max));
+	if (charged)
 		return user;
 	adma_user_put(user);
 	return ERR_PTR(-EDQUOT);
@@ -124,9 +133,9 @@ void adma_user_sub_request(struct adma_user *user)
 	atomic_dec(&user->requests);
 }
 
-void adma_user_put_connection(struct adma_user *user)
+void adma_user_put_connection(struct adma_user *user, bool connected)
 {
-	atomic_dec(&user->connections);
+	atomic_dec(connected ? &user->connections : &user->opens);
 	adma_user_put(user);
 }
 

@@ -4,8 +4,8 @@
  *
  * A request is charged to its poster, whoever made the pair or passed the
  * descriptor on; a pair is charged to its maker until both ends are closed and
- * nothing of it is on its way. Users are kernel uids: each user of each user
- * namespace is one of its own. Root is one like the others.
+ * nothing of it is on its way, an open device likewise. Users are kernel uids:
+ * each user of each user namespace is one of its own. Root is one like the others.
  */
 #ifndef ADMA_USER_H
 #define ADMA_USER_H
@@ -16,13 +16,15 @@ struct adma_user;
 
 /* Charge current's user with one. ERR_PTR(-EDQUOT) or ERR_PTR(-ENOMEM). */
 struct adma_user *adma_user_add_request(void);
-struct adma_user *adma_user_add_connection(void);
+/* Not connected: of an open device. */
+struct adma_user *adma_user_add_connection(bool connected);
 
 /* No longer charged. The reference stays, for adma_user_put(): this is fit for a spinlock. */
 void adma_user_sub_request(struct adma_user *user);
 
 void adma_user_put(struct adma_user *user);
-void adma_user_put_connection(struct adma_user *user); /* no longer charged, and put */
+/* No longer charged, and put. */
+void adma_user_put_connection(struct adma_user *user, bool connected);
 
 u32 adma_user_requests_max(void);
 u32 adma_user_connections_max(void);

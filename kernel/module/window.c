@@ -16,6 +16,7 @@ module_param(window, ulong, 0644);
 MODULE_PARM_DESC(window, "bytes pinned at a time for one side of a transfer");
 
 #define WINDOW_MAX BIT(30)
+#define BRIEF_MAX  ((size_t)256 << 10) /* what is not charged to anybody is little */
 
 u64 adma_window_bytes(void)
 {
@@ -84,7 +85,9 @@ int adma_memory_hold(struct adma_memory *memory)
 	pins = kcalloc(memory->count, sizeof(*pins), GFP_KERNEL_ACCOUNT);
 	if (!pins)
 		return -ENOMEM;
+	memory->holding = true;
 	error = pin_ranges(pins, &pinned, memory, 0, 0, adma_window_bytes(), true);
+	memory->holding = false;
 	memory->held = pins;
 	memory->holds = pinned;
 	memory->pin_ns += ktime_to_ns(ktime_sub(ktime_get(), begun));
@@ -186,7 +189,15 @@ void adma_window_abandon(struct adma_window *window, struct adma_memory *memory)
 	free_arrays(window);
 }
 
-/* What is not there for a lasting pin is not there for a brief one either. */
+/* May a brief pin, and the CPU, do where a lasting one failed? */
+static bool may_be_brief(const struct adma_memory *memory, int error)
+{
+	if (error == -EFAULT || error == -ESRCH) /* not there for either */
+		return false;
+	/* Of what is the engine's only where RLIMIT_MEMLOCK is used up for now. */
+	return memory->policy != ADMA_BY_DMA || error == -ENOMEM;
+}
+
 static int pin_window(struct adma_window *window, struct adma_memory *memory, u32 index,
 		      size_t offset, size_t most)
 {
@@ -196,10 +207,11 @@ static int pin_window(struct adma_window *window, struct adma_memory *memory, u3
 	if (window->lasting)
 		error = pin_ranges(window->pins, &window->pinned, memory, index, offset, most,
 				   true);
-	if (!error || error == -EFAULT || error == -ESRCH || memory->policy == ADMA_BY_DMA)
+	if (!error || !may_be_brief(memory, error))
 		return error;
 	window->lasting = false;
-	return pin_ranges(window->pins, &window->pinned, memory, index, offset, most, false);
+	return pin_ranges(window->pins, &window->pinned, memory, index, offset,
+			  min(most, BRIEF_MAX), false);
 }
 
 static int fill(struct adma_window *window, struct adma_memory *memory, u64 at, size_t most)

@@ -65,6 +65,8 @@ class Incoming:
             raise self._too_long(limit)
         while not self._finish_head(deadline):
             self._begin(deadline)
+        if limit is not None and self.nbytes > limit:
+            raise self._too_long(limit)  # it came in place of another, which was withdrawn
         self._finish_parts(deadline)
 
     def load(self) -> Any:

@@ -28,6 +28,12 @@ struct adma_device_entry {
 };
 _Static_assert(sizeof(struct adma_device_entry) == ADMA_DEVICE_ENTRY_BYTES, "the kernel's layout");
 
+/* The state of an entry whose request is pending. */
+static inline uint64_t adma_device_pending(uint32_t generation)
+{
+	return (uint64_t)generation << 32 | ADMA_DEVICE_PENDING;
+}
+
 struct adma_device_post {
 	void *address;
 	uint64_t length;

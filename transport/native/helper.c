@@ -185,3 +185,13 @@ int adma_helper_tried(int fd, bool read, int64_t timeout_ns)
 
 	return rc ? rc : check.status;
 }
+
+int adma_helper_forget(int fd, bool read)
+{
+	const int64_t moment = 1000000000;
+	int rc = adma_device_cancel(fd, trial_entry(read), TRIAL_GENERATION);
+
+	while (rc == -EBUSY || rc == -EINTR)
+		rc = adma_helper_tried(fd, read, moment);
+	return rc == -ETIMEDOUT ? -EBUSY : 0;
+}

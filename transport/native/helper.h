@@ -27,9 +27,16 @@ int adma_helper_verify(int fd);
 
 /*
  * The one trial message of each direction: post it from, or into, [p, p + n),
- * which stays untouched until it is awaited or the descriptor is closed.
+ * which stays untouched until it is awaited or forgotten. (Closing the descriptor is not
+ * enough: whoever passed it may have kept a copy.)
  */
 int adma_helper_try(int fd, bool read, void *p, uint64_t n);
+
+/*
+ * Nothing of it will happen any more, and [p, p + n) is the caller's again: 0. -EBUSY: it is
+ * being copied, and does not come to its end.
+ */
+int adma_helper_forget(int fd, bool read);
 
 /* Until it ended, well (0) or otherwise; -ETIMEDOUT; -EINTR: ask again. */
 int adma_helper_tried(int fd, bool read, int64_t timeout_ns);

@@ -111,7 +111,9 @@ static void note_message(struct adma_chan *chan, struct adma_req *req, const str
 
 static bool is_part_of(const struct adma_req *part, const struct adma_req *object)
 {
-	return !part->is_read && part->kind == ADMA_PART && part->key - object->key < object->parts;
+	uint32_t number = (uint32_t)part->key - (uint32_t)object->key;
+
+	return !part->is_read && part->kind == ADMA_PART && number < object->parts;
 }
 
 static void drop_parts_in(struct adma_chan *chan, struct adma_queue *queue, const struct adma_req *object, int error)
@@ -128,13 +130,12 @@ static void drop_parts_in(struct adma_chan *chan, struct adma_queue *queue, cons
 	}
 }
 
-/* An object that failed takes its parts along: nobody will read them. */
 static bool has_parts(const struct adma_req *req)
 {
 	return !req->is_read && req->kind == ADMA_OBJECT && req->parts;
 }
 
-static void drop_parts(struct adma_chan *chan, const struct adma_req *object, int error)
+void adma_line_drop_parts(struct adma_chan *chan, const struct adma_req *object, int error)
 {
 	if (!has_parts(object))
 		return;
@@ -145,17 +146,29 @@ static void drop_parts(struct adma_chan *chan, const struct adma_req *object, in
 static void finish(struct adma_chan *chan, struct adma_req *req, int status)
 {
 	const struct adma_device_entry *entry = &chan->line->entries[req->slot_index];
-	int error = status ? error_of(chan, status) : 0;
+	int error = status ? error_of(chan, status) : req->error;
 	uint64_t length = entry->length;
 
 	if (req->is_read)
 		note_message(chan, req, entry);
+	if (req->is_read && req->kind == ADMA_PART && !error && length != req->length)
+		error = EIO; /* its writer had nothing to send, see fail_part() */
+	if (req->is_read && status == -EIO)
+		req->held = 1; /* an engine that did not stop may still write to it */
 	leave(chan->line, req);
 	if (!error)
 		chan->stats.mechanism[chan->config.forced]++;
 	else
-		drop_parts(chan, req, error);
+		adma_line_drop_parts(chan, req, error);
 	adma_complete(chan, req, error, length);
+}
+
+/* Another holder of our end has named the entry anew: so the request ended, who knows how. */
+static void lose_entry(struct adma_chan *chan, struct adma_req *req)
+{
+	adma_end(chan, ADMA_E_PROTOCOL);
+	leave(chan->line, req);
+	adma_complete(chan, req, ADMA_E_PROTOCOL, 0);
 }
 
 static bool settle(struct adma_chan *chan)
@@ -168,11 +181,14 @@ static bool settle(struct adma_chan *chan)
 		uint64_t state = atomic_load_explicit(&line->entries[req->slot_index].state, memory_order_acquire);
 
 		next = req->next;
-		if (state >> 32 != req->slot_gen || (uint32_t)state == ADMA_DEVICE_PENDING)
+		if (state == adma_device_pending(req->slot_gen))
 			continue;
 		bool parts = has_parts(req);
 
-		finish(chan, req, (int32_t)state);
+		if (state >> 32 == req->slot_gen)
+			finish(chan, req, (int32_t)state);
+		else
+			lose_entry(chan, req);
 		ended = true;
 		if (parts) /* which may be gone, too */
 			next = line->posted.first;
@@ -220,9 +236,41 @@ static struct adma_device_post description(const struct adma_req *req)
 /* May it be posted later, when one of its like has ended and given back what it held? */
 static bool is_shortage(const struct adma_line *line, const struct adma_req *req, int rc)
 {
-	bool others = line->unused_count[req->is_read] < ADMA_LINE_POSTS - 1u;
+	bool others = line->unused_count[req->is_read] < ADMA_LINE_POSTS;
 
 	return others && (rc == -EDQUOT || rc == -ENOMEM);
+}
+
+static struct adma_req *object_of(const struct adma_line *line, const struct adma_req *part)
+{
+	struct adma_req *req = line->posted.first;
+
+	while (req && !(has_parts(req) && is_part_of(part, req)))
+		req = req->next;
+	return req;
+}
+
+/*
+ * A part cannot be posted, and its other end waits for it, or will. True: post it once
+ * more, as a message of no bytes, which tells the reader. An object that nobody has taken yet
+ * is withdrawn instead. A read that fails leaves its writer waiting: the channel is over.
+ */
+static bool fail_part(struct adma_chan *chan, struct adma_req *part, int error)
+{
+	struct adma_req *object;
+
+	if (part->is_read) {
+		adma_end(chan, error);
+		return false;
+	}
+	object = object_of(chan->line, part);
+	if (object && adma_line_cancel(chan, object)) {
+		adma_complete(chan, object, error, 0);
+		return false;
+	}
+	part->error = error;
+	part->length = 0;
+	return true;
 }
 
 int adma_line_post(struct adma_chan *chan, struct adma_req *req)
@@ -253,28 +301,48 @@ int adma_line_post(struct adma_chan *chan, struct adma_req *req)
 		return 0;
 	if (rc == -EEXIST) /* only the peer names the keys of what is read */
 		rc = -ADMA_E_PROTOCOL;
+	if (req->kind == ADMA_PART && !req->error && fail_part(chan, req, -rc))
+		return adma_line_post(chan, req);
 	adma_queue_remove(queue, req);
-	drop_parts(chan, req, -rc);
+	adma_line_drop_parts(chan, req, -rc);
 	adma_complete(chan, req, -rc, 0);
 	return 1;
 }
 
 /* ---- reads ---- */
 
-int adma_line_first(struct adma_chan *chan, struct adma_message *message)
+/* The first write in line, checked: its kind and notes are the peer's words. */
+static bool peek(struct adma_chan *chan, struct adma_device_message *first)
 {
-	struct adma_device_message first;
-	int rc = adma_device_peek(chan->config.helper, &first);
+	int rc = adma_device_peek(chan->config.helper, first);
 
 	if (rc == -EPIPE)
 		lose_peer(chan);
 	if (rc)
+		return false;
+	if (first->kind != ADMA_BYTES && first->kind != ADMA_OBJECT) {
+		adma_end(chan, ADMA_E_PROTOCOL);
+		return false;
+	}
+	return true;
+}
+
+static uint64_t bytes_of(const struct adma_device_message *message)
+{
+	bool with_parts = message->kind == ADMA_OBJECT && message->note[0] > message->length;
+
+	return with_parts ? message->note[0] : message->length;
+}
+
+int adma_line_first(struct adma_chan *chan, struct adma_message *message)
+{
+	struct adma_device_message first;
+
+	if (!peek(chan, &first))
 		return 0;
 	message->present = 1;
 	message->kind = first.kind;
-	message->nbytes = first.length;
-	if (first.kind == ADMA_OBJECT && first.note[0] > first.length)
-		message->nbytes = first.note[0];
+	message->nbytes = bytes_of(&first);
 	return 1;
 }
 
@@ -285,30 +353,27 @@ static void refuse(struct adma_chan *chan, struct adma_req *req, int error, uint
 	adma_complete(chan, req, error, 0);
 }
 
-/* An open read whose turn it is asks for a buffer when its message is there. True when it changed. */
-static bool ask(struct adma_chan *chan, struct adma_req *req)
+enum answer { NOTHING_THERE, ASKED, REFUSED };
+
+/* An open read whose turn it is asks for a buffer when its message is there. */
+static enum answer ask(struct adma_chan *chan, struct adma_req *req)
 {
 	struct adma_device_message first;
 	uint64_t total;
-	int rc = adma_device_peek(chan->config.helper, &first);
 
-	if (rc == -EPIPE)
-		lose_peer(chan);
-	if (rc)
-		return false;
-	total = first.kind == ADMA_OBJECT && first.note[0] > first.length ? first.note[0] : first.length;
-	if (first.kind != req->kind) {
-		refuse(chan, req, ADMA_E_KIND, total);
-	} else if (total > req->limit) {
-		refuse(chan, req, ADMA_E_TOOLONG, total);
-	} else {
-		req->needed = total;
-		req->need_length = first.length;
-		req->need_parts = (uint32_t)first.note[1];
-		__atomic_store_n(&req->state, ADMA_NEED_STATE, __ATOMIC_RELEASE);
-		adma_wake_local(chan);
+	if (!peek(chan, &first))
+		return NOTHING_THERE;
+	total = bytes_of(&first);
+	if (first.kind != req->kind || total > req->limit) {
+		refuse(chan, req, first.kind != req->kind ? ADMA_E_KIND : ADMA_E_TOOLONG, total);
+		return REFUSED;
 	}
-	return true;
+	req->needed = total;
+	req->need_length = first.length;
+	req->need_parts = (uint32_t)first.note[1];
+	__atomic_store_n(&req->state, ADMA_NEED_STATE, __ATOMIC_RELEASE);
+	adma_wake_local(chan);
+	return ASKED;
 }
 
 static bool is_open(const struct adma_req *req)
@@ -334,9 +399,10 @@ static bool post_reads(struct adma_chan *chan)
 			stop |= !posted;
 			continue;
 		}
-		if (req->state == ADMA_QUEUED_STATE)
-			changed |= ask(chan, req);
-		stop = req->state != ADMA_DONE_STATE;
+		enum answer answer = req->state == ADMA_NEED_STATE ? NOTHING_THERE : ask(chan, req);
+
+		changed |= answer != NOTHING_THERE;
+		stop = answer != REFUSED; /* and is gone then, maybe freed */
 	}
 	return changed;
 }

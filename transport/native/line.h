@@ -50,6 +50,9 @@ void adma_line_unmap(struct adma_line *line);
 /* A request was queued: parts get their key. */
 void adma_line_number(struct adma_chan *chan, struct adma_req *req);
 
+/* An object that failed takes its parts along: nobody will read them. */
+void adma_line_drop_parts(struct adma_chan *chan, const struct adma_req *object, int error);
+
 /* Post a queued request, or fail it for good: 1. Not now: 0. */
 int adma_line_post(struct adma_chan *chan, struct adma_req *req);
 

@@ -158,6 +158,8 @@ bool adma_flush(struct adma_chan *chan)
 
 		if (fault) {
 			adma_queue_remove(&chan->backlog, req);
+			if (chan->line)
+				adma_line_drop_parts(chan, req, fault);
 			adma_complete(chan, req, fault, 0);
 			continue;
 		}

@@ -271,6 +271,8 @@ bool adma_look(struct adma_chan *chan)
 {
 	bool changed = false;
 
+	if (chan->line && adma_ring_fresh(&chan->in)) /* nobody uses the ring beside the kernel's line */
+		adma_end(chan, ADMA_E_PROTOCOL);
 	if (!chan->over && adma_peer_closed(chan)) {
 		adma_end(chan, ADMA_E_CLOSED);
 		changed = true;

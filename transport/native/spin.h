@@ -40,7 +40,7 @@ static inline void adma_hint_at_entry(struct adma_hint *hint, const struct adma_
 	const struct adma_req *oldest = chan->line ? chan->line->posted.first : NULL;
 
 	hint->entry = oldest ? &chan->line->entries[oldest->slot_index].state : NULL;
-	hint->entry_seen = oldest ? (uint64_t)oldest->slot_gen << 32 | ADMA_DEVICE_PENDING : 0;
+	hint->entry_seen = oldest ? adma_device_pending(oldest->slot_gen) : 0;
 }
 
 static inline struct adma_hint adma_take_hint(struct adma_chan *chan, uint64_t bell, bool messages)

@@ -17,6 +17,7 @@ import grp
 import mmap
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
@@ -115,9 +116,9 @@ class _End:
     """One end of a pair, and the trial messages on it."""
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
         self._out = mmap.mmap(-1, _TRIAL)
         self._in = mmap.mmap(-1, _TRIAL)
+        self.fd = fd
         self._holds = [ffi.from_buffer("char[]", each, True) for each in (self._out, self._in)]
 
     def write(self, token: bytes) -> None:
@@ -129,8 +130,11 @@ class _End:
 
     def came(self, token: bytes, seconds: float) -> None:
         """Wait for the message that was asked for by read(); OSError when it is another one."""
-        while (result := lib.adma_helper_tried(self.fd, True, int(seconds * 1e9))) == -errno.EINTR:
-            pass  # a signal, whose handler has run by now
+        deadline = time.monotonic() + seconds
+        result = -errno.EINTR
+        while result == -errno.EINTR:  # a signal, whose handler has run by now
+            left = max(0, int((deadline - time.monotonic()) * 1e9))
+            result = lib.adma_helper_tried(self.fd, True, left)
         _check(result)
         if (self._in[:_TOKEN], self._in[-_TOKEN:]) != (token, token):
             raise OSError(errno.EPROTO, "a trial message came with other bytes")
@@ -139,14 +143,37 @@ class _End:
         fd, self.fd = self.fd, -1
         return fd
 
+    def forget(self) -> bool:
+        """Withdraw what has not come to its end. False: it is being copied, and does not end."""
+        stays = [read for read in (False, True) if lib.adma_helper_forget(self.fd, read)]
+        if stays and self not in _quarantine:
+            _quarantine.append(self)
+        return not stays
+
     def close(self) -> None:
-        """The descriptor first: with it goes what the kernel may still do to the memory."""
+        """Let the memory go when the kernel is through with it, whoever else holds the end."""
+        if self.fd >= 0 and not self.forget():
+            os.close(self.take())
+            return
         if self.fd >= 0:
             os.close(self.take())
         for hold in self._holds:
             ffi.release(hold)
         self._out.close()
         self._in.close()
+
+
+def _own(fd: int) -> _End:
+    """An end of its own for a descriptor, which is closed when there is no memory for it."""
+    try:
+        return _End(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+# Kept for ever: memory that a copy which does not end may still touch.
+_quarantine: list[_End] = []
 
 
 class _Helper(Probe):
@@ -184,7 +211,8 @@ class _Helper(Probe):
         fds = ffi.new("int32_t[2]")
         if result := lib.adma_helper_pair(DEVICE.encode(), self.by_dma, fds):
             return self._fail(-result, *self._explain_pair(-result))
-        self._end, self._passed, self._made = _End(fds[0]), fds[1], True
+        self._passed, self._made = fds[1], True
+        self._end = _own(fds[0])
         try:
             self._end.write(self._token)
             self._end.read()
@@ -229,6 +257,8 @@ class _Helper(Probe):
         """Settled by whoever failed first."""
         if verdict.error and self._failed is None:
             self._failed = refusal_in(verdict, self.name)
+        if self._failed is None and self._end is not None and not self._end.forget():
+            self._failed = self.refuse(errno.EBUSY, *_explain_trial(errno.EBUSY))
         self.out = self.in_ = self._failed
 
     def take(self) -> int:
@@ -240,9 +270,8 @@ class _Helper(Probe):
         self._let_go()
 
     def _join(self, offer: Entry) -> None:
-        fd = offer.take_fd()
-        self._end = _End(fd)
-        _check(lib.adma_helper_verify(fd))
+        self._end = _own(offer.take_fd())
+        _check(lib.adma_helper_verify(self._end.fd))
         self._end.read()
         self._end.came(offer.data, self.context.remaining(_PATIENCE))
         self._end.write(self._token)

@@ -6,7 +6,8 @@
  * either of them looking on: both ends post, the kernel matches, pins both
  * buffers, and a DMA engine or a kernel worker copies.
  *
- * Descriptors. An open /dev/adma serves for copies within a process. A
+ * Descriptors. An open /dev/adma serves for copies within a process (open: EDQUOT at
+ * opens_max, a module parameter; ENOMEM). A
  * connected pair of descriptors comes from ADMA_IOC_PAIR; one of them is
  * passed to the peer over a socket. Holding a descriptor is the permission:
  * there are no ids, and no ptrace rights are asked for. Whoever holds one may
@@ -143,10 +144,9 @@ struct adma_iovec {
  *   EEXIST      the key is not 0 and such a request is pending on it
  *   EFAULT      memory that is not mapped, is the kernel's, or wraps around; a read
  *               into memory that may not be written
- *   ENOMEM      RLIMIT_MEMLOCK does not allow to pin a page (ADMA_BY_DMA), or no memory
+ *   ENOMEM      RLIMIT_MEMLOCK does not allow to pin even one page (ADMA_BY_DMA), or no memory
  *   EOPNOTSUPP  memory that cannot be pinned for long, such as a file's (ADMA_BY_DMA)
  *   EDQUOT      requests_max
- *   EINTR       killed while pinning
  */
 struct adma_post {
 	__u32 size;
@@ -164,7 +164,8 @@ struct adma_post {
 /*
  * ADMA_IOC_COPY: copy within the caller's memory. Ranges that overlap are
  * refused with EINVAL (an engine gives them no order). Any open /dev/adma will do. Errors:
- * as ADMA_IOC_POST, without those that name the peer or the key.
+ * as ADMA_IOC_POST, without those that name the peer or the key; and ENODEV
+ * (ADMA_BY_DMA, and no DMA channel works).
  */
 struct adma_copy {
 	__u32 size;
@@ -209,7 +210,7 @@ struct adma_check {
 	__u32 size;
 	__u32 flags;         /* 0 */
 	__u64 cookie;
-	__s64 timeout_ns;    /* ADMA_IOC_WAIT: how long at most; negative: no limit. ADMA_IOC_CHECK: 0 */
+	__s64 timeout_ns;    /* ADMA_IOC_WAIT: at most; negative: no limit. ADMA_IOC_CHECK: 0 */
 	__s32 status;        /* out: ADMA_PENDING, 0, or a negated errno as in the entry */
 	__u32 matched;       /* out: 1 once it was matched */
 	__u64 length;        /* out: as in the entry; while it is pending, bytes copied so far */
@@ -241,6 +242,7 @@ struct adma_entry {
 	__u64 length;  /* bytes copied; with EMSGSIZE and EPROTOTYPE those of the write in line */
 	__u64 note[2]; /* reads: the writer's */
 };
+
 /*
  * Errors of a request, negated in its entry:
  *   EMSGSIZE    the read is too short for the write in line, which stays
@@ -249,7 +251,7 @@ struct adma_entry {
  *   EPIPE       the peer's descriptor was closed before the match
  *   EFAULT      one end's memory was unmapped before all was copied
  *   ESRCH       the process whose memory one end's was is gone, before all was copied
- *   ENOMEM      no memory, or RLIMIT_MEMLOCK does not allow to pin a page any more
+ *   ENOMEM      no memory
  *   EOPNOTSUPP  (ADMA_BY_DMA) memory that cannot be pinned for long any more
  *   EIO         the engine neither ended nor stopped: the buffer may still be written
  *               (its pages stay pinned for good, and are counted)
