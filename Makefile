@@ -32,8 +32,8 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup release faults sanitize peers pingpong test test-sanitize test-model test-fuzz \
-	test-package aarch64 lint lint-c lint-python lint-shell clean distclean
+.PHONY: help setup release faults sanitize peers pingpong pingpong-vm counts-vm test test-sanitize \
+	test-model test-fuzz test-kernel test-package aarch64 lint lint-c lint-python lint-shell clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -83,6 +83,12 @@ pingpong: release peers ## time every mechanism beside mpi4py: table, JSON and p
 	$(VENV)/bin/adma pingpong --mechanism all --peers \
 		--json $(BUILD)/pingpong.json --plot $(BUILD)/pingpong.png $(ARGS)
 
+pingpong-vm: release ## the same with the kernel helper and emulated DMA channels, in a virtual machine
+	kernel/guest/pingpong.sh $(ARGS)
+
+counts-vm: release ## what a message costs there: system calls, pins, descriptors, instructions
+	kernel/guest/counts.sh $(ARGS)
+
 test: faults ## run the tests
 	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) -m pytest $(ARGS)
 
@@ -102,6 +108,9 @@ test-model: ## check the Promela models of the protocols exhaustively
 test-fuzz: ## fuzz the parsers for 60 s
 	scripts/need.sh fuzzer
 	tests/fuzz/run.sh $(ARGS)
+
+test-kernel: faults ## build the kernel helper for each kernel, and test it in virtual machines
+	kernel/guest/test.sh $(ARGS)
 
 test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
 	scripts/test-package.sh $(PY) $(ARGS)
@@ -132,6 +141,7 @@ lint-python: $(VENV)/lint
 lint-shell:
 	@if command -v shellcheck >/dev/null; then \
 		shellcheck .ci/run scripts/*.sh $(wildcard tests/fuzz/*.sh); \
+		shellcheck --external-sources --source-path=SCRIPTDIR kernel/guest/*.sh; \
 	else echo 'lint-shell: no shellcheck here, left out'; fi
 
 clean: ## remove what was built

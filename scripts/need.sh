@@ -32,6 +32,14 @@ python_packages() {
 	esac
 }
 
+# have COMMAND...: are they all there?
+have() {
+	local command
+	for command in "$@"; do
+		command -v "$command" >/dev/null || return 1
+	done
+}
+
 # Prints the Debian packages that WHAT lacks; nothing when it is there.
 missing() {
 	case $1 in
@@ -40,6 +48,10 @@ missing() {
 	spin) command -v spin >/dev/null || echo spin ;;
 	fuzzer) { compiles clang && fuzzes clang; } || echo clang libclang-rt-dev libc6-dev ;;
 	aarch64) compiles aarch64-linux-gnu-gcc || echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+	guest) have cpio xz kmod || echo cpio xz-utils kmod ;;
+	kbuild) have make bc bison flex perl || echo make bc bison flex perl ;;
+	qemu) have qemu-system-x86_64 qemu-system-aarch64 || echo qemu-system-x86 qemu-system-arm ;;
+	sparse) have sparse || echo sparse ;;
 	*) echo "need.sh: unknown tool $1" >&2 && return 2 ;;
 	esac
 }

@@ -1,0 +1,230 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# boot.sh [OPTION...] TARGET -- COMMAND...: boots a guest, loads adma.ko, runs
+# COMMAND in it as root, unloads, and looks for anything the kernel complained of.
+#
+#   --soft "PARAMETERS"   load the software DMA provider, with these parameters
+#   --module "PARAMETERS" of adma.ko
+#   --append "WORDS"      to the kernel's command line
+#   --no-dma              without any DMA provider
+#   --no-module           without adma.ko
+#   --free                nobody but COMMAND opens the device: its channels come and go
+#   --stuck               pages are meant to stay pinned, and adma.ko with them
+#   --expect-reports      complaints are what is wanted
+#   --icount              one processor, whose clock counts instructions
+#   --timeout SECONDS     for the whole run (600)
+#   --out DIRECTORY       for console.log, dmesg.log, output, and what COMMAND
+#                         writes to $GUEST_OUT (build/kernel/TARGET/run)
+#
+# TARGET: amd64-6.1 (the machine's own root, over 9p), arm64-6.1 and debug (a
+# Debian arm64 root; the checkout is where it is outside).
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+soft='' module='' append='' dma=yes load=yes hold=yes stuck='' expect='' icount='' limit=600 out=''
+while [ $# -gt 0 ]; do
+	case $1 in
+	--soft) soft=yes soft_parameters=$2 && shift ;;
+	--module) module=$2 && shift ;;
+	--append) append=$2 && shift ;;
+	--no-dma) dma='' ;;
+	--no-module) load='' hold='' ;;
+	--free) hold='' ;;
+	--stuck) stuck=yes ;;
+	--expect-reports) expect=yes ;;
+	--icount) icount=yes ;;
+	--timeout) limit=$2 && shift ;;
+	--out) out=$2 && shift ;;
+	--) break ;;
+	*) target=$1 ;;
+	esac
+	shift
+done
+[ "${1:-}" = -- ] || die "no command; see the head of this file"
+shift
+out=$(realpath -m "${out:-$build/$target/run}")
+rm -rf "$out" && mkdir -p "$out"
+modules=$build/$target
+
+case $target in
+amd64-6.1) kernel=$("$guest/fetch.sh" "$target") && share=/ arch=amd64 transport=virtio_pci ;;
+arm64-6.1) kernel=$("$guest/fetch.sh" "$target") && arch=arm64 transport=virtio_mmio ;;
+debug) kernel=$("$guest/debug.sh") && arch=arm64 transport='' ;;
+*) die "no target $target" ;;
+esac
+if [ "$arch" = arm64 ]; then
+	share=$("$guest/fetch.sh" root-arm64)
+	busybox=$("$guest/fetch.sh" arm64-6.1)/bin/busybox
+else
+	busybox=$kernel/bin/busybox
+fi
+
+# ---- the initramfs: busybox, modules, /init ----
+
+initramfs() {
+	local tree=$out/initramfs name path
+	mkdir -p "$tree"/{bin,proc,sys,dev,lower,upper,new,out,modules}
+	cp "$busybox" "$tree/bin/busybox"
+	if [ -n "$transport" ]; then
+		for name in "$transport" 9pnet_virtio 9p overlay; do
+			/sbin/modprobe -d "$kernel" -S "$(cat "$kernel/release")" --show-depends "$name" 2>/dev/null || true
+		done | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }' >"$out/insmod"
+		while read -r path; do
+			cp "$path" "$tree/modules/"
+			echo "${path##*/}" >>"$tree/modules/order"
+		done <"$out/insmod"
+		rm "$out/insmod"
+	fi
+	: >>"$tree/modules/order"
+	for path in "$modules"/{module/adma,provider/adma_soft,intree/zynqmp_dma,intree/dmatest,alarm/adma_alarm}.ko; do
+		[ ! -e "$path" ] || cp "$path" "$tree/modules/"
+	done
+	[ "$target" != debug ] || cp "$kernel/lib/test_hmm.ko" "$tree/modules/" 2>/dev/null || true
+	init >"$tree/init"
+	chmod +x "$tree/init"
+	(cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$out/initramfs.gz"
+	rm -rf "$tree"
+}
+
+init() {
+	cat <<-INIT
+		#!/bin/busybox sh
+		/bin/busybox --install -s /bin
+		export PATH=/bin
+		mount -t proc proc /proc
+		mount -t sysfs sys /sys
+		mount -t devtmpfs dev /dev
+		while read -r name; do insmod /modules/\$name || echo "init: \$name failed"; done </modules/order
+		options=trans=virtio,version=9p2000.L,msize=512000
+		mount -t 9p -o \$options,cache=loose,ro root /lower || echo 'init: no root'
+		mount -t tmpfs -o size=70% tmpfs /upper
+		mkdir /upper/up /upper/work
+		mount -t overlay -o lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work overlay /new || echo 'init: no overlay'
+		mount -t 9p -o \$options out /out || echo 'init: no way out'
+		mkdir -p /new/proc /new/sys /new/dev /new/guest-out /new$root
+		mount -t proc proc /new/proc
+		mount -t sysfs sys /new/sys
+		mount -t debugfs debugfs /new/sys/kernel/debug
+		mount -t devtmpfs dev /new/dev
+		mkdir -p /new/dev/shm /new/dev/pts
+		mount -t tmpfs tmpfs /new/dev/shm
+		mount -t devpts devpts /new/dev/pts
+		mount -t tmpfs tmpfs /new/tmp
+		chmod 1777 /new/tmp /new/dev/shm
+		mount -t tmpfs tmpfs /new/run
+		mount --bind /out /new/guest-out
+		${share_checkout:-:}
+		ip link set lo up || ifconfig lo up
+		mount | grep -q /new/guest-out
+		${load_dma:-:}
+		${load_adma:-:}
+		${hold:+exec 9</dev/adma}
+		cp /proc/interrupts /out/interrupts-before
+		chroot /new /bin/bash /guest-out/command >/out/output 2>&1 9<&-
+		echo \$? >/out/status
+		cp /proc/interrupts /out/interrupts-after
+		${unload_adma:-:}
+		if [ -e /new/sys/kernel/debug/kmemleak ]; then
+			sleep 6
+			echo scan >/new/sys/kernel/debug/kmemleak
+			sleep 6
+			echo scan >/new/sys/kernel/debug/kmemleak
+			cat /new/sys/kernel/debug/kmemleak >/dev/kmsg
+		fi
+		cat /proc/sys/vm/stat_refresh # each processor keeps some for itself
+		cp /proc/vmstat /out/vmstat
+		dmesg >/out/dmesg.log
+		sync
+		reboot -f
+	INIT
+}
+
+[ "$share" = / ] || share_checkout="mount -t 9p -o \$options,cache=loose,ro checkout /new$root && mount -t tmpfs tmpfs /new/root"
+if [ -n "$dma" ]; then
+	[ "$target" != arm64-6.1 ] || load_dma='insmod /modules/zynqmp_dma.ko'
+	[ -z "$soft" ] || load_dma="insmod /modules/adma_soft.ko $soft_parameters"
+fi
+if [ -n "$load" ]; then
+	load_adma="insmod /modules/adma.ko $module || echo failed >/out/insmod"
+	# shellcheck disable=SC2016 # expanded in the guest
+	unload_adma='for name in summary channels; do cat /new/sys/kernel/debug/adma/$name >/out/$name; done; exec 9<&-; rmmod adma || echo failed >/out/rmmod'
+fi
+
+# ---- what runs in it ----
+
+{
+	echo 'export GUEST_OUT=/guest-out GUEST_TARGET='"$target"' HOME=/root TERM=dumb LANG=C.UTF-8'
+	echo 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+	echo 'export ADMA_EXPECT_HELPER=1 PYTHONPYCACHEPREFIX=/run/pycache PYTHONDONTWRITEBYTECODE='
+	[ "$share" = / ] || {
+		echo "export PYTHONPATH=$build/arm64-lib:/opt/wheels:$root/.venv/lib/python3.11/site-packages"
+		echo 'mkdir -p /opt/wheels && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro wheels /opt/wheels'
+	}
+	printf 'cd %q\n' "$root"
+	printf '%q ' "$@"
+	echo
+} >"$out/command"
+
+initramfs
+if [ "$arch" = amd64 ]; then
+	bus=virtio-9p-pci
+	qemu=(qemu-system-x86_64 -M pc -cpu Nehalem -m 2G -append "console=ttyS0 panic=-1 quiet mitigations=off $append")
+	[ -n "$icount" ] || qemu+=(-smp 2 -accel "tcg,thread=multi")
+else
+	bus=virtio-9p-device
+	qemu=(qemu-system-aarch64 -M xlnx-versal-virt -m 2G -append "console=ttyAMA0 panic=-1 quiet $append")
+	[ -n "$icount" ] || qemu+=(-accel "tcg,thread=multi")
+fi
+[ -z "$icount" ] || qemu+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off")
+qemu+=(-kernel "$kernel/vmlinuz" -initrd "$out/initramfs.gz" -nodefaults -no-reboot -nographic -serial stdio)
+
+fs() { # fs TAG PATH [OPTION]: a directory that the guest can mount
+	qemu+=(-fsdev "local,id=$1,path=$2,security_model=none,multidevs=remap${3:-}"
+		-device "$bus,fsdev=$1,mount_tag=$1")
+}
+
+fs root "$share" ,readonly=on
+fs out "$out"
+if [ "$share" != / ]; then
+	wheels=$("$guest/fetch.sh" wheels-arm64)
+	fs checkout "$root" ,readonly=on
+	fs wheels "$wheels" ,readonly=on
+fi
+
+start=$SECONDS
+timeout -k 5 "$limit" "${qemu[@]}" >"$out/console.log" 2>&1 </dev/null || true
+rm -f "$out/initramfs.gz"
+
+# ---- the verdict ----
+
+verdict=0
+cat "$out/output" 2>/dev/null || true
+[ -e "$out/status" ] || {
+	echo "no exit status came out of the guest; the end of its console:"
+	tail -n 40 "$out/console.log"
+	verdict=1
+}
+[ "$(cat "$out/status" 2>/dev/null)" = 0 ] || verdict=1
+[ ! -e "$out/insmod" ] || { echo "insmod adma failed" && verdict=1; }
+[ -e "$out/rmmod" ] && removed='' || removed=yes
+if [ -n "$stuck" ] && [ -n "$removed" ]; then
+	echo "adma was removed, though an engine may still call it" && verdict=1
+elif [ -z "$stuck" ] && [ -z "$removed" ]; then
+	echo "rmmod adma failed" && verdict=1
+fi
+log=$out/dmesg.log
+[ -e "$log" ] || log=$out/console.log
+reports=$("$guest/reports.sh" "$log") && count=0 || count=$(wc -l <<<"$reports")
+if [ "$count" != 0 ] && [ -z "$expect" ]; then
+	echo "the kernel's complaints:"
+	echo "$reports" | head -n 60
+	verdict=1
+fi
+pins() { sed -n "s/^nr_foll_pin_$1 //p" "$out/vmstat" 2>/dev/null; }
+if [ -z "$stuck" ] && [ "$(pins acquired)" != "$(pins released)" ]; then
+	echo "pages pinned: $(pins acquired), released: $(pins released)"
+	verdict=1
+fi
+used=$(awk 'NR > 1 && $7 > 0 { driver = $2; n++ } END { if (n) print driver ", " n " channels used" }' "$out/channels" 2>/dev/null) || true
+printf '%s: kernel %s, %s, reports %s, %s, %d s\n' "$target" "$(cat "$kernel/release")" \
+	"${used:-no DMA used}" "$count" "$([ $verdict = 0 ] && echo passed || echo FAILED)" $((SECONDS - start))
+exit $verdict

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Shared by the scripts of this directory: where things are, and how they come to
+# be there once. What was downloaded, or built from downloads, lives in the user's
+# cache by version, so that a fresh clone finds it; it may be deleted at any time.
+# What is made of the checkout lives in build/kernel.
+
+set -euo pipefail
+shopt -s inherit_errexit
+guest=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$guest/../.." && pwd)
+# shellcheck disable=SC2034 # for those who source this
+build=$root/build/kernel
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/adma
+machine=$(dpkg --print-architecture)
+mkdir -p "$cache"
+
+die() {
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+need() {
+	"$root/scripts/need.sh" "$@" >&2
+}
+
+# Where what a target's modules are built against, and boot with, is.
+kernel_of() {
+	case $1 in
+	amd64-6.1 | amd64-6.12 | arm64-6.1) "$guest/fetch.sh" "$1" ;;
+	debug) "$guest/debug.sh" ;;
+	*) die "no target $1: choose from amd64-6.1 amd64-6.12 arm64-6.1 debug" ;;
+	esac
+}
+
+arch_of() {
+	case $1 in
+	amd64-*) echo amd64 ;;
+	*) echo arm64 ;;
+	esac
+}
+
+# cross ARCH: the prefix of the compiler for it, empty on the machine's own.
+cross() {
+	[ "$1" = "$machine" ] || case $1 in
+	arm64) echo aarch64-linux-gnu- ;;
+	*) die "no cross compiler known for $1" ;;
+	esac
+}
+
+# kernel_make ARCH ARGUMENT...: make, for kernel sources.
+kernel_make() {
+	local arch=$1
+	shift
+	case $arch in
+	amd64) set -- ARCH=x86_64 "$@" ;;
+	*) set -- ARCH="$arch" "$@" ;;
+	esac
+	make -s CROSS_COMPILE="$(cross "$arch")" "$@" </dev/null
+}
+
+# alone FILE: until the script ends, or asks for another, nobody else gets past this.
+alone() {
+	mkdir -p "${1%/*}"
+	exec 8>"$1"
+	flock 8
+}
+
+# once DIRECTORY COMMAND...: unless DIRECTORY is there, COMMAND fills a directory
+# beside it, named in $made, which is renamed when all went well.
+# shellcheck disable=SC2034 # for COMMAND
+made=''
+once() {
+	local directory=$1
+	shift
+	[ ! -d "$directory" ] || return 0
+	alone "$directory.lock"
+	[ ! -d "$directory" ] || return 0
+	rm -rf "$directory.part"
+	mkdir "$directory.part"
+	made=$directory.part "$@"
+	mv "$directory.part" "$directory"
+}

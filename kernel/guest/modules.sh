@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# modules.sh [--check] TARGET: builds adma.ko, and what its tests need beside it,
+# for amd64-6.1, amd64-6.12, arm64-6.1 or debug, in build/kernel/TARGET. A warning
+# is an error. --check adds sparse and checkpatch.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+check=
+[ "${1:-}" != --check ] || { check=yes; shift; }
+target=${1:?"modules.sh [--check] TARGET"}
+at=$build/$target
+arch=arm64
+extra=()
+
+case $target in
+amd64-6.1) arch=amd64 && kernel=$("$guest/fetch.sh" "$target") ;;
+amd64-6.12)
+	arch=amd64 && kernel=$("$guest/fetch.sh" "$target")
+	extra=(CONFIG_DEBUG_INFO_BTF_MODULES=) # it would want pahole
+	;;
+arm64-6.1) kernel=$("$guest/fetch.sh" "$target") ;;
+debug) kernel=$("$guest/debug.sh") ;;
+*) die "no target $target" ;;
+esac
+source=$("$guest/fetch.sh" source)
+
+# kbuild writes beside the sources, so it is given copies.
+copy() {
+	mkdir -p "$at"
+	rsync_like include module provider guest/alarm
+	cp -u "$source/drivers/dma/dmaengine.h" "$at/provider/"
+	# Of the in-tree driver and test, which Debian does not build. They are used as they are.
+	mkdir -p "$at/intree"
+	cp -u "$source/drivers/dma/"{xilinx/zynqmp_dma.c,dmatest.c,dmaengine.h} "$at/intree/"
+	sed -i 's#"../dmaengine.h"#"dmaengine.h"#' "$at/intree/zynqmp_dma.c"
+}
+
+rsync_like() {
+	local part name
+	for part in "$@"; do
+		[ -d "$root/kernel/$part" ] || continue
+		name=${part##*/}
+		mkdir -p "$at/$name"
+		# What was deleted or renamed must not live on.
+		find "$at/$name" -name '*.[ch]' -o -name Kbuild | while read -r file; do
+			[ -e "$root/kernel/$part/${file#"$at/$name/"}" ] || rm -f "$file"
+		done
+		cp -ru "$root/kernel/$part/." "$at/$name/"
+	done
+}
+
+kmake() {
+	kernel_make "$arch" -C "$kernel/headers" "${extra[@]}" "$@"
+}
+
+# compile DIRECTORY [VARIABLE...]: our own sources, where a warning is an error.
+compile() {
+	local directory=$at/$1 log=$at/$1.log
+	shift
+	if ! kmake M="$directory" KCFLAGS=-Werror W=1 "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
+		cat "$log" >&2
+		die "$target: $directory does not compile cleanly"
+	fi
+}
+
+# The in-tree sources are not ours to mend.
+compile_intree() {
+	local modules=dmatest.o
+	[ "$arch" = amd64 ] || [ "$target" = debug ] || modules="$modules zynqmp_dma.o"
+	printf 'obj-m := %s\n' "$modules" >"$at/intree/Kbuild"
+	kmake M="$at/intree" modules >"$at/intree.log" 2>&1 || { cat "$at/intree.log" >&2; die "$target: in-tree modules"; }
+}
+
+sparse() {
+	local log=$at/sparse.log directory
+	: >"$log"
+	for directory in "$@"; do
+		find "$at/$directory" -name '*.o' -delete
+		kmake M="$at/$directory" C=2 CF=-D__CHECK_ENDIAN__ modules >>"$log" 2>&1
+	done
+	# What the kernel's own headers have to say is not ours.
+	if grep -E "^($at|[a-z]+\.[ch])" "$log"; then
+		die "$target: sparse"
+	fi
+}
+
+# Paths as in a kernel tree, by which it knows a UAPI header.
+checkpatch() {
+	(cd "$root/kernel" && perl "$source/scripts/checkpatch.pl" --no-tree --no-summary --terse --strict -f \
+		--ignore FILE_PATH_CHANGES,SPDX_LICENSE_TAG,LINUX_VERSION_CODE,AVOID_EXTERNS \
+		{include/uapi/linux,module,provider,guest/alarm}/*.[ch]) || die "checkpatch"
+}
+
+copy
+compile module
+compile provider
+[ ! -e "$at/alarm/Kbuild" ] || compile alarm
+compile_intree
+if [ -n "$check" ]; then
+	sparse module provider
+	checkpatch
+fi
+cat "$kernel/release" >"$at/release"
+echo "$target: $(cat "$at/release"): modules built${check:+, sparse and checkpatch clean}"

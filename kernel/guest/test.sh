@@ -1,0 +1,229 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# test.sh [STEP...]: everything that the kernel helper has to pass, without its hardware:
+#   build    modules for each kernel, sparse, checkpatch; the pure code in user space
+#   x86      x86-64 guest with the software DMA provider: selftests, the Python suite
+#   faults   the same guest with providers that fail in each way they can
+#   bounce   the same guest, where all DMA goes through bounce buffers
+#   arm64    arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
+#   alarm    do the debug kernel's alarms ring?
+#   debug    and do they stay silent, with selftests, Python and failing allocations?
+# All of them without arguments, the x86-64 and the arm64 guests side by side. Needs .venv and build/faults (make faults). What each
+# guest wrote is in build/kernel/test; the last line tells how many tests passed.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+logs=$build/test
+passed=0
+failed=0
+python=$root/.venv/bin/python
+
+# ---- counting ----
+
+count() { # count PASSED FAILED
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+}
+
+# one NAME COMMAND...: a test that is one command.
+one() {
+	local name=$1
+	shift
+	if "$@"; then
+		echo "ok - $name" && count 1 0
+	else
+		echo "not ok - $name" && count 0 1
+	fi
+}
+
+# The counts of TAP and of pytest's last line in what a guest wrote.
+tally() {
+	local output=$1 good bad summary
+	[ -e "$output" ] || return 0
+	good=$(grep -c '^ok ' "$output") || true
+	bad=$(grep -c '^not ok ' "$output") || true
+	while read -r summary; do
+		good=$((good + $(sed -nE 's/(.*[^0-9])?([0-9]+) passed.*/\2/p' <<<"$summary" | grep . || echo 0)))
+		bad=$((bad + $(sed -nE 's/(.*[^0-9])?([0-9]+) failed.*/\2/p' <<<"$summary" | grep . || echo 0)))
+		bad=$((bad + $(sed -nE 's/(.*[^0-9])?([0-9]+) errors?.*/\2/p' <<<"$summary" | grep . || echo 0)))
+	done < <(grep -E '^=* ?[0-9]+ (passed|failed|skipped|errors?).* in [0-9.]+s' "$output" || true)
+	echo "  $good tests passed, $bad failed"
+	count "$good" "$bad"
+}
+
+# boot NAME [OPTION...] TARGET -- COMMAND...: as boot.sh; counts its tests, and itself as one more.
+boot() {
+	local name=$1
+	shift
+	echo "== $name"
+	one "$name: the guest" "$guest/boot.sh" --out "$logs/$name" "$@"
+	tally "$logs/$name/output"
+}
+
+# all COMMAND...: a command for a shell that runs all of these, each a line, and fails if one does.
+all() {
+	local command text='status=0'
+	for command in "$@"; do
+		text+="; $command || status=1"
+	done
+	echo "$text; exit \$status"
+}
+
+# ---- what runs in guests ----
+
+selftests() { # selftests ARCH PROGRAM [ARGUMENT]: the command line
+	echo "build/kernel/selftests/$1/$2"
+}
+
+# No time limit of the suite's is meant for an emulated machine.
+suite() { # suite PYTHON TESTS EXPRESSION: those whose names fit
+	echo "ADMA_TEST_SLOWNESS=5 $1 -m pytest -q -p no:cacheprovider $2 -k '$3'"
+}
+
+dmatest() {
+	echo "kernel/guest/dmatest.sh build/kernel/$1/intree/dmatest.ko"
+}
+
+# ---- the steps ----
+
+step_build() {
+	local target
+	for target in amd64-6.1 amd64-6.12 arm64-6.1 debug; do
+		one "modules for $target, without a warning" "$guest/modules.sh" --check "$target"
+	done
+	need cc fuzzer
+	one 'matching and splitting in user space' make -s -C "$root/kernel/tests" test
+	one 'matching and splitting, fuzzed' make -s -C "$root/kernel/tests" fuzz SECONDS=20
+}
+
+modules() {
+	"$guest/modules.sh" "$1"
+	"$guest/userland.sh" "$2"
+}
+
+step_x86() {
+	local self=build/kernel/selftests/amd64
+	modules amd64-6.1 amd64
+	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
+		bash -c "$(dmatest amd64-6.1)"
+	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
+		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
+	boot x86-python --timeout 900 --soft 'channels=4' amd64-6.1 -- \
+		bash -c "ADMA_YAMA_FINAL=1 PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper or yama')"
+}
+
+step_faults() {
+	local self=build/kernel/selftests/amd64
+	modules amd64-6.1 amd64
+	boot x86-dmatest-reordered --no-module --soft 'reorder=1 delay_us=50' amd64-6.1 -- \
+		bash -c "$(dmatest amd64-6.1)"
+	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
+	boot x86-stuck --free --stuck --soft '' amd64-6.1 -- $self/provider --stuck
+	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
+}
+
+step_bounce() {
+	local self=build/kernel/selftests/amd64
+	modules amd64-6.1 amd64
+	boot x86-bounce --append 'swiotlb=force' --soft '' amd64-6.1 -- \
+		bash -c "$(all $self/uapi "$self/races 'memory goes away' 'close full'")"
+}
+
+step_arm64() {
+	local self=build/kernel/selftests/arm64
+	modules arm64-6.1 arm64
+	boot arm64-dmatest --no-module arm64-6.1 -- bash -c "$(dmatest arm64-6.1)"
+	boot arm64-selftests arm64-6.1 -- \
+		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
+	one 'all eight channels carried data' all_carried "$logs/arm64-selftests" 8
+	boot arm64-python --timeout 900 arm64-6.1 -- \
+		bash -c "$(suite python3 "$python_arm64" 'dma')"
+}
+
+all_carried() { # all_carried DIRECTORY CHANNELS: by the helper's counters, and by interrupts
+	awk 'NR > 1 && $7 > 0 { n++ } END { exit n != '"$2"' }' "$1/channels" &&
+		diff <(grep zynqmp-dma "$1/interrupts-before") <(grep zynqmp-dma "$1/interrupts-after") |
+		grep -c '^>' | grep -qx "$2"
+}
+
+step_alarm() {
+	local word
+	modules debug arm64
+	boot alarm --no-module --no-dma --expect-reports debug -- \
+		insmod build/kernel/debug/alarm/adma_alarm.ko
+	for word in 'possible circular locking' 'sleeping function called' 'DMA-API' \
+		'KASAN: slab-use-after-free\|KASAN: use-after-free' 'unreferenced object'; do
+		one "the alarm for: $word" reported "$word"
+	done
+}
+
+reported() {
+	"$guest/reports.sh" "$logs/alarm/dmesg.log" | grep -q "$1"
+}
+
+step_debug() {
+	local self=build/kernel/selftests/arm64
+	modules debug arm64
+	boot debug-selftests --timeout 900 debug -- \
+		bash -c "$(all $self/uapi "ADMA_ROUNDS=40 $self/races")"
+	boot debug-fuzz --timeout 400 debug -- bash -c "ADMA_SECONDS=60 $self/fuzz"
+	boot debug-faults --free --timeout 400 --soft '' debug -- $self/provider
+	boot debug-python --timeout 900 debug -- \
+		bash -c "$(suite python3 "$python_debug" 'dma')"
+}
+
+# ---- which ----
+
+# An emulated processor takes its time, so each guest tries what it is there for: the whole
+# conformance kit over both mechanisms once, and the rest of the suite where it runs natively.
+kit=tests/conformance
+# The last test of Yama is for good: no process may look into another after it.
+python_x86="$kit tests/test_helper.py tests/test_cli.py tests/test_namespaces.py tests/test_yama.py"
+python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py tests/test_helper.py"
+python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py"
+
+[ -d "$root/build/faults/lib" ] || die "first: make faults"
+export ADMA_BUILD=faults
+need qemu sparse kbuild aarch64
+mkdir -p "$logs"
+for step in "$@"; do
+	[ "$(type -t "step_$step")" = function ] || die "no step $step; see the head of this file"
+done
+
+steps() {
+	local step start
+	for step in "$@"; do
+		start=$SECONDS
+		echo "==== $step"
+		"step_$step"
+		echo "==== $step: $((SECONDS - start)) s"
+	done
+	echo "$passed passed, $failed failed"
+	[ "$failed" = 0 ]
+}
+
+# What a log's last line counts; a lane that did not get there has failed.
+sum_of() {
+	tail -n 1 "$1" | sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' | grep . || echo 0 1
+}
+
+# Two lanes for two cores: a guest is slow, and seldom uses more than one.
+lanes() {
+	local lane good bad
+	(steps build) >"$logs/build.log" 2>&1 || true
+	(steps x86 faults bounce) >"$logs/x86.log" 2>&1 &
+	(steps alarm arm64 debug) >"$logs/arm64.log" 2>&1 &
+	wait
+	for lane in build x86 arm64; do
+		cat "$logs/$lane.log"
+		read -r good bad < <(sum_of "$logs/$lane.log")
+		count "$good" "$bad"
+	done
+	echo "$passed passed, $failed failed"
+	[ "$failed" = 0 ]
+}
+
+if [ $# -gt 0 ]; then
+	steps "$@"
+else
+	lanes
+fi

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * adma_soft.c - a DMA engine without hardware, which can do on demand what an engine
+ * that works never does: be slow, fail, hang, refuse to stop, lose the order, run
+ * out of descriptors. For tests only.
+ *
+ * Each channel copies from a timer, in softirq context, as a driver's tasklet would
+ * report it. It reads and writes where the DMA addresses say, as the CPU sees them.
+ *
+ * Parameters that are read when a driver is bound take effect at the next bind.
+ * A device whose driver was unbound stays in memory until the module goes: clients
+ * that still hold its channels look at it.
+ */
+#include <linux/atomic.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-mapping.h>
+#include <linux/dmaengine.h>
+#include <linux/hrtimer.h>
+#include <linux/io.h>
+#include <linux/list.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+
+#include "dmaengine.h"
+
+#define CHANNELS_MAX 64
+#define RUBBISH      0xa5
+#define HUNG_NS      (1 * NSEC_PER_MSEC) /* between two looks of a hung channel */
+
+static unsigned int channels = 4;
+module_param(channels, uint, 0644);
+MODULE_PARM_DESC(channels, "of the device, at the next bind, 1 to 64");
+
+static unsigned int copy_align = 1;
+module_param(copy_align, uint, 0644);
+MODULE_PARM_DESC(copy_align, "bytes, a power of two, at the next bind");
+
+static unsigned int descs = 32;
+module_param(descs, uint, 0644);
+MODULE_PARM_DESC(descs, "descriptors of a channel, from its next request on");
+
+static bool reorder;
+module_param(reorder, bool, 0644);
+MODULE_PARM_DESC(reorder, "complete the youngest first, at the next bind");
+
+static unsigned int delay_us;
+module_param(delay_us, uint, 0644);
+MODULE_PARM_DESC(delay_us, "before each copy");
+
+static unsigned int fail_every;
+module_param(fail_every, uint, 0644);
+MODULE_PARM_DESC(fail_every, "n: each n-th copy leaves rubbish and an error");
+
+static unsigned int hang_every;
+module_param(hang_every, uint, 0644);
+MODULE_PARM_DESC(hang_every, "n: each n-th copy is not done until this is 0 again");
+
+static bool terminate_fails;
+module_param(terminate_fails, bool, 0644);
+MODULE_PARM_DESC(terminate_fails, "terminating stops nothing");
+
+struct soft_descriptor {
+	struct dma_async_tx_descriptor tx;
+	dma_addr_t to;
+	dma_addr_t from;
+	size_t length;
+	bool hangs;
+	bool fails;
+	struct list_head node; /* free, submitted or issued; nowhere while prepared */
+};
+
+struct soft_channel {
+	struct dma_chan dma;
+	struct hrtimer timer;
+	struct soft_descriptor *pool;
+
+	spinlock_t lock; /* all below */
+	struct list_head free;
+	struct list_head submitted;
+	struct list_head issued;
+	bool running; /* the timer is on its way */
+};
+
+struct soft_device {
+	struct dma_device dma;
+	struct list_head node; /* devices */
+	unsigned int align;
+	bool reorder;
+	struct soft_channel channels[];
+};
+
+static atomic_t turn = ATOMIC_INIT(0); /* of all channels, for each n-th copy */
+
+static LIST_HEAD(devices);
+static DEFINE_MUTEX(devices_mutex);
+
+static struct soft_channel *to_channel(struct dma_chan *dma)
+{
+	return container_of(dma, struct soft_channel, dma);
+}
+
+static struct soft_device *device_of(struct soft_channel *channel)
+{
+	return container_of(channel->dma.device, struct soft_device, dma);
+}
+
+static struct soft_descriptor *to_descriptor(struct dma_async_tx_descriptor *tx)
+{
+	return container_of(tx, struct soft_descriptor, tx);
+}
+
+/* ---- the engine ---- */
+
+static bool is_turn(unsigned int now, unsigned int every)
+{
+	return every && !(now % every);
+}
+
+/* What a DMA address stands for is in the linear map: there is no IOMMU in front of us. */
+static void *at(struct soft_channel *channel, dma_addr_t address)
+{
+	return phys_to_virt(dma_to_phys(channel->dma.device->dev, address));
+}
+
+static void copy(struct soft_channel *channel, const struct soft_descriptor *descriptor)
+{
+	void *to = at(channel, descriptor->to);
+
+	if (descriptor->fails)
+		memset(to, RUBBISH, descriptor->length);
+	else
+		memcpy(to, at(channel, descriptor->from), descriptor->length);
+}
+
+/*
+ * With the lock. The one to copy: NULL while there is none, or it hangs. One that hangs stops those
+ * behind it, unless order does not matter.
+ */
+static struct soft_descriptor *choose(struct soft_channel *channel)
+{
+	struct soft_descriptor *descriptor;
+
+	if (!device_of(channel)->reorder) {
+		descriptor = list_first_entry_or_null(&channel->issued, struct soft_descriptor,
+						      node);
+		return descriptor && descriptor->hangs && READ_ONCE(hang_every) ? NULL : descriptor;
+	}
+	list_for_each_entry_reverse(descriptor, &channel->issued, node) {
+		if (!descriptor->hangs || !READ_ONCE(hang_every))
+			return descriptor;
+	}
+	return NULL;
+}
+
+/* Without the lock: the callback may prepare and submit. */
+static void finish(struct soft_channel *channel, struct soft_descriptor *descriptor)
+{
+	const struct dmaengine_result result = {
+		.result = descriptor->fails ? DMA_TRANS_WRITE_FAILED : DMA_TRANS_NOERROR,
+	};
+	struct dmaengine_desc_callback callback;
+	unsigned long flags;
+
+	copy(channel, descriptor);
+	dmaengine_desc_get_callback(&descriptor->tx, &callback);
+	spin_lock_irqsave(&channel->lock, flags);
+	dma_cookie_complete(&descriptor->tx);
+	list_add_tail(&descriptor->node, &channel->free);
+	spin_unlock_irqrestore(&channel->lock, flags);
+	dmaengine_desc_callback_invoke(&callback, &result);
+}
+
+static u64 delay_ns(void)
+{
+	return (u64)READ_ONCE(delay_us) * NSEC_PER_USEC;
+}
+
+static enum hrtimer_restart run(struct hrtimer *timer)
+{
+	struct soft_channel *channel = container_of(timer, struct soft_channel, timer);
+	struct soft_descriptor *descriptor;
+	unsigned long flags;
+	bool more;
+
+	spin_lock_irqsave(&channel->lock, flags);
+	descriptor = choose(channel);
+	if (descriptor)
+		list_del(&descriptor->node);
+	spin_unlock_irqrestore(&channel->lock, flags);
+	if (descriptor)
+		finish(channel, descriptor);
+
+	spin_lock_irqsave(&channel->lock, flags);
+	more = !list_empty(&channel->issued);
+	channel->running = more;
+	spin_unlock_irqrestore(&channel->lock, flags);
+	if (!more)
+		return HRTIMER_NORESTART;
+	hrtimer_set_expires(timer, ktime_add_ns(ktime_get(), descriptor ? delay_ns() : HUNG_NS));
+	return HRTIMER_RESTART;
+}
+
+/* ---- what the framework asks for ---- */
+
+static int alloc_resources(struct dma_chan *dma)
+{
+	struct soft_channel *channel = to_channel(dma);
+	unsigned int count = max(READ_ONCE(descs), 1U);
+	unsigned int i;
+
+	channel->pool = kcalloc(count, sizeof(*channel->pool), GFP_KERNEL);
+	if (!channel->pool)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&channel->free);
+	INIT_LIST_HEAD(&channel->submitted);
+	INIT_LIST_HEAD(&channel->issued);
+	for (i = 0; i < count; i++)
+		list_add_tail(&channel->pool[i].node, &channel->free);
+	dma_cookie_init(dma);
+	return count;
+}
+
+/* The framework has synchronized. */
+static void free_resources(struct dma_chan *dma)
+{
+	kfree(to_channel(dma)->pool);
+}
+
+static dma_cookie_t submit(struct dma_async_tx_descriptor *tx)
+{
+	struct soft_descriptor *descriptor = to_descriptor(tx);
+	struct soft_channel *channel = to_channel(tx->chan);
+	unsigned int now = (unsigned int)atomic_inc_return(&turn);
+	dma_cookie_t cookie;
+	unsigned long flags;
+
+	descriptor->fails = is_turn(now, READ_ONCE(fail_every));
+	descriptor->hangs = is_turn(now, READ_ONCE(hang_every));
+	spin_lock_irqsave(&channel->lock, flags);
+	cookie = dma_cookie_assign(tx);
+	list_add_tail(&descriptor->node, &channel->submitted);
+	spin_unlock_irqrestore(&channel->lock, flags);
+	return cookie;
+}
+
+static bool is_aligned(struct soft_channel *channel, u64 any)
+{
+	return !(any & (device_of(channel)->align - 1));
+}
+
+static struct dma_async_tx_descriptor *prepare(struct dma_chan *dma, dma_addr_t to,
+					       dma_addr_t from, size_t length, unsigned long flags)
+{
+	struct soft_channel *channel = to_channel(dma);
+	struct soft_descriptor *descriptor;
+	unsigned long irq;
+
+	if (WARN_ONCE(!is_aligned(channel, to | from | length), "adma_soft: not aligned\n") ||
+	    WARN_ONCE(length > dma_get_max_seg_size(dma->device->dev), "adma_soft: too long\n"))
+		return NULL;
+	spin_lock_irqsave(&channel->lock, irq);
+	descriptor = list_first_entry_or_null(&channel->free, struct soft_descriptor, node);
+	if (descriptor)
+		list_del(&descriptor->node);
+	spin_unlock_irqrestore(&channel->lock, irq);
+	if (!descriptor)
+		return NULL;
+	memset(&descriptor->tx, 0, sizeof(descriptor->tx));
+	dma_async_tx_descriptor_init(&descriptor->tx, dma);
+	descriptor->tx.flags = flags;
+	descriptor->tx.tx_submit = submit;
+	descriptor->to = to;
+	descriptor->from = from;
+	descriptor->length = length;
+	return &descriptor->tx;
+}
+
+static void issue_pending(struct dma_chan *dma)
+{
+	struct soft_channel *channel = to_channel(dma);
+	unsigned long flags;
+
+	spin_lock_irqsave(&channel->lock, flags);
+	list_splice_tail_init(&channel->submitted, &channel->issued);
+	if (!channel->running && !list_empty(&channel->issued)) {
+		channel->running = true;
+		hrtimer_start(&channel->timer, ns_to_ktime(delay_ns()), HRTIMER_MODE_REL_SOFT);
+	}
+	spin_unlock_irqrestore(&channel->lock, flags);
+}
+
+static enum dma_status tx_status(struct dma_chan *dma, dma_cookie_t cookie,
+				 struct dma_tx_state *state)
+{
+	enum dma_status status = dma_cookie_status(dma, cookie, state);
+
+	return device_of(to_channel(dma))->reorder ? DMA_OUT_OF_ORDER : status;
+}
+
+/* What is being copied this moment still ends; synchronize() waits for it. */
+static int terminate_all(struct dma_chan *dma)
+{
+	struct soft_channel *channel = to_channel(dma);
+	unsigned long flags;
+
+	if (READ_ONCE(terminate_fails))
+		return -EIO;
+	spin_lock_irqsave(&channel->lock, flags);
+	list_splice_tail_init(&channel->submitted, &channel->free);
+	list_splice_tail_init(&channel->issued, &channel->free);
+	spin_unlock_irqrestore(&channel->lock, flags);
+	return 0;
+}
+
+static void synchronize(struct dma_chan *dma)
+{
+	struct soft_channel *channel = to_channel(dma);
+
+	hrtimer_cancel(&channel->timer);
+	channel->running = false;
+}
+
+/* ---- the device ---- */
+
+static void keep_device(struct dma_device *dma)
+{
+}
+
+static void unregister(void *device)
+{
+	dma_async_device_unregister(device);
+}
+
+static void fill_channels(struct soft_device *soft, unsigned int count)
+{
+	unsigned int i;
+
+	INIT_LIST_HEAD(&soft->dma.channels);
+	for (i = 0; i < count; i++) {
+		struct soft_channel *channel = &soft->channels[i];
+
+		spin_lock_init(&channel->lock);
+		hrtimer_init(&channel->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+		channel->timer.function = run;
+		channel->dma.device = &soft->dma;
+		list_add_tail(&channel->dma.device_node, &soft->dma.channels);
+	}
+}
+
+static void fill_device(struct soft_device *soft, struct device *device)
+{
+	struct dma_device *dma = &soft->dma;
+
+	soft->align = copy_align;
+	soft->reorder = reorder;
+	dma->dev = device;
+	dma->copy_align = ilog2(soft->align);
+	dma_cap_set(DMA_MEMCPY, dma->cap_mask);
+	dma_cap_set(DMA_PRIVATE, dma->cap_mask);
+	if (soft->reorder)
+		dma_cap_set(DMA_COMPLETION_NO_ORDER, dma->cap_mask);
+	dma->residue_granularity = DMA_RESIDUE_GRANULARITY_DESCRIPTOR;
+	dma->device_alloc_chan_resources = alloc_resources;
+	dma->device_free_chan_resources = free_resources;
+	dma->device_prep_dma_memcpy = prepare;
+	dma->device_issue_pending = issue_pending;
+	dma->device_tx_status = tx_status;
+	dma->device_terminate_all = terminate_all;
+	dma->device_synchronize = synchronize;
+	dma->device_release = keep_device;
+}
+
+static int probe(struct platform_device *platform)
+{
+	unsigned int count = clamp(channels, 1U, (unsigned int)CHANNELS_MAX);
+	struct soft_device *soft;
+	int error;
+
+	if (!is_power_of_2(copy_align) || copy_align > PAGE_SIZE)
+		return -EINVAL;
+	soft = kzalloc(struct_size(soft, channels, count), GFP_KERNEL);
+	if (!soft)
+		return -ENOMEM;
+	fill_device(soft, &platform->dev);
+	fill_channels(soft, count);
+	error = dma_async_device_register(&soft->dma);
+	if (error) {
+		kfree(soft);
+		return error;
+	}
+	mutex_lock(&devices_mutex);
+	list_add(&soft->node, &devices);
+	mutex_unlock(&devices_mutex);
+	return devm_add_action_or_reset(&platform->dev, unregister, &soft->dma);
+}
+
+static struct platform_driver driver = {
+	.driver.name = "adma_soft",
+	.probe = probe,
+};
+
+/* ---- the module ---- */
+
+static struct platform_device *platform;
+
+static int __init adma_soft_init(void)
+{
+	const struct platform_device_info info = {
+		.name = "adma_soft",
+		.id = PLATFORM_DEVID_NONE,
+		.dma_mask = DMA_BIT_MASK(64),
+	};
+	int error = platform_driver_register(&driver);
+
+	if (error)
+		return error;
+	platform = platform_device_register_full(&info);
+	if (!IS_ERR(platform))
+		return 0;
+	platform_driver_unregister(&driver);
+	return PTR_ERR(platform);
+}
+
+/* Who holds a channel holds the module. */
+static void __exit adma_soft_exit(void)
+{
+	struct soft_device *soft, *next;
+
+	platform_device_unregister(platform);
+	platform_driver_unregister(&driver);
+	list_for_each_entry_safe(soft, next, &devices, node)
+		kfree(soft);
+}
+
+module_init(adma_soft_init);
+module_exit(adma_soft_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("A DMA engine in software, which fails on demand (for tests)");
