@@ -265,6 +265,8 @@ static bool fail_part(struct adma_chan *chan, struct adma_req *part, int error)
 	}
 	object = object_of(chan->line, part);
 	if (object && adma_line_cancel(chan, object)) {
+		part->key = object->key + object->parts; /* not one of those that go along: the caller's */
+		adma_line_drop_parts(chan, object, error);
 		adma_complete(chan, object, error, 0);
 		return false;
 	}
