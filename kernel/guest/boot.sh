@@ -100,7 +100,7 @@ init() {
 		mkdir /upper/up /upper/work
 		mount -t overlay -o lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work overlay /new || echo 'init: no overlay'
 		mount -t 9p -o \$options out /out || echo 'init: no way out'
-		mkdir -p /new/proc /new/sys /new/dev /new/guest-out /new$root
+		mkdir -p /new/proc /new/sys /new/dev /new/guest-out
 		mount -t proc proc /new/proc
 		mount -t sysfs sys /new/sys
 		mount -t debugfs debugfs /new/sys/kernel/debug
@@ -112,7 +112,7 @@ init() {
 		chmod 1777 /new/tmp /new/dev/shm
 		mount -t tmpfs tmpfs /new/run
 		mount --bind /out /new/guest-out
-		${share_checkout:-:}
+		$share_checkout
 		ip link set lo up || ifconfig lo up
 		mount | grep -q /new/guest-out
 		${load_dma:-:}
@@ -138,7 +138,12 @@ init() {
 	INIT
 }
 
-[ "$share" = / ] || share_checkout="mount -t 9p -o \$options,cache=loose,ro checkout /new$root && mount -t tmpfs tmpfs /new/root"
+# A checkout below one of the places that are the guest's own, such as /tmp, is shown there.
+share_checkout="[ -e /new$root/Makefile ] || { mkdir -p /new$root && mount --bind /lower$root /new$root; }"
+if [ "$share" != / ]; then
+	share_checkout="mount -t tmpfs tmpfs /new/root && mkdir -p /new$root &&
+		mount -t 9p -o \$options,cache=loose,ro checkout /new$root"
+fi
 if [ -n "$dma" ]; then
 	[ "$target" != arm64-6.1 ] || load_dma='insmod /modules/zynqmp_dma.ko'
 	[ -z "$soft" ] || load_dma="insmod /modules/adma_soft.ko $soft_parameters"
