@@ -7,6 +7,7 @@ Where there is no helper, what they say instead.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import mmap
 import os
@@ -221,6 +222,21 @@ def test_a_withdrawn_object_takes_its_parts_along(peer: Peer, mechanism: str) ->
     reading = peer.begin(messages.recv)
     channel.send("after", timeout=HANG)
     assert reading.result() == "after"
+
+
+@needs_helper
+def test_an_object_whose_buffer_cannot_be_read(peer: Peer, mechanism: str) -> None:
+    """Neither end waits for the part that could not be posted."""
+    channel = peer.connect(mechanism)
+    buffer = mmap.mmap(-1, LARGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    assert not ctypes.CDLL(None).mprotect(ctypes.c_void_p(address), LARGE, 0)
+    with pytest.raises(OSError, match="Bad address"):
+        channel.send(["thing", pickle.PickleBuffer(buffer)], timeout=HANG)
+    reading = peer.begin(messages.recv)
+    channel.send("after", timeout=HANG)
+    assert reading.result() == "after"
+    del buffer
 
 
 @needs_helper
