@@ -107,7 +107,7 @@ step_x86() {
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
 		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
-	boot x86-python --timeout 900 --soft 'channels=4' amd64-6.1 -- \
+	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
 		bash -c "ADMA_YAMA_FINAL=1 PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper or yama')"
 }
 
@@ -135,7 +135,7 @@ step_arm64() {
 	boot arm64-selftests arm64-6.1 -- \
 		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
 	one 'all eight channels carried data' all_carried "$logs/arm64-selftests" 8
-	boot arm64-python --timeout 900 arm64-6.1 -- \
+	boot arm64-python --timeout 1800 arm64-6.1 -- \
 		bash -c "$(suite python3 "$python_arm64" 'dma')"
 }
 
@@ -163,11 +163,11 @@ reported() {
 step_debug() {
 	local self=build/kernel/selftests/arm64
 	modules debug arm64
-	boot debug-selftests --timeout 900 debug -- \
+	boot debug-selftests --timeout 1800 debug -- \
 		bash -c "$(all $self/uapi "ADMA_ROUNDS=40 $self/races")"
-	boot debug-fuzz --timeout 400 debug -- bash -c "ADMA_SECONDS=60 $self/fuzz"
-	boot debug-faults --free --timeout 400 --soft '' debug -- $self/provider
-	boot debug-python --timeout 900 debug -- \
+	boot debug-fuzz --timeout 900 debug -- bash -c "ADMA_SECONDS=60 $self/fuzz"
+	boot debug-faults --free --timeout 900 --soft '' debug -- $self/provider
+	boot debug-python --timeout 1800 debug -- \
 		bash -c "$(suite python3 "$python_debug" 'dma')"
 }
 
