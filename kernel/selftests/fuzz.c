@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -324,9 +325,17 @@ static unsigned long number(const char *name, unsigned long otherwise)
 	return value ? strtoul(value, NULL, 0) : otherwise;
 }
 
+static unsigned long random_seed(void)
+{
+	uint32_t seed;
+
+	SAME(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+	return seed;
+}
+
 static void test_fuzz(void)
 {
-	unsigned long seed = number("ADMA_SEED", (unsigned long)time(NULL));
+	unsigned long seed = number("ADMA_SEED", random_seed());
 	long end = now_ms() + 1000 * (long)number("ADMA_SECONDS", 10);
 	pid_t children[PROCESSES];
 
