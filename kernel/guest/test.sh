@@ -3,6 +3,7 @@
 # test.sh [STEP...]: everything that the kernel helper has to pass, without its hardware:
 #   build    modules for each kernel, sparse, checkpatch; the pure code in user space
 #   x86      x86-64 guest with the software DMA provider: selftests, the Python suite
+#   rights   the same guest: Yama, namespaces, other users; not part of a whole run yet
 #   faults   the same guest with providers that fail in each way they can
 #   bounce   the same guest, where all DMA goes through bounce buffers
 #   arm64    arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
@@ -111,7 +112,13 @@ step_x86() {
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
 		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
-		bash -c "ADMA_YAMA_FINAL=1 PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper or yama')"
+		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper')"
+}
+
+step_rights() {
+	modules amd64-6.1 amd64
+	boot x86-rights --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
+		bash -c "ADMA_YAMA_FINAL=1 PYTHONPATH=build/faults/lib $(suite "$python" "$python_rights" 'helper or yama')"
 }
 
 step_faults() {
@@ -167,7 +174,7 @@ step_debug() {
 	modules debug arm64
 	boot debug-fuzz --timeout 900 debug -- \
 		bash -c "ADMA_SECONDS=60 build/kernel/selftests/arm64/fuzz"
-	echo 'left out of a whole run, and to be asked for: deep'
+	echo 'left out of a whole run, and to be asked for: rights deep'
 }
 
 step_deep() {
@@ -185,8 +192,9 @@ step_deep() {
 # An emulated processor takes its time, so each guest tries what it is there for: the whole
 # conformance kit over both mechanisms once, and the rest of the suite where it runs natively.
 kit=tests/conformance
+python_x86="$kit tests/test_helper.py"
 # The last test of Yama is for good: no process may look into another after it.
-python_x86="$kit tests/test_helper.py tests/test_cli.py tests/test_namespaces.py tests/test_yama.py"
+python_rights='tests/test_cli.py tests/test_namespaces.py tests/test_yama.py'
 python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py tests/test_helper.py"
 python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py"
 
