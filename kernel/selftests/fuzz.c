@@ -27,15 +27,19 @@
 
 #define PROCESSES   4
 #define PAIRS       2 /* that they share */
-#define DESCRIPTORS (1 + 2 * PAIRS + 2) /* of a process: the device, those, and a pair of its own */
-#define MAPS        4
-#define MAP         (256 << 10)
-#define ENTRIES     8 /* few: requests meet */
-#define FAIL        3 /* percent of the allocations */
+#define OWN         (1 + 2 * PAIRS)
+#define DESCRIPTORS (OWN + 2) /* of a process: the device, those, and a pair of its own */
+#define PAST        8  /* own pairs whose requests may still be on their way */
+#define ENTRIES     8  /* few: requests meet */
+#define PIECES      4  /* of a post */
+#define PIECE       (64 << 10)
+#define MEMORY      ((size_t)(OWN + 2 * PAST) * ENTRIES * PIECES * PIECE)
+#define FAIL        3  /* percent of the allocations */
 
 static uint64_t state; /* of the random numbers of this process */
 static int fds[DESCRIPTORS];
-static char *maps[MAPS];
+static unsigned own; /* pairs so far */
+static char *memory;
 static void *entries;
 static bool failing;
 
@@ -55,30 +59,48 @@ static int any_fd(void)
 	return fds[any(DESCRIPTORS)];
 }
 
+/*
+ * Where a request may write: each has memory of its own while it can be on its way. To write the
+ * same memory twice at a time is allowed, but a debug kernel's DMA layer reports it.
+ */
+static char *piece(uint32_t descriptor, uint64_t cookie, uint32_t number)
+{
+	uint32_t place = descriptor < OWN ? descriptor : descriptor + own % PAST * 2;
+	uint32_t request = place * ENTRIES + (uint32_t)cookie % ENTRIES;
+
+	return memory + ((size_t)request * PIECES + number) * PIECE;
+}
+
+static char *any_piece(void)
+{
+	return piece(any(DESCRIPTORS), any(ENTRIES), any(PIECES));
+}
+
 /* ---- arguments that are mostly right ---- */
 
 static uint64_t any_cookie(void)
 {
-	return ADMA_COOKIE(rarely() ? any(3) : 1 + any(1 << 30), any(rarely() ? 2000 : ENTRIES));
+	return ADMA_COOKIE(rarely() ? any(3) : 1 + any(1 << 30), rarely() ? 1024 + any(1000) : any(ENTRIES));
 }
 
-static uint64_t any_address(void)
+/* A part of that piece; or memory that nobody has. */
+static struct adma_iovec any_part(const char *whole)
 {
-	if (rarely())
-		return any(2) ? any(4096) : -(uint64_t)any(1 << 20);
-	return (uintptr_t)maps[any(MAPS)] + (any(2) ? any(MAP) : any(MAP / 4096) * 4096);
-}
+	static const uint32_t lengths[] = { 1, 64, 5000, 20000, PIECE };
+	struct adma_iovec part;
 
-static uint64_t any_length(void)
-{
-	static const uint32_t most[] = { 1, 64, 5000, 70000, MAP };
-
-	return any(most[any(5)]) + (rarely() ? 1ull << any(63) : 0);
+	part.length = any(lengths[any(5)]);
+	part.base = (uintptr_t)whole + (any(2) ? any(PIECE - (uint32_t)part.length) : 0);
+	if (!any(40))
+		part.base = any(2) ? any(4096) : -(uint64_t)any(1 << 20);
+	if (!any(40))
+		part.length += 1ull << (30 + any(34));
+	return part;
 }
 
 static void do_post(void)
 {
-	struct adma_iovec iov[4];
+	struct adma_iovec iov[PIECES];
 	struct adma_post post = {
 		.size = sizeof(post),
 		.flags = any(2),
@@ -87,28 +109,27 @@ static void do_post(void)
 		.cookie = any_cookie(),
 		.key = any(3) ? 0 : any(4),
 		.iov = (uintptr_t)iov,
-		.iovcnt = any(5),
+		.iovcnt = any(PIECES + 1),
 	};
+	uint32_t at = any(DESCRIPTORS);
 
-	for (int i = 0; i < 4; i++)
-		iov[i] = (struct adma_iovec){ any_address(), any_length() };
+	for (uint32_t i = 0; i < PIECES; i++)
+		iov[i] = any_part(post.op == ADMA_READ ? piece(at, post.cookie, i) : any_piece());
 	if (post.op == ADMA_WRITE)
 		post.note[0] = any(100);
-	command(any_fd(), ADMA_IOC_POST, &post);
+	command(fds[at], ADMA_IOC_POST, &post);
 }
 
 static void do_copy(void)
 {
-	struct adma_copy copy = {
-		.size = sizeof(copy),
-		.cookie = any_cookie(),
-		.destination = any_address(),
-		.source = any_address(),
-		.length = any_length(),
-		.policy = any(3),
-	};
+	struct adma_copy copy = { .size = sizeof(copy), .cookie = any_cookie(), .policy = any(3) };
+	uint32_t at = any(DESCRIPTORS);
+	struct adma_iovec to = any_part(piece(at, copy.cookie, 0));
 
-	command(any_fd(), ADMA_IOC_COPY, &copy);
+	copy.destination = to.base;
+	copy.length = to.length;
+	copy.source = any_part(any_piece()).base;
+	command(fds[at], ADMA_IOC_COPY, &copy);
 }
 
 static void do_look(void)
@@ -140,24 +161,24 @@ static void do_rubbish(void)
 
 /* ---- memory ---- */
 
-static char *map_at(void *where)
+static void *map_at(void *where, size_t length)
 {
-	return mmap(where, MAP, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED : 0), -1, 0);
+	return mmap(where, length, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (where ? MAP_FIXED : 0), -1, 0);
 }
 
 static void do_memory(void)
 {
-	char *map = maps[any(MAPS)], *page = map + any(MAP / 4096) * 4096;
-	size_t length = any(2) ? 4096 : (size_t)(map + MAP - page);
+	char *whole = any_piece(), *page = whole + any(PIECE / 4096) * 4096;
+	size_t length = any(2) ? 4096 : (size_t)(whole + PIECE - page);
 
 	switch (any(7)) {
 	case 0: munmap(page, length); break;
 	case 1: mprotect(page, length, PROT_READ); break;
 	case 2: mprotect(page, length, PROT_READ | PROT_WRITE); break;
 	case 3: madvise(page, length, MADV_DONTNEED); break;
-	case 4: mremap(page, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, map); break;
-	default: map_at(map); break; /* it may fail: then there is a hole */
+	case 4: mremap(whole, PIECE, (size_t)(page - whole) + 4096, 0); break;
+	default: map_at(whole, PIECE); break; /* it may fail: then there is a hole */
 	}
 }
 
@@ -173,17 +194,18 @@ static void do_entries(void)
 static void do_descriptors(void)
 {
 	struct adma_pair pair = { .size = sizeof(pair), .policy = any(3) };
-	int *own = &fds[DESCRIPTORS - 2];
+	int *at = &fds[OWN];
 	uint32_t one = any(2);
 
 	if (any(2)) {
-		close(own[one]);
-		own[one] = -1;
+		close(at[one]);
+		at[one] = -1;
 	} else if (!command(fds[0], ADMA_IOC_PAIR, &pair)) {
 		for (int i = 0; i < 2; i++) {
-			close(own[i]);
-			own[i] = pair.fd[i];
+			close(at[i]);
+			at[i] = pair.fd[i];
 		}
+		own++;
 	}
 }
 
@@ -244,8 +266,7 @@ static void live(uint64_t seed)
 	const struct rlimit little = { 64 << 10, 64 << 10 };
 
 	state = seed;
-	for (int i = 0; i < MAPS; i++)
-		maps[i] = map_at(NULL);
+	memory = map_at(NULL, MEMORY);
 	if (failing)
 		faults_mine();
 	if (any(2)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * tap.h - a small harness: each test runs in a process group of its own, with a
- * time limit, and what it leaves behind is killed. Prints TAP; exit status 1
- * when a test failed.
+ * time limit (times ADMA_TEST_SLOWNESS), and what it leaves behind is killed.
+ * Prints TAP; exit status 1 when a test failed.
  */
 #ifndef TAP_H
 #define TAP_H
