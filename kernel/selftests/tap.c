@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SKIPPED 77
@@ -104,6 +105,14 @@ static int run_one(const struct test *test)
 	return WEXITSTATUS(status);
 }
 
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static bool wanted(const char *name, int argc, char **argv)
 {
 	if (argc < 2)
@@ -119,14 +128,15 @@ int tap_main(int argc, char **argv, const struct test *tests, size_t count)
 	unsigned number = 0, failed = 0;
 
 	for (size_t i = 0; i < count; i++) {
+		double start = now();
 		int status;
 
 		if (!wanted(tests[i].name, argc, argv))
 			continue;
 		status = run_one(&tests[i]);
 		failed += status && status != SKIPPED;
-		printf("%sok %u - %s%s\n", status && status != SKIPPED ? "not " : "", ++number,
-		       tests[i].name, status == SKIPPED ? " # SKIP" : "");
+		printf("%sok %u - %s (%.1f s)%s\n", status && status != SKIPPED ? "not " : "", ++number,
+		       tests[i].name, now() - start, status == SKIPPED ? " # SKIP" : "");
 	}
 	printf("1..%u\n", number);
 	return failed || !number;
