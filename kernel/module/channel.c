@@ -15,6 +15,7 @@
 #include <linux/wait.h>
 
 #include "channel.h"
+#include "mapping.h"
 
 static atomic_t working = ATOMIC_INIT(0);
 static atomic_t ended = ATOMIC_INIT(0);
@@ -41,36 +42,6 @@ static void announce_room(void)
 	smp_mb__after_atomic(); /* before looking for sleepers */
 	if (waitqueue_active(&room))
 		wake_up_all(&room);
-}
-
-/* ---- mapping: each piece alone, while it is on its way ---- */
-
-/* Where bounce buffers run out, the CPU copies: nothing to log. */
-
-static int map(struct adma_descriptor *descriptor)
-{
-	struct device *device = descriptor->channel->device;
-	size_t n = descriptor->length;
-
-	descriptor->from_dma = dma_map_page_attrs(device, descriptor->from,
-						  descriptor->from_offset, n, DMA_TO_DEVICE,
-						  DMA_ATTR_NO_WARN);
-	if (dma_mapping_error(device, descriptor->from_dma))
-		return -EIO;
-	descriptor->to_dma = dma_map_page_attrs(device, descriptor->to, descriptor->to_offset, n,
-						DMA_FROM_DEVICE, DMA_ATTR_NO_WARN);
-	if (!dma_mapping_error(device, descriptor->to_dma))
-		return 0;
-	dma_unmap_page(device, descriptor->from_dma, n, DMA_TO_DEVICE);
-	return -EIO;
-}
-
-static void unmap(struct adma_descriptor *descriptor)
-{
-	struct device *device = descriptor->channel->device;
-
-	dma_unmap_page(device, descriptor->to_dma, descriptor->length, DMA_FROM_DEVICE);
-	dma_unmap_page(device, descriptor->from_dma, descriptor->length, DMA_TO_DEVICE);
 }
 
 /* ---- what is on it ---- */
@@ -141,7 +112,7 @@ static bool claim(struct adma_descriptor *descriptor, bool copied)
 
 static void hand_back(struct adma_descriptor *descriptor, enum adma_outcome outcome)
 {
-	unmap(descriptor);
+	adma_unmap(descriptor);
 	descriptor->ended(descriptor, outcome);
 	announce_room();
 }
@@ -181,13 +152,13 @@ static int give_to_driver(struct adma_descriptor *descriptor)
 
 static int map_and_give(struct adma_descriptor *descriptor)
 {
-	int error = map(descriptor);
+	int error = adma_map(descriptor);
 
 	if (error)
 		return error;
 	error = give_to_driver(descriptor);
 	if (error)
-		unmap(descriptor);
+		adma_unmap(descriptor);
 	return error;
 }
 

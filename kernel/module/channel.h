@@ -27,6 +27,7 @@
 #define ADMA_CHANNEL_H
 
 #include <linux/device.h>
+#include <linux/interval_tree.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -64,8 +65,9 @@ struct adma_descriptor {
 	struct list_head node; /* channel's lock */
 	bool live;             /* channel's lock: submitted, and nobody has claimed its end yet */
 	unsigned long submitted; /* jiffies */
-	dma_addr_t to_dma;
+	dma_addr_t to_dma;       /* mapping.h, with the two below */
 	dma_addr_t from_dma;
+	struct interval_tree_node target;
 };
 
 struct adma_dma_channel {
