@@ -8,7 +8,7 @@ import stat
 import sys
 
 from support import confine
-from support.acts import messages
+from support.acts import load_all, messages
 from support.peer_main import End
 
 # What an exec leaves of a peer: the descriptors, and a process that says so and stays.
@@ -23,6 +23,7 @@ signal.pause()
 
 def become_user(end: End) -> None:
     del end
+    load_all()
     confine.become_user()
 
 

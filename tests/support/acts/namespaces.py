@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support import confine
+from support.acts import load_all
 from support.leaks import Scope, snapshot
 from support.peer_main import End
 
@@ -37,6 +38,7 @@ class Walls:
 
 def enter(end: End, walls: Walls) -> None:
     """Become what the walls say. With `pid`, the peer goes on in a child of its process."""
+    load_all()
     if walls.network:
         _unshare(_CLONE_NEWNET)
     if walls.pid:
