@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * offload.h - copies inside one process, handed to a copy engine: the paper's table 1.
+ *
+ * A copy belongs to its caller and is kept, with both buffers, until its state is
+ * ADMA_COPY_DONE. Copies are started in the order of their posts as far as that can be
+ * told from the outside: one that touches bytes which an earlier one writes, or writes
+ * bytes which an earlier one touches, begins after that one has ended. Up to
+ * ADMA_OUTSTANDING are looked at for that at a time; behind them the others wait in line.
+ *
+ *   adma_copy_post()    IDLE -> WAITING (for earlier ones) -> READY (with the engine)
+ *                                                          -> RUNNING -> DONE
+ *
+ * Results are >= 0 or a negated errno. Every function may be called from any thread.
+ * No function but adma_copy_wait() and adma_engine_drain() blocks or copies for long;
+ * except that an engine without queues (`caller`) copies in adma_copy_post().
+ */
+#ifndef ADMA_OFFLOAD_H
+#define ADMA_OFFLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "copy.h"
+#include "work.h"
+
+enum {
+	ADMA_OUTSTANDING = 256, /* copies that are compared with each other */
+	ADMA_LINE_MAX = 1 << 16, /* copies that wait behind them, at most */
+};
+
+enum adma_copy_state {
+	ADMA_COPY_IDLE = 0,
+	ADMA_COPY_WAITING = 1,
+	ADMA_COPY_READY = 2,
+	ADMA_COPY_RUNNING = 3,
+	ADMA_COPY_DONE = 4,
+};
+
+/* Where the time of a copy went (the paper's figure 7): nanoseconds of CLOCK_MONOTONIC. */
+struct adma_copy_times {
+	int64_t posted;   /* the post began */
+	int64_t queued;   /* and returned */
+	int64_t started;  /* its first part began */
+	int64_t copied;   /* its last part ended */
+	int64_t seen;     /* a caller looked and found it done; 0: nobody did */
+};
+
+struct adma_copy {
+	/* filled by the caller: adma_plan_bytes() or adma_plan_strided() */
+	struct adma_plan plan;
+
+	/* written by the core; readable at any time, final once the state is DONE */
+	int32_t state;   /* enum adma_copy_state */
+	int32_t error;   /* 0, ECANCELED, or why it failed */
+	uint64_t copied; /* parts done */
+	struct adma_copy_times times;
+
+	/* the core's own */
+	struct adma_work work;
+	struct adma_copy *next, *prev; /* in the line */
+	uint64_t claimed;  /* parts begun */
+	uint32_t place;    /* among the outstanding */
+	uint32_t blockers; /* earlier ones to wait for */
+	uint32_t family;   /* of which process, forks counted */
+	uint32_t cookie;   /* an engine's own */
+};
+
+/* ---- copying ---- */
+
+/*
+ * Copy n bytes in this call, if nothing outstanding is in the way: for small copies, where handing over
+ * would cost more than copying. 0; -EAGAIN: post it, an earlier copy touches these bytes.
+ */
+int adma_copy_now(void *dst, const void *src, uint64_t n);
+
+/*
+ * Hand it over. 0: it is outstanding, or done already; -EAGAIN: ADMA_LINE_MAX wait in line, wait for
+ * one; -ENOMEM: source and destination overlap with different steps, and there is no memory for the
+ * detour. Nothing was done then.
+ */
+int adma_copy_post(struct adma_copy *copy);
+
+/* Is it done? Without a system call. -ADMA_E_FORKED: it is the parent process's. */
+int adma_copy_check(struct adma_copy *copy);
+
+/* 1: nothing of it happens any more; done, error ECANCELED. 0: it has begun, or ended. */
+int adma_copy_cancel(struct adma_copy *copy);
+
+/*
+ * Wait until `need` of these are done, copying meanwhile if callers may help: first parts of these, then of what
+ * they wait for. Returns 1 then; 0 after slice_ns, when the caller should look at signals and
+ * the clock and call again; -ADMA_E_FORKED. A signal ends a sleep early, with 0.
+ */
+int adma_copy_wait(struct adma_copy **copies, uint64_t n, uint64_t need, int64_t slice_ns);
+int adma_copy_wait_one(struct adma_copy *copy, int64_t slice_ns);
+
+/* The same, until the line has room. */
+int adma_copy_wait_room(int64_t slice_ns);
+
+/* A descriptor that is readable once a copy has ended since adma_copy_unsignal(): for who waits for other things, too. */
+int adma_copy_fileno(void);
+void adma_copy_unsignal(void);
+
+/* ---- the engine ---- */
+
+struct adma_engine_config {
+	uint32_t engine;       /* enum adma_engine_id */
+	uint32_t queues;       /* 0: by the cores that this process may use */
+	uint32_t policy;       /* enum adma_policy */
+	bool callers_help;     /* who waits copies, too */
+	uint64_t at_once;      /* posts of fewer bytes are copied by the caller, in the post */
+};
+
+enum adma_engine_id {
+	ADMA_ENGINE_AUTO = 0,
+	ADMA_ENGINE_CALLER = 1,
+	ADMA_ENGINE_THREAD = 2,
+	ADMA_ENGINE_DMA = 3,
+	ADMA_ENGINE_COUNT = 4,
+};
+
+/* What is used from the next post on. Waits for nothing: -EBUSY while copies are outstanding. -EINVAL. */
+int adma_engine_configure(const struct adma_engine_config *config);
+
+struct adma_engine_state {
+	uint32_t chosen;      /* enum adma_engine_id: what AUTO came to */
+	uint32_t running;     /* queues that run now; 0: not started, or none */
+	uint32_t queues;      /* that would be started */
+	int32_t refused;      /* errno: the chosen engine could not be started, and `caller` serves */
+	struct adma_engine_config config;
+};
+void adma_engine_look(struct adma_engine_state *state);
+
+/* 0, or the errno for which an engine cannot be had here. */
+int adma_engine_probe(uint32_t engine);
+
+/* Copy what is outstanding to its end, for at most slice_ns. 1: nothing is left. */
+int adma_engine_drain(int64_t slice_ns);
+
+/* End the queues; what is outstanding is ended first. They start again when needed. */
+void adma_engine_stop(void);
+
+struct adma_engine_stats {
+	uint64_t copies, bytes;      /* ended without error */
+	uint64_t at_once;            /* of these: copied in the post */
+	uint64_t cancelled, failed;
+	uint64_t parts_queues;       /* parts that queues did */
+	uint64_t parts_callers;      /* parts that waiting callers did */
+	uint64_t held_back;          /* copies that had to wait for earlier ones */
+	uint64_t wakes, sleeps;      /* of queues */
+	uint64_t outstanding, in_line;
+	int64_t post_ns, start_ns, copy_ns, complete_ns; /* sums: figure 7 */
+};
+void adma_engine_get_stats(struct adma_engine_stats *stats);
+
+#endif
