@@ -4,11 +4,14 @@
 with adma.listen("name") as server, server.accept() as channel: ...
 channel = adma.connect("name")
 channel.write(buf); n = channel.read(buf); request = channel.iread(buf)
+
+adma.copy(dst, src); request = adma.icopy(dst, src); request.wait()
 """
 
 from __future__ import annotations
 
 from .channel import Channel
+from .engine import configure, stats
 from .errors import (
     AdmaError,
     Cancelled,
@@ -24,7 +27,9 @@ from .explanation import Explanation
 from .listener import Listener, connect, from_socket, listen
 from .mechanisms import Refusal
 from .message import Message
-from .request import Request, wait_all, wait_any
+from .offload import copy, icopy
+from .request import Request
+from .waitset import wait_all, wait_any, wait_some
 
 __version__ = "0.1.0"
 
@@ -44,9 +49,14 @@ __all__ = [
     "Request",
     "VersionMismatch",
     "WrongKind",
+    "configure",
     "connect",
+    "copy",
     "from_socket",
+    "icopy",
     "listen",
+    "stats",
     "wait_all",
     "wait_any",
+    "wait_some",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ._native import CData
 
-__all__ = ["empty", "readable", "writable"]
+__all__ = ["empty", "lengths_differ", "objects_refused", "pair", "readable", "writable"]
 
 _PLAIN = (bytes, bytearray)  # bytes and nothing else
 _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
@@ -91,3 +91,42 @@ def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
             )
     # Contiguous, but not in C order: its raw memory is.
     return ffi.from_buffer("char[]", PickleBuffer(buf).raw(), need_writable)
+
+
+# The two sides of a copy
+
+
+def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[CData, CData] | None:
+    """Both held as ranges of bytes; or None, and nothing is held: look at them as arrays."""
+    if type(dst) not in _PLAIN:
+        _refuse_copied_objects(dst, "dst", call)
+    if type(src) not in _PLAIN:
+        _refuse_copied_objects(src, "src", call)
+    try:
+        return ffi.from_buffer(_CHARS, dst, True), ffi.from_buffer(src)
+    except (TypeError, BufferError, ValueError):
+        return None
+
+
+def lengths_differ(call: str, dst: int, src: int) -> ValueError:
+    return ValueError(
+        f"{call}(dst, src): dst has {dst} bytes, src {src}; a copy needs equal lengths: "
+        "slice the longer one, such as memoryview(buf)[:n]"
+    )
+
+
+def objects_refused(name: str, call: str) -> TypeError:
+    return TypeError(
+        f"{call}({name}): {name} is an array of Python objects: copying its bytes would copy "
+        "references without counting them; assign instead, such as dst[...] = src"
+    )
+
+
+def _refuse_copied_objects(buf: ReadableBuffer, name: str, call: str) -> None:
+    try:
+        view = memoryview(buf)
+    except (TypeError, BufferError, ValueError):
+        return  # it will be refused for what it is, or has a format of its own
+    with view:
+        if "O" in view.format:
+            raise objects_refused(name, call)

@@ -21,7 +21,8 @@ from .buffers import readable, writable
 from .errors import MessageTooLong, error_for, raise_for
 from .incoming import Incoming
 from .message import BYTES, KINDS, OBJECT, PART, Message, dump
-from .request import Operation, Request, quarantine
+from .operation import ChannelRequest, Operation, quarantine
+from .request import Request
 from .waiting import OneWaiter, deadline_of, remaining
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Channel:
         """
         hold = readable(buf, "iwrite")
         self._bring_bulk(len(hold))
-        request = Request(self, "write", (Operation(hold, read=False, kind=BYTES),))
+        request = ChannelRequest(self, "write", (Operation(hold, read=False, kind=BYTES),))
         self._post(request._operations)
         return request
 
@@ -156,7 +157,7 @@ class Channel:
         BlockingIOError when 1024 reads are outstanding already.
         """
         hold = writable(buf, "iread")
-        request = Request(self, "read", (Operation(hold, read=True, kind=BYTES),))
+        request = ChannelRequest(self, "read", (Operation(hold, read=True, kind=BYTES),))
         self._post(request._operations)
         return request
 
@@ -179,7 +180,7 @@ class Channel:
             operations.append(Operation(hold, read=False, kind=PART, flags=flags))
         for operation in operations:
             self._bring_bulk(operation.req.length)
-        request = Request(self, "send", operations)
+        request = ChannelRequest(self, "send", operations)
         try:
             self._post(operations)
             self._wait_patiently(request, deadline, timeout)
@@ -417,11 +418,11 @@ class Channel:
     def _block(self, verb: str, hold: CData, timeout: float | None, deadline: float | None) -> int:
         """A blocking read or write: in one call into C if it can be done in a moment."""
         operation: Operation | None = None
-        request: Request | None = None
+        request: ChannelRequest | None = None
         try:
             operation = self._spare(verb)
             operation.hold = hold
-            request = Request(self, verb, (operation,))
+            request = ChannelRequest(self, verb, (operation,))
             if timeout is None or timeout > _MOMENT:
                 nbytes = self._run(operation, hold)
                 if nbytes != _PENDING:
@@ -480,7 +481,7 @@ class Channel:
         self._spares[verb].append(operation)
 
     def _wait_patiently(
-        self, request: Request, deadline: float | None, timeout: float | None
+        self, request: ChannelRequest, deadline: float | None, timeout: float | None
     ) -> int:
         """Wait for what was posted; two ends stuck in large writes are told so."""
         writes = not request._operations[0].req.is_read
@@ -496,7 +497,7 @@ class Channel:
             if writes:
                 lib.adma_blocked(self._chan, -1)
 
-    def _warn_if_stuck(self, request: Request, deadline: float | None) -> None:
+    def _warn_if_stuck(self, request: ChannelRequest, deadline: float | None) -> None:
         """Wait a moment; if both ends are in a large write by then, say so once."""
         if self._warned or request._operations[0].done:
             return
@@ -513,7 +514,7 @@ class Channel:
             stacklevel=5,
         )
 
-    def _take_back(self, request: Request, interruption: BaseException) -> None:
+    def _take_back(self, request: ChannelRequest, interruption: BaseException) -> None:
         """What an interrupted call posted is withdrawn; or the exception says that it won."""
         operations = request._operations
         if request._nbytes is not None:
@@ -536,7 +537,7 @@ class Channel:
         result = lib.adma_last(self._chan, hold)
         if result >= 0:
             nbytes = result if written is None else written
-            request = Request._of_result(self, verb, nbytes)
+            request = ChannelRequest._of_result(self, verb, nbytes)
             interruption.request = request  # type: ignore[attr-defined]
 
     def _let_go(self, hold: CData) -> None:

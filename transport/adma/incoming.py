@@ -14,7 +14,7 @@ from ._native import ffi, lib
 from .buffers import empty
 from .errors import MessageTooLong, raise_for
 from .message import OBJECT, PART, load, part_sizes
-from .request import Operation
+from .operation import Operation
 from .waiting import OneWaiter
 
 if TYPE_CHECKING:

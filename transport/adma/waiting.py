@@ -76,16 +76,30 @@ class ManyWaiter:
 
     __slots__ = ("_chans", "_reqs", "_struct")
 
-    def __init__(self, chans: Sequence[CData], reqs: Sequence[CData], need: int) -> None:
+    def __init__(
+        self, chans: Sequence[CData], reqs: Sequence[CData], need: int, also: int = -1
+    ) -> None:
+        """`also`: a descriptor that ends a sleep when it is readable, or -1."""
         self._chans = ffi.new("struct adma_chan *[]", chans)
         self._reqs = ffi.new("struct adma_req *[]", reqs)
         self._struct = ffi.new(
-            "struct adma_wait *", (self._chans, self._reqs, len(chans), len(reqs), need)
+            "struct adma_wait *", (self._chans, self._reqs, len(chans), len(reqs), need, also)
         )
 
     def wait(self, deadline: float | None) -> bool:
         """True when `need` requests are done, False when the deadline passed before."""
         return _wait(self, deadline)
+
+    def step(self, deadline: float | None) -> bool:
+        """One round, and one sleep at most. True when `need` requests are done."""
+        state = self.drive(0)
+        if state == _READY:
+            return True
+        if state < 0:
+            raise_for(state)
+        if state != _BUSY:
+            _sleep(self, deadline)
+        return False
 
     def drive(self, spin: int) -> Any:
         return lib.adma_drive(self._struct, spin, _BUDGET_NS)

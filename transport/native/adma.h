@@ -215,6 +215,7 @@ struct adma_wait {
 	int32_t nchans;
 	int32_t nreqs;
 	int32_t need;
+	int32_t also; /* a descriptor that ends a sleep when it is readable, or -1 */
 };
 
 /*

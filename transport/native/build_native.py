@@ -25,7 +25,9 @@ import cffi
 
 NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._native"
-HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "helper.h", "fault.h")
+CHANNEL_HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "helper.h")
+COPY_HEADERS = ("copy.h", "work.h", "offload.h")
+HEADERS = (*CHANNEL_HEADERS, *COPY_HEADERS, "fault.h")
 UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 
 COMMON_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]

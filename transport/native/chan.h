@@ -26,6 +26,7 @@
 
 #include "adma.h"
 #include "bell.h"
+#include "clock.h"
 #include "fault.h"
 #include "layout.h"
 #include "line.h"
@@ -102,7 +103,6 @@ struct adma_chan {
 };
 
 /* ---- channel.c ---- */
-int64_t adma_now(void);
 /* Enter with the lock, unless the channel is unusable: 0, or negated why (lock not taken). */
 int adma_enter(struct adma_chan *chan);
 /* Leave: what sleepers and pollers rely on is put right, the lock released. */

@@ -14,14 +14,6 @@
 
 #define FIRST_SPIN_NS 50000
 
-int64_t adma_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 uint64_t adma_bulk_size(void)
 {
 	return ADMA_BULK_SIZE;

@@ -5,6 +5,18 @@
 #include <errno.h>
 #include <string.h>
 
+/* ---- extents ---- */
+
+static bool meet(struct adma_extent a, struct adma_extent b)
+{
+	return a.from < b.to && b.from < a.to;
+}
+
+bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b)
+{
+	return meet(a->writes, b->writes) || meet(a->writes, b->reads) || meet(a->reads, b->writes);
+}
+
 /* ---- planning: contiguous ---- */
 
 static struct adma_extent extent(const void *from, uint64_t n)
@@ -32,7 +44,7 @@ void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_
 		.writes = extent(dst, n), .reads = extent(src, n),
 	};
 	cut(plan);
-	plan->in_order = adma_extents_meet(plan->writes, plan->reads);
+	plan->in_order = meet(plan->writes, plan->reads);
 	plan->backwards = plan->in_order && (uintptr_t)dst > (uintptr_t)src;
 }
 
@@ -191,7 +203,7 @@ int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64
 	}
 	measure(plan);
 	cut(plan);
-	if (!adma_extents_meet(plan->writes, plan->reads)) {
+	if (!meet(plan->writes, plan->reads)) {
 		plan->in_order = !nested(plan); /* who writes a byte twice does so in one order */
 	} else {
 		plan->in_order = 1;

@@ -73,16 +73,7 @@ void adma_plan_run(const struct adma_plan *plan, uint64_t part);
 /* All of it, in the caller's thread. */
 void adma_plan_run_all(const struct adma_plan *plan);
 
-static inline bool adma_extents_meet(struct adma_extent a, struct adma_extent b)
-{
-	return a.from < b.to && b.from < a.to;
-}
-
 /* Does either write what the other touches? Extents, not bytes: interleaved columns count as meeting. */
-static inline bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b)
-{
-	return adma_extents_meet(a->writes, b->writes) || adma_extents_meet(a->writes, b->reads) ||
-	       adma_extents_meet(a->reads, b->writes);
-}
+bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b);
 
 #endif

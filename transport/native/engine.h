@@ -2,21 +2,30 @@
 /*
  * engine.h - what executes copies: the interface, and what engines have in common.
  *
- * A new engine is one file and a line in engine.c. offload.c gives it copies whose
- * bytes nobody outstanding is at; it executes them in any order and calls
+ * A new engine is one file and a line in engine.c. It is given copies whose bytes
+ * nothing outstanding is at; it executes them in any order and calls
  * adma_copy_ended() for each, with the lock.
  *
- * One lock, the engine lock, guards copies, schedule and engines. It is
- * innermost but for nothing: no other lock of ours is taken under it, and it is never held while
- * bytes are copied or a system call sleeps.
+ *   offload.c        posts, checks, cancels, the end of a copy
+ *   outstanding.c    which copies touch the same bytes
+ *   awaiting.c       callers that wait, and help
+ *   engine.c         which engine, its configuration, forks, counters
+ *   engine_*.c       the engines
+ *   schedule.c       which work a free queue takes
+ *
+ * One lock, the engine lock, guards copies, schedule and engines. It is a
+ * leaf: no other lock is taken under it, nothing is copied and nothing sleeps with it held.
  */
 #ifndef ADMA_ENGINE_H
 #define ADMA_ENGINE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "offload.h"
+#include "outstanding.h"
 #include "schedule.h"
 
 struct adma_engine {
@@ -28,14 +37,14 @@ struct adma_engine {
 	/* Start with up to `queues` queues. The number started, or a negated errno. With the lock. */
 	int (*start)(uint32_t queues, enum adma_policy policy);
 
-	/* Nothing is outstanding: give everything back. Called without the lock; starts again at need. */
+	/* Nothing is outstanding, and nothing is posted meanwhile: give everything back. Without the lock. */
 	void (*stop)(void);
 
 	/* In a forked child: nothing of it exists here. With the lock. */
 	void (*forked)(void);
 
-	/* Execute it. 0, or a negated errno: it ends with that. With the lock. */
-	int (*submit)(struct adma_copy *copy);
+	/* Execute it. With the lock. */
+	void (*submit)(struct adma_copy *copy);
 
 	/* Take it back, if nothing of it has begun. With the lock. */
 	bool (*cancel)(struct adma_copy *copy);
@@ -46,26 +55,53 @@ struct adma_engine {
 	 */
 	bool (*help)(struct adma_copy *copy);
 
-	/* End what has ended since: for engines that nobody but us looks at. With the lock. NULL: not needed. */
-	void (*poll)(void);
+	/* After submits, without the lock: wake whoever has to see them. */
+	void (*kick)(void);
 };
 
 extern const struct adma_engine adma_engine_thread;
-extern const struct adma_engine adma_engine_dma;
+extern const struct adma_engine adma_engine_caller;
+
+/* What is shared by the files above. All but the atomics with the lock. */
+struct adma_offload {
+	pthread_mutex_t lock;
+	pthread_mutex_t control;          /* outside of the lock: who starts or stops an engine */
+	const struct adma_engine *engine; /* started; NULL: none yet, or none any more */
+	int refused;                      /* errno: the engine could not be started, `caller` serves */
+	uint32_t running;                 /* queues */
+	uint32_t family;                  /* forks between the first process and this one */
+	struct adma_outstanding outstanding;
+	struct adma_copy *first, *last;   /* in line behind the outstanding ones */
+	uint64_t in_line;
+	_Atomic uint64_t pending;         /* outstanding and in line: read without the lock, acquire */
+	_Atomic uint32_t ended;           /* counts ends of copies; callers sleep on it */
+	uint32_t sleepers;
+	int signal;                       /* the eventfd of adma_copy_fileno(), or -1 */
+	bool signal_armed;                /* the next end writes to it */
+	struct adma_engine_config config;
+	struct adma_engine_stats stats;
+	_Atomic uint64_t now_copies, now_bytes; /* of adma_copy_now() */
+};
+extern struct adma_offload adma_offload;
 
 void adma_engine_lock(void);
 void adma_engine_unlock(void);
+
+/* With the lock, maybe dropped meanwhile: the engine, running. Never NULL: `caller` always starts. */
+const struct adma_engine *adma_engine_ready(void);
+
+/* Without the lock: what submit left to be woken. */
+void adma_engine_kick(void);
 
 /* With the lock: this copy is through, error 0 or errno. Those that waited for it go on. The copy may be gone then. */
 void adma_copy_ended(struct adma_copy *copy, int error);
 
 /*
- * Other work for the thread queues: what channels have to copy while nobody waits for them. It
- * stays listed until adma_work_withdraw() returns, after which no piece of it is running. False: there are no queues.
+ * Other work for the thread queues: what channels have to copy while nobody waits for them.
+ * Lent work is listed whenever it says `more`; after more came to it, lend it again. False:
+ * there are no queues. After adma_work_withdraw() no piece of it runs or will. Without the lock.
  */
 bool adma_work_lend(struct adma_work *work);
 void adma_work_withdraw(struct adma_work *work);
-
-struct adma_engine_stats *adma_engine_counters(void);
 
 #endif

@@ -12,8 +12,8 @@
  *                                                          -> RUNNING -> DONE
  *
  * Results are >= 0 or a negated errno. Every function may be called from any thread.
- * No function but adma_copy_wait() and adma_engine_drain() blocks or copies for long;
- * except that an engine without queues (`caller`) copies in adma_copy_post().
+ * No function but the waits and adma_engine_drain() copies for long, and those no longer
+ * than they are told to.
  */
 #ifndef ADMA_OFFLOAD_H
 #define ADMA_OFFLOAD_H
@@ -75,13 +75,13 @@ struct adma_copy {
 int adma_copy_now(void *dst, const void *src, uint64_t n);
 
 /*
- * Hand it over. 0: it is outstanding, or done already; -EAGAIN: ADMA_LINE_MAX wait in line, wait for
- * one; -ENOMEM: source and destination overlap with different steps, and there is no memory for the
- * detour. Nothing was done then.
+ * Hand it over. 0: it is outstanding, or done already; 1: and nobody copies it but who waits (engine
+ * `caller`): do. -EAGAIN: ADMA_LINE_MAX wait in line, wait for room; -ENOMEM: source and
+ * destination overlap with different steps, and there is no memory for the detour. Nothing was done then.
  */
 int adma_copy_post(struct adma_copy *copy);
 
-/* Is it done? Without a system call. -ADMA_E_FORKED: it is the parent process's. */
+/* 1: it is done. 0: not yet; where nobody but callers copies, a part more is now. -ADMA_E_FORKED: it is the parent process's. */
 int adma_copy_check(struct adma_copy *copy);
 
 /* 1: nothing of it happens any more; done, error ECANCELED. 0: it has begun, or ended. */
@@ -98,7 +98,10 @@ int adma_copy_wait_one(struct adma_copy *copy, int64_t slice_ns);
 /* The same, until the line has room. */
 int adma_copy_wait_room(int64_t slice_ns);
 
-/* A descriptor that is readable once a copy has ended since adma_copy_unsignal(): for who waits for other things, too. */
+/*
+ * A descriptor, or a negated errno, for who waits for other things, too. adma_copy_unsignal() empties it; it
+ * is readable once a copy has ended after that.
+ */
 int adma_copy_fileno(void);
 void adma_copy_unsignal(void);
 
@@ -138,8 +141,8 @@ int adma_engine_probe(uint32_t engine);
 /* Copy what is outstanding to its end, for at most slice_ns. 1: nothing is left. */
 int adma_engine_drain(int64_t slice_ns);
 
-/* End the queues; what is outstanding is ended first. They start again when needed. */
-void adma_engine_stop(void);
+/* End the queues; they start again when needed. -EBUSY while copies are outstanding: drain first. */
+int adma_engine_stop(void);
 
 struct adma_engine_stats {
 	uint64_t copies, bytes;      /* ended without error */

@@ -9,21 +9,13 @@
 #define ADMA_SPIN_H
 
 #include "chan.h"
+#include "relax.h"
 
 /* How long to spin: `asked` ns, or (< 0) the channel's own measure; 0 where spinning is in the way. */
 int64_t adma_spin_limit(struct adma_chan *chan, int64_t asked, int64_t now);
 
 /* A sleep of `slept` ns is over: would spinning longer have saved it? */
 void adma_spin_learned(struct adma_chan *chan, int64_t slept);
-
-static inline void adma_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ __volatile__("yield");
-#endif
-}
 
 /* What a spinner looks at without the lock: two shared words and what they were. */
 struct adma_hint {

@@ -287,8 +287,10 @@ static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, stru
 {
 	int64_t begin;
 	int n = wait->nchans, rc = 0;
+	nfds_t nfds = (nfds_t)n * FDS_PER_CHAN + 1;
 	bool may = true, nap = false;
 
+	fds[nfds - 1] = (struct pollfd){.fd = wait->also, .events = POLLIN};
 	for (int i = 0; i < n && may; i++) {
 		enum rest rest;
 
@@ -304,10 +306,10 @@ static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, stru
 		/* Who closes a channel cannot wake us any more: see soon what became of its requests. */
 		bool last = timeout_ns >= 0 && timeout_ns <= CLOSED_NAP_NS;
 
-		rc = doze(fds, (nfds_t)n * FDS_PER_CHAN, last ? timeout_ns : CLOSED_NAP_NS, mask);
+		rc = doze(fds, nfds, last ? timeout_ns : CLOSED_NAP_NS, mask);
 		rc = rc == -ETIMEDOUT && !last ? 0 : rc;
 	} else if (may) {
-		rc = doze(fds, (nfds_t)n * FDS_PER_CHAN, timeout_ns, mask);
+		rc = doze(fds, nfds, timeout_ns, mask);
 	}
 	for (int i = 0; i < n; i++)
 		get_up(wait->chans[i], &sleepers[i], &fds[i * FDS_PER_CHAN], adma_now() - begin);
@@ -317,12 +319,12 @@ static int sleep_on(const struct adma_wait *wait, struct sleeper *sleepers, stru
 int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t *mask)
 {
 	struct sleeper few_sleepers[SPIN_CHANS] = {0}, *sleepers = few_sleepers;
-	struct pollfd few_fds[SPIN_CHANS * FDS_PER_CHAN] = {0}, *fds = few_fds;
+	struct pollfd few_fds[SPIN_CHANS * FDS_PER_CHAN + 1] = {0}, *fds = few_fds;
 	int rc = -ENOMEM;
 
 	if (wait->nchans > SPIN_CHANS) {
 		sleepers = calloc((size_t)wait->nchans, sizeof(*sleepers));
-		fds = calloc((size_t)wait->nchans * FDS_PER_CHAN, sizeof(*fds));
+		fds = calloc((size_t)wait->nchans * FDS_PER_CHAN + 1, sizeof(*fds));
 	}
 	if (sleepers && fds)
 		rc = sleep_on(wait, sleepers, fds, timeout_ns, mask);
@@ -337,7 +339,7 @@ static struct adma_wait wait_for(struct adma_chan **chan, struct adma_req **req)
 {
 	int n = *req != NULL;
 
-	return (struct adma_wait){.chans = chan, .nchans = 1, .reqs = req, .nreqs = n, .need = n};
+	return (struct adma_wait){.chans = chan, .nchans = 1, .reqs = req, .nreqs = n, .need = n, .also = -1};
 }
 
 int adma_drive_one(struct adma_chan *chan, struct adma_req *req, int64_t spin_ns, int64_t budget_ns)

@@ -41,6 +41,7 @@ struct adma_work {
 	struct adma_work *next, *prev;
 	uint32_t line; /* the line it stands in */
 	uint32_t listed;
+	uint32_t running; /* pieces claimed and not retired */
 };
 
 #endif

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The copy engine: which one serves, with how many queues, and what it has done.
+
+========== ==============================================================
+thread     queues that are threads of this process, asleep while idle
+caller     none: who waits copies. What one core gets
+dmaengine  the DMA channels of the kernel helper, where /dev/adma is
+========== ==============================================================
+
+`auto` is `thread` with a queue for each core that this process may use but
+one, at most 4; `caller` with one core. ADMA_ENGINE, ADMA_QUEUES and
+ADMA_SCHEDULE in the environment say otherwise, and `configure` overrides them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import operator
+import os
+import warnings
+from typing import Any, Literal, SupportsIndex
+
+from ._native import ffi, lib
+
+__all__ = ["ENGINES", "SCHEDULES", "configure", "describe", "prepare", "queues_running", "stats"]
+
+ENGINES = {"auto": lib.ADMA_ENGINE_AUTO, "caller": lib.ADMA_ENGINE_CALLER}
+ENGINES |= {"thread": lib.ADMA_ENGINE_THREAD, "dmaengine": lib.ADMA_ENGINE_DMA}
+SCHEDULES = {"adaptive": 0, "round-robin": 1}  # enum adma_policy
+QUEUES_MAX = 16
+_SLICE_NS = 5_000_000  # of waiting, before signals are looked at
+
+EngineName = Literal["auto", "caller", "thread", "dmaengine"]
+ScheduleName = Literal["adaptive", "round-robin"]
+
+
+def configure(
+    *,
+    engine: EngineName | None = None,
+    queues: SupportsIndex | None = None,
+    schedule: ScheduleName | None = None,
+    callers_help: bool | None = None,
+) -> None:
+    """Choose what copies from now on; what is not named stays as it is.
+
+    `engine`: see this module. `queues`: 1 to 16, or 0 for as many as suit the
+    cores. `schedule`: "adaptive" (small copies do not wait behind large ones, a
+    large one spreads over idle queues) or "round-robin" (the paper's: copy i
+    goes to queue i modulo their number). `callers_help`: does who waits
+    copy, too? (Without, its caches stay clean.)
+
+    Waits for what is outstanding. ValueError, TypeError for a bad argument;
+    OSError with the errno for an engine that cannot be had here.
+    """
+    config = _current()
+    if engine is not None:
+        config.engine = _choice(engine, ENGINES, "configure(engine)")
+    if queues is not None:
+        config.queues = _count(queues, "configure(queues)")
+    if schedule is not None:
+        config.policy = _choice(schedule, SCHEDULES, "configure(schedule)")
+    if callers_help is not None:
+        config.callers_help = bool(callers_help)
+    _apply(config)
+
+
+def stats() -> dict[str, int]:
+    """What the engine has done in this process: copies, bytes, parts, sleeps, nanoseconds.
+
+    `*_ns` are sums over copies that were handed over: in the post, from
+    there to the first part, copying, and from the last part until a caller
+    saw it (the paper's figure 7).
+    """
+    found = ffi.new("struct adma_engine_stats *")
+    lib.adma_engine_get_stats(found)
+    return {name: int(getattr(found, name)) for name, _ in ffi.typeof(found).item.fields}
+
+
+def describe() -> dict[str, Any]:
+    """The engine in use, and what each other would do here."""
+    prepare()
+    state = ffi.new("struct adma_engine_state *")
+    lib.adma_engine_look(state)
+    errors = {name: lib.adma_engine_probe(number) for name, number in ENGINES.items()}
+    return {
+        "engine": _name(ENGINES, state.chosen),
+        "asked": _name(ENGINES, state.config.engine),
+        "queues": int(state.queues),
+        "running": int(state.running),
+        "schedule": _name(SCHEDULES, state.config.policy),
+        "callers_help": bool(state.config.callers_help),
+        "at_once": int(state.config.at_once),
+        "refused": os.strerror(state.refused) if state.refused else None,
+        "engines": {name: os.strerror(code) if code else None for name, code in errors.items()},
+    }
+
+
+def prepare() -> None:
+    """Take in the environment, once. ValueError names the variable that is wrong."""
+    global _prepared
+    if _prepared:
+        return
+    config = _current_raw()
+    if name := os.environ.get("ADMA_ENGINE"):
+        config.engine = _choice(name, ENGINES, "ADMA_ENGINE")
+    if text := os.environ.get("ADMA_QUEUES"):
+        config.queues = _count(text, "ADMA_QUEUES")
+    if name := os.environ.get("ADMA_SCHEDULE"):
+        config.policy = _choice(name, SCHEDULES, "ADMA_SCHEDULE")
+    _apply(config)
+    _prepared = True
+    atexit.register(_end)
+
+
+def queues_running() -> int:
+    """Queues that copy by themselves; 0: only who waits copies."""
+    state = ffi.new("struct adma_engine_state *")
+    lib.adma_engine_look(state)
+    return int(state.running)
+
+
+def warn_if_refused() -> None:
+    """Say once that the engine could not be started, and that copying goes on without it."""
+    state = ffi.new("struct adma_engine_state *")
+    lib.adma_engine_look(state)
+    if state.refused and not _warned:
+        _warned.append(state.refused)
+        warnings.warn(
+            f"the copy engine {_name(ENGINES, state.chosen)!r} cannot be started "
+            f"({os.strerror(state.refused)}): copies are made by who waits for them",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+_prepared = False
+_warned: list[int] = []
+
+
+def _current_raw() -> Any:
+    state = ffi.new("struct adma_engine_state *")
+    lib.adma_engine_look(state)
+    return ffi.new("struct adma_engine_config *", state.config)[0]
+
+
+def _current() -> Any:
+    prepare()
+    return _current_raw()
+
+
+def _apply(config: Any) -> None:
+    if code := lib.adma_engine_probe(config.engine):
+        name = _name(ENGINES, config.engine)
+        raise OSError(code, f"the copy engine {name!r} cannot be had here: {os.strerror(code)}")
+    while rc := lib.adma_engine_configure(ffi.addressof(config)):
+        if rc == -22:
+            raise ValueError("the copy engine's configuration is impossible")
+        while not lib.adma_engine_drain(_SLICE_NS):
+            pass
+
+
+def _choice(name: object, known: dict[str, int], what: str) -> int:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is a name, one of {', '.join(known)}, not {type(name).__name__}")
+    if name not in known:
+        raise ValueError(f"{what} is {name!r}: choose one of {', '.join(known)}")
+    return known[name]
+
+
+def _count(value: SupportsIndex | str, what: str) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{what} is a whole number of queues, not {kind}") from None
+    except ValueError:
+        raise ValueError(f"{what} is {value!r}: a whole number of queues is needed") from None
+    if not 0 <= number <= QUEUES_MAX:
+        raise ValueError(
+            f"{what} is {number}: from 1 to {QUEUES_MAX} queues, or 0 for as many as suit the cores"
+        )
+    return number
+
+
+def _name(known: dict[str, int], number: int) -> str:
+    return next(name for name, value in known.items() if value == number)
+
+
+def _end() -> None:
+    """At exit: what was posted is copied before its buffers go, and the queues end."""
+    while lib.adma_engine_stop():
+        lib.adma_engine_drain(_SLICE_NS)

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * awaiting.c - callers that wait for copies, and help with them.
+ *
+ * Who sleeps has, under the lock, found its copies unfinished, read the count of ends and
+ * entered itself among the sleepers; whoever ends a copy does, under the lock, raise the
+ * count and wake the sleepers. So no end is missed.
+ */
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "adma.h"
+#include "clock.h"
+#include "cores.h"
+#include "engine.h"
+#include "futex.h"
+#include "relax.h"
+
+#define everything adma_offload
+#define HELP_WITH 8       /* this many of its own copies a caller looks at for a part to do */
+#define SPIN_NS 20000     /* about what falling asleep and waking costs */
+
+struct waiter {
+	struct adma_copy **copies;
+	uint64_t n, need;
+	uint64_t first; /* those before it are done */
+	int64_t end;
+};
+
+static bool done(const struct adma_copy *copy)
+{
+	return __atomic_load_n(&copy->state, __ATOMIC_ACQUIRE) == ADMA_COPY_DONE;
+}
+
+/* For all: where the first one stands that is not done. For some: count them. */
+static bool satisfied(struct waiter *waiter)
+{
+	uint64_t ready = 0;
+
+	while (waiter->first < waiter->n && done(waiter->copies[waiter->first]))
+		waiter->first++;
+	if (waiter->first >= waiter->need)
+		return true;
+	if (waiter->need == waiter->n)
+		return false;
+	ready = waiter->first;
+	for (uint64_t i = waiter->first; i < waiter->n && ready < waiter->need; i++)
+		ready += done(waiter->copies[i]);
+	return ready >= waiter->need;
+}
+
+/* With no queues nobody else would. */
+static bool may_help(const struct adma_engine *engine)
+{
+	return engine && engine->help && (everything.config.callers_help || !everything.running);
+}
+
+/* With the lock, dropped meanwhile. False: there is nothing that the caller could do. */
+static bool help(struct waiter *waiter)
+{
+	const struct adma_engine *engine = everything.engine;
+	bool held_back = false;
+	uint64_t looked = 0;
+
+	if (!may_help(engine))
+		return false;
+	for (uint64_t i = waiter->first; i < waiter->n && looked < HELP_WITH; i++) {
+		struct adma_copy *copy = waiter->copies[i];
+
+		if (done(copy))
+			continue;
+		looked++;
+		if (copy->state != ADMA_COPY_WAITING && engine->help(copy))
+			return true;
+		held_back |= copy->state == ADMA_COPY_WAITING;
+	}
+	return held_back && engine->help(NULL);
+}
+
+/* Without the lock: look at the count for a moment. True when it moved. */
+static bool spin(uint32_t seen, int64_t end)
+{
+	int64_t now = adma_now(), until = now + SPIN_NS < end ? now + SPIN_NS : end;
+
+	if (adma_crowded(now))
+		return false;
+	for (unsigned int i = 1; i % 32 || adma_now() < until; i++) {
+		if (atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
+			return true;
+		adma_relax();
+	}
+	return false;
+}
+
+/* With the lock, dropped meanwhile: until a copy ends, or the time is over. False: look at the clock. */
+static bool rest(const struct waiter *waiter)
+{
+	uint32_t seen = atomic_load_explicit(&everything.ended, memory_order_relaxed);
+	bool moved;
+	int rc = 0;
+
+	adma_engine_unlock();
+	moved = spin(seen, waiter->end);
+	adma_engine_lock();
+	if (moved || atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
+		return true;
+	int64_t left = waiter->end - adma_now();
+	if (left <= 0)
+		return false;
+	everything.sleepers++;
+	adma_engine_unlock();
+	rc = adma_futex_wait(&everything.ended, seen, left);
+	adma_engine_lock();
+	everything.sleepers--;
+	return rc == 0 || rc == -EAGAIN;
+}
+
+static void note_seen(struct waiter *waiter)
+{
+	int64_t now = adma_now();
+
+	for (uint64_t i = 0; i < waiter->n; i++) {
+		struct adma_copy_times *times = &waiter->copies[i]->times;
+
+		if (!done(waiter->copies[i]) || times->seen)
+			continue;
+		times->seen = now;
+		if (times->copied && waiter->copies[i]->family == everything.family)
+			everything.stats.complete_ns += now - times->copied;
+	}
+}
+
+/* With the lock: 1, 0 or a negated errno, as adma_copy_wait(). */
+static int wait(struct waiter *waiter)
+{
+	while (!satisfied(waiter)) {
+		if (waiter->copies[waiter->first]->family != everything.family)
+			return -ADMA_E_FORKED;
+		if (help(waiter)) {
+			if (adma_now() >= waiter->end)
+				return 0;
+		} else if (!rest(waiter)) {
+			return satisfied(waiter);
+		}
+	}
+	return 1;
+}
+
+int adma_copy_wait(struct adma_copy **copies, uint64_t n, uint64_t need, int64_t slice_ns)
+{
+	struct waiter waiter = {.copies = copies, .n = n, .need = need, .end = adma_now() + slice_ns};
+	int rc;
+
+	adma_engine_lock();
+	rc = wait(&waiter);
+	if (rc == 1)
+		note_seen(&waiter);
+	adma_engine_unlock();
+	adma_engine_kick();
+	return rc;
+}
+
+int adma_copy_wait_one(struct adma_copy *copy, int64_t slice_ns)
+{
+	return adma_copy_wait(&copy, 1, 1, slice_ns);
+}
+
+/* With the lock: until `enough` holds, doing whatever there is to do. */
+static int wait_until(bool (*enough)(void), int64_t slice_ns)
+{
+	struct waiter waiter = {.end = adma_now() + slice_ns};
+
+	adma_engine_lock();
+	while (!enough()) {
+		const struct adma_engine *engine = everything.engine;
+		bool helped = may_help(engine) && engine->help(NULL);
+
+		if (helped ? adma_now() >= waiter.end : !rest(&waiter))
+			break;
+	}
+	int rc = enough();
+	adma_engine_unlock();
+	adma_engine_kick();
+	return rc;
+}
+
+static bool room(void)
+{
+	return everything.in_line < ADMA_LINE_MAX;
+}
+
+static bool nothing_pending(void)
+{
+	return !atomic_load_explicit(&everything.pending, memory_order_acquire);
+}
+
+int adma_copy_wait_room(int64_t slice_ns)
+{
+	return wait_until(room, slice_ns);
+}
+
+int adma_engine_drain(int64_t slice_ns)
+{
+	return wait_until(nothing_pending, slice_ns);
+}
+
+/* ---- for who waits for other things, too ---- */
+
+int adma_copy_fileno(void)
+{
+	int fd;
+
+	adma_engine_lock();
+	if (everything.signal < 0)
+		everything.signal = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fd = everything.signal < 0 ? -errno : everything.signal;
+	adma_engine_unlock();
+	return fd;
+}
+
+void adma_copy_unsignal(void)
+{
+	uint64_t ends;
+
+	adma_engine_lock();
+	if (everything.signal >= 0)
+		(void)!read(everything.signal, &ends, sizeof(ends));
+	everything.signal_armed = everything.signal >= 0;
+	adma_engine_unlock();
+}

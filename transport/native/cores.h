@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cores.h - the cores this process may use, and whether they are all taken. */
+#ifndef ADMA_CORES_H
+#define ADMA_CORES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Cores this process may use; asked anew by each call, or as it was at the first one. */
+int adma_cores_now(void);
+int adma_cores(void);
+
+/* More runnable tasks than cores on the machine: who spins keeps somebody from running. `now` as by adma_now(). */
+bool adma_crowded(int64_t now);
+
+#endif

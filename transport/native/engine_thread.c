@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * engine_thread.c - the engine made of threads: each is a queue, asleep while there is nothing to do.
+ * And the one with none of them, `caller`, where only who waits copies.
+ *
+ * Who lists work marks, under the lock, which sleeping queues are to be woken, and kicks
+ * them without it. A queue that has found nothing sleeps on its bell, as it read it
+ * under the lock; so what was listed after that finds it marked as sleeping.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "adma.h"
+#include "clock.h"
+#include "cores.h"
+#include "engine.h"
+#include "fault.h"
+#include "futex.h"
+#include "relax.h"
+
+#define IDLE_SPIN_NS 20000 /* a queue looks for more before it sleeps: waking it costs more */
+
+static struct {
+	struct adma_schedule schedule;
+	pthread_t threads[ADMA_QUEUES_MAX];
+	_Atomic uint32_t bells[ADMA_QUEUES_MAX]; /* a queue sleeps on its own */
+	uint32_t sleeping;                       /* queues, a bit each */
+	_Atomic uint32_t to_wake;                /* of these: marked by submit, woken by kick */
+	_Atomic uint32_t listed;                 /* counts works listed: spinning queues look at it */
+	uint32_t running;
+	bool stop;
+	_Atomic uint32_t retired;                /* counts pieces of withdrawn work; adma_work_withdraw() sleeps on it */
+	uint32_t withdrawing;
+} self;
+
+/* ---- doing pieces ---- */
+
+/* With the lock, dropped meanwhile. */
+static bool do_piece(struct adma_work *work)
+{
+	struct adma_piece piece;
+
+	if (!work->ops->claim(work, &piece)) {
+		adma_schedule_remove(&self.schedule, work);
+		return false;
+	}
+	work->running++;
+	if (!work->ops->more(work))
+		adma_schedule_remove(&self.schedule, work);
+	adma_engine_unlock();
+	work->ops->run(work, &piece);
+	adma_engine_lock();
+	work->running--;
+	if (self.withdrawing) {
+		atomic_fetch_add(&self.retired, 1);
+		adma_futex_wake(&self.retired, INT32_MAX);
+	}
+	work->ops->retire(work, &piece);
+	return true;
+}
+
+/* ---- copies as work ---- */
+
+static struct adma_copy *copy_of(const struct adma_work *work)
+{
+	return (struct adma_copy *)((char *)(uintptr_t)work - offsetof(struct adma_copy, work));
+}
+
+static bool claim(struct adma_work *work, struct adma_piece *piece)
+{
+	struct adma_copy *copy = copy_of(work);
+
+	if (copy->claimed == copy->plan.parts || (copy->plan.in_order && copy->claimed != copy->copied))
+		return false;
+	if (!copy->claimed) {
+		copy->times.started = adma_now();
+		__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
+	}
+	piece->from = copy->claimed++;
+	piece->to = copy->claimed;
+	return true;
+}
+
+static bool more(const struct adma_work *work)
+{
+	const struct adma_copy *copy = copy_of(work);
+
+	return copy->claimed < copy->plan.parts && !copy->plan.in_order;
+}
+
+static void run(struct adma_work *work, const struct adma_piece *piece)
+{
+	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
+	adma_plan_run(&copy_of(work)->plan, piece->from);
+}
+
+static void retire(struct adma_work *work, const struct adma_piece *piece)
+{
+	struct adma_copy *copy = copy_of(work);
+
+	(void)piece;
+	__atomic_store_n(&copy->copied, copy->copied + 1, __ATOMIC_RELAXED);
+	if (copy->copied == copy->plan.parts) {
+		copy->times.copied = adma_now();
+		adma_copy_ended(copy, 0);
+	} else if (copy->plan.in_order) {
+		adma_schedule_return(&self.schedule, work);
+	}
+}
+
+static const struct adma_work_ops copy_ops = {
+	.claim = claim, .more = more, .run = run, .retire = retire,
+};
+
+/* ---- listing, waking ---- */
+
+/* With the lock: as many sleeping queues as there are parts, or the one whose line it stands in. */
+static void mark_sleepers(const struct adma_work *work, uint64_t parts)
+{
+	uint32_t marked = atomic_load_explicit(&self.to_wake, memory_order_relaxed);
+	uint32_t candidates = self.sleeping & ~marked;
+
+	if (self.schedule.policy == ADMA_ROUND_ROBIN) {
+		candidates &= 1u << work->line;
+		parts = 1;
+	}
+	for (; candidates && parts; parts--) {
+		uint32_t lowest = candidates & -candidates;
+
+		marked |= lowest;
+		candidates &= ~lowest;
+	}
+	atomic_store_explicit(&self.to_wake, marked, memory_order_relaxed);
+}
+
+static void list(struct adma_work *work, uint64_t parts)
+{
+	adma_schedule_add(&self.schedule, work);
+	atomic_fetch_add_explicit(&self.listed, 1, memory_order_relaxed);
+	mark_sleepers(work, parts);
+}
+
+static void kick(void)
+{
+	uint32_t marked;
+
+	if (!atomic_load_explicit(&self.to_wake, memory_order_relaxed))
+		return;
+	marked = atomic_exchange(&self.to_wake, 0);
+	while (marked) {
+		int queue = __builtin_ctz(marked);
+
+		marked &= marked - 1;
+		atomic_fetch_add(&self.bells[queue], 1);
+		adma_futex_wake(&self.bells[queue], 1);
+	}
+}
+
+static void submit(struct adma_copy *copy)
+{
+	copy->work.ops = &copy_ops;
+	copy->work.bytes = copy->plan.bytes;
+	copy->work.running = 0;
+	list(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
+}
+
+static bool cancel(struct adma_copy *copy)
+{
+	if (copy->claimed)
+		return false;
+	adma_schedule_remove(&self.schedule, &copy->work);
+	return true;
+}
+
+/* For a caller: of anything, what queue 0 would take; round robin, what the first queue with work would. */
+static struct adma_work *anything(void)
+{
+	for (uint32_t queue = 0; queue < self.schedule.queues; queue++)
+		if (adma_schedule_any(&self.schedule, queue))
+			return adma_schedule_next(&self.schedule, queue);
+	return NULL;
+}
+
+static bool help(struct adma_copy *copy)
+{
+	struct adma_work *work = copy ? &copy->work : anything();
+
+	if (!work || !do_piece(work))
+		return false;
+	adma_offload.stats.parts_callers++;
+	return true;
+}
+
+/* ---- the queues ---- */
+
+/* Without the lock: is more listed within a moment? */
+static bool spin(uint32_t listed)
+{
+	int64_t now = adma_now(), end = now + IDLE_SPIN_NS;
+
+	if (adma_crowded(now))
+		return false;
+	for (unsigned int i = 1; i % 32 || adma_now() < end; i++) {
+		if (atomic_load_explicit(&self.listed, memory_order_relaxed) != listed)
+			return true;
+		adma_relax();
+	}
+	return false;
+}
+
+/* With the lock, dropped meanwhile. */
+static void rest(uint32_t queue)
+{
+	uint32_t listed = atomic_load_explicit(&self.listed, memory_order_relaxed), bell;
+
+	adma_engine_unlock();
+	bool found = spin(listed);
+	adma_engine_lock();
+	if (found || self.stop || adma_schedule_any(&self.schedule, queue))
+		return;
+	bell = atomic_load(&self.bells[queue]);
+	self.sleeping |= 1u << queue;
+	adma_offload.stats.sleeps++;
+	adma_engine_unlock();
+	(void)adma_futex_wait(&self.bells[queue], bell, -1);
+	adma_engine_lock();
+	self.sleeping &= ~(1u << queue);
+	adma_offload.stats.wakes++;
+}
+
+static void *serve(void *argument)
+{
+	uint32_t queue = (uint32_t)(uintptr_t)argument;
+
+	adma_engine_lock();
+	while (!self.stop) {
+		struct adma_work *work = adma_schedule_next(&self.schedule, queue);
+
+		if (!work) {
+			rest(queue);
+			continue;
+		}
+		if (do_piece(work))
+			adma_offload.stats.parts_queues++;
+		if (atomic_load_explicit(&self.to_wake, memory_order_relaxed)) {
+			adma_engine_unlock();
+			kick();
+			adma_engine_lock();
+		}
+	}
+	adma_engine_unlock();
+	return NULL;
+}
+
+/* Signals are the business of threads that run Python. */
+static int make_thread(uint32_t queue)
+{
+	char name[16];
+	sigset_t old;
+	int rc = ADMA_FAULT(ADMA_FAULT_THREAD);
+
+	if (rc)
+		return rc;
+	adma_signals_block(&old);
+	rc = pthread_create(&self.threads[queue], NULL, serve, (void *)(uintptr_t)queue);
+	adma_signals_restore(&old);
+	if (rc)
+		return rc;
+	(void)snprintf(name, sizeof(name), "adma-queue-%u", queue);
+	(void)pthread_setname_np(self.threads[queue], name);
+	return 0;
+}
+
+/* ---- the interface ---- */
+
+static int probe(void)
+{
+	return 0;
+}
+
+static int start(uint32_t queues, enum adma_policy policy)
+{
+	int rc = 0;
+
+	memset(&self, 0, sizeof(self));
+	for (uint32_t i = 0; i < queues && !rc; i++) {
+		rc = make_thread(i);
+		self.running += !rc;
+	}
+	/* Fewer than asked for is no reason to have none. The threads wait for the lock until this is set. */
+	adma_schedule_init(&self.schedule, policy, self.running ? self.running : 1);
+	return self.running ? (int)self.running : -rc;
+}
+
+static int start_none(uint32_t queues, enum adma_policy policy)
+{
+	(void)queues;
+	memset(&self, 0, sizeof(self));
+	adma_schedule_init(&self.schedule, policy, 1);
+	return 0;
+}
+
+static void stop(void)
+{
+	uint32_t queues;
+
+	adma_engine_lock();
+	self.stop = true;
+	queues = self.running;
+	atomic_fetch_add(&self.listed, 1);
+	adma_engine_unlock();
+	for (uint32_t i = 0; i < queues; i++) {
+		atomic_fetch_add(&self.bells[i], 1);
+		adma_futex_wake(&self.bells[i], 1);
+		pthread_join(self.threads[i], NULL);
+	}
+}
+
+static void forked(void)
+{
+	memset(&self, 0, sizeof(self));
+}
+
+const struct adma_engine adma_engine_thread = {
+	.name = "thread",
+	.probe = probe,
+	.start = start,
+	.stop = stop,
+	.forked = forked,
+	.submit = submit,
+	.cancel = cancel,
+	.help = help,
+	.kick = kick,
+};
+
+const struct adma_engine adma_engine_caller = {
+	.name = "caller",
+	.probe = probe,
+	.start = start_none,
+	.stop = stop,
+	.forked = forked,
+	.submit = submit,
+	.cancel = cancel,
+	.help = help,
+	.kick = kick,
+};
+
+/* ---- other work ---- */
+
+bool adma_work_lend(struct adma_work *work)
+{
+	bool lent;
+
+	adma_engine_lock();
+	lent = adma_engine_ready() == &adma_engine_thread && self.running;
+	if (lent && !work->listed)
+		list(work, 1);
+	adma_engine_unlock();
+	kick();
+	return lent;
+}
+
+void adma_work_withdraw(struct adma_work *work)
+{
+	adma_engine_lock();
+	adma_schedule_remove(&self.schedule, work);
+	self.withdrawing++;
+	while (work->running) {
+		uint32_t retired = atomic_load(&self.retired);
+
+		adma_engine_unlock();
+		(void)adma_futex_wait(&self.retired, retired, -1);
+		adma_engine_lock();
+	}
+	self.withdrawing--;
+	adma_engine_unlock();
+}
