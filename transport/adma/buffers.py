@@ -52,8 +52,16 @@ def empty(nbytes: int) -> Any:
     return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
 
 
+def _is_plain_array(buf: object) -> bool:
+    """Does it say as NumPy's arrays do that it holds no objects? Cheaper than to ask its buffer."""
+    dtype = getattr(buf, "dtype", None)
+    return getattr(dtype, "hasobject", True) is False
+
+
 def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
     """An array of Python objects holds addresses, which mean nothing in another process."""
+    if _is_plain_array(buf):
+        return
     try:
         view = memoryview(buf)
     except (TypeError, BufferError, ValueError):
@@ -123,6 +131,8 @@ def objects_refused(name: str, call: str) -> TypeError:
 
 
 def _refuse_copied_objects(buf: ReadableBuffer, name: str, call: str) -> None:
+    if _is_plain_array(buf):
+        return
     try:
         view = memoryview(buf)
     except (TypeError, BufferError, ValueError):

@@ -27,6 +27,9 @@ __all__ = ["ENGINES", "SCHEDULES", "configure", "describe", "prepare", "queues_r
 ENGINES = {"auto": lib.ADMA_ENGINE_AUTO, "caller": lib.ADMA_ENGINE_CALLER}
 ENGINES |= {"thread": lib.ADMA_ENGINE_THREAD, "dmaengine": lib.ADMA_ENGINE_DMA}
 SCHEDULES = {"adaptive": 0, "round-robin": 1}  # enum adma_policy
+_WAYS = [ffi.string(lib.adma_kernel_name(way)).decode() for way in range(lib.adma_kernels())]
+KERNELS = {"auto": 0} | {name: way + 1 for way, name in enumerate(_WAYS)}
+_CLASSES = ("small", "middling", "large")  # schedule.h
 QUEUES_MAX = 16
 _SLICE_NS = 5_000_000  # of waiting, before signals are looked at
 
@@ -40,6 +43,7 @@ def configure(
     queues: SupportsIndex | None = None,
     schedule: ScheduleName | None = None,
     callers_help: bool | None = None,
+    kernel: str | None = None,
 ) -> None:
     """Choose what copies from now on; what is not named stays as it is.
 
@@ -47,7 +51,9 @@ def configure(
     cores. `schedule`: "adaptive" (small copies do not wait behind large ones, a
     large one spreads over idle queues) or "round-robin" (the paper's: copy i
     goes to queue i modulo their number). `callers_help`: does who waits
-    copy, too? (Without, its caches stay clean.)
+    copy, too? (Without, its caches stay clean.) `kernel`: how a core copies,
+    "auto" (what is measured to be fastest, on the copies themselves), "libc" and,
+    on x86-64, "movsb", "stream", "prefetch".
 
     Waits for what is outstanding. ValueError, TypeError for a bad argument;
     OSError with the errno for an engine that cannot be had here.
@@ -61,6 +67,8 @@ def configure(
         config.policy = _choice(schedule, SCHEDULES, "configure(schedule)")
     if callers_help is not None:
         config.callers_help = bool(callers_help)
+    if kernel is not None:
+        config.kernel = _choice(kernel, KERNELS, "configure(kernel)")
     _apply(config)
 
 
@@ -89,10 +97,22 @@ def describe() -> dict[str, Any]:
         "running": int(state.running),
         "schedule": _name(SCHEDULES, state.config.policy),
         "callers_help": bool(state.config.callers_help),
+        "kernel": _name(KERNELS, state.config.kernel),
+        "kernels": {name: _measured(number) for number, name in enumerate(_CLASSES)},
         "at_once": int(state.config.at_once),
         "refused": os.strerror(state.refused) if state.refused else None,
         "engines": {name: os.strerror(code) if code else None for name, code in errors.items()},
     }
+
+
+def _measured(number: int) -> dict[str, Any]:
+    """What copying 128 KiB took in each way, in copies of one class of size, and the choice."""
+    found = ffi.new("struct adma_engine_kernels *")
+    lib.adma_engine_kernels(number, found)
+    medians = {
+        name: int(found.median_ns[way]) for way, name in enumerate(_WAYS) if found.taken[way]
+    }
+    return {"best": _WAYS[found.best], "median_ns": medians}
 
 
 def prepare() -> None:

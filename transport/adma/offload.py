@@ -26,14 +26,13 @@ __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 # Blocking copies below are made here and now: handing over half of one gains less than it costs.
 # 512 KiB: measured, see docs/benchmarks.md.
 _SPREAD_FROM = 512 << 10
-_AT_ONCE = 16 << 10  # icopy below is a copy: struct adma_engine_config, at_once
+_AT_ONCE = 32 << 10  # icopy below is a copy: struct adma_engine_config, at_once
 _SLICE_NS = 5_000_000  # copying and sleeping before signals are looked at
 _SWEEP_EVERY = 64  # posts; then what is done and was dropped is let go
 _DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_COPY_READY
 
-_new_copy = ffi.new_allocator(should_clear_after_alloc=True)
+_new_copy = ffi.new
 _COPY = ffi.typeof("struct adma_copy *")
-_PLAN_AT = ffi.offsetof("struct adma_copy", "plan")
 
 
 class CopyRequest(Request):
@@ -157,8 +156,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
-    lib.adma_plan_bytes(ffi.addressof(request._copy, "plan"), to, from_, nbytes)
-    _post(request)
+    _post(request, to, from_, nbytes)
     return request.wait()
 
 
@@ -184,8 +182,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     if nbytes <= _AT_ONCE and not lib.adma_copy_now(to, from_, nbytes):
         return CopyRequest(nbytes)
     request = CopyRequest(None, _new_copy(_COPY), holds)
-    lib.adma_plan_bytes(ffi.addressof(request._copy, "plan"), to, from_, nbytes)
-    _post(request)
+    _post(request, to, from_, nbytes)
     return request
 
 
@@ -215,8 +212,11 @@ def _strided(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyReques
     return request
 
 
-def _post(request: CopyRequest) -> None:
-    """Hand it over; it is kept until it is done, whoever drops it."""
+def _post(request: CopyRequest, *range_: Any) -> None:
+    """Hand it over; it is kept until it is done, whoever drops it.
+
+    `range_`: dst, src, bytes of a contiguous one; others are planned already.
+    """
     global _posts
     _posts += 1
     if _posts % _SWEEP_EVERY == 0:
@@ -224,8 +224,9 @@ def _post(request: CopyRequest) -> None:
     if not engine._prepared:
         engine.prepare()
     _pending.add(request)
+    post = lib.adma_copy_post_bytes if range_ else lib.adma_copy_post
     try:
-        while (rc := lib.adma_copy_post(request._copy)) == -errno.EAGAIN:
+        while (rc := post(request._copy, *range_)) == -errno.EAGAIN:
             lib.adma_copy_wait_room(_SLICE_NS)
             _sweep()
         if rc < 0:

@@ -26,7 +26,7 @@ import cffi
 NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._native"
 CHANNEL_HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "helper.h")
-COPY_HEADERS = ("copy.h", "work.h", "offload.h")
+COPY_HEADERS = ("kernels.h", "copy.h", "work.h", "offload.h")
 HEADERS = (*CHANNEL_HEADERS, *COPY_HEADERS, "fault.h")
 UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 

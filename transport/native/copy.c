@@ -327,7 +327,12 @@ static void copy_rows_backwards(const struct adma_plan *plan, uint64_t from, uin
 	}
 }
 
-static void run_bytes(const struct adma_plan *plan, uint64_t part)
+bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part)
+{
+	return !plan->rows_each && !plan->in_order && (part + 1) * ADMA_PART_BYTES <= plan->bytes;
+}
+
+static void run_bytes(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel)
 {
 	uint64_t from = part * ADMA_PART_BYTES;
 	uint64_t n = plan->bytes - from < ADMA_PART_BYTES ? plan->bytes - from : ADMA_PART_BYTES;
@@ -335,10 +340,10 @@ static void run_bytes(const struct adma_plan *plan, uint64_t part)
 	if (plan->in_order)
 		memmove(plan->dst + from, plan->src + from, n);
 	else
-		memcpy(plan->dst + from, plan->src + from, n);
+		adma_kernel_copy(kernel, plan->dst + from, plan->src + from, n);
 }
 
-void adma_plan_run(const struct adma_plan *plan, uint64_t part)
+void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel)
 {
 	uint64_t half = plan->parts / 2;
 	enum side side = !plan->staged ? BOTH : part < half ? GATHER : SCATTER;
@@ -348,7 +353,7 @@ void adma_plan_run(const struct adma_plan *plan, uint64_t part)
 	if (plan->backwards)
 		part = plan->parts - 1 - part;
 	if (!plan->rows_each) {
-		run_bytes(plan, part);
+		run_bytes(plan, part, adma_plan_has_choice(plan, part) ? kernel : ADMA_KERNEL_LIBC);
 		return;
 	}
 	uint64_t from = part * plan->rows_each, to = from + plan->rows_each;
@@ -363,5 +368,5 @@ void adma_plan_run(const struct adma_plan *plan, uint64_t part)
 void adma_plan_run_all(const struct adma_plan *plan)
 {
 	for (uint64_t part = 0; part < plan->parts; part++)
-		adma_plan_run(plan, part);
+		adma_plan_run(plan, part, ADMA_KERNEL_LIBC);
 }

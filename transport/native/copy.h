@@ -23,6 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels.h"
+
 enum {
 	ADMA_DIMS_MAX = 64,
 	ADMA_PART_BYTES = 128 * 1024, /* about what one part moves */
@@ -67,8 +69,14 @@ void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_
 int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width,
 		      struct adma_dim *dims, uint32_t ndim);
 
-/* Do part number `part`, in the order of work: of a copy that is backwards, 0 is the last one. */
-void adma_plan_run(const struct adma_plan *plan, uint64_t part);
+/*
+ * Do part number `part`, in the order of work: of a copy that is backwards, 0 is the last one.
+ * `kernel` serves where adma_plan_has_choice(), else libc.
+ */
+void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel);
+
+/* Is this part a whole one of contiguous bytes that do not overlap? */
+bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part);
 
 /* All of it, in the caller's thread. */
 void adma_plan_run_all(const struct adma_plan *plan);

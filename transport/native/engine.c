@@ -13,10 +13,10 @@
 #define DRAIN_NS 1000000000ll
 
 struct adma_offload adma_offload = {
-	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP, /* held for moments: spin before sleeping */
 	.control = PTHREAD_MUTEX_INITIALIZER,
 	.signal = -1,
-	.config = {.callers_help = true, .at_once = 16 << 10},
+	.config = {.callers_help = true, .at_once = 32 << 10},
 };
 
 /* By enum adma_engine_id; `auto` is none of them. */
@@ -176,7 +176,7 @@ int adma_engine_configure(const struct adma_engine_config *config)
 	int rc;
 
 	if (config->engine >= ADMA_ENGINE_COUNT || config->queues > ADMA_QUEUES_MAX ||
-	    config->policy > ADMA_ROUND_ROBIN)
+	    config->policy > ADMA_ROUND_ROBIN || config->kernel > (uint32_t)adma_kernels())
 		return -EINVAL;
 	pthread_mutex_lock(&everything.control);
 	rc = stop();

@@ -31,7 +31,8 @@ static struct {
 	_Atomic uint32_t bells[ADMA_QUEUES_MAX]; /* a queue sleeps on its own */
 	uint32_t sleeping;                       /* queues, a bit each */
 	_Atomic uint32_t to_wake;                /* of these: marked by submit, woken by kick */
-	_Atomic uint32_t listed;                 /* counts works listed: spinning queues look at it */
+	_Atomic bool news;                       /* listed and not yet told of */
+	_Atomic uint32_t told;                   /* counts kicks with news: spinning queues look at it */
 	uint32_t running;
 	bool stop;
 	_Atomic uint32_t retired;                /* counts pieces of withdrawn work; adma_work_withdraw() sleeps on it */
@@ -66,9 +67,23 @@ static bool do_piece(struct adma_work *work)
 
 /* ---- copies as work ---- */
 
+/* What was measured of each class of size: it stays true when queues stop and start. */
+static struct adma_kernel_samples measured[ADMA_CLASSES];
+
 static struct adma_copy *copy_of(const struct adma_work *work)
 {
 	return (struct adma_copy *)((char *)(uintptr_t)work - offsetof(struct adma_copy, work));
+}
+
+static enum adma_kernel choose(const struct adma_copy *copy, uint64_t part)
+{
+	uint32_t forced = adma_offload.config.kernel;
+
+	if (forced)
+		return forced - 1;
+	if (!adma_plan_has_choice(&copy->plan, part))
+		return ADMA_KERNEL_LIBC;
+	return adma_kernel_next(&measured[adma_class_of(copy->plan.bytes)]);
 }
 
 static bool claim(struct adma_work *work, struct adma_piece *piece)
@@ -83,6 +98,8 @@ static bool claim(struct adma_work *work, struct adma_piece *piece)
 	}
 	piece->from = copy->claimed++;
 	piece->to = copy->claimed;
+	piece->ns = 0;
+	piece->how = choose(copy, piece->from);
 	return true;
 }
 
@@ -93,17 +110,21 @@ static bool more(const struct adma_work *work)
 	return copy->claimed < copy->plan.parts && !copy->plan.in_order;
 }
 
-static void run(struct adma_work *work, const struct adma_piece *piece)
+static void run(struct adma_work *work, struct adma_piece *piece)
 {
+	int64_t begin = adma_now();
+
 	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
-	adma_plan_run(&copy_of(work)->plan, piece->from);
+	adma_plan_run(&copy_of(work)->plan, piece->from, piece->how);
+	piece->ns = adma_now() - begin;
 }
 
 static void retire(struct adma_work *work, const struct adma_piece *piece)
 {
 	struct adma_copy *copy = copy_of(work);
 
-	(void)piece;
+	if (adma_plan_has_choice(&copy->plan, piece->from))
+		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], piece->how, piece->ns);
 	__atomic_store_n(&copy->copied, copy->copied + 1, __ATOMIC_RELAXED);
 	if (copy->copied == copy->plan.parts) {
 		copy->times.copied = adma_now();
@@ -141,16 +162,19 @@ static void mark_sleepers(const struct adma_work *work, uint64_t parts)
 static void list(struct adma_work *work, uint64_t parts)
 {
 	adma_schedule_add(&self.schedule, work);
-	atomic_fetch_add_explicit(&self.listed, 1, memory_order_relaxed);
+	atomic_store_explicit(&self.news, true, memory_order_relaxed);
 	mark_sleepers(work, parts);
 }
 
+/* Not under the lock: who is told takes it at once. */
 static void kick(void)
 {
 	uint32_t marked;
 
-	if (!atomic_load_explicit(&self.to_wake, memory_order_relaxed))
+	if (!atomic_load_explicit(&self.news, memory_order_relaxed))
 		return;
+	atomic_store_explicit(&self.news, false, memory_order_relaxed);
+	atomic_fetch_add_explicit(&self.told, 1, memory_order_relaxed);
 	marked = atomic_exchange(&self.to_wake, 0);
 	while (marked) {
 		int queue = __builtin_ctz(marked);
@@ -199,14 +223,14 @@ static bool help(struct adma_copy *copy)
 /* ---- the queues ---- */
 
 /* Without the lock: is more listed within a moment? */
-static bool spin(uint32_t listed)
+static bool spin(uint32_t told)
 {
 	int64_t now = adma_now(), end = now + IDLE_SPIN_NS;
 
 	if (adma_crowded(now))
 		return false;
 	for (unsigned int i = 1; i % 32 || adma_now() < end; i++) {
-		if (atomic_load_explicit(&self.listed, memory_order_relaxed) != listed)
+		if (atomic_load_explicit(&self.told, memory_order_relaxed) != told)
 			return true;
 		adma_relax();
 	}
@@ -216,10 +240,10 @@ static bool spin(uint32_t listed)
 /* With the lock, dropped meanwhile. */
 static void rest(uint32_t queue)
 {
-	uint32_t listed = atomic_load_explicit(&self.listed, memory_order_relaxed), bell;
+	uint32_t told = atomic_load_explicit(&self.told, memory_order_relaxed), bell;
 
 	adma_engine_unlock();
-	bool found = spin(listed);
+	bool found = spin(told);
 	adma_engine_lock();
 	if (found || self.stop || adma_schedule_any(&self.schedule, queue))
 		return;
@@ -247,7 +271,7 @@ static void *serve(void *argument)
 		}
 		if (do_piece(work))
 			adma_offload.stats.parts_queues++;
-		if (atomic_load_explicit(&self.to_wake, memory_order_relaxed)) {
+		if (atomic_load_explicit(&self.news, memory_order_relaxed)) {
 			adma_engine_unlock();
 			kick();
 			adma_engine_lock();
@@ -312,7 +336,7 @@ static void stop(void)
 	adma_engine_lock();
 	self.stop = true;
 	queues = self.running;
-	atomic_fetch_add(&self.listed, 1);
+	atomic_fetch_add(&self.told, 1);
 	adma_engine_unlock();
 	for (uint32_t i = 0; i < queues; i++) {
 		atomic_fetch_add(&self.bells[i], 1);
@@ -349,6 +373,20 @@ const struct adma_engine adma_engine_caller = {
 	.help = help,
 	.kick = kick,
 };
+
+void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found)
+{
+	adma_engine_lock();
+	const struct adma_kernel_samples *samples = &measured[class < ADMA_CLASSES ? class : 0];
+
+	found->ways = (uint32_t)adma_kernels();
+	found->best = samples->best;
+	for (int kernel = 0; kernel < ADMA_KERNELS; kernel++) {
+		found->taken[kernel] = samples->taken[kernel];
+		found->median_ns[kernel] = adma_kernel_median(samples, kernel);
+	}
+	adma_engine_unlock();
+}
 
 /* ---- other work ---- */
 

@@ -210,6 +210,12 @@ int adma_copy_post(struct adma_copy *copy)
 	return rc;
 }
 
+int adma_copy_post_bytes(struct adma_copy *copy, void *dst, const void *src, uint64_t n)
+{
+	adma_plan_bytes(&copy->plan, dst, src, n);
+	return adma_copy_post(copy);
+}
+
 /* ---- looking ---- */
 
 static bool is_done(const struct adma_copy *copy)

@@ -81,6 +81,9 @@ int adma_copy_now(void *dst, const void *src, uint64_t n);
  */
 int adma_copy_post(struct adma_copy *copy);
 
+/* Plan n contiguous bytes and hand them over, in one call. */
+int adma_copy_post_bytes(struct adma_copy *copy, void *dst, const void *src, uint64_t n);
+
 /* 1: it is done. 0: not yet; where nobody but callers copies, a part more is now. -ADMA_E_FORKED: it is the parent process's. */
 int adma_copy_check(struct adma_copy *copy);
 
@@ -112,6 +115,7 @@ struct adma_engine_config {
 	uint32_t queues;       /* 0: by the cores that this process may use */
 	uint32_t policy;       /* enum adma_policy */
 	bool callers_help;     /* who waits copies, too */
+	uint32_t kernel;       /* 0: what was measured to be fastest; else 1 + enum adma_kernel */
 	uint64_t at_once;      /* posts of fewer bytes are copied by the caller, in the post */
 };
 
@@ -143,6 +147,14 @@ int adma_engine_drain(int64_t slice_ns);
 
 /* End the queues; they start again when needed. -EBUSY while copies are outstanding: drain first. */
 int adma_engine_stop(void);
+
+/* What copying a part of ADMA_PART_BYTES took in each way, of copies of one class of size (schedule.h). */
+struct adma_engine_kernels {
+	uint32_t ways, best;
+	uint32_t taken[4];     /* parts measured, by enum adma_kernel */
+	uint32_t median_ns[4]; /* of the last ones */
+};
+void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found);
 
 struct adma_engine_stats {
 	uint64_t copies, bytes;      /* ended without error */

@@ -13,7 +13,7 @@ void adma_schedule_init(struct adma_schedule *schedule, enum adma_policy policy,
 	schedule->queues = queues;
 }
 
-static uint32_t class_of(uint64_t bytes)
+uint32_t adma_class_of(uint64_t bytes)
 {
 	if (bytes <= ADMA_SMALL_MAX)
 		return 0;
@@ -22,7 +22,7 @@ static uint32_t class_of(uint64_t bytes)
 
 static uint32_t line_of(struct adma_schedule *schedule, const struct adma_work *work)
 {
-	return schedule->policy == ADMA_ADAPTIVE ? class_of(work->bytes)
+	return schedule->policy == ADMA_ADAPTIVE ? adma_class_of(work->bytes)
 						 : schedule->turn++ % schedule->queues;
 }
 

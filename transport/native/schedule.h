@@ -46,6 +46,9 @@ struct adma_schedule {
 	struct adma_line_of_work lines[ADMA_LINES];
 };
 
+/* 0: small, 1: middling, 2: large. */
+uint32_t adma_class_of(uint64_t bytes);
+
 void adma_schedule_init(struct adma_schedule *schedule, enum adma_policy policy, uint32_t queues);
 
 /* Last in its line. */

@@ -24,12 +24,14 @@ struct adma_work;
 /* Part of a work, in whatever its owner counts. */
 struct adma_piece {
 	uint64_t from, to;
+	int64_t ns;   /* its owner's: what it took */
+	uint32_t how; /* its owner's: in which way it is done */
 };
 
 struct adma_work_ops {
 	bool (*claim)(struct adma_work *work, struct adma_piece *piece);
 	bool (*more)(const struct adma_work *work);
-	void (*run)(struct adma_work *work, const struct adma_piece *piece);
+	void (*run)(struct adma_work *work, struct adma_piece *piece);
 	void (*retire)(struct adma_work *work, const struct adma_piece *piece);
 };
 
