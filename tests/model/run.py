@@ -228,7 +228,15 @@ def pin_cases() -> Iterator[Case]:
         yield Case("pin", f"POSTERS=1 POSTS=2 WITNESS_{witness}", ASSERTION)
 
 
-CASES = (wakeup_cases, slot_cases, completion_cases, pin_cases)
+def queue_cases() -> Iterator[Case]:
+    """The copy engine's queues: nothing is listed while all of them sleep on."""
+    for switches in ("POSTERS=2 POSTS=2", "POSTERS=1 POSTS=4 QUEUES=3", "POSTERS=3 POSTS=1"):
+        yield Case("queues", switches, large=True)
+    for bug in ("KICK_BY_NEWS", "LATE_BELL", "ONE_LOOK", "UNMARKED"):
+        yield Case("queues", f"POSTERS=2 POSTS=2 BUG_{bug}", ASSERTION)
+
+
+CASES = (wakeup_cases, slot_cases, completion_cases, pin_cases, queue_cases)
 
 BUILD_FLAGS = {
     "safety": ["-DSAFETY"],

@@ -143,8 +143,8 @@ static const struct adma_work_ops copy_ops = {
 /* With the lock: as many sleeping queues as there are parts, or the one whose line it stands in. */
 static void mark_sleepers(const struct adma_work *work, uint64_t parts)
 {
-	uint32_t marked = atomic_load_explicit(&self.to_wake, memory_order_relaxed);
-	uint32_t candidates = self.sleeping & ~marked;
+	uint32_t candidates = self.sleeping & ~atomic_load_explicit(&self.to_wake, memory_order_relaxed);
+	uint32_t marked = 0;
 
 	if (self.schedule.policy == ADMA_ROUND_ROBIN) {
 		candidates &= 1u << work->line;
@@ -156,7 +156,8 @@ static void mark_sleepers(const struct adma_work *work, uint64_t parts)
 		marked |= lowest;
 		candidates &= ~lowest;
 	}
-	atomic_store_explicit(&self.to_wake, marked, memory_order_relaxed);
+	if (marked)
+		atomic_fetch_or_explicit(&self.to_wake, marked, memory_order_relaxed);
 }
 
 static void list(struct adma_work *work, uint64_t parts)
@@ -171,10 +172,16 @@ static void kick(void)
 {
 	uint32_t marked;
 
-	if (!atomic_load_explicit(&self.news, memory_order_relaxed))
+	if (atomic_load_explicit(&self.news, memory_order_relaxed)) {
+		atomic_store_explicit(&self.news, false, memory_order_relaxed);
+		atomic_fetch_add_explicit(&self.told, 1, memory_order_relaxed);
+	}
+	/*
+	 * Not because of news: another kick may have taken those between a list and its marks. Our own
+	 * marks we see, unless another kick took them, which then wakes.
+	 */
+	if (!atomic_load_explicit(&self.to_wake, memory_order_relaxed))
 		return;
-	atomic_store_explicit(&self.news, false, memory_order_relaxed);
-	atomic_fetch_add_explicit(&self.told, 1, memory_order_relaxed);
 	marked = atomic_exchange(&self.to_wake, 0);
 	while (marked) {
 		int queue = __builtin_ctz(marked);
