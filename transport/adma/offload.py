@@ -55,7 +55,7 @@ class CopyRequest(Request):
             return True
         rc = lib.adma_copy_check(self._copy)
         if rc < 0:
-            raise error_for(rc)
+            raise _failure(rc)
         if not rc:
             return False
         self._settle()
@@ -75,7 +75,7 @@ class CopyRequest(Request):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
         if rc < 0:
-            raise error_for(rc)
+            raise _failure(rc)
         return self._settle()
 
     def cancel(self) -> bool:
@@ -144,11 +144,12 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     start with the first that pays.
 
     ValueError: lengths or shapes differ. BufferError: dst is read-only.
-    TypeError: no buffer, or an array of objects.
+    TypeError: no buffer, or an array of objects. Interrupted, it is taken back; if
+    it has begun it goes on, and the exception has the request as `.request`.
     """
     holds = pair(dst, src, "copy")
     if holds is None:
-        return _strided(dst, src, "copy").wait()
+        return _wait_or_take_back(_strided(dst, src, "copy"))
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
@@ -157,7 +158,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
     _post(request, to, from_, nbytes)
-    return request.wait()
+    return _wait_or_take_back(request)
 
 
 def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
@@ -197,8 +198,27 @@ def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | No
         if deadline is not None and time.monotonic() >= deadline:
             return False
     if rc < 0:
-        raise error_for(rc)
+        raise _failure(rc)
     return True
+
+
+def _wait_or_take_back(request: CopyRequest) -> int:
+    try:
+        return request.wait()
+    except BaseException as interruption:
+        if request._copy.state != _DONE and not request.cancel():
+            interruption.request = request  # type: ignore[attr-defined]
+        raise
+
+
+def _failure(rc: int) -> Exception:
+    if rc == -lib.ADMA_E_FORKED:
+        return ProcessLookupError(
+            errno.ESRCH,
+            "this copy is the parent process's: in a forked child it does not go on, and dst may "
+            "hold a part of src; copy anew",
+        )
+    return error_for(rc)
 
 
 def _strided(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyRequest:
