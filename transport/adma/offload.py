@@ -28,7 +28,7 @@ __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 _SPREAD_FROM = 512 << 10
 _AT_ONCE = 16 << 10  # icopy below is a copy: struct adma_engine_config, at_once
 _SLICE_NS = 5_000_000  # copying and sleeping before signals are looked at
-_SWEEP_EVERY = 64  # posts; then what is done and was dropped is let go
+_SWEEP_FROM = 64  # outstanding; from then on what is done and was dropped is looked for
 _DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_COPY_READY
 
 _new_copy = ffi.new_allocator(should_clear_after_alloc=True)
@@ -55,10 +55,9 @@ class CopyRequest(Request):
         if self._nbytes is not None:
             return True
         rc = lib.adma_copy_check(self._copy)
-        if rc < 0:
-            raise error_for(rc)
         if not rc:
             return False
+        judged(rc)
         self._settle()
         return True
 
@@ -69,14 +68,13 @@ class CopyRequest(Request):
         and its buffers owned by it, as does an interruption. Raises as
         `check` does. (Table 1: adma_waitcopy.)
         """
+        deadline = None if timeout is None else deadline_of(timeout, "wait")
         if self._nbytes is not None:
             return self._nbytes
-        deadline = None if timeout is None else deadline_of(timeout, "wait")
         while not (rc := lib.adma_copy_wait_one(self._copy, _slice(deadline))):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
-        if rc < 0:
-            raise error_for(rc)
+        judged(rc)
         return self._settle()
 
     def cancel(self) -> bool:
@@ -111,7 +109,7 @@ class CopyRequest(Request):
 
     @property
     def _done(self) -> bool:
-        return self._nbytes is not None or bool(self._copy.state == _DONE)
+        return self._nbytes is not None or bool(lib.adma_copy_done(self._copy))
 
     def _settle(self) -> int:
         copy = self._copy
@@ -142,14 +140,15 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     Contiguous buffers of equal length, or arrays of equal shape and element
     size with any strides. Waits for earlier copies of these bytes. A large one is
     shared between this thread and the engine's queues; the engine's threads
-    start with the first that pays.
+    start with the first that pays. An interruption takes it back, or where it has
+    begun carries its request: `error.request`.
 
     ValueError: lengths or shapes differ. BufferError: dst is read-only.
     TypeError: no buffer, or an array of objects.
     """
     holds = pair(dst, src, "copy")
     if holds is None:
-        return _strided(dst, src, "copy").wait()
+        return _finish(_strided(dst, src, "copy"))
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
@@ -159,7 +158,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     request = CopyRequest(None, _new_copy(_COPY), holds)
     lib.adma_plan_bytes(ffi.addressof(request._copy, "plan"), to, from_, nbytes)
     _post(request)
-    return request.wait()
+    return _finish(request)
 
 
 def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
@@ -199,6 +198,17 @@ def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | No
     while not (rc := lib.adma_copy_wait(structs, len(pending), need, _slice(deadline))):
         if deadline is not None and time.monotonic() >= deadline:
             return False
+    return judged(rc)
+
+
+def judged(rc: int) -> bool:
+    """The result of a wait, not 0: True, or the error."""
+    if rc == -lib.ADMA_E_FORKED:
+        raise error_for(
+            rc,
+            "the copy was posted by the parent process, before the fork, and goes on there: "
+            "copy anew in the child",
+        )
     if rc < 0:
         raise error_for(rc)
     return True
@@ -217,9 +227,7 @@ def _strided(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyReques
 
 def _post(request: CopyRequest) -> None:
     """Hand it over; it is kept until it is done, whoever drops it."""
-    global _posts
-    _posts += 1
-    if _posts % _SWEEP_EVERY == 0:
+    if len(_pending) > _sweep_at:
         _sweep()
     if not engine._prepared:
         engine.prepare()
@@ -227,7 +235,6 @@ def _post(request: CopyRequest) -> None:
     try:
         while (rc := lib.adma_copy_post(request._copy)) == -errno.EAGAIN:
             lib.adma_copy_wait_room(_SLICE_NS)
-            _sweep()
         if rc < 0:
             nbytes = request._copy.plan.bytes
             raise MemoryError(
@@ -240,8 +247,22 @@ def _post(request: CopyRequest) -> None:
         if request._copy.state == 0:
             request._let_go()
         else:
-            error.request = request  # type: ignore[attr-defined]
+            _take_back(request, error)
         raise
+
+
+def _finish(request: CopyRequest) -> int:
+    """Wait for what a blocking call has posted."""
+    try:
+        return request.wait()
+    except BaseException as error:
+        _take_back(request, error)
+        raise
+
+
+def _take_back(request: CopyRequest, error: BaseException) -> None:
+    if not request._done and not request.cancel():
+        error.request = request  # type: ignore[attr-defined]
 
 
 def _copy_here(request: CopyRequest) -> None:
@@ -252,7 +273,25 @@ def _copy_here(request: CopyRequest) -> None:
 
 
 def _sweep() -> None:
-    for request in [request for request in _pending if request._done]:
+    """Let go of what is done and nobody asked after; so rarely that a post costs the same with many."""
+    global _sweep_at
+    for request in list(_pending):  # at once: other threads post
+        if request._done:
+            request._let_go()
+    _sweep_at = max(_SWEEP_FROM, 2 * len(_pending))
+
+
+def abandon() -> None:
+    """The interpreter ends before the copies do: it must not free what is copied."""
+    import ctypes
+
+    for request in list(_pending):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(request))
+
+
+def _forked() -> None:
+    """In the child: what the parent has outstanding is the parent's, its buffers here are not."""
+    for request in list(_pending):
         request._let_go()
 
 
@@ -281,4 +320,5 @@ def _state(copy: CData, plan: CData) -> str:
 
 
 _pending: set[CopyRequest] = set()
-_posts = 0
+_sweep_at = _SWEEP_FROM
+os.register_at_fork(after_in_child=_forked)
