@@ -14,7 +14,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from ._native import ffi, lib
-from .buffers import lengths_differ, objects_refused
+from .buffers import holds_objects, lengths_differ, objects_refused
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Strided", "plan_strided"]
 
 # Include/cpython or the limited API's object.h: flags of a request for a buffer.
-_WRITABLE, _FORMAT, _STRIDES = 0x1, 0x4, 0x18
+_WRITABLE, _STRIDES = 0x1, 0x18
 
 
 class _PyBuffer(ctypes.Structure):
@@ -61,11 +61,8 @@ class Strided:
     def __init__(self, buf: ReadableBuffer, *, writable: bool) -> None:
         self._buffer = _PyBuffer()
         self._held = False
-        flags = _STRIDES | (_WRITABLE if writable else 0)
-        try:
-            _get_buffer(buf, self._buffer, flags | _FORMAT)
-        except ValueError:  # NumPy has no format for datetime64
-            _get_buffer(buf, self._buffer, flags)
+        # Without a format: NumPy has none for datetime64.
+        _get_buffer(buf, self._buffer, _STRIDES | (_WRITABLE if writable else 0))
         self._held = True
 
     def release(self) -> None:
@@ -101,12 +98,10 @@ class Strided:
         return int(self._buffer.len)
 
     @property
-    def holds_objects(self) -> bool:
-        return b"O" in (self._buffer.format or b"")
-
-    @property
     def contiguous(self) -> bool:
         """In C order."""
+        if not self.nbytes:
+            return True
         expected = self.itemsize
         for count, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if count != 1 and stride != expected:
@@ -155,6 +150,8 @@ def _plan(plan: CData, to: Strided, from_: Strided, call: str) -> CData:
             "its elements are one piece of memory; pass an array whose elements are its own"
             if rc == -errno.EINVAL
             else f"{call}(dst, src): {len(dims)} dimensions; at most {lib.ADMA_DIMS_MAX} are copied"
+            if rc == -errno.E2BIG
+            else f"{call}(dst, src): shape {to.shape} is more than there can be memory"
         )
     return dims
 
@@ -174,8 +171,9 @@ def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strid
             f"{call}({name}): {name} must be {wanted} (bytearray, memoryview, array, "
             f"numpy.ndarray), not {kind}{cure}"
         ) from None
-    except ValueError:
-        readonly = False  # NumPy's datetime64 has no format for a memoryview
+    except ValueError:  # NumPy's datetime64 has no format for a memoryview
+        flags = getattr(buf, "flags", None)
+        readonly = not getattr(flags, "writeable", True)
     else:
         with view:
             readonly = view.readonly
@@ -184,8 +182,6 @@ def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strid
             f"{call}({name}): {name} is read-only ({type(buf).__name__}), it cannot be filled; "
             "pass a writable buffer such as bytearray or numpy.empty(...)"
         )
-    held = Strided(buf, writable=writable)
-    if held.holds_objects:
-        held.release()
+    if holds_objects(buf):
         raise objects_refused(name, call)
-    return held
+    return Strided(buf, writable=writable)

@@ -8,6 +8,7 @@ itself raises `BufferError` for that.
 
 from __future__ import annotations
 
+import re
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
 
     from ._native import CData
 
-__all__ = ["empty", "lengths_differ", "objects_refused", "pair", "readable", "writable"]
+__all__ = [
+    "empty",
+    "holds_objects",
+    "lengths_differ",
+    "objects_refused",
+    "pair",
+    "readable",
+    "writable",
+]
 
 _PLAIN = (bytes, bytearray)  # bytes and nothing else
+_FIELD_NAME = re.compile(":[^:]*:")  # in a format (PEP 3118), behind its field
 _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
 
 # Memory that is about to be overwritten need not be cleared first.
@@ -58,20 +68,26 @@ def _is_plain_array(buf: object) -> bool:
     return getattr(dtype, "hasobject", True) is False
 
 
-def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
-    """An array of Python objects holds addresses, which mean nothing in another process."""
+def holds_objects(buf: ReadableBuffer) -> bool:
+    """Is it an array of Python objects, or of structures with some? False for what is no buffer."""
     if _is_plain_array(buf):
-        return
+        return False
     try:
         view = memoryview(buf)
     except (TypeError, BufferError, ValueError):
-        return  # it will be refused for what it is
+        # NumPy has no format for dates, nor for structures with dates and objects.
+        return bool(getattr(getattr(buf, "dtype", None), "hasobject", False))
     with view:
-        if "O" in view.format:
-            raise TypeError(
-                f"{call}(buf): buf is an array of Python objects (format {view.format!r}), whose "
-                "memory holds addresses of this process; use send() and recv() for objects"
-            )
+        return "O" in view.format and "O" in _FIELD_NAME.sub("", view.format)
+
+
+def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
+    """An array of Python objects holds addresses, which mean nothing in another process."""
+    if holds_objects(buf):
+        raise TypeError(
+            f"{call}(buf): buf is an array of Python objects, whose memory holds addresses of this "
+            "process; use send() and recv() for objects"
+        )
 
 
 def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
@@ -131,12 +147,5 @@ def objects_refused(name: str, call: str) -> TypeError:
 
 
 def _refuse_copied_objects(buf: ReadableBuffer, name: str, call: str) -> None:
-    if _is_plain_array(buf):
-        return
-    try:
-        view = memoryview(buf)
-    except (TypeError, BufferError, ValueError):
-        return  # it will be refused for what it is, or has a format of its own
-    with view:
-        if "O" in view.format:
-            raise objects_refused(name, call)
+    if holds_objects(buf):
+        raise objects_refused(name, call)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import operator
 import os
+import threading
 import warnings
 from typing import Any, Literal, SupportsIndex
 
@@ -117,9 +118,13 @@ def _measured(number: int) -> dict[str, Any]:
 
 def prepare() -> None:
     """Take in the environment, once. ValueError names the variable that is wrong."""
+    with _preparing:
+        if not _prepared:
+            _prepare()
+
+
+def _prepare() -> None:
     global _prepared
-    if _prepared:
-        return
     config = _current_raw()
     if name := os.environ.get("ADMA_ENGINE"):
         config.engine = _choice(name, ENGINES, "ADMA_ENGINE")
@@ -154,6 +159,7 @@ def warn_if_refused() -> None:
 
 
 _prepared = False
+_preparing = threading.Lock()
 _warned: list[int] = []
 
 
@@ -208,5 +214,15 @@ def _name(known: dict[str, int], number: int) -> str:
 
 def _end() -> None:
     """At exit: what was posted is copied before its buffers go, and the queues end."""
-    while lib.adma_engine_stop():
-        lib.adma_engine_drain(_SLICE_NS)
+    try:
+        while lib.adma_engine_stop():
+            lib.adma_engine_drain(_SLICE_NS)
+    except BaseException:  # Ctrl-C: the interpreter ends while queues copy
+        from .offload import abandon
+
+        abandon()
+        raise
+    # A daemon thread may post still: no thread of ours must be at its buffers when these go.
+    config = _current_raw()
+    config.engine = lib.ADMA_ENGINE_CALLER
+    lib.adma_engine_configure(ffi.addressof(config))

@@ -28,7 +28,7 @@ __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 _SPREAD_FROM = 512 << 10
 _AT_ONCE = 32 << 10  # icopy below is a copy: struct adma_engine_config, at_once
 _SLICE_NS = 5_000_000  # copying and sleeping before signals are looked at
-_SWEEP_EVERY = 64  # posts; then what is done and was dropped is let go
+_SWEEP_FROM = 64  # outstanding; from then on what is done and was dropped is looked for
 _DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_COPY_READY
 
 _new_copy = ffi.new
@@ -54,10 +54,9 @@ class CopyRequest(Request):
         if self._nbytes is not None:
             return True
         rc = lib.adma_copy_check(self._copy)
-        if rc < 0:
-            raise _failure(rc)
         if not rc:
             return False
+        judged(rc)
         self._settle()
         return True
 
@@ -68,14 +67,13 @@ class CopyRequest(Request):
         and its buffers owned by it, as does an interruption. Raises as
         `check` does. (Table 1: adma_waitcopy.)
         """
+        deadline = None if timeout is None else deadline_of(timeout, "wait")
         if self._nbytes is not None:
             return self._nbytes
-        deadline = None if timeout is None else deadline_of(timeout, "wait")
         while not (rc := lib.adma_copy_wait_one(self._copy, _slice(deadline))):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
-        if rc < 0:
-            raise _failure(rc)
+        judged(rc)
         return self._settle()
 
     def cancel(self) -> bool:
@@ -110,7 +108,7 @@ class CopyRequest(Request):
 
     @property
     def _done(self) -> bool:
-        return self._nbytes is not None or bool(self._copy.state == _DONE)
+        return self._nbytes is not None or bool(lib.adma_copy_done(self._copy))
 
     def _settle(self) -> int:
         copy = self._copy
@@ -149,7 +147,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     """
     holds = pair(dst, src, "copy")
     if holds is None:
-        return _wait_or_take_back(_strided(dst, src, "copy"))
+        return _finish(_strided(dst, src, "copy"))
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
@@ -158,7 +156,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
     _post(request, to, from_, nbytes)
-    return _wait_or_take_back(request)
+    return _finish(request)
 
 
 def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
@@ -197,28 +195,20 @@ def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | No
     while not (rc := lib.adma_copy_wait(structs, len(pending), need, _slice(deadline))):
         if deadline is not None and time.monotonic() >= deadline:
             return False
-    if rc < 0:
-        raise _failure(rc)
-    return True
+    return judged(rc)
 
 
-def _wait_or_take_back(request: CopyRequest) -> int:
-    try:
-        return request.wait()
-    except BaseException as interruption:
-        if request._copy.state != _DONE and not request.cancel():
-            interruption.request = request  # type: ignore[attr-defined]
-        raise
-
-
-def _failure(rc: int) -> Exception:
+def judged(rc: int) -> bool:
+    """The result of a wait, not 0: True, or the error."""
     if rc == -lib.ADMA_E_FORKED:
-        return ProcessLookupError(
-            errno.ESRCH,
-            "this copy is the parent process's: in a forked child it does not go on, and dst may "
-            "hold a part of src; copy anew",
+        raise error_for(
+            rc,
+            "the copy was posted by the parent process, before the fork, and goes on there: "
+            "copy anew in the child",
         )
-    return error_for(rc)
+    if rc < 0:
+        raise error_for(rc)
+    return True
 
 
 def _strided(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyRequest:
@@ -237,9 +227,7 @@ def _post(request: CopyRequest, *range_: Any) -> None:
 
     `range_`: dst, src, bytes of a contiguous one; others are planned already.
     """
-    global _posts
-    _posts += 1
-    if _posts % _SWEEP_EVERY == 0:
+    if len(_pending) > _sweep_at:
         _sweep()
     if not engine._prepared:
         engine.prepare()
@@ -248,7 +236,6 @@ def _post(request: CopyRequest, *range_: Any) -> None:
     try:
         while (rc := post(request._copy, *range_)) == -errno.EAGAIN:
             lib.adma_copy_wait_room(_SLICE_NS)
-            _sweep()
         if rc < 0:
             nbytes = request._copy.plan.bytes
             raise MemoryError(
@@ -261,8 +248,22 @@ def _post(request: CopyRequest, *range_: Any) -> None:
         if request._copy.state == 0:
             request._let_go()
         else:
-            error.request = request  # type: ignore[attr-defined]
+            _take_back(request, error)
         raise
+
+
+def _finish(request: CopyRequest) -> int:
+    """Wait for what a blocking call has posted."""
+    try:
+        return request.wait()
+    except BaseException as error:
+        _take_back(request, error)
+        raise
+
+
+def _take_back(request: CopyRequest, error: BaseException) -> None:
+    if not request._done and not request.cancel():
+        error.request = request  # type: ignore[attr-defined]
 
 
 def _copy_here(request: CopyRequest) -> None:
@@ -273,7 +274,25 @@ def _copy_here(request: CopyRequest) -> None:
 
 
 def _sweep() -> None:
-    for request in [request for request in _pending if request._done]:
+    """Let go of what is done and nobody asked after; so rarely that a post costs the same with many."""
+    global _sweep_at
+    for request in list(_pending):  # at once: other threads post
+        if request._done:
+            request._let_go()
+    _sweep_at = max(_SWEEP_FROM, 2 * len(_pending))
+
+
+def abandon() -> None:
+    """The interpreter ends before the copies do: it must not free what is copied."""
+    import ctypes
+
+    for request in list(_pending):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(request))
+
+
+def _forked() -> None:
+    """In the child: what the parent has outstanding is the parent's, its buffers here are not."""
+    for request in list(_pending):
         request._let_go()
 
 
@@ -302,4 +321,5 @@ def _state(copy: CData, plan: CData) -> str:
 
 
 _pending: set[CopyRequest] = set()
-_posts = 0
+_sweep_at = _SWEEP_FROM
+os.register_at_fork(after_in_child=_forked)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from ._native import ffi, lib
 from .engine import queues_running
-from .offload import CopyRequest, wait_copies
+from .offload import CopyRequest, judged, wait_copies
 from .operation import ChannelRequest
 from .request import Request
 from .waiting import ManyWaiter, deadline_of
@@ -116,16 +116,19 @@ def _wait_mixed(
     """Until one of either kind is done. A sleep on the channels ends when a copy does, too."""
     if not queues_running():
         return wait_copies(copies, 1, deadline)  # nobody but us would copy
-    fd = lib.adma_copy_fileno()
-    if fd < 0:
-        raise OSError(-fd, "no descriptor to wait for copies and messages at once")
     structs = ffi.new("struct adma_copy *[]", [request._copy for request in copies])
-    waiter = _waiter(messages, 1, also=fd)
-    while True:
-        lib.adma_copy_unsignal()
-        if lib.adma_copy_wait(structs, len(copies), 1, 0):
-            return True
-        if waiter.step(deadline):
-            return True
-        if deadline is not None and time.monotonic() >= deadline:
-            return False
+    signal = ffi.new("struct adma_copy_signal *")
+    if rc := lib.adma_copy_signal_open(signal):
+        raise OSError(-rc, "no descriptor to wait for copies and messages at once")
+    try:
+        waiter = _waiter(messages, 1, also=signal.fd)
+        while True:
+            lib.adma_copy_signal_arm(signal)
+            if rc := lib.adma_copy_wait(structs, len(copies), 1, 0):
+                return judged(rc)
+            if waiter.step(deadline):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+    finally:
+        lib.adma_copy_signal_close(signal)

@@ -28,17 +28,12 @@ struct waiter {
 	int64_t end;
 };
 
-static bool done(const struct adma_copy *copy)
-{
-	return __atomic_load_n(&copy->state, __ATOMIC_ACQUIRE) == ADMA_COPY_DONE;
-}
-
 /* For all: where the first one stands that is not done. For some: count them. */
 static bool satisfied(struct waiter *waiter)
 {
 	uint64_t ready = 0;
 
-	while (waiter->first < waiter->n && done(waiter->copies[waiter->first]))
+	while (waiter->first < waiter->n && adma_copy_done(waiter->copies[waiter->first]))
 		waiter->first++;
 	if (waiter->first >= waiter->need)
 		return true;
@@ -46,7 +41,7 @@ static bool satisfied(struct waiter *waiter)
 		return false;
 	ready = waiter->first;
 	for (uint64_t i = waiter->first; i < waiter->n && ready < waiter->need; i++)
-		ready += done(waiter->copies[i]);
+		ready += adma_copy_done(waiter->copies[i]);
 	return ready >= waiter->need;
 }
 
@@ -68,7 +63,8 @@ static bool help(struct waiter *waiter)
 	for (uint64_t i = waiter->first; i < waiter->n && looked < HELP_WITH; i++) {
 		struct adma_copy *copy = waiter->copies[i];
 
-		if (done(copy))
+		/* What the parent process posted is not ours to do. */
+		if (adma_copy_done(copy) || copy->family != everything.family)
 			continue;
 		looked++;
 		if (copy->state != ADMA_COPY_WAITING && engine->help(copy))
@@ -101,6 +97,7 @@ static bool rest(const struct waiter *waiter)
 	int rc = 0;
 
 	adma_engine_unlock();
+	adma_engine_kick();
 	moved = spin(seen, waiter->end);
 	adma_engine_lock();
 	if (moved || atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
@@ -118,17 +115,9 @@ static bool rest(const struct waiter *waiter)
 
 static void note_seen(struct waiter *waiter)
 {
-	int64_t now = adma_now();
-
-	for (uint64_t i = 0; i < waiter->n; i++) {
-		struct adma_copy_times *times = &waiter->copies[i]->times;
-
-		if (!done(waiter->copies[i]) || times->seen)
-			continue;
-		times->seen = now;
-		if (times->copied && waiter->copies[i]->family == everything.family)
-			everything.stats.complete_ns += now - times->copied;
-	}
+	for (uint64_t i = 0; i < waiter->n; i++)
+		if (adma_copy_done(waiter->copies[i]))
+			adma_copy_seen(waiter->copies[i]);
 }
 
 /* With the lock: 1, 0 or a negated errno, as adma_copy_wait(). */
@@ -139,7 +128,7 @@ static int wait(struct waiter *waiter)
 			return -ADMA_E_FORKED;
 		if (help(waiter)) {
 			if (adma_now() >= waiter->end)
-				return 0;
+				return satisfied(waiter);
 		} else if (!rest(waiter)) {
 			return satisfied(waiter);
 		}
@@ -154,10 +143,10 @@ int adma_copy_wait(struct adma_copy **copies, uint64_t n, uint64_t need, int64_t
 
 	adma_engine_lock();
 	rc = wait(&waiter);
-	if (rc == 1)
-		note_seen(&waiter);
 	adma_engine_unlock();
 	adma_engine_kick();
+	if (rc == 1)
+		note_seen(&waiter);
 	return rc;
 }
 
@@ -207,25 +196,41 @@ int adma_engine_drain(int64_t slice_ns)
 
 /* ---- for who waits for other things, too ---- */
 
-int adma_copy_fileno(void)
+int adma_copy_signal_open(struct adma_copy_signal *signal)
 {
-	int fd;
-
+	signal->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (signal->fd < 0)
+		return -errno;
+	signal->armed = 0;
 	adma_engine_lock();
-	if (everything.signal < 0)
-		everything.signal = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	fd = everything.signal < 0 ? -errno : everything.signal;
+	signal->next = everything.signals;
+	everything.signals = signal;
 	adma_engine_unlock();
-	return fd;
+	return 0;
 }
 
-void adma_copy_unsignal(void)
+void adma_copy_signal_arm(struct adma_copy_signal *signal)
 {
 	uint64_t ends;
 
 	adma_engine_lock();
-	if (everything.signal >= 0)
-		(void)!read(everything.signal, &ends, sizeof(ends));
-	everything.signal_armed = everything.signal >= 0;
+	(void)!read(signal->fd, &ends, sizeof(ends));
+	signal->armed = signal->fd >= 0;
 	adma_engine_unlock();
+}
+
+/* After a fork it is not in the list of the child, and closed there already. */
+void adma_copy_signal_close(struct adma_copy_signal *signal)
+{
+	adma_engine_lock();
+	for (struct adma_copy_signal **at = &everything.signals; *at; at = &(*at)->next) {
+		if (*at == signal) {
+			*at = signal->next;
+			break;
+		}
+	}
+	adma_engine_unlock();
+	if (signal->fd >= 0)
+		close(signal->fd);
+	signal->fd = -1;
 }

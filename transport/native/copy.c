@@ -24,16 +24,21 @@ static struct adma_extent extent(const void *from, uint64_t n)
 	return (struct adma_extent){(uintptr_t)from, (uintptr_t)from + n};
 }
 
-/* How many parts, of about ADMA_PART_BYTES each. */
+/* Parts of one row, where a row is more than one part. */
+static uint64_t parts_each(const struct adma_plan *plan)
+{
+	return plan->width ? (plan->width - 1) / ADMA_PART_BYTES + 1 : 0;
+}
+
+/* How many parts, of about ADMA_PART_BYTES each and never much more. */
 static void cut(struct adma_plan *plan)
 {
 	plan->rows_each = 0;
-	if (plan->rows > 1) {
+	if (plan->rows > 1 && plan->width <= ADMA_PART_BYTES) {
 		plan->rows_each = ADMA_PART_BYTES / plan->width;
-		plan->rows_each += !plan->rows_each;
 		plan->parts = (plan->rows - 1) / plan->rows_each + 1;
 	} else {
-		plan->parts = plan->bytes ? (plan->bytes - 1) / ADMA_PART_BYTES + 1 : 0;
+		plan->parts = plan->rows * parts_each(plan);
 	}
 }
 
@@ -284,7 +289,6 @@ static void copy_run(const struct adma_plan *plan, const struct cursor *at, uint
 {
 	const struct adma_dim *inner = &plan->dims[plan->ndim - 1];
 	int64_t width = (int64_t)plan->width;
-	uint8_t *stage = plan->stage + row * plan->width;
 
 	switch (side) {
 	case BOTH:
@@ -292,10 +296,12 @@ static void copy_run(const struct adma_plan *plan, const struct cursor *at, uint
 			      inner->src_step);
 		break;
 	case GATHER:
-		copy_elements(stage, plan->src + at->src, plan->width, count, width, inner->src_step);
+		copy_elements(plan->stage + row * plan->width, plan->src + at->src, plan->width, count, width,
+			      inner->src_step);
 		break;
 	case SCATTER:
-		copy_elements(plan->dst + at->dst, stage, plan->width, count, inner->dst_step, width);
+		copy_elements(plan->dst + at->dst, plan->stage + row * plan->width, plan->width, count,
+			      inner->dst_step, width);
 		break;
 	}
 }
@@ -329,18 +335,25 @@ static void copy_rows_backwards(const struct adma_plan *plan, uint64_t from, uin
 
 bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part)
 {
-	return !plan->rows_each && !plan->in_order && (part + 1) * ADMA_PART_BYTES <= plan->bytes;
+	return !plan->ndim && !plan->in_order && (part + 1) * ADMA_PART_BYTES <= plan->bytes;
 }
 
-static void run_bytes(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel)
+/* A piece of one row. */
+static void run_bytes(const struct adma_plan *plan, uint64_t part, enum side side, enum adma_kernel kernel)
 {
-	uint64_t from = part * ADMA_PART_BYTES;
-	uint64_t n = plan->bytes - from < ADMA_PART_BYTES ? plan->bytes - from : ADMA_PART_BYTES;
+	uint64_t row = part / parts_each(plan), from = part % parts_each(plan) * ADMA_PART_BYTES;
+	uint64_t n = plan->width - from < ADMA_PART_BYTES ? plan->width - from : ADMA_PART_BYTES;
+	struct cursor at;
+	uint8_t *dst;
+	const uint8_t *src;
 
+	seek(plan, row, &at);
+	dst = side == GATHER ? plan->stage + row * plan->width : plan->dst + at.dst;
+	src = side == SCATTER ? plan->stage + row * plan->width : plan->src + at.src;
 	if (plan->in_order)
-		memmove(plan->dst + from, plan->src + from, n);
+		memmove(dst + from, src + from, n);
 	else
-		adma_kernel_copy(kernel, plan->dst + from, plan->src + from, n);
+		adma_kernel_copy(kernel, dst + from, src + from, n);
 }
 
 void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel)
@@ -353,7 +366,7 @@ void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel
 	if (plan->backwards)
 		part = plan->parts - 1 - part;
 	if (!plan->rows_each) {
-		run_bytes(plan, part, adma_plan_has_choice(plan, part) ? kernel : ADMA_KERNEL_LIBC);
+		run_bytes(plan, part, side, adma_plan_has_choice(plan, part) ? kernel : ADMA_KERNEL_LIBC);
 		return;
 	}
 	uint64_t from = part * plan->rows_each, to = from + plan->rows_each;

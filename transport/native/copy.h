@@ -48,7 +48,7 @@ struct adma_plan {
 	uint64_t rows;
 	uint64_t bytes;      /* rows * width */
 	uint64_t parts;      /* how many parts it is cut into; 0 for no bytes */
-	uint64_t rows_each;  /* rows of a part; 0: bytes are cut, of one row */
+	uint64_t rows_each;  /* rows of a part; 0: a row is one part or several */
 	struct adma_extent writes, reads;
 	struct adma_dim *dims; /* outermost first, the caller's memory; changed by the planning */
 	uint32_t ndim;

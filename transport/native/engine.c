@@ -4,19 +4,20 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "adma.h"
 #include "cores.h"
 
 #define everything adma_offload
 #define QUEUES_DEFAULT_MAX 4
-#define DRAIN_NS 1000000000ll
+#define AT_ONCE (32 << 10)
 
 struct adma_offload adma_offload = {
 	.lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP, /* held for moments: spin before sleeping */
 	.control = PTHREAD_MUTEX_INITIALIZER,
-	.signal = -1,
-	.config = {.callers_help = true, .at_once = 32 << 10},
+	.config = {.callers_help = true, .at_once = AT_ONCE},
+	.at_once = AT_ONCE,
 };
 
 /* By enum adma_engine_id; `auto` is none of them. */
@@ -79,6 +80,16 @@ static void after_fork_parent(void)
 	pthread_mutex_unlock(&everything.control);
 }
 
+/* Of threads that are not here, but for one at most. */
+static void close_signals(void)
+{
+	for (struct adma_copy_signal *signal = everything.signals; signal; signal = signal->next) {
+		close(signal->fd);
+		signal->fd = -1;
+	}
+	everything.signals = NULL;
+}
+
 /*
  * The child has this one thread. What the parent had outstanding is the parent's: its copies here say so, and
  * the engine starts anew when it is needed. The lock is ours, but its waiters are not here.
@@ -96,10 +107,12 @@ static void after_fork_child(void)
 	everything.first = everything.last = NULL;
 	everything.in_line = 0;
 	everything.sleepers = 0;
-	everything.signal = -1; /* the parent's; close-on-exec, and shared with it until then */
-	everything.signal_armed = false;
+	close_signals();
 	everything.family++;
 	atomic_store(&everything.pending, 0);
+	atomic_store(&everything.now_copies, 0);
+	atomic_store(&everything.now_bytes, 0);
+	atomic_store(&everything.complete_ns, 0);
 }
 
 static void watch_forks(void)
@@ -111,7 +124,7 @@ static void watch_forks(void)
 
 static int start(const struct adma_engine *engine)
 {
-	int got = engine->start(queues(), everything.config.policy);
+	int got = engine ? engine->start(queues(), everything.config.policy) : -ENODEV;
 
 	if (got < 0)
 		return got;
@@ -175,7 +188,7 @@ int adma_engine_configure(const struct adma_engine_config *config)
 {
 	int rc;
 
-	if (config->engine >= ADMA_ENGINE_COUNT || config->queues > ADMA_QUEUES_MAX ||
+	if (adma_engine_probe(config->engine) || config->queues > ADMA_QUEUES_MAX ||
 	    config->policy > ADMA_ROUND_ROBIN || config->kernel > (uint32_t)adma_kernels())
 		return -EINVAL;
 	pthread_mutex_lock(&everything.control);
@@ -183,6 +196,7 @@ int adma_engine_configure(const struct adma_engine_config *config)
 	if (!rc) {
 		adma_engine_lock();
 		everything.config = *config;
+		atomic_store(&everything.at_once, config->at_once);
 		everything.refused = 0;
 		adma_engine_unlock();
 	}
@@ -194,7 +208,9 @@ int adma_engine_probe(uint32_t engine)
 {
 	if (engine >= ADMA_ENGINE_COUNT)
 		return EINVAL;
-	return engines[engine] ? -engines[engine]->probe() : 0; /* one of them always can be had */
+	if (engine == ADMA_ENGINE_AUTO)
+		return 0; /* one of them always can be had */
+	return engines[engine] ? -engines[engine]->probe() : ENODEV;
 }
 
 /* ---- looking ---- */
@@ -220,4 +236,5 @@ void adma_engine_get_stats(struct adma_engine_stats *stats)
 	stats->at_once = atomic_load(&everything.now_copies);
 	stats->copies += stats->at_once;
 	stats->bytes += atomic_load(&everything.now_bytes);
+	stats->complete_ns = atomic_load(&everything.complete_ns);
 }

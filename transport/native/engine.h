@@ -68,7 +68,7 @@ struct adma_offload {
 	pthread_mutex_t control;          /* outside of the lock: who starts or stops an engine */
 	const struct adma_engine *engine; /* started; NULL: none yet, or none any more */
 	int refused;                      /* errno: the engine could not be started, `caller` serves */
-	uint32_t running;                 /* queues */
+	_Atomic uint32_t running;         /* queues; written with the lock */
 	uint32_t family;                  /* forks between the first process and this one */
 	struct adma_outstanding outstanding;
 	struct adma_copy *first, *last;   /* in line behind the outstanding ones */
@@ -76,11 +76,12 @@ struct adma_offload {
 	_Atomic uint64_t pending;         /* outstanding and in line: read without the lock, acquire */
 	_Atomic uint32_t ended;           /* counts ends of copies; callers sleep on it */
 	uint32_t sleepers;
-	int signal;                       /* the eventfd of adma_copy_fileno(), or -1 */
-	bool signal_armed;                /* the next end writes to it */
+	struct adma_copy_signal *signals; /* descriptors of who waits for other things, too */
 	struct adma_engine_config config;
+	_Atomic uint64_t at_once;         /* as in config, to be read without the lock */
 	struct adma_engine_stats stats;
-	_Atomic uint64_t now_copies, now_bytes; /* of adma_copy_now() */
+	_Atomic uint64_t now_copies, now_bytes; /* copied in the post */
+	_Atomic int64_t complete_ns;
 };
 extern struct adma_offload adma_offload;
 
@@ -96,10 +97,14 @@ void adma_engine_kick(void);
 /* With the lock: this copy is through, error 0 or errno. Those that waited for it go on. The copy may be gone then. */
 void adma_copy_ended(struct adma_copy *copy, int error);
 
+/* Done, and a caller has found it so: when it was the first to. */
+void adma_copy_seen(struct adma_copy *copy);
+
 /*
  * Other work for the thread queues: what channels have to copy while nobody waits for them.
- * Lent work is listed whenever it says `more`; after more came to it, lend it again. False:
- * there are no queues. After adma_work_withdraw() no piece of it runs or will. Without the lock.
+ * Lent work is listed whenever it says `more`; after more came to it, or the engine was
+ * stopped, lend it again. False: there are no queues. After adma_work_withdraw() no
+ * piece of it runs or will. Without the lock.
  */
 bool adma_work_lend(struct adma_work *work);
 void adma_work_withdraw(struct adma_work *work);

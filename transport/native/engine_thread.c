@@ -39,6 +39,8 @@ static struct {
 	uint32_t withdrawing;
 } self;
 
+static _Thread_local bool is_queue;
+
 /* ---- doing pieces ---- */
 
 /* With the lock, dropped meanwhile. */
@@ -119,6 +121,8 @@ static void run(struct adma_work *work, struct adma_piece *piece)
 	piece->ns = adma_now() - begin;
 }
 
+static void put_back(struct adma_work *work);
+
 static void retire(struct adma_work *work, const struct adma_piece *piece)
 {
 	struct adma_copy *copy = copy_of(work);
@@ -130,7 +134,7 @@ static void retire(struct adma_work *work, const struct adma_piece *piece)
 		copy->times.copied = adma_now();
 		adma_copy_ended(copy, 0);
 	} else if (copy->plan.in_order) {
-		adma_schedule_return(&self.schedule, work);
+		put_back(work);
 	}
 }
 
@@ -165,6 +169,16 @@ static void list(struct adma_work *work, uint64_t parts)
 	adma_schedule_add(&self.schedule, work);
 	atomic_store_explicit(&self.news, true, memory_order_relaxed);
 	mark_sleepers(work, parts);
+}
+
+/* A queue goes on with what it puts back; a caller may leave, and a queue has to be awake for it. */
+static void put_back(struct adma_work *work)
+{
+	adma_schedule_return(&self.schedule, work);
+	if (is_queue)
+		return;
+	atomic_store_explicit(&self.news, true, memory_order_relaxed);
+	mark_sleepers(work, 1);
 }
 
 /* Not under the lock: who is told takes it at once. */
@@ -268,6 +282,7 @@ static void *serve(void *argument)
 {
 	uint32_t queue = (uint32_t)(uintptr_t)argument;
 
+	is_queue = true;
 	adma_engine_lock();
 	while (!self.stop) {
 		struct adma_work *work = adma_schedule_next(&self.schedule, queue);
@@ -314,11 +329,20 @@ static int probe(void)
 	return 0;
 }
 
+/* With the lock. Not the counters: a kick of a moment ago may still be at them, harmlessly. */
+static void reset(void)
+{
+	self.sleeping = 0;
+	self.running = 0;
+	self.stop = false;
+	atomic_store(&self.to_wake, 0);
+}
+
 static int start(uint32_t queues, enum adma_policy policy)
 {
 	int rc = 0;
 
-	memset(&self, 0, sizeof(self));
+	reset();
 	for (uint32_t i = 0; i < queues && !rc; i++) {
 		rc = make_thread(i);
 		self.running += !rc;
@@ -331,7 +355,7 @@ static int start(uint32_t queues, enum adma_policy policy)
 static int start_none(uint32_t queues, enum adma_policy policy)
 {
 	(void)queues;
-	memset(&self, 0, sizeof(self));
+	reset();
 	adma_schedule_init(&self.schedule, policy, 1);
 	return 0;
 }
@@ -350,6 +374,12 @@ static void stop(void)
 		adma_futex_wake(&self.bells[i], 1);
 		pthread_join(self.threads[i], NULL);
 	}
+	/* What was lent is let go, and can be lent again. */
+	adma_engine_lock();
+	for (uint32_t i = 0; i < ADMA_LINES; i++)
+		while (self.schedule.lines[i].first)
+			adma_schedule_remove(&self.schedule, self.schedule.lines[i].first);
+	adma_engine_unlock();
 }
 
 static void forked(void)

@@ -74,6 +74,10 @@ int adma_fault_pass(int point)
 	case ADMA_FAULT_DELAY:
 		pause_for(atomic_load(&p->argument));
 		return 0;
+	case ADMA_FAULT_HOLD:
+		while (atomic_load(&p->action) == ADMA_FAULT_HOLD)
+			pause_for(1000);
+		return 0;
 	default:
 		return 0;
 	}

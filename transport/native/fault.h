@@ -32,6 +32,7 @@ enum adma_fault_action {
 	ADMA_FAULT_DIE = 2,   /* SIGKILL to itself */
 	ADMA_FAULT_FAIL = 3,  /* the point reports `argument` as errno */
 	ADMA_FAULT_DELAY = 4, /* `argument` microseconds */
+	ADMA_FAULT_HOLD = 5,  /* until the point is armed anew */
 };
 
 /* Arm a point: act once, at the `nth` pass from now (1: the next). -ENOSYS in a release build. */

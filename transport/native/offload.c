@@ -32,11 +32,20 @@ static void count(const struct adma_copy *copy, int error)
 	stats->copy_ns += times->copied - times->started;
 }
 
-/* Done: whoever reads the state (acquire) sees what was copied. The copy may be gone after this. */
-static void finish(struct adma_copy *copy, int error)
+static void ring_signals(void)
 {
 	uint64_t one = 1;
 
+	for (struct adma_copy_signal *signal = everything.signals; signal; signal = signal->next) {
+		if (signal->armed)
+			(void)!write(signal->fd, &one, sizeof(one));
+		signal->armed = 0;
+	}
+}
+
+/* Done: whoever reads the state (acquire) sees what was copied. The copy may be gone after this. */
+static void finish(struct adma_copy *copy, int error)
+{
 	count(copy, error);
 	free(copy->plan.stage);
 	copy->plan.stage = NULL;
@@ -47,9 +56,7 @@ static void finish(struct adma_copy *copy, int error)
 	atomic_fetch_add_explicit(&everything.ended, 1, memory_order_relaxed);
 	if (everything.sleepers)
 		adma_futex_wake(&everything.ended, (int)everything.sleepers);
-	if (everything.signal_armed)
-		(void)!write(everything.signal, &one, sizeof(one));
-	everything.signal_armed = false;
+	ring_signals();
 }
 
 static void submit(struct adma_copy *copy)
@@ -128,6 +135,9 @@ static bool in_the_way(const struct adma_plan *plan)
 {
 	bool conflict;
 
+	/* No bytes, nothing to wait for; and an engine has no part of them to do. */
+	if (!plan->bytes)
+		return false;
 	/* Acquire: with the release of an end. Nothing pending: what was posted before is copied. */
 	if (!atomic_load_explicit(&everything.pending, memory_order_acquire))
 		return false;
@@ -160,7 +170,7 @@ static int copy_here(struct adma_copy *copy)
 	copy->plan.stage = NULL;
 	copy->copied = copy->plan.parts;
 	copy->times.started = copy->times.posted;
-	copy->times.queued = copy->times.copied = adma_now();
+	copy->times.queued = copy->times.copied = copy->times.seen = adma_now();
 	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
 	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&everything.now_bytes, copy->plan.bytes, memory_order_relaxed);
@@ -192,13 +202,18 @@ static int prepare(struct adma_copy *copy)
 	return copy->plan.staged && !copy->plan.stage ? -ENOMEM : 0;
 }
 
+static bool is_small(const struct adma_plan *plan)
+{
+	return !plan->bytes || plan->bytes <= atomic_load_explicit(&everything.at_once, memory_order_relaxed);
+}
+
 int adma_copy_post(struct adma_copy *copy)
 {
 	int rc = prepare(copy);
 
 	if (rc)
 		return rc;
-	if (copy->plan.bytes <= everything.config.at_once && !in_the_way(&copy->plan))
+	if (is_small(&copy->plan) && !in_the_way(&copy->plan))
 		return copy_here(copy);
 	adma_engine_lock();
 	rc = hand_over(copy);
@@ -207,6 +222,10 @@ int adma_copy_post(struct adma_copy *copy)
 		copy->times.queued = adma_now();
 	adma_engine_unlock();
 	adma_engine_kick();
+	if (rc < 0) {
+		free(copy->plan.stage); /* it may never be posted again */
+		copy->plan.stage = NULL;
+	}
 	return rc;
 }
 
@@ -218,15 +237,29 @@ int adma_copy_post_bytes(struct adma_copy *copy, void *dst, const void *src, uin
 
 /* ---- looking ---- */
 
-static bool is_done(const struct adma_copy *copy)
+bool adma_copy_done(const struct adma_copy *copy)
 {
 	return __atomic_load_n(&copy->state, __ATOMIC_ACQUIRE) == ADMA_COPY_DONE;
 }
 
+void adma_copy_seen(struct adma_copy *copy)
+{
+	int64_t now = adma_now(), never = 0;
+
+	if (!copy->times.copied || copy->family != everything.family)
+		return;
+	if (__atomic_compare_exchange_n(&copy->times.seen, &never, now, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED))
+		atomic_fetch_add_explicit(&everything.complete_ns, now - copy->times.copied,
+					  memory_order_relaxed);
+}
+
 int adma_copy_check(struct adma_copy *copy)
 {
-	if (is_done(copy))
+	if (adma_copy_done(copy)) {
+		adma_copy_seen(copy);
 		return 1;
+	}
 	if (copy->family != everything.family)
 		return -ADMA_E_FORKED;
 	/* A loop of checks must come to an end where nobody but callers copies. */
@@ -251,10 +284,10 @@ int adma_copy_cancel(struct adma_copy *copy)
 {
 	int won = 0;
 
-	if (is_done(copy))
+	if (adma_copy_done(copy))
 		return copy->error == ECANCELED;
 	adma_engine_lock();
-	if (is_done(copy)) {
+	if (adma_copy_done(copy)) {
 		won = copy->error == ECANCELED;
 	} else if (copy->family == everything.family && take_back(copy)) {
 		if (in_line(copy)) {

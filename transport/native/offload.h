@@ -11,6 +11,9 @@
  *   adma_copy_post()    IDLE -> WAITING (for earlier ones) -> READY (with the engine)
  *                                                          -> RUNNING -> DONE
  *
+ * What several threads post at the same time has no order until a post has returned: they must not
+ * touch the same bytes. (A copy that is made in its post is not looked for by the others.)
+ *
  * Results are >= 0 or a negated errno. Every function may be called from any thread.
  * No function but the waits and adma_engine_drain() copies for long, and those no longer
  * than they are told to.
@@ -43,7 +46,7 @@ struct adma_copy_times {
 	int64_t queued;   /* and returned */
 	int64_t started;  /* its first part began */
 	int64_t copied;   /* its last part ended */
-	int64_t seen;     /* a caller looked and found it done; 0: nobody did */
+	int64_t seen;     /* a caller looked and found it done; 0: nobody did, or it was copied in the post */
 };
 
 struct adma_copy {
@@ -83,6 +86,8 @@ int adma_copy_post(struct adma_copy *copy);
 
 /* Plan n contiguous bytes and hand them over, in one call. */
 int adma_copy_post_bytes(struct adma_copy *copy, void *dst, const void *src, uint64_t n);
+/* Is it done? Whoever is told so sees what was copied. Does nothing else. */
+bool adma_copy_done(const struct adma_copy *copy);
 
 /* 1: it is done. 0: not yet; where nobody but callers copies, a part more is now. -ADMA_E_FORKED: it is the parent process's. */
 int adma_copy_check(struct adma_copy *copy);
@@ -102,11 +107,17 @@ int adma_copy_wait_one(struct adma_copy *copy, int64_t slice_ns);
 int adma_copy_wait_room(int64_t slice_ns);
 
 /*
- * A descriptor, or a negated errno, for who waits for other things, too. adma_copy_unsignal() empties it; it
- * is readable once a copy has ended after that.
+ * For who waits for other things, too: a descriptor of its own, opened and closed by it. It
+ * is readable once a copy has ended after it was armed; to arm it empties it.
  */
-int adma_copy_fileno(void);
-void adma_copy_unsignal(void);
+struct adma_copy_signal {
+	int32_t fd;
+	uint32_t armed;
+	struct adma_copy_signal *next;
+};
+int adma_copy_signal_open(struct adma_copy_signal *signal); /* 0 or a negated errno */
+void adma_copy_signal_arm(struct adma_copy_signal *signal);
+void adma_copy_signal_close(struct adma_copy_signal *signal);
 
 /* ---- the engine ---- */
 

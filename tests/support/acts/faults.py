@@ -19,13 +19,14 @@ COMPLETE: Final = "complete"
 WAKE: Final = "wake"
 CLOSE: Final = "close"
 HANDSHAKE: Final = "handshake"
+THREAD: Final = "thread"
 
 #: The places that a connected channel passes.
 POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
 
 
 def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 1) -> None:
-    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us)."""
+    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us), hold."""
     del end
     number = getattr(lib, f"ADMA_FAULT_{point.upper()}")
     done = lib.adma_fault_arm(number, getattr(lib, f"ADMA_FAULT_{action.upper()}"), argument, nth)
@@ -33,7 +34,7 @@ def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 
 
 
 def disarm_all(end: End | None = None) -> None:
-    for point in (*POINTS, HANDSHAKE):
+    for point in (*POINTS, HANDSHAKE, THREAD):
         arm(end, point, "none")
 
 
