@@ -22,7 +22,8 @@ enum adma_fault_point {
 	ADMA_FAULT_WAKE = 6,
 	ADMA_FAULT_CLOSE = 7,
 	ADMA_FAULT_HANDSHAKE = 8,
-	ADMA_FAULT_POINTS = 9,
+	ADMA_FAULT_THREAD = 9,    /* the progress thread is about to be started */
+	ADMA_FAULT_POINTS = 10,
 };
 
 enum adma_fault_action {
