@@ -46,10 +46,13 @@ void adma_attend(struct adma_chan *chan)
 void adma_depart(struct adma_chan *chan, bool for_good)
 {
 	chan->attending--;
-	if (chan->attending || !for_good)
-		return;
-	adma_hand_over(chan);
-	tell_peer(chan, false);
+	if (for_good)
+		adma_hand_over(chan);
+}
+
+void adma_announce(struct adma_chan *chan)
+{
+	tell_peer(chan, true);
 }
 
 void adma_depart_all(const struct adma_wait *wait, bool for_good)
@@ -86,7 +89,10 @@ void adma_give_up_one(struct adma_chan *chan)
 
 void adma_hand_over(struct adma_chan *chan)
 {
-	if (chan->attending || chan->watched || chan->closing || !adma_needs(chan))
+	if (chan->attending || chan->closing)
+		return;
+	tell_peer(chan, false);
+	if (chan->watched || !adma_needs(chan))
 		return;
 	if (!adma_mover_take(chan))
 		return; /* it will be copied in calls, as ever */
@@ -100,7 +106,7 @@ void adma_watch(struct adma_chan *chan, bool more)
 		adma_unwatch(chan);
 		return;
 	}
-	int64_t then = chan->left_at + ADMA_GRACE_NS;
+	int64_t then = chan->left_at + chan->grace_ns;
 	short data = chan->line ? adma_line_events(chan, false) : adma_socket_events(chan);
 	/* A byte stream is full of news: not before its time. */
 	bool early = data && !chan->line && adma_now() < then;

@@ -28,8 +28,13 @@
 struct adma_chan;
 struct adma_wait;
 
-/* Who left may be back in a moment, and then the mover would only be in the way. */
+/*
+ * Who left may be back in a moment, and then the mover would only be in the way: it gives
+ * them this long. A wake-up that was in vain doubles it, a chunk that it had to copy takes it back: so
+ * a program that posts and waits at once is disturbed once in ADMA_GRACE_MAX_NS at most.
+ */
 #define ADMA_GRACE_NS 60000
+#define ADMA_GRACE_MAX_NS 4000000
 
 /* Is anything pending that will not end without our help? */
 bool adma_needs(const struct adma_chan *chan);
@@ -38,6 +43,9 @@ void adma_attend(struct adma_chan *chan);
 void adma_depart(struct adma_chan *chan, bool for_good);
 /* From all channels of a wait that were attended. Takes their locks. */
 void adma_depart_all(const struct adma_wait *wait, bool for_good);
+
+/* Somebody is about to: the peer may know before it is rung. */
+void adma_announce(struct adma_chan *chan);
 
 /* If it needs somebody and has nobody, the mover watches it from now on; adma_leave() then calls it if need be. */
 void adma_hand_over(struct adma_chan *chan);

@@ -109,6 +109,7 @@ struct adma_chan {
 	bool watched;               /* the mover sees to it; never while somebody attends */
 	bool attended;              /* what our half says of that */
 	int64_t left_at;            /* when somebody last left it to the mover */
+	int64_t grace_ns;           /* how long they are waited for; adapts */
 	struct adma_charge charge;  /* the mover's own */
 
 	struct adma_stats stats;

@@ -175,6 +175,7 @@ int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 	chan->bulk_fd = -1;
 	chan->epoll = -1;
 	chan->spin_ns = FIRST_SPIN_NS;
+	chan->grace_ns = ADMA_GRACE_NS;
 	chan->looked_at = adma_now();
 	enlist(chan);
 	*out = chan;

@@ -5,7 +5,7 @@
  * It takes note, publishes and matches at once. It copies only when nobody
  * else does, for each of its cycles is one that the program computes with:
  *
- *   - not while somebody of ours attends, nor in the moment after (ADMA_GRACE_NS)
+ *   - not while somebody of ours attends, nor in the moment after (attendance.h)
  *   - of chunks that either end may copy, not while the peer is at one, nor
  *     before it had time to begin with the next: little when nobody attends there, and
  *     then the reader's mover goes first; more when somebody does
@@ -19,7 +19,7 @@
 #include "chan.h"
 
 #define PATIENCE_NS 60000           /* with a peer that computes, too */
-#define PATIENCE_ATTENDED_NS 2000000 /* with one that waits: it has the right, but may not be able */
+#define PATIENCE_ATTENDED_NS 10000000 /* with one that waits: it has the right, but may not be able */
 #define NAP_NS 500000               /* between looks at a peer that copies; doubles */
 #define NAP_MAX_NS 32000000
 #define BUDGET_NS 1000000           /* on one channel, before others have their turn */
@@ -51,7 +51,7 @@ static int64_t shared_turn(struct adma_chan *chan, struct adma_transfer *t, int6
 		return ADMA_NEVER;
 	if (!t->peer_at || r.next - t->claimed != t->peer_claims) {
 		/* In line with a local caller that has just left, if there was one. */
-		bool fresh = !t->peer_at && now - chan->left_at < 2 * ADMA_GRACE_NS;
+		bool fresh = !t->peer_at && now - chan->left_at < 2 * chan->grace_ns;
 
 		t->peer_claims = r.next - t->claimed;
 		t->peer_at = fresh ? chan->left_at : now;
@@ -71,7 +71,7 @@ static int64_t shared_turn(struct adma_chan *chan, struct adma_transfer *t, int6
 /* When to copy of this one, as things are; ADMA_NEVER: not before something is said or done. */
 static int64_t turn(struct adma_chan *chan, struct adma_transfer *t, int64_t now)
 {
-	int64_t left = chan->left_at + ADMA_GRACE_NS, at;
+	int64_t left = chan->left_at + chan->grace_ns, at;
 
 	if (t->mechanism && t->mechanism->waitfd) /* its socket tells; it is not polled before */
 		return now < left ? left : ADMA_NEVER;
@@ -101,9 +101,19 @@ static void copy(struct adma_chan *chan)
 
 	/* Not watched any more: closed, or somebody attends. */
 	while (chan->watched && !chan->over && now < end && copy_due(chan, now)) {
+		chan->grace_ns = ADMA_GRACE_NS; /* nobody came */
 		(void)adma_look(chan);
 		now = adma_now();
 	}
+}
+
+/* Called for a moment that has come: did somebody see to it all the same? */
+static void learn(struct adma_chan *chan)
+{
+	bool vain = !chan->watched || adma_now() < chan->left_at + chan->grace_ns;
+
+	if (vain)
+		chan->grace_ns = earlier(2 * chan->grace_ns, ADMA_GRACE_MAX_NS);
 }
 
 /* When there is something to do again. */
@@ -116,13 +126,15 @@ static int64_t next_turn(struct adma_chan *chan, int64_t now)
 	return next;
 }
 
-int64_t adma_errand(struct adma_chan *chan)
+int64_t adma_errand(struct adma_chan *chan, bool by_time)
 {
 	int64_t now, again;
 	bool armed;
 
 	if (adma_enter(chan))
 		return ADMA_NEVER;
+	if (by_time)
+		learn(chan);
 	/* Also where somebody attends: it may be the last news of the peer's death. */
 	(void)adma_peer_check(chan);
 	if (chan->line)

@@ -14,6 +14,7 @@
 #define STACK_BYTES (512 << 10)
 #define RETRY_NS 1000000000 /* after it could not be started */
 #define EVENTS 32
+#define AT_ONCE 0 /* a time that has always come: something happened */
 
 static struct {
 	pthread_mutex_t life;
@@ -192,7 +193,7 @@ static void take_events(void)
 
 			chan->charge.polled = false;
 			chan->charge.data_events = 0;
-			call(chan, 0);
+			call(chan, AT_ONCE);
 		}
 	} while (n == EVENTS);
 }
@@ -237,12 +238,13 @@ static void doze(int64_t until)
 
 static void visit(struct adma_chan *chan)
 {
+	bool by_time = chan->charge.due != AT_ONCE;
 	int64_t again;
 
 	strike(chan);
 	chan->charge.pinned = true;
 	pthread_mutex_unlock(&mover.book);
-	again = adma_errand(chan);
+	again = adma_errand(chan, by_time);
 	pthread_mutex_lock(&mover.book);
 	chan->charge.pinned = false;
 	if (again != ADMA_NEVER)
@@ -254,7 +256,6 @@ static void *run(void *nothing)
 {
 	(void)nothing;
 	here = true;
-	pthread_setname_np(pthread_self(), "adma-mover");
 	pthread_mutex_lock(&mover.book);
 	while (!mover.stop) {
 		struct adma_chan *chan;
@@ -295,6 +296,8 @@ static int start_thread(void)
 	adma_signals_block(&old); /* it inherits the mask: no signal for the process is handed to it */
 	err = pthread_create(&mover.thread, &attr, run, NULL);
 	adma_signals_restore(&old);
+	if (!err)
+		pthread_setname_np(mover.thread, "adma-mover");
 	pthread_attr_destroy(&attr);
 	return err;
 }

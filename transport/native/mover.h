@@ -74,7 +74,10 @@ void adma_mover_after_fork_child(void);
 
 /* ---- errand.c: what the mover does for one channel ---- */
 
-/* Do what is to be done now. When to look again, if nobody calls before; ADMA_NEVER. No lock. */
-int64_t adma_errand(struct adma_chan *chan);
+/*
+ * Do what is to be done now. When to look again, if nobody calls before; ADMA_NEVER. No lock.
+ * `by_time`: for its time has come, and not for an event.
+ */
+int64_t adma_errand(struct adma_chan *chan, bool by_time);
 
 #endif

@@ -239,6 +239,8 @@ int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 	if (!rc) {
 		for (int i = 0; i < n; i++)
 			queue(chan, reqs[i]);
+		if (!waits)
+			adma_announce(chan);
 		(void)adma_look(chan);
 		if (waits)
 			adma_hand_over(chan);
