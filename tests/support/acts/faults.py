@@ -19,6 +19,7 @@ COMPLETE: Final = "complete"
 WAKE: Final = "wake"
 CLOSE: Final = "close"
 HANDSHAKE: Final = "handshake"
+THREAD: Final = "thread"
 
 #: The places that a connected channel passes.
 POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
@@ -33,7 +34,7 @@ def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 
 
 
 def disarm_all(end: End | None = None) -> None:
-    for point in (*POINTS, HANDSHAKE):
+    for point in (*POINTS, HANDSHAKE, THREAD):
         arm(end, point, "none")
 
 
