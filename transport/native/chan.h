@@ -11,6 +11,7 @@
  *   post.c      requests in: publish, queue, cancel, and the one-call paths
  *   progress.c  one round: what the peer did, what can be published or matched
  *   transfer.c  matched pairs: begin, copy, finish
+ *   turn.c      which of them this end could copy of now
  *   peer.c      the socket, the pidfd, the nonce: wake-ups, segments, death
  *   line.c      requests that wait in the kernel helper's line instead of ring and slots
  *   wait.c      drive, arm, sleep; spin.h how long to spin before
@@ -152,16 +153,18 @@ bool adma_transfers_settle(struct adma_chan *chan);
 bool adma_transfers_copy(struct adma_chan *chan);
 /* Copy one chunk of this one. True when bytes moved (or it failed). */
 bool adma_transfer_step(struct adma_chan *chan, struct adma_transfer *t);
-/* Is there a chunk that this end could copy now, of this one? Of any? TCP's socket tells itself. */
-bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfer *t);
-bool adma_transfers_ready(const struct adma_chan *chan);
-/* Streams: is it this transfer's turn at this end? */
-bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t);
 /* No more chunks, for the channel ends. */
 void adma_transfers_close(struct adma_chan *chan);
 /* Give up on transfers that a peer holds; bytes held. */
 uint64_t adma_transfers_abandon(struct adma_chan *chan);
 void adma_slot_release(struct adma_chan *chan, uint32_t index);
+
+/* ---- turn.c ---- */
+/* Streams: is it this transfer's turn at this end? */
+bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t);
+/* Is there a chunk that this end could copy now, of this one? Of any? TCP's socket tells itself. */
+bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfer *t);
+bool adma_transfers_ready(const struct adma_chan *chan);
 
 /* ---- peer.c ---- */
 /* Tell the peer that something happened. */

@@ -404,18 +404,6 @@ static bool pump(struct adma_chan *chan, struct adma_transfer *t)
 	return true;
 }
 
-bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t)
-{
-	if (t->busy || t->at == t->length)
-		return false;
-	if (t->outbound)
-		return chan->out_base[t->mechanism_id] == t->base;
-	for (const struct adma_transfer *before = t->prev; before; before = before->prev)
-		if (!before->outbound && before->mechanism_id == t->mechanism_id && before->at < before->length)
-			return false;
-	return true;
-}
-
 bool adma_transfers_copy(struct adma_chan *chan)
 {
 	if (chan->over)
@@ -436,31 +424,6 @@ bool adma_transfer_step(struct adma_chan *chan, struct adma_transfer *t)
 	if (is_stream(t))
 		return adma_transfer_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t);
 	return t->mechanism->able(chan, t->outbound) && copy_claimed(chan, t);
-}
-
-bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfer *t)
-{
-	struct adma_slot_result r;
-
-	if (!t->mechanism || !t->chunks || chan->over || t->busy)
-		return false;
-	if (!is_stream(t))
-		return t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed;
-	if (t->mechanism_id != ADMA_MECH_SHARED || !adma_transfer_turn(chan, t))
-		return false;
-	uint64_t number = t->base + t->at / t->chunk;
-
-	if (t->outbound)
-		return number - atomic_load(&chan->out.half->drained) < ADMA_BULK_CELLS;
-	return (chan->bulk_in || chan->bulk_in_errno) && atomic_load(&chan->in.half->filled) > number;
-}
-
-bool adma_transfers_ready(const struct adma_chan *chan)
-{
-	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
-		if (adma_transfer_ready(chan, t))
-			return true;
-	return false;
 }
 
 void adma_transfers_close(struct adma_chan *chan)
