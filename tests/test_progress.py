@@ -403,6 +403,24 @@ def test_close_while_it_copies(peer: Peer, mechanism: str, role: str) -> None:
         del request
 
 
+def test_close_at_once_while_only_it_copies(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time is given, and none is needed: no peer holds anything, no buffer is kept."""
+    monkeypatch.setenv("ADMA_COPIERS", "reader")
+    peer.call(computing.set_copiers, "reader")
+    channel = peer.connect("mapped:cma")
+    peer.call(computing.set_copiers, "both")
+    with Repeated(GIB, window=MIB) as ours:
+        copying = peer.begin(computing.copy_repeated, GIB, MIB, "writer")
+        assert peer.heard() == "posted"
+        request = channel.iread(ours.view)
+        assert computing.until_moved(request)
+        channel.close(timeout=0)
+        with pytest.raises(adma.ChannelClosed):
+            request.check()
+        copying.result()
+        del request
+
+
 @pytest.mark.parametrize("role", ["reader", "writer"])
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_kill_while_it_copies(peer: Peer, mechanism: str, role: str) -> None:

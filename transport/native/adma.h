@@ -13,7 +13,8 @@
  * for what errno has no word for. A NULL channel is a closed one. Every
  * function may be called from any thread; nothing here calls Python, installs
  * a handler or blocks a signal beyond its own call. No function but
- * adma_sleep() and adma_chan_close() ever blocks.
+ * adma_sleep() and adma_chan_close() ever blocks; adma_chan_abandon() and adma_chan_free() wait
+ * for a chunk that a thread of this process is at.
  */
 #ifndef ADMA_H
 #define ADMA_H

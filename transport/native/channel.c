@@ -352,6 +352,7 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 		await_quiet(chan, 0, 1000000);
 	}
 	if (!chan->torn) {
+		(void)adma_look(chan); /* what only they were at is quiet now, and nobody's fault */
 		held = adma_transfers_abandon(chan);
 		if (chan->line)
 			held += adma_line_abandon(chan);
