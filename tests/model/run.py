@@ -236,7 +236,32 @@ def queue_cases() -> Iterator[Case]:
         yield Case("queues", f"POSTERS=2 POSTS=2 BUG_{bug}", ASSERTION)
 
 
-CASES = (wakeup_cases, slot_cases, completion_cases, pin_cases, queue_cases)
+def handover_cases() -> Iterator[Case]:
+    """Between calls that attend a channel and the mover."""
+    for switches in ("MONITOR", "CHUNKS=0 EVENTS=3", "CALLS=3 EVENTS=1", "CHUNKS=2 EVENTS=1"):
+        given = " ".join(["STORE_BUFFERS", *switches.split()])
+        yield Case("handover", given, large=True)
+    yield Case("handover", "STORE_BUFFERS CALLS=1 EVENTS=1", search="fair")
+
+    for bug, switches, expected in (
+        ("DEPART_BARE", "", DEADLOCK),
+        ("DEPART_BARE", "MONITOR", ASSERTION),
+        ("NO_CALL", "", DEADLOCK),
+        ("ARM_FRESH", "CHUNKS=0", DEADLOCK),
+        ("POLL_ONCE", "CHUNKS=0", DEADLOCK),
+        ("STILL_POLLED", "CHUNKS=0", DEADLOCK),
+        ("STRIKE_LATE", "", DEADLOCK),
+        ("NO_AGAIN", "", DEADLOCK),
+        ("VISITOR_BARE", "CHUNKS=0", DEADLOCK),
+        ("IN_THE_WAY", "", ASSERTION),
+    ):
+        given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
+        yield Case("handover", given, expected)
+    for witness in ("COPIED", "TAKEN_BACK"):
+        yield Case("handover", f"STORE_BUFFERS WITNESS_{witness}", ASSERTION)
+
+
+CASES = (wakeup_cases, handover_cases, slot_cases, completion_cases, pin_cases, queue_cases)
 
 BUILD_FLAGS = {
     "safety": ["-DSAFETY"],

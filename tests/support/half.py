@@ -75,7 +75,8 @@ class Half(_Fields):
 
     _fields_: ClassVar = [
         ("magic", _u64),
-        ("nothing", _u64 * 7),
+        ("attended", _u32),
+        ("nothing", _u32 * 13),
         ("closed", _u32),
         ("blocked", _u32),
         ("filled", _u64),

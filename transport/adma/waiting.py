@@ -70,6 +70,9 @@ class OneWaiter:
     def sleep(self, nanoseconds: int, mask: CData) -> None:
         lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
 
+    def give_up(self) -> None:
+        lib.adma_give_up_one(self._chan)
+
 
 class ManyWaiter:
     """Waits for `need` of several requests, of whatever channels."""
@@ -107,8 +110,20 @@ class ManyWaiter:
     def sleep(self, nanoseconds: int, mask: CData) -> None:
         lib.adma_sleep(self._struct, nanoseconds, mask)
 
+    def give_up(self) -> None:
+        lib.adma_give_up(self._struct)
+
 
 def _wait(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> bool:
+    try:
+        return _wait_on(waiter, deadline)
+    except BaseException:
+        # Else what stays pending would be left to a caller who is not coming back.
+        waiter.give_up()
+        raise
+
+
+def _wait_on(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> bool:
     while True:
         late = deadline is not None and time.monotonic() >= deadline
         state = waiter.drive(0 if late else _OWN_MEASURE)

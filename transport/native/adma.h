@@ -13,7 +13,8 @@
  * for what errno has no word for. A NULL channel is a closed one. Every
  * function may be called from any thread; nothing here calls Python, installs
  * a handler or blocks a signal beyond its own call. No function but
- * adma_sleep() and adma_chan_close() ever blocks.
+ * adma_sleep() and adma_chan_close() ever blocks; adma_chan_abandon() and adma_chan_free() wait
+ * for a chunk that a thread of this process is at.
  */
 #ifndef ADMA_H
 #define ADMA_H
@@ -124,6 +125,7 @@ enum adma_req_flags {
 	ADMA_REQ_SLOT = 2,     /* write: take a slot whatever the size (cancellable) */
 	ADMA_REQ_BLOCKING = 4, /* may exceed ADMA_PENDING_MAX: its thread waits for it */
 	ADMA_REQ_DROPPED = 8,  /* nobody will look: do not count it as unobserved */
+	ADMA_REQ_LONG = 16,    /* the core's own: counted in long_reads */
 };
 
 /* ---- life ---- */
@@ -231,9 +233,17 @@ int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
  */
 int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t *mask);
 
+/*
+ * The caller of adma_drive() with ADMA_BUSY or ADMA_QUIET, or of adma_sleep(), comes back, and
+ * until then nobody else copies for these channels. It came to an end without that: by an
+ * exception, say. (Not needed after ADMA_READY, or with spin_ns 0.)
+ */
+void adma_give_up(const struct adma_wait *wait);
+
 /* The same for one request, or with NULL for a message, of one channel. */
 int adma_drive_one(struct adma_chan *chan, struct adma_req *req, int64_t spin_ns, int64_t budget_ns);
 int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout_ns, const sigset_t *mask);
+void adma_give_up_one(struct adma_chan *chan);
 
 /*
  * Block all signals that do not come from a fault of our own; the old mask in
@@ -243,7 +253,7 @@ int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout
 void adma_signals_block(sigset_t *old);
 void adma_signals_restore(const sigset_t *old);
 
-/* How many tasks this process has: with one, no other can be handed our signal. */
+/* How many tasks this process has, the progress thread left out: with one, no other can be handed our signal. */
 int adma_task_count(void);
 
 /* ---- looking ---- */
@@ -292,10 +302,25 @@ struct adma_stats {
 	uint64_t mechanism[6];               /* transfers, either direction, by enum adma_mechanism_id */
 	uint64_t chunks_copied;              /* chunks this end copied */
 	uint64_t chunks_peer;                /* chunks the peer copied */
+	uint64_t chunks_mover;               /* of chunks_copied: by the progress thread (mover.h) */
 	uint64_t wakes_sent, sleeps;
 	uint64_t pending_reads, pending_writes;
 };
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
+
+/*
+ * The progress thread of this process, which copies for requests that nobody waits for. There is
+ * none before the first of them, nor when the channels that had any are closed.
+ */
+struct adma_mover_stats {
+	uint64_t wakeups;  /* times it was woken, or woke for a moment that had come */
+	uint64_t starts;
+	uint64_t failures; /* times it, or what it needs for a channel, could not be had */
+	int32_t error;     /* errno of the last of these */
+	int32_t running;
+	uint32_t channels; /* that it may have to look after */
+};
+void adma_get_mover_stats(struct adma_mover_stats *stats);
 
 /* ---- constants and self-knowledge ---- */
 

@@ -11,9 +11,14 @@
  *   post.c      requests in: publish, queue, cancel, and the one-call paths
  *   progress.c  one round: what the peer did, what can be published or matched
  *   transfer.c  matched pairs: begin, copy, finish
+ *   turn.c      which of them this end could copy of now
  *   peer.c      the socket, the pidfd, the nonce: wake-ups, segments, death
  *   line.c      requests that wait in the kernel helper's line instead of ring and slots
  *   wait.c      drive, arm, sleep; spin.h how long to spin before
+ *   attendance.c  who sees to a channel: a call that waits, or else the mover
+ *   mover.c     the progress thread: its sleep, and which channel it looks at next
+ *   errand.c    what it does for one channel, and when it holds back
+ *   signals.c   what a thread of ours lets in
  *   watch.c     the pollable descriptor
  *   choice.c    which mechanism
  */
@@ -25,6 +30,7 @@
 #include <stdint.h>
 
 #include "adma.h"
+#include "attendance.h"
 #include "bell.h"
 #include "clock.h"
 #include "fault.h"
@@ -32,6 +38,7 @@
 #include "line.h"
 #include "match.h"
 #include "mechanism.h"
+#include "mover.h"
 #include "ring.h"
 #include "slot.h"
 #include "transfer.h"
@@ -61,6 +68,7 @@ struct adma_chan {
 	struct adma_queue backlog;  /* writes not yet in the ring */
 	uint32_t writes_pending;    /* backlog, posted and matched writes */
 	uint32_t reads_pending;
+	uint32_t long_reads;        /* of these: for more than comes without our help */
 	struct adma_transfer *transfers; /* in match order */
 	struct adma_transfer *transfers_last;
 	uint64_t in_base[ADMA_MECH_COUNT];  /* chunks matched so far, per mechanism */
@@ -89,6 +97,7 @@ struct adma_chan {
 	uint32_t listeners;         /* those of them that wait for a message, not a request */
 	uint32_t wakes_left;        /* sleepers that have yet to see the last local wake */
 	uint64_t wake_epoch;
+	short slept_events;         /* of the TCP socket, that all sleepers wait for */
 	int eventfd;                /* local wake-ups */
 	int epoll;                  /* fileno(), or -1 */
 	bool level;                 /* fileno() is held readable */
@@ -97,6 +106,13 @@ struct adma_chan {
 	int32_t blocked;            /* threads in a blocking write of a large message */
 	int64_t looked_at;          /* when the peer was last checked without sleeping */
 	int64_t spin_ns;            /* spin before a sleep; adapts */
+
+	uint32_t attending;         /* threads in a call that waits, not those between two of them */
+	bool watched;               /* the mover sees to it; never while somebody attends */
+	bool attended;              /* what our half says of that */
+	int64_t left_at;            /* when somebody last left it to the mover */
+	int64_t grace_ns;           /* how long they are waited for; adapts */
+	struct adma_charge charge;  /* the mover's own */
 
 	struct adma_stats stats;
 	struct adma_chan *next, *prev; /* of all channels of this process, for fork */
@@ -135,15 +151,20 @@ int adma_transfer_begin_write(struct adma_chan *chan, uint32_t slot_index);
 bool adma_transfers_settle(struct adma_chan *chan);
 /* Copy one chunk of some transfer. True when bytes moved (or a transfer failed). */
 bool adma_transfers_copy(struct adma_chan *chan);
-/* Is there a chunk that this end could copy now? */
-bool adma_transfers_ready(struct adma_chan *chan);
-/* Streams: is it this transfer's turn at this end? */
-bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t);
+/* Copy one chunk of this one. True when bytes moved (or it failed). */
+bool adma_transfer_step(struct adma_chan *chan, struct adma_transfer *t);
 /* No more chunks, for the channel ends. */
 void adma_transfers_close(struct adma_chan *chan);
 /* Give up on transfers that a peer holds; bytes held. */
 uint64_t adma_transfers_abandon(struct adma_chan *chan);
 void adma_slot_release(struct adma_chan *chan, uint32_t index);
+
+/* ---- turn.c ---- */
+/* Streams: is it this transfer's turn at this end? */
+bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t);
+/* Is there a chunk that this end could copy now, of this one? Of any? TCP's socket tells itself. */
+bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfer *t);
+bool adma_transfers_ready(const struct adma_chan *chan);
 
 /* ---- peer.c ---- */
 /* Tell the peer that something happened. */
@@ -164,8 +185,11 @@ bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns);
 /* ---- wait.c ---- */
 /* Wake this process's sleepers on the channel. */
 void adma_wake_local(struct adma_chan *chan);
-/* Under the lock, before leaving: keep the bell armed for sleepers and pollers, the level right. */
-void adma_settle(struct adma_chan *chan);
+/*
+ * Under the lock, before leaving: keep the bell armed for sleepers, pollers and the mover, the
+ * level right. False: the bell is rung faster than it can be armed.
+ */
+bool adma_settle(struct adma_chan *chan);
 
 /* ---- watch.c ---- */
 /* Keep fileno() readable exactly while there is something to look at. */

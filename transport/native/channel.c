@@ -63,6 +63,7 @@ static void unmap_half(struct adma_half **at)
 
 static void tear_down(struct adma_chan *chan)
 {
+	adma_mover_forget(chan);
 	close_fd(&chan->config.sock);
 	close_fd(&chan->config.pidfd);
 	close_fd(&chan->config.tcp);
@@ -82,10 +83,12 @@ static void tear_down(struct adma_chan *chan)
 static void before_fork(void)
 {
 	pthread_mutex_lock(&all_lock);
+	adma_mover_before_fork();
 }
 
 static void after_fork_parent(void)
 {
+	adma_mover_after_fork_parent();
 	pthread_mutex_unlock(&all_lock);
 }
 
@@ -96,7 +99,9 @@ static void after_fork_parent(void)
  */
 static void after_fork_child(void)
 {
+	adma_mover_after_fork_child();
 	for (struct adma_chan *chan = all; chan; chan = chan->next) {
+		chan->charge = (struct adma_charge){0}; /* the parent's mover has it */
 		if (chan->torn)
 			continue;
 		atomic_store(&chan->forked, true);
@@ -162,6 +167,7 @@ int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 	chan->bulk_fd = -1;
 	chan->epoll = -1;
 	chan->spin_ns = FIRST_SPIN_NS;
+	chan->grace_ns = ADMA_GRACE_NS;
 	chan->looked_at = adma_now();
 	enlist(chan);
 	*out = chan;
@@ -183,8 +189,8 @@ int adma_enter(struct adma_chan *chan)
 
 void adma_leave(struct adma_chan *chan)
 {
-	if (chan->sleepers || chan->epoll >= 0)
-		adma_settle(chan);
+	if (chan->sleepers || chan->epoll >= 0 || chan->watched)
+		(void)adma_settle(chan);
 	pthread_mutex_unlock(&chan->lock);
 }
 
@@ -258,6 +264,8 @@ static void begin_close(struct adma_chan *chan)
 {
 	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
 	chan->closing = true;
+	if (chan->watched)
+		adma_unwatch(chan);
 	(void)adma_look(chan); /* what the peer matched before this is a transfer */
 	if (!chan->over || chan->over == ADMA_E_CLOSED || chan->over == ADMA_E_DIED)
 		chan->over = ADMA_E_CLOSED_HERE;
@@ -318,6 +326,8 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 	if (!rc && !chan->torn)
 		tear_down(chan);
 	pthread_mutex_unlock(&chan->lock);
+	if (!rc)
+		adma_mover_release(chan);
 	return rc;
 }
 
@@ -334,12 +344,14 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 		await_quiet(chan, 0, 1000000);
 	}
 	if (!chan->torn) {
+		(void)adma_look(chan); /* what only they were at is quiet now, and nobody's fault */
 		held = adma_transfers_abandon(chan);
 		if (chan->line)
 			held += adma_line_abandon(chan);
 		tear_down(chan);
 	}
 	pthread_mutex_unlock(&chan->lock);
+	adma_mover_release(chan);
 	return held;
 }
 

@@ -23,7 +23,8 @@ enum adma_fault_point {
 	ADMA_FAULT_CLOSE = 7,
 	ADMA_FAULT_HANDSHAKE = 8,
 	ADMA_FAULT_THREAD = 9,    /* a queue of the thread engine is made */
-	ADMA_FAULT_POINTS = 10,
+	ADMA_FAULT_MOVER = 10,    /* the progress thread is about to be started */
+	ADMA_FAULT_POINTS = 11,
 };
 
 enum adma_fault_action {

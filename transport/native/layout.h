@@ -110,7 +110,13 @@ struct adma_slot {
 /* A half: written by its maker, by its reader, or by both through slots. */
 struct adma_half {
 	uint64_t magic;
-	uint64_t nothing[7];
+	/*
+	 * Written by the maker: somebody there is in a call that waits, and copies. A hint, in a
+	 * line that is read seldom: it is stored in every such call, and a line that both ends
+	 * have at hand would go back and forth for it.
+	 */
+	_Atomic uint32_t attended;
+	uint32_t nothing[13];
 
 	/* Written by the maker. */
 	_Atomic uint32_t closed;  /* it closed in order: nothing follows */

@@ -37,6 +37,10 @@ void adma_complete(struct adma_chan *chan, struct adma_req *req, int error, uint
 {
 	req->error = error;
 	req->done_bytes = error ? 0 : nbytes;
+	if (req->flags & ADMA_REQ_LONG) {
+		req->flags &= (uint8_t)~ADMA_REQ_LONG;
+		chan->long_reads--;
+	}
 	if (req->is_read) {
 		chan->reads_pending--;
 		if (!error)
@@ -204,8 +208,14 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 	if (chan->line)
 		adma_line_number(chan, req);
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+	req->flags &= (uint8_t)~ADMA_REQ_LONG;
 	if (req->is_read) {
 		chan->reads_pending++;
+		/* An open read stops at its match: what comes then is its caller's. */
+		if (!(req->flags & ADMA_REQ_OPEN) && adma_takes_slot(chan, req->length)) {
+			req->flags |= ADMA_REQ_LONG;
+			chan->long_reads++;
+		}
 		adma_queue_push(&chan->reads, req);
 	} else {
 		chan->writes_pending++;
@@ -215,6 +225,8 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 
 int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 {
+	/* Before the post: what is done may be freed. A blocking call attends in a moment. */
+	bool waits = n && !(reqs[0]->flags & ADMA_REQ_BLOCKING);
 	int rc = adma_enter(chan);
 
 	if (rc)
@@ -227,7 +239,11 @@ int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 	if (!rc) {
 		for (int i = 0; i < n; i++)
 			queue(chan, reqs[i]);
+		if (!waits)
+			adma_announce(chan);
 		(void)adma_look(chan);
+		if (waits)
+			adma_hand_over(chan);
 	}
 	adma_leave(chan);
 	return rc;
@@ -317,6 +333,7 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 	if (won)
 		adma_complete(chan, req, ADMA_E_CANCELLED, 0);
 	(void)adma_look(chan); /* the match that won, or the line that moves up */
+	adma_hand_over(chan); /* nobody waits for a request that it came too late for */
 	adma_leave(chan);
 	return won;
 }

@@ -302,6 +302,14 @@ static void lock_after(struct adma_chan *chan, struct adma_transfer *t)
 	t->busy--;
 }
 
+static void count_chunk(struct adma_chan *chan, struct adma_transfer *t)
+{
+	t->copied++;
+	chan->stats.chunks_copied++;
+	if (adma_mover_here())
+		chan->stats.chunks_mover++;
+}
+
 static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
 {
 	int64_t i = adma_slot_claim(t->slot, t->gen, t->chunks);
@@ -313,16 +321,15 @@ static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
 		adma_end(chan, ADMA_E_PROTOCOL);
 		return true;
 	}
+	t->claimed++;
 	unlock_for(chan, t);
 	error = ADMA_FAULT(ADMA_FAULT_CHUNK);
 	if (!error)
 		error = t->mechanism->copy(chan, t, (uint64_t)i * t->chunk, adma_chunk_bytes(t, (uint32_t)i));
 	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
 	lock_after(chan, t);
-	if (!error) {
-		t->copied++;
-		chan->stats.chunks_copied++;
-	}
+	if (!error)
+		count_chunk(chan, t);
 	if (adma_slot_retire(t->slot, t->gen, error))
 		adma_end(chan, ADMA_E_PROTOCOL);
 	if (error == ADMA_E_DIED)
@@ -389,24 +396,11 @@ static bool pump(struct adma_chan *chan, struct adma_transfer *t)
 	t->at = at;
 	if (at % t->chunk != 0 && at != t->length)
 		return true;
-	t->copied++;
-	chan->stats.chunks_copied++;
+	count_chunk(chan, t);
 	if (t->outbound && at == t->length)
 		pass_turn(chan, t);
 	if (!t->outbound && adma_slot_retire(t->slot, t->gen, 0))
 		adma_end(chan, ADMA_E_PROTOCOL);
-	return true;
-}
-
-bool adma_transfer_turn(const struct adma_chan *chan, const struct adma_transfer *t)
-{
-	if (t->busy || t->at == t->length)
-		return false;
-	if (t->outbound)
-		return chan->out_base[t->mechanism_id] == t->base;
-	for (const struct adma_transfer *before = t->prev; before; before = before->prev)
-		if (!before->outbound && before->mechanism_id == t->mechanism_id && before->at < before->length)
-			return false;
 	return true;
 }
 
@@ -415,40 +409,21 @@ bool adma_transfers_copy(struct adma_chan *chan)
 	if (chan->over)
 		return false;
 	for (struct adma_transfer *t = chan->transfers; t; t = t->next) {
-		if (!t->mechanism || !t->chunks)
-			continue;
-		if (is_stream(t)) {
-			if (adma_transfer_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t))
-				return true;
-		} else if (t->mechanism->able(chan, t->outbound) && copy_claimed(chan, t)) {
+		if (adma_transfer_step(chan, t))
 			return true;
-		}
 		if (chan->over)
 			return true;
 	}
 	return false;
 }
 
-bool adma_transfers_ready(struct adma_chan *chan)
+bool adma_transfer_step(struct adma_chan *chan, struct adma_transfer *t)
 {
-	for (const struct adma_transfer *t = chan->transfers; t; t = t->next) {
-		struct adma_slot_result r;
-
-		if (!t->mechanism || !t->chunks || chan->over || t->busy)
-			continue;
-		if (!is_stream(t)) {
-			if (t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed)
-				return true;
-		} else if (t->mechanism_id == ADMA_MECH_SHARED && adma_transfer_turn(chan, t)) {
-			uint64_t number = t->base + t->at / t->chunk;
-
-			if (t->outbound ? number - atomic_load(&chan->out.half->drained) < ADMA_BULK_CELLS
-					: (chan->bulk_in || chan->bulk_in_errno) &&
-						  atomic_load(&chan->in.half->filled) > number)
-				return true;
-		}
-	}
-	return false;
+	if (!t->mechanism || !t->chunks)
+		return false;
+	if (is_stream(t))
+		return adma_transfer_turn(chan, t) && (!t->outbound || claim_for_stream(chan, t)) && pump(chan, t);
+	return t->mechanism->able(chan, t->outbound) && copy_claimed(chan, t);
 }
 
 void adma_transfers_close(struct adma_chan *chan)

@@ -36,7 +36,12 @@ struct adma_transfer {
 	uint32_t busy;        /* threads of ours that copy right now, without the lock */
 	uint32_t copied;      /* chunks this end copied */
 	uint64_t at;          /* streams: bytes this end has moved */
-	uint32_t claimed;     /* streams, outbound: chunks claimed so far */
+	uint32_t claimed;     /* chunks that this end claimed; streams: outbound only */
+
+	/* What the mover saw of the peer's work on it; errand.c. */
+	uint32_t peer_claims;
+	int64_t peer_at;      /* when that last changed; 0: not looked at yet */
+	int64_t nap, nap_end; /* between looks at a peer that copies */
 };
 
 /* Bytes of chunk i. */

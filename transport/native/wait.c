@@ -8,9 +8,7 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "chan.h"
@@ -60,8 +58,24 @@ static bool satisfied(const struct adma_wait *wait)
 	return false;
 }
 
+/* The channel of a wait that is over: on the way out, under the lock that the round has anyway. */
+static bool depart_early(const struct adma_wait *wait)
+{
+	if (wait->nchans > 1 || !wait->nreqs || !satisfied(wait))
+		return false;
+	adma_depart(wait->chans[0], true);
+	return true;
+}
+
+/* What drive() knows of the channels between two rounds. */
+struct visit {
+	bool in;  /* all are attended */
+	bool out; /* and departed from */
+	struct adma_hint hints[SPIN_CHANS];
+};
+
 /* One round over all channels, with hints for spinning. 1 moved, 0 not; negated why when none can be used. */
-static int make_round(const struct adma_wait *wait, struct adma_hint *hints)
+static int make_round(const struct adma_wait *wait, struct visit *visit)
 {
 	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
 
@@ -75,14 +89,18 @@ static int make_round(const struct adma_wait *wait, struct adma_hint *hints)
 			continue;
 		}
 		usable++;
+		if (!visit->in)
+			adma_attend(chan);
 		bell = adma_bell_read(&chan->out.half->bell); /* before the look: later rings count */
 		moved |= adma_progress(chan);
 		if (!moved && adma_now() - chan->looked_at > PEER_CHECK_NS)
 			moved |= adma_peer_check(chan);
 		if (i < SPIN_CHANS)
-			hints[i] = adma_take_hint(chan, bell, chan->reads.first || !wait->nreqs);
+			visit->hints[i] = adma_take_hint(chan, bell, chan->reads.first || !wait->nreqs);
+		visit->out = depart_early(wait);
 		adma_leave(chan);
 	}
+	visit->in = true;
 	return usable ? moved : why;
 }
 
@@ -152,16 +170,15 @@ static bool spin(const struct adma_wait *wait, const struct adma_hint *hints, in
 	return found;
 }
 
-int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
+static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin_ns, int64_t budget_ns)
 {
-	struct adma_hint hints[SPIN_CHANS];
 	int64_t begin = adma_now(), end = -1;
 
 	for (;;) {
-		int moved = make_round(wait, hints);
+		int moved = make_round(wait, visit);
 		int64_t now = adma_now();
 
-		if (satisfied(wait))
+		if (visit->out || satisfied(wait))
 			return ADMA_READY;
 		if (moved < 0)
 			return moved;
@@ -173,9 +190,19 @@ int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 		}
 		if (end < 0)
 			end = now + adma_spin_limit(wait->chans[0], spin_ns, now);
-		if (now >= end || !spin(wait, hints, end))
+		if (now >= end || !spin(wait, visit->hints, end))
 			return ADMA_QUIET;
 	}
+}
+
+int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
+{
+	struct visit visit = {0};
+	int result = drive(wait, &visit, spin_ns, budget_ns);
+
+	if (!visit.out)
+		adma_depart_all(wait, result == ADMA_READY || result < 0 || spin_ns == 0);
+	return result;
 }
 
 /* ---- sleep ---- */
@@ -198,12 +225,13 @@ static struct pollfd data_fd(const struct adma_chan *chan, bool listener)
 	return (struct pollfd){.fd = tcp ? chan->config.tcp : -1, .events = tcp};
 }
 
-static void fill_fds(const struct adma_chan *chan, struct pollfd *fds, bool listener)
+static void fill_fds(struct adma_chan *chan, struct pollfd *fds, bool listener)
 {
 	fds[0] = (struct pollfd){.fd = chan->eventfd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN};
 	fds[2] = (struct pollfd){.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN};
 	fds[3] = data_fd(chan, listener);
+	chan->slept_events = chan->sleepers ? chan->slept_events & fds[3].events : fds[3].events;
 }
 
 enum rest { STAY_UP, LIE_DOWN, NAP };
@@ -218,12 +246,15 @@ static enum rest lie_down(struct adma_chan *chan, struct sleeper *sleeper, struc
 		fds[i].fd = -1;
 	if (adma_enter(chan))
 		return NAP; /* closed */
+	adma_attend(chan);
 	bell = adma_bell_read(&chan->out.half->bell);
 	if (adma_look(chan) || adma_transfers_ready(chan) ||
 	    !adma_bell_arm(&chan->out.half->bell, bell)) {
+		adma_depart(chan, false);
 		adma_leave(chan);
 		return STAY_UP;
 	}
+	adma_mover_unpoll(chan);
 	/* A pair whose other end is closed cannot be slept on: it has that to say for ever. */
 	nap = chan->line && chan->over;
 	if (!nap)
@@ -257,6 +288,7 @@ static void get_up(struct adma_chan *chan, struct sleeper *sleeper, const struct
 	chan->sleepers--;
 	chan->listeners -= sleeper->listener;
 	chan->users--;
+	adma_depart(chan, false);
 	take_local_wake(chan, sleeper);
 	if (!chan->sleepers && chan->epoll < 0)
 		adma_bell_disarm(&chan->out.half->bell);
@@ -368,12 +400,12 @@ void adma_wake_local(struct adma_chan *chan)
 	chan->wakes_left = chan->sleepers;
 }
 
-void adma_settle(struct adma_chan *chan)
+bool adma_settle(struct adma_chan *chan)
 {
-	bool armed = false;
+	bool armed = false, more;
 
-	if (!chan->sleepers && chan->epoll < 0)
-		return;
+	if (!chan->sleepers && chan->epoll < 0 && !chan->watched)
+		return true;
 	if (chan->epoll >= 0)
 		(void)adma_peer_check(chan); /* a wake-up that was read late would keep it readable */
 	if (chan->epoll >= 0 && chan->line)
@@ -383,37 +415,16 @@ void adma_settle(struct adma_chan *chan)
 
 		armed = !adma_look(chan) && adma_bell_arm(&chan->out.half->bell, bell);
 	}
-	/* Then a sleeper of ours takes over: we may have read the byte that was to wake it. */
-	if (adma_transfers_ready(chan) || !armed ||
-	    (chan->listeners && (chan->over || chan->in.held || adma_ring_fresh(&chan->in))))
+	/* Asleep while another thread was at the byte stream: they do not wait for its socket. */
+	if (chan->sleepers && !chan->line && adma_socket_events(chan) & ~chan->slept_events)
 		adma_wake_local(chan);
+	/* Then a sleeper of ours takes over: we may have read the byte that was to wake it. */
+	more = adma_transfers_ready(chan) || !armed;
+	if (more || (chan->listeners && (chan->over || chan->in.held || adma_ring_fresh(&chan->in))))
+		adma_wake_local(chan);
+	if (chan->watched)
+		adma_watch(chan, more);
 	if (chan->epoll >= 0)
 		adma_set_level(chan);
-}
-
-/* ---- signals ---- */
-
-void adma_signals_block(sigset_t *old)
-{
-	static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-	sigset_t all;
-
-	sigfillset(&all);
-	/* Blocked, a fault of our own would end the process without its handler. */
-	for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
-		sigdelset(&all, own_faults[i]);
-	pthread_sigmask(SIG_BLOCK, &all, old);
-}
-
-void adma_signals_restore(const sigset_t *old)
-{
-	pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
-int adma_task_count(void)
-{
-	/* The link count of /proc/self/task is 2 and one for each task. */
-	struct stat st;
-
-	return stat("/proc/self/task", &st) ? 2 : (int)st.st_nlink - 2;
+	return armed;
 }

@@ -19,7 +19,8 @@ COMPLETE: Final = "complete"
 WAKE: Final = "wake"
 CLOSE: Final = "close"
 HANDSHAKE: Final = "handshake"
-THREAD: Final = "thread"
+THREAD: Final = "thread"  # a queue of the copy engine
+MOVER: Final = "mover"
 
 #: The places that a connected channel passes.
 POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
@@ -34,7 +35,7 @@ def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 
 
 
 def disarm_all(end: End | None = None) -> None:
-    for point in (*POINTS, HANDSHAKE, THREAD):
+    for point in (*POINTS, HANDSHAKE, THREAD, MOVER):
         arm(end, point, "none")
 
 

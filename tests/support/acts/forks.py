@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import adma
+from support.acts import computing
 from support.limits import HANG
 from support.payload import pattern
 from support.peer_main import End
@@ -132,6 +133,43 @@ def leave_child(end: End) -> int:
         while True:
             signal.pause()
     return pid
+
+
+def end_child(end: End, pid: int) -> None:
+    del end
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def talk_posted_in_child(end: End, nbytes: int) -> int:
+    """The same as below, by a request that completes in the child while that computes."""
+    del end
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            ours.close()
+            with _hang_guard(), adma.from_socket(theirs, timeout=HANG) as channel:
+                buffer = bytearray(nbytes)
+                request = channel.iread(buffer)
+                assert len(computing.movers(os.getpid())) == 1
+                assert computing.until_done(request)
+                request.wait()
+                channel.write(buffer, timeout=HANG)
+            assert not computing.movers(os.getpid())
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    theirs.close()
+    with adma.from_socket(ours, timeout=HANG) as channel:
+        channel.write(pattern(nbytes, 5), timeout=HANG)
+        buffer = bytearray(nbytes)
+        assert channel.read(buffer, timeout=HANG) == nbytes
+        assert buffer == pattern(nbytes, 5)
+    return os.waitpid(pid, 0)[1]
 
 
 def talk_in_child(end: End, nbytes: int) -> int:

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* attendance.c - who sees to a channel: a call that waits, or else the mover. */
+#include "chan.h"
+
+bool adma_needs(const struct adma_chan *chan)
+{
+	const struct adma_req *first = chan->reads.first;
+
+	if (chan->backlog.first)
+		return true;
+	if (chan->line) /* the kernel does the rest, but for posts that found no entry */
+		return first && first->state != ADMA_NEED_STATE;
+	return chan->transfers || chan->posted_slots || chan->long_reads;
+}
+
+/* Relaxed: a hint, which orders nothing. */
+static void tell_peer(struct adma_chan *chan, bool attended)
+{
+	if (chan->attended == attended)
+		return;
+	chan->attended = attended;
+	atomic_store_explicit(&chan->out.half->attended, attended, memory_order_relaxed);
+}
+
+bool adma_peer_attends(const struct adma_chan *chan)
+{
+	return atomic_load_explicit(&chan->in.half->attended, memory_order_relaxed) != 0;
+}
+
+void adma_unwatch(struct adma_chan *chan)
+{
+	chan->watched = false;
+	/* Left armed, it would cost the peer a system call and the mover a wake-up. */
+	if (!chan->sleepers && chan->epoll < 0)
+		adma_bell_disarm(&chan->out.half->bell);
+}
+
+void adma_attend(struct adma_chan *chan)
+{
+	chan->attending++;
+	tell_peer(chan, true);
+	if (chan->watched)
+		adma_unwatch(chan);
+}
+
+void adma_depart(struct adma_chan *chan, bool for_good)
+{
+	chan->attending--;
+	if (for_good)
+		adma_hand_over(chan);
+}
+
+void adma_announce(struct adma_chan *chan)
+{
+	tell_peer(chan, true);
+}
+
+void adma_depart_all(const struct adma_wait *wait, bool for_good)
+{
+	for (int i = 0; i < wait->nchans; i++) {
+		struct adma_chan *chan = wait->chans[i];
+
+		if (adma_enter(chan))
+			continue; /* closed: nobody counts there any more */
+		adma_depart(chan, for_good);
+		adma_leave(chan);
+	}
+}
+
+void adma_give_up(const struct adma_wait *wait)
+{
+	for (int i = 0; i < wait->nchans; i++) {
+		struct adma_chan *chan = wait->chans[i];
+
+		if (adma_enter(chan))
+			continue;
+		adma_attend(chan);
+		adma_depart(chan, true);
+		adma_leave(chan);
+	}
+}
+
+void adma_give_up_one(struct adma_chan *chan)
+{
+	struct adma_wait wait = {.chans = &chan, .nchans = 1};
+
+	adma_give_up(&wait);
+}
+
+void adma_hand_over(struct adma_chan *chan)
+{
+	if (chan->attending || chan->closing)
+		return;
+	tell_peer(chan, false);
+	if (chan->watched || !adma_needs(chan))
+		return;
+	if (!adma_mover_take(chan))
+		return; /* it will be copied in calls, as ever */
+	chan->watched = true;
+	chan->left_at = adma_now();
+}
+
+void adma_watch(struct adma_chan *chan, bool more)
+{
+	if (!adma_needs(chan)) {
+		adma_unwatch(chan);
+		return;
+	}
+	int64_t then = chan->left_at + chan->grace_ns;
+	short data = chan->line ? adma_line_events(chan, false) : adma_socket_events(chan);
+	/* A byte stream is full of news: not before its time. */
+	bool early = data && !chan->line && adma_now() < then;
+
+	/* The mover itself finds what more there is on its way out. */
+	if ((more || early) && !adma_mover_here())
+		adma_mover_call(chan, then);
+	adma_mover_poll(chan, early ? 0 : data);
+}
