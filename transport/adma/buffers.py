@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from ._native import CData
 
-__all__ = ["empty", "holds_objects", "lengths_differ", "objects_refused", "pair", "readable", "writable"]
+__all__ = [
+    "empty",
+    "holds_objects",
+    "lengths_differ",
+    "objects_refused",
+    "pair",
+    "readable",
+    "writable",
+]
 
 _PLAIN = (bytes, bytearray)  # bytes and nothing else
 _FIELD_NAME = re.compile(":[^:]*:")  # in a format (PEP 3118), behind its field

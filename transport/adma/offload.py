@@ -152,7 +152,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
-        raise lengths_differ("copy", nbytes, len(from_))
+        raise _mismatch("copy", holds)
     if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
@@ -179,7 +179,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
-        raise lengths_differ("icopy", nbytes, len(from_))
+        raise _mismatch("icopy", holds)
     if nbytes <= _AT_ONCE and not lib.adma_copy_now(to, from_, nbytes):
         return CopyRequest(nbytes)
     request = CopyRequest(None, _new_copy(_COPY), holds)
@@ -299,6 +299,13 @@ def _slice(deadline: float | None) -> int:
     if deadline is None:
         return _SLICE_NS
     return max(0, min(_SLICE_NS, int((deadline - time.monotonic()) * 1e9)))
+
+
+def _mismatch(call: str, holds: tuple[CData, CData]) -> ValueError:
+    """And let go: a traceback would hold the buffers for as long as it lives."""
+    error = lengths_differ(call, *map(len, holds))
+    _release(holds)
+    return error
 
 
 def _release(holds: Sequence[Any]) -> None:
