@@ -16,6 +16,7 @@ from adma._native import ffi, lib
 from support.acts import faults
 from support.limits import HANG, KIB
 from support.observe import until
+from support.payload import pattern
 
 #: Copies of up to this are made in the post.
 AT_ONCE: Final = 16 * KIB
@@ -78,16 +79,17 @@ def rest() -> None:
 
 
 @contextmanager
-def held(nbytes: int = 64 * KIB) -> Iterator[tuple[adma.Request, bytearray]]:
+def held(nbytes: int = 64 * KIB, **settings: Any) -> Iterator[tuple[adma.Request, bytearray]]:
     """One queue and nobody who helps it, held in a copy: what is posted meanwhile stays pending.
 
-    Yields that copy's request and destination. It goes on when the context ends, or at `release()`.
+    Yields the request and the destination of that copy, whose source is `pattern(nbytes, 1)`.
+    It goes on when the context ends, or at `release()`.
     """
-    configure(engine="thread", queues=1, schedule="adaptive", callers_help=False)
+    configure(**{"engine": "thread", "queues": 1, "callers_help": False, **settings})
     faults.arm(None, faults.CHUNK, "hold")
     target = bytearray(nbytes)
     try:
-        request = adma.icopy(target, bytes(nbytes))
+        request = adma.icopy(target, pattern(nbytes, 1))
         until("the queue is held", lambda: faults.passes(None, faults.CHUNK) > 0)
         yield request, target
     finally:

@@ -273,7 +273,7 @@ def _copy_here(request: CopyRequest) -> None:
 
 
 def _sweep() -> None:
-    """Let go of what is done and nobody asked after; so rarely that a post costs the same with many."""
+    """Let go of what is done and nobody asked after. Rarely: a post costs the same with many."""
     global _sweep_at
     for request in list(_pending):  # at once: other threads post
         if request._done:
