@@ -281,6 +281,15 @@ def _sweep() -> None:
     _sweep_at = max(_SWEEP_FROM, 2 * len(_pending))
 
 
+def finish() -> None:
+    """Wait for all that is outstanding now; not for what other threads post meanwhile."""
+    for request in list(_pending):
+        if request._copy.state == 0:
+            continue  # another thread is about to post it
+        while not lib.adma_copy_wait_one(request._copy, _SLICE_NS):
+            pass
+
+
 def abandon() -> None:
     """The interpreter ends before the copies do: it must not free what is copied."""
     import ctypes
