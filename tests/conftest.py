@@ -3,7 +3,8 @@
 
 After each test this process must have the children, threads, descriptors and mappings it
 had before, and no segment, socket or temporary file of ours may be left. Orphans of a
-killed peer count as children of this process.
+killed peer count as children of this process. The queues of the copy engine live on,
+asleep, by design: they are stopped after each test, and no copy may be left to them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import pool
+from support import engine, pool
 from support.leaks import Scope, Snapshot, left_behind, snapshot
 from support.limits import SLOWNESS
 from support.observe import children
@@ -176,6 +177,13 @@ def _clean_up(before: Snapshot) -> None:
 
 
 # What most tests start from
+
+
+@pytest.fixture(autouse=True)
+def _engine_at_rest() -> Iterator[None]:
+    """Set up before all else of a test, so that it is looked at when all else is over."""
+    yield
+    engine.rest()
 
 
 @pytest.fixture

@@ -101,12 +101,19 @@ def _threads() -> dict[int, str]:
     for entry in os.listdir("/proc/self/task"):
         thread = names.get(int(entry))
         if thread is None:
-            found[int(entry)] = "(not a Python thread)"
+            found[int(entry)] = f"(not a Python thread: {_name(entry)})"
             continue
         frame = frames.get(thread.ident or 0)
         where = traceback.format_stack(frame, limit=3) if frame else []
         found[int(entry)] = f"{thread.name}\n" + "".join(where)
     return found
+
+
+def _name(tid: str) -> str:
+    try:
+        return Path(f"/proc/self/task/{tid}/comm").read_text().strip()
+    except OSError:
+        return "gone"
 
 
 def _mappings() -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import adma
 from adma._native import lib
+from support import engine
 from support.control import Answer, Call, Join, Note, Quit, Rest, sendable, take_socket
 from support.leaks import Scope, Snapshot, left_behind, snapshot
 from support.limits import HANG
@@ -69,6 +70,7 @@ class End:
         if lib.adma_faults_built():
             for point in range(lib.ADMA_FAULT_POINTS):
                 lib.adma_fault_arm(point, lib.ADMA_FAULT_NONE, 0, 1)
+        engine.rest()
         for channel in self.channels:
             with contextlib.suppress(adma.PeerDied, adma.ChannelClosed):
                 channel.close(timeout=HANG)

@@ -214,15 +214,13 @@ def _name(known: dict[str, int], number: int) -> str:
 
 def _end() -> None:
     """At exit: what was posted is copied before its buffers go, and the queues end."""
+    from .offload import abandon, finish
+
     try:
-        while lib.adma_engine_stop():
+        finish()
+        # Daemon threads may post still: no queue must be at their buffers when these go.
+        while lib.adma_engine_end():
             lib.adma_engine_drain(_SLICE_NS)
     except BaseException:  # Ctrl-C: the interpreter ends while queues copy
-        from .offload import abandon
-
         abandon()
         raise
-    # A daemon thread may post still: no thread of ours must be at its buffers when these go.
-    config = _current_raw()
-    config.engine = lib.ADMA_ENGINE_CALLER
-    lib.adma_engine_configure(ffi.addressof(config))

@@ -151,7 +151,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
-        raise lengths_differ("copy", nbytes, len(from_))
+        raise _mismatch("copy", holds)
     if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
@@ -177,7 +177,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
-        raise lengths_differ("icopy", nbytes, len(from_))
+        raise _mismatch("icopy", holds)
     if nbytes <= _AT_ONCE and not lib.adma_copy_now(to, from_, nbytes):
         return CopyRequest(nbytes)
     request = CopyRequest(None, _new_copy(_COPY), holds)
@@ -274,12 +274,21 @@ def _copy_here(request: CopyRequest) -> None:
 
 
 def _sweep() -> None:
-    """Let go of what is done and nobody asked after; so rarely that a post costs the same with many."""
+    """Let go of what is done and nobody asked after. Rarely: a post costs the same with many."""
     global _sweep_at
     for request in list(_pending):  # at once: other threads post
         if request._done:
             request._let_go()
     _sweep_at = max(_SWEEP_FROM, 2 * len(_pending))
+
+
+def finish() -> None:
+    """Wait for all that is outstanding now; not for what other threads post meanwhile."""
+    for request in list(_pending):
+        if request._copy.state == 0:
+            continue  # another thread is about to post it
+        while not lib.adma_copy_wait_one(request._copy, _SLICE_NS):
+            pass
 
 
 def abandon() -> None:
@@ -300,6 +309,13 @@ def _slice(deadline: float | None) -> int:
     if deadline is None:
         return _SLICE_NS
     return max(0, min(_SLICE_NS, int((deadline - time.monotonic()) * 1e9)))
+
+
+def _mismatch(call: str, holds: tuple[CData, CData]) -> ValueError:
+    """And let go: a traceback would hold the buffers for as long as it lives."""
+    error = lengths_differ(call, *map(len, holds))
+    _release(holds)
+    return error
 
 
 def _release(holds: Sequence[Any]) -> None:

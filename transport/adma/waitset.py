@@ -58,6 +58,8 @@ def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int
     deadline = deadline_of(timeout, call)
     while not (done := [index for index, request in enumerate(requests) if request._done]):
         copies, messages = _sorted(requests)
+        if len(copies) + len(messages) < len(requests):
+            continue  # one was done just now: the others may never be
         if copies and messages:
             found = _wait_mixed(copies, messages, deadline)
         elif copies:

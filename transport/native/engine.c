@@ -184,6 +184,35 @@ int adma_engine_stop(void)
 	return rc;
 }
 
+/* With control: the engine, whose queues are gone, hands what is left over to `caller`. */
+static void leave(const struct adma_engine *engine)
+{
+	engine->stop();
+	adma_engine_lock();
+	everything.running = 0;
+	__atomic_store_n(&everything.engine, &adma_engine_caller, __ATOMIC_RELEASE);
+	adma_engine_unlock();
+}
+
+int adma_engine_end(void)
+{
+	const struct adma_engine *engine;
+	int rc = 0;
+
+	pthread_mutex_lock(&everything.control);
+	adma_engine_lock();
+	everything.config.engine = ADMA_ENGINE_CALLER;
+	everything.refused = 0;
+	engine = everything.engine;
+	adma_engine_unlock();
+	if (engine && engine->leaves)
+		leave(engine);
+	else
+		rc = stop();
+	pthread_mutex_unlock(&everything.control);
+	return rc;
+}
+
 int adma_engine_configure(const struct adma_engine_config *config)
 {
 	int rc;

@@ -30,6 +30,7 @@
 
 struct adma_engine {
 	const char *name;
+	bool leaves; /* stop() may be called with copies outstanding: `caller` goes on with them */
 
 	/* Can it be had here? 0 or a negated errno. No lock. */
 	int (*probe)(void);
@@ -37,7 +38,7 @@ struct adma_engine {
 	/* Start with up to `queues` queues. The number started, or a negated errno. With the lock. */
 	int (*start)(uint32_t queues, enum adma_policy policy);
 
-	/* Nothing is outstanding, and nothing is posted meanwhile: give everything back. Without the lock. */
+	/* Nothing is outstanding (but see `leaves`): give everything back. Without the lock. */
 	void (*stop)(void);
 
 	/* In a forked child: nothing of it exists here. With the lock. */

@@ -329,9 +329,15 @@ static int probe(void)
 	return 0;
 }
 
-/* With the lock. Not the counters: a kick of a moment ago may still be at them, harmlessly. */
+/*
+ * With the lock. Work that was lent to the queues before is let go, and can be lent again. The
+ * counters stay: a kick of a moment ago may still be at them, harmlessly.
+ */
 static void reset(void)
 {
+	for (uint32_t i = 0; i < ADMA_LINES; i++)
+		while (self.schedule.lines[i].first)
+			adma_schedule_remove(&self.schedule, self.schedule.lines[i].first);
 	self.sleeping = 0;
 	self.running = 0;
 	self.stop = false;
@@ -374,12 +380,6 @@ static void stop(void)
 		adma_futex_wake(&self.bells[i], 1);
 		pthread_join(self.threads[i], NULL);
 	}
-	/* What was lent is let go, and can be lent again. */
-	adma_engine_lock();
-	for (uint32_t i = 0; i < ADMA_LINES; i++)
-		while (self.schedule.lines[i].first)
-			adma_schedule_remove(&self.schedule, self.schedule.lines[i].first);
-	adma_engine_unlock();
 }
 
 static void forked(void)
@@ -389,6 +389,7 @@ static void forked(void)
 
 const struct adma_engine adma_engine_thread = {
 	.name = "thread",
+	.leaves = true,
 	.probe = probe,
 	.start = start,
 	.stop = stop,
@@ -401,6 +402,7 @@ const struct adma_engine adma_engine_thread = {
 
 const struct adma_engine adma_engine_caller = {
 	.name = "caller",
+	.leaves = true,
 	.probe = probe,
 	.start = start_none,
 	.stop = stop,

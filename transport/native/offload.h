@@ -156,6 +156,12 @@ int adma_engine_probe(uint32_t engine);
 /* Copy what is outstanding to its end, for at most slice_ns. 1: nothing is left. */
 int adma_engine_drain(int64_t slice_ns);
 
+/*
+ * End the queues for good: from now on only callers copy, also what is outstanding. -EBUSY: the
+ * engine cannot leave that to them; drain first.
+ */
+int adma_engine_end(void);
+
 /* End the queues; they start again when needed. -EBUSY while copies are outstanding: drain first. */
 int adma_engine_stop(void);
 

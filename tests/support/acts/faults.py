@@ -27,7 +27,10 @@ POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
 
 
 def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 1) -> None:
-    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us), hold."""
+    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us), hold.
+
+    A thread that is held goes on when the point is armed anew.
+    """
     del end
     number = getattr(lib, f"ADMA_FAULT_{point.upper()}")
     done = lib.adma_fault_arm(number, getattr(lib, f"ADMA_FAULT_{action.upper()}"), argument, nth)
