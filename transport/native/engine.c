@@ -23,6 +23,7 @@ struct adma_offload adma_offload = {
 static const struct adma_engine *const engines[ADMA_ENGINE_COUNT] = {
 	[ADMA_ENGINE_CALLER] = &adma_engine_caller,
 	[ADMA_ENGINE_THREAD] = &adma_engine_thread,
+	[ADMA_ENGINE_DMA] = &adma_engine_dma,
 };
 
 void adma_engine_lock(void)
@@ -41,6 +42,18 @@ void adma_engine_kick(void)
 
 	if (engine)
 		engine->kick();
+}
+
+void adma_engine_reap(void)
+{
+	const struct adma_engine *engine = __atomic_load_n(&everything.engine, __ATOMIC_ACQUIRE);
+
+	if (!engine || !engine->reap || pthread_mutex_trylock(&everything.lock))
+		return;
+	if (everything.engine == engine) /* else it is stopping, or stopped */
+		(void)engine->reap();
+	adma_engine_unlock();
+	adma_engine_kick();
 }
 
 /* ---- which ---- */
@@ -100,6 +113,8 @@ static void after_fork_child(void)
 	everything.signal_armed = false;
 	everything.family++;
 	atomic_store(&everything.pending, 0);
+	atomic_store(&everything.now_copies, 0);
+	atomic_store(&everything.now_bytes, 0);
 }
 
 static void watch_forks(void)
@@ -132,7 +147,7 @@ const struct adma_engine *adma_engine_ready(void)
 	pthread_mutex_lock(&everything.control);
 	adma_engine_lock();
 	if (!everything.engine) {
-		everything.refused = -start(engines[chosen()]);
+		everything.refused = engines[chosen()] ? -start(engines[chosen()]) : ENOSYS;
 		if (everything.refused)
 			(void)start(&adma_engine_caller);
 	}
@@ -194,7 +209,9 @@ int adma_engine_probe(uint32_t engine)
 {
 	if (engine >= ADMA_ENGINE_COUNT)
 		return EINVAL;
-	return engines[engine] ? -engines[engine]->probe() : 0; /* one of them always can be had */
+	if (engine == ADMA_ENGINE_AUTO)
+		return 0; /* one of them always can be had */
+	return engines[engine] ? -engines[engine]->probe() : ENOSYS;
 }
 
 /* ---- looking ---- */

@@ -357,7 +357,8 @@ bool adma_work_lend(struct adma_work *work)
 	bool lent;
 
 	adma_engine_lock();
-	lent = adma_engine_ready() == &adma_engine_thread && self.running;
+	(void)adma_engine_ready();
+	lent = self.running; /* also of queues that stand beside a device */
 	if (lent && !work->listed)
 		list(work, 1);
 	adma_engine_unlock();

@@ -131,6 +131,7 @@ static bool in_the_way(const struct adma_plan *plan)
 	/* Acquire: with the release of an end. Nothing pending: what was posted before is copied. */
 	if (!atomic_load_explicit(&everything.pending, memory_order_acquire))
 		return false;
+	adma_engine_reap();
 	adma_engine_lock();
 	conflict = everything.in_line || adma_outstanding_conflict(&everything.outstanding, plan);
 	adma_engine_unlock();
@@ -223,6 +224,9 @@ int adma_copy_check(struct adma_copy *copy)
 		return 1;
 	if (copy->family != everything.family)
 		return -ADMA_E_FORKED;
+	adma_engine_reap();
+	if (is_done(copy))
+		return 1;
 	/* A loop of checks must come to an end where nobody but callers copies. */
 	return everything.running ? 0 : adma_copy_wait_one(copy, 0);
 }
@@ -230,7 +234,7 @@ int adma_copy_check(struct adma_copy *copy)
 /* With the lock: nothing of it has begun. */
 static bool take_back(struct adma_copy *copy)
 {
-	if (copy->state == ADMA_COPY_READY)
+	if (copy->state == ADMA_COPY_READY || copy->state == ADMA_COPY_RUNNING)
 		return everything.engine->cancel(copy);
 	return copy->state == ADMA_COPY_WAITING;
 }
