@@ -32,6 +32,7 @@
 #include "device.h"
 #include "engine.h"
 #include "fault.h"
+#include "tracing.h"
 
 #define DEVICE "/dev/adma"
 #define LOST_LOOK_MS 1 /* between looks, where somebody closed the descriptor below us */
@@ -177,6 +178,7 @@ static bool cpu_may_finish(int status)
 
 static void end(struct adma_copy *copy, int status)
 {
+	adma_trace_span(ADMA_TRACE_COPY_DEVICE, copy->times.started, copy, copy->plan.bytes, (uint64_t)-status, 0);
 	if (cpu_may_finish(status)) {
 		adma_offload.stats.refused_device++;
 		give_to_cpu(copy);
@@ -225,6 +227,7 @@ static void hand_over(struct adma_copy *copy)
 	rc = -ADMA_FAULT(ADMA_FAULT_CHUNK);
 	if (!rc)
 		rc = adma_device_copy(device, plan->dst, plan->src, plan->bytes, entry, generation);
+	adma_trace_span(ADMA_TRACE_COPY_GIVE, copy->times.started, copy, plan->bytes, (uint64_t)-rc, 0);
 	adma_engine_lock();
 	if (!rc) {
 		copy->cookie = GIVEN | entry;

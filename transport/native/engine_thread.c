@@ -22,6 +22,7 @@
 #include "fault.h"
 #include "futex.h"
 #include "relax.h"
+#include "tracing.h"
 
 #define IDLE_SPIN_NS 20000 /* a queue looks for more before it sleeps: waking it costs more */
 
@@ -95,8 +96,12 @@ static bool more(const struct adma_work *work)
 
 static void run(struct adma_work *work, const struct adma_piece *piece)
 {
+	const struct adma_copy *copy = copy_of(work);
+	int64_t begun = adma_trace_begin();
+
 	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
-	adma_plan_run(&copy_of(work)->plan, piece->from);
+	adma_plan_run(&copy->plan, piece->from);
+	adma_trace_span(ADMA_TRACE_COPY_PART, begun, copy, piece->from, copy->plan.parts, 0);
 }
 
 static void retire(struct adma_work *work, const struct adma_piece *piece)

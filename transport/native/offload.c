@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "engine.h"
 #include "futex.h"
+#include "tracing.h"
 
 #define everything adma_offload
 
@@ -38,6 +39,7 @@ static void finish(struct adma_copy *copy, int error)
 	uint64_t one = 1;
 
 	count(copy, error);
+	adma_trace_span(ADMA_TRACE_COPY_END, copy->times.posted, copy, copy->plan.bytes, (uint64_t)error, 0);
 	free(copy->plan.stage);
 	copy->plan.stage = NULL;
 	copy->error = error;
@@ -140,6 +142,8 @@ static bool in_the_way(const struct adma_plan *plan)
 
 int adma_copy_now(void *dst, const void *src, uint64_t n)
 {
+	int64_t begun = adma_trace_begin();
+
 	if (atomic_load_explicit(&everything.pending, memory_order_acquire)) {
 		struct adma_plan plan;
 
@@ -148,6 +152,7 @@ int adma_copy_now(void *dst, const void *src, uint64_t n)
 			return -EAGAIN;
 	}
 	memmove(dst, src, n);
+	adma_trace_span(ADMA_TRACE_COPY_HERE, begun, dst, n, 0, 0);
 	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&everything.now_bytes, n, memory_order_relaxed);
 	return 0;
@@ -162,6 +167,7 @@ static int copy_here(struct adma_copy *copy)
 	copy->copied = copy->plan.parts;
 	copy->times.started = copy->times.posted;
 	copy->times.queued = copy->times.copied = adma_now();
+	adma_trace_span(ADMA_TRACE_COPY_HERE, copy->times.posted, copy, copy->plan.bytes, 0, 0);
 	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
 	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&everything.now_bytes, copy->plan.bytes, memory_order_relaxed);
@@ -208,6 +214,7 @@ int adma_copy_post(struct adma_copy *copy)
 		copy->times.queued = adma_now();
 	adma_engine_unlock();
 	adma_engine_kick();
+	adma_trace_span(ADMA_TRACE_COPY_POST, copy->times.posted, copy, copy->plan.bytes, 0, 0);
 	return rc;
 }
 
