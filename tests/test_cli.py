@@ -26,7 +26,7 @@ from adma.cli import helper, info, main, probe
 from adma.mechanisms.helper import Circumstances
 from support.ends import NOBODY_SPECIAL, InChild, become
 from support.limits import SLOWNESS
-from support.mechanisms import KNOWN
+from support.mechanisms import HELPER, KNOWN
 
 TIMEOUT = 60 * SLOWNESS
 
@@ -80,13 +80,16 @@ def test_info_tries_every_mechanism() -> None:
         assert f"\n  {name} " in done.stdout
     assert "open files" in done.stdout
     assert "\nkernel helper:\n  /dev/adma " in done.stdout
+    assert "\ncopies within a process:\n  engine " in done.stdout
+    assert "\n  dmaengine " in done.stdout
 
 
 def test_info_as_json() -> None:
     done = adma("info", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    nouns = {"machine", "software", "limits", "thresholds", "mechanisms", "auto", "helper"}
+    nouns = {"machine", "software", "limits", "thresholds", "mechanisms", "auto", "engine"}
+    nouns |= {"helper"}
     assert nouns <= set(found)
     assert [each["mechanism"] for each in found["mechanisms"]] == list(KNOWN)
     for each in found["mechanisms"]:
@@ -109,6 +112,87 @@ def test_a_refused_mechanism_keeps_cause_and_cure(monkeypatch: pytest.MonkeyPatc
     lines = "\n".join(info._mechanism(found))
     assert "refused: Yama is 2" in lines
     assert "cure: set it to 1" in lines
+
+
+# ---- info: the copy engine ----
+
+ENGINE: dict[str, Any] = {
+    "error": None,
+    "engine": "thread",
+    "asked": "auto",
+    "queues": 3,
+    "running": 0,
+    "schedule": "adaptive",
+    "callers_help": True,
+    "at_once": 16384,
+    "refused": None,
+    "engines": {"auto": None, "caller": None, "thread": None, "dmaengine": None},
+    "refusals": {},
+}
+
+
+def engine_lines(**changed: Any) -> list[str]:
+    return [f"{name}: {value}" for name, value in info._engine({**ENGINE, **changed})]
+
+
+def test_the_engine_in_rows() -> None:
+    assert engine_lines() == [
+        "engine: thread, auto having been asked for",
+        "queues: 3 queues, adaptive, started by the first copy that pays",
+        "who waits: copies, too",
+        "dmaengine: available, for who asks for it",
+    ]
+
+
+def test_the_engine_of_one_core_in_rows() -> None:
+    rows = engine_lines(engine="caller", queues=0, callers_help=False)
+    assert rows[1] == "who waits: copies, too"
+
+
+def test_why_there_is_no_dmaengine() -> None:
+    why = {"errno": errno.ENODEV, "cause": "no channel", "cure": "a driver"}
+    rows = engine_lines(
+        engines={**ENGINE["engines"], "dmaengine": "no channel; cure: a driver"},
+        refusals={"dmaengine": why},
+        error="'dmaengine' cannot be had here",
+        callers_help=False,
+    )
+    assert rows == [
+        "engine: thread, auto having been asked for",
+        ": not what the environment asks for: 'dmaengine' cannot be had here",
+        "queues: 3 queues, adaptive, started by the first copy that pays",
+        "who waits: only waits",
+        "dmaengine: refused: no channel",
+        ": cure: a driver",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "engine", "error"),
+    [
+        ({"ADMA_ENGINE": "thread", "ADMA_QUEUES": "2"}, "thread", None),
+        ({"ADMA_ENGINE": "caller"}, "caller", None),
+        ({"ADMA_SCHEDULE": "fifo"}, None, "ADMA_SCHEDULE is 'fifo'"),
+        pytest.param(
+            {"ADMA_ENGINE": "dmaengine"},
+            None,
+            "'dmaengine' cannot be had here",
+            marks=pytest.mark.skipif(HELPER, reason="the kernel module adma is loaded here"),
+        ),
+    ],
+)
+def test_info_tells_of_the_engine(
+    environment: dict[str, str], engine: str | None, error: str | None
+) -> None:
+    """Also of one that the environment asks for in vain."""
+    done = adma("info", "--json", env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["engine"]
+    assert set(found) == set(ENGINE)
+    assert engine is None or (found["engine"], found["asked"]) == (engine, engine)
+    assert (error or "") in (found["error"] or "")
+    assert bool(found["error"]) == bool(error)
+    assert ("dmaengine" in found["refusals"]) == (not HELPER)
 
 
 # ---- info: the kernel helper ----

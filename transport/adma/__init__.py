@@ -10,6 +10,8 @@ adma.copy(dst, src); request = adma.icopy(dst, src); request.wait()
 
 from __future__ import annotations
 
+import os as _os
+
 from .channel import Channel
 from .engine import configure, stats
 from .errors import (
@@ -32,6 +34,11 @@ from .request import Request
 from .waitset import wait_all, wait_any, wait_some
 
 __version__ = "0.1.0"
+
+if _os.environ.get("ADMA_TRACE"):
+    from . import trace as _trace
+
+    _trace.start()
 
 __all__ = [
     "AdmaError",

@@ -4,11 +4,12 @@
 ========== ==============================================================
 thread     queues that are threads of this process, asleep while idle
 caller     none: who waits copies. What one core gets
-dmaengine  the DMA channels of the kernel helper, where /dev/adma is
+dmaengine  the DMA channels of the kernel helper, where /dev/adma is; what they
+           cannot copy is left to queues as those of `thread`
 ========== ==============================================================
 
 `auto` is `thread` with a queue for each core that this process may use but
-one, at most 4; `caller` with one core. ADMA_ENGINE, ADMA_QUEUES and
+one, at most 4; `caller` with one core; never `dmaengine`. ADMA_ENGINE, ADMA_QUEUES and
 ADMA_SCHEDULE in the environment say otherwise, and `configure` overrides them.
 """
 
@@ -57,7 +58,7 @@ def configure(
     on x86-64, "movsb", "stream", "prefetch".
 
     Waits for what is outstanding. ValueError, TypeError for a bad argument;
-    OSError with the errno for an engine that cannot be had here.
+    OSError with errno, cause and cure for an engine that cannot be had here.
     """
     config = _current()
     if engine is not None:
@@ -86,12 +87,21 @@ def stats() -> dict[str, int]:
 
 
 def describe() -> dict[str, Any]:
-    """The engine in use, and what each other would do here."""
-    prepare()
+    """The engine in use, and why each other cannot be had here. Raises nothing.
+
+    `engines`: None for one that can be had, else cause and cure in words; `refusals`: the same
+    apart, with the errno. `error`: what is wrong with the environment's choice.
+    """
+    error = None
+    try:
+        prepare()
+    except (OSError, ValueError) as wrong:
+        error = wrong.strerror if isinstance(wrong, OSError) else str(wrong)
     state = ffi.new("struct adma_engine_state *")
     lib.adma_engine_look(state)
-    errors = {name: lib.adma_engine_probe(number) for name, number in ENGINES.items()}
+    refusals = {name: _refusal(name) for name in ENGINES}
     return {
+        "error": error,
         "engine": _name(ENGINES, state.chosen),
         "asked": _name(ENGINES, state.config.engine),
         "queues": int(state.queues),
@@ -102,7 +112,8 @@ def describe() -> dict[str, Any]:
         "kernels": {name: _measured(number) for number, name in enumerate(_CLASSES)},
         "at_once": int(state.config.at_once),
         "refused": os.strerror(state.refused) if state.refused else None,
-        "engines": {name: os.strerror(code) if code else None for name, code in errors.items()},
+        "engines": {name: _words(found) if found else None for name, found in refusals.items()},
+        "refusals": {name: found for name, found in refusals.items() if found},
     }
 
 
@@ -150,9 +161,11 @@ def warn_if_refused() -> None:
     lib.adma_engine_look(state)
     if state.refused and not _warned:
         _warned.append(state.refused)
+        name = _name(ENGINES, state.chosen)
+        why = _words(_explained(name, state.refused))
         warnings.warn(
-            f"the copy engine {_name(ENGINES, state.chosen)!r} cannot be started "
-            f"({os.strerror(state.refused)}): copies are made by who waits for them",
+            f"the copy engine {name!r} cannot be started ({why}): "
+            "copies are made by who waits for them",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -175,14 +188,34 @@ def _current() -> Any:
 
 
 def _apply(config: Any) -> None:
-    if code := lib.adma_engine_probe(config.engine):
-        name = _name(ENGINES, config.engine)
-        raise OSError(code, f"the copy engine {name!r} cannot be had here: {os.strerror(code)}")
+    name = _name(ENGINES, config.engine)
+    if found := _refusal(name):
+        text = f"the copy engine {name!r} cannot be had here: {_words(found)}"
+        raise OSError(found["errno"], text)
     while rc := lib.adma_engine_configure(ffi.addressof(config)):
         if rc == -22:
             raise ValueError("the copy engine's configuration is impossible")
         while not lib.adma_engine_drain(_SLICE_NS):
             pass
+
+
+def _refusal(name: str) -> dict[str, Any] | None:
+    """Why an engine cannot be had here: errno, cause, cure."""
+    number = lib.adma_engine_probe(ENGINES[name])
+    return _explained(name, number) if number else None
+
+
+def _explained(name: str, number: int) -> dict[str, Any]:
+    cause, cure = os.strerror(number), ""
+    if name == "dmaengine":
+        from .mechanisms.helper import circumstances, explain_copies
+
+        cause, cure = explain_copies(number, circumstances())
+    return {"errno": int(number), "cause": cause, "cure": cure}
+
+
+def _words(found: dict[str, Any]) -> str:
+    return f"{found['cause']}; cure: {found['cure']}" if found["cure"] else str(found["cause"])
 
 
 def _choice(name: object, known: dict[str, int], what: str) -> int:

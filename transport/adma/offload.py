@@ -123,7 +123,10 @@ class CopyRequest(Request):
     def _let_go(self) -> None:
         """The engine is through with the buffers: they are their owner's again."""
         holds, self._holds = self._holds, ()  # two threads may come by at once
-        _release(holds)
+        if self._copy is not None and self._copy.error == errno.EIO:
+            _quarantine.append(holds)
+        else:
+            _release(holds)
         _pending.discard(self)
 
     def __repr__(self) -> str:
@@ -336,6 +339,8 @@ def _state(copy: CData, plan: CData) -> str:
     return "in line" if copy.state == _READY else "behind earlier copies"
 
 
+# Kept for ever: buffers that a DMA engine which did not stop may still touch.
+_quarantine: list[Any] = []
 _pending: set[CopyRequest] = set()
 _sweep_at = _SWEEP_FROM
 os.register_at_fork(after_in_child=_forked)

@@ -84,6 +84,8 @@ static bool spin(uint32_t seen, int64_t end)
 	for (unsigned int i = 1; i % 32 || adma_now() < until; i++) {
 		if (atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
 			return true;
+		if (i % 32 == 0)
+			adma_engine_reap();
 		adma_relax();
 	}
 	return false;
@@ -97,7 +99,7 @@ static bool rest(const struct waiter *waiter)
 	int rc = 0;
 
 	adma_engine_unlock();
-	adma_engine_kick();
+	adma_engine_kick(); /* a copy that we ended may have made others begin */
 	moved = spin(seen, waiter->end);
 	adma_engine_lock();
 	if (moved || atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
@@ -120,12 +122,19 @@ static void note_seen(struct waiter *waiter)
 			adma_copy_seen(waiter->copies[i]);
 }
 
+static bool reap(void)
+{
+	return everything.engine && everything.engine->reap && everything.engine->reap();
+}
+
 /* With the lock: 1, 0 or a negated errno, as adma_copy_wait(). */
 static int wait(struct waiter *waiter)
 {
 	while (!satisfied(waiter)) {
 		if (waiter->copies[waiter->first]->family != everything.family)
 			return -ADMA_E_FORKED;
+		if (reap())
+			continue;
 		if (help(waiter)) {
 			if (adma_now() >= waiter->end)
 				return satisfied(waiter);

@@ -27,7 +27,7 @@ NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._native"
 CHANNEL_HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "helper.h")
 COPY_HEADERS = ("kernels.h", "copy.h", "work.h", "offload.h")
-HEADERS = (*CHANNEL_HEADERS, *COPY_HEADERS, "fault.h")
+HEADERS = (*CHANNEL_HEADERS, *COPY_HEADERS, "trace.h", "fault.h")
 UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 
 COMMON_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * device.h - the kernel helper's commands on one end of a pair, as C functions.
+ * device.h - the kernel helper's commands on an end of a pair, or on one for copies, as C functions.
  *
  * Thin: one system call each, results 0 or a negated errno as the UAPI header
  * tells. That header is read by helper.c alone, since its names are the
@@ -52,6 +52,22 @@ struct adma_device_message {
 };
 
 int adma_device_post(int fd, const struct adma_device_post *post);
+
+/*
+ * Of one's own: a descriptor (close-on-exec) for copies within this process, and what they must be
+ * like. -ENODEV: no DMA channel works; -EPROTONOSUPPORT: the module speaks another version, or does not copy.
+ */
+struct adma_device_limits {
+	uint64_t shortest; /* bytes; the CPU copies less */
+	uint64_t longest;
+};
+int adma_device_open(const char *path, struct adma_device_limits *limits);
+
+/*
+ * Copy n bytes by DMA channels. 0: the entry tells the rest. The ranges do not overlap. Pins pages, and so
+ * may wait for page faults.
+ */
+int adma_device_copy(int fd, void *dst, const void *src, uint64_t n, uint32_t entry, uint32_t generation);
 
 /* -EBUSY: it was matched; -EALREADY: it has ended. */
 int adma_device_cancel(int fd, uint32_t entry, uint32_t generation);

@@ -24,6 +24,7 @@ struct adma_offload adma_offload = {
 static const struct adma_engine *const engines[ADMA_ENGINE_COUNT] = {
 	[ADMA_ENGINE_CALLER] = &adma_engine_caller,
 	[ADMA_ENGINE_THREAD] = &adma_engine_thread,
+	[ADMA_ENGINE_DMA] = &adma_engine_dma,
 };
 
 void adma_engine_lock(void)
@@ -42,6 +43,18 @@ void adma_engine_kick(void)
 
 	if (engine)
 		engine->kick();
+}
+
+void adma_engine_reap(void)
+{
+	const struct adma_engine *engine = __atomic_load_n(&everything.engine, __ATOMIC_ACQUIRE);
+
+	if (!engine || !engine->reap || pthread_mutex_trylock(&everything.lock))
+		return;
+	if (everything.engine == engine) /* else it is stopping, or stopped */
+		(void)engine->reap();
+	adma_engine_unlock();
+	adma_engine_kick();
 }
 
 /* ---- which ---- */
@@ -124,7 +137,7 @@ static void watch_forks(void)
 
 static int start(const struct adma_engine *engine)
 {
-	int got = engine ? engine->start(queues(), everything.config.policy) : -ENODEV;
+	int got = engine->start(queues(), everything.config.policy);
 
 	if (got < 0)
 		return got;
@@ -239,7 +252,7 @@ int adma_engine_probe(uint32_t engine)
 		return EINVAL;
 	if (engine == ADMA_ENGINE_AUTO)
 		return 0; /* one of them always can be had */
-	return engines[engine] ? -engines[engine]->probe() : ENODEV;
+	return -engines[engine]->probe();
 }
 
 /* ---- looking ---- */

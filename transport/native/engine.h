@@ -10,7 +10,7 @@
  *   outstanding.c    which copies touch the same bytes
  *   awaiting.c       callers that wait, and help
  *   engine.c         which engine, its configuration, forks, counters
- *   engine_*.c       the engines
+ *   engine_*.c       the engines: threads, callers, DMA channels
  *   schedule.c       which work a free queue takes
  *
  * One lock, the engine lock, guards copies, schedule and engines. It is a
@@ -47,7 +47,7 @@ struct adma_engine {
 	/* Execute it. With the lock. */
 	void (*submit)(struct adma_copy *copy);
 
-	/* Take it back, if nothing of it has begun. With the lock. */
+	/* Take it back, READY or RUNNING, if nothing of it has begun. With the lock. */
 	bool (*cancel)(struct adma_copy *copy);
 
 	/*
@@ -56,12 +56,19 @@ struct adma_engine {
 	 */
 	bool (*help)(struct adma_copy *copy);
 
+	/*
+	 * Take note of what has ended by itself, so that nobody waits for a thread to do so. With the lock.
+	 * True: something had. NULL: nothing does.
+	 */
+	bool (*reap)(void);
+
 	/* After submits, without the lock: wake whoever has to see them. */
 	void (*kick)(void);
 };
 
 extern const struct adma_engine adma_engine_thread;
 extern const struct adma_engine adma_engine_caller;
+extern const struct adma_engine adma_engine_dma;
 
 /* What is shared by the files above. All but the atomics with the lock. */
 struct adma_offload {
@@ -94,6 +101,9 @@ const struct adma_engine *adma_engine_ready(void);
 
 /* Without the lock: what submit left to be woken. */
 void adma_engine_kick(void);
+
+/* Without the lock: reap, unless somebody has the lock, who may do so as well. */
+void adma_engine_reap(void);
 
 /* With the lock: this copy is through, error 0 or errno. Those that waited for it go on. The copy may be gone then. */
 void adma_copy_ended(struct adma_copy *copy, int error);

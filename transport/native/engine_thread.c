@@ -22,6 +22,7 @@
 #include "fault.h"
 #include "futex.h"
 #include "relax.h"
+#include "tracing.h"
 
 #define IDLE_SPIN_NS 20000 /* a queue looks for more before it sleeps: waking it costs more */
 
@@ -114,11 +115,13 @@ static bool more(const struct adma_work *work)
 
 static void run(struct adma_work *work, struct adma_piece *piece)
 {
+	const struct adma_copy *copy = copy_of(work);
 	int64_t begin = adma_now();
 
 	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
-	adma_plan_run(&copy_of(work)->plan, piece->from, piece->how);
+	adma_plan_run(&copy->plan, piece->from, piece->how);
 	piece->ns = adma_now() - begin;
+	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, piece->from, copy->plan.parts, 0);
 }
 
 static void put_back(struct adma_work *work);
@@ -434,7 +437,8 @@ bool adma_work_lend(struct adma_work *work)
 	bool lent;
 
 	adma_engine_lock();
-	lent = adma_engine_ready() == &adma_engine_thread && self.running;
+	(void)adma_engine_ready();
+	lent = self.running; /* also of queues that stand beside a device */
 	if (lent && !work->listed)
 		list(work, 1);
 	adma_engine_unlock();

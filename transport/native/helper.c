@@ -44,6 +44,20 @@ int adma_device_post(int fd, const struct adma_device_post *what)
 	return command(fd, ADMA_IOC_POST, &post);
 }
 
+int adma_device_copy(int fd, void *dst, const void *src, uint64_t n, uint32_t entry, uint32_t generation)
+{
+	struct adma_copy copy = {
+		.size = sizeof(copy),
+		.cookie = ADMA_COOKIE(generation, entry),
+		.destination = (uintptr_t)dst,
+		.source = (uintptr_t)src,
+		.length = n,
+		.policy = ADMA_BY_DMA,
+	};
+
+	return command(fd, ADMA_IOC_COPY, &copy);
+}
+
 int adma_device_cancel(int fd, uint32_t entry, uint32_t generation)
 {
 	struct adma_cancel cancel = {.size = sizeof(cancel), .cookie = ADMA_COOKIE(generation, entry)};
@@ -116,6 +130,37 @@ static int check_version(int fd)
 	if (rc)
 		return rc == -ENOTTY || rc == -EINVAL || rc == -E2BIG ? -EPROTONOSUPPORT : rc;
 	return info.abi == ADMA_ABI_VERSION ? 0 : -EPROTONOSUPPORT;
+}
+
+static int ask_for_copies(int fd, struct adma_device_limits *limits)
+{
+	struct adma_info info;
+	int rc = check_version(fd);
+
+	rc = rc ? rc : ask(fd, &info);
+	if (rc)
+		return rc;
+	if (!(info.features & ADMA_FEATURE_COPY))
+		return -EPROTONOSUPPORT;
+	if (!(info.features & ADMA_FEATURE_DMA))
+		return -ENODEV;
+	limits->shortest = info.dma_min;
+	limits->longest = info.length_max;
+	return 0;
+}
+
+int adma_device_open(const char *path, struct adma_device_limits *limits)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = ask_for_copies(fd, limits);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
 }
 
 int adma_helper_pair(const char *path, bool by_dma, int32_t fds[2])

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "engine.h"
 #include "futex.h"
+#include "tracing.h"
 
 #define everything adma_offload
 
@@ -47,6 +48,7 @@ static void ring_signals(void)
 static void finish(struct adma_copy *copy, int error)
 {
 	count(copy, error);
+	adma_trace_span(ADMA_TRACE_COPY_END, copy->times.posted, copy, copy->plan.bytes, (uint64_t)error, 0);
 	free(copy->plan.stage);
 	copy->plan.stage = NULL;
 	copy->error = error;
@@ -141,6 +143,7 @@ static bool in_the_way(const struct adma_plan *plan)
 	/* Acquire: with the release of an end. Nothing pending: what was posted before is copied. */
 	if (!atomic_load_explicit(&everything.pending, memory_order_acquire))
 		return false;
+	adma_engine_reap();
 	adma_engine_lock();
 	conflict = everything.in_line || adma_outstanding_conflict(&everything.outstanding, plan);
 	adma_engine_unlock();
@@ -149,6 +152,8 @@ static bool in_the_way(const struct adma_plan *plan)
 
 int adma_copy_now(void *dst, const void *src, uint64_t n)
 {
+	int64_t begun = adma_trace_begin();
+
 	if (atomic_load_explicit(&everything.pending, memory_order_acquire)) {
 		struct adma_plan plan;
 
@@ -157,6 +162,7 @@ int adma_copy_now(void *dst, const void *src, uint64_t n)
 			return -EAGAIN;
 	}
 	memmove(dst, src, n);
+	adma_trace_span(ADMA_TRACE_COPY_HERE, begun, dst, n, 0, 0);
 	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&everything.now_bytes, n, memory_order_relaxed);
 	return 0;
@@ -171,6 +177,7 @@ static int copy_here(struct adma_copy *copy)
 	copy->copied = copy->plan.parts;
 	copy->times.started = copy->times.posted;
 	copy->times.queued = copy->times.copied = copy->times.seen = adma_now();
+	adma_trace_span(ADMA_TRACE_COPY_HERE, copy->times.posted, copy, copy->plan.bytes, 0, 0);
 	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
 	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&everything.now_bytes, copy->plan.bytes, memory_order_relaxed);
@@ -226,6 +233,7 @@ int adma_copy_post(struct adma_copy *copy)
 		free(copy->plan.stage); /* it may never be posted again */
 		copy->plan.stage = NULL;
 	}
+	adma_trace_span(ADMA_TRACE_COPY_POST, copy->times.posted, copy, copy->plan.bytes, 0, 0);
 	return rc;
 }
 
@@ -262,6 +270,9 @@ int adma_copy_check(struct adma_copy *copy)
 	}
 	if (copy->family != everything.family)
 		return -ADMA_E_FORKED;
+	adma_engine_reap();
+	if (adma_copy_done(copy))
+		return 1;
 	/* A loop of checks must come to an end where nobody but callers copies. */
 	return everything.running ? 0 : adma_copy_wait_one(copy, 0);
 }
@@ -269,7 +280,7 @@ int adma_copy_check(struct adma_copy *copy)
 /* With the lock: nothing of it has begun. */
 static bool take_back(struct adma_copy *copy)
 {
-	if (copy->state == ADMA_COPY_READY)
+	if (copy->state == ADMA_COPY_READY || copy->state == ADMA_COPY_RUNNING)
 		return everything.engine->cancel(copy);
 	return copy->state == ADMA_COPY_WAITING;
 }

@@ -180,6 +180,8 @@ struct adma_engine_stats {
 	uint64_t parts_queues;       /* parts that queues did */
 	uint64_t parts_callers;      /* parts that waiting callers did */
 	uint64_t held_back;          /* copies that had to wait for earlier ones */
+	uint64_t copies_device, bytes_device; /* of these copies: by DMA channels */
+	uint64_t refused_device;     /* copies that the device would not make: queues and callers did */
 	uint64_t wakes, sleeps;      /* of queues */
 	uint64_t outstanding, in_line;
 	int64_t post_ns, start_ns, copy_ns, complete_ns; /* sums: figure 7 */

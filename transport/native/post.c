@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chan.h"
+#include "tracing.h"
 
 /* A blocking call copies this long before it looks at signals. */
 #define RUN_BUDGET_NS 5000000
@@ -54,6 +55,7 @@ void adma_complete(struct adma_chan *chan, struct adma_req *req, int error, uint
 		req->observed = 0;
 		chan->unobserved++;
 	}
+	adma_trace_moment(ADMA_TRACE_END, req, req->done_bytes, (uint64_t)error, 0);
 	/* Last: whoever sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
 	adma_wake_local(chan);
@@ -207,6 +209,7 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 	req->need_parts = 0;
 	if (chan->line)
 		adma_line_number(chan, req);
+	adma_trace_moment(ADMA_TRACE_POST, req, req->length, req->is_read, 0);
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
 	req->flags &= (uint8_t)~ADMA_REQ_LONG;
 	if (req->is_read) {
@@ -376,6 +379,7 @@ static int put_now(struct adma_chan *chan, const void *p, uint64_t n)
 	count_carry(chan, &desc);
 	chan->stats.writes++;
 	chan->stats.bytes_out += n;
+	adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
 	adma_ring_peer(chan);
 	return 0;
 }
@@ -420,6 +424,7 @@ static int64_t take_now(struct adma_chan *chan, void *p, uint64_t n)
 		memcpy(p, adma_ring_payload(&chan->in), length);
 	chan->stats.reads++;
 	chan->stats.bytes_in += length;
+	adma_trace_moment(ADMA_TRACE_READ_NOW, chan, length, 0, 0);
 	if (adma_ring_take(&chan->in))
 		adma_ring_peer(chan);
 	return (int64_t)length;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chan.h"
+#include "tracing.h"
 
 static void fail_reads(struct adma_chan *chan, int error)
 {
@@ -196,6 +197,7 @@ static bool deliver(struct adma_chan *chan, struct adma_req *req)
 
 		if (length)
 			memcpy(req->address, adma_ring_payload(&chan->in), length);
+		adma_trace_moment(ADMA_TRACE_MATCH, req, length, ADMA_MECH_NONE, 0);
 		take(chan);
 		adma_queue_remove(&chan->reads, req);
 		adma_complete(chan, req, 0, length);

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 
 #include "chan.h"
+#include "tracing.h"
+
+/* What names a transfer at both ends, beside its channel and direction. */
+#define NAME(t) ((uint64_t)(t)->gen << 32 | (uint64_t)(t)->outbound << 31 | (t)->slot_index)
 
 static void link_last(struct adma_chan *chan, struct adma_transfer *t)
 {
@@ -67,6 +71,7 @@ static void adopt(struct adma_chan *chan, struct adma_transfer *t, struct adma_r
 	t->local = req->address;
 	req->transfer = t;
 	req->mechanism = t->mechanism_id;
+	adma_trace_moment(ADMA_TRACE_MATCH, req, t->length, t->mechanism_id, NAME(t));
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
 	link_last(chan, t);
 	if (t->mechanism && t->mechanism->waitfd)
@@ -230,8 +235,10 @@ static void finish(struct adma_chan *chan, struct adma_transfer *t, int error)
 		adma_ring_peer(chan);
 	}
 	chan->stats.mechanism[t->mechanism_id]++;
-	if (t->mechanism && t->mechanism->flags & ADMA_EITHER_END && !error)
+	if (t->mechanism && t->mechanism->flags & ADMA_EITHER_END && !error) {
 		chan->stats.chunks_peer += t->chunks - t->copied;
+		adma_trace_moment(ADMA_TRACE_PEER, req, t->chunks - t->copied, t->chunks, NAME(t));
+	}
 	req->transfer = NULL;
 	adma_complete(chan, req, error, t->length);
 	free(t);
@@ -322,12 +329,14 @@ static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
 		return true;
 	}
 	t->claimed++;
+	int64_t begun = adma_trace_begin();
 	unlock_for(chan, t);
 	error = ADMA_FAULT(ADMA_FAULT_CHUNK);
 	if (!error)
 		error = t->mechanism->copy(chan, t, (uint64_t)i * t->chunk, adma_chunk_bytes(t, (uint32_t)i));
 	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
 	lock_after(chan, t);
+	adma_trace_span(ADMA_TRACE_CHUNK, begun, t->req, adma_chunk_bytes(t, (uint32_t)i), (uint64_t)i, NAME(t));
 	if (!error)
 		count_chunk(chan, t);
 	if (adma_slot_retire(t->slot, t->gen, error))
@@ -376,12 +385,15 @@ static int move_stream(struct adma_chan *chan, struct adma_transfer *t, uint64_t
 
 static bool pump(struct adma_chan *chan, struct adma_transfer *t)
 {
+	int64_t begun = adma_trace_begin();
 	uint64_t at = t->at;
 	int rc;
 
 	unlock_for(chan, t);
 	rc = move_stream(chan, t, &at);
 	lock_after(chan, t);
+	if (rc > 0)
+		adma_trace_span(ADMA_TRACE_CHUNK, begun, t->req, at - t->at, t->at / t->chunk, NAME(t));
 	if (rc == -ECONNRESET || rc == -EPIPE) {
 		/* The other end's descriptors are closed one by one: this one came first. */
 		adma_end(chan, adma_peer_closed(chan) ? ADMA_E_CLOSED : ADMA_E_DIED);

@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
+from adma import engine
 from adma.bench import build
 from adma.bench.machine import describe_limits, describe_machine, describe_software, headline
 from adma.cli import helper
@@ -26,8 +27,9 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="which mechanisms work here, and why the others do not",
         description=(
             "Connect this process with a second one over each mechanism, send a message both ways, "
-            "and say what works, or why not and what would change that. Then what the kernel "
-            "helper says of itself: its DMA channels and limits."
+            "and say what works, or why not and what would change that. Then which engine copies "
+            "within a process, and what the kernel helper says of itself: its DMA channels and "
+            "limits."
         ),
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -51,6 +53,7 @@ def describe() -> dict[str, Any]:
         "thresholds": build.thresholds(),
         "mechanisms": [asdict(each) for each in findings],
         "auto": explanations(),
+        "engine": engine.describe(),
         "helper": helper.describe(),
     }
 
@@ -67,6 +70,8 @@ def text(found: dict[str, Any]) -> str:
     ]
     for each in found["mechanisms"]:
         lines += _mechanism(Finding(**each))
+    lines += ["", "copies within a process:"]
+    lines += [_line(name, value) for name, value in _engine(found["engine"])]
     lines += ["", "kernel helper:"]
     lines += [_line(name, value) for name, value in helper.rows(found["helper"])]
     lines += ["", "auto chooses:"]
@@ -85,6 +90,29 @@ def _mechanism(finding: Finding) -> list[str]:
     if finding.cure:
         lines.append(_line("", f"cure: {finding.cure}"))
     return lines
+
+
+def _engine(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows about the copy engine: the one in use, the queues it would start, and who is refused."""
+    asked = "" if found["asked"] == found["engine"] else f", {found['asked']} having been asked for"
+    rows = [("engine", f"{found['engine']}{asked}")]
+    if found["error"]:
+        rows.append(("", f"not what the environment asks for: {found['error']}"))
+    if found["queues"]:
+        queues = f"{found['queues']} queue{'s' if found['queues'] > 1 else ''}"
+        begin = "started by the first copy that pays"
+        rows.append(("queues", f"{queues}, {found['schedule']}, {begin}"))
+    helps = "copies, too" if found["callers_help"] or not found["queues"] else "only waits"
+    rows.append(("who waits", helps))
+    if found["refused"]:
+        rows.append(("", f"could not be started, so that who waits copies: {found['refused']}"))
+    for name, why in found["refusals"].items():
+        rows.append((name, f"refused: {why['cause']}"))
+        if why["cure"]:
+            rows.append(("", f"cure: {why['cure']}"))
+    if not found["engines"]["dmaengine"]:
+        rows.append(("dmaengine", "available, for who asks for it"))
+    return rows
 
 
 def _choice(each: dict[str, Any]) -> str:

@@ -26,7 +26,8 @@ from .._native import ffi, lib
 from ..record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
-__all__ = ["DEVICE", "Circumstances", "Dma", "MappedHelper", "circumstances", "explain"]
+__all__ = ["DEVICE", "Circumstances", "Dma", "MappedHelper", "circumstances"]
+__all__ += ["explain", "explain_copies", "explain_dma"]
 
 DEVICE: Final = "/dev/adma"
 _MODULE = Path("/sys/module/adma")
@@ -87,6 +88,26 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
             "close channels, or raise /sys/module/adma/parameters/connections_max",
         )
     return f"the device cannot be used: {os.strerror(number)}", ""
+
+
+def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:
+    """The same where DMA channels are asked for. Pure."""
+    if number == errno.ENODEV and found.loaded:
+        return (
+            "the kernel helper has no DMA channel that works",
+            "a driver that offers copies in memory (ls /sys/class/dma)",
+        )
+    return explain(number, found)
+
+
+def explain_copies(number: int, found: Circumstances) -> tuple[str, str]:
+    """The same for the device opened for copies within this process. Pure."""
+    if number == errno.EDQUOT:
+        return (
+            "this user has the device open as often as one may",
+            "close some, or raise /sys/module/adma/parameters/opens_max",
+        )
+    return explain_dma(number, found)
 
 
 def _explain_trial(number: int) -> tuple[str, str]:
@@ -277,12 +298,11 @@ class _Helper(Probe):
         self._end.write(self._token)
 
     def _explain_pair(self, number: int) -> tuple[str, str]:
-        if number == errno.ENODEV and self.by_dma and os.path.exists(DEVICE):
-            return (
-                "the kernel helper has no DMA channel that works",
-                "a driver that offers copies in memory (ls /sys/class/dma); or mapped:helper",
-            )
-        return explain(number, circumstances())
+        found = circumstances()
+        if number == errno.ENODEV and self.by_dma and found.loaded:
+            cause, cure = explain_dma(number, found)
+            return cause, f"{cure}; or mapped:helper"
+        return explain(number, found)
 
     def _close_passed(self) -> None:
         if self._passed >= 0:

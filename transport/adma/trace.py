@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A timeline of what this process did, for Perfetto or chrome://tracing: ADMA_TRACE=FILE.json.
+
+Posts, matches, chunks, and which thread copied each. `%p` in FILE is the
+process's id. Events are kept in memory, the last ADMA_TRACE_EVENTS of them (262144
+unless set), and written when the interpreter ends. See docs/tracing.md.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ._native import ffi, lib
+
+__all__ = ["events", "start", "write"]
+
+_EVENTS = 1 << 18
+_EVENTS_MAX = 1 << 24
+_THREADS = 256
+# struct adma_trace_event: at, lasted, id, a, b, c, tid, kind
+_EVENT = struct.Struct("=qqQQQQII")
+
+_pattern = ""  # as ADMA_TRACE names it, %p and all
+_path = ""  # of this process; "": nothing is written
+_size = 0
+
+
+def start() -> None:
+    """Begin, as the environment says. OSError: the file cannot be written. ValueError."""
+    global _pattern, _size
+    _pattern = os.path.abspath(os.environ["ADMA_TRACE"])
+    _size = _events_of(os.environ.get("ADMA_TRACE_EVENTS") or str(_EVENTS))
+    _begin()
+    atexit.register(write)
+    os.register_at_fork(after_in_child=_forked)
+
+
+def write() -> None:
+    """Stop, and write the file. One that cannot be written any more is said on stderr."""
+    global _path
+    path, _path = _path, ""
+    if not path:
+        return
+    lib.adma_trace_stop()
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            _dump(file)
+    except OSError as error:
+        print(f"adma: the trace {path!r} was not written: {error.strerror}", file=sys.stderr)
+
+
+def events() -> tuple[list[dict[str, Any]], int]:
+    """What happened since the start, in the Trace Event Format, and how many events are lost."""
+    taken, dropped = _take()
+    found = list(_names(_threads()))
+    found += _timeline(taken)
+    return found, dropped
+
+
+def _begin() -> None:
+    global _path
+    path = _pattern.replace("%p", str(os.getpid()))
+    try:
+        with open(path, "w", encoding="utf-8"):
+            pass
+    except OSError as error:
+        text = f"ADMA_TRACE: {path!r} cannot be written: {error.strerror}"
+        raise OSError(error.errno, text) from None
+    if rc := lib.adma_trace_start(_size):
+        raise OSError(-rc, f"ADMA_TRACE: no room for {_size} events: {os.strerror(-rc)}")
+    _path = path
+
+
+def _forked() -> None:
+    """A child has a file of its own if it can have another name than its parent's; else none."""
+    global _path
+    _path = ""
+    if "%p" not in _pattern:
+        return
+    try:
+        _begin()
+    except OSError as error:
+        print(f"adma: {error.strerror}", file=sys.stderr)
+        return
+    # Children of multiprocessing leave without the interpreter's own end.
+    if multiprocessing := sys.modules.get("multiprocessing.util"):
+        multiprocessing.register_after_fork(_Ending, _Ending.announce)
+
+
+class _Ending:
+    """Has its child of multiprocessing write when it ends."""
+
+    @staticmethod
+    def announce(_: object) -> None:
+        from multiprocessing import util
+
+        util.Finalize(None, write, exitpriority=-100)
+
+
+def _events_of(text: str) -> int:
+    """A power of two, at least as many as were asked for."""
+    if not text.isdecimal() or not 1 <= int(text) <= _EVENTS_MAX:
+        raise ValueError(f"ADMA_TRACE_EVENTS is {text!r}: a number from 1 to {_EVENTS_MAX}")
+    return 1 << (int(text) - 1).bit_length()
+
+
+# ---- from the core's events to those of the format ----
+
+
+def _take() -> tuple[list[tuple[int, ...]], int]:
+    ring = ffi.new("struct adma_trace_event[]", _size)
+    dropped = ffi.new("uint64_t *")
+    count = lib.adma_trace_take(ring, _size, dropped)
+    taken = list(_EVENT.iter_unpack(ffi.buffer(ring)[: count * _EVENT.size]))
+    return taken, int(dropped[0])
+
+
+def _threads() -> dict[int, str]:
+    found = ffi.new("struct adma_trace_thread[]", _THREADS)
+    count = lib.adma_trace_threads(found, _THREADS)
+    return {found[i].tid: ffi.string(found[i].name).decode(errors="replace") for i in range(count)}
+
+
+def _names(threads: dict[int, str]) -> Iterator[dict[str, Any]]:
+    pid = os.getpid()
+    title = f"{os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else 'python'} {pid}"
+    yield {"ph": "M", "name": "process_name", "pid": pid, "tid": pid, "args": {"name": title}}
+    for tid, name in threads.items():
+        named = f"{name} (main)" if tid == pid else name
+        yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": named}}
+
+
+def _timeline(taken: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
+    """In the order of their times. What did not end, or began before the oldest, is a moment."""
+    open_: dict[int, dict[str, Any]] = {}  # requests that were posted
+    for event in sorted(taken):
+        kind = event[-1]
+        if kind == lib.ADMA_TRACE_POST:
+            if before := open_.pop(event[2], None):
+                yield _as_moment(before)
+            open_[event[2]] = _posted(event)
+        elif kind == lib.ADMA_TRACE_END:
+            begun = open_.pop(event[2], None)
+            yield from _ended(event, begun)
+        else:
+            yield from _KINDS[kind](event)
+    for begun in open_.values():
+        yield _as_moment(begun)
+
+
+def _base(event: tuple[int, ...], name: str, **args: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "pid": os.getpid(),
+        "tid": event[6],
+        "ts": event[0] / 1000,
+        "args": args,
+    }
+
+
+def _moment(event: tuple[int, ...], name: str, **args: Any) -> dict[str, Any]:
+    return {**_base(event, name, **args), "ph": "i", "s": "t", "cat": "adma"}
+
+
+def _span(event: tuple[int, ...], name: str, **args: Any) -> dict[str, Any]:
+    return {**_base(event, name, **args), "ph": "X", "dur": event[1] / 1000, "cat": "adma"}
+
+
+def _both(event: tuple[int, ...], cat: str, name: str, **args: Any) -> Iterator[dict[str, Any]]:
+    """Something that lasts beyond a call and is no thread's own: on a line of its own."""
+    begun = {**_base(event, name, **args), "ph": "b", "cat": cat, "id": hex(event[2])}
+    yield begun
+    yield {**begun, "ph": "e", "ts": (event[0] + event[1]) / 1000, "args": {}}
+
+
+def _posted(event: tuple[int, ...]) -> dict[str, Any]:
+    verb = "read" if event[4] else "write"
+    begun = _base(event, verb, bytes=event[3])
+    return {**begun, "ph": "b", "cat": "message", "id": hex(event[2])}
+
+
+def _as_moment(begun: dict[str, Any]) -> dict[str, Any]:
+    moment = {name: value for name, value in begun.items() if name != "id"}
+    return {**moment, "name": f"post of a {begun['name']}", "ph": "i", "s": "t", "cat": "adma"}
+
+
+def _ended(event: tuple[int, ...], begun: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    args = {"bytes": event[3], "error": event[4]}
+    if begun is None:
+        yield _moment(event, "end of a message", **args)
+        return
+    yield begun
+    yield {**begun, "ph": "e", "tid": event[6], "ts": event[0] / 1000, "args": args}
+
+
+def _match(event: tuple[int, ...]) -> dict[str, Any]:
+    from .mechanisms import NAMES
+
+    name = NAMES.get(event[4], "eager")
+    return _moment(event, f"match: {name}", bytes=event[3], mechanism=name, **_pair(event[5]))
+
+
+def _pair(word: int) -> dict[str, str]:
+    """What names a transfer at both ends: the writer's slot and its generation."""
+    direction = "out" if word >> 31 & 1 else "in"
+    return {"match": f"{word & 0x7FFFFFFF}/{word >> 32}", "direction": direction}
+
+
+_KINDS: dict[int, Any] = {
+    lib.ADMA_TRACE_COPY_POST: lambda e: [_span(e, "post", bytes=e[3], copy=hex(e[2]))],
+    lib.ADMA_TRACE_COPY_HERE: lambda e: [_span(e, "copy in the post", bytes=e[3])],
+    lib.ADMA_TRACE_COPY_PART: lambda e: [
+        _span(e, "part", part=e[3], parts=e[4], copy=hex(e[2])),
+    ],
+    lib.ADMA_TRACE_COPY_GIVE: lambda e: [
+        _span(e, "hand to the device", bytes=e[3], errno=e[4], copy=hex(e[2]))
+    ],
+    lib.ADMA_TRACE_COPY_DEVICE: lambda e: _both(e, "device", "DMA", bytes=e[3], errno=e[4]),
+    lib.ADMA_TRACE_COPY_END: lambda e: _both(e, "copy", "copy", bytes=e[3], errno=e[4]),
+    lib.ADMA_TRACE_MATCH: lambda e: [_match(e)],
+    lib.ADMA_TRACE_CHUNK: lambda e: [
+        _span(e, "chunk", bytes=e[3], chunk=e[4], **_pair(e[5])),
+    ],
+    lib.ADMA_TRACE_PEER: lambda e: [
+        _moment(e, "copied by the peer", chunks=e[3], of=e[4], **_pair(e[5]))
+    ],
+    lib.ADMA_TRACE_WRITE_NOW: lambda e: [_moment(e, "write at once", bytes=e[3])],
+    lib.ADMA_TRACE_READ_NOW: lambda e: [_moment(e, "read at once", bytes=e[3])],
+}
+
+
+def _dump(file: Any) -> None:
+    """An event a line, so that a large file needs no large memory."""
+    found, dropped = events()
+    about: dict[str, Any] = {"pid": os.getpid(), "clock": "CLOCK_MONOTONIC"}
+    about |= {"events": len(found), "dropped": dropped}
+    head = json.dumps({"displayTimeUnit": "ns", "otherData": about})
+    file.write(head.removesuffix("}") + ', "traceEvents": [')
+    for i, event in enumerate(found):
+        file.write(("," if i else "") + "\n" + json.dumps(event))
+    file.write("\n]}\n")
