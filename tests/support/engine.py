@@ -19,7 +19,7 @@ from support.observe import until
 from support.payload import pattern
 
 #: Copies of up to this are made in the post.
-AT_ONCE: Final = 16 * KIB
+AT_ONCE: Final = 32 * KIB
 #: What a queue does at a time.
 PART: Final = 128 * KIB
 #: Blocking copies of up to this are made in the call.
@@ -73,7 +73,8 @@ def rest() -> None:
     """
     left = adma.stats()["outstanding"]
     drain()
-    config = ffi.new("struct adma_engine_config *", (lib.ADMA_ENGINE_AUTO, 0, 0, True, AT_ONCE))
+    default = {"engine": lib.ADMA_ENGINE_AUTO, "callers_help": True, "at_once": AT_ONCE}
+    config = ffi.new("struct adma_engine_config *", default)
     assert lib.adma_engine_configure(config) == 0
     assert not left, f"{left} copies were outstanding still"
 
