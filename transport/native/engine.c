@@ -194,7 +194,9 @@ int adma_engine_probe(uint32_t engine)
 {
 	if (engine >= ADMA_ENGINE_COUNT)
 		return EINVAL;
-	return engines[engine] ? -engines[engine]->probe() : 0; /* one of them always can be had */
+	if (engine == ADMA_ENGINE_AUTO)
+		return 0; /* one of them always can be had */
+	return engines[engine] ? -engines[engine]->probe() : ENOSYS;
 }
 
 /* ---- looking ---- */
