@@ -10,11 +10,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from adma.cli import info, pingpong, plot
+from adma.cli import bench, demo, info, pingpong, plot
 
 __all__ = ["main"]
 
-COMMANDS = (info, pingpong, plot)
+COMMANDS = (info, pingpong, bench, demo, plot)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
