@@ -50,9 +50,6 @@ COOPERATIVE = tuple(
 LATER = (
     ("64K, 1M, 4M, 16M with one buffer in a region", "regions"),
     ("8 bytes, 1M, 4M in the MPI layer", "the MPI layer"),
-    ("overlap of copying and computing", "the copy engine"),
-    ("icopy bandwidth against memcpy", "the copy engine"),
-    ("cache walk after an offloaded copy", "the copy engine"),
     ("loan of any size against 1 byte", "loans"),
 )
 

@@ -16,6 +16,7 @@ from adma.bench import (
     copies,
     experiment,
     overlap,
+    overlap_pair,
     pollution,
     schedule,
     splitup,
@@ -24,7 +25,7 @@ from adma.bench import (
 )
 from adma.bench.figures import median, paired_ratio
 from adma.bench.machine import headline
-from adma.bench.schema import Report, load
+from adma.bench.schema import Report, Verdict, load
 
 BEGIN = "<!-- made by `make bench-docs`: do not edit from here -->"
 END = "<!-- to here -->"
@@ -37,7 +38,8 @@ def digest(reports: Sequence[Report]) -> str:
     """Where it ran; each figure's result and ours; the bars."""
     rows: list[Row] = []
     for report in reports:
-        rows += ROWS.get(report.benchmark, lambda report: [])(report)
+        if report.benchmark in ROWS:
+            rows += ROWS[report.benchmark](report)
     lines = [*_where(reports), "", "| figure | what | the paper | here |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     lines += ["", "| bar | measured (95 %) | bound | |", "|---|---|---|---|"]
@@ -121,7 +123,7 @@ def _overlap(report: Report) -> list[Row]:
         theirs = "CPU 0, 1 channel 0.92, 4 channels 0.87" if where == overlap.HOT else "lower"
         rows.append((figure, f"overlap, {where}, 4 MB", theirs, ours))
     libraries = {each.key: each.title for each in report.contestants if each.key in _LIBRARIES}
-    for where, title in overlap.overlap_pair.TITLES.items():
+    for where, title in overlap_pair.TITLES.items():
         ours = _overlaps(report, libraries, where)
         rows.append(("", f"overlap between processes, 4 MB: {title}", "", ours))
     return rows
@@ -145,9 +147,10 @@ def _pollution(report: Report) -> list[Row]:
         return NONE if ratio is None else f"{100 * (ratio - 1):+.0f} %"
 
     one = experiment.key(report, 1)
+    asleep, polling = more(one, pollution.IDLE), more(one + pollution.POLLS, pollution.BUSY)
     ours = (
-        f"memcpy {more('memcpy', pollution.NOTHING)}; 1 queue {more(one, pollution.IDLE)} (asleep), "
-        f"{more(one + pollution.POLLS, pollution.BUSY)} (polling), against waits as long"
+        f"memcpy {more('memcpy', pollution.NOTHING)}; 1 queue, against waits as long: "
+        f"{asleep} (asleep), {polling} (polling)"
     )
     return [("8", "walk after a copy of 4 MB", "CPU copy +30 %, engine no change", ours)]
 
@@ -221,7 +224,7 @@ def _times(ratios: Sequence[float | None], names: Sequence[str]) -> str:
     return "; ".join(found) or NONE
 
 
-def _bar(each: bars.Verdict) -> str:
+def _bar(each: Verdict) -> str:
     bound = f"{'>=' if each.at_least else '<='} {each.hold:g}"
     if each.measured is None or each.low is None or each.high is None:
         return f"| {each.what} | {NONE}: {each.why} | {bound} | |"

@@ -45,7 +45,8 @@ def cast(contestants: Iterable[Contestant]) -> str:
             absent.append(f"# {each.title}: not measured: {each.why}{cure}")
             continue
         facts = "; ".join(fact for fact in (each.version, each.path, each.wait) if fact)
-        present.setdefault(facts, []).append(each.title)
+        if facts:
+            present.setdefault(facts, []).append(each.title)
     lines = [f"# {', '.join(titles)}: {facts}" for facts, titles in present.items()]
     return "\n".join(lines + absent)
 

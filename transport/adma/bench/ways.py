@@ -78,10 +78,8 @@ def usable(found: Sequence[Way], demanded: bool) -> tuple[list[Way], list[Contes
         except OSError as error:
             if demanded:
                 raise
-            missing = Contestant(way.engine, way.engine, measured=False, why=str(error.strerror))
-            if way.engine == "dmaengine":
-                missing.cure = "the kernel helper with a DMA channel: see adma info"
-            absent[way.engine] = missing
+            why = str(error.strerror)
+            absent[way.engine] = Contestant(way.engine, way.engine, measured=False, why=why)
         else:
             here.append(way)
     return here, list(absent.values())
