@@ -33,7 +33,9 @@ _DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_CO
 
 _new_copy = ffi.new_allocator(should_clear_after_alloc=True)
 _COPY = ffi.typeof("struct adma_copy *")
-_PLAN_AT = ffi.offsetof("struct adma_copy", "plan")
+# The plan is what a copy begins with: a cast of the pointer, which costs a fifth of ffi.addressof.
+_PLAN = ffi.typeof("struct adma_plan *")
+assert ffi.offsetof("struct adma_copy", "plan") == 0
 
 
 class CopyRequest(Request):
@@ -157,7 +159,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
-    lib.adma_plan_bytes(ffi.addressof(request._copy, "plan"), to, from_, nbytes)
+    lib.adma_plan_bytes(ffi.cast(_PLAN, request._copy), to, from_, nbytes)
     _post(request)
     return request.wait()
 
@@ -184,7 +186,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     if nbytes <= _AT_ONCE and not lib.adma_copy_now(to, from_, nbytes):
         return CopyRequest(nbytes)
     request = CopyRequest(None, _new_copy(_COPY), holds)
-    lib.adma_plan_bytes(ffi.addressof(request._copy, "plan"), to, from_, nbytes)
+    lib.adma_plan_bytes(ffi.cast(_PLAN, request._copy), to, from_, nbytes)
     _post(request)
     return request
 
