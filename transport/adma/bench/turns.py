@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from adma.bench.schema import Contestant, Series
 from adma.bench.session import UNIT, Plan
 
+SETTLING = 0.003  # seconds
 Result = Mapping[str, float]
 """Metric to mean time of an operation, in us."""
 
@@ -36,7 +37,7 @@ def alternate(
         for turn in rotated(turns, number):
             key = turn.contestant.key
             turn.enter()
-            turn.run(plan.warmup(counts[key]))
+            _settle(turn, plan, counts[key])
             for metric, value in turn.run(counts[key]).items():
                 made = found.get((key, metric))
                 if made is None:
@@ -58,6 +59,14 @@ def timed(operate: Callable[[], None], count: int) -> float:
     begin = time.perf_counter_ns()
     operate()
     return (time.perf_counter_ns() - begin) / count / 1000
+
+
+def _settle(turn: Turn, plan: Plan, count: int) -> None:
+    """Untimed operations, for a while: threads that were just made have to find their cores."""
+    end = time.perf_counter() + (0 if plan.iterations else SETTLING)
+    turn.run(plan.warmup(count))
+    while time.perf_counter() < end:
+        turn.run(plan.warmup(count))
 
 
 def _operations(turn: Turn, plan: Plan) -> int:
