@@ -190,6 +190,9 @@ def test_a_bar_is_as_long_as_both_take_and_shows_what_was_not_hidden() -> None:
     assert ours.count(".", 0, 50) == 0
     assert theirs.count("#", 0, 50) == ours.count("#", 0, 50)
     assert theirs.count(".", 0, 50) > demo.WIDTH // 4
+    assert "(receive" in ours
+    narrow = demo.picture(1 << 20, [hidden, not_hidden], ("#", "."), columns=60)
+    assert max(map(len, narrow.splitlines()[3:5])) <= 60
 
 
 # ---- between two processes ----

@@ -8,6 +8,8 @@ alone, and behind it what of the receive is not hidden.
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +25,8 @@ from adma.bench.sizes import format_size
 
 MODE = "receiver"  # computes; the sender waits in its call
 RECENT = 15  # of the latest turns a bar shows the median
-WIDTH = 44  # of the longest bar
+WIDTH = 44  # of the longest bar, where there is room
+FIGURES, DETAILS = 28, 36  # what stands behind a bar takes so much
 REFRESHES = 10  # a second
 
 
@@ -73,28 +76,31 @@ def show(size: int, seconds: float, once: bool) -> Outcome:
                 for answer in session.ask_both(entrant, command):
                     if "total" in answer:
                         lanes[entrant.key].add(answer)
-            draw(picture(size, list(lanes.values()), _blocks()))
+            columns = shutil.get_terminal_size((120, 24)).columns
+            draw(picture(size, list(lanes.values()), _blocks(), columns))
             if once or time.monotonic() >= end:
                 break
     measured = [lane for lane in lanes.values() if lane.total]
     return Outcome(measured, [_absent(e) for e in entrants if not e.contestant.measured])
 
 
-def picture(size: int, lanes: Sequence[Lane], blocks: tuple[str, str]) -> str:
+def picture(size: int, lanes: Sequence[Lane], blocks: tuple[str, str], columns: int = 120) -> str:
     """All lanes as text: compute in full blocks, what is not hidden behind it in light ones."""
     shown = [lane for lane in lanes if lane.total]
     longest = max((median(lane.total) for lane in shown), default=1.0)
     margin = max((len(lane.title) for lane in shown), default=0)
-    lines = [f"Receive {format_size(size)} and compute; one bar is both. {one_line()}", ""]
+    width = max(10, min(WIDTH, columns - margin - FIGURES))
+    detailed = columns >= margin + width + FIGURES + DETAILS
+    lines = [f"Receive {format_size(size)} and compute; one bar is both.", one_line(), ""]
     for lane in shown:
         total, compute = median(lane.total), median(lane.compute)
-        whole = max(1, round(WIDTH * total / longest))
-        hidden = min(whole, round(WIDTH * min(compute, total) / longest))
-        bar = (blocks[0] * hidden + blocks[1] * (whole - hidden)).ljust(WIDTH)
-        lines.append(
-            f"{lane.title.ljust(margin)}  {bar}  {total:6.2f} ms  overlap {lane.overlap:5.2f}"
-            f"  (receive {median(lane.copy):.2f}, compute {compute:.2f})"
-        )
+        whole = max(1, round(width * total / longest))
+        hidden = min(whole, round(width * min(compute, total) / longest))
+        bar = (blocks[0] * hidden + blocks[1] * (whole - hidden)).ljust(width)
+        line = f"{lane.title.ljust(margin)}  {bar}  {total:6.2f} ms  overlap {lane.overlap:5.2f}"
+        if detailed:
+            line += f"  (receive {median(lane.copy):.2f}, compute {compute:.2f})"
+        lines.append(line)
     lines += ["", f"{blocks[0]} computing   {blocks[1]} receiving that was not hidden behind it"]
     return "\n".join(lines)
 
@@ -133,7 +139,7 @@ def _screen(once: bool) -> Iterator[Callable[[str], None]]:
         print(last[0])
         return
     with live:
-        yield live.update
+        yield lambda text: live.update(_colored(text))
 
 
 def _live() -> Any:
@@ -143,3 +149,13 @@ def _live() -> Any:
     except ImportError:
         return None
     return Live(console=Console(highlight=False), refresh_per_second=REFRESHES)
+
+
+def _colored(text: str) -> Any:
+    from rich.text import Text
+
+    full, light = (re.escape(block) for block in _blocks())
+    made = Text(text, no_wrap=True, overflow="crop")
+    made.highlight_regex(f"{full}+", "green")
+    made.highlight_regex(f"{light}{{2,}}", "red")
+    return made
