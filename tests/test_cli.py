@@ -47,7 +47,9 @@ def test_version() -> None:
     assert done.stdout.startswith("adma ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["info"], ["pingpong"], ["plot"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["info"], ["pingpong"], ["plot"], ["bench"], ["demo"], ["demo", "overlap"]]
+)
 def test_every_command_explains_itself(arguments: list[str]) -> None:
     done = adma(*arguments, "--help")
     assert done.returncode == 0

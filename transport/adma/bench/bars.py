@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from adma.bench.figures import median, paired_ratio, summarise
+from adma.bench.figures import median, middle, paired_ratio, summarise
 from adma.bench.schema import Report, Series, Verdict
 
 RATIO = "ratio of times"
@@ -50,9 +50,6 @@ COOPERATIVE = tuple(
 LATER = (
     ("64K, 1M, 4M, 16M with one buffer in a region", "regions"),
     ("8 bytes, 1M, 4M in the MPI layer", "the MPI layer"),
-    ("overlap of copying and computing", "the copy engine"),
-    ("icopy bandwidth against memcpy", "the copy engine"),
-    ("cache walk after an offloaded copy", "the copy engine"),
     ("loan of any size against 1 byte", "loans"),
 )
 
@@ -87,6 +84,45 @@ def judge_value(
         summary.p90,
         summary.median <= hold,
     )
+
+
+def limit(
+    what: str,
+    ours: Sequence[float],
+    bar: float,
+    *,
+    against: Sequence[float] | None = None,
+    at_least: bool = False,
+    unit: str = RATIO,
+) -> Verdict:
+    """A bar on values of rounds, or on their paired ratios to those of `against`.
+
+    Held when the whole bootstrap interval is at most `bar`; with `at_least`, at least.
+    """
+    if not ours or (against is not None and not against):
+        return Verdict(what, "", "", unit, bar, True, why="not in this run", at_least=at_least)
+    found = middle(ours) if against is None else paired_ratio(ours, against)
+    held = found.low >= bar if at_least else found.high <= bar
+    return Verdict(
+        what,
+        "",
+        "",
+        unit,
+        bar,
+        True,
+        None,
+        found.median,
+        found.low,
+        found.high,
+        held,
+        at_least=at_least,
+    )
+
+
+def values(report: Report, key: str, metric: str, size: int | None = None) -> list[float]:
+    """The samples of a series; none where it was not measured."""
+    series = report.find(key, metric, size)
+    return series.values if series is not None else []
 
 
 def _judge(report: Report, bar: Bar) -> Verdict:

@@ -91,6 +91,11 @@ def paired_ratio(
     return Ratio(median(ratios), low, high, len(ratios))
 
 
+def middle(values: Sequence[float]) -> Ratio:
+    """The same for plain values, one per round. Raises ValueError without samples."""
+    return paired_ratio(values, [1.0] * len(values))
+
+
 def _interval(ratios: Sequence[float], resamples: int, seed: int) -> tuple[float, float]:
     """Bootstrap 95 % interval of the median: resample the rounds, take each median."""
     source = random.Random(seed)

@@ -41,7 +41,9 @@ class Flavour:
             f"and set {self.variable}=DIR/bin/python"
         )
 
-    def programs(self, control: Path) -> Sequence[Program]:
+    def programs(
+        self, control: Path, worker: Path = WORKER, arguments: Sequence[str] = ()
+    ) -> Sequence[Program]:
         """The one command that starts both ranks. Raises ContestantError with the cure."""
         python = os.environ.get(self.variable, "")
         if not python:
@@ -56,7 +58,7 @@ class Flavour:
         environment.update(self.environment)
         # What an MPI leaves when it is killed goes with the run's own directory.
         environment["TMPDIR"] = str(control.parent)
-        argv = [*command, python, str(WORKER), str(control)]
+        argv = [*command, python, str(worker), *arguments, str(control)]
         return [Program(argv, environment)]
 
     def describe(self, pair: Pair, contestant: Contestant) -> None:

@@ -20,7 +20,7 @@ def add_measuring(
     """Options for what is measured and for how long, shared with ``benchmarks/``."""
     parser.add_argument(
         "--sizes",
-        type=_sizes,
+        type=size_list,
         default=parse_sizes(sizes),
         metavar="LOW:HIGH[:FACTOR]",
         help=f"message sizes, or a list such as 8,64K,1M (default: {sizes}, factor 4)",
@@ -71,7 +71,8 @@ def check_outputs(*paths: str | None) -> None:
             raise OSError(f"{path}: cannot be written")
 
 
-def _sizes(text: str) -> list[int]:
+def size_list(text: str) -> list[int]:
+    """Sizes, for argparse."""
     try:
         return parse_sizes(text)
     except ValueError as error:

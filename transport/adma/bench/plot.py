@@ -8,6 +8,7 @@ carries its name at its end instead of a legend. Needs matplotlib (extra ``bench
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,14 @@ def draw(report: Report, path: str | Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(style()):
         figure, axes = pyplot.subplots(1, 2, figsize=(13.5, 6.2))
         try:
-            _panel(axes[0], lines, "latency, one way", lambda size, us: us, _time_label)
-            _panel(axes[1], lines, "bandwidth", lambda size, us: size / us, _rate_label)
+            panel(axes[0], lines, "latency, one way", lambda size, us: us, time_label)
+            panel(axes[1], lines, "bandwidth", lambda size, us: size / us, rate_label)
             _title(figure, report)
             if report.machine.get("emulated"):
-                _watermark(axes)
+                watermark(axes)
             figure.savefig(path, dpi=150)
         finally:
             pyplot.close(figure)
@@ -69,7 +70,7 @@ def require() -> Any:
     return matplotlib
 
 
-class _Curve:
+class Curve:
     """One contestant's medians and spread over the sizes, and how it is drawn."""
 
     def __init__(self, contestant: Contestant, points: list[tuple[int, Summary]], color: str):
@@ -79,7 +80,7 @@ class _Curve:
         self.color = color
 
 
-def _lines(report: Report) -> list[_Curve]:
+def _lines(report: Report) -> list[Curve]:
     muted, spare = iter(MUTED * 4), iter(SPARE * 4)
     curves = []
     for contestant in report.contestants:
@@ -94,11 +95,12 @@ def _lines(report: Report) -> list[_Curve]:
             color = next(muted)
         else:
             color = STRONG.get(contestant.key) or next(spare)
-        curves.append(_Curve(contestant, points, color))
+        curves.append(Curve(contestant, points, color))
     return curves
 
 
-def _style() -> dict[str, Any]:
+def style() -> dict[str, Any]:
+    """What all our plots look like."""
     return {
         "font.family": "DejaVu Sans",
         "font.size": 10,
@@ -112,9 +114,18 @@ def _style() -> dict[str, Any]:
     }
 
 
-def _panel(axis: Any, curves: list[_Curve], title: str, value: Any, label: Any) -> None:
+def panel(
+    axis: Any,
+    curves: Sequence[Curve],
+    title: str,
+    value: Any,
+    label: Any,
+    log: bool = True,
+    span: tuple[float, float] | None = None,
+) -> None:
+    """Curves over sizes: `value` makes a height of size and sample, `label` a tick's text."""
     axis.set_xscale("log", base=2)
-    axis.set_yscale("log")
+    axis.set_yscale("log" if log else "linear")
     for curve in curves:
         _draw_curve(axis, curve, value)
     sizes = sorted({size for curve in curves for size, _ in curve.points})
@@ -127,10 +138,12 @@ def _panel(axis: Any, curves: list[_Curve], title: str, value: Any, label: Any) 
     axis.grid(True, color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.margins(x=0.02, y=0.06)
+    if span is not None:
+        axis.set_ylim(span)
     _label_ends(axis, curves, value)
 
 
-def _draw_curve(axis: Any, curve: _Curve, value: Any) -> None:
+def _draw_curve(axis: Any, curve: Curve, value: Any) -> None:
     sizes = [size for size, _ in curve.points]
     middle = [value(size, each.median) for size, each in curve.points]
     low = [value(size, each.p10) for size, each in curve.points]
@@ -151,14 +164,15 @@ def _draw_curve(axis: Any, curve: _Curve, value: Any) -> None:
     )
 
 
-def _label_ends(axis: Any, curves: list[_Curve], value: Any) -> None:
+def _label_ends(axis: Any, curves: Sequence[Curve], value: Any) -> None:
     """Each line's name beside its last point, moved apart where two would touch."""
-    bottom, top = (math.log(limit) for limit in axis.get_ylim())
+    scale = math.log if axis.get_yscale() == "log" else float
+    bottom, top = (scale(limit) for limit in axis.get_ylim())
     ends = []
     for curve in curves:
         size, last = curve.points[-1]
         at = value(size, last.median)
-        ends.append(((math.log(at) - bottom) / (top - bottom), size, at, curve))
+        ends.append(((scale(at) - bottom) / (top - bottom), size, at, curve))
     ends.sort(key=lambda end: end[0])
     for place, (_, size, at, curve) in zip(_spread([e[0] for e in ends]), ends, strict=True):
         axis.annotate(
@@ -202,7 +216,7 @@ def _spread(places: list[float]) -> list[float]:
     ]
 
 
-def _watermark(axes: Any) -> None:
+def watermark(axes: Any) -> None:
     """One word across each panel, so that a part of the picture is still marked."""
     for axis in axes:
         axis.text(
@@ -244,11 +258,11 @@ def _title(figure: Any, report: Report) -> None:
     figure.subplots_adjust(left=0.06, right=0.895, top=0.82, bottom=0.1, wspace=0.42)
 
 
-def _time_label(us: float) -> str:
+def time_label(us: float) -> str:
     if us >= 1e6:
         return f"{us / 1e6:g} s"
     return f"{us / 1e3:g} ms" if us >= 1e3 else f"{us:g} us"
 
 
-def _rate_label(mb: float) -> str:
+def rate_label(mb: float) -> str:
     return f"{mb / 1e3:g} GB/s" if mb >= 1e3 else f"{mb:g} MB/s"

@@ -64,7 +64,10 @@ class Series:
 
 @dataclass
 class Verdict:
-    """A bar beside what was measured: the ratio (or value), its interval, and whether it held."""
+    """A bar beside what was measured: the ratio (or value), its interval, and whether it held.
+
+    `hold` is the most that is allowed; with `at_least`, the least.
+    """
 
     what: str
     ours: str
@@ -78,6 +81,7 @@ class Verdict:
     high: float | None = None
     held: bool | None = None
     why: str = ""
+    at_least: bool = False
 
 
 @dataclass

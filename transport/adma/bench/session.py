@@ -20,6 +20,7 @@ from adma.bench.signals import ended_by_signals
 
 METRIC = "latency"
 UNIT = "us"
+ROUNDS_LEAST = 3  # whatever they take
 SOCKET_PATH_MAX = 80  # of the directory; sun_path holds 107 bytes in all
 
 
@@ -28,7 +29,8 @@ class Plan:
     """How long to measure. Times in seconds.
 
     Without `iterations`, each contestant gets as many round trips per round as fill `round_time`,
-    found by a trial at each size; at least `least`, however long that takes.
+    found by a trial at each size; at least `least`, however long that takes. With `budget`, a size
+    that took so many seconds gets no more rounds, but for the first few.
     """
 
     rounds: int = 25
@@ -37,6 +39,11 @@ class Plan:
     least: int = 2
     most: int = 20_000
     warmup_share: int = 10
+    budget: float | None = None
+
+    def spent(self, rounds: int, seconds: float) -> bool:
+        """So many rounds that took so long are enough, though there were to be more."""
+        return self.budget is not None and rounds >= ROUNDS_LEAST and seconds >= self.budget
 
     def warmup(self, iterations: int) -> int:
         """Untimed round trips before a round: caches and cores were another's until then."""
@@ -84,6 +91,17 @@ class Session:
                 series.extend(self._measure_size(size, plan, step))
         return series
 
+    def ask_both(self, entrant: Entrant, command: dict[str, Any]) -> list[dict[str, Any]]:
+        """The answers of both ranks; none when it is out of the race, or is now."""
+        pair = self._pairs.get(entrant.pair)
+        if pair is None:
+            return []
+        try:
+            return pair.ask(command)
+        except ContestantError as error:
+            self._drop(entrant.pair, pair, error)
+            return []
+
     def _measure_size(self, size: int, plan: Plan, step: Callable[[str], None]) -> list[Series]:
         found = {e.key: self._prepare(e, size, plan) for e in self._entered(size)}
         for number in range(plan.rounds):
@@ -124,14 +142,8 @@ class Session:
                 entrant.contestant.cure = error.cure
 
     def _ask(self, entrant: Entrant, command: dict[str, Any]) -> dict[str, Any] | None:
-        pair = self._pairs.get(entrant.pair)
-        if pair is None:
-            return None
-        try:
-            return pair.ask(command)[0]
-        except ContestantError as error:
-            self._drop(entrant.pair, pair, error)
-            return None
+        answers = self.ask_both(entrant, command)
+        return answers[0] if answers else None
 
     def _prepare(self, entrant: Entrant, size: int, plan: Plan) -> Series | None:
         """Buffers of this size, checked; and how many round trips make a round."""

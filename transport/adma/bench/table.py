@@ -45,7 +45,8 @@ def cast(contestants: Iterable[Contestant]) -> str:
             absent.append(f"# {each.title}: not measured: {each.why}{cure}")
             continue
         facts = "; ".join(fact for fact in (each.version, each.path, each.wait) if fact)
-        present.setdefault(facts, []).append(each.title)
+        if facts:
+            present.setdefault(facts, []).append(each.title)
     lines = [f"# {', '.join(titles)}: {facts}" for facts, titles in present.items()]
     return "\n".join(lines + absent)
 
@@ -62,7 +63,7 @@ def latencies(report: Report) -> str:
         del size
         return f"{number(summary.median)} \u00b1{number(summary.half_width):>6}"
 
-    lines = [title, _grid(report, "Latency (us)", cell)]
+    lines = [title, grid(report, "Latency (us)", cell)]
     for each in _partial(report):
         for size in report.sizes(METRIC):
             series = report.find(each.key, METRIC, size)
@@ -81,7 +82,7 @@ def bandwidths(report: Report) -> str:
 
     marked = f"# {label(report.machine)}"
     title = f"{marked}Bandwidth (MB/s) of the same messages: size / latency, one message at a time"
-    return f"{title}\n{_grid(report, 'Bandwidth (MB/s)', cell)}"
+    return f"{title}\n{grid(report, 'Bandwidth (MB/s)', cell)}"
 
 
 def instructions(report: Report) -> str:
@@ -96,7 +97,7 @@ def instructions(report: Report) -> str:
         f"# {marked}Instructions a message, one way: kernel and both processes, one processor, "
         "no spinning"
     )
-    return f"{title}\n{_grid(report, 'Instructions', cell, INSTRUCTIONS)}"
+    return f"{title}\n{grid(report, 'Instructions', cell, INSTRUCTIONS)}"
 
 
 def bars(verdicts: Sequence[Verdict]) -> str:
@@ -126,6 +127,20 @@ def values(verdicts: Sequence[Verdict]) -> str:
     return columns(rows)
 
 
+def judged(verdicts: Sequence[Verdict]) -> str:
+    """Bars of experiments: each is a limit from above or from below."""
+    rows: list[Sequence[str]] = [("what", "measured", "95 %", "bar", "verdict")]
+    for each in verdicts:
+        sign = ">=" if each.at_least else "<="
+        interval = "" if each.low is None else f"{_maybe(each.low)} to {_maybe(each.high)}"
+        bar = f"{sign} {each.hold:g}"
+        rows.append((each.what, _maybe(each.measured), interval, bar, _word(each)))
+    title = (
+        "# Bars: medians over rounds; held when all of the bootstrap interval is on the right side"
+    )
+    return f"{title}\n{columns(rows)}"
+
+
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of text in columns; the first row is the heading, marked as a comment."""
     rows = [[f"# {row[0]}" if not index else row[0], *row[1:]] for index, row in enumerate(rows)]
@@ -143,9 +158,10 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _grid(
+def grid(
     report: Report, what: str, cell: Callable[[Summary, int], str], metric: str = METRIC
 ) -> str:
+    """A row per size, a column per contestant that has this metric."""
     shown = _columns(report, metric)
     if len(shown) == 1:
         lines = ["# Size".ljust(LEFT) + what.rjust(WIDTH)]
@@ -199,8 +215,10 @@ __all__ = [
     "bars",
     "cast",
     "columns",
+    "grid",
     "heading",
     "instructions",
+    "judged",
     "latencies",
     "values",
 ]

@@ -10,11 +10,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from adma.cli import info, pingpong, plot, trace
+from adma.cli import bench, demo, info, pingpong, plot, trace
 
 __all__ = ["main"]
 
-COMMANDS = (info, pingpong, plot, trace)
+COMMANDS = (info, pingpong, bench, demo, plot, trace)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

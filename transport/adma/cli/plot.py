@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from adma.bench.plot import draw
+from adma.bench.experiments import draw
 from adma.bench.schema import load
 
 
@@ -16,7 +16,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = commands.add_parser(
         "plot",
         help="draw the plot of a stored report",
-        description="Draw latency and bandwidth from a report that --json wrote.",
+        description="Draw a report that --json wrote.",
     )
     parser.add_argument("report", metavar="FILE.json", help="the report")
     parser.add_argument(
@@ -27,7 +27,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw. Raises as :func:`adma.bench.schema.load` and :func:`adma.bench.plot.draw`."""
+    """Draw. Raises as :func:`adma.bench.schema.load` and :func:`adma.bench.experiments.draw`."""
     report = load(options.report)
     path = Path(options.plot or Path(options.report).with_suffix(".png"))
     draw(report, path)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An experiment of ``adma bench``: what it measures, how it is printed, drawn and judged."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from adma.bench import table
+from adma.bench.charts import Chart
+from adma.bench.figures import Summary
+from adma.bench.progress import Progress
+from adma.bench.schema import Report
+from adma.bench.session import Plan
+from adma.bench.sizes import parse_sizes
+
+QUICK_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was told. `sizes` is empty where size plays no part."""
+
+    engine: str
+    queues: int
+    sizes: list[int]
+    plan: Plan
+    quick: bool = False
+
+    @property
+    def demanded(self) -> bool:
+        """An engine was named: that it cannot be had is an error."""
+        return self.engine != "auto"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One command. `sizes` and `quick` are the default sizes, of a whole run and of a quick one."""
+
+    name: str
+    figures: str
+    summary: str
+    description: str
+    plan: Plan
+    sizes: str
+    quick: str
+    measure: Callable[[Settings, Progress], Report]
+    text: Callable[[Report], list[str]]
+    charts: Callable[[Report], list[Chart]]
+    title: str
+
+    def settings(
+        self,
+        engine: str = "auto",
+        queues: int = 0,
+        sizes: Sequence[int] = (),
+        rounds: int = 0,
+        iterations: int | None = None,
+        quick: bool = False,
+    ) -> Settings:
+        """From options; 0, none and nothing stand for the defaults."""
+        chosen = list(sizes)
+        if not chosen and self.sizes:
+            chosen = parse_sizes(self.quick if quick else self.sizes)
+        wanted = rounds or (QUICK_ROUNDS if quick else self.plan.rounds)
+        plan = replace(self.plan, rounds=wanted, iterations=iterations)
+        return Settings(engine, queues or default_queues(), chosen, plan, quick)
+
+    def run(self, settings: Settings, progress: Progress) -> Report:
+        """Measure and judge. Raises RuntimeError with the cure where NumPy is missing."""
+        if importlib.util.find_spec("numpy") is None:
+            raise RuntimeError("adma bench needs NumPy: pip install 'adma[bench]'")
+        return self.measure(settings, progress)
+
+
+def started(name: str, settings: Settings, **more: Any) -> Report:
+    """A report with what the run was told in it."""
+    report = Report(name)
+    report.settings = {
+        **asdict(settings.plan),
+        "engine": settings.engine,
+        "queues": settings.queues,
+        "sizes": settings.sizes,
+        "quick": settings.quick,
+        **more,
+    }
+    return report
+
+
+def key(report: Report, queues: int) -> str:
+    """The contestant that bars are stated for: of the engine that was named, else threads."""
+    engine = report.settings["engine"]
+    return f"{'thread' if engine == 'auto' else engine}:{queues}"
+
+
+def default_queues() -> int:
+    """The many of "one and many": 2 to 4, by the cores."""
+    return max(2, min(4, len(os.sched_getaffinity(0))))
+
+
+def whole_text(experiment: Experiment, report: Report) -> str:
+    """All that a run prints."""
+    parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
+    parts += experiment.text(report)
+    if report.verdicts:
+        parts.append(table.judged(report.verdicts))
+    return "\n\n".join(parts)
+
+
+def rates(report: Report, metric: str, what: str) -> str:
+    """MB/s (10^6 bytes) of a metric: a row per size, a column per contestant."""
+
+    def cell(summary: Summary, size: int) -> str:
+        return table.number(size / summary.median)
+
+    return f"# {what}\n{table.grid(report, 'MB/s', cell, metric)}"
+
+
+def times(report: Report, metric: str, what: str) -> str:
+    """us of a metric, with the spread."""
+
+    def cell(summary: Summary, size: int) -> str:
+        del size
+        return f"{table.number(summary.median)} \u00b1{table.number(summary.half_width):>6}"
+
+    return f"# {what}\n{table.grid(report, 'us', cell, metric)}"

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``adma bench pollution``: what a large copy does to a cache (figure 8).
+
+A small matrix that fits the cache is walked column by column. Before each walk: nothing; a large
+copy by memcpy; the same handed over, with the caller only waiting; or an idle wait of the same
+length, because a machine that others use loses lines by itself. Who waits sleeps, or polls with
+`check`, and its control then polls a clock: who sleeps leaves its core to others, to queues, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import adma
+from adma.bench import bars, experiment
+from adma.bench.charts import Chart, Lines, curves
+from adma.bench.copies import free, remember
+from adma.bench.experiment import Experiment, Settings
+from adma.bench.places import Places, cache_size
+from adma.bench.progress import Progress
+from adma.bench.schema import Contestant, Report, Verdict
+from adma.bench.session import Plan
+from adma.bench.turns import Result, Turn, alternate
+from adma.bench.ways import kept, memcpy, plain, usable, ways
+
+WALK, COPY = "walk", "copy"
+ROW = 1024  # bytes: many lines, so that a column's next element is in none that is loaded already
+LINE = 64
+WARM = 3  # walks before each disturbance
+NOTHING, IDLE, BUSY = "nothing", "idle", "busy"
+POLLS = " polls"
+Disturbance = Callable[[], int]
+"""Does it, and tells for how many nanoseconds."""
+
+
+class Matrix:
+    """A small matrix that fits the cache, and its columns: of each line one element."""
+
+    def __init__(self, nbytes: int) -> None:
+        import numpy as np
+
+        matrix = np.ones((nbytes // ROW, ROW // 8))
+        self.columns = [matrix[:, index] for index in range(0, ROW // 8, LINE // 8)]
+
+    def walk(self) -> None:
+        """Each column from top to bottom."""
+        for column in self.columns:
+            column.sum()
+
+
+def measure(settings: Settings, progress: Progress) -> Report:
+    """Walks after each disturbance, at each size of the copy."""
+    small = working_set()
+    report = experiment.started("pollution", settings, matrix=small)
+    places, matrix = Places(), Matrix(small)
+    with kept():
+        # Who waits must not copy: it is the waiter's cache that is looked at.
+        only = [way for way in ways(settings.engine, settings.queues) if not way.helps]
+        if not only:
+            raise ValueError("pollution: with the engine 'caller' nobody copies but who waits")
+        here, report.contestants = usable(only, settings.demanded)
+        with progress.task("walking", len(settings.sizes) * settings.plan.rounds) as step:
+            for size in settings.sizes:
+                lengths = {"last": 0}
+
+                def copied(size: int = size) -> int:
+                    ((dst, src),) = places.cold(size, 1)
+                    return spent(lambda: memcpy(dst, src))
+
+                def handed(size: int = size, lengths: dict[str, int] = lengths) -> int:
+                    ((dst, src),) = places.cold(size, 1)
+                    lengths["last"] = spent(lambda: adma.icopy(dst, src).wait())
+                    return lengths["last"]
+
+                def polled(size: int = size) -> int:
+                    ((dst, src),) = places.cold(size, 1)
+                    return spent(lambda: poll(adma.icopy(dst, src)))
+
+                def idled(lengths: dict[str, int] = lengths) -> int:
+                    return spent(lambda: time.sleep(lengths["last"] / 1e9))
+
+                def busied(lengths: dict[str, int] = lengths) -> int:
+                    return spent(lambda: pause(lengths["last"]))
+
+                still = Contestant(NOTHING, "no copy", peer=True)
+                idle = Contestant(IDLE, "idle wait", peer=True)
+                busy = Contestant(BUSY, "busy wait", peer=True)
+                found = [turn(still, free, matrix, lambda: 0)]
+                found.append(turn(plain(), free, matrix, copied))
+                for way in here:
+                    found.append(turn(way.contestant(), way.enter, matrix, handed))
+                    polls = way.contestant(POLLS, POLLS)
+                    found.append(turn(polls, way.enter, matrix, polled))
+                found.append(turn(idle, free, matrix, idled))
+                found.append(turn(busy, free, matrix, busied))
+                remember(report, found)
+                report.series += alternate(found, size, settings.plan, step)
+    report.verdicts = verdicts(report)
+    return report
+
+
+def working_set() -> int:
+    """Half of the second-level cache: it fits with room for what else runs."""
+    return max(64 << 10, min(1 << 20, cache_size(2) // 2))
+
+
+def turn(
+    contestant: Contestant, enter: Callable[[], None], matrix: Matrix, disturb: Disturbance
+) -> Turn:
+    def run(count: int) -> Result:
+        walked = disturbed = 0
+        for _ in range(count):
+            for _ in range(WARM):
+                matrix.walk()
+            disturbed += disturb()
+            walked += spent(matrix.walk)
+        return {WALK: walked / count / 1000, COPY: disturbed / count / 1000}
+
+    return Turn(contestant, enter, run)
+
+
+def spent(operate: Callable[[], object]) -> int:
+    """Nanoseconds that it takes."""
+    begin = time.perf_counter_ns()
+    operate()
+    return time.perf_counter_ns() - begin
+
+
+def poll(request: adma.Request) -> None:
+    """Ask until it is done."""
+    while not request.check():
+        pass
+
+
+def pause(ns: int) -> None:
+    """Look at a clock for so long."""
+    end = time.perf_counter_ns() + ns
+    while time.perf_counter_ns() < end:
+        pass
+
+
+def verdicts(report: Report) -> list[Verdict]:
+    """One queue: with as many as cores, one of them has to run where the caller does."""
+    size = 4 << 20
+    if size not in report.settings["sizes"]:
+        return []
+    return [
+        bars.limit(
+            f"walk after 4 MB by 1 queue, the caller {how} / after {control} as long",
+            bars.values(report, f"{experiment.key(report, 1)}{suffix}", WALK, size),
+            1.05,
+            against=bars.values(report, against, WALK, size),
+        )
+        for suffix, how, against, control in (
+            ("", "asleep", IDLE, "an idle wait"),
+            (POLLS, "polling", BUSY, "a busy wait"),
+        )
+    ]
+
+
+def text(report: Report) -> list[str]:
+    title = f"Walk by columns over {report.settings['matrix'] >> 10} KB, us, by size of the copy"
+    return [
+        experiment.times(report, WALK, f"{title} before it"),
+        experiment.times(report, COPY, "The copy, or the wait, before it, us"),
+    ]
+
+
+def charts(report: Report) -> list[Chart]:
+    lines = curves(report, WALK)
+    title = f"walk over {report.settings['matrix'] >> 10} KB (8)"
+    size = "bytes of the copy before"
+    return [Lines(title, "us", lines, log=False, sizes=size)] if lines else []
+
+
+EXPERIMENT = Experiment(
+    name="pollution",
+    figures="8",
+    summary="a walk over a small buffer after a large copy",
+    description=(
+        "Walk column by column over a matrix that fits the second-level cache: after nothing, "
+        "after a large memcpy, after the same copy by a queue while the caller only waits, and "
+        "after an idle wait of that length."
+    ),
+    plan=Plan(rounds=31, round_time=0.01, least=4, most=50, budget=9.0),
+    sizes="256K,1M,4M,16M",
+    quick="4M",
+    measure=measure,
+    text=text,
+    charts=charts,
+    title="Cache pollution: a walk after a large copy",
+)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``adma bench splitup``: where the time of a copy goes (figure 7)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import adma
+from adma.bench import experiment, table
+from adma.bench.charts import Chart, Stack
+from adma.bench.copies import remember
+from adma.bench.experiment import Experiment, Settings
+from adma.bench.figures import median
+from adma.bench.places import Places
+from adma.bench.progress import Progress
+from adma.bench.schema import Contestant, Report
+from adma.bench.session import Plan
+from adma.bench.turns import Result, Turn, alternate
+from adma.bench.ways import Way, kept, usable, ways
+
+PARTS = ("post", "start", "copy", "complete", "calls")
+"""Of `CopyRequest.times`, and what is left of the whole: Python and the call layer."""
+
+
+def measure(settings: Settings, progress: Progress) -> Report:
+    """Cold copies, one at a time, by each way; the parts of each are the engine's own times."""
+    report = experiment.started("splitup", settings)
+    places = Places()
+    with kept():
+        here, report.contestants = usable(ways(settings.engine, settings.queues), settings.demanded)
+        with progress.task("splitting", len(settings.sizes) * settings.plan.rounds) as step:
+            for size in settings.sizes:
+                found = [turn(way, places, size) for way in here]
+                remember(report, found)
+                report.series += alternate(found, size, settings.plan, step)
+    return report
+
+
+def turn(way: Way, places: Places, size: int) -> Turn:
+    def run(count: int) -> Result:
+        whole = 0
+        sums = dict.fromkeys(PARTS, 0)
+        for dst, src in places.cold(size, count):
+            begin = time.perf_counter_ns()
+            request = adma.icopy(dst, src)
+            request.wait()
+            whole += time.perf_counter_ns() - begin
+            for part, ns in request.times().items():
+                sums[part] += ns
+        sums["calls"] = max(0, whole - sum(sums.values()))
+        return {part: ns / count / 1000 for part, ns in sums.items()}
+
+    return Turn(way.contestant(), way.enter, run)
+
+
+def text(report: Report) -> list[str]:
+    return [_table(report, each) for each in _measured(report)]
+
+
+def _table(report: Report, contestant: Contestant) -> str:
+    rows: list[Sequence[str]] = [("size", *(f"{part} us" for part in PARTS), "copying is")]
+    for size in report.sizes("copy"):
+        values = parts(report, contestant.key, size)
+        share = 100 * values["copy"] / (sum(values.values()) or 1.0)
+        cells = [table.number(values[part]) for part in PARTS]
+        rows.append((str(size), *cells, f"{share:.0f} %"))
+    return f"# {contestant.title}, cold\n{table.columns(rows)}"
+
+
+def parts(report: Report, key: str, size: int) -> dict[str, float]:
+    """Medians of the parts at a size, in us."""
+    found = {part: report.find(key, part, size) for part in PARTS}
+    return {part: median(each.values) if each else 0.0 for part, each in found.items()}
+
+
+def charts(report: Report) -> list[Chart]:
+    sizes = report.sizes("copy")
+    found: list[Chart] = []
+    for each in _measured(report):
+        values = [parts(report, each.key, size) for size in sizes]
+        stacked = {part: [at[part] for at in values] for part in PARTS}
+        found.append(Stack(f"{each.title} (7)", "% of the time", sizes, stacked))
+    return found
+
+
+def _measured(report: Report) -> list[Contestant]:
+    keys = {series.contestant for series in report.series}
+    return [each for each in report.contestants if each.key in keys]
+
+
+EXPERIMENT = Experiment(
+    name="splitup",
+    figures="7",
+    summary="where the time of a copy goes: post, start-up, copying, completion",
+    description=(
+        "Cold copies, posted and waited for one at a time. post: in icopy; start: until the "
+        "first byte is copied; copy: until the last; complete: until the waiter saw it; calls: the "
+        "rest, which is Python. Copies of up to 16 KB are made in icopy itself and have no parts."
+    ),
+    plan=Plan(rounds=21, round_time=0.01, least=2, budget=4.0),
+    sizes="4K,32K,64K,256K,1M,4M,16M",
+    quick="64K,4M",
+    measure=measure,
+    text=text,
+    charts=charts,
+    title="Where the time of a copy goes",
+)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``adma bench``: the paper's experiments with the copy engine, one command each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+
+from adma.bench.experiment import Experiment, whole_text
+from adma.bench.experiments import EXPERIMENTS, draw
+from adma.bench.options import add_json, check_outputs, positive, publish, size_list
+from adma.bench.plot import require
+from adma.bench.progress import Progress
+from adma.bench.ways import NAMES
+
+QUEUES_MAX = 16
+
+
+def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and those below it to the parser."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure the copy engine: the paper's experiments",
+        description=(
+            "The paper's experiments with the copy engine. Contestants alternate round by round "
+            "in one run; bars are printed with what was measured, and fail nothing."
+        ),
+    )
+    found = parser.add_subparsers(metavar="EXPERIMENT", required=True)
+    for each in EXPERIMENTS.values():
+        _declare(found, each)
+
+
+def _declare(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], experiment: Experiment
+) -> None:
+    parser = commands.add_parser(
+        experiment.name,
+        help=f"{experiment.summary} ({experiment.figures})",
+        description=experiment.description,
+    )
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=NAMES,
+        metavar="NAME",
+        help=f"one of {', '.join(NAMES)} (default: auto, all that can be had)",
+    )
+    parser.add_argument(
+        "--queues", type=_queues, default=0, metavar="N", help="the many of 'one and many' (2 to 4)"
+    )
+    if experiment.sizes:
+        parser.add_argument(
+            "--sizes",
+            type=size_list,
+            default=[],
+            metavar="LOW:HIGH[:FACTOR]",
+            help=f"sizes of copies, or a list (default: {experiment.sizes})",
+        )
+    parser.add_argument(
+        "--rounds",
+        type=positive,
+        default=0,
+        metavar="N",
+        help=f"rounds (default: {experiment.plan.rounds})",
+    )
+    parser.add_argument(
+        "--iters", type=positive, metavar="N", help="operations in a round (default: by time)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds and sizes: does it run? no figures"
+    )
+    add_json(parser)
+    parser.add_argument("--plot", metavar="FILE.png", help="draw it")
+    parser.set_defaults(run=partial(run, experiment=experiment))
+
+
+def run(options: argparse.Namespace, experiment: Experiment) -> int:
+    """Measure, print, store, draw. 0 when anything of adma was measured, else 1."""
+    check_outputs(options.json, options.plot)
+    if options.plot:
+        require()
+    settings = experiment.settings(
+        options.engine,
+        options.queues,
+        getattr(options, "sizes", []),
+        options.rounds,
+        options.iters,
+        options.quick,
+    )
+    report = experiment.run(settings, Progress())
+    publish(report, options.json, whole_text(experiment, report))
+    if options.plot:
+        draw(report, options.plot)
+        print(f"drawn: {options.plot}", file=sys.stderr)
+    ours = {each.key for each in report.contestants if not each.peer}
+    return 0 if any(series.contestant in ours for series in report.series) else 1
+
+
+def _queues(text: str) -> int:
+    number = positive(text)
+    if number > QUEUES_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: {QUEUES_MAX} queues at most")
+    return number
