@@ -197,8 +197,11 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin
 
 int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 {
-	struct visit visit = {0};
-	int result = drive(wait, &visit, spin_ns, budget_ns);
+	struct visit visit; /* its hints are set before they are looked at */
+	int result;
+
+	visit.in = visit.out = false;
+	result = drive(wait, &visit, spin_ns, budget_ns);
 
 	if (!visit.out)
 		adma_depart_all(wait, result == ADMA_READY || result < 0 || spin_ns == 0);
