@@ -3,8 +3,8 @@
  * engine_dma.c - the engine whose copies DMA channels make, through the kernel helper.
  *
  * One thread, the servant, hands copies to the device: that pins pages, and so may wait for page
- * faults, which neither a post nor the lock may. It then sleeps in poll(2) on the device
- * and on a bell, without a time-out. A copy is over when the word in its mapped
+ * faults, which neither a post nor the lock may. While the device has something it sleeps in poll(2)
+ * on it and on a bell, else on a word, without a time-out. A copy is over when the word in its mapped
  * completion entry says so; whoever looks first takes note of it, the servant
  * or who waits, so that followers start while nobody calls.
  *
@@ -32,6 +32,7 @@
 #include "device.h"
 #include "engine.h"
 #include "fault.h"
+#include "futex.h"
 #include "tracing.h"
 
 #define DEVICE "/dev/adma"
@@ -60,7 +61,9 @@ static struct {
 	uint32_t given_count;
 	uint32_t queues;                /* threads beside the servant, for what the CPU copies */
 	pthread_t servant;
+	_Atomic uint32_t rung;          /* the servant sleeps on it while the device has nothing */
 	bool asleep;                    /* and nobody has rung */
+	bool polls;                     /* asleep in poll(2), not on the word */
 	bool lost;                      /* the descriptor was closed by somebody else */
 	bool stop;
 } self = {.device = -1, .bell = -1};
@@ -82,8 +85,12 @@ static void ring(void)
 {
 	uint64_t one = 1;
 
-	if (self.asleep)
+	if (self.asleep && self.polls) {
 		(void)!write(self.bell, &one, sizeof(one));
+	} else if (self.asleep) {
+		atomic_fetch_add(&self.rung, 1);
+		adma_futex_wake(&self.rung, 1);
+	}
 	self.asleep = false;
 }
 
@@ -279,30 +286,47 @@ static bool help(struct adma_copy *copy)
 
 /* ---- the servant ---- */
 
+/*
+ * Without the lock: until a copy ends, or somebody rings. Emptied before the entries are looked at: what
+ * ends after that makes the device readable again. True, *bell_lost: the descriptor was closed by others.
+ */
+static bool poll_both(int device, int bell, int timeout_ms, bool *bell_lost)
+{
+	struct pollfd fds[] = {{.fd = device, .events = POLLIN}, {.fd = bell, .events = POLLIN}};
+	uint64_t count;
+
+	*bell_lost = false;
+	if (poll(fds, 2, timeout_ms) <= 0)
+		return false;
+	if (fds[0].revents & POLLIN)
+		(void)!read(device, &count, sizeof(count));
+	if (fds[1].revents & POLLIN)
+		(void)!read(bell, &count, sizeof(count));
+	*bell_lost = fds[1].revents & ~POLLIN;
+	return fds[0].revents & ~POLLIN;
+}
+
 /* With the lock, dropped meanwhile. */
 static void rest(void)
 {
-	struct pollfd fds[] = {
-		{.fd = self.lost ? -1 : self.device, .events = POLLIN},
-		{.fd = self.bell, .events = POLLIN},
-	};
-	int timeout = self.lost && self.given_count ? LOST_LOOK_MS : -1;
-	uint64_t count;
+	uint32_t rung = atomic_load(&self.rung);
+	bool device_lost = false, bell_lost = false;
+	int device = self.lost ? -1 : self.device, bell = self.bell;
 
 	self.asleep = true;
+	self.polls = self.given_count;
 	adma_offload.stats.sleeps++;
 	adma_engine_unlock();
 	adma_engine_thread.kick();
-	if (poll(fds, 2, timeout) < 0)
-		fds[0].revents = fds[1].revents = 0;
-	/* Emptied before the entries are looked at: what ends after that makes it readable again. */
-	if (fds[0].revents & POLLIN)
-		(void)!read(fds[0].fd, &count, sizeof(count));
-	if (fds[1].revents & POLLIN)
-		(void)!read(fds[1].fd, &count, sizeof(count));
+	if (self.polls) /* only we write it */
+		device_lost = poll_both(device, bell, device < 0 || bell < 0 ? LOST_LOOK_MS : -1, &bell_lost);
+	else
+		(void)adma_futex_wait(&self.rung, rung, -1);
 	adma_engine_lock();
 	self.asleep = false;
-	self.lost |= fds[0].revents & ~POLLIN;
+	self.lost |= device_lost;
+	if (bell_lost)
+		self.bell = -1;
 	adma_offload.stats.wakes++;
 }
 
