@@ -99,6 +99,7 @@ struct adma_chan {
 	int64_t spin_ns;            /* spin before a sleep; adapts */
 
 	struct adma_stats stats;
+	_Atomic uint64_t wakes_sent; /* also by who copies, without the lock */
 	struct adma_chan *next, *prev; /* of all channels of this process, for fork */
 };
 
