@@ -32,8 +32,8 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs \
-	pingpong-vm counts-vm test test-sanitize test-model test-fuzz test-kernel test-package aarch64 \
+.PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
+	test test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package aarch64 \
 	lint lint-c lint-python lint-shell clean distclean
 
 help: ## list the targets
@@ -108,7 +108,7 @@ pingpong-vm: release ## the same with the kernel helper and emulated DMA channel
 counts-vm: release ## what a message costs there: system calls, pins, descriptors, instructions
 	kernel/guest/counts.sh $(ARGS)
 
-test: faults ## run the tests
+test: faults test-native ## run the tests
 	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) -m pytest $(ARGS)
 
 # Python itself leaks at exit, so leaks are not looked for; all else aborts. Its
@@ -119,6 +119,16 @@ test-sanitize: sanitize ## run the tests on a build with ASan and UBSan
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
 	$(PY) -m pytest -o faulthandler_timeout=480 $(ARGS)
+
+# The pure parts of the core under ASan and UBSan: seconds.
+test-native: ## run the tests of the core that need no Python
+	scripts/need.sh cc
+	$(MAKE) --silent -C tests/native test OUT=$(CURDIR)/$(BUILD)/native
+
+# What threads share, without Python, whose lock would order what has no order.
+test-tsan: ## run the core's threads against each other under ThreadSanitizer, for 30 s
+	scripts/need.sh tsan
+	$(MAKE) --silent -C tests/native tsan OUT=$(CURDIR)/$(BUILD)/native $(ARGS)
 
 test-model: ## check the Promela models of the protocols exhaustively
 	scripts/need.sh python cc spin

@@ -24,6 +24,16 @@ fuzzes() {
 	return $status
 }
 
+# races COMPILER: does it bring ThreadSanitizer?
+races() {
+	local program status=0
+	program=$(mktemp)
+	printf 'int main(void) { return 0; }\n' |
+		"$1" -fsanitize=thread -x c - -o "$program" 2>/dev/null || status=1
+	rm -f "$program"
+	return $status
+}
+
 python_packages() {
 	case "${PYTHON:-}" in
 	"") echo python3 python3-venv python3-dev ;;
@@ -46,6 +56,7 @@ missing() {
 	python) "$here/find-python.sh" >/dev/null 2>&1 || python_packages ;;
 	cc) compiles "${CC:-gcc}" || echo gcc libc6-dev ;;
 	spin) command -v spin >/dev/null || echo spin ;;
+	tsan) { compiles gcc && races gcc; } || echo gcc libc6-dev ;;
 	fuzzer) { compiles clang && fuzzes clang; } || echo clang libclang-rt-dev libc6-dev ;;
 	aarch64) compiles aarch64-linux-gnu-gcc || echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
 	guest) have cpio xz kmod || echo cpio xz-utils kmod ;;

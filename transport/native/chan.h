@@ -115,6 +115,7 @@ struct adma_chan {
 	struct adma_charge charge;  /* the mover's own */
 
 	struct adma_stats stats;
+	_Atomic uint64_t wakes_sent; /* also by who copies, without the lock */
 	struct adma_chan *next, *prev; /* of all channels of this process, for fork */
 };
 

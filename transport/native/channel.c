@@ -221,6 +221,7 @@ void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
 	}
 	pthread_mutex_lock(&chan->lock); /* a closed channel still tells */
 	*stats = chan->stats;
+	stats->wakes_sent = atomic_load_explicit(&chan->wakes_sent, memory_order_relaxed);
 	stats->pending_reads = chan->reads_pending;
 	stats->pending_writes = chan->writes_pending;
 	pthread_mutex_unlock(&chan->lock);

@@ -320,7 +320,7 @@ static int make_thread(uint32_t queue)
 	adma_signals_restore(&old);
 	if (rc)
 		return rc;
-	(void)snprintf(name, sizeof(name), "adma-queue-%u", queue);
+	(void)snprintf(name, sizeof(name), "adma-queue-%u", queue % ADMA_QUEUES_MAX);
 	(void)pthread_setname_np(self.threads[queue], name);
 	return 0;
 }

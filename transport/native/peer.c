@@ -33,7 +33,7 @@ void adma_ring_peer(struct adma_chan *chan)
 	if (ADMA_FAULT(ADMA_FAULT_WAKE))
 		return;
 	/* Streams ring without the lock. */
-	__atomic_fetch_add(&chan->stats.wakes_sent, 1, __ATOMIC_RELAXED);
+	atomic_fetch_add_explicit(&chan->wakes_sent, 1, memory_order_relaxed);
 	(void)!send(chan->config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
