@@ -166,7 +166,7 @@ static void run(const struct adma_plan *plan)
 		order[other] = kept;
 	}
 	for (uint64_t i = 0; i < plan->parts; i++)
-		adma_plan_run(plan, order[i]);
+		adma_plan_run(plan, order[i], (enum adma_kernel)(i % (uint64_t)adma_kernels()));
 }
 
 static void check_shape(const struct adma_plan *plan, const struct drawn *c)

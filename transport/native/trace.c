@@ -3,7 +3,7 @@
  * trace.c - the ring of events.
  *
  * Each event has a number, and the slot of that number modulo the ring's size. A slot is
- * written by one thread at a time: who finds another in it, a whole ring behind, leaves its event
+ * one thread's at a time, to write or to take: who finds another in it leaves its event
  * out. A slot's `number` says what is in it, and is stored last; who takes events passes
  * over the others.
  */
@@ -73,11 +73,14 @@ static bool take(uint64_t number, struct adma_trace_event *event)
 {
 	struct slot *slot = &self.slots[number & (self.size - 1)];
 
-	if (atomic_load_explicit(&slot->number, memory_order_acquire) != number + 1)
+	uint64_t wanted = number + 1;
+
+	/* As a writer does, so that none comes meanwhile: its event is left out. */
+	if (!atomic_compare_exchange_strong(&slot->number, &wanted, BUSY))
 		return false;
 	*event = slot->event;
-	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&slot->number, memory_order_relaxed) == number + 1;
+	atomic_store_explicit(&slot->number, number + 1, memory_order_release);
+	return true;
 }
 
 uint64_t adma_trace_take(struct adma_trace_event *events, uint64_t most, uint64_t *dropped)
