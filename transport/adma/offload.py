@@ -204,10 +204,10 @@ def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | No
 def judged(rc: int) -> bool:
     """The result of a wait, not 0: True, or the error."""
     if rc == -lib.ADMA_E_FORKED:
-        raise error_for(
-            rc,
+        raise ProcessLookupError(
+            errno.ESRCH,
             "the copy was posted by the parent process, before the fork, and goes on there: "
-            "copy anew in the child",
+            "in the child dst may hold a part of it, copy anew",
         )
     if rc < 0:
         raise error_for(rc)
