@@ -66,7 +66,8 @@ class Request:
 
     Made by `Channel.iread` and `Channel.iwrite`, and found as `.request` on an
     exception that could not take back what the call had posted. It may be
-    dropped: what was posted happens all the same.
+    dropped: what was posted happens all the same. Nobody has to call for that:
+    a thread of the library copies while the program computes.
     """
 
     __slots__ = ("__weakref__", "_channel", "_nbytes", "_operations", "_verb")
