@@ -13,7 +13,8 @@ class Request:
 
     Made by `icopy`, `Channel.iread` and `Channel.iwrite`. It owns the buffers
     that it was given until it is done. It may be dropped: what was posted
-    happens all the same.
+    happens all the same, and nobody has to call for that: threads of the
+    library copy while the program computes.
     """
 
     __slots__ = ("__weakref__",)

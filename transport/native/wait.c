@@ -202,7 +202,6 @@ int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 
 	visit.in = visit.out = false;
 	result = drive(wait, &visit, spin_ns, budget_ns);
-
 	if (!visit.out)
 		adma_depart_all(wait, result == ADMA_READY || result < 0 || spin_ns == 0);
 	return result;
