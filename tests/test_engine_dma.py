@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import itertools
+import json
 import mmap
 import os
 import random
@@ -519,6 +520,33 @@ def test_without_memory_for_threads(nth: int) -> None:
     adma.configure(queues=0)
 
 
+@pytest.mark.skipif(
+    "ADMA_EXPECT_STUCK" not in os.environ,
+    reason="leaves pages pinned and channels retired for good: in a guest of its own",
+)
+@pytest.mark.usefixtures("dma")
+def test_an_engine_that_neither_ends_nor_stops() -> None:
+    """EIO, and both buffers are kept for ever; with no channel left, the CPU copies."""
+    (Path("/sys/module/adma/parameters") / "timeout_ms").write_text("300")
+    (SOFT / "terminate_fails").write_text("1")
+    (SOFT / "hang_every").write_text("1")
+    target, source = bytearray(LARGE), bytearray(pattern(LARGE, 19))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        adma.icopy(target, source).wait(timeout=HANG)
+    assert caught.value.errno == errno.EIO
+    for buffer in (target, source):
+        with pytest.raises(BufferError):
+            buffer.clear()
+    before = adma.stats()
+    after = bytearray(LARGE)
+    for _ in range(5):
+        run(adma.icopy(after, bytes(source)))
+        assert after == source
+    found = counted(before, adma.stats())
+    assert (found["copies"], found["failed"]) == (5, 0)
+    assert found["refused_device"] or found["copies_device"]
+
+
 # Processes
 
 
@@ -597,6 +625,24 @@ def test_the_environment_chooses_it() -> None:
     with _child(code) as process:
         text, _ = process.communicate(timeout=HANG * 3)
         assert (process.returncode, text) == (0, "1 True\n")
+
+
+@needs_helper
+def test_its_timeline(tmp_path: Path) -> None:
+    """ADMA_TRACE: the servant hands over, the device copies, nobody else does."""
+    path = tmp_path / "trace.json"
+    code = "import adma; adma.icopy(bytearray(1 << 20), bytes(1 << 20)).wait()"
+    environment = {**os.environ, "ADMA_ENGINE": "dmaengine", "ADMA_TRACE": str(path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=HANG * 3)
+    events = json.loads(path.read_text())["traceEvents"]
+    names = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    handed = [event for event in events if event["name"] == "hand to the device"]
+    assert [(names[event["tid"]], event["args"]["errno"]) for event in handed] == [("adma-dma", 0)]
+    device = [
+        (event["ph"], event["args"].get("bytes")) for event in events if event["name"] == "DMA"
+    ]
+    assert device == [("b", MIB), ("e", None)]
+    assert not [event for event in events if event["name"] == "part"]
 
 
 @needs_helper

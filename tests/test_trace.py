@@ -329,7 +329,28 @@ def test_timelines_are_joined(tmp_path: Path) -> None:
     assert [event["name"] for event in found["traceEvents"]] == ["a", "b"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"traceEvents": 3}'])
+def test_who_was_killed_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('{"traceEvents": []}')
+    done = run("import adma, os; os._exit(0)", tmp_path / "b")
+    assert done.returncode == 0
+    done = cli("merge", str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (done.returncode, done.stdout) == (0, "0 events, 0 dropped\n")
+    assert done.stderr == f"{tmp_path / 'b'}: empty, its process did not come to its end\n"
+
+
+def test_a_child_that_becomes_another_program_leaves_no_file(tmp_path: Path) -> None:
+    code = (
+        "import adma, os\n"
+        "pid = os.fork()\n"
+        "if pid == 0: os.execv('/bin/true', ['true'])\n"
+        "os.waitpid(pid, 0); print(os.getpid())"
+    )
+    done = run(code, tmp_path / "%p.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.stem for path in tmp_path.iterdir()] == [done.stdout.strip()]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"traceEvents": 3}'])
 def test_what_is_no_timeline_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "a").write_text(content)
     done = cli("merge", str(tmp_path / "out"), str(tmp_path / "a"))

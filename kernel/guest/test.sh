@@ -128,6 +128,8 @@ step_faults() {
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
 	boot x86-stuck --free --stuck --soft '' amd64-6.1 -- $self/provider --stuck
+	boot x86-stuck-copies --stuck --soft '' amd64-6.1 -- \
+		bash -c "ADMA_EXPECT_STUCK=1 PYTHONPATH=build/faults/lib $(suite "$python" tests/test_engine_dma.py 'nor_stops')"
 	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
 }
 

@@ -36,7 +36,7 @@ def start() -> None:
     global _pattern, _size
     _pattern = os.path.abspath(os.environ["ADMA_TRACE"])
     _size = _events_of(os.environ.get("ADMA_TRACE_EVENTS") or str(_EVENTS))
-    _begin()
+    _begin(check=True)
     atexit.register(write)
     os.register_at_fork(after_in_child=_forked)
 
@@ -58,17 +58,16 @@ def write() -> None:
 def events() -> tuple[list[dict[str, Any]], int]:
     """What happened since the start, in the Trace Event Format, and how many events are lost."""
     taken, dropped = _take()
-    found = list(_names(_threads()))
-    found += _timeline(taken)
-    return found, dropped
+    found = sorted(_timeline(taken), key=lambda event: float(event["ts"]))
+    return [*_names(_threads()), *found], dropped
 
 
-def _begin() -> None:
+def _begin(*, check: bool) -> None:
     global _path
     path = _pattern.replace("%p", str(os.getpid()))
     try:
-        with open(path, "w", encoding="utf-8"):
-            pass
+        if check:
+            open(path, "w", encoding="utf-8").close()
     except OSError as error:
         text = f"ADMA_TRACE: {path!r} cannot be written: {error.strerror}"
         raise OSError(error.errno, text) from None
@@ -78,13 +77,16 @@ def _begin() -> None:
 
 
 def _forked() -> None:
-    """A child has a file of its own if it can have another name than its parent's; else none."""
+    """A child has a file of its own if it can have another name than its parent's; else none.
+
+    Made when it is written: most children are about to become another program.
+    """
     global _path
     _path = ""
     if "%p" not in _pattern:
         return
     try:
-        _begin()
+        _begin(check=False)
     except OSError as error:
         print(f"adma: {error.strerror}", file=sys.stderr)
         return
@@ -137,7 +139,7 @@ def _names(threads: dict[int, str]) -> Iterator[dict[str, Any]]:
 
 
 def _timeline(taken: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
-    """In the order of their times. What did not end, or began before the oldest, is a moment."""
+    """What did not end, or began before the oldest event that is left, is a moment."""
     open_: dict[int, dict[str, Any]] = {}  # requests that were posted
     for event in sorted(taken):
         kind = event[-1]

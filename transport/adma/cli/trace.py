@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 
@@ -26,7 +27,10 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Write what was joined; 0."""
-    joined = merge([_load(path) for path in options.inputs])
+    found = {path: _load(path) for path in options.inputs}
+    for path in (path for path, trace in found.items() if trace is None):
+        print(f"{path}: empty, its process did not come to its end", file=sys.stderr)
+    joined = merge([trace for trace in found.values() if trace is not None])
     with open(options.out, "w", encoding="utf-8") as file:
         json.dump(joined, file)
     print(f"{len(joined['traceEvents'])} events, {joined['otherData']['dropped']} dropped")
@@ -45,12 +49,16 @@ def merge(traces: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _load(path: str) -> dict[str, Any]:
+def _load(path: str) -> dict[str, Any] | None:
+    """None for an empty file: made at the start of a process that was killed, or runs still."""
     with open(path, encoding="utf-8") as file:
-        try:
-            found = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path}: no JSON: {error}") from None
+        text = file.read()
+    try:
+        found = json.loads(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from None
+    if not text:
+        return None
     if not isinstance(found, dict) or not isinstance(found.get("traceEvents"), list):
         raise ValueError(f"{path}: no timeline of adma's")
     return found
