@@ -164,9 +164,9 @@ def test_a_peer_stopped_in_a_chunk_keeps_the_buffer(peer: Peer, point: str) -> N
     assert peer_works(peer)
     assert channel.closed
     # Kept for ever on purpose; the test gives it back, now that the peer is through with it.
-    from adma import request
+    from adma import operation
 
-    request.quarantine.clear()
+    operation.quarantine.clear()
 
 
 def peer_works(peer: Peer) -> bool:
@@ -248,7 +248,9 @@ def test_permission_lost_in_mid_life(peer: Peer) -> None:
 def test_the_last_mechanism_lost(peer: Peer) -> None:
     """Forced, there is no other: the error says so, and small talk about it is possible."""
     channel = peer.connect("mapped:cma")
+    # Whichever end comes to a chunk first.
     faults.arm(None, faults.CHUNK, "fail", errno.EPERM)
+    peer.call(faults.arm, faults.CHUNK, "fail", errno.EPERM)
     writing = peer.begin(messages.write, LARGE)
     with pytest.raises(PermissionError):
         channel.read(bytearray(LARGE), timeout=HANG)
