@@ -99,6 +99,7 @@ static void run(struct adma_work *work, const struct adma_piece *piece)
 {
 	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
 	adma_plan_run(&copy_of(work)->plan, piece->from);
+	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
 }
 
 static void put_back(struct adma_work *work);
