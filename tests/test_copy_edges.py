@@ -293,11 +293,13 @@ def test_fork_while_copies_are_pending(peer: Peer) -> None:
         assert "ProcessLookupError" in found[call], (call, found[call])
         assert "posted by the parent process" in found[call]
     assert found["cancel"] == "returned False"
+    assert found["own held"].startswith("TimeoutError"), found["own held"]
+    assert found["helped"] == 0
     assert found["own and the parent's"] == 0
     assert found["anew"]
     assert found["threads after"] == 1
     assert not any(found["stats before"].values()), found["stats before"]
-    assert found["stats after"]["copies"] == 1
+    assert found["stats after"]["copies"] == 2
     assert found["stats after"]["outstanding"] == 0
     assert found["pending in the parent"]
     assert found["parent"] == [64 * KIB, MIB, 64 * KIB]
@@ -623,22 +625,46 @@ def test_many_wait_for_one() -> None:
     assert target == pattern(MIB, 1)
 
 
-def test_what_a_caller_puts_back_goes_on() -> None:
-    """Parts in order, of which waits of no time do some: the queue does the rest, asked or not."""
-    engine.configure(engine="thread", queues=1)
+@pytest.mark.faults
+@pytest.mark.parametrize("schedule", ["adaptive", "round-robin"])
+def test_what_a_caller_puts_back_goes_on(schedule: str) -> None:
+    """A caller does a part of a copy in order, and leaves: the queue, asleep by then, is woken."""
     nbytes = 8 * PART
     buffer = bytearray(pattern(nbytes + PART, 1))
     view = memoryview(buffer)
-    for _ in range(60):
-        want = bytes(view[:nbytes])
+    want = bytes(view[:nbytes])
+    with engine.held(schedule=schedule, callers_help=True) as (blocker, _):
         request = adma.icopy(view[PART:], view[:nbytes])
-        for _ in range(3):
-            try:
-                request.wait(timeout=0)
-            except TimeoutError:
-                continue
-        until("a queue goes on with it", request.check)
-        assert view[PART:] == want
+        faults.arm(None, faults.COPIED, "hold")
+        leaving = InThread(lambda: request.wait(timeout=0))
+        until("the caller is in a part", lambda: faults.passes(None, faults.COPIED) > 0)
+        engine.release()
+        until("the queue is through", blocker.check)
+        until("and sleeps", lambda: adma.stats()["sleeps"] - adma.stats()["wakes"] == 1)
+        faults.arm(None, faults.COPIED, "none")
+        with pytest.raises(TimeoutError):
+            leaving.result()
+        until("the queue goes on", request.check)
+    assert view[PART:] == want
+
+
+@pytest.mark.faults
+def test_threads_that_post_while_much_is_outstanding() -> None:
+    """What is done and was dropped is looked for among what the others post."""
+    count, each = 6, 2000
+    with engine.held() as (_, target):
+        source, sinks = memoryview(target)[:8], [bytearray(8) for _ in range(count)]
+
+        def work(sink: bytearray) -> None:
+            for _ in range(each):
+                adma.icopy(sink, source)
+
+        with ThreadPoolExecutor(count) as pool:
+            for done in [pool.submit(work, sink) for sink in sinks]:
+                done.result(HANG)
+        assert adma.stats()["outstanding"] == count * each + 1
+    engine.drain()
+    assert sinks == [bytearray(source)] * count
 
 
 # Ctrl-C

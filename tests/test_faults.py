@@ -248,7 +248,9 @@ def test_permission_lost_in_mid_life(peer: Peer) -> None:
 def test_the_last_mechanism_lost(peer: Peer) -> None:
     """Forced, there is no other: the error says so, and small talk about it is possible."""
     channel = peer.connect("mapped:cma")
+    # Whichever end comes to a chunk first.
     faults.arm(None, faults.CHUNK, "fail", errno.EPERM)
+    peer.call(faults.arm, faults.CHUNK, "fail", errno.EPERM)
     writing = peer.begin(messages.write, LARGE)
     with pytest.raises(PermissionError):
         channel.read(bytearray(LARGE), timeout=HANG)

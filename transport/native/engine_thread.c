@@ -121,6 +121,7 @@ static void run(struct adma_work *work, struct adma_piece *piece)
 	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
 	adma_plan_run(&copy->plan, piece->from, piece->how);
 	piece->ns = adma_now() - begin;
+	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
 	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, piece->from, copy->plan.parts, 0);
 }
 

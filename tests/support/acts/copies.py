@@ -16,7 +16,7 @@ from support import engine
 from support.acts import faults
 from support.acts.forks import _in_child
 from support.ends import InThread, become
-from support.limits import HANG, KIB, MIB
+from support.limits import HANG, KIB, MIB, SHORT
 from support.observe import until
 from support.payload import Repeated, difference, pattern
 from support.peer_main import End
@@ -36,6 +36,7 @@ def said(function: Callable[[], object]) -> str:
 def fork_while_pending(end: End) -> dict[str, Any]:
     """Of a held copy and one behind it: what a child makes of them, and what becomes of them."""
     del end
+    adma.copy(bytearray(1), b"x")  # counted, but not in the child
     first, second = bytearray(MIB), bytearray(64 * KIB)
     with engine.held() as (blocker, target):
         big = adma.icopy(first, pattern(MIB, 2))
@@ -55,6 +56,9 @@ def fork_while_pending(end: End) -> dict[str, Any]:
             }
             second.append(0)  # the child's own: BufferError were it held
             first.clear()
+            with engine.held(callers_help=True) as (held, _):
+                found["own held"] = said(lambda: adma.wait_any([held, behind, big], SHORT))
+                found["helped"] = adma.stats()["parts_callers"]
             anew = adma.icopy(own, pattern(MIB, 3))
             found["own and the parent's"] = adma.wait_any([anew, behind, big], HANG)
             found["anew"] = anew.wait(HANG) == MIB and own == pattern(MIB, 3)
