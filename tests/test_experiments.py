@@ -22,6 +22,7 @@ pytest.importorskip("numpy")
 from adma.bench import (
     bars,
     compute,
+    copies,
     demo,
     digest,
     experiment,
@@ -332,6 +333,19 @@ def test_computing_takes_about_as_many_units_as_it_should() -> None:
     for make in (compute.by_numpy, compute.by_python):
         few, many = (compute.units_for(make(), seconds) for seconds in (1e-5, 1e-2))
         assert 1 <= few < many
+
+
+def test_dma_channels_copy_between_pages_that_are_pinned_and_that_are_not() -> None:
+    channels = ways.ways("dmaengine", 2)
+    assert [each.title for each in channels] == ["1 channel", "2 channels"]
+    made = places.Places(area=1 << 20)
+    cold = copies.turns(channels, made, copies.COLD, 8192)
+    missed = [each for each in cold if each.contestant.key.endswith(" miss")]
+    assert [each.contestant.key for each in missed] == ["dmaengine:1 miss", "dmaengine:2 miss"]
+    assert "never pinned" in missed[0].contestant.path
+    assert missed[0].run(2)[copies.COLD] > 0
+    hot = copies.turns(channels, made, copies.HOT, 8192)
+    assert not any(each.contestant.key.endswith(" miss") for each in hot)
 
 
 def test_the_engine_is_left_as_it_was() -> None:

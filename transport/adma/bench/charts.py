@@ -99,7 +99,7 @@ def draw(report: Report, charts: Sequence[Chart], title: str, path: str | Path) 
             _title(figure, report, title)
             if report.machine.get("emulated"):
                 plot.watermark(flat[: len(charts)])
-            figure.savefig(path, dpi=110)
+            figure.savefig(path, dpi=80)
         finally:
             pyplot.close(figure)
 

@@ -126,8 +126,8 @@ def charts(report: Report) -> list[Chart]:
     found: list[Chart] = []
     for title, metric, wanted in (
         ("hot (figure 4a)", HOT, lambda size: size <= HOT_MAX),
-        ("cold (4b)", COLD, lambda size: size < LARGE),
-        ("cold, large (4c)", COLD, lambda size: size >= LARGE),
+        ("cold (figure 4b)", COLD, lambda size: size < LARGE),
+        ("cold, large (figure 4c)", COLD, lambda size: size >= LARGE),
     ):
         lines = _within(curves(report, metric), wanted)
         if lines:

@@ -136,7 +136,7 @@ def _splitup(report: Report) -> list[Row]:
         whole = sum(values.values())
         if whole:
             shares = ", ".join(f"{part} {100 * us / whole:.0f} %" for part, us in values.items())
-            found.append(f"{size >> 10} KB: {shares}")
+            found.append(f"{_human(size)}: {shares}")
     theirs = "small: equal shares; large: pinning 30 %, start-up 7 %, 62 % can be overlapped"
     return [("7", "shares of the time, 1 queue, cold", theirs, "; ".join(found) or NONE)]
 

@@ -194,7 +194,11 @@ def _table(report: Report, where: str) -> str:
 
 
 def charts(report: Report) -> list[Chart]:
-    titles = {HOT: "one process, hot (6a)", COLD: "one process, cold (6b)", **overlap_pair.TITLES}
+    titles = {
+        HOT: "one process, hot (figure 6a)",
+        COLD: "one process, cold (figure 6b)",
+        **overlap_pair.TITLES,
+    }
     found: list[Chart] = []
     for where, title in titles.items():
         lines = [_as_overlap(report, where, line) for line in curves(report, f"copy, {where}")]

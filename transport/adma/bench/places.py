@@ -19,6 +19,7 @@ Place = tuple[Bytes, Bytes]
 """Destination and source."""
 
 AREA = 64 << 20
+AREA_MAX = 512 << 20
 SLACK = 4096
 OFFSET = 2048
 """How far source and destination are apart within a page, where they are at all."""
@@ -29,7 +30,7 @@ class Places:
     """Two areas, and where in them the next cold copy goes; shared by all that take turns."""
 
     def __init__(self, area: int = 0) -> None:
-        self.area = area or max(AREA, 2 * cache_size(3))
+        self.area = area or min(AREA_MAX, max(AREA, 2 * cache_size(3)))
         self._dst = memory(self.area + SLACK)
         self._src = memory(self.area + SLACK)
         self._next = 0

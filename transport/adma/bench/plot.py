@@ -167,11 +167,12 @@ def _draw_curve(axis: Any, curve: Curve, value: Any) -> None:
 def _label_ends(axis: Any, curves: Sequence[Curve], value: Any) -> None:
     """Each line's name beside its last point, moved apart where two would touch."""
     scale = math.log if axis.get_yscale() == "log" else float
-    bottom, top = (scale(limit) for limit in axis.get_ylim())
+    lowest, highest = axis.get_ylim()
+    bottom, top = scale(lowest), scale(highest)
     ends = []
     for curve in curves:
         size, last = curve.points[-1]
-        at = value(size, last.median)
+        at = min(max(value(size, last.median), lowest), highest)
         ends.append(((scale(at) - bottom) / (top - bottom), size, at, curve))
     ends.sort(key=lambda end: end[0])
     for place, (_, size, at, curve) in zip(_spread([e[0] for e in ends]), ends, strict=True):

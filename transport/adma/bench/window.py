@@ -80,7 +80,10 @@ def text(report: Report) -> list[str]:
 
 def charts(report: Report) -> list[Chart]:
     found: list[Chart] = []
-    for metric, title in ((WALKING, "walking through memory (5)"), (SAME, "the same buffers")):
+    for metric, title in (
+        (WALKING, "walking through memory (figure 5)"),
+        (SAME, "the same buffers"),
+    ):
         lines = curves(report, metric)
         if lines:
             found.append(Lines(title, curves=lines, value=rate, tick=plot.rate_label))
