@@ -111,13 +111,4 @@ void adma_copy_ended(struct adma_copy *copy, int error);
 /* Done, and a caller has found it so: when it was the first to. */
 void adma_copy_seen(struct adma_copy *copy);
 
-/*
- * Other work for the thread queues: what channels have to copy while nobody waits for them.
- * Lent work is listed whenever it says `more`; after more came to it, or the engine was
- * stopped, lend it again. False: there are no queues. After adma_work_withdraw() no
- * piece of it runs or will. Without the lock.
- */
-bool adma_work_lend(struct adma_work *work);
-void adma_work_withdraw(struct adma_work *work);
-
 #endif

@@ -36,39 +36,22 @@ static struct {
 	_Atomic uint32_t told;                   /* counts kicks with news: spinning queues look at it */
 	uint32_t running;
 	bool stop;
-	_Atomic uint32_t retired;                /* counts pieces of withdrawn work; adma_work_withdraw() sleeps on it */
-	uint32_t withdrawing;
 } self;
 
 static _Thread_local bool is_queue;
 
-/* ---- doing pieces ---- */
+/* ---- parts of copies ----
+ *
+ *   claim    (lock held)   which part; false: none just now, it is unlisted
+ *   run      (no lock)     do it; several parts of one copy may go on at once, in several threads
+ *   retire   (lock held)   it is done; the copy may be gone afterwards
+ */
 
-/* With the lock, dropped meanwhile. */
-static bool do_piece(struct adma_work *work)
-{
-	struct adma_piece piece;
-
-	if (!work->ops->claim(work, &piece)) {
-		adma_schedule_remove(&self.schedule, work);
-		return false;
-	}
-	work->running++;
-	if (!work->ops->more(work))
-		adma_schedule_remove(&self.schedule, work);
-	adma_engine_unlock();
-	work->ops->run(work, &piece);
-	adma_engine_lock();
-	work->running--;
-	if (self.withdrawing) {
-		atomic_fetch_add(&self.retired, 1);
-		adma_futex_wake(&self.retired, INT32_MAX);
-	}
-	work->ops->retire(work, &piece);
-	return true;
-}
-
-/* ---- copies as work ---- */
+struct part {
+	uint64_t number;
+	enum adma_kernel kernel;
+	int64_t ns; /* that it took */
+};
 
 /* What was measured of each class of size: it stays true when queues stop and start. */
 static struct adma_kernel_samples measured[ADMA_CLASSES];
@@ -89,62 +72,69 @@ static enum adma_kernel choose(const struct adma_copy *copy, uint64_t part)
 	return adma_kernel_next(&measured[adma_class_of(copy->plan.bytes)]);
 }
 
-static bool claim(struct adma_work *work, struct adma_piece *piece)
+static bool claim(struct adma_copy *copy, struct part *part)
 {
-	struct adma_copy *copy = copy_of(work);
-
 	if (copy->claimed == copy->plan.parts || (copy->plan.in_order && copy->claimed != copy->copied))
 		return false;
 	if (!copy->claimed) {
 		copy->times.started = adma_now();
 		__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
 	}
-	piece->from = copy->claimed++;
-	piece->to = copy->claimed;
-	piece->ns = 0;
-	piece->how = choose(copy, piece->from);
+	part->number = copy->claimed++;
+	part->kernel = choose(copy, part->number);
 	return true;
 }
 
-static bool more(const struct adma_work *work)
+/* After a claim: could another one be made now? */
+static bool more(const struct adma_copy *copy)
 {
-	const struct adma_copy *copy = copy_of(work);
-
 	return copy->claimed < copy->plan.parts && !copy->plan.in_order;
 }
 
-static void run(struct adma_work *work, struct adma_piece *piece)
+static void run(const struct adma_copy *copy, struct part *part)
 {
-	const struct adma_copy *copy = copy_of(work);
 	int64_t begin = adma_now();
 
 	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
-	adma_plan_run(&copy->plan, piece->from, piece->how);
-	piece->ns = adma_now() - begin;
+	adma_plan_run(&copy->plan, part->number, part->kernel);
+	part->ns = adma_now() - begin;
 	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
-	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, piece->from, copy->plan.parts, 0);
+	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, part->number, copy->plan.parts, 0);
 }
 
 static void put_back(struct adma_work *work);
 
-static void retire(struct adma_work *work, const struct adma_piece *piece)
+static void retire(struct adma_copy *copy, const struct part *part)
 {
-	struct adma_copy *copy = copy_of(work);
-
-	if (adma_plan_has_choice(&copy->plan, piece->from))
-		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], piece->how, piece->ns);
+	if (adma_plan_has_choice(&copy->plan, part->number))
+		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], part->kernel, part->ns);
 	__atomic_store_n(&copy->copied, copy->copied + 1, __ATOMIC_RELAXED);
 	if (copy->copied == copy->plan.parts) {
 		copy->times.copied = adma_now();
 		adma_copy_ended(copy, 0);
 	} else if (copy->plan.in_order) {
-		put_back(work);
+		put_back(&copy->work);
 	}
 }
 
-static const struct adma_work_ops copy_ops = {
-	.claim = claim, .more = more, .run = run, .retire = retire,
-};
+/* With the lock, dropped meanwhile. */
+static bool do_part(struct adma_work *work)
+{
+	struct adma_copy *copy = copy_of(work);
+	struct part part;
+
+	if (!claim(copy, &part)) {
+		adma_schedule_remove(&self.schedule, work);
+		return false;
+	}
+	if (!more(copy))
+		adma_schedule_remove(&self.schedule, work);
+	adma_engine_unlock();
+	run(copy, &part);
+	adma_engine_lock();
+	retire(copy, &part);
+	return true;
+}
 
 /* ---- listing, waking ---- */
 
@@ -212,9 +202,7 @@ static void kick(void)
 
 static void submit(struct adma_copy *copy)
 {
-	copy->work.ops = &copy_ops;
 	copy->work.bytes = copy->plan.bytes;
-	copy->work.running = 0;
 	list(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
 }
 
@@ -239,7 +227,7 @@ static bool help(struct adma_copy *copy)
 {
 	struct adma_work *work = copy ? &copy->work : anything();
 
-	if (!work || !do_piece(work))
+	if (!work || !do_part(work))
 		return false;
 	adma_offload.stats.parts_callers++;
 	return true;
@@ -295,7 +283,7 @@ static void *serve(void *argument)
 			rest(queue);
 			continue;
 		}
-		if (do_piece(work))
+		if (do_part(work))
 			adma_offload.stats.parts_queues++;
 		if (atomic_load_explicit(&self.news, memory_order_relaxed)) {
 			adma_engine_unlock();
@@ -428,37 +416,5 @@ void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found)
 		found->taken[kernel] = samples->taken[kernel];
 		found->median_ns[kernel] = adma_kernel_median(samples, kernel);
 	}
-	adma_engine_unlock();
-}
-
-/* ---- other work ---- */
-
-bool adma_work_lend(struct adma_work *work)
-{
-	bool lent;
-
-	adma_engine_lock();
-	(void)adma_engine_ready();
-	lent = self.running; /* also of queues that stand beside a device */
-	if (lent && !work->listed)
-		list(work, 1);
-	adma_engine_unlock();
-	kick();
-	return lent;
-}
-
-void adma_work_withdraw(struct adma_work *work)
-{
-	adma_engine_lock();
-	adma_schedule_remove(&self.schedule, work);
-	self.withdrawing++;
-	while (work->running) {
-		uint32_t retired = atomic_load(&self.retired);
-
-		adma_engine_unlock();
-		(void)adma_futex_wait(&self.retired, retired, -1);
-		adma_engine_lock();
-	}
-	self.withdrawing--;
 	adma_engine_unlock();
 }

@@ -24,12 +24,6 @@
 #define NAP_MAX_NS 32000000
 #define BUDGET_NS 1000000           /* on one channel, before others have their turn */
 
-/* The copying itself: here, for want of queues to lend it to. */
-static bool copy_chunk(struct adma_chan *chan, struct adma_transfer *t)
-{
-	return adma_transfer_step(chan, t);
-}
-
 static int64_t earlier(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -89,7 +83,7 @@ static bool copy_due(struct adma_chan *chan, int64_t now)
 		/* Whether a socket has room or bytes, trying tells. */
 		bool try = at == ADMA_NEVER && t->mechanism && t->mechanism->waitfd;
 
-		if ((at <= now || try) && copy_chunk(chan, t))
+		if ((at <= now || try) && adma_transfer_step(chan, t))
 			return true;
 	}
 	return false;
