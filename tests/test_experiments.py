@@ -364,7 +364,7 @@ def test_quick_runs_are_short_and_defaults_are_whole() -> None:
     for each in EXPERIMENTS.values():
         whole, quick = each.settings(), each.settings(quick=True)
         assert quick.plan.rounds == experiment.QUICK_ROUNDS < whole.plan.rounds
-        assert set(quick.sizes) <= set(whole.sizes) or each.name == "window"
+        assert set(quick.sizes) <= set(whole.sizes)
         assert whole.queues >= 2
 
 

@@ -153,7 +153,7 @@ EXPERIMENT = Experiment(
     ),
     plan=Plan(rounds=21, round_time=0.008, least=2, budget=5.0),
     sizes="1K,4K,16K,64K,256K,1M,4M,16M",
-    quick="4K,256K,16M",
+    quick="4K,256K,4M",
     measure=measure,
     text=text,
     charts=charts,

@@ -17,7 +17,7 @@ from adma.bench.schema import Report
 from adma.bench.session import Plan
 from adma.bench.sizes import parse_sizes
 
-QUICK_ROUNDS = 3
+QUICK_ROUNDS, QUICK_TIME = 2, 0.001
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Experiment:
             chosen = parse_sizes(self.quick if quick else self.sizes)
         wanted = rounds or (QUICK_ROUNDS if quick else self.plan.rounds)
         plan = replace(self.plan, rounds=wanted, iterations=iterations)
+        if quick:
+            plan = replace(plan, round_time=QUICK_TIME, budget=0.0)
         return Settings(engine, queues or default_queues(), chosen, plan, quick)
 
     def run(self, settings: Settings, progress: Progress) -> Report:

@@ -258,7 +258,7 @@ EXPERIMENT = Experiment(
     ),
     plan=Plan(rounds=41, round_time=0.005, least=2, most=200, budget=4.0),
     sizes="64K,256K,1M,4M,16M",
-    quick="64K,4M",
+    quick="1M",
     measure=measure,
     text=text,
     charts=charts,

@@ -100,7 +100,7 @@ EXPERIMENT = Experiment(
     ),
     plan=Plan(rounds=21, round_time=0.01, least=2, budget=4.0),
     sizes="32K,64K,256K,1M,4M,16M",
-    quick="64K,4M",
+    quick="64K,1M",
     measure=measure,
     text=text,
     charts=charts,

@@ -105,7 +105,7 @@ EXPERIMENT = Experiment(
     ),
     plan=Plan(rounds=11, round_time=0.008, least=1, budget=5.0),
     sizes="4K:4M",
-    quick="64K,1M",
+    quick="256K",
     measure=measure,
     text=text,
     charts=charts,
