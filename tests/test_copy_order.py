@@ -274,3 +274,18 @@ def test_no_bytes_behind_a_full_house() -> None:
         assert adma.copy(bytearray(), b"") == 0
         assert adma.copy(np.zeros((0, 4))[:, ::2], np.zeros((0, 2))) == 0
     adma.wait_all(requests, timeout=HANG)
+
+
+@pytest.mark.faults
+def test_a_small_one_waits_for_one_in_line() -> None:
+    """Of those that stand behind the outstanding ones nobody knows what they touch."""
+    sink, other = bytearray(PART), bytearray(8)
+    with engine.held() as (_, target):
+        view = memoryview(target)
+        requests = [adma.icopy(view[:8], b"12345678") for _ in range(engine.OUTSTANDING)]
+        requests.append(adma.icopy(sink, pattern(PART, 3)))
+        requests.append(adma.icopy(other, memoryview(sink)[:8]))
+        assert adma.stats()["in_line"] == 3
+        assert not requests[-1].check()
+    adma.wait_all(requests, timeout=HANG)
+    assert other == pattern(PART, 3)[:8]
