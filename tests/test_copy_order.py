@@ -23,7 +23,7 @@ from adma._native import lib
 from support import engine
 from support.acts import faults
 from support.engine import AT_ONCE, PART
-from support.limits import HANG, KIB, SLOWNESS
+from support.limits import HANG, KIB, MIB, SLOWNESS
 from support.payload import difference, pattern
 
 MEMORY = 700 * KIB
@@ -274,3 +274,33 @@ def test_no_bytes_behind_a_full_house() -> None:
         assert adma.copy(bytearray(), b"") == 0
         assert adma.copy(np.zeros((0, 4))[:, ::2], np.zeros((0, 2))) == 0
     adma.wait_all(requests, timeout=HANG)
+
+
+@pytest.mark.faults
+def test_a_small_one_waits_for_one_in_line() -> None:
+    """Of those that stand behind the outstanding ones nobody knows what they touch."""
+    sink, other = bytearray(PART), bytearray(8)
+    with engine.held() as (_, target):
+        view = memoryview(target)
+        requests = [adma.icopy(view[:8], b"12345678") for _ in range(engine.OUTSTANDING)]
+        requests.append(adma.icopy(sink, pattern(PART, 3)))
+        requests.append(adma.icopy(other, memoryview(sink)[:8]))
+        assert adma.stats()["in_line"] == 3
+        assert not requests[-1].check()
+    adma.wait_all(requests, timeout=HANG)
+    assert other == pattern(PART, 3)[:8]
+
+
+@pytest.mark.faults
+def test_what_a_pending_copy_reads_is_not_written() -> None:
+    """Neither by a small copy nor by a large one."""
+    sink, source = bytearray(MIB), bytearray(pattern(MIB, 2))
+    with engine.held():
+        first = adma.icopy(sink, source)
+        small = adma.icopy(memoryview(source)[:8], b"overlaid")
+        large = adma.icopy(memoryview(source)[PART:], bytes(MIB - PART))
+        assert not small.check()
+        assert not large.check()
+    assert adma.wait_all([first, small, large], HANG) == [MIB, 8, MIB - PART]
+    assert sink == pattern(MIB, 2)
+    assert source == b"overlaid" + pattern(MIB, 2)[8:PART] + bytes(MIB - PART)

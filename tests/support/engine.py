@@ -34,16 +34,10 @@ _QUEUE = re.compile(r"adma-queue-\d+")
 def configure(at_once: int = AT_ONCE, **settings: Any) -> None:
     """`adma.configure`, and from which size on copies are handed over, which no user can say."""
     adma.configure(**settings)
-    config = state().config
-    config.at_once = at_once
-    assert lib.adma_engine_configure(ffi.addressof(config)) == 0
-
-
-def state() -> Any:
-    """A `struct adma_engine_state` as of now."""
-    found = ffi.new("struct adma_engine_state *")
-    lib.adma_engine_look(found)
-    return ffi.new("struct adma_engine_state *", found[0])[0]
+    state = ffi.new("struct adma_engine_state *")
+    lib.adma_engine_look(state)
+    state.config.at_once = at_once
+    assert lib.adma_engine_configure(ffi.addressof(state, "config")) == 0
 
 
 def queue_threads(pid: int | str = "self") -> dict[int, str]:
