@@ -128,7 +128,7 @@ ENGINE: dict[str, Any] = {
     "callers_help": True,
     "kernel": "auto",
     "kernels": {},
-    "at_once": 32768,
+    "at_once": 65536,
     "refused": None,
     "engines": {"auto": None, "caller": None, "thread": None, "dmaengine": None},
     "refusals": {},

@@ -19,7 +19,7 @@ from support.observe import until
 from support.payload import pattern
 
 #: Copies of up to this are made in the post.
-AT_ONCE: Final = 32 * KIB
+AT_ONCE: Final = 64 * KIB
 #: What a queue does at a time.
 PART: Final = 128 * KIB
 #: Blocking copies of up to this are made in the call.
@@ -80,7 +80,7 @@ def held(nbytes: int = 64 * KIB, **settings: Any) -> Iterator[tuple[adma.Request
     Yields the request and the destination of that copy, whose source is `pattern(nbytes, 1)`.
     It goes on when the context ends, or at `release()`.
     """
-    configure(**{"engine": "thread", "queues": 1, "callers_help": False, **settings})
+    configure(16 * KIB, **{"engine": "thread", "queues": 1, "callers_help": False, **settings})
     faults.arm(None, faults.CHUNK, "hold")
     target = bytearray(nbytes)
     try:

@@ -33,6 +33,7 @@ _WAYS = [ffi.string(lib.adma_kernel_name(way)).decode() for way in range(lib.adm
 KERNELS = {"auto": 0} | {name: way + 1 for way, name in enumerate(_WAYS)}
 _CLASSES = ("small", "middling", "large")  # schedule.h
 QUEUES_MAX = 16
+AT_ONCE_MAX = 1 << 20
 _SLICE_NS = 5_000_000  # of waiting, before signals are looked at
 
 EngineName = Literal["auto", "caller", "thread", "dmaengine"]
@@ -46,6 +47,7 @@ def configure(
     schedule: ScheduleName | None = None,
     callers_help: bool | None = None,
     kernel: str | None = None,
+    at_once: SupportsIndex | None = None,
 ) -> None:
     """Choose what copies from now on; what is not named stays as it is.
 
@@ -55,7 +57,8 @@ def configure(
     goes to queue i modulo their number). `callers_help`: does who waits
     copy, too? (Without, its caches stay clean.) `kernel`: how a core copies,
     "auto" (what is measured to be fastest, on the copies themselves), "libc" and,
-    on x86-64, "movsb", "stream", "prefetch".
+    on x86-64, "movsb", "stream", "prefetch". `at_once`: `icopy` makes copies of up
+    to so many bytes itself, 0 to 1 MiB; 64 KiB unless set, less than it takes to hand over.
 
     Waits for what is outstanding. ValueError, TypeError for a bad argument;
     OSError with errno, cause and cure for an engine that cannot be had here.
@@ -71,6 +74,8 @@ def configure(
         config.callers_help = bool(callers_help)
     if kernel is not None:
         config.kernel = _choice(kernel, KERNELS, "configure(kernel)")
+    if at_once is not None:
+        config.at_once = _small(at_once)
     _apply(config)
 
 
@@ -237,6 +242,19 @@ def _count(value: SupportsIndex | str, what: str) -> int:
     if not 0 <= number <= QUEUES_MAX:
         raise ValueError(
             f"{what} is {number}: from 1 to {QUEUES_MAX} queues, or 0 for as many as suit the cores"
+        )
+    return number
+
+
+def _small(value: SupportsIndex) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"configure(at_once) is a whole number of bytes, not {kind}") from None
+    if not 0 <= number <= AT_ONCE_MAX:
+        raise ValueError(
+            f"configure(at_once) is {number}: from 0 (hand over whatever there is) to {AT_ONCE_MAX}"
         )
     return number
 

@@ -26,7 +26,7 @@ __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 # Blocking copies below are made here and now: handing over half of one gains less than it costs.
 # 512 KiB: measured, see docs/benchmarks.md.
 _SPREAD_FROM = 512 << 10
-_AT_ONCE = 32 << 10  # icopy below is a copy: struct adma_engine_config, at_once
+_SMALL = engine.AT_ONCE_MAX  # more is not worth asking whether it is to be copied at once
 _SLICE_NS = 5_000_000  # copying and sleeping before signals are looked at
 _SWEEP_FROM = 64  # outstanding; from then on what is done and was dropped is looked for
 _DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_COPY_READY
@@ -181,7 +181,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     nbytes = len(to)
     if nbytes != len(from_):
         raise _mismatch("icopy", holds)
-    if nbytes <= _AT_ONCE and not lib.adma_copy_now(to, from_, nbytes):
+    if nbytes <= _SMALL and not lib.adma_copy_small(to, from_, nbytes):
         return CopyRequest(nbytes)
     request = CopyRequest(None, _new_copy(_COPY), holds)
     _post(request, to, from_, nbytes)

@@ -209,9 +209,14 @@ static int prepare(struct adma_copy *copy)
 	return copy->plan.staged && !copy->plan.stage ? -ENOMEM : 0;
 }
 
-static bool is_small(const struct adma_plan *plan)
+static bool is_small(uint64_t bytes)
 {
-	return !plan->bytes || plan->bytes <= atomic_load_explicit(&everything.at_once, memory_order_relaxed);
+	return !bytes || bytes <= atomic_load_explicit(&everything.at_once, memory_order_relaxed);
+}
+
+int adma_copy_small(void *dst, const void *src, uint64_t n)
+{
+	return is_small(n) ? adma_copy_now(dst, src, n) : -EAGAIN;
 }
 
 int adma_copy_post(struct adma_copy *copy)
@@ -220,7 +225,7 @@ int adma_copy_post(struct adma_copy *copy)
 
 	if (rc)
 		return rc;
-	if (is_small(&copy->plan) && !in_the_way(&copy->plan))
+	if (is_small(copy->plan.bytes) && !in_the_way(&copy->plan))
 		return copy_here(copy);
 	adma_engine_lock();
 	rc = hand_over(copy);

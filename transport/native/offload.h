@@ -72,10 +72,12 @@ struct adma_copy {
 /* ---- copying ---- */
 
 /*
- * Copy n bytes in this call, if nothing outstanding is in the way: for small copies, where handing over
- * would cost more than copying. 0; -EAGAIN: post it, an earlier copy touches these bytes.
+ * Copy n bytes in this call, if nothing outstanding is in the way. 0; -EAGAIN: post it, an earlier copy
+ * touches these bytes. adma_copy_small(): and only up to the configured `at_once`, where handing
+ * over would cost more than copying.
  */
 int adma_copy_now(void *dst, const void *src, uint64_t n);
+int adma_copy_small(void *dst, const void *src, uint64_t n);
 
 /*
  * Hand it over. 0: it is outstanding, or done already; 1: and nobody copies it but who waits (engine
@@ -127,7 +129,7 @@ struct adma_engine_config {
 	uint32_t policy;       /* enum adma_policy */
 	bool callers_help;     /* who waits copies, too */
 	uint32_t kernel;       /* 0: what was measured to be fastest; else 1 + enum adma_kernel */
-	uint64_t at_once;      /* posts of fewer bytes are copied by the caller, in the post */
+	uint64_t at_once;      /* posts of up to so many bytes are copied by the caller, in the post */
 };
 
 enum adma_engine_id {

@@ -151,7 +151,7 @@ def interrupted_copy(end: End, nbytes: int) -> str:
 def interrupted_running(end: End) -> str:
     """A blocking copy that is held in its first part: the exception carries its request."""
     buffer = bytearray(4 * MIB)
-    with engine.held(engine.AT_ONCE + 1) as (blocker, _):
+    with engine.held() as (blocker, _):
         engine.release()
         blocker.wait(HANG)
         faults.arm(None, faults.CHUNK, "hold")

@@ -32,11 +32,16 @@ class Way:
     queues: int
     helps: bool = False
     schedule: ScheduleName = "adaptive"
+    at_once: int = 64 << 10  # copies of up to so many bytes are not handed over
 
     def enter(self) -> None:
         """Configure it. Raises OSError where the engine cannot be had."""
         adma.configure(
-            engine=self.engine, queues=self.queues, schedule=self.schedule, callers_help=self.helps
+            engine=self.engine,
+            queues=self.queues,
+            schedule=self.schedule,
+            callers_help=self.helps,
+            at_once=self.at_once,
         )
 
     def contestant(self, suffix: str = "", title: str = "") -> Contestant:
