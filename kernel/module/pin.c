@@ -14,7 +14,10 @@
  * what was written is seen by the next copy.
  *
  * References: the cache's, one for each use, and the work's from when the entry died until
- * it ran. The last one removes the notifier, then unpins, then uncharges.
+ * it ran. The last one unpins and uncharges at once, and leaves the removal of the notifier, which
+ * may have to wait for an invalidation, to a work. Callbacks until then find an entry that
+ * nobody refers to, and do nothing. So nobody waits for the invalidations of a process
+ * whose pins he takes.
  *
  * Locks, the outer one first:
  *   mutex                 trees, LRU list, whether an entry is cached
@@ -128,27 +131,30 @@ static unsigned long room(const struct adma_memory *memory)
 
 /* ---- the end of entries ---- */
 
-static void discard(struct adma_pin_entry *entry)
+static void discharge(struct adma_pin_entry *entry)
 {
 	uncharge(entry->user, entry->count);
 	free_uid(entry->user);
-	kvfree(entry);
+}
+
+/* Stuck: the charge stays, and the user with it. */
+static void release(struct adma_pin_entry *entry)
+{
+	if (entry->stuck)
+		return;
+	if (entry->live) {
+		unpin_user_pages_dirty_lock(entry->pages, entry->count, entry->write);
+		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);
+	}
+	discharge(entry);
 }
 
 void adma_pin_entry_put(struct adma_pin_entry *entry)
 {
 	if (!refcount_dec_and_test(&entry->refs))
 		return;
-	mmu_interval_notifier_remove(&entry->notifier);
-	if (entry->stuck) {
-		kvfree(entry); /* the charge stays, and the user with it */
-		return;
-	}
-	if (entry->live) {
-		unpin_user_pages_dirty_lock(entry->pages, entry->count, entry->write);
-		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);
-	}
-	discard(entry);
+	release(entry);
+	adma_pin_cache_remove(entry);
 }
 
 /* ---- the notifier ---- */
@@ -306,7 +312,8 @@ static int pin_anew(struct adma_pin *pin, const struct adma_memory *memory)
 	error = mmu_interval_notifier_insert(&entry->notifier, memory->mm, start,
 					     entry->count << PAGE_SHIFT, &notifier_operations);
 	if (error) {
-		discard(entry);
+		discharge(entry);
+		kvfree(entry);
 		return error;
 	}
 	pin->end = min(pin->end, entry->span.last + 1);
