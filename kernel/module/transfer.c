@@ -309,9 +309,13 @@ void adma_transfer_start(struct adma_transfer *transfer, bool here)
 
 /* ---- module ---- */
 
+/*
+ * Freezable: no engine is given work while the machine goes to sleep, nor is memory
+ * written that is being saved. Nothing here waits for a process, which would be frozen before.
+ */
 int adma_transfers_init(void)
 {
-	const unsigned int flags = WQ_UNBOUND | WQ_SYSFS;
+	const unsigned int flags = WQ_UNBOUND | WQ_SYSFS | WQ_FREEZABLE;
 
 	dma_queue = alloc_workqueue("adma_dma", flags, WQ_MAX_ACTIVE);
 	if (!dma_queue)
