@@ -110,7 +110,7 @@ step_x86() {
 	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=15 $self/fuzz")"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
 		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper')"
 }
@@ -145,7 +145,7 @@ step_arm64() {
 	modules arm64-6.1 arm64
 	boot arm64-dmatest --no-module arm64-6.1 -- bash -c "$(dmatest arm64-6.1)"
 	boot arm64-selftests arm64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races "ADMA_SECONDS=15 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=15 $self/fuzz")"
 	one 'all eight channels carried data' all_carried "$logs/arm64-selftests" 8
 	boot arm64-python --timeout 1800 arm64-6.1 -- \
 		bash -c "$(suite python3 "$python_arm64" 'dma')"
@@ -176,6 +176,8 @@ step_debug() {
 	modules debug arm64
 	boot debug-fuzz --timeout 900 debug -- \
 		bash -c "ADMA_SECONDS=60 build/kernel/selftests/arm64/fuzz"
+	boot debug-waits --timeout 900 debug -- \
+		bash -c "ADMA_TEST_SLOWNESS=5 ADMA_MANY=20 build/kernel/selftests/arm64/waits"
 	echo 'left out of a whole run, and to be asked for: rights deep'
 }
 
@@ -183,7 +185,7 @@ step_deep() {
 	local self=build/kernel/selftests/arm64
 	modules debug arm64
 	boot debug-selftests --timeout 1800 debug -- \
-		bash -c "$(all $self/uapi "ADMA_ROUNDS=40 $self/races")"
+		bash -c "$(all $self/uapi "ADMA_ROUNDS=40 $self/races" "ADMA_MANY=40 $self/waits")"
 	boot debug-faults --free --timeout 900 --soft '' debug -- $self/provider
 	boot debug-python --timeout 1800 debug -- \
 		bash -c "$(suite python3 "$python_debug" 'dma')"

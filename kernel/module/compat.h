@@ -19,17 +19,13 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 #endif
 
 /*
- * Before 6.3 a long-term pin of another mm could not let go of its lock in between;
- * before 6.5 one asked for the VMAs too.
+ * Before 6.5 one asked for the VMAs too. A long-term pin has no @locked: before 6.3 it could not
+ * let go of the lock in between.
  */
 static inline long adma_pin_user_pages_remote(struct mm_struct *mm, unsigned long start,
 					      unsigned long count, unsigned int flags,
 					      struct page **pages, int *locked)
 {
-#if KERNEL_VERSION(6, 3, 0) > LINUX_VERSION_CODE
-	if (flags & FOLL_LONGTERM)
-		locked = NULL;
-#endif
 #if KERNEL_VERSION(6, 5, 0) > LINUX_VERSION_CODE
 	return pin_user_pages_remote(mm, start, count, flags, pages, NULL, locked);
 #else

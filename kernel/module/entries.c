@@ -184,6 +184,16 @@ struct adma_request *adma_entries_find(struct adma_entries *entries, u64 cookie)
 	return slot->request;
 }
 
+void adma_entries_each(struct adma_entries *entries, void (*tell)(struct adma_request *request))
+{
+	unsigned int i;
+
+	for (i = 0; i < ADMA_ENTRIES; i++) {
+		if (entries->slots[i].request)
+			tell(entries->slots[i].request);
+	}
+}
+
 void adma_entries_describe(struct adma_entries *entries, struct adma_check *check)
 {
 	const struct adma_slot *slot = slot_of(entries, check->cookie);

@@ -47,6 +47,9 @@ void adma_entries_end(struct adma_entries *entries, u64 cookie, const struct adm
 /* The pending request: ERR_PTR(-EINVAL), ERR_PTR(-ENOENT); NULL: it has ended. */
 struct adma_request *adma_entries_find(struct adma_entries *entries, u64 cookie);
 
+/* Tell of each that is pending. */
+void adma_entries_each(struct adma_entries *entries, void (*tell)(struct adma_request *request));
+
 /* All that ADMA_IOC_CHECK tells; of a request that has ended. */
 void adma_entries_describe(struct adma_entries *entries, struct adma_check *check);
 

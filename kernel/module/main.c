@@ -6,6 +6,7 @@
 #include "debugfs.h"
 #include "dma.h"
 #include "end.h"
+#include "fetch.h"
 #include "memory.h"
 #include "request.h"
 #include "transfer.h"
@@ -26,6 +27,9 @@ static int __init adma_init(void)
 	error = adma_pins_init();
 	if (error)
 		goto no_pins;
+	error = adma_fetches_init();
+	if (error)
+		goto no_fetches;
 	error = adma_transfers_init();
 	if (error)
 		goto no_transfers;
@@ -44,6 +48,8 @@ no_device:
 no_dma:
 	adma_transfers_exit();
 no_transfers:
+	adma_fetches_exit();
+no_fetches:
 	adma_pins_exit();
 no_pins:
 	adma_requests_exit();
@@ -53,7 +59,8 @@ no_pins:
 /*
  * No descriptor is open any more, or the module would be in use. What was
  * matched may still be on its way: adma_transfers_exit() waits for it, and with
- * that for the last references to ends, requests and the DMA channels.
+ * that for the last references to ends, requests and the DMA channels. Nothing is being
+ * fetched any more: that holds the module too.
  */
 static void __exit adma_exit(void)
 {
@@ -61,6 +68,7 @@ static void __exit adma_exit(void)
 	adma_debugfs_exit();
 	adma_transfers_exit();
 	adma_dma_exit();
+	adma_fetches_exit();
 	adma_pins_exit();
 	adma_requests_exit();
 }

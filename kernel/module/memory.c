@@ -14,6 +14,7 @@
 #include <linux/user_namespace.h>
 
 #include "dma.h"
+#include "fetch.h"
 #include "memory.h"
 #include "pin.h"
 #include "request.h"
@@ -157,10 +158,13 @@ static int check_and_hold(struct adma_memory *memory)
 	if (!memory->lasting)
 		return must ? -EOPNOTSUPP : 0;
 	error = adma_memory_hold(memory);
-	/* What others hold for now is no error: it may be pinned when its turn comes. */
-	if (error == -ENOMEM && memory->memlock)
+	/* What others hold for now, or a fault has to bring, may be pinned when its turn comes. */
+	if (!error || error == -EAGAIN || (error == -ENOMEM && memory->memlock))
 		return 0;
-	return must || error == -EFAULT || error == -EINTR ? error : 0;
+	if (must || error == -EFAULT || error == -EINTR)
+		return error;
+	memory->lasting = false;
+	return 0;
 }
 
 static int add_all(struct adma_memory *memory, const struct adma_iovec __user *iov, u32 count)
@@ -213,6 +217,7 @@ void adma_memory_drop(struct adma_memory *memory)
 
 	if (!memory->mm)
 		return;
+	adma_fetch_end(memory);
 	for (i = 0; i < memory->holds; i++) {
 		if (memory->held[i].entry)
 			adma_pin_put(&memory->held[i], memory);

@@ -4,8 +4,8 @@
  *
  * Taken at the post, in the poster's context: the ranges are checked against
  * the poster's mappings, so that a bad address is an error of the post, and
- * the first window is pinned there. The rest is pinned when its turn comes, by whoever
- * copies, with the mm entered for that one window only.
+ * the first window is pinned there, as far as no page fault has to be waited for. The rest is
+ * pinned when its turn comes, with the mm entered for that one window only.
  *
  * A memory holds its mm by mmgrab(), never by mmget(): a process can exit with
  * requests pending.
@@ -17,11 +17,21 @@
 
 #include <uapi/linux/adma.h>
 
+struct adma_fetch;
 struct adma_pin;
 struct adma_tally;
 struct mm_struct;
+struct adma_user;
+struct adma_waiter;
 struct page;
 struct user_struct;
+
+/* What pinning may wait for. */
+enum adma_patience {
+	ADMA_PIN_AT_ONCE, /* nobody: a transfer's. What would have to be waited for is fetched */
+	ADMA_PIN_OWN,     /* what current does to its own memory: at the post */
+	ADMA_PIN_WAIT,    /* page faults too, whoever serves them: a fetch's */
+};
 
 struct adma_range {
 	unsigned long address;
@@ -46,9 +56,12 @@ struct adma_memory {
 	struct adma_range *ranges;
 	u64 length;               /* bytes of all ranges */
 	bool lasting;             /* may be pinned for long */
-	bool holding;             /* while it is being held: some of memlock is left alone */
+	enum adma_patience patience;
 	struct adma_pin *held;    /* pinned at the post: of the first ranges, in their order */
 	u32 holds;
+	struct adma_user *poster; /* its request's: in whose lane it waits */
+	struct adma_waiter *waiter; /* who is told that a fetch is over */
+	struct adma_fetch *fetch; /* what is pinned elsewhere meanwhile, or was; fetch.h */
 	u64 pin_ns;               /* spent pinning so far */
 };
 
@@ -79,7 +92,8 @@ struct adma_window {
 /*
  * Pin from byte @at on, at most @most bytes and at most the window's size; at
  * least one byte. 0 or a negated errno of struct adma_entry (EFAULT, ESRCH, ENOMEM,
- * EOPNOTSUPP). Process context; enters memory->mm for the duration of the call.
+ * EOPNOTSUPP), or EAGAIN: a fetch was begun, whose end memory->waiter is told, for what would
+ * have had to be waited for. Process context; enters memory->mm for the duration of the call.
  */
 int adma_window_pin(struct adma_window *window, struct adma_memory *memory, u64 at, u64 most);
 

@@ -14,7 +14,10 @@
  * what was written is seen by the next copy.
  *
  * References: the cache's, one for each use, and the work's from when the entry died until
- * it ran. The last one removes the notifier, then unpins, then uncharges.
+ * it ran. The last one unpins and uncharges at once, and leaves the removal of the notifier, which
+ * may have to wait for an invalidation, to a work. Callbacks until then find an entry that
+ * nobody refers to, and do nothing. So nobody waits for the invalidations of a process
+ * whose pins he takes.
  *
  * Locks, the outer one first:
  *   mutex                 trees, LRU list, whether an entry is cached
@@ -23,6 +26,9 @@
  * Neither is held, nor is mmap_lock, where the mm layer may wait for an invalidation:
  * mmu_interval_notifier_insert(), mmu_interval_read_begin(), mmu_interval_notifier_remove().
  * mmap_lock is taken for the pinning proper, with nothing else held.
+ *
+ * Who waits: a post for what its own process does, a fetch for anything, a transfer for nothing.
+ * So a transfer makes no lasting pins, and takes mmap_lock only if it is free.
  */
 #include <linux/err.h>
 #include <linux/mmu_notifier.h>
@@ -43,23 +49,74 @@
 
 /* ---- pages ---- */
 
-static long pin_some(struct mm_struct *mm, unsigned long start, unsigned long count,
-		     unsigned int flags, struct page **pages)
+static int error_of_pinning(long pinned)
 {
-	int locked = 1;
+	switch (pinned) {
+	case -EINTR:
+	case -ENOMEM:
+	case -EFAULT:
+		return pinned;
+	case -EHWPOISON:
+		return -EFAULT;
+	case 0:
+		return -EAGAIN;
+	default: /* a DAX file, or a page that cannot be moved to where it may stay */
+		return -EOPNOTSUPP;
+	}
+}
+
+/*
+ * With mmap_lock. How to fault in without waiting: a fault of anonymous memory starts what it
+ * needs to read from swap and returns, nor does it wait for a userfaultfd. That of a file may
+ * well wait, for FUSE's server for instance, whatever the flags: only what is there is taken.
+ */
+static int flags_without_waiting(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	struct vm_area_struct *vma;
+	int flags = FOLL_NOWAIT;
+
+	for (; start < end; start = vma->vm_end) {
+		vma = find_vma(mm, start);
+		if (!vma || vma->vm_start > start)
+			return -EFAULT;
+		if (!vma_is_anonymous(vma))
+			flags |= FOLL_NOFAULT;
+	}
+	return flags;
+}
+
+/* With mmap_lock, which is kept. 0: the first page would have to be waited for. */
+static long pin_present(struct mm_struct *mm, unsigned long start, unsigned long count,
+			unsigned int flags, struct page **pages)
+{
+	int more = flags_without_waiting(mm, start, start + (count << PAGE_SHIFT));
 	long pinned;
 
-	if (mm == current->mm)
-		return pin_user_pages_fast(start, count, flags, pages);
-	if (mmap_read_lock_killable(mm))
+	if (more < 0)
+		return more;
+	pinned = adma_pin_user_pages_remote(mm, start, count, flags | more, pages, NULL);
+	/* It is not there yet, or not at all: who waits for the fault finds out. */
+	return pinned == -EFAULT && more & FOLL_NOFAULT ? 0 : pinned;
+}
+
+static long pin_some(const struct adma_memory *memory, unsigned long start, unsigned long count,
+		     unsigned int flags, struct page **pages)
+{
+	struct mm_struct *mm = memory->mm;
+	long pinned;
+
+	if (memory->patience == ADMA_PIN_AT_ONCE) {
+		if (!mmap_read_trylock(mm))
+			return 0;
+	} else if (mmap_read_lock_killable(mm)) {
 		return -EINTR;
-	pinned = adma_pin_user_pages_remote(mm, start, count, flags, pages, &locked);
-	if (locked)
-		mmap_read_unlock(mm);
+	}
+	pinned = pin_present(mm, start, count, flags, pages);
+	mmap_read_unlock(mm);
 	return pinned;
 }
 
-/* All or nothing. */
+/* All or nothing; without waiting for faults. */
 static int pin_pages(const struct adma_memory *memory, unsigned long start, unsigned long count,
 		     unsigned int flags, struct page **pages)
 {
@@ -68,28 +125,48 @@ static int pin_pages(const struct adma_memory *memory, unsigned long start, unsi
 
 	if (memory->write)
 		flags |= FOLL_WRITE;
+	if (memory->patience == ADMA_PIN_OWN) /* most are there, and found without the lock */
+		done = max(0, pin_user_pages_fast(start, count, flags | FOLL_NOFAULT, pages));
 	while (done < count) {
-		pinned = pin_some(memory->mm, start + (done << PAGE_SHIFT), count - done, flags,
+		pinned = pin_some(memory, start + (done << PAGE_SHIFT), count - done, flags,
 				  pages + done);
-		if (pinned <= 0)
-			goto fail;
+		if (pinned <= 0) {
+			unpin_user_pages(pages, done);
+			return error_of_pinning(pinned);
+		}
 		done += pinned;
 	}
 	return 0;
+}
 
-fail:
-	unpin_user_pages(pages, done);
-	switch (pinned) {
-	case -EINTR:
-	case -ENOMEM:
-	case -EFAULT:
-		return pinned;
-	case 0:
-	case -EHWPOISON:
-		return -EFAULT;
-	default: /* a DAX file, or a page that cannot be moved to where it may stay */
-		return -EOPNOTSUPP;
+/*
+ * Wait for the faults of these pages. Not with FOLL_LONGTERM, which would keep mmap_lock
+ * meanwhile, and could not wait for a userfaultfd (before 6.3). @pages is for use meanwhile.
+ */
+static int touch(const struct adma_memory *memory, unsigned long start, unsigned long count,
+		 struct page **pages)
+{
+	unsigned int flags = memory->write ? FOLL_WRITE : 0;
+	struct mm_struct *mm = memory->mm;
+	unsigned long done;
+	long pinned;
+	int locked;
+
+	for (done = 0; done < count; done += pinned) {
+		if (mmap_read_lock_killable(mm))
+			return -EINTR;
+		locked = 1;
+		pinned = adma_pin_user_pages_remote(mm, start + (done << PAGE_SHIFT), count - done,
+						    flags, pages, &locked);
+		if (locked)
+			mmap_read_unlock(mm);
+		if (!pinned)
+			return -EFAULT;
+		if (pinned < 0)
+			return error_of_pinning(pinned);
+		unpin_user_pages(pages, pinned);
 	}
+	return 0;
 }
 
 /* ---- charges ---- */
@@ -97,7 +174,7 @@ fail:
 /* What is held while it waits to be matched leaves half of the limit to what is being copied. */
 static unsigned long limit_of(const struct adma_memory *memory)
 {
-	return memory->holding ? memory->memlock / 2 : memory->memlock;
+	return memory->patience == ADMA_PIN_OWN ? memory->memlock / 2 : memory->memlock;
 }
 
 static bool charge(const struct adma_memory *memory, unsigned long count)
@@ -128,27 +205,30 @@ static unsigned long room(const struct adma_memory *memory)
 
 /* ---- the end of entries ---- */
 
-static void discard(struct adma_pin_entry *entry)
+static void discharge(struct adma_pin_entry *entry)
 {
 	uncharge(entry->user, entry->count);
 	free_uid(entry->user);
-	kvfree(entry);
+}
+
+/* Stuck: the charge stays, and the user with it. */
+static void release(struct adma_pin_entry *entry)
+{
+	if (entry->stuck)
+		return;
+	if (entry->live) {
+		unpin_user_pages_dirty_lock(entry->pages, entry->count, entry->write);
+		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);
+	}
+	discharge(entry);
 }
 
 void adma_pin_entry_put(struct adma_pin_entry *entry)
 {
 	if (!refcount_dec_and_test(&entry->refs))
 		return;
-	mmu_interval_notifier_remove(&entry->notifier);
-	if (entry->stuck) {
-		kvfree(entry); /* the charge stays, and the user with it */
-		return;
-	}
-	if (entry->live) {
-		unpin_user_pages_dirty_lock(entry->pages, entry->count, entry->write);
-		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);
-	}
-	discard(entry);
+	release(entry);
+	adma_pin_cache_remove(entry);
 }
 
 /* ---- the notifier ---- */
@@ -282,6 +362,11 @@ static int fill(struct adma_pin_entry *entry, struct adma_pin *pin,
 		sequence = mmu_interval_read_begin(&entry->notifier);
 		error = pin_pages(memory, entry->span.start, entry->count, FOLL_LONGTERM,
 				  entry->pages);
+		if (error == -EAGAIN && memory->patience == ADMA_PIN_WAIT) {
+			error = touch(memory, entry->span.start, entry->count, entry->pages);
+			if (!error)
+				continue; /* they are there, or were: memory may be scarce */
+		}
 		if (error)
 			return error;
 		fit = !entry->write || adma_memory_fit(memory->mm, entry->span.start,
@@ -306,7 +391,8 @@ static int pin_anew(struct adma_pin *pin, const struct adma_memory *memory)
 	error = mmu_interval_notifier_insert(&entry->notifier, memory->mm, start,
 					     entry->count << PAGE_SHIFT, &notifier_operations);
 	if (error) {
-		discard(entry);
+		discharge(entry);
+		kvfree(entry);
 		return error;
 	}
 	pin->end = min(pin->end, entry->span.last + 1);
@@ -329,6 +415,8 @@ int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long
 		adma_tally_add(memory->tally, ADMA_COUNT_PIN_HITS, 1);
 		return 0;
 	}
+	if (memory->patience == ADMA_PIN_AT_ONCE)
+		return -EAGAIN;
 	error = pin_anew(pin, memory);
 	if (error)
 		return error;
@@ -357,6 +445,20 @@ int adma_pin_brief(struct adma_pin *pin, struct adma_memory *memory, unsigned lo
 	}
 	adma_tally_add(memory->tally, ADMA_COUNT_PAGES_PINNED, count);
 	return 0;
+}
+
+int adma_pin_touch(struct adma_memory *memory, unsigned long start, unsigned long end)
+{
+	unsigned long first = start & PAGE_MASK;
+	unsigned long count = (PAGE_ALIGN(end) - first) >> PAGE_SHIFT;
+	struct page **pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	int error;
+
+	if (!pages)
+		return -ENOMEM;
+	error = touch(memory, first, count, pages);
+	kvfree(pages);
+	return error;
 }
 
 /* ---- the end of uses ---- */

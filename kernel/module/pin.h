@@ -8,7 +8,8 @@
  * neither cached nor charged. tests/model/pin.pml is the proof of the cache's protocol.
  *
  * All of these sleep. The mm of the memory is entered by the caller (mmget()), or
- * current's, in those that pin.
+ * current's, in those that pin. Those wait for no more than memory->patience says, and
+ * return -EAGAIN for what they would have to wait for.
  */
 #ifndef ADMA_PIN_H
 #define ADMA_PIN_H
@@ -37,7 +38,7 @@ static inline unsigned long adma_pin_pages(const struct adma_pin *pin)
 
 /*
  * Pin from @start on, until @end or as far as the user's limit allows; pin->end
- * tells. -EFAULT, -ENOMEM, -EOPNOTSUPP, or -EINTR: killed meanwhile.
+ * tells. -EFAULT, -ENOMEM, -EOPNOTSUPP, -EAGAIN, or -EINTR: killed meanwhile.
  */
 int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
 		 unsigned long end);
@@ -50,9 +51,12 @@ int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long
 int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned long start,
 		   unsigned long end);
 
-/* A brief one. -EFAULT, -ENOMEM or -EINTR. */
+/* A brief one. -EFAULT, -ENOMEM, -EAGAIN or -EINTR. */
 int adma_pin_brief(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
 		   unsigned long end);
+
+/* Wait for the faults that a brief one would have to wait for, whatever the patience. */
+int adma_pin_touch(struct adma_memory *memory, unsigned long start, unsigned long end);
 
 /* -EFAULT or -ESRCH when it was unmapped, else 0. */
 int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory);

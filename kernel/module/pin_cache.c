@@ -29,6 +29,9 @@ static unsigned long cached_pages;                  /* mutex */
 static DEFINE_MUTEX(mutex);
 static struct workqueue_struct *drops;
 
+/* Each removal may have to wait for an invalidation, for as long as its process likes. */
+static struct workqueue_struct *removals;
+
 u64 adma_pin_limit(void)
 {
 	return READ_ONCE(pin_limit);
@@ -90,6 +93,20 @@ void adma_pin_cache_drop(struct adma_pin_entry *entry)
 	WRITE_ONCE(entry->dead, true);
 	INIT_WORK(&entry->drop, drop);
 	queue_work(drops, &entry->drop);
+}
+
+static void remove(struct work_struct *work)
+{
+	struct adma_pin_entry *entry = container_of(work, struct adma_pin_entry, remove);
+
+	mmu_interval_notifier_remove(&entry->notifier);
+	kvfree(entry);
+}
+
+void adma_pin_cache_remove(struct adma_pin_entry *entry)
+{
+	INIT_WORK(&entry->remove, remove);
+	queue_work(removals, &entry->remove);
 }
 
 void adma_pin_cache_flush(void)
@@ -227,12 +244,20 @@ bool adma_pin_cache_settle(struct adma_pin_entry *entry, struct adma_pin *pin,
 int adma_pins_init(void)
 {
 	drops = alloc_workqueue("adma_pins", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	return drops ? 0 : -ENOMEM;
+	if (!drops)
+		return -ENOMEM;
+	removals = alloc_workqueue("adma_pins_end", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!removals) {
+		destroy_workqueue(drops);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
-/* No pins are left but the cache's; of those that are dead the works are waited for. */
+/* No pins are left but the cache's; for the works of those that are dead it waits. */
 void adma_pins_exit(void)
 {
 	adma_pin_cache_evict(NULL, ULONG_MAX);
 	destroy_workqueue(drops);
+	destroy_workqueue(removals);
 }

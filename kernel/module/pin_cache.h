@@ -27,6 +27,7 @@ struct adma_pin_entry {
 	struct list_head lru;           /* cache's mutex: the same */
 	bool cached;                    /* cache's mutex */
 	struct work_struct drop;
+	struct work_struct remove;
 	refcount_t refs;
 	spinlock_t lock;                /* leaf */
 	struct list_head uses;          /* lock */
@@ -55,7 +56,10 @@ void adma_pin_cache_forget(struct adma_pin_entry *entry);
 /* With the lock of a live entry: it is dead from here on, and dropped soon. */
 void adma_pin_cache_drop(struct adma_pin_entry *entry);
 
-/* Wait until what is dead by now and unused is let go. */
+/* @entry has no reference left, no page and no charge: forget it once its mm allows that. */
+void adma_pin_cache_remove(struct adma_pin_entry *entry);
+
+/* Wait until what is dead by now and unused is let go; for nobody's invalidation. */
 void adma_pin_cache_flush(void);
 
 /* Let unused entries go, oldest first, until @count pages are found: @user's, or anybody's. */

@@ -44,6 +44,7 @@ static struct adma_request *make(struct adma_end *end, u64 cookie, u32 flags)
 		error = PTR_ERR(request->user);
 		goto no_user;
 	}
+	adma_transfer_init(&request->transfer);
 	__module_get(THIS_MODULE); /* till put(): rmmod is refused, not kept waiting */
 	kref_get(&end->refs);
 	request->end = end;
@@ -173,6 +174,14 @@ static void add_transfer_times(struct adma_request *request, const struct adma_t
 	count_times(request, times);
 }
 
+/* With the connection's lock. A transfer that ended because of a close: whose was it? */
+static int told(const struct adma_request *request, int error)
+{
+	const struct adma_end *end = request->end;
+
+	return error == -EPIPE && !end->connection->end[end->side] ? -ECANCELED : error;
+}
+
 /* Both requests end at once: nobody sees one over and the other pending. */
 static void done(struct adma_transfer *transfer, int error)
 {
@@ -190,8 +199,8 @@ static void done(struct adma_transfer *transfer, int error)
 
 	spin_lock(lock);
 	if (older)
-		store(older, error, copied);
-	store(younger, error, copied);
+		store(older, told(older, error), copied);
+	store(younger, told(younger, error), copied);
 	spin_unlock(lock);
 
 	if (older) {
@@ -330,6 +339,7 @@ int adma_request_post(struct adma_end *end, const struct adma_post *post)
 				 end->connection->policy, &end->tally);
 	if (error)
 		goto fail;
+	request->memory.poster = request->user;
 	request->party.key = post->key;
 	request->party.length = request->memory.length;
 	request->party.note[0] = post->note[0];
@@ -387,6 +397,8 @@ int adma_request_copy(struct adma_end *end, const struct adma_copy *copy)
 	error = take_both(request, copy);
 	if (error)
 		goto fail;
+	request->memory.poster = request->user;
+	request->source.poster = request->user;
 	spin_lock(&end->connection->lock);
 	error = adma_entries_admit(end->entries, request->cookie);
 	if (!error)
@@ -429,6 +441,13 @@ int adma_request_cancel(struct adma_end *end, u64 cookie)
 	return error;
 }
 
+/* With the connection's lock, under which it would end. */
+static void close_transfer(struct adma_request *request)
+{
+	if (request->stage == ADMA_MATCHED)
+		adma_transfer_close(request->on);
+}
+
 void adma_request_withdraw_all(struct adma_end *end)
 {
 	struct adma_connection *connection = end->connection;
@@ -438,6 +457,7 @@ void adma_request_withdraw_all(struct adma_end *end)
 
 	spin_lock(&connection->lock);
 	connection->end[end->side] = NULL;
+	adma_entries_each(end->entries, close_transfer);
 	adma_match_drain(&connection->way[0], &leaving);
 	adma_match_drain(&connection->way[1], &leaving);
 	claim(&leaving);

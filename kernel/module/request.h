@@ -44,7 +44,7 @@ struct adma_request {
 	struct adma_memory source;  /* of a copy, whose destination is memory */
 	struct adma_transfer transfer; /* the younger's is used; so a match needs no memory */
 	struct adma_request *older; /* of the younger: the one it met; NULL in a copy */
-	const struct adma_transfer *on; /* connection's lock: the transfer, once matched */
+	struct adma_transfer *on;   /* connection's lock: the transfer, once matched */
 	ktime_t begun;
 	u64 post_ns;
 	u64 pin_ns;                 /* of its memory, once that was let go */

@@ -2,6 +2,10 @@
 /*
  * transfer.h - a matched pair on its way: window by window, by DMA or by the CPU.
  *
+ * It waits for an engine, and for nothing else: what memory it cannot have at once is fetched
+ * (fetch.h), and it stalls meanwhile, without a worker. Whoever takes `parked` away lets it
+ * go on: the fetch, a timer, or the close of an end.
+ *
  * The maker owns the transfer and both memories until done() is called, once,
  * in process context, with no lock held. done() may free the transfer.
  */
@@ -9,14 +13,25 @@
 #define ADMA_TRANSFER_H
 
 #include <linux/ktime.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+#include "fetch.h"
 #include "memory.h"
 
 struct adma_transfer {
 	struct work_struct work;
 	struct workqueue_struct *queue;
+	struct adma_waiter waiter;
+	struct timer_list timer;
+	spinlock_t lock;          /* leaf but for the work queues' and the timer's */
+	bool parked;              /* lock: whoever clears it queues the work */
+	bool woken;               /* lock: while it was not parked */
+	bool closing;             /* lock: an end was closed */
+	bool stalls;              /* since when it is without what it needs */
+	unsigned long stalled;    /* jiffies */
 	struct adma_memory *destination;
 	struct adma_memory *source;
 	u64 length;               /* bytes to copy: those of the source */
@@ -33,11 +48,20 @@ struct adma_transfer {
 	void (*done)(struct adma_transfer *transfer, int error); /* 0 or a negated errno */
 };
 
+/* Once, before anybody else knows of it. */
+void adma_transfer_init(struct adma_transfer *transfer);
+
 /*
  * Begin; the other fields are filled in. Never sleeps unless @here: then it may copy
  * in the caller's context, and have called done() when it returns.
  */
 void adma_transfer_start(struct adma_transfer *transfer, bool here);
+
+/*
+ * An end of it is closed: if it stalls for a second it is done(), with -EPIPE. Does not sleep. The
+ * caller sees to it that it is not done meanwhile.
+ */
+void adma_transfer_close(struct adma_transfer *transfer);
 
 int adma_transfers_init(void);
 /* Waits for all that were started. */

@@ -10,6 +10,7 @@
 #include <linux/spinlock.h>
 #include <linux/uidgid.h>
 
+#include "fetch.h"
 #include "user.h"
 
 static unsigned int requests_max = 8192;
@@ -27,11 +28,12 @@ MODULE_PARM_DESC(opens_max, "open descriptors of the device itself of one user")
 struct adma_user {
 	struct hlist_node node;
 	struct rcu_head rcu;
-	refcount_t refs; /* one for each request and each connection */
+	refcount_t refs; /* one for each request, each connection and each fetch */
 	kuid_t uid;
 	atomic_t requests;
 	atomic_t connections;
 	atomic_t opens;
+	struct adma_lane lane;
 };
 
 static DEFINE_HASHTABLE(users, 6);
@@ -58,6 +60,7 @@ static struct adma_user *add(kuid_t uid)
 		return NULL;
 	refcount_set(&made->refs, 1);
 	made->uid = uid;
+	adma_lane_init(&made->lane);
 	spin_lock(&users_lock);
 	user = find(uid);
 	if (!user)
@@ -78,6 +81,17 @@ static struct adma_user *of_current(void)
 	user = find(uid);
 	rcu_read_unlock();
 	return user ?: add(uid);
+}
+
+struct adma_user *adma_user_get(struct adma_user *user)
+{
+	refcount_inc(&user->refs);
+	return user;
+}
+
+struct adma_lane *adma_user_lane(struct adma_user *user)
+{
+	return &user->lane;
 }
 
 void adma_user_put(struct adma_user *user)

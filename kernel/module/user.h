@@ -12,6 +12,7 @@
 
 #include <linux/types.h>
 
+struct adma_lane;
 struct adma_user;
 
 /* Charge current's user with one. ERR_PTR(-EDQUOT) or ERR_PTR(-ENOMEM). */
@@ -22,7 +23,10 @@ struct adma_user *adma_user_add_connection(bool connected);
 /* No longer charged. The reference stays, for adma_user_put(): this is fit for a spinlock. */
 void adma_user_sub_request(struct adma_user *user);
 
+struct adma_user *adma_user_get(struct adma_user *user);
 void adma_user_put(struct adma_user *user);
+/* Where its memory's fetches stand. */
+struct adma_lane *adma_user_lane(struct adma_user *user);
 /* No longer charged, and put. */
 void adma_user_put_connection(struct adma_user *user, bool connected);
 

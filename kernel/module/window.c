@@ -8,6 +8,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "fetch.h"
 #include "memory.h"
 #include "pin.h"
 
@@ -40,7 +41,25 @@ static int pin_range(struct adma_pin *pin, struct adma_memory *memory, u32 index
 			return error;
 		adma_pin_put(held, memory);
 	}
+	error = adma_fetch_pin(pin, memory, start, end, true);
+	if (error != -EAGAIN)
+		return error;
 	return adma_pin_get(pin, memory, start, end);
+}
+
+/* What a transfer cannot have at once is fetched. If that fails, its error is the pin's. */
+static int pin_or_fetch(struct adma_pin *pin, struct adma_memory *memory, u32 index,
+			unsigned long start, unsigned long end, bool lasting)
+{
+	int error = pin_range(pin, memory, index, start, end, lasting);
+
+	if (error != -EAGAIN || memory->patience != ADMA_PIN_AT_ONCE)
+		return error;
+	if (!lasting)
+		error = adma_fetch_pin(pin, memory, start, end, false);
+	if (error == -EAGAIN)
+		adma_fetch_begin(memory, start, end, lasting);
+	return error;
 }
 
 /*
@@ -55,6 +74,7 @@ static int pin_ranges(struct adma_pin *pins, u32 *pinned, struct adma_memory *me
 	const size_t step = adma_window_bytes();
 	const struct adma_range *range;
 	struct adma_pin *pin;
+	unsigned long base;
 	size_t stop;
 	int error;
 
@@ -62,12 +82,16 @@ static int pin_ranges(struct adma_pin *pins, u32 *pinned, struct adma_memory *me
 		range = &memory->ranges[index];
 		stop = min3(range->length, offset + most, offset - offset % step + step);
 		pin = &pins[*pinned];
-		error = pin_range(pin, memory, index, range->address + offset,
-				  range->address + stop, lasting);
+		base = range->address;
+		if (*pinned) /* what cannot be had at once is the next window's */
+			error = pin_range(pin, memory, index, base + offset, base + stop, lasting);
+		else
+			error = pin_or_fetch(pin, memory, index, base + offset, base + stop,
+					     lasting);
 		if (error)
 			return *pinned ? 0 : error;
 		++*pinned;
-		if (pin->end != range->address + range->length)
+		if (pin->end != base + range->length)
 			break;
 		most -= pin->end - pin->start;
 		offset = 0;
@@ -85,9 +109,9 @@ int adma_memory_hold(struct adma_memory *memory)
 	pins = kcalloc(memory->count, sizeof(*pins), GFP_KERNEL_ACCOUNT);
 	if (!pins)
 		return -ENOMEM;
-	memory->holding = true;
+	memory->patience = ADMA_PIN_OWN;
 	error = pin_ranges(pins, &pinned, memory, 0, 0, adma_window_bytes(), true);
-	memory->holding = false;
+	memory->patience = ADMA_PIN_AT_ONCE;
 	memory->held = pins;
 	memory->holds = pinned;
 	memory->pin_ns += ktime_to_ns(ktime_sub(ktime_get(), begun));
@@ -194,6 +218,8 @@ static bool may_be_brief(const struct adma_memory *memory, int error)
 {
 	if (error == -EFAULT || error == -ESRCH) /* not there for either */
 		return false;
+	if (error == -EAGAIN) /* it will be; unless others' faults are in the way for long */
+		return memory->policy != ADMA_BY_DMA && adma_fetch_stands(memory);
 	/* Of what is the engine's only where RLIMIT_MEMLOCK is used up for now. */
 	return memory->policy != ADMA_BY_DMA || error == -ENOMEM;
 }
@@ -209,6 +235,8 @@ static int pin_window(struct adma_window *window, struct adma_memory *memory, u3
 				   true);
 	if (!error || !may_be_brief(memory, error))
 		return error;
+	if (error == -EOPNOTSUPP)
+		memory->lasting = false; /* nothing is fetched to learn it again */
 	window->lasting = false;
 	return pin_ranges(window->pins, &window->pinned, memory, index, offset,
 			  min(most, BRIEF_MAX), false);

@@ -5,8 +5,10 @@
  * One range of one process, one page long. POSTERS transfers look for a cached
  * pin or make one, copy, and let go; a mapper discards or unmaps and maps again
  * meanwhile; a worker drops what the notifier's callback declared dead; a reaper
- * drops cached entries for the limit's sake. Page n + 1 replaces page n, so an
- * old page is one with a lower number.
+ * drops cached entries for the limit's sake; a remover ends the subscriptions of what
+ * nobody refers to any more. Page n + 1 replaces page n, so an old page is one with a
+ * lower number. With STUCK the mapper may stay in the middle of an invalidation
+ * for ever: then whoever does not ask for its memory still gets through.
  *
  * Everything here is in the kernel and under locks: a critical section of a
  * spinlock is one step, the cache's mutex is held over several, and the
@@ -55,6 +57,7 @@ bool live[ENTRIES];     /* leaf lock: found valid once; until then its maker alo
 bool dead[ENTRIES];     /* leaf lock */
 bool unmapped[ENTRIES]; /* leaf lock */
 bool queued[ENTRIES];   /* the drop work, until it has the mutex */
+bool removing[ENTRIES]; /* nobody refers to it any more: the removal's */
 bool freed[ENTRIES];
 
 byte cached = NONE; /* under the mutex */
@@ -70,40 +73,26 @@ inline unpin(e)
 	page[e] = 0
 }
 
-/* The last reference: no callback may run on it any more when it is freed. Sleeps. */
-inline put(e, was)
+/* The last reference: unpinned, and left to the remover. Callbacks still come. */
+inline put(e)
 {
 	atomic {
-		assert(!freed[e] && refs[e] > 0);
+		assert(!freed[e] && !removing[e] && refs[e] > 0);
 		refs[e]--;
 		if
 		:: refs[e] == 0 ->
 			assert(cached != e);
-			subscribed[e] = false;
-			was = sequence
-		:: else -> was = 0
-		fi
-	}
-	if
-	:: was == 0
-	:: else ->
-		atomic {
-#ifndef BUG_FREE_AT_ONCE
-			/* mmu_interval_notifier_remove(): waits for an invalidation that runs. */
-			(!(was & 1) || sequence != was);
-#endif
 			if
 			:: page[e] > 0 -> unpin(e)
 			:: else
 			fi;
-			freed[e] = true;
-			told[e] = 0; /* so that equal states look equal */
-			live[e] = false;
-			dead[e] = false;
-			unmapped[e] = false;
-			was = 0
-		}
-	fi
+			removing[e] = true
+		:: else
+		fi
+	}
+#ifdef BUG_WAIT_FOR_REMOVAL
+	(!removing[e]);
+#endif
 }
 
 /* ---- the mapper: an invalidation around each change of the page table ---- */
@@ -111,7 +100,7 @@ inline put(e, was)
 /* The callback, under the leaf lock: it marks and queues, and does nothing else. */
 inline callback(e)
 {
-	assert(!freed[e]);
+	assert(!freed[e]); /* no callback may run on it any more when it is freed */
 #ifdef BUG_SKIP_USED
 	if
 	:: refs[e] > 1
@@ -132,12 +121,14 @@ inline callback(e)
 		:: dead[e]
 #ifdef BUG_WORK_WITHOUT_REF
 		:: !dead[e] -> dead[e] = true; queued[e] = true
+#elif defined(BUG_DROP_UNREFERRED)
+		:: !dead[e] -> dead[e] = true; refs[e]++; queued[e] = true
 #elif defined(BUG_MARK_LATE)
 		:: !dead[e] && refs[e] > 0 && !queued[e] -> refs[e]++; queued[e] = true
 		:: !dead[e] && (refs[e] == 0 || queued[e])
 #else
 		:: !dead[e] && refs[e] > 0 -> dead[e] = true; refs[e]++; queued[e] = true
-		:: !dead[e] && refs[e] == 0 /* being freed: the work would come too late */
+		:: !dead[e] && refs[e] == 0 /* being removed: the work would come too late */
 #endif
 		fi
 	fi
@@ -186,6 +177,12 @@ proctype mapper()
 			fi
 		   }
 		od;
+#ifdef STUCK
+		if
+		:: true
+		:: true -> break /* its process has been stopped there */
+		fi;
+#endif
 		atomic { present = 0; gone = newest };
 		sequence++;
 		/* It has returned. A new mapping comes after an unmap only. */
@@ -223,6 +220,9 @@ inline get_page(e)
 inline read_begin(e)
 {
 	seq = told[e];
+#ifdef STUCK
+endread:
+#endif
 	(seq != sequence || !INVALIDATING)
 }
 
@@ -256,7 +256,7 @@ inline make()
 		read_begin(mine);
 #endif
 		if
-		:: !ok -> put(mine, was); mine = NONE; break
+		:: !ok -> put(mine); mine = NONE; break
 		:: else
 		fi;
 #ifdef BUG_INSERT_FIRST
@@ -318,7 +318,7 @@ inline find()
 
 proctype poster()
 {
-	byte posts, mine, seq, was, oldest, ended_before;
+	byte posts, mine, seq, oldest, ended_before;
 	bool ok, fault;
 
 	do
@@ -355,7 +355,7 @@ proctype poster()
 				fault = false;
 				ended_before = 0
 			}
-			put(mine, was)
+			put(mine)
 		fi;
 		mine = 0;
 		oldest = 0
@@ -367,22 +367,23 @@ proctype poster()
 /* ---- who lets cached entries go ---- */
 
 #if ENTRIES == 1
-#define ANY_QUEUED queued[0]
+#define ANY(what) what[0]
 #elif ENTRIES == 2
-#define ANY_QUEUED (queued[0] || queued[1])
+#define ANY(what) (what[0] || what[1])
 #else
-#define ANY_QUEUED (queued[0] || queued[1] || queued[2] || queued[3])
+#define ANY(what) (what[0] || what[1] || what[2] || what[3])
 #endif
 
 /* The drop work, one entry after the other. */
 proctype worker()
 {
-	byte e, was;
+	byte e;
+	bool was;
 
 end:
 	do
 	:: atomic {
-		ANY_QUEUED ->
+		ANY(queued) ->
 		e = 0;
 		do
 		:: queued[e] -> break
@@ -409,31 +410,77 @@ end:
 		fi
 	   }
 	   if
-	   :: was -> put(e, was)
+	   :: was -> put(e)
 	   :: else
 	   fi;
 #ifndef BUG_WORK_WITHOUT_REF
-	   put(e, was);
+	   put(e);
 #endif
-	   e = 0
+	   e = 0;
+	   was = false
+	od
+}
+
+/* mmu_interval_notifier_remove(), a work for each entry; here one after the other. */
+proctype remover()
+{
+	byte e, was;
+
+end:
+	do
+	:: atomic {
+		ANY(removing) ->
+		e = 0;
+		do
+		:: removing[e] -> break
+		:: else -> e++
+		od;
+		assert(!freed[e] && refs[e] == 0 && page[e] == 0);
+		subscribed[e] = false;
+		was = sequence
+	   }
+#ifdef STUCK
+endremove:
+#endif
+	   atomic {
+#ifndef BUG_FREE_AT_ONCE
+		/* It waits for an invalidation that runs. */
+		(!(was & 1) || sequence != was);
+#endif
+		removing[e] = false;
+		freed[e] = true;
+		told[e] = 0; /* so that equal states look equal */
+		live[e] = false;
+		dead[e] = false;
+		unmapped[e] = false;
+		was = 0;
+		e = 0
+	   }
 	od
 }
 
 /* The limit's, and at last the cache's end: then nothing may be left pinned. */
+#ifdef STUCK
+#define MAY_END (reaps == REAPS)
+#else
+#define MAY_END (posting == 0 && mapper_through)
+#endif
 proctype reaper()
 {
-	byte reaps, e, was;
+	byte reaps, e;
 
 	do
 	:: atomic {
-		!mutex && (reaps < REAPS || (posting == 0 && mapper_through)) ->
-		reaps = (posting == 0 && mapper_through -> REAPS + 1 : reaps + 1);
+		!mutex && (reaps < REAPS || MAY_END) ->
+		reaps = (MAY_END -> REAPS + 1 : reaps + 1);
 		e = cached;
 		assert(e == NONE || !dead[e] || queued[e]); /* nothing dead stays */
 		cached = NONE
 	   }
 	   if
-	   :: e != NONE -> put(e, was)
+	   :: e != NONE ->
+		put(e);
+		assert(refs[e] > 0 || page[e] == 0) /* there is room already */
 	   :: else
 	   fi;
 	   e = 0;
@@ -442,6 +489,7 @@ proctype reaper()
 	   :: else
 	   fi
 	od;
+#ifndef STUCK
 	/* Every entry is freed in the end; a page is pinned no more. */
 	e = 0;
 	do
@@ -453,6 +501,7 @@ proctype reaper()
 	:: e < PAGES -> assert(pins[e] == 0); e++
 	:: else -> break
 	od
+#endif
 }
 
 init
@@ -465,6 +514,7 @@ init
 		oldest_allowed = 1;
 		run mapper();
 		run worker();
+		run remover();
 		run reaper();
 		do
 		:: k < POSTERS -> run poster(); k++

@@ -209,6 +209,8 @@ def pin_cases() -> Iterator[Case]:
     ):
         yield Case("pin", switches, large=True)
     yield Case("pin", "POSTERS=1 POSTS=1", search="finite")
+    yield Case("pin", "POSTERS=1 POSTS=2 STUCK")
+    yield Case("pin", "POSTERS=1 POSTS=2 STUCK BUG_WAIT_FOR_REMOVAL", DEADLOCK)
 
     for bug in (
         "BEGIN_LATE",
@@ -222,6 +224,7 @@ def pin_cases() -> Iterator[Case]:
         "MARK_LATE",
         "FIND_DEAD",
         "DROP_USED",
+        "DROP_UNREFERRED",
     ):
         yield Case("pin", f"POSTERS=1 POSTS=2 BUG_{bug}", ASSERTION)
     for witness in ("RETRY", "HIT", "OLD_PAGE", "FAULT"):

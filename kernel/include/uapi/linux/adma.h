@@ -30,7 +30,9 @@
  *
  * Ends. When the last copy of a descriptor is closed its pending requests are
  * withdrawn, and those of the peer end with -EPIPE. What was matched by then
- * is copied to its end; its result is stored where somebody can still see it.
+ * is copied to its end; its result is stored where somebody can still see it. But where
+ * nothing moves for a second because page faults of one side's memory are not served
+ * (userfaultfd, FUSE) that ends too, in the same way.
  *
  * Every structure begins with its size, as the caller knows it. A larger one
  * than the kernel's is accepted while what the kernel does not know is zero
@@ -247,12 +249,13 @@ struct adma_entry {
  * Errors of a request, negated in its entry:
  *   EMSGSIZE    the read is too short for the write in line, which stays
  *   EPROTOTYPE  the write in line is of another kind; it stays
- *   ECANCELED   withdrawn by ADMA_IOC_CANCEL
- *   EPIPE       the peer's descriptor was closed before the match
+ *   ECANCELED   withdrawn by ADMA_IOC_CANCEL, or by closing the descriptor
+ *   EPIPE       the peer's descriptor was closed before the match; or after it, while page
+ *               faults of either side's memory were waited for. length: bytes copied by then
  *   EFAULT      one end's memory was unmapped before all was copied
  *   ESRCH       the process whose memory one end's was is gone, before all was copied
  *   ENOMEM      no memory
- *   EOPNOTSUPP  (ADMA_BY_DMA) memory that cannot be pinned for long any more
+ *   EOPNOTSUPP  (ADMA_BY_DMA) memory that cannot be pinned for long, as it turned out
  *   EIO         the engine neither ended nor stopped: the buffer may still be written
  *               (its pages stay pinned for good, and are counted)
  *
