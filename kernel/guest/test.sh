@@ -3,7 +3,7 @@
 # test.sh [STEP...]: everything that the kernel helper has to pass, without its hardware:
 #   build    modules for each kernel, sparse, checkpatch; the pure code in user space
 #   x86      x86-64 guest with the software DMA provider: selftests, the Python suite
-#   rights   the same guest: Yama, namespaces, other users; not part of a whole run yet
+#   rights   the same guest: Yama, namespaces, other users
 #   faults   the same guest with providers that fail in each way they can
 #   bounce   the same guest, where all DMA goes through bounce buffers
 #   arm64    arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
@@ -174,7 +174,7 @@ step_debug() {
 	modules debug arm64
 	boot debug-fuzz --timeout 900 debug -- \
 		bash -c "ADMA_SECONDS=60 build/kernel/selftests/arm64/fuzz"
-	echo 'left out of a whole run, and to be asked for: rights deep'
+	echo 'left out of a whole run, and to be asked for: deep'
 }
 
 step_deep() {
@@ -227,7 +227,7 @@ sum_of() {
 lanes() {
 	local lane good bad
 	(steps build) >"$logs/build.log" 2>&1 || true
-	(steps x86 faults bounce) >"$logs/x86.log" 2>&1 &
+	(steps x86 rights faults bounce) >"$logs/x86.log" 2>&1 &
 	(steps alarm arm64 debug) >"$logs/arm64.log" 2>&1 &
 	wait
 	for lane in build x86 arm64; do
