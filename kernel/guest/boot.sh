@@ -149,6 +149,8 @@ fi
 if [ -n "$dma" ]; then
 	[ "$target" != arm64-6.1 ] || load_dma='insmod /modules/zynqmp_dma.ko'
 	[ -z "$soft" ] || load_dma="insmod /modules/adma_soft.ko $soft_parameters"
+	# In the debug kernel that driver is built in, and its channels would be taken first.
+	[ "$soft$target" != yesdebug ] || append+=' initcall_blacklist=zynqmp_dma_driver_init'
 fi
 if [ -n "$load" ]; then
 	load_adma="insmod /modules/adma.ko $module || echo failed >/out/insmod"
