@@ -460,6 +460,7 @@ def test_what_a_command_costs_is_no_part_of_a_message(mechanism: str) -> None:
         f"{counts.POST}, read",
         f"{counts.POST}, write",
         counts.CHECK,
+        counts.BEYOND,
     ]
     assert all(series.values == [0.0] * counts.REPEATS for series in found)
 
@@ -683,9 +684,16 @@ def counted_report() -> schema.Report:
         add(f"{counts.POST}, {end}", 2.0 if end == "read" else 1.0, counts.POSTED_SIZE)
     add(f"{counts.POST}, read: ioctl:post", 1.0, counts.POSTED_SIZE)
     add(f"{counts.POST}, read: ppoll", 1.0, counts.POSTED_SIZE)
-    add(counts.CHECK, 0.0, counts.POSTED_SIZE)
+    add(counts.CHECK, 0.01, counts.POSTED_SIZE)
+    add(counts.BEYOND, 0.0, counts.POSTED_SIZE)
     add("pages_pinned, second use, aligned", 0.0, 4 << 20)
     return made
+
+
+def test_a_look_for_the_peer_once_a_millisecond_is_no_part_of_a_check() -> None:
+    for ns, beyond in ((0, 5), (3_999_999, 2), (60_000_000, 0)):
+        assert counts._without_looks(tracing.Calls(ppoll=6), ns) == beyond
+    assert counts._without_looks(tracing.Calls({"ioctl:peek": 7, "poll": 1}), 0) == 7
 
 
 def test_counts_are_held_exactly_and_shown_with_their_names() -> None:
@@ -695,7 +703,7 @@ def test_counts_are_held_exactly_and_shown_with_their_names() -> None:
     assert held == {
         "calls a post, read, dma": False,
         "calls a post, write, dma": True,
-        "calls a check, pending, dma": True,
+        "calls a check, pending, beyond looks for the peer, dma": True,
         "pages pinned, second use, aligned": True,
     }
     assert "1.00 ioctl:post, 1.00 ppoll; none; none" in module.posts(made)

@@ -92,6 +92,7 @@ static int run_one(const struct test *test)
 		setpgid(0, 0);
 		alarm((test->seconds ? test->seconds : DEFAULT_SECONDS) * slowness());
 		test->run();
+		fflush(stdout);
 		_exit(0);
 	}
 	setpgid(pid, pid);

@@ -98,9 +98,10 @@ class Counted(Pinger):
     def check(self, command: dict[str, Any]) -> dict[str, Any]:
         """Check every posted request `times` times, whatever comes of it."""
         done = 0
+        begin = time.monotonic_ns()
         for _ in repeat(None, int(command["times"])):
             done = sum([request.check() for request in self.requests])
-        return {"done": done}
+        return {"done": done, "ns": time.monotonic_ns() - begin}
 
     def finish(self, command: dict[str, Any]) -> dict[str, Any]:
         """Check every posted request until it is done: by nothing but checks."""

@@ -25,6 +25,9 @@ SPLIT = tuple(f"helper's {name} a message" for name in TIMES)
 BLOCKING = "calls a message, blocking"
 POST = "calls a post"
 CHECK = "calls a check, pending"
+BEYOND = "calls a check, pending, beyond looks for the peer"
+LOOK_NS = 1_000_000  # a check that finds nothing looks for the peer's death this often at most
+LOOKS = ("poll", "ppoll")
 POSTED = 16  # requests at a time
 POSTED_SIZE = 64 << 10
 CHECKS = 100  # of each pending request
@@ -90,10 +93,11 @@ def posted_calls(key: str, caller: Caller, pair: Pair) -> list[Series]:
     """System calls per post and per check, of requests that are posted ahead.
 
     The reads are posted and checked while nothing is written, then the writes are posted, then both
-    ends check until all is done: as long as that takes, by nothing but checks.
+    ends check until all is done: as long as that takes, by nothing but checks. Once a millisecond a
+    check looks whether the peer lives; what is called beyond that is a figure of its own.
     """
     pair.ask({"op": "buffers", "count": POSTED, "size": POSTED_SIZE})
-    reads, writes, waiting = [], [], []
+    reads, writes, waiting, beyond = [], [], [], []
     for number in range(REPEATS + 1):
         read, _ = caller.of_rank(1, {"op": "post"})
         pending, answer = caller.of_rank(1, {"op": "check", "times": CHECKS})
@@ -105,11 +109,19 @@ def posted_calls(key: str, caller: Caller, pair: Pair) -> list[Series]:
             reads.append(_share(read, Calls(), POSTED))
             writes.append(_share(write, Calls(), POSTED))
             waiting.append(_share(pending, Calls(), POSTED * CHECKS))
+            beyond.append(_without_looks(pending, answer["ns"]) / (POSTED * CHECKS))
     return [
         *_by_name(key, f"{POST}, read", reads, POSTED_SIZE),
         *_by_name(key, f"{POST}, write", writes, POSTED_SIZE),
         *_by_name(key, CHECK, waiting, POSTED_SIZE),
+        Series(key, BEYOND, "calls", beyond, POSTED_SIZE),
     ]
+
+
+def _without_looks(found: Calls, ns: int) -> int:
+    """How many calls, but for as many looks for the peer as that time allows."""
+    looks = min(sum(found[name] for name in LOOKS), 1 + ns // LOOK_NS)
+    return found.total() - looks
 
 
 def _share(more: Calls, less: Calls, parts: int) -> dict[str, float]:
