@@ -235,12 +235,16 @@ def test_one_message_fails_and_the_next_goes_on(peer: Peer, mechanism: str, poin
 def test_permission_lost_in_mid_life(peer: Peer) -> None:
     """EPERM withdraws the mechanism: `auto` carries the next message by another."""
     channel = peer.connect()
+    # Whichever end comes to a chunk first.
     faults.arm(None, faults.CHUNK, "fail", errno.EPERM)
+    peer.call(faults.arm, faults.CHUNK, "fail", errno.EPERM)
     writing = peer.begin(messages.write, LARGE)
     with pytest.raises(PermissionError):
         channel.read(bytearray(LARGE), timeout=HANG)
     with pytest.raises(PermissionError):
         writing.result()
+    faults.disarm_all()
+    peer.call(faults.disarm_all)
     exchange(peer, channel)
     assert "EPERM" in str(channel.explain(LARGE)) or "permitted" in str(channel.explain(LARGE))
 
