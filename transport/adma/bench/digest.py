@@ -57,11 +57,13 @@ def replace(document: str, made: str) -> str:
 
 
 def _where(reports: Sequence[Report]) -> list[str]:
-    loads = [report.machine["load"][0] for report in reports]
+    # The first one's: those after it see the load that the runs before them left.
+    load_before = reports[0].machine["load"][0]
     quick = any(report.settings.get("quick") for report in reports)
-    lines = [f"{headline(reports[0].machine)}; {reports[0].date[:10]}; load before the runs "]
-    lines[0] += f"{min(loads):g} to {max(loads):g}."
-    if max(loads) >= table.BUSY:
+    lines = [
+        f"{headline(reports[0].machine)}; {reports[0].date[:10]}; load before {load_before:g}."
+    ]
+    if load_before >= table.BUSY:
         lines.append(
             "**Something else was running: the engine's threads had no core of their own, so these "
             "are not what a quiet machine gives.**"

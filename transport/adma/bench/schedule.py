@@ -22,12 +22,13 @@ from adma.bench.turns import Result, Turn, alternate
 from adma.bench.ways import Way, kept, usable, ways
 
 if TYPE_CHECKING:
-    from adma.engine import ScheduleName
+    from adma.engine import EngineName, ScheduleName
 
 SMALL, LARGE = 64 << 10, 64 << 20
 DEPTH = 2  # large ones that are outstanding for each queue
 LATENCY = "latency"
 ALONE = "alone"
+BEHIND = "adaptive"  # behind large ones
 SCHEDULES = ("adaptive", "round-robin")
 SLOW_ENOUGH = 0.05  # seconds of a turn, after which it ends with fewer operations
 
@@ -68,18 +69,30 @@ def measure(settings: Settings, progress: Progress) -> Report:
         here, report.contestants = usable(chosen, settings.demanded)
         stream = Stream(DEPTH * settings.queues, large)
         found = [turn for way in here for turn in turns(way, stream)]
+        default = as_set(settings)
+        found += [turn_of(default, ALONE, None), turn_of(default, BEHIND, stream)]
         remember(report, found)
         with progress.task("scheduling", settings.plan.rounds) as step:
             report.series = alternate(found, SMALL, settings.plan, step)
     # With a queue on each core the caller has none, and waits for its own.
     free = [way for way in here if not way.helps and way.queues < report.machine["cores"]]
-    report.verdicts = verdicts(report, free)
+    report.verdicts = verdicts(report, [default, *free])
     return report
+
+
+def as_set(settings: Settings) -> Way:
+    """What users get who set nothing: small copies are not handed over at all."""
+    engine: EngineName = "dmaengine" if settings.engine == "dmaengine" else "thread"
+    return Way("default", "as set by default", engine, 0, helps=True)
+
+
+def turn_of(way: Way, name: str, stream: Stream | None) -> Turn:
+    return turn(way.contestant(f" {name}", f", {name}"), way.enter, stream)
 
 
 def turns(way: Way, stream: Stream) -> list[Turn]:
     way = replace(way, at_once=0)  # else who posts a copy of 64 KB makes it, and no queue sees it
-    found = [turn(way.contestant(f" {ALONE}", f", {ALONE}"), way.enter, None)]
+    found = [turn_of(way, ALONE, None)]
     for name in SCHEDULES:
         scheduled = replace(way, schedule=cast("ScheduleName", name))
         contestant = way.contestant(f" {name}", f", {name}")
@@ -115,7 +128,7 @@ def verdicts(report: Report, here: list[Way]) -> list[Verdict]:
         bars.limit(
             f"64 KB behind streaming {report.settings['large'] >> 20} MB / alone, "
             f"adaptive, {way.title}",
-            bars.values(report, f"{way.key} adaptive", LATENCY, SMALL),
+            bars.values(report, f"{way.key} {BEHIND}", LATENCY, SMALL),
             3.0,
             against=bars.values(report, f"{way.key} {ALONE}", LATENCY, SMALL),
         )
