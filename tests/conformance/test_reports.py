@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import adma
@@ -51,6 +53,58 @@ def test_a_request_tells_where_it_stands(peer: Peer, channel: adma.Channel) -> N
     request.wait(timeout=HANG)
     writing.result()
     assert "done" in repr(request)
+
+
+KERNEL = ("dma", "mapped:helper")  # they match by themselves, and do not tell when
+STAGES = ("post", "match", "start", "copy", "complete")
+
+
+def test_where_the_time_of_a_read_went(peer: Peer, channel: adma.Channel, mechanism: str) -> None:
+    """All of it, stage by stage; until it met its message, it waited for that (figure 7)."""
+    before = channel.stats()
+    begin = time.monotonic_ns()
+    request = channel.iread(bytearray(LARGE))
+    posted = time.monotonic_ns()
+    with pytest.raises(ValueError, match="once it is done"):
+        request.times()
+    unmet = time.monotonic_ns() - posted
+    writing = peer.begin(messages.write, LARGE)
+    request.wait(timeout=HANG)
+    took = time.monotonic_ns() - begin
+    writing.result()
+    times = request.times()
+    assert tuple(times) == STAGES
+    assert all(value >= 0 for value in times.values()), times
+    assert times["copy"] > 0
+    assert sum(times.values()) <= took
+    assert times["match"] >= unmet or mechanism in KERNEL
+    after = channel.stats()
+    assert after["timed"] - before["timed"] == 1
+    for stage in STAGES:
+        assert after[f"{stage}_ns"] - before[f"{stage}_ns"] == times[stage]
+
+
+def test_a_write_without_a_reader_waits_for_its_match(
+    peer: Peer, channel: adma.Channel, mechanism: str
+) -> None:
+    request = channel.iwrite(bytes(LARGE))
+    posted = time.monotonic_ns()
+    assert not request.check()
+    unmet = time.monotonic_ns() - posted
+    reading = peer.begin(messages.read, LARGE)
+    assert request.wait(timeout=HANG) == LARGE
+    reading.result()
+    times = request.times()
+    assert times["match"] >= unmet or mechanism in KERNEL
+    assert times["copy"] > 0
+
+
+def test_blocking_calls_are_spared_the_clock(peer: Peer, channel: adma.Channel) -> None:
+    before = channel.stats()
+    writing = peer.begin(messages.write, LARGE)
+    channel.read(bytearray(LARGE), timeout=HANG)
+    writing.result()
+    assert channel.stats()["timed"] == before["timed"]
 
 
 def test_a_channel_tells_its_peer(peer: Peer, channel: adma.Channel) -> None:

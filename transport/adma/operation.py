@@ -138,6 +138,25 @@ class ChannelRequest(Request):
                 self._channel._forget(operation)
         return won
 
+    def times(self) -> dict[str, int]:
+        """Where the time of a message that is done went, in nanoseconds: the paper's figure 7.
+
+        `post`: until it stood in line; `match`: until it met its other side;
+        `start`: until this end began to copy, 0 if it did not; `copy`: until the
+        last byte was there; `complete`: until `check` or `wait` saw it. With the
+        kernel helper the match is not seen from here, and `copy` holds it. All 0
+        for what a blocking call had posted. ValueError while it is pending.
+        """
+        if not self._done:
+            raise ValueError(f"{self!r}: what it took is known once it is done")
+        split = ffi.new("struct adma_req_split *")
+        found = dict.fromkeys(("post", "match", "start", "copy", "complete"), 0)
+        for operation in self._operations:
+            lib.adma_split(operation.req, split)
+            for name in found:
+                found[name] += int(getattr(split, f"{name}_ns"))
+        return found
+
     @property
     def _done(self) -> bool:
         return all(operation.done for operation in self._operations)

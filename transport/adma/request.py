@@ -43,6 +43,13 @@ class Request:
         """
         raise NotImplementedError
 
+    def times(self) -> dict[str, int]:
+        """Where the time went, by stage, in nanoseconds, once it is done: the paper's figure 7.
+
+        ValueError while it is pending.
+        """
+        raise NotImplementedError
+
     @property
     def _done(self) -> bool:
         """Is it over, as far as can be seen without doing anything?"""

@@ -90,6 +90,19 @@ enum adma_req_state {
 	ADMA_DONE_STATE = 5,
 };
 
+/*
+ * When a request came to each of its stages: nanoseconds of CLOCK_MONOTONIC, 0: not, or not seen from
+ * this end. Not of blocking calls, which have nobody to ask. The paper's figure 7.
+ */
+struct adma_req_times {
+	int64_t posted;
+	int64_t published; /* a write: in the ring, or the kernel's line; a read: in its queue */
+	int64_t matched;
+	int64_t started;   /* this end began to copy */
+	int64_t ended;
+	int64_t seen;      /* its caller took note */
+};
+
 struct adma_req {
 	/* filled by the caller */
 	void *address;
@@ -109,6 +122,7 @@ struct adma_req {
 	uint64_t need_length;/* NEED: bytes of this message alone */
 	uint32_t need_parts; /* NEED: parts that follow */
 	uint32_t mechanism;  /* enum adma_mechanism_id, 0: inline or eager */
+	struct adma_req_times times;
 
 	/* the core's own */
 	struct adma_req *next, *prev;
@@ -198,6 +212,16 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req);
 
 /* Bring `state` and `done_bytes` of a pending request up to date, where that takes a system call. */
 void adma_refresh(struct adma_chan *chan, struct adma_req *req);
+
+/* How long each stage took, from `times`; 0 where a stage was skipped. */
+struct adma_req_split {
+	int64_t post_ns;     /* until it was published */
+	int64_t match_ns;    /* from there until it was matched */
+	int64_t start_ns;    /* from there until this end began to copy, if it did */
+	int64_t copy_ns;     /* from there to the end */
+	int64_t complete_ns; /* from there until its caller took note */
+};
+void adma_split(const struct adma_req *req, struct adma_req_split *split);
 
 /* The caller has seen that it is done (fileno() counts the unobserved). */
 void adma_observe(struct adma_chan *chan, struct adma_req *req);
@@ -305,6 +329,9 @@ struct adma_stats {
 	uint64_t chunks_mover;               /* of chunks_copied: by the progress thread (mover.h) */
 	uint64_t wakes_sent, sleeps;
 	uint64_t pending_reads, pending_writes;
+	/* Sums over requests that were not of blocking calls and ended well, nanoseconds: figure 7. */
+	uint64_t timed;                      /* how many */
+	int64_t post_ns, match_ns, start_ns, copy_ns, complete_ns;
 };
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
 

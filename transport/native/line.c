@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "chan.h"
+#include "stages.h"
 
 /* Keys of parts: never 0, which is the line. */
 #define PART_KEY(number) (1ull << 32 | (uint32_t)(number))
@@ -293,6 +294,7 @@ int adma_line_post(struct adma_chan *chan, struct adma_req *req)
 		adma_queue_push(&line->posted, req);
 		req->mechanism = chan->config.forced;
 		chan->stats.rendezvous += !req->is_read;
+		adma_stamp(req, &req->times.published);
 		__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
 		return 1;
 	}

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chan.h"
+#include "stages.h"
 #include "tracing.h"
 
 /* A blocking call copies this long before it looks at signals. */
@@ -56,6 +57,7 @@ void adma_complete(struct adma_chan *chan, struct adma_req *req, int error, uint
 		chan->unobserved++;
 	}
 	adma_trace_moment(ADMA_TRACE_END, req, req->done_bytes, (uint64_t)error, 0);
+	adma_stamp(req, &req->times.ended);
 	/* Last: whoever sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
 	adma_wake_local(chan);
@@ -65,10 +67,13 @@ void adma_observe(struct adma_chan *chan, struct adma_req *req)
 {
 	if (adma_enter(chan))
 		return;
-	if (req->state != ADMA_DONE_STATE)
+	if (req->state != ADMA_DONE_STATE) {
 		req->flags |= ADMA_REQ_DROPPED;
-	else if (!req->observed && !(req->flags & ADMA_REQ_DROPPED))
-		req->observed = 1, chan->unobserved--;
+	} else {
+		adma_stages_seen(req, &chan->stats);
+		if (!req->observed && !(req->flags & ADMA_REQ_DROPPED))
+			req->observed = 1, chan->unobserved--;
+	}
 	adma_leave(chan);
 }
 
@@ -98,6 +103,7 @@ static void publish_slot(struct adma_chan *chan, struct adma_req *req, struct ad
 	slot->length = req->length;
 	slot->offered = adma_offer(chan);
 	adma_slot_post(slot, own->gen);
+	adma_stamp(req, &req->times.published);
 
 	desc->u.slot.index = (uint32_t)index;
 	desc->u.slot.gen = own->gen;
@@ -149,6 +155,7 @@ static int publish(struct adma_chan *chan, struct adma_req *req)
 		return rc;
 	count_carry(chan, &desc);
 	adma_queue_remove(&chan->backlog, req);
+	adma_stamp(req, &req->times.published);
 	adma_complete(chan, req, 0, req->length);
 	return 1;
 }
@@ -207,6 +214,8 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 	req->mechanism = 0;
 	req->held = 0;
 	req->need_parts = 0;
+	req->times = (struct adma_req_times){0};
+	adma_stamp(req, &req->times.posted);
 	if (chan->line)
 		adma_line_number(chan, req);
 	adma_trace_moment(ADMA_TRACE_POST, req, req->length, req->is_read, 0);
@@ -219,6 +228,7 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 			req->flags |= ADMA_REQ_LONG;
 			chan->long_reads++;
 		}
+		adma_stamp(req, &req->times.published);
 		adma_queue_push(&chan->reads, req);
 	} else {
 		chan->writes_pending++;

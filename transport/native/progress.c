@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chan.h"
+#include "stages.h"
 #include "tracing.h"
 
 static void fail_reads(struct adma_chan *chan, int error)
@@ -198,6 +199,7 @@ static bool deliver(struct adma_chan *chan, struct adma_req *req)
 		if (length)
 			memcpy(req->address, adma_ring_payload(&chan->in), length);
 		adma_trace_moment(ADMA_TRACE_MATCH, req, length, ADMA_MECH_NONE, 0);
+		adma_stamp(req, &req->times.matched);
 		take(chan);
 		adma_queue_remove(&chan->reads, req);
 		adma_complete(chan, req, 0, length);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "chan.h"
+#include "stages.h"
 #include "tracing.h"
 
 /* What names a transfer at both ends, beside its channel and direction. */
@@ -72,6 +73,7 @@ static void adopt(struct adma_chan *chan, struct adma_transfer *t, struct adma_r
 	req->transfer = t;
 	req->mechanism = t->mechanism_id;
 	adma_trace_moment(ADMA_TRACE_MATCH, req, t->length, t->mechanism_id, NAME(t));
+	adma_stamp(req, &req->times.matched);
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
 	link_last(chan, t);
 	if (t->mechanism && t->mechanism->waitfd)
@@ -329,6 +331,7 @@ static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
 		return true;
 	}
 	t->claimed++;
+	adma_stamp(t->req, &t->req->times.started);
 	int64_t begun = adma_trace_begin();
 	unlock_for(chan, t);
 	error = ADMA_FAULT(ADMA_FAULT_CHUNK);
@@ -386,12 +389,15 @@ static int move_stream(struct adma_chan *chan, struct adma_transfer *t, uint64_t
 static bool pump(struct adma_chan *chan, struct adma_transfer *t)
 {
 	int64_t begun = adma_trace_begin();
+	int64_t start = !t->req->times.started && adma_is_timed(t->req) ? adma_now() : 0;
 	uint64_t at = t->at;
 	int rc;
 
 	unlock_for(chan, t);
 	rc = move_stream(chan, t, &at);
 	lock_after(chan, t);
+	if (rc > 0 && start)
+		t->req->times.started = start;
 	if (rc > 0)
 		adma_trace_span(ADMA_TRACE_CHUNK, begun, t->req, at - t->at, t->at / t->chunk, NAME(t));
 	if (rc == -ECONNRESET || rc == -EPIPE) {
