@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -410,3 +411,13 @@ def test_what_is_empty() -> None:
     ):
         assert adma.copy(dst, src) == 0
         assert adma.icopy(dst, src).wait(HANG) == 0
+
+
+@pytest.mark.parametrize("side", ["dst", "src"])
+def test_a_buffer_that_tells_no_strides(side: str) -> None:
+    """As ctypes' arrays, also when asked for them: they are in C order."""
+    array = ((ctypes.c_int * 2) * 3)((1, 2), (3, 4), (5, 6))
+    strided = np.arange(12, dtype=np.intc).reshape(3, 4)[:, ::2]
+    dst, src = (array, strided) if side == "dst" else (strided, array)
+    assert adma.copy(dst, src) == 24
+    assert [list(row) for row in array] == strided.tolist()

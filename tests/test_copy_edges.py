@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 import adma
 from adma import engine as adma_engine
+from adma import waitset
 from support import engine
 from support.acts import copies, faults
 from support.ends import NOBODY_SPECIAL, InChild, InThread, pair
@@ -278,6 +279,92 @@ adma.icopy(bytearray(1 << 20), bytes(1 << 20))
 """
     done = run(script)
     assert (done.returncode, done.stdout, done.stderr) == (0, "late\n", "")
+
+
+MULTIPROCESSING = """
+import mmap, multiprocessing
+import adma
+
+def post(target):
+    adma.configure(engine="thread", queues=1, callers_help=False)
+    adma.icopy(target, bytes(range(256)) * (4 * 64 * 1024))
+
+def main():
+    target = mmap.mmap(-1, 64 << 20)
+    child = multiprocessing.get_context("fork").Process(target=post, args=(target,))
+    child.start()
+    child.join()
+    print(child.exitcode, target[:] == bytes(range(256)) * (4 * 64 * 1024))
+
+main()
+"""
+
+
+def test_the_end_of_a_multiprocessing_child_completes_what_is_pending() -> None:
+    """It leaves without the interpreter's own end."""
+    done = run(MULTIPROCESSING)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 True\n", "")
+
+
+CONFIGURED_LATE = """
+import atexit
+
+def late():
+    adma.configure(engine="thread")
+    adma.configure(engine="caller")
+
+atexit.register(late)  # before adma's own, so it runs after that
+import adma
+adma.configure(engine="thread", queues=16)
+adma.icopy(bytearray(1 << 20), bytes(1 << 20)).wait()
+"""
+
+
+def test_configured_after_the_end() -> None:
+    """Threads are joined once only."""
+    done = run(CONFIGURED_LATE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "settings_"),
+    [("ADMA_ENGINE", "gpu", {"engine": "thread"}), ("ADMA_QUEUES", "many", {"queues": 1})],
+)
+def test_configure_overrides_the_environment(
+    variable: str, value: str, settings_: dict[str, Any]
+) -> None:
+    """What it names is not looked at there, not even to be refused."""
+    script = (
+        f"import adma; adma.configure(**{settings_!r}); print(adma.copy(bytearray(9), bytes(9)))"
+    )
+    done = run(script, environment={variable: value})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9\n", "")
+
+
+HANDLER = """
+import signal
+import adma
+from adma import engine
+
+def handler(number, frame):
+    print(adma.copy(bytearray(1 << 20), bytes(1 << 20)))
+
+signal.signal(signal.SIGUSR1, handler)
+apply = engine._apply
+
+def interrupted(config):
+    engine._apply = apply
+    signal.raise_signal(signal.SIGUSR1)
+    apply(config)
+
+engine._apply = interrupted
+engine.configure(queues=1)
+"""
+
+
+def test_a_handler_copies_while_its_thread_configures() -> None:
+    done = run(HANDLER)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1048576\n", "")
 
 
 # fork
@@ -725,6 +812,47 @@ def test_wait_any_of_a_copy_and_a_read(ends: Ends) -> None:
     assert adma.wait_any([read, copy], timeout=HANG) in (0, 1)
     assert adma.wait_all([read, copy], timeout=HANG) == [5, 4 * MIB]
     assert message == b"hello"
+
+
+def test_wait_any_when_one_is_done_between_two_looks(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others complete requests, too: the one that never will be is not waited for."""
+    near, far = ends
+    message, never = near.iread(bytearray(5)), near.iread(bytearray(5))
+    looked = waitset._sorted
+
+    def then_it_comes(requests: Sequence[adma.Request]) -> Any:
+        found = looked(requests)
+        if not message._done:
+            far.write(b"hello")
+            near.iprobe()
+        return found
+
+    monkeypatch.setattr(waitset, "_sorted", then_it_comes)
+    assert adma.wait_any([message, never], timeout=HANG) == 0
+    assert message.check()
+    assert never.cancel()
+
+
+def test_wait_any_of_the_last_when_it_is_done_between_two_looks(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = ends
+    message = near.iread(bytearray(5))
+    looked = waitset._sorted
+
+    def then_it_comes(requests: Sequence[adma.Request]) -> Any:
+        found = looked(requests)
+        if not message._done:
+            far.write(b"hello")
+            near.iprobe()
+        return found
+
+    monkeypatch.setattr(waitset, "_sorted", then_it_comes)
+    assert adma.wait_all([message], timeout=HANG) == [5]
+    message = near.iread(bytearray(5))
+    assert adma.wait_any([message], timeout=HANG) == 0
 
 
 @pytest.mark.faults

@@ -15,8 +15,10 @@ import threading
 import pytest
 
 import adma
-from support.acts import computing, death, faults, forks, messages
-from support.limits import CELL, GIB, HANG, LARGE, MIB, SHORT
+from support import engine
+from support.acts import computing, death, faults, forks, messages, traffic
+from support.ends import InThread
+from support.limits import CELL, GIB, HANG, KIB, LARGE, MIB, SHORT
 from support.mechanisms import FORCED
 from support.observe import until, until_asleep, until_stopped
 from support.payload import Repeated, difference, pattern
@@ -297,6 +299,51 @@ def test_a_window_of_posts_does_not_wake_it(peer: Peer) -> None:
     assert computing.mover()["wakeups"] == before
     assert computing.mover()["channels"] == 1
     assert all(request.cancel() for request in requests)
+
+
+@pytest.mark.faults
+def test_wait_any_returns_with_a_copy(peer: Peer) -> None:
+    """The message is the mover's from then on, as when it was waited for alone."""
+    channel = peer.connect("shared")
+    buffer = bytearray(MIB)
+    request = channel.iread(buffer)
+    with engine.held(MIB) as (copy, _):
+        waiting = InThread(lambda: adma.wait_any([request, copy], timeout=HANG))
+        until("it sleeps", lambda: channel.stats()["sleeps"] > 0)
+        engine.release()
+        assert waiting.result() == 1
+    writing = peer.begin(messages.write, MIB)
+    until("it is copied", lambda: request._operations[0].done)
+    writing.result()
+    assert request.wait(timeout=HANG) == MIB
+    assert not difference(buffer, pattern(MIB, 0))
+
+
+def test_more_short_reads_than_the_ring_holds(peer: Peer) -> None:
+    """Each lies in the ring; all of them do not, and their reader computes."""
+    channel = peer.connect()
+    sizes = [8192] * 12
+    peer.call(traffic.post_reads, sizes)
+    requests = [channel.iwrite(pattern(nbytes, seed)) for seed, nbytes in enumerate(sizes)]
+    assert adma.wait_all(requests, timeout=HANG) == sizes
+    peer.call(traffic.finish_reads, sizes)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_again_and_again_while_both_compute(two_peers: tuple[Peer, Peer], mechanism: str) -> None:
+    """The news come at any moment of the grace; none is left to the next call."""
+    reader, writer = two_peers
+    reader.connect_to(writer, mechanism)
+    for seed in range(100):
+        reader.call(messages.iread, "read", 128 * KIB)
+        writer.call(messages.iwrite, "write", 128 * KIB, seed)
+        tasks = [
+            reader.begin(computing.compute_until_done, "read"),
+            writer.begin(computing.compute_until_done, "write"),
+        ]
+        for task in tasks:
+            task.result()
+        arrived(reader, 128 * KIB, seed)
 
 
 # The thread

@@ -60,10 +60,10 @@ class Strided:
 
     def __init__(self, buf: ReadableBuffer, *, writable: bool) -> None:
         self._buffer = _PyBuffer()
-        self._held = False
+        # From before it is: a signal may strike as the call returns. Releasing nothing is no harm.
+        self._held = True
         # Without a format: NumPy has none for datetime64.
         _get_buffer(buf, self._buffer, _STRIDES | (_WRITABLE if writable else 0))
-        self._held = True
 
     def release(self) -> None:
         """The buffer is its owner's again. Twice is no error."""
@@ -87,7 +87,15 @@ class Strided:
     @property
     def strides(self) -> tuple[int, ...]:
         """Bytes from one element to the next, in each dimension."""
-        return tuple(self._buffer.strides[: self._buffer.ndim]) if self._buffer.ndim else ()
+        if not self._buffer.ndim:
+            return ()
+        if self._buffer.strides:
+            return tuple(self._buffer.strides[: self._buffer.ndim])
+        # ctypes' arrays say nothing, also when asked for strides: they are in C order.
+        strides = [self.itemsize]
+        for count in reversed(self.shape[1:]):
+            strides.insert(0, strides[0] * count)
+        return tuple(strides)
 
     @property
     def itemsize(self) -> int:

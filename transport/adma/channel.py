@@ -517,6 +517,7 @@ class Channel:
     def _take_back(self, request: ChannelRequest, interruption: BaseException) -> None:
         """What an interrupted call posted is withdrawn; or the exception says that it won."""
         operations = request._operations
+        lib.adma_give_up_one(self._chan)  # what else is pending goes on without this call
         if request._nbytes is not None:
             interruption.request = request  # type: ignore[attr-defined]
             return

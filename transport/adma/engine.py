@@ -18,8 +18,10 @@ from __future__ import annotations
 import atexit
 import operator
 import os
+import sys
 import threading
 import warnings
+from collections.abc import Collection
 from typing import Any, Literal, SupportsIndex
 
 from ._native import ffi, lib
@@ -63,20 +65,24 @@ def configure(
     Waits for what is outstanding. ValueError, TypeError for a bad argument;
     OSError with errno, cause and cure for an engine that cannot be had here.
     """
-    config = _current()
-    if engine is not None:
-        config.engine = _choice(engine, ENGINES, "configure(engine)")
-    if queues is not None:
-        config.queues = _count(queues, "configure(queues)")
-    if schedule is not None:
-        config.policy = _choice(schedule, SCHEDULES, "configure(schedule)")
-    if callers_help is not None:
-        config.callers_help = bool(callers_help)
-    if kernel is not None:
-        config.kernel = _choice(kernel, KERNELS, "configure(kernel)")
-    if at_once is not None:
-        config.at_once = _small(at_once)
-    _apply(config)
+    with _preparing:
+        config = _current_raw()
+        if not _prepared:
+            _read_environment(config, skip=_named(engine, queues, schedule))
+        if engine is not None:
+            config.engine = _choice(engine, ENGINES, "configure(engine)")
+        if queues is not None:
+            config.queues = _count(queues, "configure(queues)")
+        if schedule is not None:
+            config.policy = _choice(schedule, SCHEDULES, "configure(schedule)")
+        if callers_help is not None:
+            config.callers_help = bool(callers_help)
+        if kernel is not None:
+            config.kernel = _choice(kernel, KERNELS, "configure(kernel)")
+        if at_once is not None:
+            config.at_once = _small(at_once)
+        _apply(config)
+        _is_prepared()
 
 
 def stats() -> dict[str, int]:
@@ -133,24 +139,52 @@ def _measured(number: int) -> dict[str, Any]:
 
 
 def prepare() -> None:
-    """Take in the environment, once. ValueError names the variable that is wrong."""
+    """Take in the environment, once, and see to the end. ValueError names a wrong variable."""
     with _preparing:
         if not _prepared:
-            _prepare()
+            config = _current_raw()
+            _read_environment(config, skip=())
+            _apply(config)
+        _is_prepared()
 
 
-def _prepare() -> None:
-    global _prepared
-    config = _current_raw()
-    if name := os.environ.get("ADMA_ENGINE"):
+def _read_environment(config: Any, skip: Collection[str]) -> None:
+    if "ADMA_ENGINE" not in skip and (name := os.environ.get("ADMA_ENGINE")):
         config.engine = _choice(name, ENGINES, "ADMA_ENGINE")
-    if text := os.environ.get("ADMA_QUEUES"):
+    if "ADMA_QUEUES" not in skip and (text := os.environ.get("ADMA_QUEUES")):
         config.queues = _count(text, "ADMA_QUEUES")
-    if name := os.environ.get("ADMA_SCHEDULE"):
+    if "ADMA_SCHEDULE" not in skip and (name := os.environ.get("ADMA_SCHEDULE")):
         config.policy = _choice(name, SCHEDULES, "ADMA_SCHEDULE")
-    _apply(config)
+
+
+def _named(engine: object, queues: object, schedule: object) -> list[str]:
+    """The variables whose settings a call names: they are not even looked at."""
+    asked = {"ADMA_ENGINE": engine, "ADMA_QUEUES": queues, "ADMA_SCHEDULE": schedule}
+    return [name for name, value in asked.items() if value is not None]
+
+
+def _is_prepared() -> None:
+    """Set up; its end is seen to, by the interpreter's or that of a multiprocessing child."""
+    global _prepared, ready
     _prepared = True
-    atexit.register(_end)
+    if ready:
+        return
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing import util
+
+        util.Finalize(None, _end, exitpriority=-100)  # these leave without the interpreter's end
+    elif not _registered:
+        _registered.append(True)
+        atexit.register(_end)
+    ready = True
+
+
+def _forked() -> None:
+    """In the child: it may end in another way than its parent, and another thread had the lock."""
+    global ready, _preparing
+    ready = False
+    _preparing = threading.RLock()
 
 
 def queues_running() -> int:
@@ -176,8 +210,13 @@ def warn_if_refused() -> None:
         )
 
 
+#: Is nothing left to prepare? Each post looks.
+ready = False
 _prepared = False
-_preparing = threading.Lock()
+_registered: list[bool] = []
+# A signal handler may copy while its own thread is here.
+_preparing = threading.RLock()
+os.register_at_fork(after_in_child=_forked)
 _warned: list[int] = []
 
 

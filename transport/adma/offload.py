@@ -124,7 +124,7 @@ class CopyRequest(Request):
         """The engine is through with the buffers: they are their owner's again."""
         holds, self._holds = self._holds, ()  # two threads may come by at once
         if self._copy is not None and self._copy.error == errno.EIO:
-            _quarantine.append(holds)
+            _keep(holds)
         else:
             _release(holds)
         _pending.discard(self)
@@ -150,7 +150,7 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     """
     holds = pair(dst, src, "copy")
     if holds is None:
-        return _finish(_strided(dst, src, "copy"))
+        return _copy_strided(dst, src)
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
@@ -158,8 +158,12 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
         return nbytes
     request = CopyRequest(None, _new_copy(_COPY), holds)
-    _post(request, to, from_, nbytes)
-    return _finish(request)
+    try:  # from before the post on: a signal may strike as that returns
+        _post(request, to, from_, nbytes)
+        return request.wait()
+    except BaseException as error:
+        _take_back(request, error)
+        raise
 
 
 def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
@@ -176,7 +180,9 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     """
     holds = pair(dst, src, "icopy")
     if holds is None:
-        return _strided(dst, src, "icopy")
+        request = _planned(dst, src, "icopy")
+        _post(request)
+        return request
     to, from_ = holds
     nbytes = len(to)
     if nbytes != len(from_):
@@ -214,14 +220,25 @@ def judged(rc: int) -> bool:
     return True
 
 
-def _strided(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyRequest:
+def _copy_strided(dst: WriteableBuffer, src: ReadableBuffer) -> int:
+    request = None
+    try:
+        request = _planned(dst, src, "copy")
+        _post(request)
+        return request.wait()
+    except BaseException as error:
+        if request is not None:
+            _take_back(request, error)
+        raise
+
+
+def _planned(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyRequest:
     from .arrays import plan_strided  # ctypes, for those who need it
 
     copy = _new_copy(_COPY)
     holds, dims = plan_strided(ffi.addressof(copy, "plan"), dst, src, call)
     request = CopyRequest(None, copy, holds)
     request._dims = dims
-    _post(request)
     return request
 
 
@@ -232,11 +249,11 @@ def _post(request: CopyRequest, *range_: Any) -> None:
     """
     if len(_pending) > _sweep_at:
         _sweep()
-    if not engine._prepared:
+    if not engine.ready:
         engine.prepare()
-    _pending.add(request)
     post = lib.adma_copy_post_bytes if range_ else lib.adma_copy_post
     try:
+        _pending.add(request)
         while (rc := post(request._copy, *range_)) == -errno.EAGAIN:
             lib.adma_copy_wait_room(_SLICE_NS)
         if rc < 0:
@@ -248,24 +265,14 @@ def _post(request: CopyRequest, *range_: Any) -> None:
         if rc:
             _copy_here(request)
     except BaseException as error:
-        if request._copy.state == 0:
-            request._let_go()
-        else:
-            _take_back(request, error)
-        raise
-
-
-def _finish(request: CopyRequest) -> int:
-    """Wait for what a blocking call has posted."""
-    try:
-        return request.wait()
-    except BaseException as error:
         _take_back(request, error)
         raise
 
 
 def _take_back(request: CopyRequest, error: BaseException) -> None:
-    if not request._done and not request.cancel():
+    if request._copy.state == 0:
+        request._let_go()  # it was never posted
+    elif not request._done and not request.cancel():
         error.request = request  # type: ignore[attr-defined]
 
 
@@ -300,6 +307,13 @@ def abandon() -> None:
 
     for request in list(_pending):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(request))
+
+
+def _keep(holds: Any) -> None:
+    """For ever, past the interpreter's end: an engine that did not stop may still touch them."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(holds))
 
 
 def _forked() -> None:
@@ -339,8 +353,6 @@ def _state(copy: CData, plan: CData) -> str:
     return "in line" if copy.state == _READY else "behind earlier copies"
 
 
-# Kept for ever: buffers that a DMA engine which did not stop may still touch.
-_quarantine: list[Any] = []
 _pending: set[CopyRequest] = set()
 _sweep_at = _SWEEP_FROM
 os.register_at_fork(after_in_child=_forked)

@@ -51,8 +51,9 @@ def write() -> None:
     try:
         with open(path, "w", encoding="utf-8") as file:
             _dump(file)
-    except OSError as error:
-        print(f"adma: the trace {path!r} was not written: {error.strerror}", file=sys.stderr)
+    except (OSError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or "no memory"
+        print(f"adma: the trace {path!r} was not written: {why}", file=sys.stderr)
 
 
 def events() -> tuple[list[dict[str, Any]], int]:
@@ -238,7 +239,7 @@ _KINDS: dict[int, Any] = {
 
 
 def _dump(file: Any) -> None:
-    """An event a line, so that a large file needs no large memory."""
+    """An event a line."""
     found, dropped = events()
     about: dict[str, Any] = {"pid": os.getpid(), "clock": "CLOCK_MONOTONIC"}
     about |= {"events": len(found), "dropped": dropped}

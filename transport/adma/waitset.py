@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ._native import ffi, lib
 from .engine import queues_running
 from .offload import CopyRequest, judged, wait_copies
-from .operation import ChannelRequest
+from .operation import ChannelRequest, Operation
 from .request import Request
 from .waiting import ManyWaiter, deadline_of
 
@@ -94,15 +94,22 @@ def _sorted(requests: Sequence[Request]) -> tuple[list[CopyRequest], list[Channe
 
 
 def _waiter(messages: Sequence[ChannelRequest], need: int, also: int = -1) -> ManyWaiter:
-    pending = [
-        (request._channel, operation)
-        for request in messages
-        for operation in request._operations
-        if not operation.done
+    """Of requests that were pending a moment ago; `need` of their operations, 0: all.
+
+    Others complete them meanwhile: one that is done by now is among them, and
+    found done at once. Without it, who waits for any would wait for the rest.
+    """
+    waited = [
+        (request._channel, operation) for request in messages for operation in _unfinished(request)
     ]
-    channels = {id(channel): channel._chan for channel, _ in pending}
-    reqs = [operation.req for _, operation in pending]
+    channels = {id(channel): channel._chan for channel, _ in waited}
+    reqs = [operation.req for _, operation in waited]
     return ManyWaiter(list(channels.values()), reqs, need or len(reqs), also)
+
+
+def _unfinished(request: ChannelRequest) -> Sequence[Operation]:
+    """Its operations that are not done, or the last one."""
+    return [each for each in request._operations if not each.done] or request._operations[-1:]
 
 
 def _wait_messages(messages: list[ChannelRequest], deadline: float | None) -> bool:
@@ -119,10 +126,11 @@ def _wait_mixed(
     if not queues_running():
         return wait_copies(copies, 1, deadline)  # nobody but us would copy
     structs = ffi.new("struct adma_copy *[]", [request._copy for request in copies])
-    signal = ffi.new("struct adma_copy_signal *")
-    if rc := lib.adma_copy_signal_open(signal):
-        raise OSError(-rc, "no descriptor to wait for copies and messages at once")
-    try:
+    signal = ffi.new("struct adma_copy_signal *", {"fd": -1})
+    waiter: ManyWaiter | None = None
+    try:  # from before it is opened on: a signal may strike as that returns
+        if rc := lib.adma_copy_signal_open(signal):
+            raise OSError(-rc, "no descriptor to wait for copies and messages at once")
         waiter = _waiter(messages, 1, also=signal.fd)
         while True:
             lib.adma_copy_signal_arm(signal)
@@ -134,3 +142,5 @@ def _wait_mixed(
                 return False
     finally:
         lib.adma_copy_signal_close(signal)
+        if waiter is not None:
+            waiter.give_up()  # the messages go on without us

@@ -140,6 +140,7 @@ enum adma_req_flags {
 	ADMA_REQ_BLOCKING = 4, /* may exceed ADMA_PENDING_MAX: its thread waits for it */
 	ADMA_REQ_DROPPED = 8,  /* nobody will look: do not count it as unobserved */
 	ADMA_REQ_LONG = 16,    /* the core's own: counted in long_reads */
+	ADMA_REQ_SHORT = 32,   /* and in short_reads */
 };
 
 /* ---- life ---- */

@@ -2,6 +2,9 @@
 /* attendance.c - who sees to a channel: a call that waits, or else the mover. */
 #include "chan.h"
 
+#define SHORT_READS_MANY (ADMA_CELLS * 3 / 4)
+#define SHORT_BYTES_MANY (ADMA_BOUNCE_SIZE * 3 / 4)
+
 bool adma_needs(const struct adma_chan *chan)
 {
 	const struct adma_req *first = chan->reads.first;
@@ -10,7 +13,10 @@ bool adma_needs(const struct adma_chan *chan)
 		return true;
 	if (chan->line) /* the kernel does the rest, but for posts that found no entry */
 		return first && first->state != ADMA_NEED_STATE;
-	return chan->transfers || chan->posted_slots || chan->long_reads;
+	if (chan->transfers || chan->posted_slots || chan->long_reads)
+		return true;
+	/* Short ones lie in the ring; but more of them than it holds would keep the writer waiting. */
+	return chan->short_reads >= SHORT_READS_MANY || chan->short_bytes >= SHORT_BYTES_MANY;
 }
 
 /* Relaxed: a hint, which orders nothing. */
@@ -37,10 +43,15 @@ void adma_unwatch(struct adma_chan *chan)
 
 void adma_attend(struct adma_chan *chan)
 {
+	if (chan->watched) {
+		chan->resumes_at = chan->left_at;
+		chan->attended_at = adma_now();
+		adma_unwatch(chan);
+	} else if (!chan->attending) {
+		chan->resumes_at = 0;
+	}
 	chan->attending++;
 	tell_peer(chan, true);
-	if (chan->watched)
-		adma_unwatch(chan);
 }
 
 void adma_depart(struct adma_chan *chan, bool for_good)
@@ -87,6 +98,15 @@ void adma_give_up_one(struct adma_chan *chan)
 	adma_give_up(&wait);
 }
 
+/* A glance, such as a check, is no return: else who checks often would keep the mover from ever copying. */
+static int64_t left_at(struct adma_chan *chan)
+{
+	int64_t now = adma_now(), before = chan->resumes_at;
+
+	chan->resumes_at = 0;
+	return before && now - chan->attended_at < ADMA_GRACE_NS ? before : now;
+}
+
 void adma_hand_over(struct adma_chan *chan)
 {
 	if (chan->attending || chan->closing)
@@ -97,7 +117,7 @@ void adma_hand_over(struct adma_chan *chan)
 	if (!adma_mover_take(chan))
 		return; /* it will be copied in calls, as ever */
 	chan->watched = true;
-	chan->left_at = adma_now();
+	chan->left_at = left_at(chan);
 }
 
 void adma_watch(struct adma_chan *chan, bool more)
@@ -111,8 +131,11 @@ void adma_watch(struct adma_chan *chan, bool more)
 	/* A byte stream is full of news: not before its time. */
 	bool early = data && !chan->line && adma_now() < then;
 
-	/* The mover itself finds what more there is on its way out. */
-	if ((more || early) && !adma_mover_here())
+	/*
+	 * The mover itself finds what more there is on its way out. But what is early now may be no
+	 * more when it looks at the clock once more, and then nobody would be polling that socket.
+	 */
+	if ((more && !adma_mover_here()) || early)
 		adma_mover_call(chan, then);
 	adma_mover_poll(chan, early ? 0 : data);
 }

@@ -69,6 +69,8 @@ struct adma_chan {
 	uint32_t writes_pending;    /* backlog, posted and matched writes */
 	uint32_t reads_pending;
 	uint32_t long_reads;        /* of these: for more than comes without our help */
+	uint32_t short_reads;       /* and the others, but for open ones */
+	uint64_t short_bytes;       /* of their buffers */
 	struct adma_transfer *transfers; /* in match order */
 	struct adma_transfer *transfers_last;
 	uint64_t in_base[ADMA_MECH_COUNT];  /* chunks matched so far, per mechanism */
@@ -111,6 +113,8 @@ struct adma_chan {
 	bool watched;               /* the mover sees to it; never while somebody attends */
 	bool attended;              /* what our half says of that */
 	int64_t left_at;            /* when somebody last left it to the mover */
+	int64_t resumes_at;         /* left_at of when the mover had it before this attendance, or 0 */
+	int64_t attended_at;        /* since when, if so */
 	int64_t grace_ns;           /* how long they are waited for; adapts */
 	struct adma_charge charge;  /* the mover's own */
 

@@ -128,7 +128,8 @@ static void after_fork_child(void)
 	atomic_store(&everything.complete_ns, 0);
 }
 
-static void watch_forks(void)
+/* From the beginning: any call takes the locks, and a fork may come while it has them. */
+static __attribute__((constructor)) void watch_forks(void)
 {
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
@@ -148,13 +149,10 @@ static int start(const struct adma_engine *engine)
 
 const struct adma_engine *adma_engine_ready(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
 	if (everything.engine)
 		return everything.engine;
 	/* It may be stopping: that is waited for. */
 	adma_engine_unlock();
-	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&everything.control);
 	adma_engine_lock();
 	if (!everything.engine) {

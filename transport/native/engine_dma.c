@@ -47,6 +47,7 @@ enum stage {
 	GIVEN = 3 << 16,   /* the device has it */
 	BY_CPU = 4 << 16,
 	STAGE = 7 << 16,
+	BEGUN = 1,         /* of BY_CPU: the device may have done a part */
 };
 
 static struct {
@@ -119,9 +120,9 @@ static void dequeue(struct adma_copy *copy)
 		self.last = copy->prev;
 }
 
-static void give_to_cpu(struct adma_copy *copy)
+static void give_to_cpu(struct adma_copy *copy, uint32_t begun)
 {
-	copy->cookie = BY_CPU;
+	copy->cookie = BY_CPU | begun;
 	__atomic_store_n(&copy->state, ADMA_COPY_READY, __ATOMIC_RELAXED);
 	adma_engine_thread.submit(copy);
 	if (!self.queues)
@@ -139,7 +140,7 @@ static void submit(struct adma_copy *copy)
 	if (suits(&copy->plan))
 		enqueue(copy);
 	else
-		give_to_cpu(copy);
+		give_to_cpu(copy, 0);
 }
 
 /* ---- what the device has ---- */
@@ -188,7 +189,7 @@ static void end(struct adma_copy *copy, int status)
 	adma_trace_span(ADMA_TRACE_COPY_DEVICE, copy->times.started, copy, copy->plan.bytes, (uint64_t)-status, 0);
 	if (cpu_may_finish(status)) {
 		adma_offload.stats.refused_device++;
-		give_to_cpu(copy);
+		give_to_cpu(copy, BEGUN);
 		return;
 	}
 	copy->times.copied = adma_now();
@@ -247,7 +248,7 @@ static void hand_over(struct adma_copy *copy)
 		return;
 	}
 	adma_offload.stats.refused_device++;
-	give_to_cpu(copy);
+	give_to_cpu(copy, 0);
 }
 
 static bool cancel_given(struct adma_copy *copy)
@@ -271,7 +272,7 @@ static bool cancel(struct adma_copy *copy)
 	case GIVEN:
 		return cancel_given(copy);
 	case BY_CPU:
-		return adma_engine_thread.cancel(copy);
+		return !(copy->cookie & BEGUN) && adma_engine_thread.cancel(copy);
 	default:
 		return false;
 	}

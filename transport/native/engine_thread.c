@@ -200,6 +200,20 @@ static void kick(void)
 	}
 }
 
+/*
+ * With the lock, dropped meanwhile: for what an end made ready. Marks, not only news: a kick of somebody
+ * else may have taken the news between our list and our marks, and found none.
+ */
+static void kick_from_within(void)
+{
+	if (!atomic_load_explicit(&self.news, memory_order_relaxed) &&
+	    !atomic_load_explicit(&self.to_wake, memory_order_relaxed))
+		return;
+	adma_engine_unlock();
+	kick();
+	adma_engine_lock();
+}
+
 static void submit(struct adma_copy *copy)
 {
 	copy->work.bytes = copy->plan.bytes;
@@ -230,6 +244,7 @@ static bool help(struct adma_copy *copy)
 	if (!work || !do_part(work))
 		return false;
 	adma_offload.stats.parts_callers++;
+	kick_from_within();
 	return true;
 }
 
@@ -285,11 +300,7 @@ static void *serve(void *argument)
 		}
 		if (do_part(work))
 			adma_offload.stats.parts_queues++;
-		if (atomic_load_explicit(&self.news, memory_order_relaxed)) {
-			adma_engine_unlock();
-			kick();
-			adma_engine_lock();
-		}
+		kick_from_within();
 	}
 	adma_engine_unlock();
 	return NULL;
@@ -372,6 +383,10 @@ static void stop(void)
 		adma_futex_wake(&self.bells[i], 1);
 		pthread_join(self.threads[i], NULL);
 	}
+	/* They are joined once, however often this is called. */
+	adma_engine_lock();
+	self.running = 0;
+	adma_engine_unlock();
 }
 
 static void forked(void)

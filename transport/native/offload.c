@@ -276,8 +276,10 @@ int adma_copy_check(struct adma_copy *copy)
 	if (copy->family != everything.family)
 		return -ADMA_E_FORKED;
 	adma_engine_reap();
-	if (adma_copy_done(copy))
+	if (adma_copy_done(copy)) {
+		adma_copy_seen(copy);
 		return 1;
+	}
 	/* A loop of checks must come to an end where nobody but callers copies. */
 	return everything.running ? 0 : adma_copy_wait_one(copy, 0);
 }

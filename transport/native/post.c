@@ -43,6 +43,11 @@ void adma_complete(struct adma_chan *chan, struct adma_req *req, int error, uint
 		req->flags &= (uint8_t)~ADMA_REQ_LONG;
 		chan->long_reads--;
 	}
+	if (req->flags & ADMA_REQ_SHORT) {
+		req->flags &= (uint8_t)~ADMA_REQ_SHORT;
+		chan->short_reads--;
+		chan->short_bytes -= req->length;
+	}
 	if (req->is_read) {
 		chan->reads_pending--;
 		if (!error)
@@ -206,6 +211,21 @@ static int room_for(const struct adma_chan *chan, struct adma_req **reqs, int n)
 	return 0;
 }
 
+/* An open read stops at its match: what comes then is its caller's. */
+static void count_unmatched(struct adma_chan *chan, struct adma_req *req)
+{
+	if (req->flags & ADMA_REQ_OPEN)
+		return;
+	if (adma_takes_slot(chan, req->length)) {
+		req->flags |= ADMA_REQ_LONG;
+		chan->long_reads++;
+	} else {
+		req->flags |= ADMA_REQ_SHORT;
+		chan->short_reads++;
+		chan->short_bytes += req->length;
+	}
+}
+
 static void queue(struct adma_chan *chan, struct adma_req *req)
 {
 	req->error = 0;
@@ -220,20 +240,25 @@ static void queue(struct adma_chan *chan, struct adma_req *req)
 		adma_line_number(chan, req);
 	adma_trace_moment(ADMA_TRACE_POST, req, req->length, req->is_read, 0);
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
-	req->flags &= (uint8_t)~ADMA_REQ_LONG;
+	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
 	if (req->is_read) {
 		chan->reads_pending++;
-		/* An open read stops at its match: what comes then is its caller's. */
-		if (!(req->flags & ADMA_REQ_OPEN) && adma_takes_slot(chan, req->length)) {
-			req->flags |= ADMA_REQ_LONG;
-			chan->long_reads++;
-		}
+		count_unmatched(chan, req);
 		adma_stamp(req, &req->times.published);
 		adma_queue_push(&chan->reads, req);
 	} else {
 		chan->writes_pending++;
 		adma_queue_push(&chan->backlog, req);
 	}
+}
+
+/* Of a blocking call, which owns them: nobody has freed one. */
+static bool all_done(struct adma_req **reqs, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (reqs[i]->state != ADMA_DONE_STATE)
+			return false;
+	return true;
 }
 
 int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
@@ -255,7 +280,8 @@ int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 		if (!waits)
 			adma_announce(chan);
 		(void)adma_look(chan);
-		if (waits)
+		/* A blocking call that is over already will not attend, having announced it. */
+		if (waits || all_done(reqs, n))
 			adma_hand_over(chan);
 	}
 	adma_leave(chan);
