@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -729,7 +730,8 @@ def test_what_a_caller_puts_back_goes_on(schedule: str) -> None:
         until("the queue is through", blocker.check)
         until("and sleeps", lambda: adma.stats()["sleeps"] - adma.stats()["wakes"] == 1)
         faults.arm(None, faults.COPIED, "none")
-        with pytest.raises(TimeoutError):
+        # It wakes the queue before it leaves, which may be through by then.
+        with contextlib.suppress(TimeoutError):
             leaving.result()
         until("the queue goes on", request.check)
     assert view[PART:] == want

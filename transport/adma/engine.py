@@ -66,8 +66,9 @@ def configure(
     OSError with errno, cause and cure for an engine that cannot be had here.
     """
     with _preparing:
+        first = not _prepared
         config = _current_raw()
-        if not _prepared:
+        if first:
             _read_environment(config, skip=_named(engine, queues, schedule))
         if engine is not None:
             config.engine = _choice(engine, ENGINES, "configure(engine)")
@@ -81,8 +82,11 @@ def configure(
             config.kernel = _choice(kernel, KERNELS, "configure(kernel)")
         if at_once is not None:
             config.at_once = _small(at_once)
-        _apply(config)
+        if first:
+            _apply(config)
         _is_prepared()
+    if not first:  # without the lock: it may have to wait for copies
+        _apply(config)
 
 
 def stats() -> dict[str, int]:
