@@ -107,7 +107,7 @@ struct adma_chan {
 	uint32_t unobserved;        /* done requests nobody looked at */
 	int32_t blocked;            /* threads in a blocking write of a large message */
 	int64_t looked_at;          /* when the peer was last checked without sleeping */
-	int64_t spin_ns;            /* spin before a sleep; adapts */
+	_Atomic int64_t spin_ns;    /* spin before a sleep; adapts */
 
 	uint32_t attending;         /* threads in a call that waits, not those between two of them */
 	bool watched;               /* the mover sees to it; never while somebody attends */

@@ -18,16 +18,19 @@ int64_t adma_spin_limit(struct adma_chan *chan, int64_t asked, int64_t now)
 {
 	if (asked >= 0)
 		return asked;
-	return adma_crowded(now) ? 0 : chan->spin_ns;
+	return adma_crowded(now) ? 0 : atomic_load_explicit(&chan->spin_ns, memory_order_relaxed);
 }
 
 /* What spinning brought: found something, or ended in a sleep of `slept` ns. */
 void adma_spin_learned(struct adma_chan *chan, int64_t slept)
 {
+	int64_t spin_ns = atomic_load_explicit(&chan->spin_ns, memory_order_relaxed);
+
 	if (slept < SPIN_MAX_NS)
-		chan->spin_ns = SPIN_MAX_NS; /* a little longer would have done */
-	else if (chan->spin_ns > SPIN_MIN_NS)
-		chan->spin_ns = chan->spin_ns * 3 / 4;
+		spin_ns = SPIN_MAX_NS; /* a little longer would have done */
+	else if (spin_ns > SPIN_MIN_NS)
+		spin_ns = spin_ns * 3 / 4;
+	atomic_store_explicit(&chan->spin_ns, spin_ns, memory_order_relaxed);
 }
 
 bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns)
