@@ -816,12 +816,9 @@ def test_wait_any_of_a_copy_and_a_read(ends: Ends) -> None:
     assert message == b"hello"
 
 
-def test_wait_any_when_one_is_done_between_two_looks(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Others complete requests, too: the one that never will be is not waited for."""
+def comes_after_a_look(monkeypatch: pytest.MonkeyPatch, ends: Ends, message: adma.Request) -> None:
+    """Whenever a wait has sorted out what is pending, `message` arrives, if it has not yet."""
     near, far = ends
-    message, never = near.iread(bytearray(5)), near.iread(bytearray(5))
     looked = waitset._sorted
 
     def then_it_comes(requests: Sequence[adma.Request]) -> Any:
@@ -832,6 +829,15 @@ def test_wait_any_when_one_is_done_between_two_looks(
         return found
 
     monkeypatch.setattr(waitset, "_sorted", then_it_comes)
+
+
+def test_wait_any_when_one_is_done_between_two_looks(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others complete requests, too: the one that never will be is not waited for."""
+    near, _ = ends
+    message, never = near.iread(bytearray(5)), near.iread(bytearray(5))
+    comes_after_a_look(monkeypatch, ends, message)
     assert adma.wait_any([message, never], timeout=HANG) == 0
     assert message.check()
     assert never.cancel()
@@ -840,20 +846,12 @@ def test_wait_any_when_one_is_done_between_two_looks(
 def test_wait_any_of_the_last_when_it_is_done_between_two_looks(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    near, far = ends
+    near, _ = ends
     message = near.iread(bytearray(5))
-    looked = waitset._sorted
-
-    def then_it_comes(requests: Sequence[adma.Request]) -> Any:
-        found = looked(requests)
-        if not message._done:
-            far.write(b"hello")
-            near.iprobe()
-        return found
-
-    monkeypatch.setattr(waitset, "_sorted", then_it_comes)
+    comes_after_a_look(monkeypatch, ends, message)
     assert adma.wait_all([message], timeout=HANG) == [5]
     message = near.iread(bytearray(5))
+    comes_after_a_look(monkeypatch, ends, message)
     assert adma.wait_any([message], timeout=HANG) == 0
 
 

@@ -14,7 +14,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from ._native import ffi, lib
-from .buffers import holds_objects, lengths_differ, objects_refused
+from .buffers import holds_objects, lengths_differ, no_buffer, objects_refused, read_only
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -169,16 +169,11 @@ def _pointer(held: Strided) -> CData:
 
 
 def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strided:
-    wanted = "a writable buffer" if writable else "a buffer"
     try:
         view = memoryview(buf)
     except TypeError:
-        kind = type(buf).__name__
-        cure = "; encode it first" if isinstance(buf, str) else ""
-        raise TypeError(
-            f"{call}({name}): {name} must be {wanted} (bytearray, memoryview, array, "
-            f"numpy.ndarray), not {kind}{cure}"
-        ) from None
+        wanted = "a writable buffer" if writable else "a buffer"
+        raise no_buffer(buf, name, call, wanted) from None
     except ValueError:  # NumPy's datetime64 has no format for a memoryview
         flags = getattr(buf, "flags", None)
         readonly = not getattr(flags, "writeable", True)
@@ -186,10 +181,7 @@ def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strid
         with view:
             readonly = view.readonly
     if writable and readonly:
-        raise BufferError(
-            f"{call}({name}): {name} is read-only ({type(buf).__name__}), it cannot be filled; "
-            "pass a writable buffer such as bytearray or numpy.empty(...)"
-        )
+        raise read_only(buf, name, call)
     if holds_objects(buf):
         raise objects_refused(name, call)
     return Strided(buf, writable=writable)

@@ -23,8 +23,10 @@ __all__ = [
     "empty",
     "holds_objects",
     "lengths_differ",
+    "no_buffer",
     "objects_refused",
     "pair",
+    "read_only",
     "readable",
     "writable",
 ]
@@ -96,18 +98,10 @@ def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
     try:
         view = memoryview(buf)
     except TypeError:
-        kind = type(buf).__name__
-        cure = "; encode it first" if isinstance(buf, str) else ""
-        raise TypeError(
-            f"{call}(buf): buf must be {wanted} (bytearray, memoryview, array, numpy.ndarray), "
-            f"not {kind}{cure}"
-        ) from None
+        raise no_buffer(buf, "buf", call, wanted) from None
     with view:
         if need_writable and view.readonly:
-            raise BufferError(
-                f"{call}(buf): buf is read-only ({type(buf).__name__}), it cannot be filled; "
-                "pass a writable buffer such as bytearray or numpy.empty(...)"
-            )
+            raise read_only(buf, "buf", call)
         if not view.contiguous:
             raise BufferError(
                 f"{call}(buf): buf is not contiguous (shape {view.shape}, strides {view.strides}); "
@@ -115,6 +109,22 @@ def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
             )
     # Contiguous, but not in C order: its raw memory is.
     return ffi.from_buffer("char[]", PickleBuffer(buf).raw(), need_writable)
+
+
+def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
+    kind = type(buf).__name__
+    cure = "; encode it first" if isinstance(buf, str) else ""
+    return TypeError(
+        f"{call}({name}): {name} must be {wanted} (bytearray, memoryview, array, numpy.ndarray), "
+        f"not {kind}{cure}"
+    )
+
+
+def read_only(buf: object, name: str, call: str) -> BufferError:
+    return BufferError(
+        f"{call}({name}): {name} is read-only ({type(buf).__name__}), it cannot be filled; "
+        "pass a writable buffer such as bytearray or numpy.empty(...)"
+    )
 
 
 # The two sides of a copy

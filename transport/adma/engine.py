@@ -112,8 +112,7 @@ def describe() -> dict[str, Any]:
         prepare()
     except (OSError, ValueError) as wrong:
         error = wrong.strerror if isinstance(wrong, OSError) else str(wrong)
-    state = ffi.new("struct adma_engine_state *")
-    lib.adma_engine_look(state)
+    state = _look()
     refusals = {name: _refusal(name) for name in ENGINES}
     return {
         "error": error,
@@ -193,15 +192,12 @@ def _forked() -> None:
 
 def queues_running() -> int:
     """Queues that copy by themselves; 0: only who waits copies."""
-    state = ffi.new("struct adma_engine_state *")
-    lib.adma_engine_look(state)
-    return int(state.running)
+    return int(_look().running)
 
 
 def warn_if_refused() -> None:
     """Say once that the engine could not be started, and that copying goes on without it."""
-    state = ffi.new("struct adma_engine_state *")
-    lib.adma_engine_look(state)
+    state = _look()
     if state.refused and not _warned:
         _warned.append(state.refused)
         name = _name(ENGINES, state.chosen)
@@ -224,9 +220,15 @@ os.register_at_fork(after_in_child=_forked)
 _warned: list[int] = []
 
 
-def _current_raw() -> Any:
+def _look() -> Any:
+    """A `struct adma_engine_state *`, as of now."""
     state = ffi.new("struct adma_engine_state *")
     lib.adma_engine_look(state)
+    return state
+
+
+def _current_raw() -> Any:
+    state = _look()  # held: its config is a part of it, and keeps nothing alive
     return ffi.new("struct adma_engine_config *", state.config)[0]
 
 

@@ -117,7 +117,7 @@ static void after_fork_child(void)
 	memset(&everything.stats, 0, sizeof(everything.stats));
 	everything.engine = NULL;
 	everything.running = 0;
-	everything.first = everything.last = NULL;
+	everything.line = (struct adma_copy_line){0};
 	everything.in_line = 0;
 	everything.sleepers = 0;
 	close_signals();

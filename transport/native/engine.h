@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "copyline.h"
 #include "offload.h"
 #include "outstanding.h"
 #include "schedule.h"
@@ -79,7 +80,7 @@ struct adma_offload {
 	_Atomic uint32_t running;         /* queues; written with the lock */
 	uint32_t family;                  /* forks between the first process and this one */
 	struct adma_outstanding outstanding;
-	struct adma_copy *first, *last;   /* in line behind the outstanding ones */
+	struct adma_copy_line line;       /* behind the outstanding ones */
 	uint64_t in_line;
 	_Atomic uint64_t pending;         /* outstanding and in line: read without the lock, acquire */
 	_Atomic uint32_t ended;           /* counts ends of copies; callers sleep on it */

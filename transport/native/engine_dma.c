@@ -33,6 +33,7 @@
 #include "engine.h"
 #include "fault.h"
 #include "futex.h"
+#include "thread.h"
 #include "tracing.h"
 
 #define DEVICE "/dev/adma"
@@ -57,7 +58,7 @@ static struct {
 	uint32_t generation[ADMA_DEVICE_ENTRIES];
 	uint16_t unused[ADMA_DEVICE_ENTRIES];
 	uint32_t unused_count;
-	struct adma_copy *first, *last; /* QUEUED */
+	struct adma_copy_line queued;
 	struct adma_copy *given[ADMA_OUTSTANDING];
 	uint32_t given_count;
 	uint32_t queues;                /* threads beside the servant, for what the CPU copies */
@@ -98,26 +99,8 @@ static void ring(void)
 static void enqueue(struct adma_copy *copy)
 {
 	copy->cookie = QUEUED;
-	copy->next = NULL;
-	copy->prev = self.last;
-	if (copy->prev)
-		copy->prev->next = copy;
-	else
-		self.first = copy;
-	self.last = copy;
+	adma_copy_line_push(&self.queued, copy);
 	ring();
-}
-
-static void dequeue(struct adma_copy *copy)
-{
-	if (copy->prev)
-		copy->prev->next = copy->next;
-	else
-		self.first = copy->next;
-	if (copy->next)
-		copy->next->prev = copy->prev;
-	else
-		self.last = copy->prev;
 }
 
 static void give_to_cpu(struct adma_copy *copy, uint32_t begun)
@@ -226,7 +209,7 @@ static void hand_over(struct adma_copy *copy)
 	uint32_t entry = take_entry(), generation = self.generation[entry];
 	int device = self.device, rc;
 
-	dequeue(copy);
+	adma_copy_line_remove(&self.queued, copy);
 	copy->cookie = HANDING | entry;
 	copy->times.started = adma_now();
 	__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
@@ -267,7 +250,7 @@ static bool cancel(struct adma_copy *copy)
 {
 	switch (stage_of(copy)) {
 	case QUEUED:
-		dequeue(copy);
+		adma_copy_line_remove(&self.queued, copy);
 		return true;
 	case GIVEN:
 		return cancel_given(copy);
@@ -336,8 +319,8 @@ static void *serve(void *unused)
 	adma_engine_lock();
 	while (!self.stop) {
 		(void)reap();
-		if (self.first)
-			hand_over(self.first);
+		if (self.queued.first)
+			hand_over(self.queued.first);
 		else if (self.queues || !adma_engine_thread.help(NULL))
 			rest();
 	}
@@ -348,17 +331,9 @@ static void *serve(void *unused)
 /* Signals are the business of threads that run Python. */
 static int make_servant(void)
 {
-	sigset_t old;
-	int rc = ADMA_FAULT(ADMA_FAULT_THREAD);
+	int err = ADMA_FAULT(ADMA_FAULT_THREAD);
 
-	if (rc)
-		return -rc;
-	adma_signals_block(&old);
-	rc = pthread_create(&self.servant, NULL, serve, NULL);
-	adma_signals_restore(&old);
-	if (!rc)
-		(void)pthread_setname_np(self.servant, "adma-dma");
-	return -rc;
+	return -(err ? err : adma_thread_start(&self.servant, "adma-dma", 0, serve, NULL));
 }
 
 /* ---- the interface ---- */

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "fault.h"
 #include "futex.h"
 #include "relax.h"
+#include "thread.h"
 #include "tracing.h"
 
 #define IDLE_SPIN_NS 20000 /* a queue looks for more before it sleeps: waking it costs more */
@@ -306,23 +306,13 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-/* Signals are the business of threads that run Python. */
 static int make_thread(uint32_t queue)
 {
 	char name[16];
-	sigset_t old;
-	int rc = ADMA_FAULT(ADMA_FAULT_THREAD);
+	int err = ADMA_FAULT(ADMA_FAULT_THREAD);
 
-	if (rc)
-		return rc;
-	adma_signals_block(&old);
-	rc = pthread_create(&self.threads[queue], NULL, serve, (void *)(uintptr_t)queue);
-	adma_signals_restore(&old);
-	if (rc)
-		return rc;
 	(void)snprintf(name, sizeof(name), "adma-queue-%u", queue % ADMA_QUEUES_MAX);
-	(void)pthread_setname_np(self.threads[queue], name);
-	return 0;
+	return err ? err : adma_thread_start(&self.threads[queue], name, 0, serve, (void *)(uintptr_t)queue);
 }
 
 /* ---- the interface ---- */
@@ -332,15 +322,9 @@ static int probe(void)
 	return 0;
 }
 
-/*
- * With the lock. Work that was lent to the queues before is let go, and can be lent again. The
- * counters stay: a kick of a moment ago may still be at them, harmlessly.
- */
+/* With the lock; nothing is listed. The counters stay: a kick of a moment ago may still be at them, harmlessly. */
 static void reset(void)
 {
-	for (uint32_t i = 0; i < ADMA_LINES; i++)
-		while (self.schedule.lines[i].first)
-			adma_schedule_remove(&self.schedule, self.schedule.lines[i].first);
 	self.sleeping = 0;
 	self.running = 0;
 	self.stop = false;

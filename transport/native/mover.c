@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "chan.h"
+#include "thread.h"
 
 #define STACK_BYTES (512 << 10)
 #define RETRY_NS 1000000000 /* after it could not be started */
@@ -284,22 +285,9 @@ static void close_fds(void)
 /* 0, or the errno for which there is none. */
 static int start_thread(void)
 {
-	pthread_attr_t attr;
-	sigset_t old;
 	int err = ADMA_FAULT(ADMA_FAULT_MOVER);
 
-	if (!err)
-		err = pthread_attr_init(&attr);
-	if (err)
-		return err;
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	adma_signals_block(&old); /* it inherits the mask: no signal for the process is handed to it */
-	err = pthread_create(&mover.thread, &attr, run, NULL);
-	adma_signals_restore(&old);
-	if (!err)
-		pthread_setname_np(mover.thread, "adma-mover");
-	pthread_attr_destroy(&attr);
-	return err;
+	return err ? err : adma_thread_start(&mover.thread, "adma-mover", STACK_BYTES, run, NULL);
 }
 
 static int start(void)

@@ -15,6 +15,12 @@
 
 /* ---- ending ---- */
 
+static void drop_stage(struct adma_copy *copy)
+{
+	free(copy->plan.stage);
+	copy->plan.stage = NULL;
+}
+
 static void count(const struct adma_copy *copy, int error)
 {
 	struct adma_engine_stats *stats = &everything.stats;
@@ -49,8 +55,7 @@ static void finish(struct adma_copy *copy, int error)
 {
 	count(copy, error);
 	adma_trace_span(ADMA_TRACE_COPY_END, copy->times.posted, copy, copy->plan.bytes, (uint64_t)error, 0);
-	free(copy->plan.stage);
-	copy->plan.stage = NULL;
+	drop_stage(copy);
 	copy->error = error;
 	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
 	/* Release: who then finds nothing pending, and copies by itself, copies what we did. */
@@ -67,29 +72,15 @@ static void submit(struct adma_copy *copy)
 	everything.engine->submit(copy);
 }
 
-/* Out of the line, from any place in it. */
 static void leave_line(struct adma_copy *copy)
 {
-	if (copy->prev)
-		copy->prev->next = copy->next;
-	else
-		everything.first = copy->next;
-	if (copy->next)
-		copy->next->prev = copy->prev;
-	else
-		everything.last = copy->prev;
+	adma_copy_line_remove(&everything.line, copy);
 	everything.in_line--;
 }
 
 static void join_line(struct adma_copy *copy)
 {
-	copy->next = NULL;
-	copy->prev = everything.last;
-	if (copy->prev)
-		copy->prev->next = copy;
-	else
-		everything.first = copy;
-	everything.last = copy;
+	adma_copy_line_push(&everything.line, copy);
 	everything.in_line++;
 }
 
@@ -113,21 +104,11 @@ void adma_copy_ended(struct adma_copy *copy, int error)
 	finish(copy, error);
 	for (uint32_t i = 0; i < n; i++)
 		submit(freed[i]);
-	while (everything.first) {
-		struct adma_copy *head = everything.first;
+	while (everything.line.first && adma_outstanding_room(&everything.outstanding)) {
+		struct adma_copy *head = everything.line.first;
 
 		leave_line(head);
-		if (admit(head))
-			continue;
-		head->prev = NULL;
-		head->next = everything.first;
-		if (head->next)
-			head->next->prev = head;
-		else
-			everything.last = head;
-		everything.first = head;
-		everything.in_line++;
-		break;
+		(void)admit(head);
 	}
 }
 
@@ -150,6 +131,13 @@ static bool in_the_way(const struct adma_plan *plan)
 	return conflict;
 }
 
+/* One that was copied in the call, without the lock. */
+static void count_now(uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&everything.now_bytes, bytes, memory_order_relaxed);
+}
+
 int adma_copy_now(void *dst, const void *src, uint64_t n)
 {
 	int64_t begun = adma_trace_begin();
@@ -163,8 +151,7 @@ int adma_copy_now(void *dst, const void *src, uint64_t n)
 	}
 	memmove(dst, src, n);
 	adma_trace_span(ADMA_TRACE_COPY_HERE, begun, dst, n, 0, 0);
-	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&everything.now_bytes, n, memory_order_relaxed);
+	count_now(n);
 	return 0;
 }
 
@@ -172,15 +159,13 @@ int adma_copy_now(void *dst, const void *src, uint64_t n)
 static int copy_here(struct adma_copy *copy)
 {
 	adma_plan_run_all(&copy->plan);
-	free(copy->plan.stage);
-	copy->plan.stage = NULL;
+	drop_stage(copy);
 	copy->copied = copy->plan.parts;
 	copy->times.started = copy->times.posted;
 	copy->times.queued = copy->times.copied = copy->times.seen = adma_now();
 	adma_trace_span(ADMA_TRACE_COPY_HERE, copy->times.posted, copy, copy->plan.bytes, 0, 0);
 	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
-	atomic_fetch_add_explicit(&everything.now_copies, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&everything.now_bytes, copy->plan.bytes, memory_order_relaxed);
+	count_now(copy->plan.bytes);
 	return 0;
 }
 
@@ -234,10 +219,8 @@ int adma_copy_post(struct adma_copy *copy)
 		copy->times.queued = adma_now();
 	adma_engine_unlock();
 	adma_engine_kick();
-	if (rc < 0) {
-		free(copy->plan.stage); /* it may never be posted again */
-		copy->plan.stage = NULL;
-	}
+	if (rc < 0)
+		drop_stage(copy); /* it may never be posted again */
 	adma_trace_span(ADMA_TRACE_COPY_POST, copy->times.posted, copy, copy->plan.bytes, 0, 0);
 	return rc;
 }

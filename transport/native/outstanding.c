@@ -42,6 +42,11 @@ bool adma_outstanding_conflict(const struct adma_outstanding *outstanding, const
 	return false;
 }
 
+bool adma_outstanding_room(const struct adma_outstanding *outstanding)
+{
+	return first_free(&outstanding->taken) != ADMA_OUTSTANDING;
+}
+
 bool adma_outstanding_admit(struct adma_outstanding *outstanding, struct adma_copy *copy)
 {
 	uint32_t place = first_free(&outstanding->taken);

@@ -30,6 +30,9 @@ struct adma_outstanding {
 /* Does the plan conflict with any of them? */
 bool adma_outstanding_conflict(const struct adma_outstanding *outstanding, const struct adma_plan *plan);
 
+/* Is there a place? */
+bool adma_outstanding_room(const struct adma_outstanding *outstanding);
+
 /* Take a place and count the blockers. False: all places are taken. */
 bool adma_outstanding_admit(struct adma_outstanding *outstanding, struct adma_copy *copy);
 

@@ -144,37 +144,37 @@ def end_child(end: End, pid: int) -> None:
 def talk_posted_in_child(end: End, nbytes: int) -> int:
     """The same as below, by a request that completes in the child while that computes."""
     del end
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            ours.close()
-            with _hang_guard(), adma.from_socket(theirs, timeout=HANG) as channel:
-                buffer = bytearray(nbytes)
-                request = channel.iread(buffer)
-                assert len(computing.movers(os.getpid())) == 1
-                assert computing.until_done(request)
-                request.wait()
-                channel.write(buffer, timeout=HANG)
-            assert not computing.movers(os.getpid())
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    theirs.close()
-    with adma.from_socket(ours, timeout=HANG) as channel:
-        channel.write(pattern(nbytes, 5), timeout=HANG)
-        buffer = bytearray(nbytes)
-        assert channel.read(buffer, timeout=HANG) == nbytes
-        assert buffer == pattern(nbytes, 5)
-    return os.waitpid(pid, 0)[1]
+
+    def answer(channel: adma.Channel, buffer: bytearray) -> None:
+        request = channel.iread(buffer)
+        assert len(computing.movers(os.getpid())) == 1
+        assert computing.until_done(request)
+        request.wait()
+        channel.write(buffer, timeout=HANG)
+
+    def closed() -> None:
+        assert not computing.movers(os.getpid())
+
+    return _talk(nbytes, answer, closed)
 
 
 def talk_in_child(end: End, nbytes: int) -> int:
     """A new channel between this process and its child: one message each way."""
     del end
+
+    def answer(channel: adma.Channel, buffer: bytearray) -> None:
+        channel.read(buffer, timeout=HANG)
+        channel.write(buffer, timeout=HANG)
+
+    return _talk(nbytes, answer, lambda: None)
+
+
+def _talk(
+    nbytes: int,
+    answer: Callable[[adma.Channel, bytearray], None],
+    closed: Callable[[], None],
+) -> int:
+    """A child that answers a message, and then looks at what a closed channel left; its status."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -182,9 +182,8 @@ def talk_in_child(end: End, nbytes: int) -> int:
         try:
             ours.close()
             with _hang_guard(), adma.from_socket(theirs, timeout=HANG) as channel:
-                buffer = bytearray(nbytes)
-                channel.read(buffer, timeout=HANG)
-                channel.write(buffer, timeout=HANG)
+                answer(channel, bytearray(nbytes))
+            closed()
             status = 0
         except BaseException:
             traceback.print_exc()
