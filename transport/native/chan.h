@@ -77,8 +77,9 @@ struct adma_chan {
 	uint64_t out_base[ADMA_MECH_COUNT]; /* chunks filled so far */
 
 	uint8_t *bulk_out;          /* bulk segment of our writes */
-	uint8_t *bulk_in;           /* of the peer's, once it came */
-	int bulk_in_errno;          /* why the peer's could not be taken */
+	/* These two are looked at without the lock, too, by who drains it. */
+	_Atomic(uint8_t *) bulk_in; /* of the peer's, once it came */
+	_Atomic int bulk_in_errno;  /* why the peer's could not be taken */
 	int bulk_fd;                /* still to be sent to the peer, or -1 */
 	uint32_t withdrawn;         /* mechanisms that failed in mid-life */
 	uint32_t withdrawn_out;     /* those that only our own writes lost */

@@ -44,11 +44,8 @@ static void close_fd(int *at)
 		close(fd);
 }
 
-static void unmap_bulk(uint8_t **at)
+static void unmap_bulk(uint8_t *p)
 {
-	uint8_t *p = *at;
-
-	*at = NULL;
 	if (p)
 		munmap(p, ADMA_BULK_SIZE);
 }
@@ -75,8 +72,9 @@ static void tear_down(struct adma_chan *chan)
 	close_fd(&chan->epoll);
 	unmap_half(&chan->config.mine);
 	unmap_half(&chan->config.theirs);
-	unmap_bulk(&chan->bulk_out);
-	unmap_bulk(&chan->bulk_in);
+	unmap_bulk(chan->bulk_out);
+	unmap_bulk(chan->bulk_in);
+	chan->bulk_out = chan->bulk_in = NULL;
 	chan->torn = true;
 }
 

@@ -47,12 +47,14 @@ static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t
 	uint32_t i = (uint32_t)(*at / t->chunk);
 	uint64_t number = t->base + i;
 	uint64_t n = adma_chunk_bytes(t, i);
+	/* Acquire: another thread that holds the lock may have mapped it just now. */
+	uint8_t *bulk = atomic_load_explicit(&chan->bulk_in, memory_order_acquire);
 
-	if (!chan->bulk_in)
+	if (!bulk)
 		return -chan->bulk_in_errno; /* 0: it has not come yet */
 	if (atomic_load_explicit(&half->filled, memory_order_acquire) <= number)
 		return 0;
-	memcpy(t->local + *at, cell(chan->bulk_in, number), n);
+	memcpy(t->local + *at, cell(bulk, number), n);
 	atomic_store_explicit(&half->drained, number + 1, memory_order_release);
 	*at += n;
 	if ((number + 1) % ROOM_STEP == 0)

@@ -124,7 +124,8 @@ static int take_segment(struct adma_chan *chan, int fd)
 	p = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		return errno;
-	chan->bulk_in = p;
+	/* Whoever sees it uses the mapping at once: release, for adma_mech_shared's drain. */
+	atomic_store_explicit(&chan->bulk_in, p, memory_order_release);
 	return 0;
 }
 
