@@ -19,13 +19,16 @@
 
 #define everything adma_offload
 #define HELP_WITH 8       /* this many of its own copies a caller looks at for a part to do */
-#define SPIN_NS 20000     /* about what falling asleep and waking costs */
+#define SPIN_NS 20000      /* about what falling asleep and waking costs */
+#define SPIN_MAX_NS 100000 /* for a copy that will have ended by then */
+#define LEAD_NS 80000      /* a sleep by the clock ends that much early: the timer's slack, and waking */
 
 struct waiter {
 	struct adma_copy **copies;
 	uint64_t n, need;
 	uint64_t first; /* those before it are done */
 	int64_t end;
+	int64_t spun; /* since it last slept */
 };
 
 /* For all: where the first one stands that is not done. For some: count them. */
@@ -74,45 +77,83 @@ static bool help(struct waiter *waiter)
 	return held_back && engine->help(NULL);
 }
 
-/* Without the lock: look at the count for a moment. True when it moved. */
-static bool spin(uint32_t seen, int64_t end)
+/*
+ * With the lock: when the one copy that is still waited for will have ended, by what its parts have taken
+ * so far; 0: it cannot be told.
+ */
+static int64_t time_to_go(const struct waiter *waiter)
 {
-	int64_t now = adma_now(), until = now + SPIN_NS < end ? now + SPIN_NS : end;
+	const struct adma_copy *copy;
 
-	if (adma_crowded(now))
+	if (waiter->need != waiter->n || waiter->n - waiter->first != 1)
+		return 0;
+	copy = waiter->copies[waiter->first];
+	if (copy->state != ADMA_COPY_RUNNING || !copy->copied)
+		return 0;
+	int64_t each = (adma_now() - copy->times.started) / (int64_t)copy->copied;
+
+	return each * (int64_t)(copy->plan.parts - copy->copied) + 1;
+}
+
+/* Without the lock: look at the count for up to `ns`. True when it moved. */
+static bool spin(struct waiter *waiter, uint32_t seen, int64_t ns)
+{
+	int64_t begin = adma_now(), now = begin, until = now + ns < waiter->end ? now + ns : waiter->end;
+
+	if (adma_crowded(now)) {
+		waiter->spun = SPIN_MAX_NS;
 		return false;
-	for (unsigned int i = 1; i % 32 || adma_now() < until; i++) {
+	}
+	for (unsigned int i = 1; now < until; i++) {
 		if (atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
 			return true;
-		if (i % 32 == 0)
-			adma_engine_reap();
 		adma_relax();
+		if (i % 32)
+			continue;
+		adma_engine_reap();
+		now = adma_now();
 	}
+	waiter->spun += now - begin;
 	return false;
 }
 
-/* With the lock, dropped meanwhile: until a copy ends, or the time is over. False: look at the clock. */
-static bool rest(const struct waiter *waiter)
+/* With the lock, dropped meanwhile: until a copy ends, for at most `left`. False: a signal, or the time is over. */
+static bool doze(struct waiter *waiter, uint32_t seen, int64_t left)
+{
+	int64_t soon = time_to_go(waiter);
+	/* Whoever is woken by the end itself is late by what waking takes. */
+	bool early = soon > SPIN_MAX_NS && soon - LEAD_NS < left;
+	int rc;
+
+	everything.sleepers++;
+	adma_engine_unlock();
+	rc = adma_futex_wait(&everything.ended, seen, early ? soon - LEAD_NS : left);
+	adma_engine_lock();
+	everything.sleepers--;
+	waiter->spun = 0;
+	return rc == 0 || rc == -EAGAIN || (rc == -ETIMEDOUT && early);
+}
+
+/* With the lock, dropped meanwhile: until something has changed, or the time is over. False: look at the clock. */
+static bool rest(struct waiter *waiter)
 {
 	uint32_t seen = atomic_load_explicit(&everything.ended, memory_order_relaxed);
+	int64_t soon = time_to_go(waiter), left;
 	bool moved;
-	int rc = 0;
 
 	adma_engine_unlock();
 	adma_engine_kick(); /* a copy that we ended may have made others begin */
-	moved = spin(seen, waiter->end);
+	moved = spin(waiter, seen, soon && soon < SPIN_MAX_NS ? soon + SPIN_NS : SPIN_NS);
 	adma_engine_lock();
 	if (moved || atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
 		return true;
-	int64_t left = waiter->end - adma_now();
+	left = waiter->end - adma_now();
 	if (left <= 0)
 		return false;
-	everything.sleepers++;
-	adma_engine_unlock();
-	rc = adma_futex_wait(&everything.ended, seen, left);
-	adma_engine_lock();
-	everything.sleepers--;
-	return rc == 0 || rc == -EAGAIN;
+	soon = time_to_go(waiter);
+	if (soon && soon < SPIN_MAX_NS && waiter->spun < SPIN_MAX_NS)
+		return true;
+	return doze(waiter, seen, left);
 }
 
 static void note_seen(struct waiter *waiter)

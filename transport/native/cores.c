@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LOOK_NS 10000000
+#define LOOK_AGAIN_NS 1000000 /* a look takes 5 us */
+
 int adma_cores_now(void)
 {
 	cpu_set_t set;
@@ -46,17 +49,22 @@ static int runnable(void)
 	return atoi(p);
 }
 
+/*
+ * A task of the kernel that runs for a moment is no crowd: it takes two looks. A crowd that
+ * has gone is noticed soon, since who does not spin is late.
+ */
 bool adma_crowded(int64_t now)
 {
 	static _Atomic int64_t asked;
-	static _Atomic bool answer;
-	const int64_t again = 10 * 1000000;
+	static _Atomic int crowds; /* seen by the last looks in a row, 2 at most */
+	int seen = atomic_load_explicit(&crowds, memory_order_relaxed);
 
 	if (adma_cores() < 2)
 		return true;
-	if (now - atomic_load_explicit(&asked, memory_order_relaxed) > again) {
+	if (now - atomic_load_explicit(&asked, memory_order_relaxed) > (seen ? LOOK_AGAIN_NS : LOOK_NS)) {
 		atomic_store_explicit(&asked, now, memory_order_relaxed);
-		atomic_store_explicit(&answer, runnable() > adma_cores(), memory_order_relaxed);
+		seen = runnable() <= adma_cores() ? 0 : seen ? 2 : 1;
+		atomic_store_explicit(&crowds, seen, memory_order_relaxed);
 	}
-	return atomic_load_explicit(&answer, memory_order_relaxed);
+	return seen == 2;
 }
