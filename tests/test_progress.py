@@ -56,12 +56,68 @@ def test_both_compute(two_peers: tuple[Peer, Peer], mechanism: str, first: str) 
     arrived(reader, LARGE, 1)
     counts = [peer.call(computing.chunks) for peer in two_peers]
     # Nobody was in the library but for the post, which copies nothing.
-    assert all(count["mover"] == count["copied"] for count in counts)
+    assert all(count["mover"] + count["queues"] == count["copied"] for count in counts)
     if mechanism == "mapped:cma":
         assert sum(count["copied"] for count in counts) == sum(count["peer"] for count in counts)
         assert sum(count["copied"] for count in counts) == 16
     else:
         assert all(count["copied"] == counts[0]["copied"] > 0 for count in counts)
+
+
+def test_queues_help_while_both_compute(two_peers: tuple[Peer, Peer]) -> None:
+    """A large message keeps one thread busy for long: idle queues of the copy engine join in."""
+    reader, writer = two_peers
+    for each in two_peers:
+        each.call(computing.set_engine, "thread", 2)
+    reader.connect_to(writer, "mapped:cma")
+    number = 0
+
+    def helped() -> bool:
+        nonlocal number
+        number += 1
+        reader.call(messages.iread, "read", LARGE)
+        writer.call(messages.iwrite, "write", LARGE, number)
+        tasks = [
+            peer.begin(computing.compute_until_done, name)
+            for peer, name in ((reader, "read"), (writer, "write"))
+        ]
+        for task in tasks:
+            task.result()
+        arrived(reader, LARGE, number)
+        assert total(reader, writer) == 16 * number
+        return any(peer.call(computing.chunks)["queues"] for peer in two_peers)
+
+    until("a queue copied a chunk", helped)
+
+
+def test_without_queues_only_it_copies(two_peers: tuple[Peer, Peer]) -> None:
+    reader, writer = two_peers
+    for each in two_peers:
+        each.call(computing.set_engine, "caller")
+    reader.connect_to(writer, "mapped:cma")
+    reader.call(messages.iread, "read", LARGE)
+    writer.call(messages.iwrite, "write", LARGE, 1)
+    task = writer.begin(computing.compute_until_done, "write")
+    reader.call(computing.compute_until_done, "read")
+    task.result()
+    arrived(reader, LARGE, 1)
+    assert not any(peer.call(computing.chunks)["queues"] for peer in two_peers)
+
+
+def test_the_engine_is_configured_while_queues_help(peer: Peer) -> None:
+    """Queues come and go; the message is not theirs, and nothing of it is lost."""
+    channel = peer.connect("mapped:cma")
+    with Repeated(GIB, window=MIB) as ours:
+        copying = peer.begin(computing.copy_repeated, GIB, MIB, "writer")
+        assert peer.heard() == "posted"
+        request = channel.iread(ours.view)
+        queues = 1
+        while not computing.is_done(request):
+            queues = 3 - queues
+            adma.configure(engine="thread", queues=queues)
+        assert request.wait(HANG) == GIB
+        copying.result()
+        del request
 
 
 @pytest.mark.parametrize("waits", ["before", "after"])

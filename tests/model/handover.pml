@@ -5,10 +5,11 @@
  * One channel of one process, behind store buffers (tso.pml). A caller comes
  * in, attends, maybe sleeps, and leaves, a few times; then it computes for ever. The mover has to
  * see to what is pending then: events that the peer publishes and rings for, and
- * chunks, which ring no bell. A visitor comes in once for something else.
+ * chunks, which ring no bell. A visitor comes in once for something else. With QUEUE a queue of the
+ * copy engine helps the mover once that has begun to copy.
  *
- * A run that stops while an event is unconsumed or a chunk not copied is an
- * invalid end state: nobody is there who will. Switches that begin with BUG are mutants.
+ * A run that stops while an event is unconsumed, or a chunk not copied, or copied and not taken note of,
+ * is an invalid end state: nobody is there who will. Switches that begin with BUG are mutants.
  */
 
 #define BELL 0  /* {events, armed:1} */
@@ -23,7 +24,12 @@
 #define CALLER 1
 #define MOVER 2
 #define VISITOR 3
+#define HELPER 4
+#ifdef QUEUE
+#define BUFFERED 5
+#else
 #define BUFFERED 4
+#endif
 
 #ifndef EVENTS
 #define EVENTS 2 /* that the peer publishes */
@@ -35,6 +41,12 @@
 #define CHUNKS 1 /* that each event brings: a match, say */
 #endif
 
+#ifdef BUG_HELP_BARE
+#define HELPER_SETTLES false
+#else
+#define HELPER_SETTLES true
+#endif
+
 #include "tso.pml"
 
 byte wire; /* bytes in the socket */
@@ -42,6 +54,7 @@ byte wire; /* bytes in the socket */
 /* Under the lock. */
 byte consumed, chunks; /* events taken note of; chunks to be claimed */
 byte copying;          /* claimed, being copied without the lock */
+bool copied;           /* some were, since somebody took note: the last of them may have ended the request */
 byte attending;
 bool watched, sleeping, pending, gone;
 bool eventfd;
@@ -49,10 +62,11 @@ bool eventfd;
 /* The book's: called is the line of channels to look at, pinned what the mover is at. */
 bool called, pinned, polled;
 bool oneshot; /* what the kernel makes of polled: EPOLLONESHOT, spent by an event */
+bool lent;    /* the channel stands in the engine's lines */
 bool ringing; /* the peer has yet to send a byte */
 
-#define NEEDS (pending && (consumed < EVENTS || chunks > 0))
-#define THROUGH (consumed == EVENTS && chunks == 0 && copying == 0)
+#define NEEDS (pending && (consumed < EVENTS || chunks > 0 || copying > 0 || copied))
+#define THROUGH (consumed == EVENTS && chunks == 0 && copying == 0 && !copied)
 
 inline take_lock(t)
 {
@@ -108,6 +122,8 @@ inline look(t)
 		found = value > consumed;
 		chunks = chunks + (value - consumed) * CHUNKS;
 		consumed = value;
+		found = found || (copied && copying == 0);
+		copied = copied && copying > 0;
 		eventfd = eventfd || (found && sleeping);
 		value = 0
 	}
@@ -119,7 +135,7 @@ inline copy_one(t)
 	d_step { chunks--; copying++ }
 	drop_lock(t);
 	take_lock(t);
-	copying--
+	d_step { copying--; copied = true }
 }
 
 inline unwatch(t)
@@ -334,7 +350,8 @@ proctype mover()
 #ifdef WITNESS_COPIED
 			assert(!gone);
 #endif
-			copy_one(MOVER)
+			copy_one(MOVER);
+			lent = watched && chunks > 0;
 #endif
 		:: else -> break
 		od;
@@ -379,6 +396,34 @@ proctype mover()
 	od
 }
 
+/* adma_errand_part(), as long as it is listed */
+proctype queue()
+{
+	byte seen, value;
+	bool ok, found;
+
+	do
+	:: gone && THROUGH -> break
+	:: lent ->
+		take_lock(HELPER);
+		if
+		:: watched && chunks > 0 ->
+			assert(attending == 0);
+#ifdef WITNESS_HELPED
+			assert(copying == 0);
+#endif
+			copy_one(HELPER);
+#ifndef BUG_HELP_BARE
+			look(HELPER);
+#endif
+			leave(HELPER, HELPER_SETTLES)
+		:: else ->
+			lent = false;
+			leave(HELPER, HELPER_SETTLES)
+		fi
+	od
+}
+
 /* The invariant of attendance.h. */
 proctype monitor()
 {
@@ -403,6 +448,9 @@ init
 		run caller();
 		run mover();
 		run visitor();
+#ifdef QUEUE
+		run queue();
+#endif
 #ifdef MONITOR
 		run monitor()
 #endif

@@ -241,7 +241,14 @@ def queue_cases() -> Iterator[Case]:
 
 def handover_cases() -> Iterator[Case]:
     """Between calls that attend a channel and the mover."""
-    for switches in ("MONITOR", "CHUNKS=0 EVENTS=3", "CALLS=3 EVENTS=1", "CHUNKS=2 EVENTS=1"):
+    for switches in (
+        "MONITOR",
+        "CHUNKS=0 EVENTS=3",
+        "CALLS=3 EVENTS=1",
+        "CHUNKS=2 EVENTS=1",
+        "QUEUE CHUNKS=3 EVENTS=1 CALLS=1 MONITOR",
+        "QUEUE CHUNKS=4 EVENTS=1",
+    ):
         given = " ".join(["STORE_BUFFERS", *switches.split()])
         yield Case("handover", given, large=True)
     yield Case("handover", "STORE_BUFFERS CALLS=1 EVENTS=1", search="fair")
@@ -257,11 +264,13 @@ def handover_cases() -> Iterator[Case]:
         ("NO_AGAIN", "", DEADLOCK),
         ("VISITOR_BARE", "CHUNKS=0", DEADLOCK),
         ("IN_THE_WAY", "", ASSERTION),
+        ("HELP_BARE", "QUEUE CHUNKS=3 EVENTS=1", DEADLOCK),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("handover", given, expected)
-    for witness in ("COPIED", "TAKEN_BACK"):
-        yield Case("handover", f"STORE_BUFFERS WITNESS_{witness}", ASSERTION)
+    for witness, switches in (("COPIED", ""), ("TAKEN_BACK", ""), ("HELPED", "QUEUE CHUNKS=3 EVENTS=1")):
+        given = " ".join(["STORE_BUFFERS", *switches.split(), f"WITNESS_{witness}"])
+        yield Case("handover", given, ASSERTION)
 
 
 CASES = (wakeup_cases, handover_cases, slot_cases, completion_cases, pin_cases, queue_cases)

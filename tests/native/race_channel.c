@@ -3,67 +3,27 @@
  * race_channel.c - a channel whose two ends are in one process, each with several threads that
  * write, read, cancel, look and at last close, all at once.
  *
- * What two processes share lies at the same addresses for both ends here, so that
- * ThreadSanitizer watches the protocol between them as well as the locks within each. Each
- * message tells who wrote it, which one it is and how long: a lost, doubled or torn
+ * Each message tells who wrote it, which one it is and how long: a lost, doubled or torn
  * one, or one out of its writer's order, is found.
  *
  * A round ends in order (all is read, then both close), or in the middle of everything.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "adma.h"
-#include "half.h"
+#include "ends.h"
 #include "layout.h"
-#include "probe.h"
 #include "race.h"
 
 #define WRITERS 2
 #define READERS 2
-#define ENDS 2
 #define LONGEST (1u << 20)
 #define AT_ONCE 4 /* requests that a thread has outstanding */
 #define SLICE_NS 5000000
 #define SLEEP_NS 5000000
-
-/* ---- half.c, with halves of this process alone ---- */
-
-uint64_t adma_half_size(void)
-{
-	return sizeof(struct adma_half);
-}
-
-void adma_half_init(struct adma_half *half)
-{
-	half->magic = ADMA_HALF_MAGIC;
-}
-
-/* Both ends have it; who made it frees it. */
-void adma_half_unmap(struct adma_half *half)
-{
-	(void)half;
-}
-
-static struct adma_half *make_half(void)
-{
-	struct adma_half *half = aligned_alloc(4096, (sizeof(*half) + 4095) / 4096 * 4096);
-
-	REQUIRE(half);
-	memset(half, 0, sizeof(*half));
-	adma_half_init(half);
-	return half;
-}
 
 /* ---- two ends ---- */
 
@@ -99,63 +59,6 @@ static int64_t hang;
 static bool orderly;
 static uint32_t each; /* messages of a writer */
 static _Atomic uint64_t messages, cancels, broken;
-
-static void tcp_pair(int tcp[ENDS])
-{
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t n = sizeof(at);
-	int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	REQUIRE(listener >= 0 && !bind(listener, (struct sockaddr *)&at, n) && !listen(listener, 1));
-	REQUIRE(!getsockname(listener, (struct sockaddr *)&at, &n));
-	tcp[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	REQUIRE(!connect(tcp[0], (struct sockaddr *)&at, n));
-	tcp[1] = accept(listener, NULL, NULL);
-	REQUIRE(tcp[1] >= 0);
-	close(listener);
-	for (int i = 0; i < ENDS; i++) {
-		REQUIRE(!fcntl(tcp[i], F_SETFL, O_NONBLOCK));
-		REQUIRE(!setsockopt(tcp[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
-	}
-}
-
-static void make_ends(struct end ends[ENDS], struct adma_half *halves[ENDS], const struct adma_nonce *nonce,
-		      uint32_t forced)
-{
-	int socks[ENDS], tcp[ENDS];
-	uint32_t all = ADMA_MECH_BIT(ADMA_MECH_SHARED) | ADMA_MECH_BIT(ADMA_MECH_CMA) | ADMA_MECH_BIT(ADMA_MECH_TCP);
-
-	REQUIRE(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, socks));
-	tcp_pair(tcp);
-	for (int i = 0; i < ENDS; i++) {
-		struct adma_config config = {
-			.sock = socks[i], .tcp = tcp[i], .helper = -1, .pid = getpid(),
-			.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
-			.mine = halves[i], .theirs = halves[!i],
-			.nonce_address = adma_nonce_address(nonce),
-			.out_mask = all, .in_mask = all, .forced = forced,
-			.can_pull = true, .can_push = true, .same_user = true,
-			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .cma_from = 300000,
-		};
-
-		memcpy(config.nonce, nonce->bytes, sizeof(config.nonce));
-		REQUIRE(!adma_chan_new(&config, &ends[i].chan));
-		ends[i].other = &ends[!i];
-	}
-}
-
-static void bring_bulk(struct end *end, uint64_t n)
-{
-	int fd, rc;
-
-	if (!adma_wants_bulk(end->chan, n))
-		return;
-	fd = memfd_create("test-bulk", MFD_CLOEXEC);
-	REQUIRE(fd >= 0 && !ftruncate(fd, (off_t)adma_bulk_size()));
-	rc = adma_give_bulk(end->chan, fd);
-	REQUIRE(!rc || !orderly);
-	close(fd);
-}
 
 /* ---- messages ---- */
 
@@ -308,7 +211,7 @@ static bool write_one(struct task *task, struct item *item, uint32_t number)
 		if (rc != -ADMA_E_PENDING)
 			return !is_over(rc);
 	}
-	bring_bulk(task->end, length);
+	REQUIRE(!bring_bulk(task->end->chan, length) || !orderly);
 	return post(task, item, length, false);
 }
 
@@ -492,10 +395,15 @@ static void go(struct end ends[ENDS], unsigned long long *seed)
 static void round_of(const struct adma_nonce *nonce, uint32_t forced, unsigned long long *seed)
 {
 	struct end ends[ENDS] = {0};
+	struct adma_chan *chans[ENDS];
 	struct adma_half *halves[ENDS] = {make_half(), make_half()};
 
 	hang = adma_now() + HANG_NS;
-	make_ends(ends, halves, nonce, forced);
+	make_ends(chans, halves, nonce, forced);
+	for (int e = 0; e < ENDS; e++) {
+		ends[e].chan = chans[e];
+		ends[e].other = &ends[!e];
+	}
 	go(ends, seed);
 	for (int e = 0; e < ENDS; e++) {
 		adma_chan_free(ends[e].chan);

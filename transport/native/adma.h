@@ -328,6 +328,7 @@ struct adma_stats {
 	uint64_t chunks_copied;              /* chunks this end copied */
 	uint64_t chunks_peer;                /* chunks the peer copied */
 	uint64_t chunks_mover;               /* of chunks_copied: by the progress thread (mover.h) */
+	uint64_t chunks_queues;              /* and by queues of the engine that helped it */
 	uint64_t wakes_sent, sleeps;
 	uint64_t pending_reads, pending_writes;
 	/* Sums over requests that were not of blocking calls and ended well, nanoseconds: figure 7. */

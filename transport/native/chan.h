@@ -35,6 +35,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "layout.h"
+#include "lending.h"
 #include "line.h"
 #include "match.h"
 #include "mechanism.h"
@@ -118,6 +119,7 @@ struct adma_chan {
 	int64_t attended_at;        /* since when, if so */
 	int64_t grace_ns;           /* how long they are waited for; adapts */
 	struct adma_charge charge;  /* the mover's own */
+	struct adma_lending lending; /* queues that help it */
 
 	struct adma_stats stats;
 	_Atomic uint64_t wakes_sent; /* also by who copies, without the lock */

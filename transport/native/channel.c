@@ -166,6 +166,7 @@ int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 	chan->epoll = -1;
 	chan->spin_ns = FIRST_SPIN_NS;
 	chan->grace_ns = ADMA_GRACE_NS;
+	chan->lending.part = adma_errand_part;
 	chan->looked_at = adma_now();
 	enlist(chan);
 	*out = chan;
@@ -299,6 +300,13 @@ static void await_quiet(struct adma_chan *chan, uint64_t bell, int64_t ns)
 	pthread_mutex_lock(&chan->lock);
 }
 
+/* It is closing, so that nobody enters it or lends to it any more: wait for those of our own who tried. */
+static void let_go(struct adma_chan *chan)
+{
+	adma_engine_take_back(&chan->lending);
+	adma_mover_release(chan);
+}
+
 int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 {
 	int64_t end = adma_now() + timeout_ns;
@@ -326,7 +334,7 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 		tear_down(chan);
 	pthread_mutex_unlock(&chan->lock);
 	if (!rc)
-		adma_mover_release(chan);
+		let_go(chan);
 	return rc;
 }
 
@@ -350,7 +358,7 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 		tear_down(chan);
 	}
 	pthread_mutex_unlock(&chan->lock);
-	adma_mover_release(chan);
+	let_go(chan);
 	return held;
 }
 

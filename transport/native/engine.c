@@ -16,6 +16,7 @@
 struct adma_offload adma_offload = {
 	.lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP, /* held for moments: spin before sleeping */
 	.control = PTHREAD_MUTEX_INITIALIZER,
+	.unlent = PTHREAD_COND_INITIALIZER,
 	.config = {.callers_help = true, .at_once = AT_ONCE},
 	.at_once = AT_ONCE,
 };
@@ -111,6 +112,7 @@ static void after_fork_child(void)
 {
 	pthread_mutex_init(&everything.lock, NULL);
 	pthread_mutex_init(&everything.control, NULL);
+	pthread_cond_init(&everything.unlent, NULL);
 	if (everything.engine)
 		everything.engine->forked();
 	memset(&everything.outstanding, 0, sizeof(everything.outstanding));
@@ -147,6 +149,16 @@ static int start(const struct adma_engine *engine)
 	return 0;
 }
 
+/* With both locks. */
+static void start_chosen(void)
+{
+	if (everything.engine)
+		return;
+	everything.refused = -start(engines[chosen()]);
+	if (everything.refused)
+		(void)start(&adma_engine_caller);
+}
+
 const struct adma_engine *adma_engine_ready(void)
 {
 	if (everything.engine)
@@ -155,13 +167,42 @@ const struct adma_engine *adma_engine_ready(void)
 	adma_engine_unlock();
 	pthread_mutex_lock(&everything.control);
 	adma_engine_lock();
-	if (!everything.engine) {
-		everything.refused = -start(engines[chosen()]);
-		if (everything.refused)
-			(void)start(&adma_engine_caller);
-	}
+	start_chosen();
 	pthread_mutex_unlock(&everything.control);
 	return everything.engine;
+}
+
+/* ---- lending ---- */
+
+void adma_engine_lend(struct adma_lending *lending, uint64_t bytes, uint64_t parts)
+{
+	const struct adma_engine *engine;
+
+	adma_engine_lock();
+	/* Who stops an engine waits for queues, and these for the lock of the channel that asks: so it must not wait. */
+	if (!everything.engine && !pthread_mutex_trylock(&everything.control)) {
+		start_chosen();
+		pthread_mutex_unlock(&everything.control);
+	}
+	engine = everything.engine;
+	if (engine && engine->lend && everything.running && !lending->work.listed) {
+		lending->work.bytes = bytes;
+		lending->work.lent = 1;
+		lending->engine = engine;
+		engine->lend(lending, parts);
+	}
+	adma_engine_unlock();
+	adma_engine_kick();
+}
+
+void adma_engine_take_back(struct adma_lending *lending)
+{
+	adma_engine_lock();
+	if (lending->work.listed)
+		lending->engine->take_back(lending);
+	while (lending->busy)
+		pthread_cond_wait(&everything.unlent, &everything.lock);
+	adma_engine_unlock();
 }
 
 /* With control. 0, or -EBUSY: something is outstanding. */

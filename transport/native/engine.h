@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "copyline.h"
+#include "lending.h"
 #include "offload.h"
 #include "outstanding.h"
 #include "schedule.h"
@@ -63,8 +64,12 @@ struct adma_engine {
 	 */
 	bool (*reap)(void);
 
-	/* After submits, without the lock: wake whoever has to see them. */
+	/* After submits and lends, without the lock: wake whoever has to see them. */
 	void (*kick)(void);
+
+	/* Have up to so many queues at it; and none any more that is not at it yet. With the lock. NULL: there are none. */
+	void (*lend)(struct adma_lending *lending, uint64_t parts);
+	void (*take_back)(struct adma_lending *lending);
 };
 
 extern const struct adma_engine adma_engine_thread;
@@ -85,6 +90,7 @@ struct adma_offload {
 	_Atomic uint64_t pending;         /* outstanding and in line: read without the lock, acquire */
 	_Atomic uint32_t ended;           /* counts ends of copies; callers sleep on it */
 	uint32_t sleepers;
+	pthread_cond_t unlent;            /* no queue is at some lending any more */
 	struct adma_copy_signal *signals; /* descriptors of who waits for other things, too */
 	struct adma_engine_config config;
 	_Atomic uint64_t at_once;         /* as in config, to be read without the lock */

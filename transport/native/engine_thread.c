@@ -20,16 +20,19 @@
 #include "engine.h"
 #include "fault.h"
 #include "futex.h"
+#include "part.h"
 #include "relax.h"
 #include "thread.h"
-#include "tracing.h"
 
-#define IDLE_SPIN_NS 20000 /* a queue looks for more before it sleeps: waking it costs more */
+/* How long a queue looks for more before it sleeps, since waking it costs more. Adapts. */
+#define IDLE_SPIN_MIN_NS 20000
+#define IDLE_SPIN_MAX_NS 100000
 
 static struct {
 	struct adma_schedule schedule;
 	pthread_t threads[ADMA_QUEUES_MAX];
 	_Atomic uint32_t bells[ADMA_QUEUES_MAX]; /* a queue sleeps on its own */
+	int64_t spin_ns[ADMA_QUEUES_MAX];        /* each queue's own */
 	uint32_t sleeping;                       /* queues, a bit each */
 	_Atomic uint32_t to_wake;                /* of these: marked by submit, woken by kick */
 	_Atomic bool news;                       /* listed and not yet told of */
@@ -40,100 +43,58 @@ static struct {
 
 static _Thread_local bool is_queue;
 
-/* ---- parts of copies ----
- *
- *   claim    (lock held)   which part; false: none just now, it is unlisted
- *   run      (no lock)     do it; several parts of one copy may go on at once, in several threads
- *   retire   (lock held)   it is done; the copy may be gone afterwards
- */
-
-struct part {
-	uint64_t number;
-	enum adma_kernel kernel;
-	int64_t ns; /* that it took */
-};
-
-/* What was measured of each class of size: it stays true when queues stop and start. */
-static struct adma_kernel_samples measured[ADMA_CLASSES];
+/* ---- parts ---- */
 
 static struct adma_copy *copy_of(const struct adma_work *work)
 {
 	return (struct adma_copy *)((char *)(uintptr_t)work - offsetof(struct adma_copy, work));
 }
 
-static enum adma_kernel choose(const struct adma_copy *copy, uint64_t part)
-{
-	uint32_t forced = adma_offload.config.kernel;
+static void put_back(struct adma_work *work);
 
-	if (forced)
-		return forced - 1;
-	if (!adma_plan_has_choice(&copy->plan, part))
-		return ADMA_KERNEL_LIBC;
-	return adma_kernel_next(&measured[adma_class_of(copy->plan.bytes)]);
-}
-
-static bool claim(struct adma_copy *copy, struct part *part)
+/* With the lock, dropped meanwhile. */
+static bool do_part(struct adma_copy *copy)
 {
-	if (copy->claimed == copy->plan.parts || (copy->plan.in_order && copy->claimed != copy->copied))
+	struct adma_part part;
+
+	if (!adma_part_claim(copy, &part)) {
+		adma_schedule_remove(&self.schedule, &copy->work);
 		return false;
-	if (!copy->claimed) {
-		copy->times.started = adma_now();
-		__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
 	}
-	part->number = copy->claimed++;
-	part->kernel = choose(copy, part->number);
+	if (!adma_part_more(copy))
+		adma_schedule_remove(&self.schedule, &copy->work);
+	adma_engine_unlock();
+	adma_part_run(copy, &part);
+	adma_engine_lock();
+	if (adma_part_retire(copy, &part))
+		put_back(&copy->work);
 	return true;
 }
 
-/* After a claim: could another one be made now? */
-static bool more(const struct adma_copy *copy)
+bool adma_queue_here(void)
 {
-	return copy->claimed < copy->plan.parts && !copy->plan.in_order;
+	return is_queue;
 }
 
-static void run(const struct adma_copy *copy, struct part *part)
+static struct adma_lending *lending_of(struct adma_work *work)
 {
-	int64_t begin = adma_now();
-
-	(void)ADMA_FAULT(ADMA_FAULT_CHUNK);
-	adma_plan_run(&copy->plan, part->number, part->kernel);
-	part->ns = adma_now() - begin;
-	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
-	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, part->number, copy->plan.parts, 0);
-}
-
-static void put_back(struct adma_work *work);
-
-static void retire(struct adma_copy *copy, const struct part *part)
-{
-	if (adma_plan_has_choice(&copy->plan, part->number))
-		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], part->kernel, part->ns);
-	__atomic_store_n(&copy->copied, copy->copied + 1, __ATOMIC_RELAXED);
-	if (copy->copied == copy->plan.parts) {
-		copy->times.copied = adma_now();
-		adma_copy_ended(copy, 0);
-	} else if (copy->plan.in_order) {
-		put_back(&copy->work);
-	}
+	return (struct adma_lending *)((char *)work - offsetof(struct adma_lending, work));
 }
 
 /* With the lock, dropped meanwhile. */
-static bool do_part(struct adma_work *work)
+static void do_lent(struct adma_lending *lending)
 {
-	struct adma_copy *copy = copy_of(work);
-	struct part part;
+	bool done;
 
-	if (!claim(copy, &part)) {
-		adma_schedule_remove(&self.schedule, work);
-		return false;
-	}
-	if (!more(copy))
-		adma_schedule_remove(&self.schedule, work);
+	lending->busy++;
 	adma_engine_unlock();
-	run(copy, &part);
+	done = lending->part(lending);
 	adma_engine_lock();
-	retire(copy, &part);
-	return true;
+	/* Another may have found nothing before, and it may be listed anew: then this one is needless, once. */
+	if (!done)
+		adma_schedule_remove(&self.schedule, &lending->work);
+	if (!--lending->busy)
+		pthread_cond_broadcast(&adma_offload.unlent);
 }
 
 /* ---- listing, waking ---- */
@@ -220,6 +181,28 @@ static void submit(struct adma_copy *copy)
 	list(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
 }
 
+static void lend(struct adma_lending *lending, uint64_t parts)
+{
+	list(&lending->work, parts);
+}
+
+static void take_back(struct adma_lending *lending)
+{
+	adma_schedule_remove(&self.schedule, &lending->work);
+}
+
+/* With the lock: the queues are gone, and only copies are left to callers. */
+static void take_all_back(void)
+{
+	for (uint32_t i = 0; i < ADMA_LINES; i++) {
+		for (struct adma_work *work = self.schedule.lines[i].first, *next; work; work = next) {
+			next = work->next;
+			if (work->lent)
+				adma_schedule_remove(&self.schedule, work);
+		}
+	}
+}
+
 static bool cancel(struct adma_copy *copy)
 {
 	if (copy->claimed)
@@ -237,11 +220,17 @@ static struct adma_work *anything(void)
 	return NULL;
 }
 
+/* Messages have threads of their own that wait for them. */
+static bool is_for_callers(const struct adma_work *work)
+{
+	return work && !work->lent;
+}
+
 static bool help(struct adma_copy *copy)
 {
 	struct adma_work *work = copy ? &copy->work : anything();
 
-	if (!work || !do_part(work))
+	if (!is_for_callers(work) || !do_part(copy_of(work)))
 		return false;
 	adma_offload.stats.parts_callers++;
 	kick_from_within();
@@ -251,9 +240,9 @@ static bool help(struct adma_copy *copy)
 /* ---- the queues ---- */
 
 /* Without the lock: is more listed within a moment? */
-static bool spin(uint32_t told)
+static bool spin(uint32_t told, int64_t ns)
 {
-	int64_t now = adma_now(), end = now + IDLE_SPIN_NS;
+	int64_t now = adma_now(), end = now + ns;
 
 	if (adma_crowded(now))
 		return false;
@@ -265,13 +254,22 @@ static bool spin(uint32_t told)
 	return false;
 }
 
+/* A sleep that was short should not have begun; after long ones there is less and less to wait for. */
+static int64_t learned(int64_t spin_ns, int64_t slept)
+{
+	if (slept < IDLE_SPIN_MAX_NS)
+		return IDLE_SPIN_MAX_NS;
+	return spin_ns * 3 / 4 > IDLE_SPIN_MIN_NS ? spin_ns * 3 / 4 : IDLE_SPIN_MIN_NS;
+}
+
 /* With the lock, dropped meanwhile. */
 static void rest(uint32_t queue)
 {
 	uint32_t told = atomic_load_explicit(&self.told, memory_order_relaxed), bell;
+	int64_t since;
 
 	adma_engine_unlock();
-	bool found = spin(told);
+	bool found = spin(told, self.spin_ns[queue]);
 	adma_engine_lock();
 	if (found || self.stop || adma_schedule_any(&self.schedule, queue))
 		return;
@@ -279,7 +277,9 @@ static void rest(uint32_t queue)
 	self.sleeping |= 1u << queue;
 	adma_offload.stats.sleeps++;
 	adma_engine_unlock();
+	since = adma_now();
 	(void)adma_futex_wait(&self.bells[queue], bell, -1);
+	self.spin_ns[queue] = learned(self.spin_ns[queue], adma_now() - since);
 	adma_engine_lock();
 	self.sleeping &= ~(1u << queue);
 	adma_offload.stats.wakes++;
@@ -290,6 +290,7 @@ static void *serve(void *argument)
 	uint32_t queue = (uint32_t)(uintptr_t)argument;
 
 	is_queue = true;
+	self.spin_ns[queue] = IDLE_SPIN_MIN_NS;
 	adma_engine_lock();
 	while (!self.stop) {
 		struct adma_work *work = adma_schedule_next(&self.schedule, queue);
@@ -298,7 +299,9 @@ static void *serve(void *argument)
 			rest(queue);
 			continue;
 		}
-		if (do_part(work))
+		if (work->lent)
+			do_lent(lending_of(work));
+		else if (do_part(copy_of(work)))
 			adma_offload.stats.parts_queues++;
 		kick_from_within();
 	}
@@ -370,6 +373,7 @@ static void stop(void)
 	/* They are joined once, however often this is called. */
 	adma_engine_lock();
 	self.running = 0;
+	take_all_back();
 	adma_engine_unlock();
 }
 
@@ -389,6 +393,8 @@ const struct adma_engine adma_engine_thread = {
 	.cancel = cancel,
 	.help = help,
 	.kick = kick,
+	.lend = lend,
+	.take_back = take_back,
 };
 
 const struct adma_engine adma_engine_caller = {
@@ -403,17 +409,3 @@ const struct adma_engine adma_engine_caller = {
 	.help = help,
 	.kick = kick,
 };
-
-void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found)
-{
-	adma_engine_lock();
-	const struct adma_kernel_samples *samples = &measured[class < ADMA_CLASSES ? class : 0];
-
-	found->ways = (uint32_t)adma_kernels();
-	found->best = samples->best;
-	for (int kernel = 0; kernel < ADMA_KERNELS; kernel++) {
-		found->taken[kernel] = samples->taken[kernel];
-		found->median_ns[kernel] = adma_kernel_median(samples, kernel);
-	}
-	adma_engine_unlock();
-}

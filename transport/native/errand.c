@@ -13,8 +13,12 @@
  * While it holds back, bell and sockets are armed all the same, so that
  * whatever the peer says ends the nap; the nap is for a peer that says nothing. Slots
  * decide who copies what: two movers that lose patience at once share.
+ *
+ * Once it copies a transfer of several chunks that either end may copy, idle queues of the engine
+ * are asked for help. They follow the same rules, chunk by chunk.
  */
 #include <poll.h>
+#include <stddef.h>
 
 #include "chan.h"
 
@@ -23,6 +27,8 @@
 #define NAP_NS 500000               /* between looks at a peer that copies; doubles */
 #define NAP_MAX_NS 32000000
 #define BUDGET_NS 1000000           /* on one channel, before others have their turn */
+
+#define LEND_FROM 2                 /* chunks still to be copied: for one, waking a queue is too late */
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -43,6 +49,8 @@ static int64_t shared_turn(struct adma_chan *chan, struct adma_transfer *t, int6
 
 	if (adma_slot_look(t->slot, t->gen, &r) || r.closed)
 		return ADMA_NEVER;
+	if (r.next == t->chunks && r.next - r.retired <= t->busy)
+		return ADMA_NEVER; /* all that is left is in our own hands */
 	if (!t->peer_at || r.next - t->claimed != t->peer_claims) {
 		/* In line with a local caller that has just left, if there was one. */
 		bool fresh = !t->peer_at && now - chan->left_at < 2 * chan->grace_ns;
@@ -75,6 +83,46 @@ static int64_t turn(struct adma_chan *chan, struct adma_transfer *t, int64_t now
 	return at > left ? at : left;
 }
 
+static bool is_shared(const struct adma_transfer *t)
+{
+	return t->mechanism && t->mechanism->flags & ADMA_EITHER_END;
+}
+
+/* The mover has begun to copy: queues may join in. */
+static void lend(struct adma_chan *chan)
+{
+	for (struct adma_transfer *t = chan->transfers; t; t = t->next) {
+		struct adma_slot_result r;
+
+		if (!is_shared(t) || adma_slot_look(t->slot, t->gen, &r) || r.next + LEND_FROM > t->chunks)
+			continue;
+		adma_engine_lend(&chan->lending, t->length, t->chunks - r.next - 1);
+		return;
+	}
+}
+
+static bool share_due(struct adma_chan *chan, int64_t now)
+{
+	for (struct adma_transfer *t = chan->transfers; t; t = t->next)
+		if (is_shared(t) && turn(chan, t, now) <= now && adma_transfer_step(chan, t))
+			return true;
+	return false;
+}
+
+bool adma_errand_part(struct adma_lending *lending)
+{
+	struct adma_chan *chan = (struct adma_chan *)((char *)lending - offsetof(struct adma_chan, lending));
+	bool moved;
+
+	if (adma_enter(chan))
+		return false;
+	moved = chan->watched && !chan->over && share_due(chan, adma_now());
+	if (moved)
+		(void)adma_look(chan);
+	adma_leave(chan);
+	return moved;
+}
+
 /* Copy one chunk whose turn it is. True when something moved. */
 static bool copy_due(struct adma_chan *chan, int64_t now)
 {
@@ -95,6 +143,8 @@ static void copy(struct adma_chan *chan)
 
 	/* Not watched any more: closed, or somebody attends. */
 	while (chan->watched && !chan->over && now < end && copy_due(chan, now)) {
+		if (chan->watched && !chan->closing)
+			lend(chan);
 		chan->grace_ns = ADMA_GRACE_NS; /* nobody came */
 		(void)adma_look(chan);
 		now = adma_now();

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct adma_chan;
+struct adma_lending;
 
 #define ADMA_NEVER INT64_MAX
 
@@ -79,5 +80,8 @@ void adma_mover_after_fork_child(void);
  * `by_time`: for its time has come, and not for an event.
  */
 int64_t adma_errand(struct adma_chan *chan, bool by_time);
+
+/* One chunk for it, by a queue of the engine (lending.h). No lock. */
+bool adma_errand_part(struct adma_lending *lending);
 
 #endif

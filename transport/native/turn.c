@@ -18,7 +18,7 @@ bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfe
 {
 	struct adma_slot_result r;
 
-	if (!t->mechanism || !t->chunks || chan->over || t->busy)
+	if (!t->mechanism || !t->chunks || chan->over)
 		return false;
 	if (!(t->mechanism->flags & ADMA_STREAM))
 		return t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed;
@@ -34,7 +34,7 @@ bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfe
 bool adma_transfers_ready(const struct adma_chan *chan)
 {
 	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
-		if (adma_transfer_ready(chan, t))
+		if (!t->busy && adma_transfer_ready(chan, t))
 			return true;
 	return false;
 }

@@ -174,9 +174,15 @@ def small_traffic(end: End, count: int, role: str) -> None:
 
 
 def chunks(end: End) -> dict[str, int]:
-    """Of the last channel: copied by this end, by its mover among these, by the peer."""
+    """Of the last channel: copied by this end, by its mover and by its queues among these, by the peer."""
     stats = end.channel.stats()
-    return {name: stats[f"chunks_{name}"] for name in ("copied", "mover", "peer")}
+    return {name: stats[f"chunks_{name}"] for name in ("copied", "mover", "queues", "peer")}
+
+
+def set_engine(end: End, name: str, queues: int | None = None) -> None:
+    """The copy engine of this process, from now on."""
+    del end
+    adma.configure(engine=name, queues=queues)
 
 
 def set_copiers(end: End, word: str) -> None:

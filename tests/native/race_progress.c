@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * race_progress.c - messages that nobody waits for: posted at both ends of a channel, and copied by the
+ * movers and by queues of the copy engine that help them, while others look, wait for a moment,
+ * configure and stop the engine, copy with it, and at last close.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ends.h"
+#include "layout.h"
+#include "offload.h"
+#include "race.h"
+
+#define LENGTH (3u << 20)
+#define MESSAGES 12
+#define SLICE_NS 2000000
+
+struct end {
+	struct adma_chan *chan;
+	uint8_t *buffer;
+	unsigned long long seed;
+	bool writes;
+};
+
+static bool orderly;
+static int64_t hang;
+static atomic_bool through;
+static uint64_t by_movers, by_queues, broken;
+
+static void rest(int64_t ns)
+{
+	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+}
+
+static bool done(const struct adma_req *req)
+{
+	return __atomic_load_n(&req->state, __ATOMIC_ACQUIRE) == ADMA_DONE_STATE;
+}
+
+static uint8_t byte_of(uint32_t number, uint32_t i)
+{
+	return (uint8_t)(number * 7 + i + i / 4093);
+}
+
+static void fill(uint8_t *buffer, uint32_t number)
+{
+	for (uint32_t i = 0; i < LENGTH; i++)
+		buffer[i] = byte_of(number, i);
+}
+
+static void check(const uint8_t *buffer, uint32_t number)
+{
+	for (uint32_t i = 0; i < LENGTH; i++)
+		REQUIRE(buffer[i] == byte_of(number, i));
+}
+
+/* ---- who posts, and computes ---- */
+
+/* Mostly computes: what is posted is done all the same. */
+static void compute_until_done(struct end *end, struct adma_req *req)
+{
+	while (!done(req)) {
+		REQUIRE(adma_now() < hang);
+		rest(200000);
+		switch (below(&end->seed, 40)) {
+		case 0:
+			(void)adma_drive_one(end->chan, req, 10000, 20000);
+			adma_give_up_one(end->chan);
+			break;
+		case 1:
+			adma_refresh(end->chan, req);
+			break;
+		}
+	}
+}
+
+static int move_one(struct end *end, uint32_t number)
+{
+	struct adma_req req = {.address = end->buffer, .length = LENGTH, .kind = ADMA_BYTES, .is_read = !end->writes};
+	int rc;
+
+	req.total = end->writes ? LENGTH : 0;
+	if (end->writes)
+		fill(end->buffer, number);
+	rc = adma_post_one(end->chan, &req);
+	if (rc)
+		return rc;
+	compute_until_done(end, &req);
+	adma_observe(end->chan, &req);
+	if (!req.error && !end->writes)
+		check(end->buffer, number);
+	return -req.error;
+}
+
+static void *compute(void *argument)
+{
+	struct end *end = argument;
+	int rc = 0;
+
+	for (uint32_t number = 0; number < MESSAGES && !rc; number++)
+		rc = move_one(end, number);
+	REQUIRE(!rc || !orderly);
+	return NULL;
+}
+
+/* ---- who is in the way ---- */
+
+static void copy_some(unsigned long long *seed)
+{
+	static uint8_t from[700 << 10], to[700 << 10];
+	struct adma_copy copy = {0};
+	struct adma_copy *all = &copy;
+
+	if (adma_copy_post_bytes(&copy, to, from, 1 + below(seed, sizeof(to))) < 0)
+		return;
+	while (!adma_copy_wait(&all, 1, 1, SLICE_NS))
+		REQUIRE(adma_now() < hang);
+}
+
+static void *meddle(void *argument)
+{
+	unsigned long long *seed = argument;
+	struct adma_engine_config config = {.engine = ADMA_ENGINE_THREAD};
+
+	while (!atomic_load_explicit(&through, memory_order_relaxed)) {
+		REQUIRE(adma_now() < hang);
+		rest(300000);
+		switch (below(seed, 30)) {
+		case 0:
+			(void)adma_engine_stop();
+			break;
+		case 1:
+			config.queues = 1 + (uint32_t)below(seed, 3);
+			config.policy = (uint32_t)below(seed, 2);
+			(void)adma_engine_configure(&config);
+			break;
+		case 2:
+			copy_some(seed);
+			break;
+		}
+	}
+	return NULL;
+}
+
+struct cut {
+	struct adma_chan *chan;
+	int64_t after_ns;
+};
+
+static void *cut_off(void *argument)
+{
+	struct cut *cut = argument;
+
+	rest(cut->after_ns);
+	while (adma_chan_close(cut->chan, SLICE_NS))
+		REQUIRE(adma_now() < hang);
+	broken++;
+	return NULL;
+}
+
+/* ---- rounds ---- */
+
+static void go(struct end ends[ENDS], unsigned long long *seed)
+{
+	struct cut cut = {ends[below(seed, ENDS)].chan, (int64_t)below(seed, 15000000)};
+	pthread_t threads[ENDS], meddler, cutter;
+
+	atomic_store_explicit(&through, false, memory_order_relaxed);
+	for (int e = 0; e < ENDS; e++)
+		start(&threads[e], compute, &ends[e]);
+	start(&meddler, meddle, seed);
+	if (!orderly)
+		start(&cutter, cut_off, &cut);
+	for (int e = 0; e < ENDS; e++)
+		join(threads[e]);
+	atomic_store_explicit(&through, true, memory_order_relaxed);
+	join(meddler);
+	if (!orderly)
+		join(cutter);
+	for (bool left = true; left;) {
+		left = false;
+		for (int e = 0; e < ENDS; e++)
+			left |= adma_chan_close(ends[e].chan, SLICE_NS) != 0;
+		REQUIRE(adma_now() < hang);
+	}
+}
+
+static void count(struct adma_chan *chan)
+{
+	struct adma_stats stats;
+
+	adma_get_stats(chan, &stats);
+	by_movers += stats.chunks_mover;
+	by_queues += stats.chunks_queues;
+}
+
+static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
+{
+	struct adma_chan *chans[ENDS];
+	struct adma_half *halves[ENDS] = {make_half(), make_half()};
+	struct end ends[ENDS];
+
+	hang = adma_now() + HANG_NS;
+	make_ends(chans, halves, nonce, ADMA_MECH_CMA);
+	for (int e = 0; e < ENDS; e++) {
+		ends[e] = (struct end){.chan = chans[e], .buffer = malloc(LENGTH), .seed = draw(seed) | 1, .writes = e};
+		REQUIRE(ends[e].buffer);
+	}
+	go(ends, seed);
+	for (int e = 0; e < ENDS; e++) {
+		count(chans[e]);
+		adma_chan_free(chans[e]);
+		free(halves[e]);
+		free(ends[e].buffer);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int64_t until = end_of_run(argc, argv);
+	struct adma_nonce *nonce = adma_nonce_new();
+	unsigned long long seed = 20251126;
+	unsigned int rounds = 0;
+
+	REQUIRE(nonce);
+	for (; adma_now() < until || rounds < 8; rounds++) {
+		orderly = rounds % 2 == 0;
+		round_of(nonce, &seed);
+	}
+	adma_nonce_free(nonce);
+	(void)adma_engine_stop();
+	REQUIRE(by_movers && by_queues && broken);
+	printf("progress: %u rounds, %llu cut off, chunks %llu by movers and %llu by queues\n", rounds,
+	       (unsigned long long)broken, (unsigned long long)by_movers, (unsigned long long)by_queues);
+	return 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lending.h - the engine's queues help with what is no copy: chunks of a channel's transfers.
+ *
+ * The mover lists a channel while it copies for it; idle queues then call its part(), several
+ * at once, until there was nothing to do for one. It stands in the same lines as
+ * copies, so that what is small goes first.
+ *
+ * Locks: adma_engine_lend() is called with the channel's, under which that of the engine is
+ * taken; part() with none. adma_engine_take_back() with none, after the last lend, and before the memory goes.
+ */
+#ifndef ADMA_LENDING_H
+#define ADMA_LENDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "work.h"
+
+struct adma_engine;
+
+struct adma_lending {
+	struct adma_work work;
+	bool (*part)(struct adma_lending *lending); /* do one; false: there was none */
+
+	/* the engine's own */
+	const struct adma_engine *engine; /* in whose lines it stands, if it is listed */
+	uint32_t busy;                    /* queues in part() */
+};
+
+/* Ask for up to `parts` queues; not again while it is listed. None comes where there are no queues. */
+void adma_engine_lend(struct adma_lending *lending, uint64_t bytes, uint64_t parts);
+
+/* No queue is or comes in part() any more. */
+void adma_engine_take_back(struct adma_lending *lending);
+
+/* Is this thread one of the queues? */
+bool adma_queue_here(void);
+
+#endif
