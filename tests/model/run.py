@@ -268,7 +268,11 @@ def handover_cases() -> Iterator[Case]:
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("handover", given, expected)
-    for witness, switches in (("COPIED", ""), ("TAKEN_BACK", ""), ("HELPED", "QUEUE CHUNKS=3 EVENTS=1")):
+    for witness, switches in (
+        ("COPIED", ""),
+        ("TAKEN_BACK", ""),
+        ("HELPED", "QUEUE CHUNKS=3 EVENTS=1"),
+    ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"WITNESS_{witness}"])
         yield Case("handover", given, ASSERTION)
 

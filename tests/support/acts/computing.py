@@ -174,7 +174,7 @@ def small_traffic(end: End, count: int, role: str) -> None:
 
 
 def chunks(end: End) -> dict[str, int]:
-    """Of the last channel: copied by this end, by its mover and by its queues among these, by the peer."""
+    """Of the last channel: copied by this end, of these by its mover and queues, by the peer."""
     stats = end.channel.stats()
     return {name: stats[f"chunks_{name}"] for name in ("copied", "mover", "queues", "peer")}
 
