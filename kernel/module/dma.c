@@ -19,8 +19,8 @@
 #define TIMEOUT_MAX  (3600 * MSEC_PER_SEC)
 
 static unsigned int max_channels = 8;
-module_param(max_channels, uint, 0444);
-MODULE_PARM_DESC(max_channels, "DMA channels taken at most, up to 64");
+module_param(max_channels, uint, 0644);
+MODULE_PARM_DESC(max_channels, "DMA channels taken, and used for a copy, at most, up to 64");
 
 static unsigned int dma_min = 4096;
 module_param(dma_min, uint, 0644);
@@ -134,7 +134,7 @@ static bool take(struct watch *unwatched)
 
 static void take_all(void)
 {
-	while (count < max_channels) {
+	while (count < min_t(u32, READ_ONCE(max_channels), CHANNELS_MAX)) {
 		struct watch unwatched = { };
 
 		if (!take(&unwatched) && (!unwatched.bus || !begin(&unwatched)))
@@ -188,7 +188,8 @@ int adma_dma_copy(struct adma_dma_copy *copy)
 	unsigned int most = clamp(READ_ONCE(timeout_ms), 1U, (unsigned int)TIMEOUT_MAX);
 
 	copy->submitted = 0;
-	return adma_job_run(copy, channels, count, msecs_to_jiffies(most));
+	return adma_job_run(copy, channels, min(count, READ_ONCE(max_channels)),
+			    msecs_to_jiffies(most));
 }
 
 /* ---- what there is ---- */
