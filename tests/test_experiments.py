@@ -7,6 +7,7 @@ Nothing here asserts on how fast anything is.
 from __future__ import annotations
 
 import ast
+import errno
 import importlib.util
 import os
 import re
@@ -26,6 +27,7 @@ from adma.bench import (
     demo,
     digest,
     experiment,
+    helper,
     mpi,
     overlap,
     overlap_pair,
@@ -36,9 +38,12 @@ from adma.bench import (
     ways,
 )
 from adma.bench.experiments import EXPERIMENTS
+from adma.bench.helper import ChannelsFixed, Helper
+from adma.bench.helper import difference as counted
 from adma.bench.progress import Progress
 from adma.bench.session import Plan
-from support.limits import SLOWNESS
+from support.limits import MIB, SLOWNESS
+from support.mechanisms import HELPER
 
 HERE = Path(__file__).resolve().parents[1]
 TINY = ["--rounds", "2", "--iters", "1"]
@@ -93,6 +98,37 @@ def test_an_experiment_runs_stores_and_draws(name: str, tmp_path: Path) -> None:
     assert f" {name}, " in done.stdout.splitlines()[0]
     if plotting():
         assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
+@pytest.mark.root
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_by_dma_channels_names_who_copied(name: str, tmp_path: Path) -> None:
+    sizes = ["--sizes", SIZES[name]] if name in SIZES else ["--quick"]
+    arguments = ["--engine", "dmaengine", *sizes, *TINY, "--json", "report.json"]
+    done = adma("bench", name, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stored = schema.load(tmp_path / "report.json")
+    measured = {each.contestant for each in stored.series}
+    titles = [each.title for each in stored.contestants if each.key in measured]
+    for who in ("memcpy", "1 channel", f"{helper.channels()} channels"):
+        assert any(who in title for title in titles), who
+        assert who in done.stdout
+    missed = [title for title in titles if title.endswith(" channel miss")]
+    assert bool(missed) == (name in ("copy", "window", "splitup"))
+    assert not any("queue" in title for title in titles)
+    assert bool(stored.machine["emulated"]) == ("EMULATED" in done.stdout)
+
+
+def test_an_emulated_machine_is_named_at_each_table_and_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMA_EMULATED", "a test")
+    done = adma("bench", "costs", "--quick", *TINY, "--json", "report.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "# EMULATED (a test): What a call costs" in done.stdout
+    assert "# Bars" not in done.stdout
+    assert schema.load(tmp_path / "report.json").verdicts == []
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -346,6 +382,44 @@ def test_dma_channels_copy_between_pages_that_are_pinned_and_that_are_not() -> N
     assert missed[0].run(2)[copies.COLD] > 0
     hot = copies.turns(channels, made, copies.HOT, 8192)
     assert not any(each.contestant.key.endswith(" miss") for each in hot)
+
+
+@pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
+@pytest.mark.root
+def test_dma_channels_are_as_many_as_is_said_and_pins_are_hit_or_missed() -> None:
+    """By what the module counts."""
+    made = places.Places(area=16 * MIB)
+    before = helper.MAX_CHANNELS.read_text()
+    with ways.kept(), Helper() as device:
+        for way in ways.ways("dmaengine", helper.channels()):
+            for take, hit in ((way.found(made.cold), True), (places.fresh, False)):
+                way.enter()
+                taken = take(MIB, 4)
+                begin, carried = device.counters(), device.channels()
+                for dst, src in taken:
+                    ways.icopy_wait(dst, src)
+                found = counted(begin, device.counters())
+                assert (found["pin_misses"] == 0) == hit
+                assert (found["pin_hits"] > 0) == hit
+                pairs = zip(carried, device.channels(), strict=True)
+                assert sum(old["bytes"] < new["bytes"] for old, new in pairs) == way.queues
+    assert helper.MAX_CHANNELS.read_text() == before
+
+
+def test_so_many_dma_channels_that_cannot_be_had_are_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(number: int) -> None:
+        raise ChannelsFixed(errno.EACCES, f"not {number}")
+
+    monkeypatch.setattr("adma.configure", lambda **asked: None)
+    monkeypatch.setattr(helper, "use_channels", refuse)
+    here, absent = ways.usable(ways.ways("dmaengine", 2), demanded=True)
+    assert not here
+    assert [(each.title, each.why) for each in absent] == [
+        ("1 channel", "not 1"),
+        ("2 channels", "not 2"),
+    ]
 
 
 def test_the_engine_is_left_as_it_was() -> None:

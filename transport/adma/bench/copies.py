@@ -9,7 +9,7 @@ from functools import partial
 from adma.bench import bars, experiment, plot
 from adma.bench.charts import Chart, Lines, curves
 from adma.bench.experiment import Experiment, Settings
-from adma.bench.places import OFFSET, Place, Places, fresh
+from adma.bench.places import OFFSET, Places, Take, fresh
 from adma.bench.progress import Progress
 from adma.bench.schema import Contestant, Report, Verdict
 from adma.bench.session import Plan
@@ -19,7 +19,6 @@ from adma.bench.ways import Copy, Way, icopy_wait, kept, memcpy, numpy_copyto, p
 HOT, COLD = "hot", "cold"
 HOT_MAX = 256 << 10  # figure 4a ends there
 LARGE = 1 << 20  # figure 4c begins there
-Take = Callable[[int, int], list[Place]]
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
@@ -51,14 +50,12 @@ def turns(here: Sequence[Way], places: Places, metric: str, size: int) -> list[T
         turn(plain("memcpy+2K", "memcpy +2K"), free, memcpy, apart, metric, size),
     ]
     for way in here:
-        found.append(turn(way.contestant(), way.enter, icopy_wait, take, metric, size))
+        found.append(turn(way.contestant(), way.enter, icopy_wait, way.found(take), metric, size))
         if way.queues > 1:
             moved = way.contestant("+2K", " +2K")
-            found.append(turn(moved, way.enter, icopy_wait, apart, metric, size))
-        if way.engine == "dmaengine" and metric == COLD:
-            missed = way.contestant(" miss", " miss")
-            missed.path += ", memory whose pages were never pinned before"
-            found.append(turn(missed, way.enter, icopy_wait, fresh, metric, size))
+            found.append(turn(moved, way.enter, icopy_wait, way.found(apart), metric, size))
+        if way.by_dma and metric == COLD:
+            found.append(turn(way.missed(), way.enter, icopy_wait, fresh, metric, size))
     return found
 
 
@@ -99,10 +96,11 @@ def verdicts(report: Report) -> list[Verdict]:
     size = 16 << 20
     if size not in report.settings["sizes"]:
         return []
-    many = experiment.key(report, report.settings["queues"])
+    queues = report.settings["queues"]
+    many, title = experiment.key(report, queues), experiment.titled(report, queues)
     return [
         bars.limit(
-            f"16M cold, icopy and wait: bandwidth of {report.settings['queues']} queues / memcpy",
+            f"16M cold, icopy and wait: bandwidth of {title} / memcpy",
             bars.values(report, "memcpy", COLD, size),
             1.5,
             against=bars.values(report, many, COLD, size),

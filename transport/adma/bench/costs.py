@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import repeat
 
 import adma
@@ -34,18 +35,29 @@ TITLES = {
     "start": "to the first byte, queue awake",
     "wake": "to the first byte, queue asleep",
 }
+# With DMA channels who is awake or asleep is the thread that hands copies to the module.
+SERVANTS = {
+    "awake": "icopy 1 MB, servant awake",
+    "asleep": "icopy 1 MB, servant asleep",
+    "start": "until it is taken, servant awake",
+    "wake": "until it is taken, servant asleep",
+}
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """All calls, taking turns; large copies with the engine's first way."""
+    """All calls, taking turns; large copies by one queue or channel, and by many."""
     report = experiment.started("costs", settings)
     with kept():
         here, report.contestants = usable(ways(settings.engine, settings.queues), settings.demanded)
-        found = small_ones() + large_ones(here[0])
+        handed = [way for way in here if not way.helps] or here
+        # Bars are stated for the first.
+        suffixes = ["" if way is handed[0] else f" {way.key}" for way in handed]
+        found = small_ones()
+        for way, suffix in zip(handed, suffixes, strict=True):
+            found += large_ones(way, suffix)
         remember(report, found)
-        report.contestants += [
-            Contestant(key, TITLES[key], library="adma") for key in ("start", "wake")
-        ]
+        for way, suffix in zip(handed, suffixes, strict=True):
+            report.contestants += [_titled(key, way, suffix) for key in ("start", "wake")]
         with progress.task("calling", settings.plan.rounds) as step:
             series = alternate(found, None, settings.plan, step)
     for each in series:  # what a large one told of its start is a line of its own
@@ -80,14 +92,22 @@ def _small(key: str, call: Copy, dst: object, src: object) -> Turn:
     return Turn(Contestant(key, TITLES[key], peer=key in ("memcpy", "numpy")), free, run)
 
 
-def large_ones(way: Way) -> list[Turn]:
+def large_ones(way: Way, suffix: str) -> list[Turn]:
     """Handing over copies of 1 MB: a burst behind one that is under way; and one to who sleeps."""
     # Bytes and bytearrays, as the small ones have them: an array is looked at for its elements.
     buffers = [(bytearray(LARGE), bytes(LARGE)) for _ in range(BURST + 1)]
+    runs = {
+        "awake": lambda count: _awake(buffers, count),
+        "asleep": lambda count: _asleep(*buffers[0], count),
+    }
     return [
-        Turn(_titled("awake", way), way.enter, lambda count: _awake(buffers, count)),
-        Turn(_titled("asleep", way), way.enter, lambda count: _asleep(*buffers[0], count)),
+        Turn(_titled(key, way, suffix), way.enter, partial(_suffixed, run, suffix))
+        for key, run in runs.items()
     ]
+
+
+def _suffixed(run: Callable[[int], Result], suffix: str, count: int) -> Result:
+    return {f"{metric}{suffix}": value for metric, value in run(count).items()}
 
 
 def _awake(buffers: Sequence[tuple[bytearray, bytes]], count: int) -> Result:
@@ -123,8 +143,9 @@ def _asleep(dst: bytearray, src: bytes, count: int) -> Result:
     return {"asleep": call / count / 1000, "wake": start / count / 1000}
 
 
-def _titled(key: str, way: Way) -> Contestant:
-    return Contestant(key, f"{TITLES[key]}, {way.title}", library="adma")
+def _titled(key: str, way: Way, suffix: str) -> Contestant:
+    title = (SERVANTS if way.by_dma else TITLES)[key]
+    return Contestant(f"{key}{suffix}", f"{title}, {way.title}", library="adma")
 
 
 def verdicts(report: Report) -> list[Verdict]:
@@ -144,20 +165,20 @@ def verdicts(report: Report) -> list[Verdict]:
 
 def text(report: Report) -> list[str]:
     rows: list[Sequence[str]] = [("call", "us", "10 to 90 %")]
-    for key, title in TITLES.items():
-        values = bars.values(report, key, COST)
+    for each in report.contestants:
+        values = bars.values(report, each.key, COST)
         if values:
             found = summarise(values)
             spread = f"{table.number(found.p10)} to {table.number(found.p90)}"
-            rows.append((title, table.number(found.median), spread))
-    return [table.columns(rows)]
+            rows.append((each.title, table.number(found.median), spread))
+    return [f"{table.titled(report, 'What a call costs')}\n{table.columns(rows)}"]
 
 
 def charts(report: Report) -> list[Chart]:
     found = {
-        title: summarise(values)
-        for key, title in TITLES.items()
-        if (values := bars.values(report, key, COST))
+        each.title: summarise(values)
+        for each in report.contestants
+        if (values := bars.values(report, each.key, COST))
     }
     return [Bars("what a call costs", "us", found, log=True)] if found else []
 

@@ -76,7 +76,7 @@ def _where(reports: Sequence[Report]) -> list[str]:
 def _copy(report: Report) -> list[Row]:
     one, many = experiment.key(report, 1), experiment.key(report, report.settings["queues"])
     caller = f"{one}+caller"
-    names = {one: "1 queue", many: f"{report.settings['queues']} queues", caller: "1 queue+caller"}
+    names = {**_names(report), caller: "1 queue+caller"}
     wins = "; ".join(f"{name} {_crossover(report, key)}" for key, name in names.items())
     large = [_against(report, key, copies.COLD, 4 * MIB) for key in (one, many, caller)]
     return [
@@ -104,11 +104,10 @@ def _copy(report: Report) -> list[Row]:
 
 
 def _window(report: Report) -> list[Row]:
-    one, many = experiment.key(report, 1), experiment.key(report, report.settings["queues"])
-    queues = report.settings["queues"]
-    named = (("memcpy", "memcpy"), (one, "1 queue"), (many, f"{queues} queues"))
+    caller = f"{experiment.key(report, 1)}+caller"
+    named = {"memcpy": "memcpy", **_names(report), caller: "1 queue+caller"}
     found = []
-    for key, name in (*named, (f"{one}+caller", "1 queue+caller")):
+    for key, name in named.items():
         values = bars.values(report, key, window.WALKING, MIB)
         if values:
             found.append(f"{name} {table.number(MIB / median(values))}")
@@ -117,11 +116,9 @@ def _window(report: Report) -> list[Row]:
 
 
 def _overlap(report: Report) -> list[Row]:
-    one, many = experiment.key(report, 1), experiment.key(report, report.settings["queues"])
     rows: list[Row] = []
     for where, figure in ((overlap.HOT, "6a"), (overlap.COLD, "6b")):
-        keys = {"memcpy": "memcpy", one: "1 queue", many: f"{report.settings['queues']} queues"}
-        ours = _overlaps(report, keys, where)
+        ours = _overlaps(report, {"memcpy": "memcpy", **_names(report)}, where)
         theirs = "CPU 0, 1 channel 0.92, 4 channels 0.87" if where == overlap.HOT else "lower"
         rows.append((figure, f"overlap, {where}, 4 MB", theirs, ours))
     libraries = {each.key: each.title for each in report.contestants if each.key in _LIBRARIES}
@@ -140,7 +137,8 @@ def _splitup(report: Report) -> list[Row]:
             shares = ", ".join(f"{part} {100 * us / whole:.0f} %" for part, us in values.items())
             found.append(f"{_human(size)}: {shares}")
     theirs = "small: equal shares; large: pinning 30 %, start-up 7 %, 62 % can be overlapped"
-    return [("7", "shares of the time, 1 queue, cold", theirs, "; ".join(found) or NONE)]
+    what = f"shares of the time, {experiment.titled(report, 1)}, cold"
+    return [("7", what, theirs, "; ".join(found) or NONE)]
 
 
 def _pollution(report: Report) -> list[Row]:
@@ -151,7 +149,8 @@ def _pollution(report: Report) -> list[Row]:
     one = experiment.key(report, 1)
     asleep, polling = more(one, pollution.IDLE), more(one + pollution.POLLS, pollution.BUSY)
     ours = (
-        f"memcpy {more('memcpy', pollution.NOTHING)}; 1 queue, against waits as long: "
+        f"memcpy {more('memcpy', pollution.NOTHING)}; "
+        f"{experiment.titled(report, 1)}, against waits as long: "
         f"{asleep} (asleep), {polling} (polling)"
     )
     return [("8", "walk after a copy of 4 MB", "CPU copy +30 %, engine no change", ours)]
@@ -168,7 +167,8 @@ def _schedule(report: Report) -> list[Row]:
             )
         )
     ]
-    what = f"64 KB behind streaming {report.settings['large'] >> 20} MB / alone, 1 queue"
+    large, title = report.settings["large"] >> 20, experiment.titled(report, 1)
+    what = f"64 KB behind streaming {large} MB / alone, {title}"
     return [("future work", what, "not measured", "; ".join(found) or NONE)]
 
 
@@ -181,6 +181,14 @@ ROWS: dict[str, Callable[[Report], list[Row]]] = {
     "schedule": _schedule,
 }
 _LIBRARIES = ("adma", "mpich", "openmpi")
+
+
+def _names(report: Report) -> dict[str, str]:
+    """One queue and many: the contestants' keys and titles."""
+    return {
+        experiment.key(report, number): experiment.titled(report, number)
+        for number in (1, report.settings["queues"])
+    }
 
 
 def _overlaps(report: Report, keys: dict[str, str], where: str) -> str:

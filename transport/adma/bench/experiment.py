@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from adma.bench import table
+from adma.bench import helper, table, ways
 from adma.bench.charts import Chart
 from adma.bench.figures import Summary
 from adma.bench.progress import Progress
@@ -69,15 +69,15 @@ class Experiment:
         plan = replace(self.plan, rounds=wanted, iterations=iterations)
         if quick:
             plan = replace(plan, round_time=QUICK_TIME, budget=0.0)
-        return Settings(engine, queues or default_queues(), chosen, plan, quick)
+        return Settings(engine, queues or default_queues(engine), chosen, plan, quick)
 
     def run(self, settings: Settings, progress: Progress) -> Report:
         """Measure and judge. Raises RuntimeError with the cure where NumPy is missing."""
         if importlib.util.find_spec("numpy") is None:
             raise RuntimeError("adma bench needs NumPy: pip install 'adma[bench]'")
         report = self.measure(settings, progress)
-        if settings.engine == "caller":
-            report.verdicts = []  # bars are stated for queues
+        if settings.engine == "caller" or report.machine.get("emulated"):
+            report.verdicts = []  # bars are stated for queues, and for machines that there are
         return report
 
 
@@ -97,18 +97,28 @@ def started(name: str, settings: Settings, **more: Any) -> Report:
 
 def key(report: Report, queues: int) -> str:
     """The contestant that bars are stated for: of the engine that was named, else threads."""
-    engine = report.settings["engine"]
-    return f"{'thread' if engine == 'auto' else engine}:{queues}"
+    return f"{_engine(report)}:{queues}"
 
 
-def default_queues() -> int:
-    """The many of "one and many": 2 to 4, by the cores."""
-    return max(2, min(4, len(os.sched_getaffinity(0))))
+def titled(report: Report, queues: int) -> str:
+    """How that one is called."""
+    return ways.title(_engine(report), queues)
+
+
+def _engine(report: Report) -> str:
+    engine = str(report.settings["engine"])
+    return "thread" if engine == "auto" else engine
+
+
+def default_queues(engine: str) -> int:
+    """The many of "one and many": all DMA channels, or 2 to 4 queues, by the cores."""
+    channels = helper.channels() if engine == "dmaengine" else 0
+    return channels or max(2, min(4, len(os.sched_getaffinity(0))))
 
 
 def whole_text(experiment: Experiment, report: Report) -> str:
     """All that a run prints."""
-    parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
+    parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}".rstrip()]
     parts += experiment.text(report)
     if report.verdicts:
         parts.append(table.judged(report.verdicts))
@@ -121,7 +131,7 @@ def rates(report: Report, metric: str, what: str) -> str:
     def cell(summary: Summary, size: int) -> str:
         return table.number(size / summary.median)
 
-    return f"# {what}\n{table.grid(report, 'MB/s', cell, metric)}"
+    return f"{table.titled(report, what)}\n{table.grid(report, 'MB/s', cell, metric)}"
 
 
 def times(report: Report, metric: str, what: str) -> str:
@@ -131,4 +141,4 @@ def times(report: Report, metric: str, what: str) -> str:
         del size
         return f"{table.number(summary.median)} \u00b1{table.number(summary.half_width):>6}"
 
-    return f"# {what}\n{table.grid(report, 'us', cell, metric)}"
+    return f"{table.titled(report, what)}\n{table.grid(report, 'us', cell, metric)}"

@@ -7,15 +7,20 @@ count does not depend on the core that is being counted. Nothing here moves a me
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 DEVICE = "/dev/adma"
 MAGIC = 0xAD
 COUNTERS_OF_MODULE = 1
+MAX_CHANNELS = Path("/sys/module/adma/parameters/max_channels")
 TIMES = ("post", "pin", "start", "copy", "complete")
 STATES = {0: "works", 1: "retired", 2: "lost"}
 
@@ -170,6 +175,52 @@ class Helper:
         asked.size = ctypes.sizeof(asked)
         fcntl.ioctl(self._fd, request, asked)
         return asked
+
+
+class ChannelsFixed(OSError):
+    """The module uses another number of DMA channels, and this process may not change that."""
+
+
+def channels() -> int:
+    """DMA channels that the module holds, or takes for who opens it; 0 where it cannot be asked."""
+    try:
+        with Helper() as helper:
+            return helper.info()["channels"]
+    except OSError:
+        return 0
+
+
+def use_channels(number: int) -> None:
+    """Copies that begin from now on use so many of the channels: for the whole machine.
+
+    Raises ChannelsFixed where there are fewer, or where only root may say so.
+    """
+    held = channels()
+    if number > held:
+        raise ChannelsFixed(errno.ENODEV, f"the module holds {held} DMA channels")
+    with contextlib.suppress(OSError):
+        if number == min(held, int(MAX_CHANNELS.read_text())):
+            return
+    try:
+        MAX_CHANNELS.write_text(str(number))
+    except OSError as error:
+        raise ChannelsFixed(error.errno, f"only root may set {MAX_CHANNELS}") from error
+
+
+@contextlib.contextmanager
+def channels_kept() -> Iterator[None]:
+    """The module keeps the channels that it has, and uses as many afterwards as it did before."""
+    try:
+        helper, before = Helper(), MAX_CHANNELS.read_text()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        helper.close()
+        if MAX_CHANNELS.read_text() != before:
+            MAX_CHANNELS.write_text(before)
 
 
 def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:

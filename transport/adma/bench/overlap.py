@@ -20,7 +20,7 @@ from adma.bench.compute import Compute, by_numpy, by_python, units_for
 from adma.bench.copies import free, remember
 from adma.bench.experiment import Experiment, Settings
 from adma.bench.figures import median, middle
-from adma.bench.places import Place, Places
+from adma.bench.places import Place, Places, Take
 from adma.bench.plot import Curve
 from adma.bench.progress import Progress
 from adma.bench.schema import Contestant, Report, Verdict
@@ -52,12 +52,14 @@ def measure(settings: Settings, progress: Progress) -> Report:
                     seconds[size] = COMPUTE_OVER_COPY * copying
                     numpy, python = by_numpy(), by_python()
                     units = units_for(numpy, seconds[size])
-                    make = _Maker(where, lambda n, take=take, size=size: take(size, n))  # type: ignore[misc]
+                    make = _Maker(where, take, size)
                     found = [make.turn(plain(), free, memcpy, _nothing, numpy, units)]
                     for way in here:
+                        make = _Maker(where, way.found(take), size)
                         done = way.contestant()
                         found.append(make.turn(done, way.enter, adma.icopy, _wait, numpy, units))
                     for way in here[:1]:
+                        make = _Maker(where, way.found(take), size)
                         held = way.contestant(" GIL", ", GIL held")
                         held.path += "; computing in Python, which holds the GIL"
                         slow = units_for(python, seconds[size])
@@ -72,9 +74,10 @@ def measure(settings: Settings, progress: Progress) -> Report:
 class _Maker:
     """Makes the turns of one size and place."""
 
-    def __init__(self, where: str, take: Callable[[int], Sequence[Place]]) -> None:
+    def __init__(self, where: str, take: Take, size: int) -> None:
         self.where = where
         self.take = take
+        self.size = size
 
     def turn(
         self,
@@ -88,7 +91,8 @@ class _Maker:
         def run(count: int) -> Result:
             clock = time.perf_counter_ns
             copying = computing = during = total = 0
-            for (dst, src), (to, from_) in zip(self.take(count), self.take(count), strict=True):
+            taken = self.take(self.size, count), self.take(self.size, count)
+            for (dst, src), (to, from_) in zip(*taken, strict=True):
                 begin = clock()
                 wait(post(dst, src))
                 copied = clock()
@@ -132,13 +136,14 @@ def imb(report: Report, key: str, where: str, size: int) -> list[float]:
 
 def verdicts(report: Report) -> list[Verdict]:
     found = []
+    one = experiment.titled(report, 1)
     judged = [size for size in report.settings["sizes"] if size >= JUDGED_FROM]
     for size in judged:
         mib = f"{size >> 20} MB"
         for where in (HOT, COLD):
             found.append(
                 bars.limit(
-                    f"{mib}, {where}, 1 queue: overlap",
+                    f"{mib}, {where}, {one}: overlap",
                     overlap(report, experiment.key(report, 1), where, size),
                     0.9,
                     at_least=True,
@@ -147,7 +152,7 @@ def verdicts(report: Report) -> list[Verdict]:
             )
             found.append(
                 bars.limit(
-                    f"{mib}, {where}, 1 queue: T_copy / memcpy",
+                    f"{mib}, {where}, {one}: T_copy / memcpy",
                     bars.values(report, experiment.key(report, 1), f"copy, {where}", size),
                     1.1,
                     against=bars.values(report, "memcpy", f"copy, {where}", size),
@@ -188,9 +193,8 @@ def _table(report: Report, where: str) -> str:
             interval = f"{found.low:.2f} to {found.high:.2f}"
             theirs = f"{median(imb(report, each.key, where, size)):.2f}"
             rows.append((str(size), each.title, *times, f"{found.median:.2f}", interval, theirs))
-    return f"# Overlap: {overlap_pair.TITLES.get(where, f'within a process, {where}')}\n" + (
-        table.columns(rows)
-    )
+    what = overlap_pair.TITLES.get(where, f"within a process, {where}")
+    return f"{table.titled(report, f'Overlap: {what}')}\n{table.columns(rows)}"
 
 
 def charts(report: Report) -> list[Chart]:

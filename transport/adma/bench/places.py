@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ Bytes = Any
 """An array of bytes. NumPy's own type is no buffer to a type checker before Python 3.12."""
 Place = tuple[Bytes, Bytes]
 """Destination and source."""
+Take = Callable[[int, int], list[Place]]
+"""Finds places: of so many bytes, so many."""
 
 AREA = 64 << 20
 AREA_MAX = 512 << 20

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import adma
 from adma.bench import bars, experiment
 from adma.bench.charts import Chart, Lines, curves
 from adma.bench.copies import free, remember
 from adma.bench.experiment import Experiment, Settings
-from adma.bench.places import Places, cache_size
+from adma.bench.places import Places, Take, cache_size
 from adma.bench.progress import Progress
 from adma.bench.schema import Contestant, Report, Verdict
 from adma.bench.session import Plan
@@ -68,13 +69,13 @@ def measure(settings: Settings, progress: Progress) -> Report:
                     ((dst, src),) = places.cold(size, 1)
                     return spent(lambda: memcpy(dst, src))
 
-                def handed(size: int = size, lengths: dict[str, int] = lengths) -> int:
-                    ((dst, src),) = places.cold(size, 1)
+                def handed(take: Take, size: int = size, lengths: dict[str, int] = lengths) -> int:
+                    ((dst, src),) = take(size, 1)
                     lengths["last"] = spent(lambda: adma.icopy(dst, src).wait())
                     return lengths["last"]
 
-                def polled(size: int = size) -> int:
-                    ((dst, src),) = places.cold(size, 1)
+                def polled(take: Take, size: int = size) -> int:
+                    ((dst, src),) = take(size, 1)
                     return spent(lambda: poll(adma.icopy(dst, src)))
 
                 # The controls, too, find places: that is Python's business, and not the copy's.
@@ -92,9 +93,10 @@ def measure(settings: Settings, progress: Progress) -> Report:
                 found = [turn(still, free, matrix, lambda: 0)]
                 found.append(turn(plain(), free, matrix, copied))
                 for way in here:
-                    found.append(turn(way.contestant(), way.enter, matrix, handed))
+                    take = way.found(places.cold)
+                    found.append(turn(way.contestant(), way.enter, matrix, partial(handed, take)))
                     polls = way.contestant(POLLS, POLLS)
-                    found.append(turn(polls, way.enter, matrix, polled))
+                    found.append(turn(polls, way.enter, matrix, partial(polled, take)))
                 found.append(turn(idle, free, matrix, idled))
                 found.append(turn(busy, free, matrix, busied))
                 remember(report, found)
@@ -148,9 +150,10 @@ def verdicts(report: Report) -> list[Verdict]:
     size = 4 << 20
     if size not in report.settings["sizes"]:
         return []
+    one = experiment.titled(report, 1)
     return [
         bars.limit(
-            f"walk after 4 MB by 1 queue, the caller {how} / after {control} as long",
+            f"walk after 4 MB by {one}, the caller {how} / after {control} as long",
             bars.values(report, f"{experiment.key(report, 1)}{suffix}", WALK, size),
             1.05,
             against=bars.values(report, against, WALK, size),

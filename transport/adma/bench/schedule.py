@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING, cast
 import adma
 from adma.bench import bars, experiment, table
 from adma.bench.charts import Bars, Chart
-from adma.bench.copies import remember
+from adma.bench.copies import free, remember
+from adma.bench.copies import turn as copying
 from adma.bench.experiment import Experiment, Settings
 from adma.bench.figures import summarise
-from adma.bench.places import memory
+from adma.bench.places import Places, memory
 from adma.bench.progress import Progress
 from adma.bench.schema import Contestant, Report, Verdict
 from adma.bench.session import Plan
 from adma.bench.turns import Result, Turn, alternate
-from adma.bench.ways import Way, kept, usable, ways
+from adma.bench.ways import Way, kept, memcpy, plain, usable, ways
 
 if TYPE_CHECKING:
     from adma.engine import EngineName, ScheduleName
 
 SMALL, LARGE = 64 << 10, 64 << 20
-DEPTH = 2  # large ones that are outstanding for each queue
+DEPTH = 2  # large ones that are outstanding for each queue; of each all DMA channels copy a part
 LATENCY = "latency"
 ALONE = "alone"
 BEHIND = "adaptive"  # behind large ones
 SCHEDULES = ("adaptive", "round-robin")
+BY_MODULE = "the module's turns"
 SLOW_ENOUGH = 0.05  # seconds of a turn, after which it ends with fewer operations
 
 
@@ -67,37 +69,46 @@ def measure(settings: Settings, progress: Progress) -> Report:
         if not chosen:
             raise ValueError("schedule: the engine 'caller' has no queue that could be shared")
         here, report.contestants = usable(chosen, settings.demanded)
-        stream = Stream(DEPTH * settings.queues, large)
-        found = [turn for way in here for turn in turns(way, stream)]
+        queues = 1 if settings.engine == "dmaengine" else settings.queues
+        stream = Stream(DEPTH * queues, large)
+        found = [copying(plain(), free, memcpy, Places(SMALL).hot, LATENCY, SMALL)]
+        found += [turn for way in here for turn in turns(way, stream)]
         default = as_set(settings)
         found += [turn_of(default, ALONE, None), turn_of(default, BEHIND, stream)]
         remember(report, found)
         with progress.task("scheduling", settings.plan.rounds) as step:
             report.series = alternate(found, SMALL, settings.plan, step)
     # With a queue on each core the caller has none, and waits for its own.
-    free = [way for way in here if not way.helps and way.queues < report.machine["cores"]]
-    report.verdicts = verdicts(report, [default, *free])
+    alone = [way for way in here if not way.helps and way.threads < report.machine["cores"]]
+    report.verdicts = verdicts(report, [default, *alone])
     return report
 
 
 def as_set(settings: Settings) -> Way:
     """What users get who set nothing: small copies are not handed over at all."""
-    engine: EngineName = "dmaengine" if settings.engine == "dmaengine" else "thread"
-    return Way("default", "as set by default", engine, 0, helps=True)
+    by_dma = settings.engine == "dmaengine"
+    engine: EngineName = "dmaengine" if by_dma else "thread"
+    queues = settings.queues if by_dma else 0
+    return Way("default", "as set by default", engine, queues, helps=True)
 
 
 def turn_of(way: Way, name: str, stream: Stream | None) -> Turn:
-    return turn(way.contestant(f" {name}", f", {name}"), way.enter, stream)
+    contestant = way.contestant(f" {name}", f", {told(way, name)}")
+    if stream is not None:
+        contestant.path += f", schedule: {told(way, name)}"
+    return turn(contestant, way.enter, stream)
+
+
+def told(way: Way, name: str) -> str:
+    """A schedule in the table: of DMA channels the module's, whatever the engine's is."""
+    return BY_MODULE if way.by_dma and name == BEHIND else name
 
 
 def turns(way: Way, stream: Stream) -> list[Turn]:
     way = replace(way, at_once=0)  # else who posts a copy of 64 KB makes it, and no queue sees it
     found = [turn_of(way, ALONE, None)]
-    for name in SCHEDULES:
-        scheduled = replace(way, schedule=cast("ScheduleName", name))
-        contestant = way.contestant(f" {name}", f", {name}")
-        contestant.path += f", schedule {name}"
-        found.append(turn(contestant, scheduled.enter, stream))
+    for name in (BEHIND,) if way.by_dma else SCHEDULES:
+        found.append(turn_of(replace(way, schedule=cast("ScheduleName", name)), name, stream))
     return found
 
 
@@ -144,7 +155,9 @@ def text(report: Report) -> list[str]:
             found = summarise(values)
             spread = f"{table.number(found.p10)} to {table.number(found.p90)}"
             rows.append((each.title, table.number(found.median), spread))
-    return [table.columns(rows)]
+    large = report.settings["large"] >> 20
+    what = f"64 KB alone, and behind streaming copies of {large} MB"
+    return [f"{table.titled(report, what)}\n{table.columns(rows)}"]
 
 
 def charts(report: Report) -> list[Chart]:

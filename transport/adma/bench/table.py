@@ -35,6 +35,11 @@ def heading(report: Report) -> str:
     return "\n".join(lines)
 
 
+def titled(report: Report, what: str) -> str:
+    """A table's heading; an emulated machine is named in it."""
+    return f"# {label(report.machine)}{what}"
+
+
 def cast(contestants: Iterable[Contestant]) -> str:
     """Who took part: version, path of the bytes, way of waiting; and who did not, with the cure."""
     absent: list[str] = []
@@ -163,18 +168,22 @@ def grid(
 ) -> str:
     """A row per size, a column per contestant that has this metric."""
     shown = _columns(report, metric)
-    if len(shown) == 1:
-        lines = ["# Size".ljust(LEFT) + what.rjust(WIDTH)]
-    else:
-        lines = ["# Size".ljust(LEFT) + "".join(c.title.rjust(WIDTH) for c in shown)]
+    titles = [what] if len(shown) == 1 else [each.title for each in shown]
+    widths = [max(WIDTH, 2 + len(title)) for title in titles]
+    lines = [_row("# Size", titles, widths)]
     for size in report.sizes(metric):
         cells = []
         for contestant in shown:
             series = report.find(contestant.key, metric, size)
             done = series is not None and series.values
             cells.append(cell(summarise(series.values), size) if series and done else "-")
-        lines.append(str(size).ljust(LEFT) + "".join(text.rjust(WIDTH) for text in cells))
+        lines.append(_row(str(size), cells, widths))
     return "\n".join(lines)
+
+
+def _row(left: str, cells: Sequence[str], widths: Sequence[int]) -> str:
+    found = (text.rjust(width) for text, width in zip(cells, widths, strict=True))
+    return left.ljust(LEFT) + "".join(found)
 
 
 def _columns(report: Report, metric: str) -> list[Contestant]:
@@ -220,5 +229,6 @@ __all__ = [
     "instructions",
     "judged",
     "latencies",
+    "titled",
     "values",
 ]

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import adma
 from adma import engine as engines
 from adma._native import lib
+from adma.bench import helper
 from adma.bench.build import describe
+from adma.bench.places import Place, Take
 from adma.bench.schema import Contestant
+from adma.bench.signals import ended_by_signals
 from adma.buffers import pair
 
 if TYPE_CHECKING:
@@ -20,11 +23,13 @@ if TYPE_CHECKING:
 
 NAMES = ("auto", "thread", "caller", "dmaengine")
 Copy = Callable[[Any, Any], Any]
+NO_DMA = 4095  # bytes: the module leaves so few to the CPU, unless it was told otherwise
+PINNED = ", memory whose pages are pinned already"
 
 
 @dataclass(frozen=True)
 class Way:
-    """An engine as it is configured for its turns."""
+    """An engine as it is configured for its turns. Of `dmaengine` the queues are DMA channels."""
 
     key: str
     title: str
@@ -35,21 +40,43 @@ class Way:
     at_once: int = 64 << 10  # copies of up to so many bytes are not handed over
 
     def enter(self) -> None:
-        """Configure it. Raises OSError where the engine cannot be had."""
+        """Configure it. Raises OSError where the engine, or so many channels, cannot be had."""
         adma.configure(
             engine=self.engine,
-            queues=self.queues,
+            queues=0 if self.by_dma else self.queues,
             schedule=self.schedule,
             callers_help=self.helps,
             at_once=self.at_once,
         )
+        if self.by_dma:
+            helper.use_channels(self.queues)
+
+    @property
+    def by_dma(self) -> bool:
+        """DMA channels copy."""
+        return self.engine == "dmaengine"
+
+    @property
+    def threads(self) -> int:
+        """Cores that its queues take while they copy."""
+        return 0 if self.by_dma else self.queues
+
+    def found(self, take: Take) -> Take:
+        """Its way to come by places: DMA channels find their pages pinned."""
+        return pinned(take) if self.by_dma else take
+
+    def missed(self) -> Contestant:
+        """The contestant whose pages the cache of pins cannot know: take its places by `fresh`."""
+        made = self.contestant(" miss", " miss")
+        made.path = made.path.replace(PINNED, ", memory whose pages were never pinned before")
+        return made
 
     def contestant(self, suffix: str = "", title: str = "") -> Contestant:
         """A contestant of this way; `suffix` and `title` tell it from others of the same way."""
         about = describe()
         made = Contestant(self.key + suffix, self.title + title, library="adma")
         made.version = f"{about['version']} ({about['build']})"
-        made.path = f"engine {self.engine}"
+        made.path = f"engine {self.engine}{PINNED if self.by_dma else ''}"
         made.wait = "who waits copies, too" if self.helps else "who waits only waits"
         return made
 
@@ -57,17 +84,25 @@ class Way:
 def ways(engine: str, queues: int) -> list[Way]:
     """Those that an option names: the engine with one queue, with `queues`, and with callers."""
     if engine == "auto":
-        return ways("thread", queues) + ways("dmaengine", queues)
+        return ways("thread", queues) + ways("dmaengine", helper.channels() or queues)
     if engine == "caller":
         return [Way("caller", "no queue", "caller", 0, helps=True)]
     if engine == "dmaengine":
-        found = [Way("dmaengine:1", "1 channel", "dmaengine", 1)]
-        more = Way(f"dmaengine:{queues}", f"{queues} channels", "dmaengine", queues)
-        return [*found, more] if queues > 1 else found
-    found = [Way("thread:1", "1 queue", "thread", 1)]
-    if queues > 1:
-        found.append(Way(f"thread:{queues}", f"{queues} queues", "thread", queues))
+        return [
+            Way(f"dmaengine:{number}", title(engine, number), "dmaengine", number, at_once=NO_DMA)
+            for number in sorted({1, queues})
+        ]
+    found = [
+        Way(f"thread:{number}", title(engine, number), "thread", number)
+        for number in sorted({1, queues})
+    ]
     return [*found, Way("thread:1+caller", "1 queue+caller", "thread", 1, helps=True)]
+
+
+def title(engine: str, queues: int) -> str:
+    """How the contestant with so many queues is called."""
+    what = "channel" if engine == "dmaengine" else "queue"
+    return f"{queues} {what}{'s' if queues > 1 else ''}"
 
 
 def usable(found: Sequence[Way], demanded: bool) -> tuple[list[Way], list[Contestant]]:
@@ -80,6 +115,9 @@ def usable(found: Sequence[Way], demanded: bool) -> tuple[list[Way], list[Contes
     for way in found:
         try:
             way.enter()
+        except helper.ChannelsFixed as error:
+            why = str(error.strerror)
+            absent[way.key] = Contestant(way.key, way.title, measured=False, why=why)
         except OSError as error:
             if demanded:
                 raise
@@ -92,12 +130,24 @@ def usable(found: Sequence[Way], demanded: bool) -> tuple[list[Way], list[Contes
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """The engine's configuration is afterwards what it was."""
+    """The engine's configuration, and the module's, are afterwards what they were."""
     before = engines._current()
-    try:
-        yield
-    finally:
-        engines._apply(before)
+    with ended_by_signals(), helper.channels_kept():
+        try:
+            yield
+        finally:
+            engines._apply(before)
+
+
+def pinned(take: Take) -> Take:
+    """The same places, each copied once by the engine in use, so that its pages are pinned."""
+
+    def taken(size: int, count: int) -> list[Place]:
+        found = take(size, count)
+        adma.wait_all([adma.icopy(*place) for place in {id(each): each for each in found}.values()])
+        return found
+
+    return taken
 
 
 def memcpy(dst: Any, src: Any) -> int:

@@ -11,7 +11,7 @@ from adma.bench import experiment, plot
 from adma.bench.charts import Chart, Lines, curves
 from adma.bench.copies import free, remember
 from adma.bench.experiment import Experiment, Settings
-from adma.bench.places import Place, Places
+from adma.bench.places import Place, Places, Take, fresh
 from adma.bench.progress import Progress
 from adma.bench.schema import Contestant, Report
 from adma.bench.session import Plan
@@ -19,6 +19,7 @@ from adma.bench.turns import Result, Turn, alternate, timed
 from adma.bench.ways import Way, kept, memcpy, plain, usable, ways
 
 WINDOW = 128
+MISSES_MAX = 1 << 20  # bytes of a copy: all 128 of them have to exist at once
 WALKING, SAME = "walking", "same buffers"
 Many = Callable[[Sequence[Place]], Any]
 
@@ -40,9 +41,11 @@ def measure(settings: Settings, progress: Progress) -> Report:
 
 
 def turns(here: Sequence[Way], places: Places, metric: str, size: int) -> list[Turn]:
-    take = places.cold if metric == WALKING else places.hot
+    finder: Take = places.cold if metric == WALKING else places.hot
 
-    def turn(contestant: Contestant, enter: Callable[[], None], many: Many) -> Turn:
+    def turn(
+        contestant: Contestant, enter: Callable[[], None], many: Many, take: Take = finder
+    ) -> Turn:
         def run(count: int) -> Result:
             taken = [take(size, WINDOW) for _ in range(count)]
 
@@ -55,7 +58,11 @@ def turns(here: Sequence[Way], places: Places, metric: str, size: int) -> list[T
         return Turn(contestant, enter, run)
 
     found = [turn(plain(), free, copied)]
-    return found + [turn(way.contestant(), way.enter, posted) for way in here]
+    for way in here:
+        found.append(turn(way.contestant(), way.enter, posted, way.found(finder)))
+        if way.by_dma and metric == WALKING and size <= MISSES_MAX:
+            found.append(turn(way.missed(), way.enter, posted, fresh))
+    return found
 
 
 def copied(window: Sequence[Place]) -> None:
