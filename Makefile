@@ -33,7 +33,7 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 STRICT := -std=c11 -D_GNU_SOURCE -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
 .PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
-	test test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package aarch64 \
+	bench-vm bench-vm-quick test test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package aarch64 \
 	lint lint-c lint-python lint-shell clean distclean
 
 help: ## list the targets
@@ -107,6 +107,12 @@ pingpong-vm: release ## the same with the kernel helper and emulated DMA channel
 
 counts-vm: release ## what a message costs there: system calls, pins, descriptors, instructions
 	kernel/guest/counts.sh $(ARGS)
+
+bench-vm: release ## the paper's experiments there, by one emulated DMA channel and by eight, in short
+	kernel/guest/bench.sh $(ARGS)
+
+bench-vm-quick: ## does each experiment run there?
+	$(MAKE) --no-print-directory bench-vm ARGS=--quick
 
 test: faults test-native ## run the tests
 	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) -m pytest $(ARGS)

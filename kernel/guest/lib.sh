@@ -59,6 +59,16 @@ kernel_make() {
 	make -s CROSS_COMPILE="$(cross "$arch")" "$@" </dev/null
 }
 
+# "${with_date[@]}" COMMAND...: for a guest, which has no clock of its own that knows the date.
+# shellcheck disable=SC2016,SC2034 # expanded in the guest; for those who source this
+with_date=(bash -c 'date -s "$0" >/dev/null && exec "$@"' "@$(date +%s)")
+
+# What is measured in the guests of TARGET, which are of ARCH: a release build.
+release() { # release TARGET ARCH
+	"$guest/modules.sh" "$1"
+	ADMA_BUILD=release "$guest/userland.sh" "$2"
+}
+
 # alone FILE: until the script ends, or asks for another, nobody else gets past this.
 alone() {
 	mkdir -p "${1%/*}"

@@ -8,17 +8,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 target=arm64-6.1
 out=$build/pingpong
-# The guest has no clock of its own that knows the date.
-# shellcheck disable=SC2016 # expanded in the guest
-with_date='date -s "$0" >/dev/null && exec "$@"'
 result=$root/build/pingpong-vm
 
-"$guest/modules.sh" "$target"
-ADMA_BUILD=release "$guest/userland.sh" arm64
-
+release "$target" arm64
 "$guest/boot.sh" --timeout 900 --out "$out" "$target" -- \
-	bash -c "$with_date" "@$(date +%s)" \
-	python3 benchmarks/helper_pingpong.py --channels 8 --json /guest-out/pingpong.json "$@"
+	"${with_date[@]}" python3 benchmarks/helper_pingpong.py --channels 8 --json /guest-out/pingpong.json "$@"
 cp "$out/pingpong.json" "$result.json"
 "$root/.venv/bin/adma" plot "$result.json" --plot "$result.png"
 echo "written: $result.json"

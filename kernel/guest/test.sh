@@ -200,10 +200,10 @@ step_deep() {
 # An emulated processor takes its time, so each guest tries what it is there for: the whole
 # conformance kit over both mechanisms once, and the rest of the suite where it runs natively.
 kit=tests/conformance
-python_x86="$kit tests/test_helper.py tests/test_engine_dma.py"
+python_x86="$kit tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
 # The last test of Yama is for good: no process may look into another after it.
 python_rights='tests/test_cli.py tests/test_namespaces.py tests/test_yama.py'
-python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py tests/test_helper.py tests/test_engine_dma.py"
+python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
 python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"
