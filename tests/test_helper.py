@@ -13,6 +13,7 @@ import mmap
 import os
 import pickle
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,6 +168,57 @@ def test_a_buffer_is_pinned_once(peer: Peer) -> None:
         out.release()
         into.release()
     echoing.result()
+
+
+@needs_helper
+def test_the_kernel_tells_where_the_time_went(peer: Peer, mechanism: str) -> None:
+    """Its stages are parts of the whole; pages that are pinned already are not pinned anew."""
+    channel = peer.connect(mechanism)
+    echoing = peer.begin(messages.echo, MIB, 2)
+    with mmap.mmap(-1, 2 * MIB) as area, Helper() as device:
+        out, into = memoryview(area)[:MIB], memoryview(area)[MIB:]
+        for turn in range(2):
+            before = device.counters()
+            begin = time.monotonic_ns()
+            requests = [channel.iread(into), channel.iwrite(out)]
+            adma.wait_all(requests, timeout=HANG)
+            took = time.monotonic_ns() - begin
+            found = counted(before, device.counters())
+            for request in requests:
+                times = request.times()
+                assert tuple(times) == ("post", "match", "pin", "start", "copy", "complete")
+                assert all(ns >= 0 for ns in times.values()), times
+                assert all(times[stage] > 0 for stage in ("post", "copy", "complete")), times
+                assert sum(times.values()) <= took
+            if mechanism == "dma":
+                assert (found["pages_pinned"] == 0) == bool(turn)
+            assert found["time_copy"] > 0
+        out.release()
+        into.release()
+    echoing.result()
+
+
+@needs_helper
+def test_the_kernel_forgets_where_the_time_went(peer: Peer, mechanism: str) -> None:
+    """When the entry is named anew: then `copy` holds its part. What was asked before is kept."""
+    channel = peer.connect(mechanism)
+    asked, unasked = echoed(peer, channel, 2)
+    kept = asked.times()
+    *_, last = echoed(peer, channel, lib.ADMA_PENDING_MAX)
+    assert asked.times() == kept
+    assert "pin" in last.times()
+    assert tuple(unasked.times()) == ("post", "match", "start", "copy", "complete")
+    assert unasked.times()["copy"] > 0
+
+
+def echoed(peer: Peer, channel: adma.Channel, count: int) -> list[adma.Request]:
+    """Writes of 8 bytes that have come back, too."""
+    reads = [channel.iread(bytearray(8)) for _ in range(count)]
+    writes = [channel.iwrite(bytes(8)) for _ in range(count)]
+    echoing = peer.begin(messages.echo, 8, count)
+    adma.wait_all([*writes, *reads], timeout=HANG)
+    echoing.result()
+    return writes
 
 
 @needs_helper

@@ -203,7 +203,7 @@ kit=tests/conformance
 python_x86="$kit tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
 # The last test of Yama is for good: no process may look into another after it.
 python_rights='tests/test_cli.py tests/test_namespaces.py tests/test_yama.py'
-python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
+python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py $kit/test_reports.py tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
 python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"

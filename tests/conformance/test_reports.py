@@ -55,8 +55,9 @@ def test_a_request_tells_where_it_stands(peer: Peer, channel: adma.Channel) -> N
     assert "done" in repr(request)
 
 
-KERNEL = ("dma", "mapped:helper")  # they match by themselves, and do not tell when
+KERNEL = ("dma", "mapped:helper")  # they match by themselves, and tell of it when asked
 STAGES = ("post", "match", "start", "copy", "complete")
+KERNEL_STAGES = ("post", "match", "pin", "start", "copy", "complete")
 
 
 def test_where_the_time_of_a_read_went(peer: Peer, channel: adma.Channel, mechanism: str) -> None:
@@ -73,20 +74,20 @@ def test_where_the_time_of_a_read_went(peer: Peer, channel: adma.Channel, mechan
     took = time.monotonic_ns() - begin
     writing.result()
     times = request.times()
-    assert tuple(times) == STAGES
+    assert tuple(times) == (KERNEL_STAGES if mechanism in KERNEL else STAGES)
     assert all(value >= 0 for value in times.values()), times
     assert times["copy"] > 0
     assert sum(times.values()) <= took
-    assert times["match"] >= unmet or mechanism in KERNEL
+    assert times["match"] >= unmet
     after = channel.stats()
     assert after["timed"] - before["timed"] == 1
-    for stage in STAGES:
-        assert after[f"{stage}_ns"] - before[f"{stage}_ns"] == times[stage]
+    counted = {stage: after[f"{stage}_ns"] - before[f"{stage}_ns"] for stage in STAGES}
+    assert sum(counted.values()) == sum(times.values())
+    if mechanism not in KERNEL:  # which is not asked for the sums
+        assert counted == times
 
 
-def test_a_write_without_a_reader_waits_for_its_match(
-    peer: Peer, channel: adma.Channel, mechanism: str
-) -> None:
+def test_a_write_without_a_reader_waits_for_its_match(peer: Peer, channel: adma.Channel) -> None:
     request = channel.iwrite(bytes(LARGE))
     posted = time.monotonic_ns()
     assert not request.check()
@@ -95,7 +96,7 @@ def test_a_write_without_a_reader_waits_for_its_match(
     assert request.wait(timeout=HANG) == LARGE
     reading.result()
     times = request.times()
-    assert times["match"] >= unmet or mechanism in KERNEL
+    assert times["match"] >= unmet
     assert times["copy"] > 0
 
 

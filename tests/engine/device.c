@@ -164,6 +164,18 @@ int adma_device_post(int fd, const struct adma_device_post *post)
 	return -ENOTCONN;
 }
 
+bool adma_device_keeps_times(int fd)
+{
+	(void)fd;
+	return false;
+}
+
+int adma_device_times(int fd, uint32_t entry, uint32_t generation, struct adma_device_times *times)
+{
+	(void)fd, (void)entry, (void)generation, (void)times;
+	return -ENOENT;
+}
+
 int adma_device_progress(int fd, uint32_t entry, uint32_t generation, uint64_t *copied)
 {
 	(void)fd, (void)entry, (void)generation, (void)copied;

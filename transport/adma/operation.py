@@ -143,18 +143,28 @@ class ChannelRequest(Request):
 
         `post`: until it stood in line; `match`: until it met its other side;
         `start`: until this end began to copy, 0 if it did not; `copy`: until the
-        last byte was there; `complete`: until `check` or `wait` saw it. With the
-        kernel helper the match is not seen from here, and `copy` holds it. All 0
+        last byte was there; `complete`: until `check` or `wait` saw it. All 0
         for what a blocking call had posted. ValueError while it is pending.
+
+        With the kernel helper they are the kernel's: `post`: in its call; `pin`:
+        pinning this end's pages; `start`: from the match to the first piece, without
+        pinning; `copy`: to the last; `complete`: until the result was stored, and seen.
+        `match` is all else: waiting for the other side, for a turn, or for somebody here to look.
+        The kernel is asked by the first call, and knows for 512 more posts of this direction,
+        until the channel is closed; after that there is no `pin`, and `copy` holds all from
+        `post` to the end.
         """
         if not self._done:
             raise ValueError(f"{self!r}: what it took is known once it is done")
         split = ffi.new("struct adma_req_split *")
-        found = dict.fromkeys(("post", "match", "start", "copy", "complete"), 0)
+        found = dict.fromkeys(("post", "match", "pin", "start", "copy", "complete"), 0)
         for operation in self._operations:
+            lib.adma_tell_times(self._channel._chan, operation.req)
             lib.adma_split(operation.req, split)
             for name in found:
                 found[name] += int(getattr(split, f"{name}_ns"))
+        if not any(operation.req.times.kernel.told for operation in self._operations):
+            del found["pin"]
         return found
 
     @property

@@ -46,7 +46,8 @@ class Request:
     def times(self) -> dict[str, int]:
         """Where the time went, by stage, in nanoseconds, once it is done: the paper's figure 7.
 
-        ValueError while it is pending.
+        `post`, `start`, `copy`, `complete`; of a message `match`, too, and `pin` if the kernel
+        helper told. ValueError while it is pending.
         """
         raise NotImplementedError
 

@@ -90,6 +90,14 @@ enum adma_req_state {
 	ADMA_DONE_STATE = 5,
 };
 
+/* How long the kernel helper's stages took, in nanoseconds: as it told, if it did. */
+struct adma_req_kernel {
+	int64_t post_ns; /* in the post, without pinning */
+	int64_t pin_ns;  /* pinning this end's pages */
+	int64_t start_ns, copy_ns, complete_ns;
+	bool told;
+};
+
 /*
  * When a request came to each of its stages: nanoseconds of CLOCK_MONOTONIC, 0: not, or not seen from
  * this end. Not of blocking calls, which have nobody to ask. The paper's figure 7.
@@ -101,6 +109,7 @@ struct adma_req_times {
 	int64_t started;   /* this end began to copy */
 	int64_t ended;
 	int64_t seen;      /* its caller took note */
+	struct adma_req_kernel kernel;
 };
 
 struct adma_req {
@@ -214,10 +223,17 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req);
 /* Bring `state` and `done_bytes` of a pending request up to date, where that takes a system call. */
 void adma_refresh(struct adma_chan *chan, struct adma_req *req);
 
-/* How long each stage took, from `times`; 0 where a stage was skipped. */
+/* Ask the kernel helper for its part of the times of a request that is done. It may have forgotten them. */
+void adma_tell_times(struct adma_chan *chan, struct adma_req *req);
+
+/*
+ * How long each stage took, from `times`; 0 where a stage was skipped. Where the kernel helper told, its
+ * stages, the call of its post among them; match_ns is then what is left until the end was seen here.
+ */
 struct adma_req_split {
 	int64_t post_ns;     /* until it was published */
 	int64_t match_ns;    /* from there until it was matched */
+	int64_t pin_ns;      /* pinning this end's pages, if the kernel helper told */
 	int64_t start_ns;    /* from there until this end began to copy, if it did */
 	int64_t copy_ns;     /* from there to the end */
 	int64_t complete_ns; /* from there until its caller took note */

@@ -43,6 +43,7 @@ struct adma_device_post {
 	uint32_t entry;
 	uint32_t generation;
 	bool read;
+	bool timed;        /* see adma_device_times() */
 };
 
 struct adma_device_message {
@@ -77,6 +78,22 @@ int adma_device_peek(int fd, struct adma_device_message *message);
 
 /* 1 and the bytes copied so far while it is being copied; 0 before and after. */
 int adma_device_progress(int fd, uint32_t entry, uint32_t generation, uint64_t *copied);
+
+/* Does the module keep times of requests? */
+bool adma_device_keeps_times(int fd);
+
+/*
+ * Where the kernel's part of a request's time went, nanoseconds; of one that was posted `timed` and has ended.
+ * -ENOENT: the entry holds another by now.
+ */
+struct adma_device_times {
+	uint64_t post;     /* in the post, without pinning */
+	uint64_t pin;      /* pinning this end's pages */
+	uint64_t start;    /* from the match to the first piece */
+	uint64_t copy;
+	uint64_t complete; /* until the result was stored */
+};
+int adma_device_times(int fd, uint32_t entry, uint32_t generation, struct adma_device_times *times);
 
 /* The end's completion entries, read-only. */
 int adma_device_map(int fd, const struct adma_device_entry **entries);

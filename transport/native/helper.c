@@ -32,6 +32,7 @@ int adma_device_post(int fd, const struct adma_device_post *what)
 	struct adma_iovec piece = {.base = (uintptr_t)what->address, .length = what->length};
 	struct adma_post post = {
 		.size = sizeof(post),
+		.flags = what->timed ? ADMA_POST_TIMES : 0,
 		.op = what->read ? ADMA_READ : ADMA_WRITE,
 		.kind = what->kind,
 		.cookie = ADMA_COOKIE(what->generation, what->entry),
@@ -89,13 +90,37 @@ int adma_device_progress(int fd, uint32_t entry, uint32_t generation, uint64_t *
 	return check.status == ADMA_PENDING && check.matched;
 }
 
-/* ---- the completion page ---- */
+int adma_device_times(int fd, uint32_t entry, uint32_t generation, struct adma_device_times *times)
+{
+	struct adma_check check = {.size = sizeof(check), .cookie = ADMA_COOKIE(generation, entry)};
+	int rc = command(fd, ADMA_IOC_CHECK, &check);
+
+	if (rc)
+		return rc;
+	*times = (struct adma_device_times){
+		.post = check.times[ADMA_TIME_POST],
+		.pin = check.times[ADMA_TIME_PIN],
+		.start = check.times[ADMA_TIME_START],
+		.copy = check.times[ADMA_TIME_COPY],
+		.complete = check.times[ADMA_TIME_COMPLETE],
+	};
+	return 0;
+}
 
 static int ask(int fd, struct adma_info *info)
 {
 	*info = (struct adma_info){.size = sizeof(*info)};
 	return command(fd, ADMA_IOC_INFO, info);
 }
+
+bool adma_device_keeps_times(int fd)
+{
+	struct adma_info info;
+
+	return !ask(fd, &info) && info.features & ADMA_FEATURE_TIMES;
+}
+
+/* ---- the completion page ---- */
 
 int adma_device_map(int fd, const struct adma_device_entry **entries)
 {

@@ -33,6 +33,7 @@ int adma_line_open(struct adma_chan *chan)
 		line->generation[i] = 1; /* the handshake's */
 		line->unused[half][line->unused_count[half]++] = i;
 	}
+	line->timed = adma_device_keeps_times(chan->config.helper);
 	chan->line = line;
 	return 0;
 }
@@ -47,21 +48,38 @@ void adma_line_unmap(struct adma_line *line)
 
 /* ---- entries ---- */
 
+static uint16_t *unused_at(struct adma_line *line, bool read, uint32_t index)
+{
+	return &line->unused[read][(line->unused_first[read] + index) % ADMA_LINE_POSTS];
+}
+
+static bool is_timed(const struct adma_line *line, const struct adma_req *req)
+{
+	return line->timed && adma_is_timed(req);
+}
+
 static int take_entry(struct adma_line *line, bool read)
 {
 	int entry;
 
 	if (!line->unused_count[read])
 		return -1;
-	entry = line->unused[read][--line->unused_count[read]];
+	entry = *unused_at(line, read, 0);
+	line->unused_first[read]++;
+	line->unused_count[read]--;
 	if (!++line->generation[entry])
 		line->generation[entry] = 1; /* 0 is no generation */
 	return entry;
 }
 
-static void return_entry(struct adma_line *line, bool read, uint32_t entry)
+/* At once again, being in the caches; but after all others if the kernel may be asked about its request. */
+static void return_entry(struct adma_line *line, const struct adma_req *req)
 {
-	line->unused[read][line->unused_count[read]++] = (uint16_t)entry;
+	bool read = req->is_read, last = is_timed(line, req);
+
+	line->unused_first[read] -= !last;
+	*unused_at(line, read, last ? line->unused_count[read] : 0) = (uint16_t)req->slot_index;
+	line->unused_count[read]++;
 }
 
 /* ---- the end of a request ---- */
@@ -94,7 +112,7 @@ static int error_of(struct adma_chan *chan, int status)
 static void leave(struct adma_line *line, struct adma_req *req)
 {
 	adma_queue_remove(&line->posted, req);
-	return_entry(line, req->is_read, req->slot_index);
+	return_entry(line, req);
 }
 
 /* What the writer told of its message. Of an object's parts its word is all there is. */
@@ -215,7 +233,7 @@ void adma_line_number(struct adma_chan *chan, struct adma_req *req)
 	}
 }
 
-static struct adma_device_post description(const struct adma_req *req)
+static struct adma_device_post description(const struct adma_line *line, const struct adma_req *req)
 {
 	struct adma_device_post post = {
 		.address = req->address,
@@ -225,6 +243,7 @@ static struct adma_device_post description(const struct adma_req *req)
 		.entry = req->slot_index,
 		.generation = req->slot_gen,
 		.read = req->is_read,
+		.timed = is_timed(line, req),
 	};
 
 	if (!req->is_read && req->kind == ADMA_OBJECT) {
@@ -286,7 +305,7 @@ int adma_line_post(struct adma_chan *chan, struct adma_req *req)
 		return 0;
 	req->slot_index = (uint32_t)entry;
 	req->slot_gen = line->generation[entry];
-	struct adma_device_post post = description(req);
+	struct adma_device_post post = description(line, req);
 
 	rc = adma_device_post(chan->config.helper, &post);
 	if (!rc) {
@@ -298,7 +317,7 @@ int adma_line_post(struct adma_chan *chan, struct adma_req *req)
 		__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
 		return 1;
 	}
-	return_entry(line, req->is_read, (uint32_t)entry);
+	return_entry(line, req);
 	if (rc == -EPIPE)
 		lose_peer(chan);
 	if (rc == -EPIPE || rc == -EINTR || is_shortage(line, req, rc))
@@ -456,6 +475,25 @@ void adma_line_refresh(struct adma_chan *chan, struct adma_req *req)
 		return;
 	req->done_bytes = copied;
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
+}
+
+void adma_line_tell_times(struct adma_chan *chan, struct adma_req *req)
+{
+	struct adma_req_kernel *kernel = &req->times.kernel;
+	struct adma_device_times told;
+
+	if (req->state != ADMA_DONE_STATE || kernel->told || !is_timed(chan->line, req))
+		return;
+	if (adma_device_times(chan->config.helper, req->slot_index, req->slot_gen, &told))
+		return;
+	*kernel = (struct adma_req_kernel){
+		.post_ns = (int64_t)told.post,
+		.pin_ns = (int64_t)told.pin,
+		.start_ns = (int64_t)told.start,
+		.copy_ns = (int64_t)told.copy,
+		.complete_ns = (int64_t)told.complete,
+		.told = true,
+	};
 }
 
 /* ---- sleeping ---- */

@@ -33,8 +33,9 @@ struct adma_chan;
 struct adma_line {
 	const struct adma_device_entry *entries;
 	uint32_t generation[ADMA_DEVICE_ENTRIES];
-	uint16_t unused[2][ADMA_LINE_POSTS]; /* entries of writes, of reads */
-	uint32_t unused_count[2];
+	uint16_t unused[2][ADMA_LINE_POSTS]; /* entries of writes, of reads: rings */
+	uint32_t unused_first[2], unused_count[2];
+	bool timed;               /* the module keeps times of who asks for them */
 	struct adma_queue posted; /* requests that the kernel has */
 	uint32_t next_part;       /* number of our next object's first part */
 	uint32_t part_out;        /* of the next part to be queued for writing */
@@ -64,6 +65,9 @@ bool adma_line_cancel(struct adma_chan *chan, struct adma_req *req);
 
 /* A pending request's state and bytes, as of now. */
 void adma_line_refresh(struct adma_chan *chan, struct adma_req *req);
+
+/* The kernel's part of an ended request's times, if it still knows; it forgets when the entry is named anew. */
+void adma_line_tell_times(struct adma_chan *chan, struct adma_req *req);
 
 /* The first message in line: 1, and what it is; 0: there is none. */
 int adma_line_first(struct adma_chan *chan, struct adma_message *message);

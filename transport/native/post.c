@@ -386,6 +386,15 @@ void adma_refresh(struct adma_chan *chan, struct adma_req *req)
 	adma_leave(chan);
 }
 
+void adma_tell_times(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_enter(chan))
+		return;
+	if (chan->line)
+		adma_line_tell_times(chan, req);
+	adma_leave(chan);
+}
+
 /* ---- small messages in one call ---- */
 
 /* 0, -ADMA_E_PENDING when it does not go out this moment, or why the channel is over. */
