@@ -16,7 +16,7 @@ from adma.bench.schema import Report
 from adma.bench.sizes import format_size
 
 COLORS = ("#c2185b", "#1565c0", "#e07b00", "#2e7d32", "#4527a0", "#00838f", "#5d4037", "#9e9d24")
-SHARES = ("#1565c0", "#00838f", "#e07b00", "#c2185b", "#8a8f98")
+SHARES = ("#1565c0", "#00838f", "#e07b00", "#c2185b", "#8a8f98", "#2e7d32")
 WIDTH, HEIGHT = 6.9, 5.6  # inches of a chart
 
 
