@@ -211,7 +211,7 @@ def use_channels(number: int) -> None:
 def channels_kept() -> Iterator[None]:
     """The module keeps the channels that it has, and uses as many afterwards as it did before."""
     try:
-        helper, before = Helper(), MAX_CHANNELS.read_text()
+        before, helper = MAX_CHANNELS.read_text(), Helper()
     except OSError:
         yield
         return
