@@ -117,6 +117,7 @@ void adma_hand_over(struct adma_chan *chan)
 	if (!adma_mover_take(chan))
 		return; /* it will be copied in calls, as ever */
 	chan->watched = true;
+	adma_mover_left_by_me();
 	chan->left_at = left_at(chan);
 }
 

@@ -18,10 +18,11 @@
 #include "relax.h"
 
 #define everything adma_offload
-#define HELP_WITH 8       /* this many of its own copies a caller looks at for a part to do */
+#define HELP_WITH 8        /* this many of its own copies a caller looks at for a part to do */
 #define SPIN_NS 20000      /* about what falling asleep and waking costs */
-#define SPIN_MAX_NS 100000 /* for a copy that will have ended by then */
-#define LEAD_NS 80000      /* a sleep by the clock ends that much early: the timer's slack, and waking */
+#define SPIN_MAX_NS 120000 /* for a copy that will have ended by then */
+#define GUESS 8            /* and what its parts say is not far off by more than one in so many */
+#define LEAD_NS 120000     /* a sleep by the clock ends that much early: the timer's slack of 50 us, and waking */
 
 struct waiter {
 	struct adma_copy **copies;
@@ -120,14 +121,14 @@ static bool spin(struct waiter *waiter, uint32_t seen, int64_t ns)
 /* With the lock, dropped meanwhile: until a copy ends, for at most `left`. False: a signal, or the time is over. */
 static bool doze(struct waiter *waiter, uint32_t seen, int64_t left)
 {
-	int64_t soon = time_to_go(waiter);
+	int64_t soon = time_to_go(waiter), nap = soon - soon / GUESS - LEAD_NS;
 	/* Whoever is woken by the end itself is late by what waking takes. */
-	bool early = soon > SPIN_MAX_NS && soon - LEAD_NS < left;
+	bool early = nap > 0 && nap < left;
 	int rc;
 
 	everything.sleepers++;
 	adma_engine_unlock();
-	rc = adma_futex_wait(&everything.ended, seen, early ? soon - LEAD_NS : left);
+	rc = adma_futex_wait(&everything.ended, seen, early ? nap : left);
 	adma_engine_lock();
 	everything.sleepers--;
 	waiter->spun = 0;

@@ -6,10 +6,14 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#define CROWD 2
 #define LOOK_NS 10000000
 #define LOOK_AGAIN_NS 1000000 /* a look takes 5 us */
+#define BELIEVE_NS 50000000
+#define MOVE_NS 1000000 /* where all cores are taken no other one is better */
 
 int adma_cores_now(void)
 {
@@ -49,22 +53,64 @@ static int runnable(void)
 	return atoi(p);
 }
 
+/* How often threads of this process were taken off their core although they had more to do. */
+static long preemptions(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) ? 0 : usage.ru_nivcsw;
+}
+
 /*
- * A task of the kernel that runs for a moment is no crowd: it takes two looks. A crowd that
- * has gone is noticed soon, since who does not spin is late.
+ * Looks in a row that found a crowd, two of which are believed. Since Linux 6.12 the kernel counts some
+ * tasks as runnable that fell asleep a moment ago, so its number alone shows nothing: in a crowd we are preempted, too.
+ * Who no longer spins is not, so that what was believed is forgotten after a while, to be shown anew.
  */
+static int look(int crowds, int64_t now)
+{
+	static _Atomic long before;
+	static _Atomic int64_t believed;
+	long count = preemptions();
+	bool preempted = atomic_exchange_explicit(&before, count, memory_order_relaxed) != count;
+
+	if (runnable() <= adma_cores())
+		return 0;
+	if (crowds == CROWD)
+		return now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS ? CROWD : CROWD - 1;
+	atomic_store_explicit(&believed, now, memory_order_relaxed);
+	return preempted ? crowds + 1 : 0;
+}
+
 bool adma_crowded(int64_t now)
 {
 	static _Atomic int64_t asked;
-	static _Atomic int crowds; /* seen by the last looks in a row, 2 at most */
-	int seen = atomic_load_explicit(&crowds, memory_order_relaxed);
+	static _Atomic int known;
+	int crowds = atomic_load_explicit(&known, memory_order_relaxed);
+	int64_t before = atomic_load_explicit(&asked, memory_order_relaxed);
 
 	if (adma_cores() < 2)
 		return true;
-	if (now - atomic_load_explicit(&asked, memory_order_relaxed) > (seen ? LOOK_AGAIN_NS : LOOK_NS)) {
-		atomic_store_explicit(&asked, now, memory_order_relaxed);
-		seen = runnable() <= adma_cores() ? 0 : seen ? 2 : 1;
-		atomic_store_explicit(&crowds, seen, memory_order_relaxed);
+	/* One thread looks; what the others go by meanwhile is a moment old. */
+	if (now - before > (crowds ? LOOK_AGAIN_NS : LOOK_NS) &&
+	    atomic_compare_exchange_strong_explicit(&asked, &before, now, memory_order_relaxed, memory_order_relaxed)) {
+		crowds = look(crowds, now);
+		atomic_store_explicit(&known, crowds, memory_order_relaxed);
 	}
-	return seen == 2;
+	return crowds == CROWD;
+}
+
+void adma_keep_clear(int core, int64_t now, int64_t *moved)
+{
+	cpu_set_t all, others;
+
+	if (sched_getcpu() != core || core < 0 || core >= CPU_SETSIZE || now - *moved < MOVE_NS)
+		return;
+	*moved = now;
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return;
+	others = all;
+	CPU_CLR(core, &others);
+	/* For a moment: where it goes from there is the kernel's affair, and the user's. */
+	if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof(others), &others))
+		(void)sched_setaffinity(0, sizeof(all), &all);
 }

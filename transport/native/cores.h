@@ -13,4 +13,11 @@ int adma_cores(void);
 /* More runnable tasks than cores on the machine: who spins keeps somebody from running. `now` as by adma_now(). */
 bool adma_crowded(int64_t now);
 
+/*
+ * A thread of ours that was just woken on `core`, where somebody computes, goes to another one. Linux wakes on
+ * the core of the waker, or where a thread ran before, rather than look far for an idle one; once it
+ * is elsewhere it mostly stays there. Not often: `moved` is when it last went, the caller's own, 0 at first.
+ */
+void adma_keep_clear(int core, int64_t now, int64_t *moved);
+
 #endif

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,17 +27,19 @@
 
 /* How long a queue looks for more before it sleeps, since waking it costs more. Adapts. */
 #define IDLE_SPIN_MIN_NS 20000
-#define IDLE_SPIN_MAX_NS 100000
+#define IDLE_SPIN_MAX_NS 200000
 
 static struct {
 	struct adma_schedule schedule;
 	pthread_t threads[ADMA_QUEUES_MAX];
 	_Atomic uint32_t bells[ADMA_QUEUES_MAX]; /* a queue sleeps on its own */
-	int64_t spin_ns[ADMA_QUEUES_MAX];        /* each queue's own */
+	int64_t spin_ns[ADMA_QUEUES_MAX];        /* each queue's own, as is */
+	int64_t moved[ADMA_QUEUES_MAX];          /* when it last left a core to who works there */
 	uint32_t sleeping;                       /* queues, a bit each */
 	_Atomic uint32_t to_wake;                /* of these: marked by submit, woken by kick */
 	_Atomic bool news;                       /* listed and not yet told of */
 	_Atomic uint32_t told;                   /* counts kicks with news: spinning queues look at it */
+	_Atomic int kicker;                      /* the core that last woke a queue */
 	uint32_t running;
 	bool stop;
 } self;
@@ -152,6 +155,7 @@ static void kick(void)
 	if (!atomic_load_explicit(&self.to_wake, memory_order_relaxed))
 		return;
 	marked = atomic_exchange(&self.to_wake, 0);
+	atomic_store_explicit(&self.kicker, sched_getcpu(), memory_order_relaxed);
 	while (marked) {
 		int queue = __builtin_ctz(marked);
 
@@ -266,7 +270,7 @@ static int64_t learned(int64_t spin_ns, int64_t slept)
 static void rest(uint32_t queue)
 {
 	uint32_t told = atomic_load_explicit(&self.told, memory_order_relaxed), bell;
-	int64_t since;
+	int64_t since, now;
 
 	adma_engine_unlock();
 	bool found = spin(told, self.spin_ns[queue]);
@@ -279,7 +283,9 @@ static void rest(uint32_t queue)
 	adma_engine_unlock();
 	since = adma_now();
 	(void)adma_futex_wait(&self.bells[queue], bell, -1);
-	self.spin_ns[queue] = learned(self.spin_ns[queue], adma_now() - since);
+	now = adma_now();
+	self.spin_ns[queue] = learned(self.spin_ns[queue], now - since);
+	adma_keep_clear(atomic_load_explicit(&self.kicker, memory_order_relaxed), now, &self.moved[queue]);
 	adma_engine_lock();
 	self.sleeping &= ~(1u << queue);
 	adma_offload.stats.wakes++;

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "chan.h"
+#include "cores.h"
 #include "thread.h"
 
 #define STACK_BYTES (512 << 10)
@@ -31,6 +33,8 @@ static struct {
 	bool asleep;
 	int64_t until;        /* when it wakes by itself, or by the timer */
 	struct adma_chan *first, *last; /* called */
+	_Atomic int computing; /* the core of who handed over last */
+	int64_t moved;         /* when the mover last left that one */
 	struct adma_mover_stats stats;
 } mover = {
 	.life = PTHREAD_MUTEX_INITIALIZER,
@@ -125,6 +129,11 @@ static struct adma_chan *next_due(int64_t *soonest)
 			*soonest = chan->charge.due;
 	}
 	return NULL;
+}
+
+void adma_mover_left_by_me(void)
+{
+	atomic_store_explicit(&mover.computing, sched_getcpu(), memory_order_relaxed);
 }
 
 void adma_mover_call(struct adma_chan *chan, int64_t due)
@@ -230,6 +239,7 @@ static void doze(int64_t until)
 	mover.until = until;
 	pthread_mutex_unlock(&mover.book);
 	(void)ppoll(fds, 2, until == ADMA_NEVER ? NULL : &ts, NULL);
+	adma_keep_clear(atomic_load_explicit(&mover.computing, memory_order_relaxed), adma_now(), &mover.moved);
 	pthread_mutex_lock(&mover.book);
 	mover.asleep = false;
 	mover.stats.wakeups++;

@@ -44,6 +44,9 @@ struct adma_charge {
 /* Take it on, starting the thread if there is none. False: it cannot be had. */
 bool adma_mover_take(struct adma_chan *chan);
 
+/* Somebody left it to the mover, and computes on this core from now on. */
+void adma_mover_left_by_me(void);
+
 /* Look at it, at the latest at `due` (CLOCK_MONOTONIC). A system call if the mover would sleep past that. */
 void adma_mover_call(struct adma_chan *chan, int64_t due);
 
