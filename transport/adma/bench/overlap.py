@@ -178,21 +178,27 @@ def text(report: Report) -> list[str]:
 
 
 def _table(report: Report, where: str) -> str:
-    head = ("size", "who", "T_copy us", "T_compute", "T_total", "overlap", "95 %", "IMB's")
+    head = (
+        *("size", "who", "T_copy us", "T_compute", "T_total"),
+        *("overlap", "95 %", "at most", "IMB's"),
+    )
     rows: list[Sequence[str]] = [head]
     for size in report.sizes(f"copy, {where}"):
         for each in report.contestants:
             values = overlap(report, each.key, where, size)
             if not values:
                 continue
-            times = [
-                table.number(median(bars.values(report, each.key, f"{part}, {where}", size)))
+            copy, compute, total = (
+                median(bars.values(report, each.key, f"{part}, {where}", size))
                 for part in ("copy", "compute", "total")
-            ]
+            )
+            times = [table.number(value) for value in (copy, compute, total)]
+            most = f"{min(1.0, compute / copy):.2f}"
             found = middle(values)
             interval = f"{found.low:.2f} to {found.high:.2f}"
             theirs = f"{median(imb(report, each.key, where, size)):.2f}"
-            rows.append((str(size), each.title, *times, f"{found.median:.2f}", interval, theirs))
+            overlapped = (f"{found.median:.2f}", interval, most, theirs)
+            rows.append((str(size), each.title, *times, *overlapped))
     what = overlap_pair.TITLES.get(where, f"within a process, {where}")
     return f"{table.titled(report, f'Overlap: {what}')}\n{table.columns(rows)}"
 
