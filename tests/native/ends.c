@@ -80,7 +80,7 @@ void make_ends(struct adma_chan *ends[ENDS], struct adma_half *halves[ENDS], con
 			.nonce_address = adma_nonce_address(nonce),
 			.out_mask = all, .in_mask = all, .forced = forced,
 			.can_pull = true, .can_push = true, .same_user = true,
-			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .cma_from = 300000,
+			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .cma_from = 300000, .cma_from_waiting = 600000,
 		};
 
 		memcpy(config.nonce, nonce->bytes, sizeof(config.nonce));

@@ -257,7 +257,7 @@ class Channel:
         return Message(KINDS[found.kind], found.nbytes) if found.present else None
 
     def explain(self, nbytes: int) -> Explanation:
-        """How a message of `nbytes` would travel to the peer, why so, and why not otherwise."""
+        """How a `write` of `nbytes` would travel now, why so, and why not otherwise."""
         return choice.explain(self._chan, self._link, _whole(nbytes, "explain(nbytes)"))
 
     def stats(self) -> dict[str, int]:

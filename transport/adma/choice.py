@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CMA_FROM", "configuration", "explain", "stats", "unavailable"]
 
-# Bytes from which one copy by process_vm_readv beats two copies through the bulk
-# segment: measured on the development machine, see docs/benchmarks.md.
+# Bytes from which one copy by process_vm_readv beats two copies through the bulk segment, when
+# one end computes, and when both wait: measured on the development machine, see docs/benchmarks.md.
 CMA_FROM = 512 * 1024
+CMA_FROM_WAITING = 64 * 1024 * 1024
 
 _COPIERS = {"both": 3, "reader": 1, "writer": 2}  # mask of enum adma_copier
 _CARRIES = {1: "inline", 2: "eager", 3: "rendezvous"}  # enum adma_carry
@@ -53,6 +54,7 @@ def configuration(link: Link) -> CData:
     config.same_user = link.same_user
     config.copiers = copiers()
     config.cma_from = CMA_FROM
+    config.cma_from_waiting = CMA_FROM_WAITING
     return config
 
 
@@ -72,7 +74,9 @@ def explain(chan: CData, link: Link, nbytes: int) -> Explanation:
         for other in NAMES.values()
         if other != name
     }
-    return Explanation(nbytes, carry, name, _why(carry, name, nbytes, link), others, refusals)
+    return Explanation(
+        nbytes, carry, name, _why(carry, name, nbytes, link, refusals), others, refusals
+    )
 
 
 def _refusals(chan: CData, link: Link) -> list[tuple[str, Refusal]]:
@@ -86,7 +90,9 @@ def _refusals(chan: CData, link: Link) -> list[tuple[str, Refusal]]:
     return found
 
 
-def _why(carry: str, name: str | None, nbytes: int, link: Link) -> str:
+def _why(
+    carry: str, name: str | None, nbytes: int, link: Link, refusals: dict[str, Refusal]
+) -> str:
     if carry == "inline":
         return f"up to {lib.adma_inline_max()} bytes ride in the descriptor"
     if carry == "eager":
@@ -94,13 +100,15 @@ def _why(carry: str, name: str | None, nbytes: int, link: Link) -> str:
     if link.forced == name:
         return "this mechanism was asked for"
     if name == "mapped:cma" and nbytes >= CMA_FROM:
-        return f"from {CMA_FROM} bytes one copy beats two; either end copies, or both"
+        return f"from {CMA_FROM} bytes one copy costs less than two; either end copies, or both"
     if name == "mapped:cma":
         return "one copy; shared would be quicker at this size, but does not work here"
     if name == "shared" and nbytes < CMA_FROM:
         return f"below {CMA_FROM} bytes two copies in user space beat one in the kernel"
+    if name == "shared" and "mapped:cma" not in refusals:
+        return "both ends wait, and there are cores for both: two copies that overlap are quicker"
     if name == "shared":
-        return "two copies that overlap; mapped:cma would be quicker, but does not work here"
+        return "two copies that overlap; mapped:cma would cost less, but does not work here"
     return "nothing better works here"
 
 
@@ -114,7 +122,12 @@ def _why_not(name: str, chosen: str, nbytes: int, link: Link, refusals: dict[str
     if name == "loopback:tcp":
         return "the network stack copies twice and more: only when asked for, or nothing else works"
     if name == "shared":
-        return f"two copies; from {CMA_FROM} bytes one copy by mapped:cma is quicker"
+        return (
+            f"two copies: from {CMA_FROM} bytes on only up to {CMA_FROM_WAITING}, "
+            "and while the peer waits, too, and there are cores for both"
+        )
+    if nbytes >= CMA_FROM:
+        return "one copy, in the kernel; while both ends wait shared is quicker"
     return f"a system call for each chunk; below {CMA_FROM} bytes shared is quicker"
 
 

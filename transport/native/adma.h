@@ -77,6 +77,7 @@ struct adma_config {
 	bool same_user;            /* the bulk segment may be a POSIX one */
 	uint32_t copiers;          /* enum adma_copier mask: who may copy chunks of ours */
 	uint64_t cma_from;         /* auto: bytes from which mapped:cma is chosen */
+	uint64_t cma_from_waiting; /* the same while both ends wait and there are cores for both */
 };
 
 enum adma_copier { ADMA_COPY_AS_READER = 1, ADMA_COPY_AS_WRITER = 2 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "chan.h"
+#include "cores.h"
 
 bool adma_takes_slot(const struct adma_chan *chan, uint64_t n)
 {
@@ -26,16 +27,27 @@ uint32_t adma_offer(const struct adma_chan *chan)
 }
 
 /*
- * Among what works: short messages go through the bulk segment, whose cost per
- * call is the least, long ones are copied once. loopback:tcp is for those who
- * ask for it, or who have nothing else.
+ * Least time while both wait: two copies that overlap in user space, a core for each, beat one in the kernel. As soon
+ * as one of them computes, or others want the cores, one copy costs least. What the peer says is a hint.
  */
-static uint32_t prefer(const struct adma_chan *chan, uint64_t length, uint32_t mask)
+static bool copied_once(const struct adma_chan *chan, uint64_t length, bool waits)
+{
+	if (length < chan->config.cma_from)
+		return false;
+	return !waits || length >= chan->config.cma_from_waiting || !adma_peer_attends(chan) || adma_crowded(adma_now());
+}
+
+/*
+ * Among what works: short messages go through the bulk segment, whose cost per
+ * call is the least, long ones are copied once, unless both ends wait. loopback:tcp is for
+ * those who ask for it, or who have nothing else.
+ */
+static uint32_t prefer(const struct adma_chan *chan, uint64_t length, uint32_t mask, bool waits)
 {
 	if (chan->config.forced)
 		return mask & ADMA_MECH_BIT(chan->config.forced) ? chan->config.forced : ADMA_MECH_NONE;
 	if (mask & ADMA_MECH_BIT(ADMA_MECH_CMA) &&
-	    (length >= chan->config.cma_from || !(mask & ADMA_MECH_BIT(ADMA_MECH_SHARED))))
+	    (!(mask & ADMA_MECH_BIT(ADMA_MECH_SHARED)) || copied_once(chan, length, waits)))
 		return ADMA_MECH_CMA;
 	if (mask & ADMA_MECH_BIT(ADMA_MECH_SHARED))
 		return ADMA_MECH_SHARED;
@@ -44,7 +56,7 @@ static uint32_t prefer(const struct adma_chan *chan, uint64_t length, uint32_t m
 
 uint32_t adma_pick(const struct adma_chan *chan, uint64_t length, uint32_t offered)
 {
-	return prefer(chan, length, offered & chan->config.in_mask & ~chan->withdrawn);
+	return prefer(chan, length, offered & chan->config.in_mask & ~chan->withdrawn, chan->attended);
 }
 
 void adma_withdraw_mechanism(struct adma_chan *chan, uint32_t id, int err)
@@ -65,8 +77,8 @@ int adma_choose(struct adma_chan *chan, uint64_t n)
 	if (!adma_takes_slot(chan, n)) {
 		rc = n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
 	} else {
-		/* As if the bulk segment were there: a post makes it when it is wanted. */
-		id = prefer(chan, n, working_out(chan));
+		/* By a write that waits; as if the bulk segment were there: a post makes it when it is wanted. */
+		id = prefer(chan, n, working_out(chan), true);
 		rc = id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
 	}
 	adma_leave(chan);
@@ -82,7 +94,7 @@ bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
 	if (adma_enter(chan))
 		return false;
 	wants = !chan->bulk_out && adma_takes_slot(chan, n) &&
-		prefer(chan, n, working_out(chan)) == ADMA_MECH_SHARED;
+		prefer(chan, n, working_out(chan), true) == ADMA_MECH_SHARED;
 	adma_leave(chan);
 	return wants;
 }
