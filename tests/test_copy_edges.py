@@ -577,6 +577,32 @@ print(found["engine"], found["running"], found["schedule"])
     assert (done.stdout, done.stderr) == ("thread 3 round-robin\n", "")
 
 
+CHANNEL = """
+import socket, threading
+import adma
+from adma._native import ffi, lib
+ours, theirs = socket.socketpair()
+other = threading.Thread(target=lambda: adma.from_socket(theirs).close())
+other.start()
+try:
+    adma.from_socket(ours).close()
+    state = ffi.new("struct adma_engine_state *")
+    lib.adma_engine_look(state)
+    print(state.queues)
+finally:
+    other.join()
+"""
+
+
+def test_channels_take_the_environment_in() -> None:
+    """Queues help with their messages."""
+    done = run(CHANNEL, environment={"ADMA_ENGINE": "thread", "ADMA_QUEUES": "5"})
+    assert (done.stdout, done.stderr) == ("5\n", "")
+    done = run(CHANNEL, environment={"ADMA_QUEUES": "many"})
+    assert done.returncode == 1
+    assert "ValueError: ADMA_QUEUES is 'many'" in done.stderr
+
+
 @pytest.mark.faults
 def test_configure_waits_for_what_is_outstanding() -> None:
     buffer = bytearray(MIB)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 import adma
-from support.acts import hostile, messages
+from support.acts import faults, hostile, messages
 from support.half import (
     BOUNCE,
     CANCELLED,
@@ -33,6 +33,8 @@ from support.half import (
     word,
 )
 from support.limits import HANG, LARGE
+from support.mechanisms import FORCED
+from support.observe import until
 from support.payload import pattern
 from support.peer import Peer
 
@@ -232,6 +234,28 @@ def test_a_claimer_that_never_stops(peer: Peer, spoiler: Spoiler) -> None:
         slot.error = chance.getrandbits(64)
     with pytest.raises((adma.AdmaError, OSError)):
         waiting.result()
+
+
+@pytest.mark.faults
+@pytest.mark.skipif("mapped:cma" not in FORCED, reason="needs mapped:cma")
+def test_a_reader_that_has_it_copied_again_and_again(peer: Peer, spoiler: Spoiler) -> None:
+    """Each chunk is claimed once, by one end: who is given more of them than there are ends it."""
+    target = bytearray(LARGE)
+    peer.call(faults.arm, faults.CHUNK, "hold", 0, LARGE // CHUNK)
+    peer.call(messages.iwrite, "large", LARGE)
+    slot, generation = spoiler.posted()
+    address = ctypes.addressof(ctypes.c_char.from_buffer(target))
+    slot.set(mechanism=2, chunk=CHUNK, destination=address)
+    slot.state = word(generation, MATCHED)
+    peer.call(messages.check, "large")  # and then its threads copy
+    until(
+        "it is at the last chunk", lambda: peer.call(faults.passes, faults.CHUNK) == LARGE // CHUNK
+    )
+    slot.cursor = word(generation, 1)  # the one that it is at, and none is retired
+    slot.done = word(generation, 0)
+    peer.call(faults.arm, faults.CHUNK, "none")
+    with pytest.raises(adma.ProtocolError):
+        peer.call(messages.wait, "large")
 
 
 @pytest.mark.parametrize("seed", range(8))

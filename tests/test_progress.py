@@ -90,10 +90,15 @@ def test_queues_help_while_both_compute(two_peers: tuple[Peer, Peer]) -> None:
     until("a queue copied a chunk", helped)
 
 
-def test_without_queues_only_it_copies(two_peers: tuple[Peer, Peer]) -> None:
+@pytest.mark.parametrize("engine_and_schedule", [("caller", "adaptive"), ("thread", "round-robin")])
+def test_only_the_progress_thread_copies(
+    two_peers: tuple[Peer, Peer], engine_and_schedule: tuple[str, str]
+) -> None:
+    """There are no queues, or their schedule is the paper's, for copies alone."""
     reader, writer = two_peers
+    name, schedule = engine_and_schedule
     for each in two_peers:
-        each.call(computing.set_engine, "caller")
+        each.call(computing.set_engine, name, 2, schedule)
     reader.connect_to(writer, "mapped:cma")
     reader.call(messages.iread, "read", LARGE)
     writer.call(messages.iwrite, "write", LARGE, 1)
@@ -459,6 +464,15 @@ def test_it_cannot_be_started(fresh_peers: tuple[Peer, Peer]) -> None:
 
 
 # Ends of all kinds
+
+
+def test_fork_while_queues_come_and_go(two_peers: tuple[Peer, Peer]) -> None:
+    """Who stops queues waits for them, they may want the mover's book, a fork wants it all."""
+    reader, writer = two_peers
+    reader.connect_to(writer, "mapped:cma")
+    writing = writer.begin(computing.write_until_closed, LARGE)
+    assert reader.call(computing.fork_while_configured, 200) == 200
+    writing.result()
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)

@@ -53,6 +53,7 @@ static void arrive(unsigned int class)
 	memset(job, 0xee, sizeof(*job)); /* the schedule relies on nothing */
 	job->listed = false;
 	job->class = class;
+	job->work.lent = 0;
 	job->work.bytes = bytes_of[class][draw(&seed) % 2];
 	job->pieces = job->left = 1 + draw(&seed) % (class ? 40 : 2);
 	job->came = taken;
@@ -93,8 +94,8 @@ static bool has_work(unsigned int class)
 /* As a queue does it: one in order is out of its line while a piece of it is done. */
 static struct job *take(uint32_t queue)
 {
-	bool any = adma_schedule_any(&schedule, queue);
-	struct adma_work *work = adma_schedule_next(&schedule, queue);
+	bool any = adma_schedule_any(&schedule, queue, true);
+	struct adma_work *work = adma_schedule_next(&schedule, queue, true);
 	struct job *job = work ? job_of(work) : NULL;
 
 	REQUIRE(any == !!work);
@@ -148,7 +149,7 @@ static void test_adaptive(const unsigned int weights[ADMA_CLASSES], unsigned int
 		if (draw(&seed) % 100 < busy)
 			take_adaptive();
 	}
-	while (adma_schedule_any(&schedule, 0))
+	while (adma_schedule_any(&schedule, 0, true))
 		take_adaptive();
 	for (int i = 0; i < WORKS; i++)
 		REQUIRE(!jobs[i].listed);
@@ -169,6 +170,25 @@ static void test_priority(void)
 		REQUIRE(i <= ADMA_PASSES);
 		(void)take(1);
 	}
+}
+
+/* What is lent goes behind the others after each piece; who wants none of it finds what stands behind. */
+static void test_lent(void)
+{
+	struct adma_work lent = {.bytes = ADMA_MIDDLE_MAX + 1, .lent = 1};
+
+	begin(ADMA_ADAPTIVE, 2);
+	adma_schedule_add(&schedule, &lent);
+	REQUIRE(!adma_schedule_any(&schedule, 0, false) && !adma_schedule_next(&schedule, 0, false));
+	arrive(2);
+	REQUIRE(adma_schedule_any(&schedule, 0, false));
+	REQUIRE(adma_schedule_next(&schedule, 0, false) == &jobs[0].work);
+	REQUIRE(adma_schedule_next(&schedule, 0, true) == &lent);
+	adma_schedule_remove(&schedule, &lent);
+	adma_schedule_add(&schedule, &lent);
+	REQUIRE(adma_schedule_next(&schedule, 0, true) == &jobs[0].work);
+	leave(&jobs[0]);
+	REQUIRE(adma_schedule_next(&schedule, 0, true) == &lent);
 }
 
 /* ---- round robin ---- */
@@ -203,6 +223,7 @@ int main(void)
 		for (unsigned int busy = 40; busy <= 100; busy += 30)
 			test_adaptive(weights[i], busy);
 	test_priority();
+	test_lent();
 	for (int i = 0; i < 10; i++)
 		test_round_robin();
 	puts("schedule: all is as it should be");

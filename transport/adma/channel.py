@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
-from . import choice, segment
+from . import choice, engine, segment
 from ._native import ffi, lib
 from .buffers import readable, writable
 from .errors import MessageTooLong, error_for, raise_for
@@ -76,6 +76,7 @@ class Channel:
         self._receiver = 0  # the thread in recv()
         self._closed = False
         self._warned = False
+        engine.prepare_to_help()
         config = choice.configuration(link)
         out = ffi.new("struct adma_chan **")
         if rc := lib.adma_chan_new(config, out):

@@ -16,6 +16,7 @@ ADMA_SCHEDULE in the environment say otherwise, and `configure` overrides them.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import operator
 import os
 import sys
@@ -149,6 +150,14 @@ def prepare() -> None:
             _read_environment(config, skip=())
             _apply(config)
         _is_prepared()
+
+
+def prepare_to_help() -> None:
+    """For channels, with whose large messages queues help. ValueError names a wrong variable."""
+    if ready:
+        return
+    with contextlib.suppress(OSError):  # an engine that cannot be had: only copies need it
+        prepare()
 
 
 def _read_environment(config: Any, skip: Collection[str]) -> None:

@@ -22,6 +22,7 @@
 #define SPIN_NS 20000      /* about what falling asleep and waking costs */
 #define SPIN_MAX_NS 120000 /* for a copy that will have ended by then */
 #define GUESS 8            /* and what its parts say is not far off by more than one in so many */
+#define NAP_MIN_NS 50000   /* for less it is not worth falling asleep twice */
 #define LEAD_NS 120000     /* a sleep by the clock ends that much early: the timer's slack of 50 us, and waking */
 
 struct waiter {
@@ -30,6 +31,7 @@ struct waiter {
 	uint64_t first; /* those before it are done */
 	int64_t end;
 	int64_t spun; /* since it last slept */
+	uint64_t napped; /* parts that were done when it last slept by the clock, and one */
 };
 
 /* For all: where the first one stands that is not done. For some: count them. */
@@ -122,10 +124,13 @@ static bool spin(struct waiter *waiter, uint32_t seen, int64_t ns)
 static bool doze(struct waiter *waiter, uint32_t seen, int64_t left)
 {
 	int64_t soon = time_to_go(waiter), nap = soon - soon / GUESS - LEAD_NS;
-	/* Whoever is woken by the end itself is late by what waking takes. */
-	bool early = nap > 0 && nap < left;
+	uint64_t copied = soon ? waiter->copies[waiter->first]->copied : 0;
+	/* Whoever is woken by the end itself is late by what waking takes. But where nothing moves nobody looks again. */
+	bool early = nap > NAP_MIN_NS && nap < left && waiter->napped != copied + 1;
 	int rc;
 
+	if (early)
+		waiter->napped = copied + 1;
 	everything.sleepers++;
 	adma_engine_unlock();
 	rc = adma_futex_wait(&everything.ended, seen, early ? nap : left);

@@ -127,6 +127,11 @@ struct adma_chan {
 };
 
 /* ---- channel.c ---- */
+/* Around a fork (fork.c). */
+void adma_chans_before_fork(void);
+void adma_chans_after_fork_parent(void);
+void adma_chans_after_fork_child(void);
+
 /* Enter with the lock, unless the channel is unusable: 0, or negated why (lock not taken). */
 int adma_enter(struct adma_chan *chan);
 /* Leave: what sleepers and pollers rely on is put right, the lock released. */

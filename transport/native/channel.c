@@ -78,13 +78,13 @@ static void tear_down(struct adma_chan *chan)
 	chan->torn = true;
 }
 
-static void before_fork(void)
+void adma_chans_before_fork(void)
 {
 	pthread_mutex_lock(&all_lock);
 	adma_mover_before_fork();
 }
 
-static void after_fork_parent(void)
+void adma_chans_after_fork_parent(void)
 {
 	adma_mover_after_fork_parent();
 	pthread_mutex_unlock(&all_lock);
@@ -95,11 +95,12 @@ static void after_fork_parent(void)
  * ever: its copies are closed without taking any, so that no descriptor keeps
  * the parent's socket open, and refuse all use from now on.
  */
-static void after_fork_child(void)
+void adma_chans_after_fork_child(void)
 {
 	adma_mover_after_fork_child();
 	for (struct adma_chan *chan = all; chan; chan = chan->next) {
 		chan->charge = (struct adma_charge){0}; /* the parent's mover has it */
+		chan->lending = (struct adma_lending){.part = adma_errand_part}; /* and its queues */
 		if (chan->torn)
 			continue;
 		atomic_store(&chan->forked, true);
@@ -108,16 +109,8 @@ static void after_fork_child(void)
 	pthread_mutex_unlock(&all_lock);
 }
 
-static void watch_forks(void)
-{
-	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
-}
-
 static void enlist(struct adma_chan *chan)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&all_lock);
 	chan->next = all;
 	if (all)

@@ -6,10 +6,13 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define CROWD 2
+enum { QUIET = 0, MAYBE = 1, CROWD = 2 };
+
 #define LOOK_NS 10000000
 #define LOOK_AGAIN_NS 1000000 /* a look takes 5 us */
 #define BELIEVE_NS 50000000
@@ -62,55 +65,64 @@ static long preemptions(void)
 }
 
 /*
- * Looks in a row that found a crowd, two of which are believed. Since Linux 6.12 the kernel counts some
- * tasks as runnable that fell asleep a moment ago, so its number alone shows nothing: in a crowd we are preempted, too.
- * Who no longer spins is not, so that what was believed is forgotten after a while, to be shown anew.
+ * What is known after another look. Since Linux 6.12 the kernel counts some tasks as runnable that fell asleep a
+ * moment ago, so its number alone shows nothing: in a crowd we are preempted, too. Who no longer
+ * spins is not, so that a crowd is forgotten after a while, to be shown anew.
  */
-static int look(int crowds, int64_t now)
+static int look(int known, int64_t now)
 {
 	static _Atomic long before;
 	static _Atomic int64_t believed;
-	long count = preemptions();
-	bool preempted = atomic_exchange_explicit(&before, count, memory_order_relaxed) != count;
+	long count;
 
 	if (runnable() <= adma_cores())
-		return 0;
-	if (crowds == CROWD)
-		return now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS ? CROWD : CROWD - 1;
+		return QUIET;
+	if (known == CROWD && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
+		return CROWD;
+	count = preemptions();
+	if (atomic_exchange_explicit(&before, count, memory_order_relaxed) == count || known != MAYBE)
+		return MAYBE;
 	atomic_store_explicit(&believed, now, memory_order_relaxed);
-	return preempted ? crowds + 1 : 0;
+	return CROWD;
 }
 
 bool adma_crowded(int64_t now)
 {
 	static _Atomic int64_t asked;
 	static _Atomic int known;
-	int crowds = atomic_load_explicit(&known, memory_order_relaxed);
+	int answer = atomic_load_explicit(&known, memory_order_relaxed);
 	int64_t before = atomic_load_explicit(&asked, memory_order_relaxed);
 
 	if (adma_cores() < 2)
 		return true;
 	/* One thread looks; what the others go by meanwhile is a moment old. */
-	if (now - before > (crowds ? LOOK_AGAIN_NS : LOOK_NS) &&
+	if (now - before > (answer ? LOOK_AGAIN_NS : LOOK_NS) &&
 	    atomic_compare_exchange_strong_explicit(&asked, &before, now, memory_order_relaxed, memory_order_relaxed)) {
-		crowds = look(crowds, now);
-		atomic_store_explicit(&known, crowds, memory_order_relaxed);
+		answer = look(answer, now);
+		atomic_store_explicit(&known, answer, memory_order_relaxed);
 	}
-	return crowds == CROWD;
+	return answer == CROWD;
+}
+
+/* May this thread run everywhere? Else somebody chose its cores, and may be about to choose again. */
+static bool is_free(const cpu_set_t *set)
+{
+	return CPU_COUNT(set) == get_nprocs();
 }
 
 void adma_keep_clear(int core, int64_t now, int64_t *moved)
 {
-	cpu_set_t all, others;
+	cpu_set_t set;
 
 	if (sched_getcpu() != core || core < 0 || core >= CPU_SETSIZE || now - *moved < MOVE_NS)
 		return;
 	*moved = now;
-	if (sched_getaffinity(0, sizeof(all), &all))
+	if (sched_getaffinity(0, sizeof(set), &set) || !is_free(&set) || CPU_COUNT(&set) < 2)
 		return;
-	others = all;
-	CPU_CLR(core, &others);
-	/* For a moment: where it goes from there is the kernel's affair, and the user's. */
-	if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof(others), &others))
-		(void)sched_setaffinity(0, sizeof(all), &all);
+	CPU_CLR(core, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		return;
+	/* That was for a moment. All there are and will be: the kernel leaves out what it may not use. */
+	memset(&set, 0xff, sizeof(set));
+	(void)sched_setaffinity(0, sizeof(set), &set);
 }

@@ -82,15 +82,13 @@ static uint32_t queues(void)
 
 /* ---- forks ---- */
 
-static void before_fork(void)
+void adma_engine_hold(void)
 {
 	pthread_mutex_lock(&everything.control);
-	adma_engine_lock();
 }
 
-static void after_fork_parent(void)
+void adma_engine_let_go(void)
 {
-	adma_engine_unlock();
 	pthread_mutex_unlock(&everything.control);
 }
 
@@ -108,7 +106,7 @@ static void close_signals(void)
  * The child has this one thread. What the parent had outstanding is the parent's: its copies here say so, and
  * the engine starts anew when it is needed. The lock is ours, but its waiters are not here.
  */
-static void after_fork_child(void)
+void adma_engine_forked(void)
 {
 	pthread_mutex_init(&everything.lock, NULL);
 	pthread_mutex_init(&everything.control, NULL);
@@ -128,12 +126,6 @@ static void after_fork_child(void)
 	atomic_store(&everything.now_copies, 0);
 	atomic_store(&everything.now_bytes, 0);
 	atomic_store(&everything.complete_ns, 0);
-}
-
-/* From the beginning: any call takes the locks, and a fork may come while it has them. */
-static __attribute__((constructor)) void watch_forks(void)
-{
-	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
 /* ---- starting and stopping ---- */
@@ -179,15 +171,15 @@ void adma_engine_lend(struct adma_lending *lending, uint64_t bytes, uint64_t par
 	const struct adma_engine *engine;
 
 	adma_engine_lock();
+	lending->bytes = bytes;
 	/* Who stops an engine waits for queues, and these for the lock of the channel that asks: so it must not wait. */
-	if (!everything.engine && !pthread_mutex_trylock(&everything.control)) {
+	if (!everything.engine && engines[chosen()]->lend && !pthread_mutex_trylock(&everything.control)) {
 		start_chosen();
 		pthread_mutex_unlock(&everything.control);
 	}
 	engine = everything.engine;
-	if (engine && engine->lend && everything.running && !lending->work.listed) {
-		lending->work.bytes = bytes;
-		lending->work.lent = 1;
+	if (engine && engine->lend && everything.running && everything.config.policy == ADMA_ADAPTIVE &&
+	    !lending->work.listed) {
 		lending->engine = engine;
 		engine->lend(lending, parts);
 	}
@@ -239,9 +231,11 @@ int adma_engine_stop(void)
 /* With control: the engine, whose queues are gone, hands what is left over to `caller`. */
 static void leave(const struct adma_engine *engine)
 {
+	adma_engine_lock();
+	everything.running = 0; /* nothing is lent to any more */
+	adma_engine_unlock();
 	engine->stop();
 	adma_engine_lock();
-	everything.running = 0;
 	__atomic_store_n(&everything.engine, &adma_engine_caller, __ATOMIC_RELEASE);
 	adma_engine_unlock();
 }

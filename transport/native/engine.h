@@ -112,6 +112,11 @@ void adma_engine_kick(void);
 /* Without the lock: reap, unless somebody has the lock, who may do so as well. */
 void adma_engine_reap(void);
 
+/* Around a fork (fork.c): nobody starts or stops an engine meanwhile. */
+void adma_engine_hold(void);
+void adma_engine_let_go(void);
+void adma_engine_forked(void);
+
 /* With the lock: this copy is through, error 0 or errno. Those that waited for it go on. The copy may be gone then. */
 void adma_copy_ended(struct adma_copy *copy, int error);
 

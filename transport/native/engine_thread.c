@@ -84,11 +84,21 @@ static struct adma_lending *lending_of(struct adma_work *work)
 	return (struct adma_lending *)((char *)work - offsetof(struct adma_lending, work));
 }
 
+static void stand_in_line(struct adma_lending *lending)
+{
+	lending->work.lent = 1;
+	lending->work.bytes = lending->bytes;
+	adma_schedule_add(&self.schedule, &lending->work);
+}
+
 /* With the lock, dropped meanwhile. */
 static void do_lent(struct adma_lending *lending)
 {
 	bool done;
 
+	/* Behind the others, before the part: other queues may help with it, too. */
+	adma_schedule_remove(&self.schedule, &lending->work);
+	stand_in_line(lending);
 	lending->busy++;
 	adma_engine_unlock();
 	done = lending->part(lending);
@@ -122,9 +132,9 @@ static void mark_sleepers(const struct adma_work *work, uint64_t parts)
 		atomic_fetch_or_explicit(&self.to_wake, marked, memory_order_relaxed);
 }
 
-static void list(struct adma_work *work, uint64_t parts)
+/* With the lock: it was listed, in so many parts. */
+static void tell(const struct adma_work *work, uint64_t parts)
 {
-	adma_schedule_add(&self.schedule, work);
 	atomic_store_explicit(&self.news, true, memory_order_relaxed);
 	mark_sleepers(work, parts);
 }
@@ -133,10 +143,8 @@ static void list(struct adma_work *work, uint64_t parts)
 static void put_back(struct adma_work *work)
 {
 	adma_schedule_return(&self.schedule, work);
-	if (is_queue)
-		return;
-	atomic_store_explicit(&self.news, true, memory_order_relaxed);
-	mark_sleepers(work, 1);
+	if (!is_queue)
+		tell(work, 1);
 }
 
 /* Not under the lock: who is told takes it at once. */
@@ -182,12 +190,15 @@ static void kick_from_within(void)
 static void submit(struct adma_copy *copy)
 {
 	copy->work.bytes = copy->plan.bytes;
-	list(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
+	copy->work.lent = 0;
+	adma_schedule_add(&self.schedule, &copy->work);
+	tell(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
 }
 
 static void lend(struct adma_lending *lending, uint64_t parts)
 {
-	list(&lending->work, parts);
+	stand_in_line(lending);
+	tell(&lending->work, parts);
 }
 
 static void take_back(struct adma_lending *lending)
@@ -215,26 +226,23 @@ static bool cancel(struct adma_copy *copy)
 	return true;
 }
 
-/* For a caller: of anything, what queue 0 would take; round robin, what the first queue with work would. */
+/*
+ * For a caller: of any copy, what queue 0 would take; round robin, what the first queue with work would. Messages
+ * have threads of their own that wait for them.
+ */
 static struct adma_work *anything(void)
 {
 	for (uint32_t queue = 0; queue < self.schedule.queues; queue++)
-		if (adma_schedule_any(&self.schedule, queue))
-			return adma_schedule_next(&self.schedule, queue);
+		if (adma_schedule_any(&self.schedule, queue, false))
+			return adma_schedule_next(&self.schedule, queue, false);
 	return NULL;
-}
-
-/* Messages have threads of their own that wait for them. */
-static bool is_for_callers(const struct adma_work *work)
-{
-	return work && !work->lent;
 }
 
 static bool help(struct adma_copy *copy)
 {
 	struct adma_work *work = copy ? &copy->work : anything();
 
-	if (!is_for_callers(work) || !do_part(copy_of(work)))
+	if (!work || !do_part(copy_of(work)))
 		return false;
 	adma_offload.stats.parts_callers++;
 	kick_from_within();
@@ -275,7 +283,7 @@ static void rest(uint32_t queue)
 	adma_engine_unlock();
 	bool found = spin(told, self.spin_ns[queue]);
 	adma_engine_lock();
-	if (found || self.stop || adma_schedule_any(&self.schedule, queue))
+	if (found || self.stop || adma_schedule_any(&self.schedule, queue, true))
 		return;
 	bell = atomic_load(&self.bells[queue]);
 	self.sleeping |= 1u << queue;
@@ -299,7 +307,7 @@ static void *serve(void *argument)
 	self.spin_ns[queue] = IDLE_SPIN_MIN_NS;
 	adma_engine_lock();
 	while (!self.stop) {
-		struct adma_work *work = adma_schedule_next(&self.schedule, queue);
+		struct adma_work *work = adma_schedule_next(&self.schedule, queue, true);
 
 		if (!work) {
 			rest(queue);

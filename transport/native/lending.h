@@ -4,7 +4,8 @@
  *
  * The mover lists a channel while it copies for it; idle queues then call its part(), several
  * at once, until there was nothing to do for one. It stands in the same lines as
- * copies, so that what is small goes first.
+ * copies, so that what is small goes first, and after each part behind all others of its
+ * class, so that nothing waits for the whole of it. Not with `round-robin`, which is the paper's, for copies.
  *
  * Locks: adma_engine_lend() is called with the channel's, under which that of the engine is
  * taken; part() with none. adma_engine_take_back() with none, after the last lend, and before the memory goes.
@@ -23,7 +24,8 @@ struct adma_lending {
 	struct adma_work work;
 	bool (*part)(struct adma_lending *lending); /* do one; false: there was none */
 
-	/* the engine's own */
+	/* the engine's own, with its lock */
+	uint64_t bytes;                   /* of what is copied now */
 	const struct adma_engine *engine; /* in whose lines it stands, if it is listed */
 	uint32_t busy;                    /* queues in part() */
 };

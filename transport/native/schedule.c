@@ -74,13 +74,22 @@ void adma_schedule_remove(struct adma_schedule *schedule, struct adma_work *work
 		line->passed = 0;
 }
 
+static struct adma_work *first_of(const struct adma_line_of_work *line, bool lent)
+{
+	struct adma_work *work = line->first;
+
+	while (work && work->lent && !lent)
+		work = work->next;
+	return work;
+}
+
 /* The class to serve: the largest that was passed over too often, else the smallest; -1: none. */
-static int class_to_serve(const struct adma_schedule *schedule)
+static int class_to_serve(const struct adma_schedule *schedule, bool lent)
 {
 	int smallest = -1;
 
 	for (int i = ADMA_CLASSES - 1; i >= 0; i--) {
-		if (!schedule->lines[i].first)
+		if (!first_of(&schedule->lines[i], lent))
 			continue;
 		if (schedule->lines[i].passed >= ADMA_PASSES)
 			return i;
@@ -89,9 +98,9 @@ static int class_to_serve(const struct adma_schedule *schedule)
 	return smallest;
 }
 
-static struct adma_work *next_of_classes(struct adma_schedule *schedule)
+static struct adma_work *next_of_classes(struct adma_schedule *schedule, bool lent)
 {
-	int served = class_to_serve(schedule);
+	int served = class_to_serve(schedule, lent);
 
 	if (served < 0)
 		return NULL;
@@ -99,22 +108,22 @@ static struct adma_work *next_of_classes(struct adma_schedule *schedule)
 		if (i != served && schedule->lines[i].first)
 			schedule->lines[i].passed++;
 	schedule->lines[served].passed = 0;
-	return schedule->lines[served].first;
+	return first_of(&schedule->lines[served], lent);
 }
 
-struct adma_work *adma_schedule_next(struct adma_schedule *schedule, uint32_t queue)
+struct adma_work *adma_schedule_next(struct adma_schedule *schedule, uint32_t queue, bool lent)
 {
 	if (schedule->policy == ADMA_ADAPTIVE)
-		return next_of_classes(schedule);
-	return schedule->lines[queue].first;
+		return next_of_classes(schedule, lent);
+	return first_of(&schedule->lines[queue], lent);
 }
 
-bool adma_schedule_any(const struct adma_schedule *schedule, uint32_t queue)
+bool adma_schedule_any(const struct adma_schedule *schedule, uint32_t queue, bool lent)
 {
 	if (schedule->policy == ADMA_ROUND_ROBIN)
-		return schedule->lines[queue].first;
+		return first_of(&schedule->lines[queue], lent);
 	for (int i = 0; i < ADMA_CLASSES; i++)
-		if (schedule->lines[i].first)
+		if (first_of(&schedule->lines[i], lent))
 			return true;
 	return false;
 }

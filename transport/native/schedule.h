@@ -59,10 +59,10 @@ void adma_schedule_return(struct adma_schedule *schedule, struct adma_work *work
 
 void adma_schedule_remove(struct adma_schedule *schedule, struct adma_work *work);
 
-/* What queue number `queue` should take a piece of, or NULL. Counts who was passed over. */
-struct adma_work *adma_schedule_next(struct adma_schedule *schedule, uint32_t queue);
+/* What queue number `queue` should take a piece of, or NULL. Counts who was passed over. `lent`: that, too. */
+struct adma_work *adma_schedule_next(struct adma_schedule *schedule, uint32_t queue, bool lent);
 
 /* Is there anything for this queue? */
-bool adma_schedule_any(const struct adma_schedule *schedule, uint32_t queue);
+bool adma_schedule_any(const struct adma_schedule *schedule, uint32_t queue, bool lent);
 
 #endif

@@ -332,7 +332,10 @@ static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
 		adma_end(chan, ADMA_E_PROTOCOL);
 		return true;
 	}
-	t->claimed++;
+	if (t->claimed++ == t->chunks) { /* the peer has them claimed anew */
+		adma_end(chan, ADMA_E_PROTOCOL);
+		return true;
+	}
 	adma_stamp(t->req, &t->req->times.started);
 	int64_t begun = adma_trace_begin();
 	unlock_for(chan, t);

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import adma
 from adma._native import ffi, lib
 from support.acts import messages
-from support.limits import HANG
+from support.limits import HANG, LARGE
 from support.payload import Repeated, difference, pattern
 from support.peer_main import End
 
@@ -179,10 +181,52 @@ def chunks(end: End) -> dict[str, int]:
     return {name: stats[f"chunks_{name}"] for name in ("copied", "mover", "queues", "peer")}
 
 
-def set_engine(end: End, name: str, queues: int | None = None) -> None:
+def fork_while_configured(end: End, forks: int) -> int:
+    """Children, while queues come and go and help with large messages; how many."""
+    over = threading.Event()
+    buffer = bytearray(LARGE)
+
+    def configure() -> None:
+        queues = 1
+        while not over.is_set():
+            queues = 3 - queues
+            adma.configure(engine="thread", queues=queues)
+
+    def receive() -> None:
+        while not over.is_set():
+            request = end.channel.iread(buffer)
+            assert until_done(request)
+            request.check()
+
+    with ThreadPoolExecutor(2) as threads:
+        tasks = [threads.submit(work) for work in (configure, receive)]
+        born = 0
+        for _ in range(forks):
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            born += os.waitpid(child, 0)[1] == 0
+        over.set()
+        for task in tasks:
+            task.result()
+    end.channel.close(timeout=HANG)
+    return born
+
+
+def write_until_closed(end: End, nbytes: int) -> None:
+    """Posted, and computing until it is done."""
+    buffer = bytearray(nbytes)
+    with contextlib.suppress(adma.ChannelClosed):
+        while True:
+            request = end.channel.iwrite(buffer)
+            assert until_done(request)
+            request.check()
+
+
+def set_engine(end: End, name: str, queues: int, schedule: str = "adaptive") -> None:
     """The copy engine of this process, from now on."""
     del end
-    adma.configure(engine=name, queues=queues)
+    adma.configure(engine=name, queues=queues, schedule=schedule)
 
 
 def set_copiers(end: End, word: str) -> None:
