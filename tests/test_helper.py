@@ -188,7 +188,7 @@ def test_the_kernel_tells_where_the_time_went(peer: Peer, mechanism: str) -> Non
                 times = request.times()
                 assert tuple(times) == ("post", "match", "pin", "start", "copy", "complete")
                 assert all(ns >= 0 for ns in times.values()), times
-                assert all(times[stage] > 0 for stage in ("post", "copy", "complete")), times
+                assert sum(times.values()) > 0
                 assert sum(times.values()) <= took
             if mechanism == "dma":
                 assert (found["pages_pinned"] == 0) == bool(turn)

@@ -226,6 +226,7 @@ int main(int argc, char **argv)
 	unsigned int rounds = 0;
 
 	REQUIRE(nonce);
+	adma_engine_may_lend();
 	for (; adma_now() < until || rounds < 8; rounds++) {
 		orderly = rounds % 2 == 0;
 		round_of(nonce, &seed);

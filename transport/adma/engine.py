@@ -16,7 +16,6 @@ ADMA_SCHEDULE in the environment say otherwise, and `configure` overrides them.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import operator
 import os
 import sys
@@ -153,11 +152,17 @@ def prepare() -> None:
 
 
 def prepare_to_help() -> None:
-    """For channels, with whose large messages queues help. ValueError names a wrong variable."""
+    """For channels, with whose large messages queues help: these do without what cannot be had.
+
+    A RuntimeWarning tells of a wrong variable.
+    """
     if ready:
         return
-    with contextlib.suppress(OSError):  # an engine that cannot be had: only copies need it
+    try:
         prepare()
+    except (OSError, ValueError) as wrong:
+        text = f"{wrong}; until then no queue of the copy engine helps with large messages"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
 def _read_environment(config: Any, skip: Collection[str]) -> None:
@@ -179,6 +184,7 @@ def _is_prepared() -> None:
     """Set up; its end is seen to, by the interpreter's or that of a multiprocessing child."""
     global _prepared, ready
     _prepared = True
+    lib.adma_engine_may_lend()
     if ready:
         return
     process = sys.modules.get("multiprocessing.process")

@@ -166,10 +166,19 @@ const struct adma_engine *adma_engine_ready(void)
 
 /* ---- lending ---- */
 
+static _Atomic bool may_lend;
+
+void adma_engine_may_lend(void)
+{
+	atomic_store_explicit(&may_lend, true, memory_order_relaxed);
+}
+
 void adma_engine_lend(struct adma_lending *lending, uint64_t bytes, uint64_t parts)
 {
 	const struct adma_engine *engine;
 
+	if (!atomic_load_explicit(&may_lend, memory_order_relaxed))
+		return;
 	adma_engine_lock();
 	lending->bytes = bytes;
 	/* Who stops an engine waits for queues, and these for the lock of the channel that asks: so it must not wait. */

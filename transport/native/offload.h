@@ -155,6 +155,12 @@ void adma_engine_look(struct adma_engine_state *state);
 /* 0, or the errno for which an engine cannot be had here. */
 int adma_engine_probe(uint32_t engine);
 
+/*
+ * The engine is set up, and its end is seen to: from now on its queues help channels (lending.h), too, and
+ * it may be started for that.
+ */
+void adma_engine_may_lend(void);
+
 /* Copy what is outstanding to its end, for at most slice_ns. 1: nothing is left. */
 int adma_engine_drain(int64_t slice_ns);
 
