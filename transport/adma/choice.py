@@ -20,7 +20,7 @@ __all__ = ["CMA_FROM", "configuration", "explain", "stats", "unavailable"]
 # Bytes from which one copy by process_vm_readv beats two copies through the bulk segment, when
 # one end computes, and when both wait: measured on the development machine, see docs/benchmarks.md.
 CMA_FROM = 512 * 1024
-CMA_FROM_WAITING = 64 * 1024 * 1024
+CMA_FROM_WAITING = 32 * 1024 * 1024
 
 _COPIERS = {"both": 3, "reader": 1, "writer": 2}  # mask of enum adma_copier
 _CARRIES = {1: "inline", 2: "eager", 3: "rendezvous"}  # enum adma_carry

@@ -103,7 +103,8 @@ static bool spin(struct waiter *waiter, uint32_t seen, int64_t ns)
 {
 	int64_t begin = adma_now(), now = begin, until = now + ns < waiter->end ? now + ns : waiter->end;
 
-	if (adma_crowded(now)) {
+	/* Queues that have a core each leave none for who only looks. */
+	if ((int)atomic_load_explicit(&everything.running, memory_order_relaxed) >= adma_cores() || adma_crowded(now)) {
 		waiter->spun = SPIN_MAX_NS;
 		return false;
 	}

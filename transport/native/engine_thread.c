@@ -281,7 +281,8 @@ static void rest(uint32_t queue)
 	int64_t since, now;
 
 	adma_engine_unlock();
-	bool found = spin(told, self.spin_ns[queue]);
+	/* One core is the callers': the last queue of as many as there are cores does not look for long. */
+	bool found = (int)queue + 1 < adma_cores() && spin(told, self.spin_ns[queue]);
 	adma_engine_lock();
 	if (found || self.stop || adma_schedule_any(&self.schedule, queue, true))
 		return;
