@@ -29,7 +29,7 @@ static struct adma_device_entry entries[ADMA_DEVICE_ENTRIES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t posted = PTHREAD_COND_INITIALIZER;
 static struct job *jobs;
-static int device = -1;
+static int bell = -1; /* ours of the eventfd: who opened the device may close its own while we are at it */
 static unsigned int trouble, dice = 1;
 
 void test_device_trouble(unsigned int one_in)
@@ -67,7 +67,9 @@ static void *copy_jobs(void *unused)
 		atomic_store_explicit(&entries[job->entry].state,
 				      (uint64_t)job->generation << 32 | (uint32_t)job->status,
 				      memory_order_release);
-		(void)!write(device, &one, sizeof(one));
+		pthread_mutex_lock(&lock);
+		(void)!write(bell, &one, sizeof(one));
+		pthread_mutex_unlock(&lock);
 		free(job);
 	}
 	return unused;
@@ -86,10 +88,16 @@ static void start_engines(void)
 int adma_device_open(const char *path, struct adma_device_limits *limits)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int device;
 
 	(void)path;
 	memset(entries, 0, sizeof(entries)); /* a descriptor has its own */
-	device = eventfd(0, EFD_NONBLOCK);
+	pthread_mutex_lock(&lock);
+	if (bell >= 0)
+		close(bell);
+	bell = eventfd(0, EFD_NONBLOCK);
+	device = dup(bell);
+	pthread_mutex_unlock(&lock);
 	pthread_once(&once, start_engines);
 	*limits = (struct adma_device_limits){.shortest = 4096, .longest = 1 << 20};
 	return device;
