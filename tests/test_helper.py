@@ -192,7 +192,8 @@ def test_the_kernel_tells_where_the_time_went(peer: Peer, mechanism: str) -> Non
                 assert sum(times.values()) <= took
             if mechanism == "dma":
                 assert (found["pages_pinned"] == 0) == bool(turn)
-            assert found["time_copy"] > 0
+            # The next pages are pinned while the last are copied, which then counts as pinning.
+            assert found["time_pin"] + found["time_copy"] > 0
         out.release()
         into.release()
     echoing.result()
