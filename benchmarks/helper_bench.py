@@ -33,13 +33,7 @@ SIZES = {
 
 def main() -> int:
     parser = options.parser_for(__doc__)
-    parser.add_argument(
-        "--channels",
-        type=options.positive,
-        default=1,
-        metavar="N",
-        help="DMA channels that have to carry data (1)",
-    )
+    options.add_channels(parser)
     parser.add_argument("--quick", action="store_true", help="does each run? no figures")
     parser.add_argument("--json", metavar="DIRECTORY", help="store each report there")
     chosen = parser.parse_args()

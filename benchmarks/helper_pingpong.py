@@ -28,13 +28,7 @@ MECHANISMS = ("dma", "mapped:helper", "mapped:cma", "shared", "loopback:tcp")
 def main() -> int:
     parser = options.parser_for(__doc__)
     options.add_measuring(parser, sizes="64,4K,64K,1M,4M", rounds=7)
-    parser.add_argument(
-        "--channels",
-        type=options.positive,
-        default=1,
-        metavar="N",
-        help="DMA channels that have to carry data (1)",
-    )
+    options.add_channels(parser)
     options.add_json(parser)
     chosen = parser.parse_args()
     options.check_outputs(chosen.json)

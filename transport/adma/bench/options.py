@@ -45,6 +45,17 @@ def parser_for(text: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=(text or "").partition("\n\n")[0])
 
 
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """How many DMA channels have to work, where the kernel helper is measured."""
+    parser.add_argument(
+        "--channels",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="DMA channels that have to carry data (1)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option for a stored report."""
     parser.add_argument("--json", metavar="FILE", help="write the report; - for stdout, alone")
