@@ -24,13 +24,13 @@ VENV := .venv
 PY := $(CURDIR)/$(VENV)/bin/python
 BUILD := build
 
-C_FILES := $(wildcard transport/native/*.c)
-NATIVE := $(C_FILES) $(wildcard transport/native/*.h) transport/native/build_native.py setup.py
+C_FILES := $(sort $(shell find transport/native -name '*.c'))
+NATIVE := $(C_FILES) $(shell find transport/native -name '*.h') transport/native/build_native.py setup.py
 PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
 SETUP := pyproject.toml $(wildcard scripts/*.sh)
 
 # The core without Python, as strictly as we can; users get warnings only.
-STRICT := -std=c11 -D_GNU_SOURCE -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
+STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
 .PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package aarch64 \
@@ -154,7 +154,7 @@ aarch64: ## cross-compile the core
 	scripts/need.sh aarch64
 	mkdir -p $(BUILD)/aarch64
 	for file in $(C_FILES); do \
-		aarch64-linux-gnu-gcc $(STRICT) -o $(BUILD)/aarch64/$$(basename $$file .c).o $$file; done
+		aarch64-linux-gnu-gcc $(STRICT) -o $(BUILD)/aarch64/core.o $$file; done
 	@echo "aarch64: $(words $(C_FILES)) files compiled"
 
 # ---- taste ----
@@ -180,7 +180,7 @@ lint-shell:
 	else echo 'lint-shell: no shellcheck here, left out'; fi
 
 clean: ## remove what was built
-	rm -rf $(BUILD) dist transport/*.egg-info transport/adma/_native*.so $(VENV)/ready $(VENV)/lint
+	rm -rf $(BUILD) dist transport/*.egg-info transport/adma/_core/_native*.so $(VENV)/ready $(VENV)/lint
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 

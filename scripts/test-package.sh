@@ -34,7 +34,7 @@ cd "$out"
 "$out/venv-sdist/bin/python" -c '
 import sys
 import adma
-from adma._native import lib
+from adma._core._native import lib
 assert not lib.adma_faults_built(), "a release build has no fault points"
 loaded = {"numpy", "mpi4py"} & sys.modules.keys()
 assert not loaded, f"import adma loads {loaded}"

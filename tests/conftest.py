@@ -66,7 +66,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    from adma._native import lib
+    from adma._core._native import lib
 
     without_faults = pytest.mark.skip(reason="this build has no fault points (ADMA_BUILD=faults)")
     without_root = pytest.mark.skip(reason="not root: cannot drop privileges or mount")

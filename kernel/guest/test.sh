@@ -131,7 +131,7 @@ step_faults() {
 	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
 	boot x86-stuck --free --stuck --soft '' amd64-6.1 -- $self/provider --stuck
 	boot x86-stuck-copies --stuck --soft '' amd64-6.1 -- \
-		bash -c "ADMA_EXPECT_STUCK=1 PYTHONPATH=build/faults/lib $(suite "$python" tests/test_engine_dma.py 'nor_stops')"
+		bash -c "ADMA_EXPECT_STUCK=1 PYTHONPATH=build/faults/lib $(suite "$python" tests/system/test_engine_dma.py 'nor_stops')"
 	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
 }
 
@@ -200,10 +200,10 @@ step_deep() {
 # An emulated processor takes its time, so each guest tries what it is there for: the whole
 # conformance kit over both mechanisms once, and the rest of the suite where it runs natively.
 kit=tests/conformance
-python_x86="$kit tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
+python_x86="$kit tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
 # The last test of Yama is for good: no process may look into another after it.
-python_rights='tests/test_cli.py tests/test_namespaces.py tests/test_yama.py'
-python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py $kit/test_reports.py tests/test_helper.py tests/test_engine_dma.py tests/test_experiments.py"
+python_rights='tests/system/test_cli.py tests/system/test_namespaces.py tests/system/test_yama.py'
+python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py $kit/test_reports.py tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
 python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"

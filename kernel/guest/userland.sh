@@ -18,8 +18,8 @@ generate() {
 		    native.ffibuilder.emit_c_code(sys.argv[1])
 		flavour = native.flavour()
 		words = native.COMMON_FLAGS + native.COMPILE_FLAGS[flavour]
-		words += [f"-I{native.NATIVE}", f"-I{native.UAPI}", sys.argv[1]]
-		words += sorted(map(str, native.NATIVE.glob("*.c"))) + native.LINK_FLAGS[flavour]
+		words += [f"-I{path}" for path in (native.NATIVE, native.INCLUDE, native.UAPI)] + [sys.argv[1]]
+		words += sorted(map(str, native.NATIVE.rglob("*.c"))) + native.LINK_FLAGS[flavour]
 		print(*words, sep="\n")
 	PYTHON
 }
@@ -35,7 +35,7 @@ package() {
 	generate "$build/$arch-native.c" >"$flags"
 	mapfile -t words <"$flags"
 	"$(cross "$arch")gcc" -shared -fPIC -DPy_LIMITED_API=0x030b0000 \
-		-I"$include/python3.11" -idirafter "$include" "${words[@]}" -pthread -o "$made/adma/_native.abi3.so"
+		-I"$include/python3.11" -idirafter "$include" "${words[@]}" -pthread -o "$made/adma/_core/_native.abi3.so"
 	rm -rf "$lib"
 	mv "$made" "$lib"
 }

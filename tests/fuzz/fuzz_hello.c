@@ -3,12 +3,12 @@
  * fuzz_hello.c - what a stranger says first. The first byte of the input is
  * the number of descriptors that came along, the rest the record.
  *
- * sources: hello.c
+ * sources: handshake/record.c
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "hello.h"
+#include "adma_handshake.h"
 
 #define REQUIRE(condition)       \
 	do {                     \
@@ -25,7 +25,7 @@ static void check_record(const uint8_t *bytes, size_t n, uint32_t nfds, const st
 	REQUIRE(record->head.length == n && n <= ADMA_RECORD_MAX);
 	REQUIRE(record->head.entries <= ADMA_ENTRIES_MAX);
 	for (uint16_t i = 0; i < record->head.entries; i++) {
-		const struct adma_entry *entry = &record->entries[i];
+		const struct adma_record_entry *entry = &record->entries[i];
 		struct adma_hello hello;
 
 		REQUIRE(entry->offset >= end + sizeof(entry->head));

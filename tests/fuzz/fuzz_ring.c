@@ -6,15 +6,15 @@
  * the half. Both ends of the ring work on the same half here, which has the
  * sanitizer's red zones around it: whatever reaches beyond it is found out.
  *
- * sources: ring.c match.c
+ * sources: shm/ring.c match/match.c
  */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "match.h"
-#include "ring.h"
+#include "match/match.h"
+#include "shm/ring.h"
 
 #define REQUIRE(condition)       \
 	do {                     \
@@ -75,8 +75,8 @@ static void check_message(const struct adma_ring_in *ring)
 
 		REQUIRE(desc->length <= ADMA_EAGER_MAX);
 		if (desc->carry == ADMA_EAGER) {
-			REQUIRE(payload >= ring->half->bounce);
-			REQUIRE(payload + desc->length <= ring->half->bounce + ADMA_BOUNCE_SIZE);
+			REQUIRE(payload >= ring->segment->bounce);
+			REQUIRE(payload + desc->length <= ring->segment->bounce + ADMA_BOUNCE_SIZE);
 		}
 		memcpy(scratch, payload, desc->length); /* the sanitizer looks */
 	}
@@ -92,13 +92,13 @@ static void check_message(const struct adma_ring_in *ring)
 }
 
 /* The peer writes up to eight bytes of its choice; often where it counts. */
-static void stray(struct adma_half *half, struct program *program)
+static void stray(struct adma_segment *segment, struct program *program)
 {
 	static const size_t places[] = {
-		offsetof(struct adma_half, head),
-		offsetof(struct adma_half, bounce_head),
-		offsetof(struct adma_half, cells),
-		offsetof(struct adma_half, cells) + sizeof(_Atomic uint64_t),
+		offsetof(struct adma_segment, head),
+		offsetof(struct adma_segment, bounce_head),
+		offsetof(struct adma_segment, cells),
+		offsetof(struct adma_segment, cells) + sizeof(_Atomic uint64_t),
 	};
 	size_t n = 1 + next(program, 1) % 8;
 	size_t where = next(program, 1);
@@ -114,10 +114,10 @@ static void stray(struct adma_half *half, struct program *program)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = { data, size };
-	static struct adma_half shared;
-	struct adma_half *half = &shared;
-	struct adma_ring_out out = { .half = half };
-	struct adma_ring_in in = { .half = half };
+	static struct adma_segment shared;
+	struct adma_segment *segment = &shared;
+	struct adma_ring_out out = { .segment = half };
+	struct adma_ring_in in = { .segment = half };
 	bool honest = true;
 	int rc;
 

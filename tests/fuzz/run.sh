@@ -35,7 +35,7 @@ for target; do
 		files="$files $native/$source"
 	done
 	# shellcheck disable=SC2086
-	if ! "$clang" $flags $sanitizers -I "$native" $files -o "$work/$name"; then
+	if ! "$clang" $flags $sanitizers -I "$native" -I "$native/include" $files -o "$work/$name"; then
 		echo "run.sh: $name was not built; on Debian the sanitizers are in libclang-rt-14-dev" >&2
 		exit 1
 	fi

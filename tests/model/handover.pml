@@ -114,7 +114,7 @@ inline disarm(t)
 
 /* ---- progress.c, wait.c, attendance.c; all with the lock ---- */
 
-/* adma_look(): what was published is taken note of, and brings chunks. */
+/* adma_advance(): what was published is taken note of, and brings chunks. */
 inline look(t)
 {
 	value = LOAD(t, TAIL);
@@ -147,7 +147,7 @@ inline unwatch(t)
 	fi
 }
 
-/* adma_mover_poll() */
+/* adma_progress_poll() */
 inline poll(t)
 {
 	d_step {
@@ -157,7 +157,7 @@ inline poll(t)
 	}
 }
 
-/* adma_watch() */
+/* adma_delegation_rearm() */
 inline watch(t)
 {
 	if
@@ -219,7 +219,7 @@ inline attend(t)
 	fi
 }
 
-/* adma_depart() for good, and adma_hand_over() */
+/* adma_disown() for good, and adma_hand_over() */
 inline depart()
 {
 	attending--;
@@ -355,7 +355,7 @@ proctype mover()
 #endif
 		:: else -> break
 		od;
-		/* adma_settle(), then when to look again, then the lock is dropped */
+		/* adma_rearm(), then when to look again, then the lock is dropped */
 		if
 		:: sleeping || watched ->
 			do
@@ -396,7 +396,7 @@ proctype mover()
 	od
 }
 
-/* adma_errand_part(), as long as it is listed */
+/* adma_visit_assist(), as long as it is listed */
 proctype queue()
 {
 	byte seen, value;

@@ -646,7 +646,7 @@ proctype helper(byte t, e)
 #ifndef BUG_COUNT_IN_LATE
 				busy[e]--;
 #endif
-				rung[e] = true; /* adma_wake_local() */
+				rung[e] = true; /* adma_wake_waiters() */
 				g = 0
 			}
 		:: else

@@ -71,7 +71,7 @@ inline send(end)
 	}
 }
 
-/* adma_bell_ring() and the byte it asks for. `hit` is a local of the caller. */
+/* adma_ec_signal() and the byte it asks for. `hit` is a local of the caller. */
 inline ring(t, end, hit)
 {
 #ifdef BUG_RING_BY_LOAD
@@ -114,7 +114,7 @@ inline ring(t, end, hit)
 	hit = false
 }
 
-/* adma_bell_arm(): true in `ok` when the caller may sleep. */
+/* adma_ec_arm(): true in `ok` when the caller may sleep. */
 inline arm(t, end, seen, ok)
 {
 	d_step {
@@ -377,7 +377,7 @@ inline drop_lock(t)
 	store(t, LOCK, 0)
 }
 
-/* adma_wake_local(): every sleeper looks. */
+/* adma_wake_waiters(): every sleeper looks. */
 inline wake_local()
 {
 	d_step {

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "clock.h"
+#include "base/clock.h"
 #include "require.h"
 
 #define HANG_NS 30000000000ll /* what takes longer hangs */

@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "ends.h"
-#include "layout.h"
+#include "pair.h"
+#include "shm/layout.h"
 #include "race.h"
 
 #define WRITERS 2
@@ -396,7 +396,7 @@ static void round_of(const struct adma_nonce *nonce, uint32_t forced, unsigned l
 {
 	struct end ends[ENDS] = {0};
 	struct adma_chan *chans[ENDS];
-	struct adma_half *halves[ENDS] = {make_half(), make_half()};
+	struct adma_segment *halves[ENDS] = {make_half(), make_half()};
 
 	hang = adma_now() + HANG_NS;
 	make_ends(chans, halves, nonce, forced);

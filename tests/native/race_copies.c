@@ -16,10 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fault.h"
-#include "offload.h"
+#include "base/fault.h"
+#include "adma_copy.h"
 #include "race.h"
-#include "schedule.h"
+#include "copy/schedule.h"
 
 #define THREADS 4
 #define MEMORY (600u << 10)

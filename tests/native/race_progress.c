@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "ends.h"
-#include "layout.h"
-#include "offload.h"
+#include "pair.h"
+#include "shm/layout.h"
+#include "adma_copy.h"
 #include "race.h"
 
 #define LENGTH (3u << 20)
@@ -200,7 +200,7 @@ static void count(struct adma_chan *chan)
 static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
 {
 	struct adma_chan *chans[ENDS];
-	struct adma_half *halves[ENDS] = {make_half(), make_half()};
+	struct adma_segment *halves[ENDS] = {make_half(), make_half()};
 	struct end ends[ENDS];
 
 	hang = adma_now() + HANG_NS;
@@ -226,7 +226,7 @@ int main(int argc, char **argv)
 	unsigned int rounds = 0;
 
 	REQUIRE(nonce);
-	adma_engine_may_lend();
+	adma_engine_may_assist();
 	for (; adma_now() < until || rounds < 8; rounds++) {
 		orderly = rounds % 2 == 0;
 		round_of(nonce, &seed);

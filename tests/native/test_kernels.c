@@ -2,7 +2,7 @@
 /* test_kernels.c - every way copies every byte and no other, and the choice follows what was measured. */
 #include <string.h>
 
-#include "kernels.h"
+#include "copy/kernels.h"
 #include "require.h"
 
 #define ROOM 4096

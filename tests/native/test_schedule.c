@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "require.h"
-#include "schedule.h"
+#include "copy/schedule.h"
 
 #define WORKS 400
 #define BOUND (ADMA_CLASSES * (ADMA_PASSES + 1))

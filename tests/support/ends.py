@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from adma import access
-from adma._native import ffi, lib
-from adma.handshake import Terms, shake
-from adma.link import Link
-from adma.record import Entry
+from adma._core._native import ffi, lib
+from adma.connect import access
+from adma.connect.handshake import Terms, shake
+from adma.connect.link import Link
+from adma.connect.record import Entry
 from support.limits import HANG
 
 NOBODY_SPECIAL = 4321  # a uid that no file and no process has
@@ -168,7 +168,7 @@ def hello(**fields: Any) -> bytes:
     content = ffi.new("struct adma_hello *")
     content.pid = os.getpid()
     content.uid = os.geteuid()
-    content.half_size = lib.adma_half_size()
+    content.half_size = lib.adma_segment_size()
     content.nonce_address = content.scratch_address = 4096
     content.mechanisms = 0
     ffi.buffer(content.nonce)[:] = bytes(range(16))
@@ -180,9 +180,9 @@ def hello(**fields: Any) -> bytes:
 def half_fd() -> int:
     """The descriptor of a sound half."""
     fd = ffi.new("int *")
-    half = ffi.new("struct adma_half **")
-    assert lib.adma_half_make(fd, half) == 0
-    lib.adma_half_unmap(half[0])
+    half = ffi.new("struct adma_segment **")
+    assert lib.adma_segment_make(fd, half) == 0
+    lib.adma_segment_unmap(half[0])
     return int(fd[0])
 
 

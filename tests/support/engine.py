@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import adma
-from adma._native import ffi, lib
+from adma._core._native import ffi, lib
 from support.acts import faults
 from support.limits import HANG, KIB
 from support.observe import until
@@ -26,7 +26,7 @@ PART: Final = 128 * KIB
 SPREAD: Final = 512 * KIB
 #: So many are compared with each other, and so many wait in line behind them.
 OUTSTANDING: Final = lib.ADMA_OUTSTANDING
-LINE: Final = lib.ADMA_LINE_MAX
+LINE: Final = lib.ADMA_BACKLOG_MAX
 
 _QUEUE = re.compile(r"adma-queue-\d+")
 

@@ -105,7 +105,7 @@ def word(generation: int, value: int) -> int:
 def mapped() -> list[Half]:
     """The halves that this process has mapped, of all its channels."""
     maps = Path("/proc/self/maps").read_text()
-    found = re.findall(r"^([0-9a-f]+)-\S+ rw-s .*/memfd:adma-half", maps, re.MULTILINE)
+    found = re.findall(r"^([0-9a-f]+)-\S+ rw-s .*/memfd:adma-segment", maps, re.MULTILINE)
     return [Half.from_address(int(address, 16)) for address in found]
 
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import adma
-from adma._native import lib
+from adma._core._native import lib
 from support import engine
 from support.control import Answer, Call, Join, Note, Quit, Rest, sendable, take_socket
 from support.leaks import Scope, Snapshot, left_behind, snapshot

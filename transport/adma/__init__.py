@@ -13,7 +13,9 @@ from __future__ import annotations
 import os as _os
 
 from .channel import Channel
-from .engine import configure, stats
+from .connect.listener import Listener, connect, from_socket, listen
+from .copying.copies import copy, icopy
+from .copying.engine import configure, stats
 from .errors import (
     AdmaError,
     Cancelled,
@@ -25,13 +27,11 @@ from .errors import (
     VersionMismatch,
     WrongKind,
 )
-from .explanation import Explanation
-from .listener import Listener, connect, from_socket, listen
 from .mechanisms import Refusal
-from .message import Message
-from .offload import copy, icopy
+from .messages.explanation import Explanation
+from .messages.message import Message
+from .messages.waitset import wait_all, wait_any, wait_some
 from .request import Request
-from .waitset import wait_all, wait_any, wait_some
 
 __version__ = "0.1.0"
 

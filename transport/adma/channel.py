@@ -15,22 +15,24 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
-from . import choice, engine, segment
-from ._native import ffi, lib
-from .buffers import readable, writable
+from ._core._native import ffi, lib
+from ._core.buffers import readable, writable
+from ._core.waiting import OneWaiter, deadline_of, remaining
+from .copying import engine
 from .errors import MessageTooLong, error_for, raise_for
-from .incoming import Incoming
-from .message import BYTES, KINDS, OBJECT, PART, Message, dump
-from .operation import ChannelRequest, Operation, quarantine
+from .mechanisms import segment
+from .messages import selection as choice
+from .messages.incoming import Incoming
+from .messages.message import BYTES, KINDS, OBJECT, PART, Message, dump
+from .messages.operation import ChannelRequest, Operation, quarantine
 from .request import Request
-from .waiting import OneWaiter, deadline_of, remaining
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from ._native import CData
-    from .explanation import Explanation
-    from .link import Link
+    from ._core._native import CData
+    from .connect.link import Link
+    from .messages.explanation import Explanation
 
 __all__ = ["Channel"]
 

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ._native import ffi, lib
+from ._core._native import ffi, lib
 
 __all__ = ["events", "start", "write"]
 
@@ -148,7 +148,7 @@ def _timeline(taken: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
             if before := open_.pop(event[2], None):
                 yield _as_moment(before)
             open_[event[2]] = _posted(event)
-        elif kind == lib.ADMA_TRACE_END:
+        elif kind == lib.ADMA_TRACE_COMPLETE:
             begun = open_.pop(event[2], None)
             yield from _ended(event, begun)
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Builds ``adma._native``, the C core as a cffi module in API mode.
+"""Builds ``adma._core._native``, the C core as a cffi module in API mode.
 
 The headers are the only description of the C interface: what Python sees is
 cut from them here, at build time, so the two cannot drift apart, and the
@@ -24,10 +24,9 @@ from pathlib import Path
 import cffi
 
 NATIVE = Path(__file__).resolve().parent
-MODULE = "adma._native"
-CHANNEL_HEADERS = ("adma.h", "half.h", "hello.h", "probe.h", "helper.h")
-COPY_HEADERS = ("kernels.h", "copy.h", "work.h", "offload.h")
-HEADERS = (*CHANNEL_HEADERS, *COPY_HEADERS, "trace.h", "fault.h")
+MODULE = "adma._core._native"
+INCLUDE = NATIVE / "include"
+HEADERS = ("adma.h", "adma_handshake.h", "adma_copy.h", "adma_trace.h", "adma_fault.h")
 UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 
 COMMON_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
@@ -116,16 +115,16 @@ def make_builder() -> cffi.FFI:
     builder = cffi.FFI()
     builder.cdef(SYSTEM_TYPES)
     for header in HEADERS:
-        builder.cdef(declarations((NATIVE / header).read_text(encoding="utf-8"), header))
+        builder.cdef(declarations((INCLUDE / header).read_text(encoding="utf-8"), header))
     name = flavour()
     builder.set_source(
         MODULE,
         GENERATED_PREAMBLE + "".join(f'#include "{header}"\n' for header in HEADERS),
-        sources=relative(list(NATIVE.glob("*.c"))),
+        sources=relative(list(NATIVE.rglob("*.c"))),
         depends=relative(
-            [*NATIVE.glob("*.[ch]"), UAPI / "linux" / "adma.h", Path(__file__).resolve()]
+            [*NATIVE.rglob("*.[ch]"), UAPI / "linux" / "adma.h", Path(__file__).resolve()]
         ),
-        include_dirs=relative([NATIVE, UAPI]),
+        include_dirs=relative([NATIVE, INCLUDE, UAPI]),
         extra_compile_args=COMMON_FLAGS + COMPILE_FLAGS[name],
         extra_link_args=["-pthread", *LINK_FLAGS[name]],
     )

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import adma
-from adma._native import ffi, lib
+from adma._core._native import ffi, lib
 from support.acts import messages
 from support.limits import HANG, LARGE
 from support.payload import Repeated, difference, pattern
@@ -246,10 +246,11 @@ def tried_again(end: End) -> bool:
 def mover(end: End | None = None) -> dict[str, int]:
     """What the core says of the progress thread of this process."""
     del end
-    stats = ffi.new("struct adma_mover_stats *")
-    lib.adma_get_mover_stats(stats)
+    stats = ffi.new("struct adma_progress_stats *")
+    lib.adma_get_progress_stats(stats)
     return {
-        name: int(getattr(stats, name)) for name, _ in ffi.typeof("struct adma_mover_stats").fields
+        name: int(getattr(stats, name))
+        for name, _ in ffi.typeof("struct adma_progress_stats").fields
     }
 
 
@@ -258,7 +259,7 @@ def movers(pid: int) -> list[int]:
     found = []
     for entry in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(FileNotFoundError):
-            if Path(f"/proc/{pid}/task/{entry}/comm").read_text().strip() == "adma-mover":
+            if Path(f"/proc/{pid}/task/{entry}/comm").read_text().strip() == "adma-progress":
                 found.append(int(entry))
     return found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import adma
-from adma import engine as adma_engine
+from adma.copying import engine as adma_engine
 from support import engine
 from support.acts import faults
 from support.acts.forks import _in_child

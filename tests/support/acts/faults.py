@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from adma._native import lib
+from adma._core._native import lib
 from support.acts import messages
 from support.limits import HANG
 from support.peer_main import End
@@ -20,7 +20,7 @@ WAKE: Final = "wake"
 CLOSE: Final = "close"
 HANDSHAKE: Final = "handshake"
 THREAD: Final = "thread"  # a queue of the copy engine
-MOVER: Final = "mover"
+PROGRESS_THREAD: Final = "progress_thread"
 
 #: The places that a connected channel passes.
 POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
@@ -40,7 +40,7 @@ def arm(end: End | None, point: str, action: str, argument: int = 0, nth: int = 
 def disarm_all(end: End | None = None) -> None:
     if not lib.adma_faults_built():
         return  # a release build has none that could be armed
-    for point in (*POINTS, HANDSHAKE, THREAD, MOVER):
+    for point in (*POINTS, HANDSHAKE, THREAD, PROGRESS_THREAD):
         arm(end, point, "none")
 
 

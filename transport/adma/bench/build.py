@@ -8,7 +8,7 @@ from typing import Any
 
 def describe() -> dict[str, Any]:
     """Version and variant: "release", or "faults" with fault points and live assertions."""
-    from adma._native import lib
+    from adma._core._native import lib
 
     faults = bool(lib.adma_faults_built())
     return {"version": version(), "build": "faults" if faults else "release"}
@@ -23,7 +23,7 @@ def version() -> str:
 
 def waiting() -> str:
     """How a blocking call waits, with the limit of spinning where this core tells it."""
-    from adma._native import lib
+    from adma._core._native import lib
 
     tell = getattr(lib, "adma_spin_max_ns", None)
     limit = f"up to {int(tell()) / 1000:g} us" if tell is not None else "for a bounded time"
@@ -32,11 +32,11 @@ def waiting() -> str:
 
 def thresholds() -> dict[str, int]:
     """Sizes in bytes at which a message starts to travel in another way."""
-    from adma._native import lib
+    from adma._core._native import lib
 
     return {
         "inline, up to": int(lib.adma_inline_max()),
         "eager, up to": int(lib.adma_eager_max()),
         "bulk segment of shared": int(lib.adma_bulk_size()),
-        "half, mapped by both sides": int(lib.adma_half_size()),
+        "half, mapped by both sides": int(lib.adma_segment_size()),
     }

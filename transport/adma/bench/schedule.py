@@ -23,7 +23,7 @@ from adma.bench.turns import Result, Turn, alternate
 from adma.bench.ways import Way, kept, memcpy, plain, usable, ways
 
 if TYPE_CHECKING:
-    from adma.engine import EngineName, ScheduleName
+    from adma.copying.engine import EngineName, ScheduleName
 
 SMALL, LARGE = 64 << 10, 64 << 20
 DEPTH = 2  # large ones that are outstanding for each queue; of each all DMA channels copy a part

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import adma
-from adma import engine as engines
-from adma._native import lib
+from adma._core._native import lib
+from adma._core.buffers import pair
 from adma.bench import helper
 from adma.bench.build import describe
 from adma.bench.places import Place, Take
 from adma.bench.schema import Contestant
 from adma.bench.signals import ended_by_signals
-from adma.buffers import pair
+from adma.copying import engine as engines
 
 if TYPE_CHECKING:
-    from adma.engine import EngineName, ScheduleName
+    from adma.copying.engine import EngineName, ScheduleName
 
 NAMES = ("auto", "thread", "caller", "dmaengine")
 Copy = Callable[[Any, Any], Any]

@@ -9,11 +9,11 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from adma import engine
 from adma.bench import build
 from adma.bench.machine import describe_limits, describe_machine, describe_software, headline
 from adma.cli import helper
 from adma.cli.probe import Finding, explanations, probe_all
+from adma.copying import engine
 
 MARGIN = 24
 WIDTH = 96

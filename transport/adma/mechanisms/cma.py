@@ -15,9 +15,9 @@ import struct
 import sys
 from dataclasses import dataclass
 
-from .._native import ffi, lib
-from ..identity import start_time
-from ..record import Entry
+from .._core._native import ffi, lib
+from ..connect.identity import start_time
+from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["Circumstances", "MappedCMA", "explain"]

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from .._native import ffi, lib
-from ..record import Entry
+from .._core._native import ffi, lib
+from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["DEVICE", "Circumstances", "Dma", "MappedHelper", "circumstances"]

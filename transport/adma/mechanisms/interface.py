@@ -22,12 +22,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..connect.record import Entry
 from ..errors import MechanismUnavailable
-from ..record import Entry
 
 if TYPE_CHECKING:
-    from .._native import CData
-    from ..identity import Peer
+    from .._core._native import CData
+    from ..connect.identity import Peer
 
 __all__ = ["Context", "Probe", "Refusal", "refusal_in"]
 

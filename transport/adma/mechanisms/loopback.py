@@ -20,8 +20,8 @@ import socket
 import struct
 import time
 
-from .._native import lib
-from ..record import Entry
+from .._core._native import lib
+from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["LoopbackTCP", "explain"]

@@ -13,10 +13,10 @@ import mmap
 import os
 import secrets
 
-from .. import segment
-from .._native import lib
+from .._core._native import lib
+from ..connect.record import Entry
 from ..errors import ProtocolError
-from ..record import Entry
+from . import segment
 from .interface import Probe, refusal_in
 
 __all__ = ["Shared"]

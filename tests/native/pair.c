@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ends.c - see ends.h; in place of the core's half.c. */
+#include "pair.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "adma_handshake.h"
+#include "shm/layout.h"
+#include "race.h"
+
+/* ---- half.c, with halves of this process alone ---- */
+
+uint64_t adma_segment_size(void)
+{
+	return sizeof(struct adma_segment);
+}
+
+void adma_segment_init(struct adma_segment *segment)
+{
+	half->magic = ADMA_SEGMENT_MAGIC;
+}
+
+/* Both ends have it; who made it frees it. */
+void adma_segment_unmap(struct adma_segment *segment)
+{
+	(void)half;
+}
+
+struct adma_segment *make_half(void)
+{
+	struct adma_segment *segment = aligned_alloc(4096, (sizeof(*half) + 4095) / 4096 * 4096);
+
+	REQUIRE(half);
+	memset(half, 0, sizeof(*half));
+	adma_segment_init(half);
+	return half;
+}
+
+/* ---- two ends ---- */
+
+static void tcp_pair(int tcp[ENDS])
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(at);
+	int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	REQUIRE(listener >= 0 && !bind(listener, (struct sockaddr *)&at, n) && !listen(listener, 1));
+	REQUIRE(!getsockname(listener, (struct sockaddr *)&at, &n));
+	tcp[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	REQUIRE(!connect(tcp[0], (struct sockaddr *)&at, n));
+	tcp[1] = accept(listener, NULL, NULL);
+	REQUIRE(tcp[1] >= 0);
+	close(listener);
+	for (int i = 0; i < ENDS; i++) {
+		REQUIRE(!fcntl(tcp[i], F_SETFL, O_NONBLOCK));
+		REQUIRE(!setsockopt(tcp[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
+	}
+}
+
+void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *halves[ENDS], const struct adma_nonce *nonce,
+	       uint32_t forced)
+{
+	int socks[ENDS], tcp[ENDS];
+	uint32_t all = ADMA_MECH_BIT(ADMA_MECH_SHARED) | ADMA_MECH_BIT(ADMA_MECH_CMA) | ADMA_MECH_BIT(ADMA_MECH_TCP);
+
+	REQUIRE(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, socks));
+	tcp_pair(tcp);
+	for (int i = 0; i < ENDS; i++) {
+		struct adma_config config = {
+			.sock = socks[i], .tcp = tcp[i], .helper = -1, .pid = getpid(),
+			.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
+			.local = halves[i], .remote = halves[!i],
+			.nonce_address = adma_nonce_address(nonce),
+			.out_mask = all, .in_mask = all, .forced = forced,
+			.can_pull = true, .can_push = true, .same_user = true,
+			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .cma_from = 300000, .cma_from_waiting = 600000,
+		};
+
+		memcpy(config.nonce, nonce->bytes, sizeof(config.nonce));
+		REQUIRE(!adma_chan_new(&config, &ends[i]));
+	}
+}
+
+int bring_bulk(struct adma_chan *chan, uint64_t n)
+{
+	int fd, rc;
+
+	if (!adma_wants_bulk(chan, n))
+		return 0;
+	fd = memfd_create("test-bulk", MFD_CLOEXEC);
+	REQUIRE(fd >= 0 && !ftruncate(fd, (off_t)adma_bulk_size()));
+	rc = adma_give_bulk(chan, fd);
+	close(fd);
+	return rc;
+}

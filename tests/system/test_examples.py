@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The examples, run as a newcomer runs them: two programs, found by a name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.limits import HANG
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def start(program: str, name: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(EXAMPLES / program), name],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+
+
+@contextlib.contextmanager
+def listening(program: str, name: str) -> Iterator[subprocess.Popen[str]]:
+    """The program, once it says that it listens; killed if it is still there in the end."""
+    with start(program, name) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"listening as {name!r}\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def run(program: str, name: str) -> str:
+    """The output of a program that ends by itself, in order."""
+    with start(program, name) as process:
+        try:
+            output, _ = process.communicate(timeout=HANG)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    return output
+
+
+def test_echo() -> None:
+    """One server, two clients after each other, and Ctrl-C."""
+    with listening("echo_server.py", "test-echo") as server:
+        for _ in range(2):
+            output = run("echo_client.py", "test-echo")
+            assert "16777216 bytes there and back" in output
+        server.send_signal(signal.SIGINT)
+        assert server.communicate(timeout=HANG)[0] == "bye\n"
+        assert server.returncode == 0
+
+
+def test_numpy_arrays() -> None:
+    """What is printed on both sides has equal sums."""
+    if importlib.util.find_spec("numpy") is None:  # not imported here: it starts threads
+        pytest.skip("numpy is not installed")
+    with listening("numpy_producer.py", "test-arrays") as producer:
+        got = run("numpy_consumer.py", "test-arrays").splitlines()
+        sent = producer.communicate(timeout=HANG)[0].splitlines()
+        assert producer.returncode == 0
+    assert [line.removeprefix("got ") for line in got] == [
+        line.removeprefix("sent ") for line in sent
+    ]
+    assert len(got) == 3
+
+
+def test_a_client_without_a_server() -> None:
+    """A plain error that names what is missing, not a hang."""
+    with start("echo_client.py", "test-nobody") as process:
+        assert process.wait(HANG) != 0
+
+
+def test_every_example_is_tested() -> None:
+    text = Path(__file__).read_text()
+    assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in text] == []

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The handshake: from a connected Unix socket to a `Link`.
+
+Both ends do the same, in lock step, whoever called whom:
+
+    HELLO    who I am: credentials, pidfd, half, nonce; versions, mechanisms, the forced one
+    OFFER    what each mechanism's probe needs of me
+    ANSWER   what came of trying it
+    VERDICT  what I saw of your trying
+
+A REFUSED record may take the place of any of them: it carries an errno and a
+text, and ends the matter. After VERDICT both ends know the same, and the
+socket belongs to the C core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .._core._native import ffi, lib
+from ..errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
+from ..mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
+from ..mechanisms.cma import MappedCMA
+from . import access
+from .identity import Credentials, Peer, is_same_user, own_pidfd, start_time, verified_pidfd
+from .link import Link
+from .record import Entry, Record, Wire
+
+if TYPE_CHECKING:
+    from .._core._native import CData
+
+__all__ = ["Terms", "refuse", "shake"]
+
+_HELPERS = (lib.ADMA_MECH_DMA, lib.ADMA_MECH_HELPER)
+_LAST_WORD = 0.2  # seconds for a refusal to get into the socket
+_SUBJECT = 0  # of the entry in a hello or a refusal
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What this end wants of a handshake."""
+
+    label: str  # how the two met, for people
+    client: bool  # this end called the other one
+    forced: int = 0  # enum adma_mechanism_id, 0: auto
+    admit: access.Judge = access.own_user  # of the peer's uid
+    private: bool = True  # False: other users are let in, too, if not this one
+
+
+def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
+    """Shake hands over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
+
+    On success the socket is detached: the link owns its descriptor. On failure
+    it stays the caller's, who can only close it, and everything else that was
+    made or received is let go. The peer is told why, where that is possible.
+
+    TimeoutError after `timeout` seconds; PeerDied when the peer hangs up;
+    ProtocolError when it says what no adma says; VersionMismatch;
+    PermissionError when it may not (see `Terms.admit`);
+    MechanismUnavailable when a mechanism was forced that does not work in both
+    directions, or each end forced another.
+    """
+    wire = Wire(sock, time.monotonic() + timeout)
+    with ExitStack() as undo:
+        try:
+            link = _Handshake(wire, terms, undo).run()
+        except Exception as error:
+            _tell(wire, error)
+            raise
+        undo.pop_all()
+    sock.detach()
+    return link
+
+
+def refuse(sock: socket.socket, error: Exception) -> None:
+    """Tell who called why there will be no handshake; nothing was sent on the socket before.
+
+    It stays the caller's of this function, to be closed.
+    """
+    _tell(Wire(sock, time.monotonic()), error)
+
+
+class _Handshake:
+    """One end of one handshake. Whatever is made goes to `undo` until it is the link's."""
+
+    def __init__(self, wire: Wire, terms: Terms, undo: ExitStack) -> None:
+        self.wire = wire
+        self.terms = terms
+        self.undo = undo
+
+    def run(self) -> Link:
+        own = ffi.gc(lib.adma_nonce_new(), lib.adma_nonce_free)
+        if own == ffi.NULL:
+            raise MemoryError("no memory for a nonce")
+        nonce = bytes(ffi.buffer(own.bytes))
+        mine = self._send_hello(own)
+        with self._receive(lib.ADMA_ROUND_HELLO) as record:
+            peer, pidfd, theirs = self._meet(record, nonce)
+        forced = self._settle_forced(peer)
+        terms = self.terms
+        context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
+        common = [kind for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
+        left_out = {kind.name: kind.left_out(forced) for kind in common}
+        probes = [kind(context) for kind in common if left_out[kind.name] is None]
+        for probe in probes:
+            self.undo.callback(probe.close)
+        self._probe(probes, record.sender)
+
+        out, in_ = _directions(probes, left_out)
+        if forced:
+            refusal = out[NAMES[forced]] or in_[NAMES[forced]]
+            if refusal is not None:
+                raise refusal.error()
+        self.wire.close()
+        kept = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
+        for probe in probes:
+            probe.close()
+        cma = next((probe for probe in probes if isinstance(probe, MappedCMA)), None)
+        return Link(
+            sock=self.wire.sock.fileno(),
+            pidfd=pidfd,
+            tcp=kept.get(lib.ADMA_MECH_TCP, -1),
+            helper=next((kept[each] for each in _HELPERS if each in kept), -1),
+            pid=peer.pid,
+            uid=peer.uid,
+            same_user=peer.same_user,
+            mine=mine,
+            theirs=theirs,
+            own_nonce=own,
+            nonce=peer.nonce,
+            nonce_address=peer.nonce_address,
+            out=out,
+            in_=in_,
+            forced=NAMES[forced] if forced else None,
+            can_pull=cma is not None and cma.can_pull,
+            can_push=cma is not None and cma.can_push,
+            label=self.terms.label,
+        )
+
+    # Hello
+
+    def _send_hello(self, own: CData) -> CData:
+        """Make our half and introduce ourselves with it; the half, mapped."""
+        fd = ffi.new("int *", -1)
+        half = ffi.new("struct adma_segment **")
+        _check(lib.adma_segment_make(fd, half), "no memory for the channel's rings")
+        self.undo.callback(lib.adma_segment_unmap, half[0])
+        fds = [fd[0]]
+        try:
+            fds.append(own_pidfd())
+            self._send(lib.ADMA_ROUND_HELLO, [Entry(_SUBJECT, 0, self._hello(own), fds)])
+        finally:
+            for number in fds:
+                os.close(number)
+        return half[0]
+
+    def _hello(self, own: CData) -> bytes:
+        hello = ffi.new("struct adma_hello *")
+        hello.pid = os.getpid()
+        hello.uid = os.geteuid()
+        hello.start_time = start_time() or 0
+        hello.half_size = lib.adma_segment_size()
+        ffi.memmove(hello.nonce, own.bytes, lib.ADMA_NONCE_BYTES)
+        hello.nonce_address = lib.adma_nonce_address(own)
+        hello.scratch_address = lib.adma_nonce_scratch_address(own)
+        hello.mechanisms = sum(1 << number for number in NAMES)
+        hello.forced = self.terms.forced
+        return bytes(ffi.buffer(hello))
+
+    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, CData]:
+        """Check all that the peer says of itself; who it is, its pidfd, its half mapped."""
+        hello = ffi.new("struct adma_hello *")
+        entry = record.entry(_SUBJECT)
+        if entry is None or lib.adma_hello_parse(entry.data, len(entry.data), hello):
+            raise ProtocolError("the peer's hello is malformed")
+        nonce = bytes(ffi.buffer(hello.nonce))
+        if nonce == own_nonce:
+            raise ProtocolError("the other end only repeats what it is told")
+        sender = record.sender
+        same_user = is_same_user(sender.uid)
+        self.terms.admit(sender.uid)
+        if hello.half_size != lib.adma_segment_size():
+            raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
+        half_fd = entry.take_fd()
+        try:
+            pidfd = verified_pidfd(entry.take_fd(), sender)
+            self.undo.callback(os.close, pidfd)
+            half = ffi.new("struct adma_segment **")
+            _check(lib.adma_segment_map(half_fd, half), "the peer's half cannot be used")
+            self.undo.callback(lib.adma_segment_unmap, half[0])
+        finally:
+            os.close(half_fd)
+        peer = Peer(
+            pid=sender.pid,
+            uid=sender.uid,
+            same_user=same_user,
+            same_pid_namespace=hello.pid == sender.pid,
+            nonce=nonce,
+            nonce_address=hello.nonce_address,
+            scratch_address=hello.scratch_address,
+            mechanisms=hello.mechanisms,
+            forced=hello.forced,
+        )
+        return peer, pidfd, half[0]
+
+    def _settle_forced(self, peer: Peer) -> int:
+        """The mechanism that one end forces holds for both; 0 for auto. Both ends find the same."""
+        mine, theirs = self.terms.forced, peer.forced
+        forced = mine or theirs
+        if mine and theirs and mine != theirs:
+            names = [NAMES.get(number, f"number {number}") for number in (mine, theirs)]
+            raise MechanismUnavailable(
+                mechanism=names[0],
+                cause=f"this end forces {names[0]}, the other {names[1]}",
+                cure="force the same on both ends, or on one end only",
+            )
+        if forced and (forced not in NAMES or not peer.mechanisms >> forced & 1):
+            name = NAMES.get(forced, f"number {forced}")
+            cause, cure = _UNKNOWN
+            raise MechanismUnavailable(mechanism=name, cause=cause, cure=cure)
+        return forced
+
+    # Rounds
+
+    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> None:
+        """The rounds after the hello."""
+        offers = [_guarded(p, p.offer, True) for p in probes]
+        self._send(lib.ADMA_ROUND_OFFER, offers)
+
+        with self._receive(lib.ADMA_ROUND_OFFER, sender) as record:
+            answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
+        self._send(lib.ADMA_ROUND_ANSWER, answers)
+
+        with self._receive(lib.ADMA_ROUND_ANSWER, sender) as record:
+            verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
+        self._send(lib.ADMA_ROUND_VERDICT, verdicts)
+
+        with self._receive(lib.ADMA_ROUND_VERDICT, sender) as record:
+            for probe in probes:
+                probe.conclude(_said(record, probe))
+
+    def _send(self, round_: int, entries: list[Entry]) -> None:
+        fault = lib.adma_fault_handshake()
+        if fault:
+            raise OSError(fault, f"{os.strerror(fault)} (fault point in the handshake)")
+        try:
+            self.wire.send(round_, entries)
+        except PeerDied:
+            while True:  # it may have told why before it hung up; then it is read up to the end
+                with self.wire.receive() as record:
+                    if record.round == lib.ADMA_ROUND_REFUSED:
+                        raise _refused(record) from None
+
+    def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
+        """The record of this round, from the process that said hello (None: whoever says it)."""
+        record = self.wire.receive()
+        try:
+            if record.round == lib.ADMA_ROUND_REFUSED:
+                raise _refused(record)
+            if record.round != round_:
+                raise ProtocolError(f"the peer is in round {record.round}, this end in {round_}")
+            if sender not in (None, record.sender):
+                raise ProtocolError("another process than the one that said hello goes on talking")
+        except BaseException:
+            record.close()
+            raise
+        return record
+
+
+_UNKNOWN = ("the peer's adma does not have this mechanism", "use the same version on both ends")
+
+
+def _said(record: Record, probe: Probe) -> Entry:
+    """What the peer's side of a probe said; its silence is an error."""
+    entry = record.entry(probe.id)
+    if entry is None:
+        return Entry(probe.id, errno.EPROTO, b"the peer said nothing about this mechanism")
+    return entry
+
+
+def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
+    """Run a step; an OSError refuses the direction it speaks about, here and at the peer."""
+    try:
+        return step()
+    except OSError as error:
+        refusal = probe.refuse(error.errno or errno.EIO, _text(error))
+        if outward:
+            probe.out = refusal
+        else:
+            probe.in_ = refusal
+        return refusal.entry(probe.id)
+
+
+def _directions(
+    probes: Sequence[Probe], left_out: Mapping[str, Refusal | None]
+) -> tuple[dict[str, Refusal | None], dict[str, Refusal | None]]:
+    out: dict[str, Refusal | None] = {}
+    in_: dict[str, Refusal | None] = {}
+    for kind in MECHANISMS:
+        unknown = Refusal(kind.name, errno.EOPNOTSUPP, *_UNKNOWN)
+        out[kind.name] = in_[kind.name] = left_out.get(kind.name) or unknown
+    for probe in probes:
+        out[probe.name], in_[probe.name] = probe.out, probe.in_
+    return out, in_
+
+
+def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
+    """Will the channel use what this probe could keep: forced, or nothing else goes one way?"""
+    others = [other for other in probes if other is not probe]
+    return (
+        forced == probe.id
+        or all(other.out is not None for other in others)
+        or all(other.in_ is not None for other in others)
+    )
+
+
+# Refusals on the wire
+
+
+def _tell(wire: Wire, error: Exception) -> None:
+    """Tell the peer, as well as it goes, why this is the end."""
+    if isinstance(error, PeerDied):
+        return
+    number = getattr(error, "errno", None)
+    if not number:
+        number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
+    wire.deadline = time.monotonic() + _LAST_WORD
+    with contextlib.suppress(Exception):
+        wire.send(lib.ADMA_ROUND_REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
+
+
+def _refused(record: Record) -> Exception:
+    entry = record.entry(_SUBJECT)
+    if entry is None or entry.error <= 0:
+        return ProtocolError("the peer refused the handshake without a reason")
+    text = "the peer refused the handshake: " + entry.text().replace("\0", " ")
+    if entry.error == errno.EPROTONOSUPPORT:
+        return VersionMismatch(text)
+    if entry.error == errno.EPROTO:
+        return ProtocolError(text)
+    return OSError(entry.error, text)
+
+
+def _text(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _check(result: int, what: str) -> None:
+    if result == -errno.EPROTO:
+        raise ProtocolError(what)
+    if result < 0:
+        raise OSError(-result, f"{what}: {os.strerror(-result)}")

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Records of the handshake on a Unix socket: bytes, descriptors and credentials.
+
+What a record looks like is told in hello.h; the parser is C and takes a
+stranger's bytes. Here is what belongs to the socket: a record is read to its
+last byte and not further, since on a stream the peer's first wake-ups may
+follow at once, and no descriptor that came along is ever lost.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from .._core._native import ffi, lib
+from ..errors import PeerDied, ProtocolError, VersionMismatch
+from .identity import Credentials, own_credentials
+
+__all__ = ["Entry", "Record", "Wire"]
+
+_INT = array.array("i").itemsize
+# Room for one credential and the descriptors of a record, and some for what a
+# socket that was handed to us may be set to attach besides.
+_ANCILLARY = (
+    socket.CMSG_SPACE(Credentials.SIZE)
+    + socket.CMSG_SPACE(lib.ADMA_RECORD_FDS_MAX * _INT)
+    + socket.CMSG_SPACE(64)
+)
+_TEXT_MAX = 800
+
+
+@dataclass
+class Entry:
+    """A part of a record: one mechanism's word, or a hello, or a refusal.
+
+    An entry that is sent leaves `fds` with the sender; one that was received
+    owns them until they are taken or its record is closed.
+    """
+
+    subject: int  # enum adma_mechanism_id; 0 in a hello or a refusal
+    error: int = 0  # errno of the sender; then `data` is text
+    data: bytes = b""
+    fds: list[int] = field(default_factory=list)
+
+    def take_fd(self) -> int:
+        """The next descriptor of this entry, owned by the caller. ProtocolError: there is none."""
+        if not self.fds:
+            raise ProtocolError("the peer's record lacks a descriptor")
+        return self.fds.pop(0)
+
+    def text(self) -> str:
+        """`data` as text for people: short, and nothing a terminal could take for a command."""
+        text = self.data[:_TEXT_MAX].decode(errors="replace")
+        return "".join(c if c.isprintable() or c == "\0" else "?" for c in text)
+
+
+@dataclass
+class Record:
+    """What arrived: a round, its entries, and who the kernel says has sent it.
+
+    A context manager: leaving it closes the descriptors that nobody took.
+    """
+
+    round: int
+    entries: list[Entry]
+    sender: Credentials
+
+    def entry(self, subject: int) -> Entry | None:
+        """The entry about a subject, the first one; None when there is none."""
+        return next((entry for entry in self.entries if entry.subject == subject), None)
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors that nobody took. Idempotent."""
+        for entry in self.entries:
+            close_all(entry.fds)
+
+
+def close_all(fds: list[int]) -> None:
+    """Close descriptors and forget them."""
+    while fds:
+        with contextlib.suppress(OSError):
+            os.close(fds.pop())
+
+
+class Wire:
+    """A socket, spoken to in records, until a deadline (`time.monotonic()`).
+
+    Every method raises TimeoutError at the deadline and PeerDied when the
+    peer has hung up; the socket is then of no further use.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self.sock = sock
+        self.deadline = deadline
+        self._stream = sock.type == socket.SOCK_STREAM
+        # Before anything is read: else the credentials of what arrives are nobody's.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+    def close(self) -> None:
+        """The handshake is over: what follows on this socket carries no credentials."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+
+    # Sending
+
+    def send(self, round_: int, entries: list[Entry]) -> None:
+        """Send a record, with our credentials and the entries' descriptors."""
+        data = pack(round_, entries)
+        fds = array.array("i", [fd for entry in entries for fd in entry.fds])
+        credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, own_credentials().pack())
+        ancillary = [credentials]
+        if fds:
+            ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes()))
+        try:
+            while data:  # once, but for a socket with a tiny send buffer
+                self._arm()
+                data = data[self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL) :]
+                ancillary = [credentials]
+        except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
+            raise self._lost(error) from None
+
+    # Receiving
+
+    def receive(self) -> Record:
+        """Receive one record, whatever its round.
+
+        VersionMismatch when the peer speaks no version of ours, ProtocolError
+        when what comes is no record.
+        """
+        fds: list[int] = []
+        try:
+            data, sender = self._read(fds)
+            return self._parse(data, sender, fds)
+        except BaseException:
+            close_all(fds)
+            raise
+
+    def _read(self, fds: list[int]) -> tuple[bytes, Credentials]:
+        """The bytes of one record; descriptors that come along are appended to `fds`."""
+        data = b""
+        length = 0
+        sender: Credentials | None = None
+        while not length or len(data) < length:
+            head = ffi.sizeof("struct adma_record_head")
+            want = (length or head) - len(data) if self._stream else lib.ADMA_RECORD_MAX + 1
+            part, credentials = self._recvmsg(want, fds)
+            if sender is not None and credentials != sender:
+                raise ProtocolError("one record came from two processes")
+            sender = credentials
+            data += part
+            length = self._length(data)
+            if not self._stream:
+                break
+        assert sender is not None
+        return data, sender
+
+    def _recvmsg(self, want: int, fds: list[int]) -> tuple[bytes, Credentials]:
+        self._arm()
+        try:
+            part, ancillary, flags, _ = self.sock.recvmsg(want, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        except (ConnectionResetError, TimeoutError) as error:
+            raise self._lost(error) from None
+        sender: Credentials | None = None
+        for level, kind, content in ancillary:
+            if level != socket.SOL_SOCKET:
+                continue
+            if kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(content[: len(content) - len(content) % _INT])
+                fds.extend(numbers)
+            elif kind == socket.SCM_CREDENTIALS:
+                sender = Credentials.unpack(content)
+        if not part:
+            raise PeerDied("the peer hung up during the handshake")
+        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(fds) > lib.ADMA_RECORD_FDS_MAX:
+            raise ProtocolError(
+                "the peer sent more, or more descriptors, than a record may have; "
+                "or this process has no descriptors left (ulimit -n)"
+            )
+        if sender is None:
+            raise ProtocolError("the kernel does not tell who sent the record")
+        return part, sender
+
+    @staticmethod
+    def _length(data: bytes) -> int:
+        length = int(lib.adma_record_length(data, len(data)))
+        if length < 0:
+            raise _fault(length, data)
+        return length
+
+    @staticmethod
+    def _parse(data: bytes, sender: Credentials, fds: list[int]) -> Record:
+        parsed = ffi.new("struct adma_record *")
+        fault = lib.adma_record_parse(data, len(data), len(fds), parsed)
+        if fault:
+            raise _fault(fault, data)
+        entries = []
+        for i in range(parsed.head.entries):
+            found = parsed.entries[i]
+            content = data[found.offset : found.offset + found.head.length]
+            own = fds[found.first_fd : found.first_fd + found.head.fds]
+            entries.append(Entry(found.head.subject, found.head.error, content, own))
+        return Record(parsed.head.round, entries, sender)
+
+    # Both
+
+    def _arm(self) -> None:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise self._lost(TimeoutError())
+        self.sock.settimeout(left)
+
+    @staticmethod
+    def _lost(error: Exception) -> Exception:
+        if isinstance(error, TimeoutError):
+            return TimeoutError("the peer did not answer the handshake in time")
+        return PeerDied("the peer hung up during the handshake")
+
+
+def pack(round_: int, entries: list[Entry]) -> bytes:
+    """The bytes of a record. OverflowError when it would be longer than a record may be."""
+    body = b""
+    for entry in entries:
+        head = ffi.new("struct adma_entry_head *")
+        head.subject = entry.subject
+        head.fds = len(entry.fds)
+        head.error = entry.error
+        head.length = len(entry.data)
+        body += bytes(ffi.buffer(head)) + entry.data + bytes(-len(entry.data) % 8)
+    head = ffi.new("struct adma_record_head *")
+    head.magic = lib.ADMA_RECORD_MAGIC
+    head.oldest = lib.ADMA_WIRE_OLDEST
+    head.newest = lib.ADMA_WIRE_VERSION
+    head.round = round_
+    head.entries = len(entries)
+    head.length = ffi.sizeof("struct adma_record_head") + len(body)
+    head.fds = sum(len(entry.fds) for entry in entries)
+    if head.length > lib.ADMA_RECORD_MAX:
+        raise OverflowError(f"a record of {head.length} bytes, {lib.ADMA_RECORD_MAX} allowed")
+    return bytes(ffi.buffer(head)) + body
+
+
+def _fault(fault: int, data: bytes) -> ProtocolError:
+    text = ffi.string(lib.adma_record_fault_text(fault)).decode()
+    if fault != lib.ADMA_RECORD_VERSION:
+        return ProtocolError(f"the other end does not speak adma's protocol: {text}")
+    head = ffi.new("struct adma_record_head *")
+    ffi.memmove(head, data, ffi.sizeof("struct adma_record_head"))
+    return VersionMismatch(
+        f"{text}: this end speaks {lib.ADMA_WIRE_OLDEST} to {lib.ADMA_WIRE_VERSION}, the other "
+        f"{head.oldest} to {head.newest}; cure: use the same version of adma on both ends"
+    )

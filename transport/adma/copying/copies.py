@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Copies inside one process, handed to the copy engine: the paper's table 1."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._core._native import ffi, lib
+from .._core.buffers import lengths_differ, pair
+from .._core.waiting import deadline_of
+from ..errors import Cancelled, error_for
+from ..request import Request, size_text
+from . import engine
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from .._core._native import CData
+
+__all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
+
+# Blocking copies below are made here and now: handing over half of one gains less than it costs.
+# 512 KiB: measured, see docs/benchmarks.md.
+_SPREAD_FROM = 512 << 10
+_SMALL = engine.AT_ONCE_MAX  # more is not worth asking whether it is to be copied at once
+_SLICE_NS = 5_000_000  # copying and sleeping before signals are looked at
+_SWEEP_FROM = 64  # outstanding; from then on what is done and was dropped is looked for
+_DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_COPY_READY
+
+_new_copy = ffi.new
+_COPY = ffi.typeof("struct adma_copy *")
+
+
+class CopyRequest(Request):
+    """A copy under way inside this process, made by `icopy`."""
+
+    __slots__ = ("_copy", "_dims", "_holds", "_nbytes")
+
+    def __init__(self, nbytes: int | None, copy: CData | None = None, holds: Any = ()) -> None:
+        self._nbytes = nbytes  # once it is known to be done without error
+        self._copy: Any = copy  # None: icopy made it itself
+        self._holds = holds
+        self._dims: CData | None = None
+
+    def check(self) -> bool:
+        """True when it is done, False while it is not. No system call. (Table 1: adma_checkcopy.)
+
+        Raises `Cancelled`, or OSError for a copy that its engine could not make.
+        """
+        if self._nbytes is not None:
+            return True
+        rc = lib.adma_copy_check(self._copy)
+        if not rc:
+            return False
+        judged(rc)
+        self._settle()
+        return True
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it is done, copying meanwhile if nobody else is; the bytes.
+
+        `timeout` in seconds, None: for ever. TimeoutError leaves it pending
+        and its buffers owned by it, as does an interruption. Raises as
+        `check` does. (Table 1: adma_waitcopy.)
+        """
+        deadline = None if timeout is None else deadline_of(timeout, "wait")
+        if self._nbytes is not None:
+            return self._nbytes
+        while not (rc := lib.adma_copy_wait_one(self._copy, _slice(deadline))):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
+        judged(rc)
+        return self._settle()
+
+    def cancel(self) -> bool:
+        """Take it back. True only if nothing of it will happen: no byte of dst is written.
+
+        False: it is done, or has begun; wait for it. After True, `check` and
+        `wait` raise `Cancelled`.
+        """
+        if self._copy is None or not lib.adma_copy_cancel(self._copy):
+            return False
+        self._let_go()
+        return True
+
+    def times(self) -> dict[str, int]:
+        """Where the time of a copy that is done went, in nanoseconds: the paper's figure 7.
+
+        `post`: in icopy; `start`: from there to its first byte; `copy`: to the
+        last; `complete`: until a caller saw it. All 0 for one that icopy made
+        itself, being small. ValueError while it is pending.
+        """
+        if not self._done:
+            raise ValueError(f"{self!r}: what it took is known once it is done")
+        if self._copy is None:
+            return dict.fromkeys(("post", "start", "copy", "complete"), 0)
+        times = self._copy.times
+        return {
+            "post": times.queued - times.posted,
+            "start": max(0, times.started - times.queued),
+            "copy": times.copied - times.started,
+            "complete": max(0, times.seen - times.copied) if times.seen else 0,
+        }
+
+    @property
+    def _done(self) -> bool:
+        return self._nbytes is not None or bool(lib.adma_copy_done(self._copy))
+
+    def _settle(self) -> int:
+        copy = self._copy
+        self._let_go()
+        if copy.error == errno.ECANCELED:
+            raise Cancelled("the copy was cancelled")
+        if copy.error:
+            raise OSError(copy.error, f"the copy failed: {os.strerror(copy.error)}")
+        self._nbytes = int(copy.plan.bytes)
+        return self._nbytes
+
+    def _let_go(self) -> None:
+        """The engine is through with the buffers: they are their owner's again."""
+        holds, self._holds = self._holds, ()  # two threads may come by at once
+        if self._copy is not None and self._copy.error == errno.EIO:
+            _keep(holds)
+        else:
+            _release(holds)
+        _pending.discard(self)
+
+    def __repr__(self) -> str:
+        if self._copy is None:
+            return f"<copy of {size_text(self._nbytes or 0)}, done>"
+        plan, copy = self._copy.plan, self._copy
+        return f"<copy of {size_text(plan.bytes)}, {_state(copy, plan)}>"
+
+
+def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
+    """Copy src to dst; the bytes. As memmove: they may overlap. (Table 1: adma_copy.)
+
+    Contiguous buffers of equal length, or arrays of equal shape and element
+    size with any strides. Waits for earlier copies of these bytes. A large one is
+    shared between this thread and the engine's queues; the engine's threads
+    start with the first that pays.
+
+    ValueError: lengths or shapes differ. BufferError: dst is read-only.
+    TypeError: no buffer, or an array of objects. Interrupted, it is taken back; if
+    it has begun it goes on, and the exception has the request as `.request`.
+    """
+    holds = pair(dst, src, "copy")
+    if holds is None:
+        return _copy_strided(dst, src)
+    to, from_ = holds
+    nbytes = len(to)
+    if nbytes != len(from_):
+        raise _mismatch("copy", holds)
+    if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
+        return nbytes
+    request = CopyRequest(None, _new_copy(_COPY), holds)
+    try:  # from before the post on: a signal may strike as that returns
+        _post(request, to, from_, nbytes)
+        return request.wait()
+    except BaseException as error:
+        _take_back(request, error)
+        raise
+
+
+def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
+    """Begin to copy src to dst; a request. (Table 1: adma_icopy.)
+
+    Both buffers are the request's until it is done. Copies behave as if made one
+    after the other in the order of their posts: one that touches bytes which an
+    earlier one writes, or writes bytes which an earlier one touches, waits
+    for it. Small copies are made at once. Arguments and errors as `copy`.
+
+    With more than 65536 waiting in line it waits for room, copying meanwhile.
+    An engine that cannot be started is said so once, by a RuntimeWarning; the
+    copy is made here then.
+    """
+    holds = pair(dst, src, "icopy")
+    if holds is None:
+        request = _planned(dst, src, "icopy")
+        _post(request)
+        return request
+    to, from_ = holds
+    nbytes = len(to)
+    if nbytes != len(from_):
+        raise _mismatch("icopy", holds)
+    if nbytes <= _SMALL and not lib.adma_copy_small(to, from_, nbytes):
+        return CopyRequest(nbytes)
+    request = CopyRequest(None, _new_copy(_COPY), holds)
+    _post(request, to, from_, nbytes)
+    return request
+
+
+def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | None) -> bool:
+    """Wait until `need` are done, without judging them. False: the deadline passed before."""
+    pending = [request._copy for request in requests if request._nbytes is None]
+    need -= len(requests) - len(pending)
+    if need <= 0:
+        return True
+    structs = ffi.new("struct adma_copy *[]", pending)
+    while not (rc := lib.adma_copy_wait(structs, len(pending), need, _slice(deadline))):
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+    return judged(rc)
+
+
+def judged(rc: int) -> bool:
+    """The result of a wait, not 0: True, or the error."""
+    if rc == -lib.ADMA_E_FORKED:
+        raise ProcessLookupError(
+            errno.ESRCH,
+            "the copy was posted by the parent process, before the fork, and goes on there: "
+            "in the child dst may hold a part of it, copy anew",
+        )
+    if rc < 0:
+        raise error_for(rc)
+    return True
+
+
+def _copy_strided(dst: WriteableBuffer, src: ReadableBuffer) -> int:
+    request = None
+    try:
+        request = _planned(dst, src, "copy")
+        _post(request)
+        return request.wait()
+    except BaseException as error:
+        if request is not None:
+            _take_back(request, error)
+        raise
+
+
+def _planned(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyRequest:
+    from .arrays import plan_strided  # ctypes, for those who need it
+
+    copy = _new_copy(_COPY)
+    holds, dims = plan_strided(ffi.addressof(copy, "plan"), dst, src, call)
+    request = CopyRequest(None, copy, holds)
+    request._dims = dims
+    return request
+
+
+def _post(request: CopyRequest, *range_: Any) -> None:
+    """Hand it over; it is kept until it is done, whoever drops it.
+
+    `range_`: dst, src, bytes of a contiguous one; others are planned already.
+    """
+    if len(_pending) > _sweep_at:
+        _sweep()
+    if not engine.ready:
+        engine.prepare()
+    post = lib.adma_copy_post_bytes if range_ else lib.adma_copy_post
+    try:
+        _pending.add(request)
+        while (rc := post(request._copy, *range_)) == -errno.EAGAIN:
+            lib.adma_copy_wait_room(_SLICE_NS)
+        if rc < 0:
+            nbytes = request._copy.plan.bytes
+            raise MemoryError(
+                f"source and destination overlap with different strides: their {size_text(nbytes)} "
+                "go through memory of their own, and there is none"
+            )
+        if rc:
+            _copy_here(request)
+    except BaseException as error:
+        _take_back(request, error)
+        raise
+
+
+def _take_back(request: CopyRequest, error: BaseException) -> None:
+    if request._copy.state == 0:
+        request._let_go()  # it was never posted
+    elif not request._done and not request.cancel():
+        error.request = request  # type: ignore[attr-defined]
+
+
+def _copy_here(request: CopyRequest) -> None:
+    """Nobody but us copies."""
+    engine.warn_if_refused()
+    while not lib.adma_copy_wait_one(request._copy, _SLICE_NS):
+        pass  # signals are looked at
+
+
+def _sweep() -> None:
+    """Let go of what is done and nobody asked after. Rarely: a post costs the same with many."""
+    global _sweep_at
+    for request in list(_pending):  # at once: other threads post
+        if request._done:
+            request._let_go()
+    _sweep_at = max(_SWEEP_FROM, 2 * len(_pending))
+
+
+def finish() -> None:
+    """Wait for all that is outstanding now; not for what other threads post meanwhile."""
+    for request in list(_pending):
+        if request._copy.state == 0:
+            continue  # another thread is about to post it
+        while not lib.adma_copy_wait_one(request._copy, _SLICE_NS):
+            pass
+
+
+def abandon() -> None:
+    """The interpreter ends before the copies do: it must not free what is copied."""
+    import ctypes
+
+    for request in list(_pending):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(request))
+
+
+def _keep(holds: Any) -> None:
+    """For ever, past the interpreter's end: an engine that did not stop may still touch them."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(holds))
+
+
+def _forked() -> None:
+    """In the child: what the parent has outstanding is the parent's, its buffers here are not."""
+    for request in list(_pending):
+        request._let_go()
+
+
+def _slice(deadline: float | None) -> int:
+    if deadline is None:
+        return _SLICE_NS
+    return max(0, min(_SLICE_NS, int((deadline - time.monotonic()) * 1e9)))
+
+
+def _mismatch(call: str, holds: tuple[CData, CData]) -> ValueError:
+    """And let go: a traceback would hold the buffers for as long as it lives."""
+    error = lengths_differ(call, *map(len, holds))
+    _release(holds)
+    return error
+
+
+def _release(holds: Sequence[Any]) -> None:
+    for hold in holds:
+        if isinstance(hold, ffi.CData):
+            ffi.release(hold)
+        else:
+            hold.release()
+
+
+def _state(copy: CData, plan: CData) -> str:
+    if copy.state == _DONE:
+        if not copy.error:
+            return "done"
+        return "cancelled" if copy.error == errno.ECANCELED else f"failed: errno {copy.error}"
+    if copy.state == _RUNNING:
+        return f"{100 * copy.copied // plan.parts} %"
+    return "in line" if copy.state == _READY else "behind earlier copies"
+
+
+_pending: set[CopyRequest] = set()
+_sweep_at = _SWEEP_FROM
+os.register_at_fork(after_in_child=_forked)

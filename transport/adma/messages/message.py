@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is in line to be read, and how an object becomes messages.
+
+An object travels as one message of kind OBJECT: the sizes of its out-of-band
+buffers (8 bytes each), then the pickle. The buffers follow as messages of kind
+PART, each copied straight from the object's own memory. Small buffers stay in
+the pickle: a message of their own would cost more than copying them.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ProtocolError
+
+__all__ = ["BYTES", "OBJECT", "PART", "Frames", "Message", "dump", "load", "part_sizes"]
+
+BYTES = 1  # enum adma_kind, layout.h
+OBJECT = BYTES + 1
+PART = BYTES + 2
+
+OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
+PARTS_MAX = 512  # half of what may be outstanding per direction
+
+KINDS = {BYTES: "bytes", OBJECT: "object", PART: "object"}
+
+
+@dataclass(frozen=True)
+class Message:
+    """The first message in line: `kind` "bytes" (for read) or "object" (for recv).
+
+    `nbytes`: its length; of an object, with its out-of-band buffers.
+    """
+
+    kind: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Frames:
+    """An object, ready to be written: `head` is one message, each of `parts` another."""
+
+    head: bytes
+    parts: Sequence[memoryview]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all messages together."""
+        return len(self.head) + sum(part.nbytes for part in self.parts)
+
+
+def dump(obj: object) -> Frames:
+    """Pickle (protocol 5) with large contiguous buffers out of band. PicklingError and others."""
+    parts: list[memoryview] = []
+
+    def in_band(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True  # not contiguous: pickle copies it
+        if raw.nbytes < OUT_OF_BAND_FROM or len(parts) == PARTS_MAX:
+            return True
+        parts.append(raw)
+        return False
+
+    body = pickle.dumps(obj, protocol=5, buffer_callback=in_band)
+    if not parts:
+        return Frames(body, ())
+    sizes = struct.pack(f"={len(parts)}Q", *(part.nbytes for part in parts))
+    return Frames(sizes + body, parts)
+
+
+def part_sizes(head: Any, count: int, total: int) -> tuple[int, ...]:
+    """The sizes of the `count` parts that the head of an object tells. ProtocolError."""
+    if len(head) < 8 * count:
+        raise ProtocolError("the peer announced an object with parts, and did not tell their sizes")
+    sizes: tuple[int, ...] = struct.unpack_from(f"={count}Q", head)
+    if len(head) + sum(sizes) != total:
+        raise ProtocolError("the sizes of an object's parts do not add up")
+    return sizes
+
+
+def load(head: Any, parts: Sequence[Any]) -> Any:
+    """The object again; its large buffers are `parts`, not copies of them."""
+    with memoryview(head) as view, view[8 * len(parts) :] as body:
+        return pickle.loads(body, buffers=parts)

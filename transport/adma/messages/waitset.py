@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Waiting for several requests at once, copies and messages alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from .._core._native import ffi, lib
+from .._core.waiting import ManyWaiter, deadline_of
+from ..copying.copies import CopyRequest, judged, wait_copies
+from ..copying.engine import queues_running
+from ..request import Request
+from .operation import ChannelRequest, Operation
+
+__all__ = ["wait_all", "wait_any", "wait_some"]
+
+
+def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
+    """Wait until all are done; the bytes of each, in order.
+
+    They may belong to different channels; all of these are served meanwhile.
+    When some failed, the first one's error is raised, after all are done.
+    TimeoutError leaves those that are not done pending.
+    """
+    requests = _checked(reqs, "wait_all")
+    deadline = deadline_of(timeout, "wait_all")
+    copies, messages = _sorted(requests)
+    # Copies need nobody else to end.
+    if not wait_copies(copies, len(copies), deadline) or not _wait_messages(messages, deadline):
+        left = sum(not request._done for request in requests)
+        raise TimeoutError(f"{left} of {len(requests)} requests are still pending")
+    return [request.wait() for request in requests]
+
+
+def wait_any(reqs: Iterable[Request], timeout: float | None = None) -> int:
+    """Wait until one is done; its index (the first, when several are).
+
+    Whether it failed is told by its own `check` or `wait`. ValueError for no
+    requests; TimeoutError leaves all pending.
+    """
+    return _some(reqs, timeout, "wait_any")[0]
+
+
+def wait_some(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
+    """Wait until at least one is done; the indices of all that are.
+
+    Whether they failed is told by their own `check` or `wait`. ValueError for
+    no requests; TimeoutError leaves all pending.
+    """
+    return _some(reqs, timeout, "wait_some")
+
+
+def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int]:
+    requests = _checked(reqs, call)
+    if not requests:
+        raise ValueError(f"{call}(reqs): no requests, so none will ever be done")
+    deadline = deadline_of(timeout, call)
+    while not (done := [index for index, request in enumerate(requests) if request._done]):
+        copies, messages = _sorted(requests)
+        if len(copies) + len(messages) < len(requests):
+            continue  # one was done just now: the others may never be
+        if copies and messages:
+            found = _wait_mixed(copies, messages, deadline)
+        elif copies:
+            found = wait_copies(copies, 1, deadline)
+        else:
+            found = _waiter(messages, 1).wait(deadline)
+        if not found:
+            raise TimeoutError(f"none of {len(requests)} requests is done")
+    return done
+
+
+def _checked(reqs: Iterable[Request], call: str) -> list[Request]:
+    try:
+        requests = list(reqs)
+    except TypeError:
+        kind = type(reqs).__name__
+        raise TypeError(f"{call}(reqs): pass a list of requests, not {kind}") from None
+    for request in requests:
+        if not isinstance(request, Request):
+            kind = type(request).__name__
+            raise TypeError(f"{call}(reqs): an iterable of requests, found {kind}")
+    return requests
+
+
+def _sorted(requests: Sequence[Request]) -> tuple[list[CopyRequest], list[ChannelRequest]]:
+    """The pending copies, the pending messages."""
+    pending = [request for request in requests if not request._done]
+    return (
+        [request for request in pending if isinstance(request, CopyRequest)],
+        [request for request in pending if isinstance(request, ChannelRequest)],
+    )
+
+
+def _waiter(messages: Sequence[ChannelRequest], need: int, also: int = -1) -> ManyWaiter:
+    """Of requests that were pending a moment ago; `need` of their operations, 0: all.
+
+    Others complete them meanwhile: one that is done by now is among them, and
+    found done at once. Without it, who waits for any would wait for the rest.
+    """
+    waited = [
+        (request._channel, operation) for request in messages for operation in _unfinished(request)
+    ]
+    channels = {id(channel): channel._chan for channel, _ in waited}
+    reqs = [operation.req for _, operation in waited]
+    return ManyWaiter(list(channels.values()), reqs, need or len(reqs), also)
+
+
+def _unfinished(request: ChannelRequest) -> Sequence[Operation]:
+    """Its operations that are not done, or the last one."""
+    return [each for each in request._operations if not each.done] or request._operations[-1:]
+
+
+def _wait_messages(messages: list[ChannelRequest], deadline: float | None) -> bool:
+    while messages := [request for request in messages if not request._done]:
+        if not _waiter(messages, 0).wait(deadline):
+            return False
+    return True
+
+
+def _wait_mixed(
+    copies: Sequence[CopyRequest], messages: Sequence[ChannelRequest], deadline: float | None
+) -> bool:
+    """Until one of either kind is done. A sleep on the channels ends when a copy does, too."""
+    if not queues_running():
+        return wait_copies(copies, 1, deadline)  # nobody but us would copy
+    structs = ffi.new("struct adma_copy *[]", [request._copy for request in copies])
+    signal = ffi.new("struct adma_copy_signal *", {"fd": -1})
+    waiter: ManyWaiter | None = None
+    try:  # from before it is opened on: a signal may strike as that returns
+        if rc := lib.adma_copy_signal_open(signal):
+            raise OSError(-rc, "no descriptor to wait for copies and messages at once")
+        waiter = _waiter(messages, 1, also=signal.fd)
+        while True:
+            lib.adma_copy_signal_arm(signal)
+            if rc := lib.adma_copy_wait(structs, len(copies), 1, 0):
+                return judged(rc)
+            if waiter.step(deadline):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+    finally:
+        lib.adma_copy_signal_close(signal)
+        if waiter is not None:
+            waiter.give_up()  # the messages go on without us

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* thread.c - starting a thread of ours. */
+#include "base/thread.h"
+
+#include <signal.h>
+
+#include "adma.h"
+
+int adma_thread_start(pthread_t *thread, const char *name, size_t stack, void *(*run)(void *), void *argument)
+{
+	pthread_attr_t attr;
+	sigset_t old;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return err;
+	if (stack)
+		(void)pthread_attr_setstacksize(&attr, stack);
+	adma_signals_block(&old); /* it inherits the mask */
+	err = pthread_create(thread, &attr, run, argument);
+	adma_signals_restore(&old);
+	pthread_attr_destroy(&attr);
+	if (!err)
+		(void)pthread_setname_np(*thread, name);
+	return err;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* copy.c - plan a copy, and do parts of it. */
+#include "copy/plan.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "copy/kernels.h"
+
+/* ---- extents ---- */
+
+static bool meet(struct adma_extent a, struct adma_extent b)
+{
+	return a.from < b.to && b.from < a.to;
+}
+
+bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b)
+{
+	return meet(a->writes, b->writes) || meet(a->writes, b->reads) || meet(a->reads, b->writes);
+}
+
+/* ---- planning: contiguous ---- */
+
+static struct adma_extent extent(const void *from, uint64_t n)
+{
+	return (struct adma_extent){(uintptr_t)from, (uintptr_t)from + n};
+}
+
+/* Parts of one row, where a row is more than one part. */
+static uint64_t parts_each(const struct adma_plan *plan)
+{
+	return plan->width ? (plan->width - 1) / ADMA_PART_BYTES + 1 : 0;
+}
+
+/* How many parts, of about ADMA_PART_BYTES each and never much more. */
+static void cut(struct adma_plan *plan)
+{
+	plan->rows_each = 0;
+	if (plan->rows > 1 && plan->width <= ADMA_PART_BYTES) {
+		plan->rows_each = ADMA_PART_BYTES / plan->width;
+		plan->parts = (plan->rows - 1) / plan->rows_each + 1;
+	} else {
+		plan->parts = plan->rows * parts_each(plan);
+	}
+}
+
+void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_t n)
+{
+	*plan = (struct adma_plan){
+		.dst = dst, .src = src, .width = n, .rows = n ? 1 : 0, .bytes = n,
+		.writes = extent(dst, n), .reads = extent(src, n),
+	};
+	cut(plan);
+	plan->in_order = meet(plan->writes, plan->reads);
+	plan->backwards = plan->in_order && (uintptr_t)dst > (uintptr_t)src;
+}
+
+/* ---- planning: strided ---- */
+
+static int64_t span(int64_t step, uint64_t count)
+{
+	return step * (int64_t)(count - 1);
+}
+
+/* Drop dimensions of one element; make destination steps positive. -EINVAL for a step of 0 there. */
+static int tidy(struct adma_plan *plan)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < plan->ndim; i++) {
+		struct adma_dim dim = plan->dims[i];
+
+		if (dim.count == 1)
+			continue;
+		if (!dim.dst_step)
+			return -EINVAL;
+		if (dim.dst_step < 0) {
+			plan->dst += span(dim.dst_step, dim.count);
+			plan->src += span(dim.src_step, dim.count);
+			dim.dst_step = -dim.dst_step;
+			dim.src_step = -dim.src_step;
+		}
+		plan->dims[kept++] = dim;
+	}
+	plan->ndim = kept;
+	return 0;
+}
+
+/* The largest destination step outermost. Few dimensions, mostly in order. */
+static void sort(struct adma_plan *plan)
+{
+	for (uint32_t i = 1; i < plan->ndim; i++) {
+		struct adma_dim dim = plan->dims[i];
+		uint32_t at = i;
+
+		for (; at && plan->dims[at - 1].dst_step < dim.dst_step; at--)
+			plan->dims[at] = plan->dims[at - 1];
+		plan->dims[at] = dim;
+	}
+}
+
+/* Merge what lies together in both: into its outer neighbour, and the innermost into the width. */
+static void merge(struct adma_plan *plan)
+{
+	uint32_t last = 0;
+
+	for (uint32_t i = 1; i < plan->ndim; i++) {
+		struct adma_dim *outer = &plan->dims[last], inner = plan->dims[i];
+		int64_t count = (int64_t)inner.count;
+
+		if (outer->dst_step == inner.dst_step * count && outer->src_step == inner.src_step * count) {
+			inner.count *= outer->count;
+			*outer = inner;
+		} else {
+			plan->dims[++last] = inner;
+		}
+	}
+	if (!plan->ndim)
+		return;
+	plan->ndim = last + 1;
+	const struct adma_dim *innermost = &plan->dims[last];
+	if (innermost->dst_step == (int64_t)plan->width && innermost->src_step == (int64_t)plan->width) {
+		plan->width *= innermost->count;
+		plan->ndim--;
+	}
+}
+
+/* Does each step reach over all that lies inside it? Then rows are in the order of addresses. */
+static bool nested(const struct adma_plan *plan)
+{
+	uint64_t inner = plan->width;
+
+	for (uint32_t i = plan->ndim; i-- > 0;) {
+		const struct adma_dim *dim = &plan->dims[i];
+
+		if ((uint64_t)dim->dst_step < inner)
+			return false;
+		inner += (uint64_t)span(dim->dst_step, dim->count);
+	}
+	return true;
+}
+
+static bool same_steps(const struct adma_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->ndim; i++)
+		if (plan->dims[i].dst_step != plan->dims[i].src_step)
+			return false;
+	return true;
+}
+
+static void measure(struct adma_plan *plan)
+{
+	plan->writes = extent(plan->dst, plan->width);
+	plan->reads = extent(plan->src, plan->width);
+	plan->rows = 1;
+	for (uint32_t i = 0; i < plan->ndim; i++) {
+		const struct adma_dim *dim = &plan->dims[i];
+		int64_t reach = span(dim->src_step, dim->count);
+
+		plan->rows *= dim->count;
+		plan->writes.to += (uint64_t)span(dim->dst_step, dim->count);
+		if (reach < 0)
+			plan->reads.from += (uint64_t)reach;
+		else
+			plan->reads.to += (uint64_t)reach;
+	}
+	plan->bytes = plan->rows * plan->width;
+}
+
+static int check(const struct adma_plan *plan)
+{
+	uint64_t bytes = plan->width;
+
+	for (uint32_t i = 0; i < plan->ndim; i++)
+		if (__builtin_mul_overflow(bytes, plan->dims[i].count, &bytes))
+			return -EOVERFLOW;
+	return bytes > INT64_MAX ? -EOVERFLOW : 0;
+}
+
+static bool empty(const struct adma_plan *plan)
+{
+	bool none = !plan->width;
+
+	for (uint32_t i = 0; i < plan->ndim; i++)
+		none |= !plan->dims[i].count;
+	return none;
+}
+
+int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width,
+		      struct adma_dim *dims, uint32_t ndim)
+{
+	int rc;
+
+	if (ndim > ADMA_DIMS_MAX)
+		return -E2BIG;
+	*plan = (struct adma_plan){.dst = dst, .src = src, .width = width, .dims = dims, .ndim = ndim};
+	if (empty(plan)) {
+		adma_plan_bytes(plan, dst, src, 0);
+		return 0;
+	}
+	rc = check(plan);
+	rc = rc ? rc : tidy(plan);
+	if (rc)
+		return rc;
+	sort(plan);
+	merge(plan);
+	if (!plan->ndim) {
+		adma_plan_bytes(plan, plan->dst, plan->src, plan->width);
+		return 0;
+	}
+	measure(plan);
+	cut(plan);
+	if (!meet(plan->writes, plan->reads)) {
+		plan->in_order = !nested(plan); /* who writes a byte twice does so in one order */
+	} else {
+		plan->in_order = 1;
+		plan->backwards = (uintptr_t)plan->dst > (uintptr_t)plan->src;
+		plan->staged = !same_steps(plan) || !nested(plan);
+	}
+	if (plan->staged) {
+		plan->backwards = 0;
+		plan->parts *= 2;
+	}
+	return 0;
+}
+
+/* ---- running ---- */
+
+/* `count` elements of a fixed width: single loads and stores, of memory that may overlap. */
+#define COPY_ELEMENTS(type)                                                                          \
+	for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step) {                     \
+		type element;                                                                        \
+		memcpy(&element, src, sizeof(element));                                              \
+		memcpy(dst, &element, sizeof(element));                                              \
+	}
+
+struct sixteen {
+	uint64_t half[2];
+};
+
+static void copy_elements(uint8_t *dst, const uint8_t *src, uint64_t width, uint64_t count,
+			  int64_t dst_step, int64_t src_step)
+{
+	switch (width) {
+	case 1:
+		COPY_ELEMENTS(uint8_t)
+		break;
+	case 2:
+		COPY_ELEMENTS(uint16_t)
+		break;
+	case 4:
+		COPY_ELEMENTS(uint32_t)
+		break;
+	case 8:
+		COPY_ELEMENTS(uint64_t)
+		break;
+	case 16:
+		COPY_ELEMENTS(struct sixteen)
+		break;
+	default:
+		/* memmove: of a copy in order a row may overlap its own source. */
+		for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step)
+			memmove(dst, src, width);
+	}
+}
+
+/* Rows [from, to), each to or from its place, or the stage. Backwards: the last one first. */
+struct cursor {
+	uint64_t index[ADMA_DIMS_MAX];
+	int64_t dst, src;
+};
+
+/* Where row number `row` is. */
+static void seek(const struct adma_plan *plan, uint64_t row, struct cursor *at)
+{
+	at->dst = at->src = 0;
+	for (uint32_t i = plan->ndim; i-- > 0;) {
+		const struct adma_dim *dim = &plan->dims[i];
+
+		at->index[i] = row % dim->count;
+		row /= dim->count;
+		at->dst += (int64_t)at->index[i] * dim->dst_step;
+		at->src += (int64_t)at->index[i] * dim->src_step;
+	}
+}
+
+enum side { BOTH, GATHER, SCATTER };
+
+static void copy_run(const struct adma_plan *plan, const struct cursor *at, uint64_t row, uint64_t count,
+		     enum side side)
+{
+	const struct adma_dim *inner = &plan->dims[plan->ndim - 1];
+	int64_t width = (int64_t)plan->width;
+
+	switch (side) {
+	case BOTH:
+		copy_elements(plan->dst + at->dst, plan->src + at->src, plan->width, count, inner->dst_step,
+			      inner->src_step);
+		break;
+	case GATHER:
+		copy_elements(plan->stage + row * plan->width, plan->src + at->src, plan->width, count, width,
+			      inner->src_step);
+		break;
+	case SCATTER:
+		copy_elements(plan->dst + at->dst, plan->stage + row * plan->width, plan->width, count,
+			      inner->dst_step, width);
+		break;
+	}
+}
+
+/* Forwards: along the innermost dimension as far as it goes, then seek anew. */
+static void copy_rows(const struct adma_plan *plan, uint64_t from, uint64_t to, enum side side)
+{
+	const struct adma_dim *inner = &plan->dims[plan->ndim - 1];
+	struct cursor at;
+
+	while (from < to) {
+		seek(plan, from, &at);
+		uint64_t count = inner->count - at.index[plan->ndim - 1];
+
+		if (count > to - from)
+			count = to - from;
+		copy_run(plan, &at, from, count, side);
+		from += count;
+	}
+}
+
+static void copy_rows_backwards(const struct adma_plan *plan, uint64_t from, uint64_t to)
+{
+	struct cursor at;
+
+	while (to > from) {
+		seek(plan, --to, &at);
+		memmove(plan->dst + at.dst, plan->src + at.src, plan->width);
+	}
+}
+
+bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part)
+{
+	return !plan->ndim && !plan->in_order && (part + 1) * ADMA_PART_BYTES <= plan->bytes;
+}
+
+/* A piece of one row. */
+static void run_bytes(const struct adma_plan *plan, uint64_t part, enum side side, enum adma_kernel kernel)
+{
+	uint64_t row = part / parts_each(plan), from = part % parts_each(plan) * ADMA_PART_BYTES;
+	uint64_t n = plan->width - from < ADMA_PART_BYTES ? plan->width - from : ADMA_PART_BYTES;
+	struct cursor at;
+	uint8_t *dst;
+	const uint8_t *src;
+
+	seek(plan, row, &at);
+	dst = side == GATHER ? plan->stage + row * plan->width : plan->dst + at.dst;
+	src = side == SCATTER ? plan->stage + row * plan->width : plan->src + at.src;
+	if (plan->in_order)
+		memmove(dst + from, src + from, n);
+	else
+		adma_kernel_copy(kernel, dst + from, src + from, n);
+}
+
+void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel)
+{
+	uint64_t half = plan->parts / 2;
+	enum side side = !plan->staged ? BOTH : part < half ? GATHER : SCATTER;
+
+	if (side == SCATTER)
+		part -= half;
+	if (plan->backwards)
+		part = plan->parts - 1 - part;
+	if (!plan->rows_each) {
+		run_bytes(plan, part, side, adma_plan_has_choice(plan, part) ? kernel : ADMA_KERNEL_LIBC);
+		return;
+	}
+	uint64_t from = part * plan->rows_each, to = from + plan->rows_each;
+
+	to = to < plan->rows ? to : plan->rows;
+	if (plan->backwards)
+		copy_rows_backwards(plan, from, to);
+	else
+		copy_rows(plan, from, to, side);
+}
+
+void adma_plan_run_all(const struct adma_plan *plan)
+{
+	for (uint64_t part = 0; part < plan->parts; part++)
+		adma_plan_run(plan, part, ADMA_KERNEL_LIBC);
+}

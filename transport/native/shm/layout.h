@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * layout.h - what two processes share, byte by byte.
+ *
+ * Each end of a channel makes one sealed memfd, its *half*, and maps the
+ * other's. A half carries the messages its maker writes: the descriptor ring,
+ * the bounce ring for eager payloads, the slots of large messages. So each
+ * ring has one producer (the maker) and one consumer (the peer), and there is
+ * no maker of the channel as a whole: both ends do the same thing.
+ *
+ *      half of A                              half of B
+ *      +-- bell, closed ... written by A      +-- bell, closed ... by B
+ *      +-- head, drained .. written by B      +-- head, drained .. by A
+ *      +-- cells ---------> A to B            +-- cells ---------> B to A
+ *      +-- slots            (both, by CAS)    +-- slots
+ *      +-- bounce --------> A to B            +-- bounce --------> B to A
+ *
+ * Trust: a peer can write any byte here at any time. Whatever is read is
+ * copied into private memory once, checked there, and only then used. The
+ * constants below are compiled in, never read from the half.
+ */
+#ifndef ADMA_SHM_LAYOUT_H
+#define ADMA_SHM_LAYOUT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ADMA_CACHE_LINE 64
+#define ADMA_SEGMENT_MAGIC 0x666c6168616d6461ull /* "admahalf" */
+
+enum {
+	ADMA_CELLS = 128,             /* descriptors in a ring */
+	ADMA_SLOTS = 64,              /* large messages in flight, per direction */
+	ADMA_INLINE_MAX = 32,         /* bytes that ride in a descriptor */
+	ADMA_BOUNCE_SIZE = 32 * 1024, /* bytes of the bounce ring */
+	ADMA_EAGER_MAX = 8 * 1024,    /* longest payload of the bounce ring */
+	ADMA_BULK_CELL = 16 * 1024,   /* bytes of a cell of the bulk segment */
+	ADMA_BULK_CELLS = 8,          /* cells of the bulk segment (128 KiB): more were no faster */
+};
+#define ADMA_BULK_SIZE ((size_t)ADMA_BULK_CELL * ADMA_BULK_CELLS)
+
+/* How the bytes of a message travel. */
+enum adma_carry {
+	ADMA_INLINE = 1, /* in the descriptor */
+	ADMA_EAGER = 2,  /* in the bounce ring */
+	ADMA_SLOT = 3,   /* they stay put until matched: rendezvous */
+};
+
+/* What a message is. A read takes messages of one kind only. */
+enum adma_kind {
+	ADMA_BYTES = 1,  /* write() */
+	ADMA_OBJECT = 2, /* send(): the pickle, with the table of its parts */
+	ADMA_PART = 3,   /* an out-of-band buffer of the object before it */
+};
+
+/* A descriptor: one message in the ring. */
+struct adma_desc {
+	uint64_t length; /* bytes of this message */
+	uint64_t total;  /* bytes of the message and the parts that follow it */
+	uint16_t kind;   /* enum adma_kind */
+	uint16_t carry;  /* enum adma_carry */
+	uint32_t parts;  /* messages of kind ADMA_PART that follow */
+	union {
+		uint8_t bytes[ADMA_INLINE_MAX];
+		struct {
+			uint64_t offset; /* position in the bounce ring, ever growing */
+		} eager;
+		struct {
+			uint32_t index;
+			uint32_t gen;
+		} slot;
+	} u;
+};
+
+/*
+ * One cache line of the descriptor ring. The producer fills the descriptor
+ * and then stores its position + 1 to `seq` (release); the consumer that
+ * loads that value (acquire) sees the whole descriptor.
+ */
+struct adma_cell {
+	_Atomic uint64_t seq;
+	struct adma_desc desc;
+};
+
+/*
+ * A large message on its way: see slot.h for the protocol. The first line is
+ * plain data, written by one side before the swap of `state` that publishes
+ * it (the writer before POSTED, the reader before MATCHED); the second is
+ * changed by compare-and-swap only.
+ */
+struct adma_slot {
+	uint64_t source;      /* writer: address in the writer's memory */
+	uint64_t length;      /* writer: bytes */
+	uint32_t offered;     /* writer: mask of mechanisms it can serve with */
+	uint32_t mechanism;   /* reader: enum adma_mechanism_id chosen */
+	uint64_t destination; /* reader: address in the reader's memory */
+	uint64_t chunk;       /* reader: bytes of a chunk */
+	uint64_t base;        /* reader: place in the mechanism's stream */
+	uint64_t reserved[2];
+
+	_Atomic uint64_t state;  /* {generation:32, enum adma_slot_state:32} */
+	_Atomic uint64_t cursor; /* {generation:32, closed:1, next:31} */
+	_Atomic uint64_t done;   /* {generation:32, retired:32} */
+	_Atomic uint64_t error;  /* {generation:32, errno:32}: the first one */
+	_Atomic uint64_t seen;   /* {generation:32, 1}: the reader is through */
+	uint64_t spare[3];
+};
+
+/* A half: written by its maker, by its reader, or by both through slots. */
+struct adma_segment {
+	uint64_t magic;
+	/*
+	 * Written by the maker: somebody there is in a call that waits, and copies. A hint, in a
+	 * line that is read seldom: it is stored in every such call, and a line that both ends
+	 * have at hand would go back and forth for it.
+	 */
+	_Atomic uint32_t waiting;
+	uint32_t nothing[13];
+
+	/* Written by the maker. */
+	_Atomic uint32_t closed;  /* it closed in order: nothing follows */
+	_Atomic uint32_t blocked; /* it sits in a blocking write of a large message */
+	_Atomic uint64_t filled;  /* bulk cells filled, ever growing */
+	uint64_t maker[6];
+
+	/* Written by the reader of this half. */
+	_Atomic uint64_t head;        /* cells consumed */
+	_Atomic uint64_t bounce_head; /* bounce bytes consumed */
+	_Atomic uint64_t drained;     /* bulk cells drained, ever growing */
+	uint64_t reader[5];
+
+	/* The maker's bell: rung by its peer, armed by the maker (bell.h). */
+	_Atomic uint64_t event_count;
+	uint64_t quiet[7];
+
+	struct adma_cell cells[ADMA_CELLS];
+	struct adma_slot slots[ADMA_SLOTS];
+	uint8_t bounce[ADMA_BOUNCE_SIZE];
+};
+
+_Static_assert(sizeof(struct adma_cell) == ADMA_CACHE_LINE, "a cell is one cache line");
+_Static_assert(sizeof(struct adma_slot) == 2 * ADMA_CACHE_LINE, "a slot is two cache lines");
+_Static_assert(offsetof(struct adma_segment, event_count) == 3 * ADMA_CACHE_LINE, "lines do not share writers");
+_Static_assert((ADMA_CELLS & (ADMA_CELLS - 1)) == 0, "positions wrap by masking");
+_Static_assert((ADMA_BOUNCE_SIZE & (ADMA_BOUNCE_SIZE - 1)) == 0, "offsets wrap by masking");
+
+#endif

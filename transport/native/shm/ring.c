@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ring.c - one producer, one consumer; ring.h tells how. */
+#include "shm/ring.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define CELL_MASK (ADMA_CELLS - 1ull)
+#define BOUNCE_MASK (ADMA_BOUNCE_SIZE - 1ull)
+#define CELL_STEP (ADMA_CELLS / 4ull)
+#define BOUNCE_STEP (ADMA_BOUNCE_SIZE / 4ull)
+
+static inline uint64_t rounded(uint64_t n)
+{
+	return (n + ADMA_CACHE_LINE - 1) & ~(uint64_t)(ADMA_CACHE_LINE - 1);
+}
+
+/* Where a payload of n bytes begins that is put at `tail`: here, or at the next start of the ring. */
+static inline uint64_t placed(uint64_t tail, uint64_t n)
+{
+	uint64_t in_ring = tail & BOUNCE_MASK;
+
+	return in_ring + n <= ADMA_BOUNCE_SIZE ? tail : tail - in_ring + ADMA_BOUNCE_SIZE;
+}
+
+int adma_ring_room(struct adma_ring_out *ring)
+{
+	if (ring->tail - ring->head < ADMA_CELLS)
+		return 1;
+	uint64_t head = atomic_load_explicit(&ring->segment->head, memory_order_acquire);
+
+	if (head < ring->head || head > ring->tail)
+		return -EPROTO;
+	ring->head = head;
+	return ring->tail - head < ADMA_CELLS;
+}
+
+static void publish(struct adma_ring_out *ring, const struct adma_desc *desc)
+{
+	struct adma_cell *cell = &ring->segment->cells[ring->tail & CELL_MASK];
+
+	cell->desc = *desc;
+	ring->tail++;
+	atomic_store_explicit(&cell->seq, ring->tail, memory_order_release);
+}
+
+/* 1: bytes [offset, offset + n) are free; 0: not yet; -EPROTO. */
+static int bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_t n)
+{
+	if (offset + n - ring->bounce_head <= ADMA_BOUNCE_SIZE)
+		return 1;
+	uint64_t head = atomic_load_explicit(&ring->segment->bounce_head, memory_order_acquire);
+
+	if (head < ring->bounce_head || head > ring->bounce_tail)
+		return -EPROTO;
+	ring->bounce_head = head;
+	return offset + n - head <= ADMA_BOUNCE_SIZE;
+}
+
+int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload)
+{
+	if (desc->length <= ADMA_INLINE_MAX) {
+		desc->carry = ADMA_INLINE;
+		if (desc->length) /* memcpy() wants a valid pointer even for nothing */
+			memcpy(desc->u.bytes, payload, desc->length);
+		publish(ring, desc);
+		return 1;
+	}
+	uint64_t offset = placed(ring->bounce_tail, desc->length);
+	int rc = bounce_room(ring, offset, rounded(desc->length));
+
+	if (rc <= 0)
+		return rc;
+	memcpy(ring->segment->bounce + (offset & BOUNCE_MASK), payload, desc->length);
+	desc->carry = ADMA_EAGER;
+	desc->u.eager.offset = offset;
+	ring->bounce_tail = offset + rounded(desc->length);
+	publish(ring, desc);
+	return 1;
+}
+
+void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc)
+{
+	desc->carry = ADMA_SLOT;
+	publish(ring, desc);
+}
+
+bool adma_ring_fresh(const struct adma_ring_in *ring)
+{
+	const struct adma_cell *cell = &ring->segment->cells[ring->head & CELL_MASK];
+
+	return atomic_load_explicit(&cell->seq, memory_order_relaxed) == ring->head + 1;
+}
+
+/* The rules of a descriptor, on our own copy of it. */
+static bool possible(const struct adma_ring_in *ring, const struct adma_desc *desc)
+{
+	if (desc->kind < ADMA_BYTES || desc->kind > ADMA_PART || desc->total < desc->length)
+		return false;
+	if (desc->kind != ADMA_OBJECT && (desc->parts || desc->total != desc->length))
+		return false;
+	switch (desc->carry) {
+	case ADMA_INLINE:
+		return desc->length <= ADMA_INLINE_MAX;
+	case ADMA_EAGER:
+		return desc->length > ADMA_INLINE_MAX && desc->length <= ADMA_EAGER_MAX &&
+		       desc->u.eager.offset == placed(ring->bounce_head, desc->length);
+	case ADMA_SLOT:
+		return desc->u.slot.index < ADMA_SLOTS && desc->length <= INT64_MAX;
+	default:
+		return false;
+	}
+}
+
+int adma_ring_peek(struct adma_ring_in *ring)
+{
+	if (ring->held)
+		return 1;
+	const struct adma_cell *cell = &ring->segment->cells[ring->head & CELL_MASK];
+	uint64_t seq = atomic_load_explicit(&cell->seq, memory_order_acquire);
+
+	if (seq != ring->head + 1) {
+		/* The previous lap's value, or nothing yet; anything else is no producer's. */
+		uint64_t before = ring->head < ADMA_CELLS ? 0 : ring->head + 1 - ADMA_CELLS;
+
+		return seq == before ? 0 : -EPROTO;
+	}
+	memcpy(&ring->desc, &cell->desc, sizeof(ring->desc));
+	if (!possible(ring, &ring->desc))
+		return -EPROTO;
+	ring->held = true;
+	return 1;
+}
+
+const void *adma_ring_payload(const struct adma_ring_in *ring)
+{
+	if (ring->desc.carry == ADMA_INLINE)
+		return ring->desc.u.bytes;
+	return ring->segment->bounce + (ring->desc.u.eager.offset & BOUNCE_MASK);
+}
+
+bool adma_ring_take(struct adma_ring_in *ring)
+{
+	bool room = false;
+
+	if (ring->desc.carry == ADMA_EAGER) {
+		uint64_t after = ring->desc.u.eager.offset + rounded(ring->desc.length);
+
+		room = after / BOUNCE_STEP != ring->bounce_head / BOUNCE_STEP;
+		ring->bounce_head = after;
+		atomic_store_explicit(&ring->segment->bounce_head, after, memory_order_release);
+	}
+	ring->head++;
+	ring->held = false;
+	atomic_store_explicit(&ring->segment->head, ring->head, memory_order_release);
+	return room || ring->head % CELL_STEP == 0;
+}

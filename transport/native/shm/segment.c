@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* half.c - sealed shared memory for one direction; see half.h. */
+#include "adma_handshake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "adma.h"
+#include "shm/layout.h"
+
+#define SEGMENT_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+static size_t segment_bytes(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (sizeof(struct adma_segment) + page - 1) / page * page;
+}
+
+uint64_t adma_segment_size(void)
+{
+	return segment_bytes();
+}
+
+void adma_segment_init(struct adma_segment *segment)
+{
+	/* A fresh memfd reads as zeros: no cell is published, no slot has a life. */
+	segment->magic = ADMA_SEGMENT_MAGIC;
+}
+
+static int map(int fd, struct adma_segment **segment)
+{
+	void *p = mmap(NULL, segment_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	*segment = p;
+	return 0;
+}
+
+static int allocate_and_seal(int fd)
+{
+	/* Allocate now: memory that runs out later would be SIGBUS. */
+	int err = posix_fallocate(fd, 0, (off_t)segment_bytes());
+
+	if (err)
+		return -err;
+	return fcntl(fd, F_ADD_SEALS, SEGMENT_SEALS) ? -errno : 0;
+}
+
+int adma_segment_make(int *fd, struct adma_segment **segment)
+{
+	int made = memfd_create("adma-segment", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int rc;
+
+	if (made < 0)
+		return -errno;
+	rc = allocate_and_seal(made);
+	if (!rc)
+		rc = map(made, segment);
+	if (rc) {
+		close(made);
+		return rc;
+	}
+	adma_segment_init(*segment);
+	*fd = made;
+	return 0;
+}
+
+static bool sealed_segment(int fd)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && (seals & SEGMENT_SEALS) == SEGMENT_SEALS && !(seals & F_SEAL_WRITE) &&
+	       !fstat(fd, &st) && S_ISREG(st.st_mode) && (size_t)st.st_size == segment_bytes();
+}
+
+int adma_segment_map(int fd, struct adma_segment **segment)
+{
+	int rc;
+
+	if (!sealed_segment(fd))
+		return -EPROTO;
+	rc = map(fd, segment);
+	if (rc)
+		return rc;
+	if ((*segment)->magic != ADMA_SEGMENT_MAGIC) {
+		adma_segment_unmap(*segment);
+		return -EPROTO;
+	}
+	return 0;
+}
+
+void adma_segment_unmap(struct adma_segment *segment)
+{
+	if (segment)
+		munmap(segment, segment_bytes());
+}

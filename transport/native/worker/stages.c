@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stages.c - how long each stage of a request took. */
+#include "worker/stages.h"
+
+/* From the last stage that was seen to this one, which is the last one then; 0 when it was not seen. */
+static int64_t lap(int64_t *last, int64_t stage)
+{
+	int64_t took = 0;
+
+	if (stage > *last) {
+		took = stage - *last;
+		*last = stage;
+	}
+	return took;
+}
+
+/* As this end saw it. */
+static struct adma_req_split seen_here(const struct adma_req_times *times)
+{
+	struct adma_req_split split = {0};
+	int64_t last = times->posted;
+
+	split.post_ns = lap(&last, times->published);
+	split.match_ns = lap(&last, times->matched);
+	split.start_ns = lap(&last, times->started);
+	split.copy_ns = lap(&last, times->ended);
+	split.complete_ns = lap(&last, times->seen);
+	return split;
+}
+
+/* So much of it, if there is so much left. */
+static int64_t take(int64_t *left, int64_t ns)
+{
+	int64_t took = ns < *left ? ns : *left;
+
+	*left -= took;
+	return took;
+}
+
+/* The sum stays what it was: what the kernel had no part in was waiting. */
+static void refine(struct adma_req_split *split, const struct adma_req_kernel *kernel)
+{
+	int64_t left = split->post_ns + split->match_ns + split->start_ns + split->copy_ns;
+
+	split->complete_ns += take(&left, kernel->complete_ns);
+	split->copy_ns = take(&left, kernel->copy_ns);
+	split->start_ns = take(&left, kernel->start_ns);
+	split->pin_ns = take(&left, kernel->pin_ns);
+	split->post_ns = take(&left, kernel->post_ns);
+	split->match_ns = left;
+}
+
+void adma_split(const struct adma_req *req, struct adma_req_split *split)
+{
+	*split = seen_here(&req->times);
+	if (req->times.kernel.told)
+		refine(split, &req->times.kernel);
+}
+
+void adma_stages_seen(struct adma_req *req, struct adma_stats *stats)
+{
+	struct adma_req_split split;
+
+	if (!adma_is_timed(req) || req->times.seen || req->error)
+		return;
+	adma_stamp(req, &req->times.seen);
+	split = seen_here(&req->times);
+	stats->timed++;
+	stats->post_ns += split.post_ns;
+	stats->match_ns += split.match_ns;
+	stats->start_ns += split.start_ns;
+	stats->copy_ns += split.copy_ns;
+	stats->complete_ns += split.complete_ns;
+}
