@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ends.c - see ends.h; in place of the core's half.c. */
+/* pair.c - see pair.h; in place of the core's shm/segment.c. */
 #include "pair.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "shm/layout.h"
 #include "race.h"
 
-/* ---- half.c, with halves of this process alone ---- */
+/* ---- half.c, with segments of this process alone ---- */
 
 uint64_t adma_segment_size(void)
 {
@@ -24,23 +24,23 @@ uint64_t adma_segment_size(void)
 
 void adma_segment_init(struct adma_segment *segment)
 {
-	half->magic = ADMA_SEGMENT_MAGIC;
+	segment->magic = ADMA_SEGMENT_MAGIC;
 }
 
 /* Both ends have it; who made it frees it. */
 void adma_segment_unmap(struct adma_segment *segment)
 {
-	(void)half;
+	(void)segment;
 }
 
-struct adma_segment *make_half(void)
+struct adma_segment *make_segment(void)
 {
-	struct adma_segment *segment = aligned_alloc(4096, (sizeof(*half) + 4095) / 4096 * 4096);
+	struct adma_segment *segment = aligned_alloc(4096, (sizeof(*segment) + 4095) / 4096 * 4096);
 
-	REQUIRE(half);
-	memset(half, 0, sizeof(*half));
-	adma_segment_init(half);
-	return half;
+	REQUIRE(segment);
+	memset(segment, 0, sizeof(*segment));
+	adma_segment_init(segment);
+	return segment;
 }
 
 /* ---- two ends ---- */
@@ -64,7 +64,7 @@ static void tcp_pair(int tcp[ENDS])
 	}
 }
 
-void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *halves[ENDS], const struct adma_nonce *nonce,
+void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
 	       uint32_t forced)
 {
 	int socks[ENDS], tcp[ENDS];
@@ -74,15 +74,19 @@ void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *halves[ENDS], 
 	tcp_pair(tcp);
 	for (int i = 0; i < ENDS; i++) {
 		struct adma_config config = {
-			.sock = socks[i], .tcp = tcp[i], .helper = -1, .pid = getpid(),
+			.sock = socks[i], .pid = getpid(),
 			.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
-			.local = halves[i], .remote = halves[!i],
+			.local = segments[i], .remote = segments[!i],
 			.nonce_address = adma_nonce_address(nonce),
 			.out_mask = all, .in_mask = all, .forced = forced,
-			.can_pull = true, .can_push = true, .same_user = true,
-			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .cma_from = 300000, .cma_from_waiting = 600000,
+			.same_user = true,
+			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .single_copy_from = 300000, .single_copy_from_waiting = 600000,
 		};
 
+		for (int id = 0; id < ADMA_MECH_MAX; id++)
+			config.mech_fd[id] = -1;
+		config.mech_fd[ADMA_MECH_TCP] = tcp[i];
+		config.mech_found[ADMA_MECH_CMA] = ADMA_CMA_PULL | ADMA_CMA_PUSH;
 		memcpy(config.nonce, nonce->bytes, sizeof(config.nonce));
 		REQUIRE(!adma_chan_new(&config, &ends[i]));
 	}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ends.h - a channel whose two ends are in one process.
+ * pair.h - a channel whose two ends are in one process.
  *
  * What two processes share lies at the same addresses for both, so that ThreadSanitizer
  * watches the protocol between them as well as the locks within each.
  */
-#ifndef ENDS_H
-#define ENDS_H
+#ifndef PAIR_H
+#define PAIR_H
 
 #include "adma.h"
 #include "adma_handshake.h"
@@ -14,10 +14,10 @@
 #define ENDS 2
 
 /* Whoever makes it frees it, after both ends. */
-struct adma_segment *make_half(void);
+struct adma_segment *make_segment(void);
 
 /* With all mechanisms but the kernel helper's; `forced` as in struct adma_config. */
-void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *halves[ENDS], const struct adma_nonce *nonce,
+void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
 	       uint32_t forced);
 
 /* What Python does before a write of n bytes. 0 or a negated errno. */

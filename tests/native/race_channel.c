@@ -396,10 +396,10 @@ static void round_of(const struct adma_nonce *nonce, uint32_t forced, unsigned l
 {
 	struct end ends[ENDS] = {0};
 	struct adma_chan *chans[ENDS];
-	struct adma_segment *halves[ENDS] = {make_half(), make_half()};
+	struct adma_segment *segments[ENDS] = {make_segment(), make_segment()};
 
 	hang = adma_now() + HANG_NS;
-	make_ends(chans, halves, nonce, forced);
+	make_ends(chans, segments, nonce, forced);
 	for (int e = 0; e < ENDS; e++) {
 		ends[e].chan = chans[e];
 		ends[e].other = &ends[!e];
@@ -407,7 +407,7 @@ static void round_of(const struct adma_nonce *nonce, uint32_t forced, unsigned l
 	go(ends, seed);
 	for (int e = 0; e < ENDS; e++) {
 		adma_chan_free(ends[e].chan);
-		free(halves[e]);
+		free(segments[e]);
 	}
 }
 

@@ -200,11 +200,11 @@ static void count(struct adma_chan *chan)
 static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
 {
 	struct adma_chan *chans[ENDS];
-	struct adma_segment *halves[ENDS] = {make_half(), make_half()};
+	struct adma_segment *segments[ENDS] = {make_segment(), make_segment()};
 	struct end ends[ENDS];
 
 	hang = adma_now() + HANG_NS;
-	make_ends(chans, halves, nonce, ADMA_MECH_CMA);
+	make_ends(chans, segments, nonce, ADMA_MECH_CMA);
 	for (int e = 0; e < ENDS; e++) {
 		ends[e] = (struct end){.chan = chans[e], .buffer = malloc(LENGTH), .seed = draw(seed) | 1, .writes = e};
 		REQUIRE(ends[e].buffer);
@@ -213,7 +213,7 @@ static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
 	for (int e = 0; e < ENDS; e++) {
 		count(chans[e]);
 		adma_chan_free(chans[e]);
-		free(halves[e]);
+		free(segments[e]);
 		free(ends[e].buffer);
 	}
 }

@@ -39,8 +39,11 @@ def configuration(link: Link) -> CData:
     config = ffi.new("struct adma_config *")
     config.sock = link.sock
     config.pidfd = link.pidfd
-    config.tcp = link.tcp
-    config.helper = link.helper
+    for number in range(lib.ADMA_MECH_MAX):
+        config.mech_fd[number] = -1
+    config.mech_fd[lib.ADMA_MECH_TCP] = link.tcp
+    if link.helper >= 0:
+        config.mech_fd[link.forced_id] = link.helper
     config.pid = link.pid
     config.local = link.mine
     config.remote = link.theirs
@@ -49,12 +52,13 @@ def configuration(link: Link) -> CData:
     config.out_mask = link.out_mask
     config.in_mask = link.in_mask
     config.forced = link.forced_id
-    config.can_pull = link.can_pull
-    config.can_push = link.can_push
+    config.mech_found[lib.ADMA_MECH_CMA] = (
+        lib.ADMA_CMA_PULL * link.can_pull | lib.ADMA_CMA_PUSH * link.can_push
+    )
     config.same_user = link.same_user
     config.copiers = copiers()
-    config.cma_from = CMA_FROM
-    config.cma_from_waiting = CMA_FROM_WAITING
+    config.single_copy_from = CMA_FROM
+    config.single_copy_from_waiting = CMA_FROM_WAITING
     return config
 
 
@@ -81,7 +85,7 @@ def explain(chan: CData, link: Link, nbytes: int) -> Explanation:
 
 def _refusals(chan: CData, link: Link) -> list[tuple[str, Refusal]]:
     found = [(name, refusal) for name, refusal in link.out.items() if refusal is not None]
-    errs = ffi.new("int32_t[]", lib.ADMA_MECH_COUNT)
+    errs = ffi.new("int32_t[]", lib.ADMA_MECH_MAX)
     withdrawn = lib.adma_withdrawn(chan, errs)
     for number, name in NAMES.items():
         if withdrawn & (1 << number):

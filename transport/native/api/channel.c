@@ -63,10 +63,10 @@ static void tear_down(struct adma_chan *chan)
 	adma_progress_forget(chan);
 	close_fd(&chan->config.sock);
 	close_fd(&chan->config.pidfd);
-	close_fd(&chan->config.tcp);
 	if (chan->fifo)
 		adma_fifo_unmap(chan->fifo);
-	close_fd(&chan->config.helper);
+	for (int i = 0; i < ADMA_MECH_MAX; i++)
+		close_fd(&chan->config.mech_fd[i]);
 	close_fd(&chan->bulk_fd);
 	close_fd(&chan->eventfd);
 	close_fd(&chan->epoll);
@@ -144,7 +144,7 @@ int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 	chan->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (chan->eventfd < 0)
 		rc = -errno;
-	else if (config->helper >= 0)
+	else if (config->forced && (config->forced == ADMA_MECH_DMA || config->forced == ADMA_MECH_HELPER))
 		rc = adma_fifo_open(chan);
 	if (rc) {
 		close_fd(&chan->eventfd);

@@ -26,6 +26,12 @@
 
 struct adma_segment;
 struct adma_chan;
+struct adma_mechanism;
+
+/* A member or the head of a list of the core (base/list.h). */
+struct adma_list {
+	struct adma_list *next, *prev;
+};
 
 enum adma_error {
 	ADMA_E_CLOSED = 1001,   /* the peer closed in order; nothing more comes */
@@ -49,7 +55,8 @@ enum adma_mechanism_id {
 	ADMA_MECH_TCP = 3,
 	ADMA_MECH_DMA = 4,    /* the kernel helper's, by DMA channels */
 	ADMA_MECH_HELPER = 5, /* the kernel helper's mapped copy */
-	ADMA_MECH_COUNT = 6,
+	ADMA_MECH_COUNT = 6,  /* those that adma brings along */
+	ADMA_MECH_MAX = 16,   /* and others that are registered: adma_mechanism_register() */
 };
 #define ADMA_MECH_BIT(id) (1u << (id))
 
@@ -61,23 +68,29 @@ enum adma_limits {
 /* What a handshake hands over. The channel owns the descriptors afterwards. */
 struct adma_config {
 	int sock;                  /* the connected AF_UNIX socket */
-	int pidfd;                 /* the peer's, or -1: death is seen by the socket alone */
-	int tcp;                   /* connected TCP socket of loopback:tcp, or -1 */
-	int helper;                /* our end of the kernel helper's pair, if that is forced, or -1 */
+	int pidfd;                 /* the peer's, or -1: its death is seen by the socket alone */
 	int32_t pid;               /* the peer, in our pid namespace; 0 unknown */
-	struct adma_segment *local;   /* mapped; unmapped by adma_chan_close() */
+	struct adma_segment *local; /* mapped; unmapped by adma_chan_close() */
 	struct adma_segment *remote;
 	uint64_t nonce_address;    /* of the nonce in the peer's memory */
 	uint8_t nonce[ADMA_NONCE_BYTES];
 	uint32_t out_mask;         /* mechanisms that carry our writes */
 	uint32_t in_mask;          /* mechanisms that carry our reads */
 	uint32_t forced;           /* enum adma_mechanism_id, or 0 for auto */
-	bool can_pull;             /* process_vm_readv on the peer works */
-	bool can_push;             /* process_vm_writev on the peer works */
-	bool same_user;            /* the bulk segment may be a POSIX one */
+	bool same_user;            /* both processes belong to one user */
 	uint32_t copiers;          /* enum adma_copier mask: who may copy chunks of ours */
-	uint64_t cma_from;         /* auto: bytes from which mapped:cma is chosen */
-	uint64_t cma_from_waiting; /* the same while both ends wait and there are cores for both */
+	uint64_t single_copy_from; /* auto: bytes from which one copy in the kernel beats two in user space */
+	uint64_t single_copy_from_waiting; /* the same while both endpoints wait and there are cores for both */
+	/* By enum adma_mechanism_id: the descriptor that the mechanism's probe leaves to the channel, or -1,
+	 * and what the probe found out, in bits of the mechanism's own. */
+	int mech_fd[ADMA_MECH_MAX];
+	uint32_t mech_found[ADMA_MECH_MAX];
+};
+
+/* mech_found of ADMA_MECH_CMA. */
+enum adma_cma_found {
+	ADMA_CMA_PULL = 1, /* process_vm_readv on the peer works */
+	ADMA_CMA_PUSH = 2, /* process_vm_writev on the peer works */
 };
 
 enum adma_copier { ADMA_COPY_AS_READER = 1, ADMA_COPY_AS_WRITER = 2 };
@@ -334,14 +347,14 @@ void adma_no_bulk(struct adma_chan *chan, int err);
 /* How a write of n bytes would travel: enum adma_carry | enum adma_mechanism_id << 8; negative: not at all. */
 int adma_choose(struct adma_chan *chan, uint64_t n);
 
-/* Mechanisms that failed in mid-life and are withdrawn: mask; errno of each in errs[ADMA_MECH_COUNT]. */
+/* Mechanisms that failed in mid-life and are withdrawn: mask; errno of each in errs[ADMA_MECH_MAX]. */
 uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs);
 
 struct adma_stats {
 	uint64_t writes, reads;              /* messages through */
 	uint64_t bytes_out, bytes_in;
 	uint64_t inlined, eager, rendezvous; /* messages written, by carry */
-	uint64_t mechanism[6];               /* transfers, either direction, by enum adma_mechanism_id */
+	uint64_t mechanism[16];              /* transfers, either direction, by enum adma_mechanism_id */
 	uint64_t chunks_copied;              /* chunks this end copied */
 	uint64_t chunks_peer;                /* chunks the peer copied */
 	uint64_t chunks_mover;               /* of chunks_copied: by the progress thread (mover.h) */

@@ -73,7 +73,7 @@ static int push(const struct adma_chan *chan, uint64_t remote, const uint8_t *lo
 	while (put < n) {
 		struct iovec from = piece((uintptr_t)local + put, n - put);
 		struct iovec to = piece(remote + put, n - put);
-		int err = peer->can_pull ? adma_peer_nonce_check(chan) : 0;
+		int err = peer->mech_found[ADMA_MECH_CMA] & ADMA_CMA_PULL ? adma_peer_nonce_check(chan) : 0;
 
 		if (err)
 			return err;
@@ -150,8 +150,8 @@ static int copy(struct adma_chan *chan, const struct adma_transfer *t, uint64_t 
 static bool able(const struct adma_chan *chan, bool outbound)
 {
 	if (outbound)
-		return chan->config.can_push && chan->config.copiers & ADMA_COPY_AS_WRITER;
-	return chan->config.can_pull && chan->config.copiers & ADMA_COPY_AS_READER;
+		return (chan->config.mech_found[ADMA_MECH_CMA] & ADMA_CMA_PUSH) && chan->config.copiers & ADMA_COPY_AS_WRITER;
+	return (chan->config.mech_found[ADMA_MECH_CMA] & ADMA_CMA_PULL) && chan->config.copiers & ADMA_COPY_AS_READER;
 }
 
 int adma_peer_nonce_check(const struct adma_chan *chan)

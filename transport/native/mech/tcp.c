@@ -41,17 +41,17 @@ static int moved(ssize_t n, uint64_t *at)
 
 static int fill(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
 {
-	return moved(send(chan->config.tcp, t->local + *at, left(t, *at), MSG_DONTWAIT | MSG_NOSIGNAL), at);
+	return moved(send(chan->config.mech_fd[ADMA_MECH_TCP], t->local + *at, left(t, *at), MSG_DONTWAIT | MSG_NOSIGNAL), at);
 }
 
 static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
 {
-	return moved(recv(chan->config.tcp, t->local + *at, left(t, *at), MSG_DONTWAIT), at);
+	return moved(recv(chan->config.mech_fd[ADMA_MECH_TCP], t->local + *at, left(t, *at), MSG_DONTWAIT), at);
 }
 
 static int waitfd(const struct adma_chan *chan)
 {
-	return chan->config.tcp;
+	return chan->config.mech_fd[ADMA_MECH_TCP];
 }
 
 const struct adma_mechanism adma_mech_tcp = {

@@ -36,9 +36,9 @@ static int start_watching(struct adma_chan *chan)
 	if (!rc)
 		rc = watch(chan, EPOLL_CTL_ADD, chan->config.pidfd, EPOLLIN);
 	if (!rc)
-		rc = watch(chan, EPOLL_CTL_ADD, chan->config.tcp, 0);
+		rc = watch(chan, EPOLL_CTL_ADD, chan->config.mech_fd[ADMA_MECH_TCP], 0);
 	if (!rc)
-		rc = watch(chan, EPOLL_CTL_ADD, chan->config.helper, EPOLLIN | EPOLLPRI);
+		rc = watch(chan, EPOLL_CTL_ADD, chan->fifo ? chan->config.mech_fd[chan->config.forced] : -1, EPOLLIN | EPOLLPRI);
 	if (!rc)
 		rc = watch(chan, EPOLL_CTL_ADD, chan->eventfd, 0);
 	if (rc) {
@@ -78,7 +78,7 @@ void adma_set_level(struct adma_chan *chan)
 	}
 	if (tcp != chan->tcp_events) {
 		chan->tcp_events = tcp;
-		(void)watch(chan, EPOLL_CTL_MOD, chan->config.tcp,
+		(void)watch(chan, EPOLL_CTL_MOD, chan->config.mech_fd[ADMA_MECH_TCP],
 			    (tcp & POLLIN ? EPOLLIN : 0) | (tcp & POLLOUT ? EPOLLOUT : 0));
 	}
 }

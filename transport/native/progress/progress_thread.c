@@ -154,7 +154,7 @@ static int control(struct adma_chan *chan, int op, int fd, uint32_t events)
 
 static int data_fd(const struct adma_chan *chan)
 {
-	return chan->fifo ? chan->config.helper : chan->config.tcp;
+	return chan->fifo ? chan->config.mech_fd[chan->config.forced] : chan->config.mech_fd[ADMA_MECH_TCP];
 }
 
 static uint32_t epoll_events(short events)

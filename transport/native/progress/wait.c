@@ -223,8 +223,8 @@ static struct pollfd data_fd(const struct adma_chan *chan, bool listener)
 	short tcp = adma_socket_events(chan);
 
 	if (chan->fifo)
-		return (struct pollfd){.fd = chan->config.helper, .events = adma_fifo_events(chan, listener)};
-	return (struct pollfd){.fd = tcp ? chan->config.tcp : -1, .events = tcp};
+		return (struct pollfd){.fd = chan->config.mech_fd[chan->config.forced], .events = adma_fifo_events(chan, listener)};
+	return (struct pollfd){.fd = tcp ? chan->config.mech_fd[ADMA_MECH_TCP] : -1, .events = tcp};
 }
 
 static void fill_fds(struct adma_chan *chan, struct pollfd *fds, bool listener)

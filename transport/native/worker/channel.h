@@ -74,8 +74,8 @@ struct adma_chan {
 	uint64_t short_bytes;       /* of their buffers */
 	struct adma_transfer *transfers; /* in match order */
 	struct adma_transfer *transfers_last;
-	uint64_t in_base[ADMA_MECH_COUNT];  /* chunks matched so far, per mechanism */
-	uint64_t out_base[ADMA_MECH_COUNT]; /* chunks filled so far */
+	uint64_t in_base[ADMA_MECH_MAX];  /* chunks matched so far, per mechanism */
+	uint64_t out_base[ADMA_MECH_MAX]; /* chunks filled so far */
 
 	uint8_t *bulk_out;          /* bulk segment of our writes */
 	/* These two are looked at without the lock, too, by who drains it. */
@@ -84,7 +84,7 @@ struct adma_chan {
 	int bulk_fd;                /* still to be sent to the peer, or -1 */
 	uint32_t withdrawn;         /* mechanisms that failed in mid-life */
 	uint32_t withdrawn_out;     /* those that only our own writes lost */
-	int32_t withdrawn_errno[ADMA_MECH_COUNT];
+	int32_t withdrawn_errno[ADMA_MECH_MAX];
 
 	uint32_t parts_due;         /* parts of an object that was taken or withdrawn, still in line */
 	bool parts_spoilt;          /* the object they belong to failed: nobody will read them */

@@ -22,7 +22,7 @@ int adma_fifo_open(struct adma_chan *chan)
 
 	if (!fifo)
 		return -ENOMEM;
-	rc = adma_device_map(chan->config.helper, &fifo->entries);
+	rc = adma_device_map(chan->config.mech_fd[chan->config.forced], &fifo->entries);
 	if (rc) {
 		free(fifo);
 		return rc;
@@ -33,7 +33,7 @@ int adma_fifo_open(struct adma_chan *chan)
 		fifo->generation[i] = 1; /* the handshake's */
 		fifo->unused[is_read][fifo->unused_count[is_read]++] = i;
 	}
-	fifo->timed = adma_device_keeps_times(chan->config.helper);
+	fifo->timed = adma_device_keeps_times(chan->config.mech_fd[chan->config.forced]);
 	chan->fifo = fifo;
 	return 0;
 }
@@ -307,7 +307,7 @@ int adma_fifo_post(struct adma_chan *chan, struct adma_req *req)
 	req->slot_gen = fifo->generation[entry];
 	struct adma_device_post post = description(fifo, req);
 
-	rc = adma_device_post(chan->config.helper, &post);
+	rc = adma_device_post(chan->config.mech_fd[chan->config.forced], &post);
 	if (!rc) {
 		adma_queue_remove(queue, req);
 		adma_queue_push(&fifo->posted, req);
@@ -337,7 +337,7 @@ int adma_fifo_post(struct adma_chan *chan, struct adma_req *req)
 /* The first write in line, checked: its kind and notes are the peer's words. */
 static bool peek(struct adma_chan *chan, struct adma_device_message *first)
 {
-	int rc = adma_device_peek(chan->config.helper, first);
+	int rc = adma_device_peek(chan->config.mech_fd[chan->config.forced], first);
 
 	if (rc == -EPIPE)
 		lose_peer(chan);
@@ -459,7 +459,7 @@ bool adma_fifo_advance(struct adma_chan *chan)
 
 bool adma_fifo_cancel(struct adma_chan *chan, struct adma_req *req)
 {
-	if (adma_device_cancel(chan->config.helper, req->slot_index, req->slot_gen))
+	if (adma_device_cancel(chan->config.mech_fd[chan->config.forced], req->slot_index, req->slot_gen))
 		return false;
 	leave(chan->fifo, req);
 	return true;
@@ -471,7 +471,7 @@ void adma_fifo_refresh(struct adma_chan *chan, struct adma_req *req)
 
 	if (req->state != ADMA_POSTED_STATE && req->state != ADMA_MATCHED_STATE)
 		return;
-	if (adma_device_progress(chan->config.helper, req->slot_index, req->slot_gen, &copied) <= 0)
+	if (adma_device_progress(chan->config.mech_fd[chan->config.forced], req->slot_index, req->slot_gen, &copied) <= 0)
 		return;
 	req->done_bytes = copied;
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
@@ -484,7 +484,7 @@ void adma_fifo_tell_times(struct adma_chan *chan, struct adma_req *req)
 
 	if (req->state != ADMA_DONE_STATE || kernel->told || !is_timed(chan->fifo, req))
 		return;
-	if (adma_device_times(chan->config.helper, req->slot_index, req->slot_gen, &told))
+	if (adma_device_times(chan->config.mech_fd[chan->config.forced], req->slot_index, req->slot_gen, &told))
 		return;
 	*kernel = (struct adma_req_kernel){
 		.post_ns = (int64_t)told.post,
@@ -511,7 +511,7 @@ void adma_fifo_polled(struct adma_chan *chan, short events)
 	uint64_t ended;
 
 	if (events & POLLIN)
-		(void)!read(chan->config.helper, &ended, sizeof(ended));
+		(void)!read(chan->config.mech_fd[chan->config.forced], &ended, sizeof(ended));
 	if (events & POLLHUP)
 		lose_peer(chan);
 }

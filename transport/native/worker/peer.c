@@ -196,7 +196,7 @@ static void note_eof(struct adma_chan *chan)
 		return;
 	}
 	/* Not dead yet for certain: it may have called exec, or closed the socket by hand. */
-	if (chan->config.can_pull && adma_peer_nonce_check(chan) == ADMA_E_DIED)
+	if ((chan->config.mech_found[ADMA_MECH_CMA] & ADMA_CMA_PULL) && adma_peer_nonce_check(chan) == ADMA_E_DIED)
 		chan->dead = true;
 	adma_terminate(chan, ADMA_E_DIED);
 }

@@ -32,9 +32,9 @@ uint32_t adma_offer(const struct adma_chan *chan)
  */
 static bool copied_once(const struct adma_chan *chan, uint64_t length, bool waits)
 {
-	if (length < chan->config.cma_from)
+	if (length < chan->config.single_copy_from)
 		return false;
-	return !waits || length >= chan->config.cma_from_waiting || !adma_peer_waits(chan) || adma_cpu_oversubscribed(adma_now());
+	return !waits || length >= chan->config.single_copy_from_waiting || !adma_peer_waits(chan) || adma_cpu_oversubscribed(adma_now());
 }
 
 /*
