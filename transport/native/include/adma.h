@@ -148,11 +148,11 @@ struct adma_req {
 	struct adma_req_times times;
 
 	/* the core's own */
-	struct adma_req *next, *prev;
+	struct adma_list link;
 	struct adma_transfer *transfer;
-	uint32_t slot_index; /* or that of the helper's completion entry */
+	uint32_t slot_index; /* or the index of the helper's completion entry */
 	uint32_t slot_gen;
-	uint64_t key;        /* the helper's: of a part, or of an object's first part */
+	uint64_t key;        /* the helper's: that of a part, or of an object's first part */
 	uint8_t observed;
 	uint8_t held;        /* done, but a stopped peer may still touch the buffer: keep it for ever */
 };
@@ -346,6 +346,49 @@ void adma_no_bulk(struct adma_chan *chan, int err);
 
 /* How a write of n bytes would travel: enum adma_carry | enum adma_mechanism_id << 8; negative: not at all. */
 int adma_choose(struct adma_chan *chan, uint64_t n);
+
+/* Why a mechanism would carry a message of this size, or why it would not. */
+enum adma_reason {
+	ADMA_REASON_NONE = 0,
+	/* It would: */
+	ADMA_REASON_FORCED = 1,             /* it was asked for */
+	ADMA_REASON_SINGLE_COPY = 2,        /* it is long: one copy costs less than two */
+	ADMA_REASON_ONLY_SINGLE_COPY = 3,   /* two copies would be quicker, but no mechanism that makes two works */
+	ADMA_REASON_TWO_COPIES_SHORT = 4,   /* it is short: two copies in user space beat one in the kernel */
+	ADMA_REASON_TWO_COPIES_WAITING = 5, /* both endpoints wait, and there are cores for both */
+	ADMA_REASON_ONLY_TWO_COPIES = 6,    /* one copy would cost less, but no mechanism that makes one works */
+	ADMA_REASON_LAST = 7,               /* nothing better works */
+	/* It would not: */
+	ADMA_REASON_WITHDRAWN = 8,          /* it failed in mid-life; `error` tells why */
+	ADMA_REASON_UNAVAILABLE = 9,        /* the handshake found that it does not work */
+	ADMA_REASON_OTHER_FORCED = 10,      /* another one was asked for */
+	ADMA_REASON_NOT_NEEDED = 11,        /* the message travels inline or eagerly */
+	ADMA_REASON_SLOW = 12,              /* it is for those who ask for it, or have nothing else */
+	ADMA_REASON_TWO_COPIES_MORE = 13,   /* it copies twice */
+	ADMA_REASON_SLOWER_WAITING = 14,    /* it copies once; while both endpoints wait, two copies are quicker */
+	ADMA_REASON_SLOWER_SHORT = 15,      /* it makes a system call for each chunk, which is short */
+};
+
+struct adma_candidate {
+	uint32_t mechanism; /* enum adma_mechanism_id */
+	uint32_t reason;    /* enum adma_reason */
+	int32_t error;      /* errno, where there is one */
+};
+
+/*
+ * How each mechanism stands to a write of n bytes, the one that would carry it first, if one would.
+ * `found` has room for ADMA_MECH_MAX. Returns how many there are, or why the channel is over.
+ */
+int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *found);
+
+/*
+ * Add a mechanism that adma does not bring along: its id is ADMA_MECH_COUNT or more. It stays for the
+ * life of the process. 0; -EEXIST: the id is taken; -EINVAL: the id is out of range, or an operation is missing.
+ */
+int adma_mechanism_register(const struct adma_mechanism *mechanism);
+
+/* The name of a mechanism, or NULL: there is none of this id. */
+const char *adma_mechanism_name(uint32_t id);
 
 /* Mechanisms that failed in mid-life and are withdrawn: mask; errno of each in errs[ADMA_MECH_MAX]. */
 uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs);

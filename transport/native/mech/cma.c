@@ -1,79 +1,102 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * mech_cma.c - one copy between the two processes' own pages.
+ * cma.c - `mapped:cma`: one copy between the two processes' own pages.
  *
- * process_vm_readv(2) and process_vm_writev(2): the reader pulls, the writer
- * pushes, or both, chunk by chunk. A pid may have been taken over by another
- * program (exec, reuse), so a nonce in the peer's memory is read in the same
- * call as each pulled chunk, and just before each pushed one. Between that
- * read and the push remains a moment in which the peer may exec; its new
- * image would have to map the very address for the push to land.
+ * With process_vm_readv(2) and process_vm_writev(2) the reader pulls, the writer pushes, or both
+ * do, chunk by chunk. A pid may come to name another program (exec, reuse), so a nonce in the
+ * peer's memory is read in the same call as each pulled chunk, and just before each pushed one.
+ * Between that read and the push the peer may call exec; the pushed bytes then land only if the
+ * new image has mapped the very same address.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
 
-#include "worker/channel.h"
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "mech/mechanism.h"
 
-#define CHUNK_MIN (128ull << 10)
-#define CHUNK_MAX (1ull << 20)
+#define CMA_CHUNK_MIN (128ull << 10)
+#define CMA_CHUNK_MAX (1ull << 20)
+/* Before `shared` where one copy is better than two, and behind it elsewhere. */
+#define CMA_RANK_FIRST 30
+#define CMA_RANK_SECOND 10
 
-/* Enough pieces for two copiers to end together, few enough that each call pays for itself. */
-static uint64_t chunk(uint64_t length)
+/* There are enough pieces for two copiers to end together, and few enough that each call pays for itself. */
+static uint64_t cma_chunk(uint64_t length)
 {
 	uint64_t n = length / 16 & ~4095ull;
 
-	if (n < CHUNK_MIN)
-		return CHUNK_MIN;
-	return n > CHUNK_MAX ? CHUNK_MAX : n;
+	if (n < CMA_CHUNK_MIN)
+		return CMA_CHUNK_MIN;
+	return n > CMA_CHUNK_MAX ? CMA_CHUNK_MAX : n;
 }
 
-static struct iovec piece(uint64_t address, uint64_t n)
+static bool cma_may(const struct adma_config *peer, uint32_t what)
+{
+	return peer->mech_found[ADMA_MECH_CMA] & what;
+}
+
+static struct iovec cma_piece(uint64_t address, uint64_t n)
 {
 	return (struct iovec){.iov_base = (void *)(uintptr_t)address, .iov_len = n};
 }
 
 /*
- * What a failed read of the nonce means. Its address was good when we met, so a
- * fault there is another image, as ESRCH is no image at all.
+ * What a failed read of the nonce means. Its address was good at the handshake, so a fault there
+ * means another image, as ESRCH means none at all.
  */
-static int lost(int err)
+static int cma_lost(int err)
 {
 	return err == ESRCH || err == EFAULT ? ADMA_E_DIED : err;
 }
 
-static int pull(const struct adma_config *peer, uint64_t remote, uint8_t *local, uint64_t n)
+/* Is the peer's memory still the one that the handshake met? 0; ADMA_E_DIED; or an errno. */
+static int cma_check_nonce(const struct adma_config *peer)
+{
+	uint8_t nonce[ADMA_NONCE_BYTES];
+	struct iovec to = cma_piece((uintptr_t)nonce, sizeof(nonce));
+	struct iovec from = cma_piece(peer->nonce_address, sizeof(nonce));
+	ssize_t rc = process_vm_readv(peer->pid, &to, 1, &from, 1, 0);
+
+	if (rc < 0)
+		return cma_lost(errno);
+	if (rc != (ssize_t)sizeof(nonce) || memcmp(nonce, peer->nonce, sizeof(nonce)) != 0)
+		return ADMA_E_DIED;
+	return 0;
+}
+
+static int cma_pull(const struct adma_config *peer, uint64_t remote, uint8_t *local, uint64_t n)
 {
 	uint8_t nonce[ADMA_NONCE_BYTES];
 	uint64_t got = 0;
 
 	while (got < n) {
-		struct iovec to[2] = {piece((uintptr_t)nonce, sizeof(nonce)),
-				      piece((uintptr_t)local + got, n - got)};
-		struct iovec from[2] = {piece(peer->nonce_address, sizeof(nonce)),
-					piece(remote + got, n - got)};
+		struct iovec to[2] = {cma_piece((uintptr_t)nonce, sizeof(nonce)),
+				      cma_piece((uintptr_t)local + got, n - got)};
+		struct iovec from[2] = {cma_piece(peer->nonce_address, sizeof(nonce)),
+					cma_piece(remote + got, n - got)};
 		ssize_t rc = process_vm_readv(peer->pid, to, 2, from, 2, 0);
 
 		if (rc < 0)
-			return lost(errno); /* not even the nonce, which comes first */
+			return cma_lost(errno); /* not even the nonce, which comes first */
 		if (rc < (ssize_t)sizeof(nonce) || memcmp(nonce, peer->nonce, sizeof(nonce)) != 0)
 			return ADMA_E_DIED;
-		if (rc == (ssize_t)sizeof(nonce)) /* the first page of the rest is no good, ours or theirs */
+		if (rc == (ssize_t)sizeof(nonce)) /* the first page of the rest cannot be used, ours or theirs */
 			return EFAULT;
 		got += (uint64_t)rc - sizeof(nonce);
 	}
 	return 0;
 }
 
-static int push(const struct adma_chan *chan, uint64_t remote, const uint8_t *local, uint64_t n)
+static int cma_push(const struct adma_config *peer, uint64_t remote, const uint8_t *local, uint64_t n)
 {
-	const struct adma_config *peer = &chan->config;
 	uint64_t put = 0;
 
 	while (put < n) {
-		struct iovec from = piece((uintptr_t)local + put, n - put);
-		struct iovec to = piece(remote + put, n - put);
-		int err = peer->mech_found[ADMA_MECH_CMA] & ADMA_CMA_PULL ? adma_peer_nonce_check(chan) : 0;
+		struct iovec from = cma_piece((uintptr_t)local + put, n - put);
+		struct iovec to = cma_piece(remote + put, n - put);
+		int err = cma_may(peer, ADMA_CMA_PULL) ? cma_check_nonce(peer) : 0;
 
 		if (err)
 			return err;
@@ -89,89 +112,113 @@ static int push(const struct adma_chan *chan, uint64_t remote, const uint8_t *lo
 }
 
 /*
- * The kernel copies with `rep movsb`, and some processors fall to a fifth of
- * their speed when the destination begins a little behind the source, modulo
- * 4 KiB: each load then waits for the store before it. Ordinary allocators
- * produce such pairs (two bytearrays of one size, one 16 bytes further into
- * its page), so those go in pieces through a scratch half a page away from both.
+ * The kernel copies with `rep movsb`, and some processors fall to a fifth of their speed when the
+ * destination begins a little behind the source, modulo 4 KiB: each load then waits for the store
+ * before it. Ordinary allocators produce such pairs (two bytearrays of one size, one of them 16
+ * bytes further into its page), so those are copied in pieces through a scratch buffer that is
+ * half a page away from both.
  */
-#define PAGE 4096ull
-#define ALIASED 32ull
-#define SCRATCH (32ull << 10)
+#define CMA_PAGE 4096ull
+#define CMA_ALIASED 32ull
+#define CMA_SCRATCH (32ull << 10)
 
-static bool aliased(uint64_t destination, uint64_t source)
+static bool cma_aliased(uint64_t destination, uint64_t source)
 {
-	uint64_t distance = (destination - source) % PAGE;
+	uint64_t distance = (destination - source) % CMA_PAGE;
 
-	return distance > 0 && distance < ALIASED;
+	return distance > 0 && distance < CMA_ALIASED;
 }
 
-static uint8_t *scratch_beside(uint64_t address)
+static uint8_t *cma_scratch_beside(uint64_t address)
 {
-	static _Thread_local uint8_t scratch[SCRATCH + PAGE];
+	static _Thread_local uint8_t scratch[CMA_SCRATCH + CMA_PAGE];
 
-	return scratch + (address + PAGE / 2 - (uintptr_t)scratch) % PAGE;
+	return scratch + (address + CMA_PAGE / 2 - (uintptr_t)scratch) % CMA_PAGE;
 }
 
-static int copy_aside(struct adma_chan *chan, const struct adma_transfer *t, uint64_t at, uint64_t n)
+static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma_span *span, uint64_t at, uint64_t n)
 {
 	int err = 0;
 
 	for (uint64_t done = 0; done < n && !err;) {
-		uint64_t piece_bytes = n - done < SCRATCH ? n - done : SCRATCH;
-		uint8_t *local = t->local + at + done;
-		uint64_t remote = t->remote + at + done;
-		uint8_t *aside = scratch_beside(remote);
+		uint64_t bytes = n - done < CMA_SCRATCH ? n - done : CMA_SCRATCH;
+		uint8_t *local = span->local + at + done;
+		uint64_t remote = span->remote + at + done;
+		uint8_t *scratch = cma_scratch_beside(remote);
 
-		if (t->outbound) {
-			memcpy(aside, local, piece_bytes);
-			err = push(chan, remote, aside, piece_bytes);
+		if (span->outbound) {
+			memcpy(scratch, local, bytes);
+			err = cma_push(peer, remote, scratch, bytes);
 		} else {
-			err = pull(&chan->config, remote, aside, piece_bytes);
+			err = cma_pull(peer, remote, scratch, bytes);
 			if (!err)
-				memcpy(local, aside, piece_bytes);
+				memcpy(local, scratch, bytes);
 		}
-		done += piece_bytes;
+		done += bytes;
 	}
 	return err;
 }
 
-static int copy(struct adma_chan *chan, const struct adma_transfer *t, uint64_t at, uint64_t n)
+static int cma_copy(struct adma_connection *connection, const struct adma_span *span, uint64_t at, uint64_t n)
 {
-	uint64_t local = (uintptr_t)t->local, remote = t->remote;
+	const struct adma_config *peer = &connection->config;
+	uint64_t local = (uintptr_t)span->local, remote = span->remote;
 
-	if (t->outbound ? aliased(remote, local) : aliased(local, remote))
-		return copy_aside(chan, t, at, n);
-	if (t->outbound)
-		return push(chan, t->remote + at, t->local + at, n);
-	return pull(&chan->config, t->remote + at, t->local + at, n);
+	if (span->outbound ? cma_aliased(remote, local) : cma_aliased(local, remote))
+		return cma_copy_by_scratch(peer, span, at, n);
+	if (span->outbound)
+		return cma_push(peer, span->remote + at, span->local + at, n);
+	return cma_pull(peer, span->remote + at, span->local + at, n);
 }
 
-static bool able(const struct adma_chan *chan, bool outbound)
+static bool cma_able(const struct adma_connection *connection, bool outbound)
 {
+	const struct adma_config *peer = &connection->config;
+
 	if (outbound)
-		return (chan->config.mech_found[ADMA_MECH_CMA] & ADMA_CMA_PUSH) && chan->config.copiers & ADMA_COPY_AS_WRITER;
-	return (chan->config.mech_found[ADMA_MECH_CMA] & ADMA_CMA_PULL) && chan->config.copiers & ADMA_COPY_AS_READER;
+		return cma_may(peer, ADMA_CMA_PUSH) && peer->copiers & ADMA_COPY_AS_WRITER;
+	return cma_may(peer, ADMA_CMA_PULL) && peer->copiers & ADMA_COPY_AS_READER;
 }
 
-int adma_peer_nonce_check(const struct adma_chan *chan)
+static bool cma_peer_replaced(const struct adma_connection *connection)
 {
-	uint8_t nonce[ADMA_NONCE_BYTES];
-	struct iovec to = piece((uintptr_t)nonce, sizeof(nonce));
-	struct iovec from = piece(chan->config.nonce_address, sizeof(nonce));
-	ssize_t rc = process_vm_readv(chan->config.pid, &to, 1, &from, 1, 0);
+	return cma_may(&connection->config, ADMA_CMA_PULL) && cma_check_nonce(&connection->config) == ADMA_E_DIED;
+}
 
-	if (rc < 0)
-		return lost(errno);
-	if (rc != (ssize_t)sizeof(nonce) || memcmp(nonce, chan->config.nonce, sizeof(nonce)) != 0)
-		return ADMA_E_DIED;
-	return 0;
+/*
+ * Two copies that overlap in user space, with a core for each, take less time than one in the
+ * kernel while both endpoints wait. As soon as one of them computes, or others want the cores,
+ * one copy costs least.
+ */
+static int cma_rank(const struct adma_connection *connection, uint64_t n, bool both_wait)
+{
+	const struct adma_config *config = &connection->config;
+
+	if (n < config->single_copy_from)
+		return CMA_RANK_SECOND;
+	if (!both_wait || n >= config->single_copy_from_waiting || adma_cpu_oversubscribed(adma_now()))
+		return CMA_RANK_FIRST;
+	return CMA_RANK_SECOND;
+}
+
+static enum adma_reason cma_reason(const struct adma_connection *connection, uint64_t n, bool chosen, bool single_copy)
+{
+	bool is_long = n >= connection->config.single_copy_from;
+
+	(void)single_copy;
+	if (chosen)
+		return is_long ? ADMA_REASON_SINGLE_COPY : ADMA_REASON_ONLY_SINGLE_COPY;
+	return is_long ? ADMA_REASON_SLOWER_WAITING : ADMA_REASON_SLOWER_SHORT;
 }
 
 const struct adma_mechanism adma_mech_cma = {
 	.name = "mapped:cma",
+	.id = ADMA_MECH_CMA,
 	.flags = ADMA_EITHER_ENDPOINT,
-	.chunk = chunk,
-	.copy = copy,
-	.able = able,
+	.rank = cma_rank,
+	.reason = cma_reason,
+	.chunk = cma_chunk,
+	.able = cma_able,
+	.copy = cma_copy,
+	.peer_replaced = cma_peer_replaced,
 };

@@ -1,78 +1,225 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * mech_shared.c - two copies through the writer's bulk segment.
+ * shm.c - `shared`: two copies through the writer's bulk segment.
  *
- * The segment is a ring of cells. The writer fills, the reader drains; both
- * run at once on different cells, so that copy-in and copy-out overlap. Cell
- * numbers only grow, over all transfers of a direction: transfer `base` plus
- * chunk. The reader writes no memory but its own destination and `drained`.
+ * The bulk segment is a ring of cells. The writer fills cells and the reader drains them, both at
+ * once, so that copying in and copying out overlap. Cells are numbered over all transfers of a
+ * direction: `base` of the transfer plus the chunk. The reader writes no memory but its own
+ * destination and the counter `drained`.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
-#include "worker/channel.h"
+#include "mech/mechanism.h"
+#include "shm/layout.h"
 
-/* A reader that drains tells a writer that may wait for room every so many cells. */
-#define ROOM_STEP (ADMA_BULK_CELLS / 4)
+/* The reader tells a writer that may wait for room every so many cells. */
+#define SHM_ROOM_STEP (ADMA_BULK_CELLS / 4)
+#define SHM_RANK 20
 
-static uint64_t chunk(uint64_t length)
+struct shm_state {
+	uint8_t *out; /* the segment of our writes, once the binding gave it */
+	/* The peer's, once it came. Who drains it reads these two without the lock of the channel. */
+	_Atomic(uint8_t *) in;
+	_Atomic int in_error; /* or why it could not be taken */
+};
+
+static struct shm_state *shm_state(const struct adma_connection *connection)
+{
+	return connection->state[ADMA_MECH_SHARED];
+}
+
+/* ---- the life of a connection ---- */
+
+static int shm_open_state(struct adma_connection *connection)
+{
+	connection->state[ADMA_MECH_SHARED] = calloc(1, sizeof(struct shm_state));
+	return connection->state[ADMA_MECH_SHARED] ? 0 : -ENOMEM;
+}
+
+static void shm_unmap(uint8_t *bulk)
+{
+	if (bulk)
+		munmap(bulk, ADMA_BULK_SIZE);
+}
+
+static void shm_close_state(struct adma_connection *connection)
+{
+	struct shm_state *state = shm_state(connection);
+
+	if (!state)
+		return;
+	shm_unmap(state->out);
+	shm_unmap(state->in);
+	free(state);
+}
+
+/* ---- the segments ---- */
+
+static bool shm_wants_segment(const struct adma_connection *connection)
+{
+	return !shm_state(connection)->out;
+}
+
+static bool shm_serves(const struct adma_connection *connection)
+{
+	return shm_state(connection)->out;
+}
+
+static int shm_give_segment(struct adma_connection *connection, int fd)
+{
+	void *bulk = mmap(NULL, ADMA_BULK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (bulk == MAP_FAILED)
+		return -errno;
+	shm_state(connection)->out = bulk;
+	return 0;
+}
+
+static bool shm_segment_is_good(const struct adma_connection *connection, int fd)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+	int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < ADMA_BULK_SIZE)
+		return false;
+	/* Between processes of one user a POSIX segment will do, which cannot be sealed. */
+	return connection->config.same_user || (seals >= 0 && (seals & wanted) == wanted);
+}
+
+/* 0, or the errno for which there is no segment. */
+static int shm_map_peers(struct adma_connection *connection, int fd)
+{
+	void *bulk;
+
+	if (!shm_segment_is_good(connection, fd))
+		return EPROTO;
+	bulk = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	if (bulk == MAP_FAILED)
+		return errno;
+	/* Release: a thread that drains uses the mapping as soon as it sees it. */
+	atomic_store_explicit(&shm_state(connection)->in, bulk, memory_order_release);
+	return 0;
+}
+
+static bool shm_take_segment(struct adma_connection *connection, int fd, int error)
+{
+	struct shm_state *state = shm_state(connection);
+
+	if (state->in)
+		return true;
+	if (fd >= 0)
+		error = shm_map_peers(connection, fd);
+	if (error)
+		state->in_error = error;
+	return !error;
+}
+
+/* ---- copying ---- */
+
+static uint64_t shm_chunk(uint64_t length)
 {
 	(void)length;
 	return ADMA_BULK_CELL;
 }
 
-static uint8_t *cell(uint8_t *bulk, uint64_t number)
+static uint8_t *shm_cell(uint8_t *bulk, uint64_t number)
 {
 	return bulk + number % ADMA_BULK_CELLS * ADMA_BULK_CELL;
 }
 
-static int fill(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
+static uint64_t shm_cell_number(const struct adma_span *span, uint64_t at)
 {
-	struct adma_segment *segment = chan->out.segment;
-	uint32_t i = (uint32_t)(*at / t->chunk);
-	uint64_t number = t->base + i;
-	uint64_t n = adma_chunk_bytes(t, i);
+	return span->base + at / span->chunk;
+}
 
+static int shm_fill(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
+{
+	struct adma_segment *segment = connection->config.local;
+	uint64_t number = shm_cell_number(span, *at);
+	uint64_t n = adma_chunk_bytes(span, (uint32_t)(*at / span->chunk));
+
+	/* Acquire: the reader has read the cell before it counted it as drained. */
 	if (number - atomic_load_explicit(&segment->drained, memory_order_acquire) >= ADMA_BULK_CELLS)
 		return 0;
-	memcpy(cell(chan->bulk_out, number), t->local + *at, n);
+	memcpy(shm_cell(shm_state(connection)->out, number), span->local + *at, n);
 	atomic_store_explicit(&segment->filled, number + 1, memory_order_release);
 	*at += n;
-	adma_signal_peer(chan);
-	return 1;
+	return ADMA_MOVED_SIGNAL;
 }
 
-static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
+static int shm_drain(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
-	struct adma_segment *segment = chan->in.segment;
-	uint32_t i = (uint32_t)(*at / t->chunk);
-	uint64_t number = t->base + i;
-	uint64_t n = adma_chunk_bytes(t, i);
+	struct adma_segment *segment = connection->config.remote;
+	uint64_t number = shm_cell_number(span, *at);
+	uint64_t n = adma_chunk_bytes(span, (uint32_t)(*at / span->chunk));
 	/* Acquire: another thread that holds the lock may have mapped it just now. */
-	uint8_t *bulk = atomic_load_explicit(&chan->bulk_in, memory_order_acquire);
+	uint8_t *bulk = atomic_load_explicit(&shm_state(connection)->in, memory_order_acquire);
 
 	if (!bulk)
-		return -chan->bulk_in_errno; /* 0: it has not come yet */
+		return -shm_state(connection)->in_error; /* 0: it has not come yet */
 	if (atomic_load_explicit(&segment->filled, memory_order_acquire) <= number)
 		return 0;
-	memcpy(t->local + *at, cell(bulk, number), n);
+	memcpy(span->local + *at, shm_cell(bulk, number), n);
 	atomic_store_explicit(&segment->drained, number + 1, memory_order_release);
 	*at += n;
-	if ((number + 1) % ROOM_STEP == 0)
-		adma_signal_peer(chan);
-	return 1;
+	return (number + 1) % SHM_ROOM_STEP == 0 ? ADMA_MOVED_SIGNAL : ADMA_MOVED;
 }
 
-/* Cells of a transfer that broke off count as drained: the writer waits for none of them. */
-static void go_on(struct adma_chan *chan, uint64_t next)
+static bool shm_ready(const struct adma_connection *connection, const struct adma_span *span, uint64_t at)
 {
-	atomic_store_explicit(&chan->in.segment->drained, next, memory_order_release);
+	const struct shm_state *state = shm_state(connection);
+	uint64_t number = shm_cell_number(span, at);
+
+	if (span->outbound)
+		return number - atomic_load(&connection->config.local->drained) < ADMA_BULK_CELLS;
+	return (state->in || state->in_error) && atomic_load(&connection->config.remote->filled) > number;
 }
 
-const struct adma_mechanism adma_mech_shared = {
+/* The cells of a transfer that broke off count as drained, so that the writer waits for none of them. */
+static void shm_go_on(struct adma_connection *connection, uint64_t next)
+{
+	atomic_store_explicit(&connection->config.remote->drained, next, memory_order_release);
+}
+
+/* ---- selection ---- */
+
+static int shm_rank(const struct adma_connection *connection, uint64_t n, bool both_wait)
+{
+	(void)connection, (void)n, (void)both_wait;
+	return SHM_RANK;
+}
+
+static enum adma_reason shm_reason(const struct adma_connection *connection, uint64_t n, bool chosen, bool single_copy)
+{
+	if (!chosen)
+		return ADMA_REASON_TWO_COPIES_MORE;
+	if (n < connection->config.single_copy_from)
+		return ADMA_REASON_TWO_COPIES_SHORT;
+	return single_copy ? ADMA_REASON_TWO_COPIES_WAITING : ADMA_REASON_ONLY_TWO_COPIES;
+}
+
+const struct adma_mechanism adma_mech_shm = {
 	.name = "shared",
+	.id = ADMA_MECH_SHARED,
 	.flags = ADMA_STREAM,
-	.chunk = chunk,
-	.fill = fill,
-	.drain = drain,
-	.go_on = go_on,
+	.open = shm_open_state,
+	.close = shm_close_state,
+	.rank = shm_rank,
+	.reason = shm_reason,
+	.serves = shm_serves,
+	.chunk = shm_chunk,
+	.fill = shm_fill,
+	.drain = shm_drain,
+	.ready = shm_ready,
+	.go_on = shm_go_on,
+	.wants_segment = shm_wants_segment,
+	.give_segment = shm_give_segment,
+	.take_segment = shm_take_segment,
 };

@@ -1,64 +1,89 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * mech_tcp.c - through the network stack and back: the paper's NIC loopback.
+ * tcp.c - `loopback:tcp`: through the network stack and back, the paper's NIC loopback.
  *
- * One connected, non-blocking TCP socket carries the transfers of both
- * directions as bare bytes, in match order; the slots tell where each ends.
- * A transfer that breaks off leaves the stream out of step, so the core
- * withdraws this mechanism at the first error.
+ * One connected, non-blocking TCP socket carries the transfers of both directions as bare bytes,
+ * in match order; the slots tell where each transfer ends. A transfer that breaks off leaves the
+ * stream out of step, so the first error ends the use of this mechanism.
  */
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "worker/channel.h"
+#include "mech/mechanism.h"
 
-#define CHUNK (256ull << 10)
+#define TCP_CHUNK (256ull << 10)
+#define TCP_RANK 5
 
-static uint64_t chunk(uint64_t length)
+static uint64_t tcp_chunk(uint64_t length)
 {
 	(void)length;
-	return CHUNK;
+	return TCP_CHUNK;
 }
 
-/* What is left of the chunk that begins before or at `at`. */
-static size_t left(const struct adma_transfer *t, uint64_t at)
+static int tcp_socket(const struct adma_connection *connection)
 {
-	uint32_t i = (uint32_t)(at / t->chunk);
-
-	return (size_t)(i * t->chunk + adma_chunk_bytes(t, i) - at);
+	return connection->config.mech_fd[ADMA_MECH_TCP];
 }
 
-static int moved(ssize_t n, uint64_t *at)
+/* Bytes that are left of the chunk that `at` lies in. */
+static size_t tcp_left(const struct adma_span *span, uint64_t at)
+{
+	uint32_t i = (uint32_t)(at / span->chunk);
+
+	return (size_t)(i * span->chunk + adma_chunk_bytes(span, i) - at);
+}
+
+/* The socket tells the peer by itself that bytes came, so nothing is signalled. */
+static int tcp_moved(ssize_t n, uint64_t *at)
 {
 	if (n > 0) {
 		*at += (uint64_t)n;
-		return 1;
+		return ADMA_MOVED;
 	}
 	if (n == 0)
 		return -ECONNRESET;
 	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
-static int fill(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
+static int tcp_fill(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
-	return moved(send(chan->config.mech_fd[ADMA_MECH_TCP], t->local + *at, left(t, *at), MSG_DONTWAIT | MSG_NOSIGNAL), at);
+	return tcp_moved(send(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT | MSG_NOSIGNAL),
+			 at);
 }
 
-static int drain(struct adma_chan *chan, const struct adma_transfer *t, uint64_t *at)
+static int tcp_drain(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
-	return moved(recv(chan->config.mech_fd[ADMA_MECH_TCP], t->local + *at, left(t, *at), MSG_DONTWAIT), at);
+	return tcp_moved(recv(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT), at);
 }
 
-static int waitfd(const struct adma_chan *chan)
+/* It is for those who ask for it, or who have nothing else. */
+static int tcp_rank(const struct adma_connection *connection, uint64_t n, bool both_wait)
 {
-	return chan->config.mech_fd[ADMA_MECH_TCP];
+	(void)connection, (void)n, (void)both_wait;
+	return TCP_RANK;
+}
+
+static enum adma_reason tcp_reason(const struct adma_connection *connection, uint64_t n, bool chosen, bool single_copy)
+{
+	(void)connection, (void)n, (void)single_copy;
+	return chosen ? ADMA_REASON_LAST : ADMA_REASON_SLOW;
+}
+
+static enum adma_on_error tcp_on_error(int error)
+{
+	(void)error;
+	return ADMA_ON_ERROR_BREAK;
 }
 
 const struct adma_mechanism adma_mech_tcp = {
 	.name = "loopback:tcp",
+	.id = ADMA_MECH_TCP,
 	.flags = ADMA_STREAM,
-	.chunk = chunk,
-	.fill = fill,
-	.drain = drain,
-	.waitfd = waitfd,
+	.rank = tcp_rank,
+	.reason = tcp_reason,
+	.on_error = tcp_on_error,
+	.chunk = tcp_chunk,
+	.fill = tcp_fill,
+	.drain = tcp_drain,
+	.pollfd = tcp_socket,
 };

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* descriptor.h - closing a descriptor that is kept in a structure. */
+#ifndef ADMA_BASE_DESCRIPTOR_H
+#define ADMA_BASE_DESCRIPTOR_H
+
+#include <unistd.h>
+
+/* The number is forgotten first: a fork in between must not find one that another thread uses again. */
+static inline void adma_descriptor_close(int *at)
+{
+	int fd = *at;
+
+	*at = -1;
+	if (fd >= 0)
+		close(fd);
+}
+
+#endif

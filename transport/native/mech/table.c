@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* table.c - the mechanisms that adma brings along, one line each, and those that others registered. */
+#include "mech/table.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/descriptor.h"
+
+extern const struct adma_mechanism adma_mech_shm;
+extern const struct adma_mechanism adma_mech_cma;
+extern const struct adma_mechanism adma_mech_tcp;
+extern const struct adma_mechanism adma_mech_dma;
+extern const struct adma_mechanism adma_mech_helper;
+
+static const struct adma_mechanism *_Atomic mechanisms[ADMA_MECH_MAX] = {
+	[ADMA_MECH_SHARED] = &adma_mech_shm,
+	[ADMA_MECH_CMA] = &adma_mech_cma,
+	[ADMA_MECH_TCP] = &adma_mech_tcp,
+	[ADMA_MECH_DMA] = &adma_mech_dma,
+	[ADMA_MECH_HELPER] = &adma_mech_helper,
+};
+
+/* Acquire: pairs with the release of adma_mechanism_register(), so that its fields are seen. */
+const struct adma_mechanism *adma_mechanism(uint32_t id)
+{
+	return id < ADMA_MECH_MAX ? atomic_load_explicit(&mechanisms[id], memory_order_acquire) : NULL;
+}
+
+const char *adma_mechanism_name(uint32_t id)
+{
+	const struct adma_mechanism *mechanism = adma_mechanism(id);
+
+	return mechanism ? mechanism->name : NULL;
+}
+
+static bool mechanism_is_whole(const struct adma_mechanism *mechanism)
+{
+	bool common = mechanism->name && mechanism->rank && mechanism->reason && mechanism->chunk;
+
+	switch (mechanism->flags) {
+	case ADMA_EITHER_ENDPOINT:
+		return common && mechanism->able && mechanism->copy;
+	case ADMA_STREAM:
+		return common && mechanism->fill && mechanism->drain && (mechanism->ready || mechanism->pollfd);
+	default: /* the kernel helper's are the core's own */
+		return false;
+	}
+}
+
+int adma_mechanism_register(const struct adma_mechanism *mechanism)
+{
+	const struct adma_mechanism *none = NULL;
+
+	if (mechanism->id < ADMA_MECH_COUNT || mechanism->id >= ADMA_MECH_MAX || !mechanism_is_whole(mechanism))
+		return -EINVAL;
+	return atomic_compare_exchange_strong_explicit(&mechanisms[mechanism->id], &none, mechanism,
+						       memory_order_release, memory_order_relaxed)
+		       ? 0
+		       : -EEXIST;
+}
+
+static void mechanisms_close_below(struct adma_connection *connection, uint32_t end)
+{
+	for (uint32_t id = 0; id < end; id++) {
+		const struct adma_mechanism *mechanism = adma_mechanism(id);
+
+		if (mechanism && mechanism->close)
+			mechanism->close(connection);
+		connection->state[id] = NULL;
+	}
+}
+
+int adma_mechanisms_open(struct adma_connection *connection)
+{
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = adma_mechanism(id);
+		int rc = mechanism && mechanism->open ? mechanism->open(connection) : 0;
+
+		if (rc) {
+			mechanisms_close_below(connection, id);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void adma_mechanisms_close(struct adma_connection *connection)
+{
+	mechanisms_close_below(connection, ADMA_MECH_MAX);
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++)
+		adma_descriptor_close(&connection->config.mech_fd[id]);
+}
