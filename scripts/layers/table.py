@@ -5,9 +5,10 @@ The table stands between two markers. It has the columns *tree*, *layer* and *fi
 this order; further columns are for readers. The layers of a tree stand from high to low.
 An empty *tree* means the tree of the row above. Of *files* only what stands in backticks
 counts: patterns relative to the tree, where ``*`` stands for any part of a name, ``**`` for
-any path, and a slash at the end for all that is in a folder.
+any path, and a slash at the end for all that is in a folder. Of several rows that match a
+file the first counts.
 
-Below the table, a line that begins with "One header for several files:" may name, in
+Below the table, a paragraph that begins with "One header for several files:" may name, in
 backticks and relative to the root, headers ``X.h`` that declare what ``X_*.c`` define.
 Those files and the header then count as one unit.
 """
@@ -73,9 +74,10 @@ def read_table(path: Path) -> Table:
         raise TableError(f"{path}: there is no such file; it holds the table of layers") from None
     except ValueError:
         raise TableError(f"{path}: no table between the lines {BEGIN} and {END}") from None
-    table, tree, head = Table(), "", True
+    table, tree, head, several = Table(), "", True, False
     for number, line in enumerate(lines[begin + 1 : end], begin + 2):
-        if line.lower().startswith(SEVERAL):
+        several = bool(line) and (several or line.lower().startswith(SEVERAL))
+        if several:
             table.several.update(dict.fromkeys(_quoted(line), number))
         if not line.startswith("|") or not line.replace("-", "").strip("|: "):
             continue

@@ -35,7 +35,8 @@ TABLE = """\
 | | pin | `pin.c`, `pin.h` | |
 | | user | `user.?` | |
 
-One header for several files: `transport/native/ring/ring.h`.
+One header for several files:
+`transport/native/ring/ring.h`.
 <!-- /layers -->
 """
 
