@@ -3,7 +3,7 @@
  * fuzz_ring.c - a ring whose other side writes what it likes, where it likes.
  *
  * The input is a program: put, look, take, and stray writes of the peer into
- * the half. Both ends of the ring work on the same half here, which has the
+ * the segment. Both ends of the ring work on the same segment here, which has the
  * sanitizer's red zones around it: whatever reaches beyond it is found out.
  *
  * sources: shm/ring.c match/match.c
@@ -65,7 +65,7 @@ static void check_message(const struct adma_ring_in *ring)
 	const struct adma_desc *desc = &ring->desc;
 	struct adma_req read = { .kind = ADMA_BYTES, .length = 64, .is_read = 1 };
 	struct adma_req part = { .kind = ADMA_PART, .length = 64, .is_read = 1 };
-	struct adma_queue reads = { 0 };
+	struct adma_req_queue reads;
 	struct adma_req *met;
 
 	if (desc->carry == ADMA_SLOT) {
@@ -82,13 +82,14 @@ static void check_message(const struct adma_ring_in *ring)
 	}
 	REQUIRE(desc->total >= desc->length);
 
-	adma_queue_push(&reads, &read);
-	adma_queue_push(&reads, &part);
+	adma_req_queue_init(&reads);
+	adma_req_queue_push(&reads, &read);
+	adma_req_queue_push(&reads, &part);
 	if (adma_match(&reads, desc, ADMA_KEEP, &met) == ADMA_MATCH)
 		REQUIRE(met->kind == desc->kind && desc->length <= met->length);
-	adma_queue_remove(&reads, &read);
-	adma_queue_remove(&reads, &part);
-	REQUIRE(!reads.first && !reads.last && !reads.count);
+	adma_req_queue_remove(&reads, &read);
+	adma_req_queue_remove(&reads, &part);
+	REQUIRE(!adma_req_queue_first(&reads) && !reads.count);
 }
 
 /* The peer writes up to eight bytes of its choice; often where it counts. */
@@ -107,8 +108,8 @@ static void stray(struct adma_segment *segment, struct program *program)
 
 	if (where < 192)
 		at = places[where % 4] + (where % 4 >= 2 ? at % ADMA_CELLS * sizeof(struct adma_cell) : at % 8);
-	at %= sizeof(*half) - 8;
-	memcpy((uint8_t *)half + at, &value, n);
+	at %= sizeof(*segment) - 8;
+	memcpy((uint8_t *)segment + at, &value, n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -116,12 +117,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct program program = { data, size };
 	static struct adma_segment shared;
 	struct adma_segment *segment = &shared;
-	struct adma_ring_out out = { .segment = half };
-	struct adma_ring_in in = { .segment = half };
+	struct adma_ring_out out = { .segment = segment };
+	struct adma_ring_in in = { .segment = segment };
 	bool honest = true;
 	int rc;
 
-	memset(half, 0, sizeof(*half));
+	memset(segment, 0, sizeof(*segment));
 	while (program.left) {
 		switch (next(&program, 1) % 4) {
 		case 0:
@@ -145,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				adma_ring_take(&in);
 			break;
 		case 3:
-			stray(half, &program);
+			stray(segment, &program);
 			honest = false;
 			break;
 		}

@@ -9,26 +9,26 @@
 #include <pthread.h>
 
 #include "copy/engine.h"
-#include "worker/channel.h"
+#include "api/channel.h"
 
 static void before(void)
 {
 	adma_engine_hold();
-	adma_chans_before_fork();
+	adma_channels_before_fork();
 	adma_engine_lock();
 }
 
 static void after_in_parent(void)
 {
 	adma_engine_unlock();
-	adma_chans_after_fork_parent();
+	adma_channels_after_fork_parent();
 	adma_engine_let_go();
 }
 
 static void after_in_child(void)
 {
 	adma_engine_forked();
-	adma_chans_after_fork_child();
+	adma_channels_after_fork_child();
 }
 
 /* From the beginning: any call takes the locks, and a fork may come while it has them. */

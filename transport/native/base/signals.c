@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* signals.c - whom a signal for the process can reach. */
+#include <pthread.h>
 #include <signal.h>
-#include <sys/stat.h>
 
-#include "worker/channel.h"
+#include "adma.h"
 
 void adma_signals_block(sigset_t *old)
 {
@@ -20,12 +20,4 @@ void adma_signals_block(sigset_t *old)
 void adma_signals_restore(const sigset_t *old)
 {
 	pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
-int adma_task_count(void)
-{
-	/* The link count of /proc/self/task is 2 and one for each task. */
-	struct stat st;
-
-	return stat("/proc/self/task", &st) ? 2 : (int)st.st_nlink - 2 - adma_progress_count();
 }

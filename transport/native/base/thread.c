@@ -3,6 +3,7 @@
 #include "base/thread.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "adma.h"
 
@@ -23,4 +24,12 @@ int adma_thread_start(pthread_t *thread, const char *name, size_t stack, void *(
 	if (!err)
 		(void)pthread_setname_np(*thread, name);
 	return err;
+}
+
+int adma_thread_count(void)
+{
+	struct stat st;
+
+	/* The link count of /proc/self/task is 2, and one for each thread. */
+	return stat("/proc/self/task", &st) ? 0 : (int)st.st_nlink - 2;
 }

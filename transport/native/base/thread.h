@@ -9,4 +9,7 @@
 /* Signals are the business of threads that run Python. `stack`: bytes, 0: as usual. 0 or a positive errno. */
 int adma_thread_start(pthread_t *thread, const char *name, size_t stack, void *(*run)(void *), void *argument);
 
+/* How many threads this process has; 0: that cannot be told. */
+int adma_thread_count(void);
+
 #endif

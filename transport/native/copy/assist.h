@@ -30,6 +30,12 @@ struct adma_assist {
 	uint32_t busy;                    /* queues in part() */
 };
 
+/* Set it up, once, before it is used; and anew in a forked child. */
+static inline void adma_assist_init(struct adma_assist *assist, bool (*part)(struct adma_assist *assist))
+{
+	*assist = (struct adma_assist){.part = part};
+}
+
 /* Ask for up to `parts` queues; not again while it is listed. None comes where there are no queues. */
 void adma_engine_assist(struct adma_assist *lending, uint64_t bytes, uint64_t parts);
 

@@ -1,48 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* match.c - the queue of pending reads and the verdict; see match.h. */
+/* match.c - the posted queue and the verdict; see match.h. */
 #include "match/match.h"
 
 #include <stddef.h>
 
-void adma_queue_push(struct adma_queue *queue, struct adma_req *req)
+void adma_req_queue_init(struct adma_req_queue *queue)
 {
-	req->next = NULL;
-	req->prev = queue->last;
-	if (queue->last)
-		queue->last->next = req;
-	else
-		queue->first = req;
-	queue->last = req;
+	adma_list_init(&queue->list);
+	queue->count = 0;
+}
+
+void adma_req_queue_push(struct adma_req_queue *queue, struct adma_req *req)
+{
+	adma_list_push_back(&queue->list, &req->link);
 	queue->count++;
 }
 
-void adma_queue_remove(struct adma_queue *queue, struct adma_req *req)
+void adma_req_queue_remove(struct adma_req_queue *queue, struct adma_req *req)
 {
-	if (req->prev)
-		req->prev->next = req->next;
-	else
-		queue->first = req->next;
-	if (req->next)
-		req->next->prev = req->prev;
-	else
-		queue->last = req->prev;
-	req->next = req->prev = NULL;
+	adma_list_remove(&req->link);
 	queue->count--;
 }
 
 /* May this read be offered this message at all? */
-static bool accepts(const struct adma_req *read, const struct adma_desc *message)
+static bool match_accepts(const struct adma_req *read, const struct adma_desc *message)
 {
 	return (read->kind == ADMA_PART) == (message->kind == ADMA_PART);
 }
 
-enum adma_verdict adma_match(const struct adma_queue *reads, const struct adma_desc *message,
+static struct adma_req *match_find(const struct adma_req_queue *reads, const struct adma_desc *message)
+{
+	adma_list_for_each(at, &reads->list)
+		if (match_accepts(adma_req_of(at), message))
+			return adma_req_of(at);
+	return NULL;
+}
+
+enum adma_verdict adma_match(const struct adma_req_queue *reads, const struct adma_desc *message,
 			     enum adma_too_long too_long, struct adma_req **read)
 {
-	struct adma_req *req = reads->first;
+	struct adma_req *req = match_find(reads, message);
 
-	while (req && !accepts(req, message))
-		req = req->next;
 	*read = req;
 	if (!req)
 		return ADMA_NO_READ;

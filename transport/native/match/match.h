@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * match.h - which pending read meets the first message in line.
+ * match.h - the posted queue, and which posted read meets the next message.
  *
- * Reads wait in post order. Today's rule is FIFO: the oldest read is offered
- * the oldest message. Parts of an object are the one exception: they meet the
- * reads that recv() posted for them and nothing else, and those reads meet
- * nothing but parts. Source and tag would join in accepts() alone.
+ * Reads wait in post order. Today's rule is FIFO: the oldest read is offered the oldest message.
+ * The parts of an object are the one exception: they meet the reads that recv() posted for them
+ * and nothing else, and those reads meet nothing but parts. A source and a tag would join in
+ * match_accepts() alone.
  *
- * The queue is private to a channel and guarded by its lock.
+ * A queue is private to an endpoint and guarded by its lock.
  */
 #ifndef ADMA_MATCH_MATCH_H
 #define ADMA_MATCH_MATCH_H
@@ -16,33 +16,48 @@
 #include <stdint.h>
 
 #include "adma.h"
+#include "base/list.h"
 #include "shm/layout.h"
 
-/* Requests in order, linked through next and prev. */
-struct adma_queue {
-	struct adma_req *first, *last;
+/* Requests in post order. */
+struct adma_req_queue {
+	struct adma_list list;
 	uint32_t count;
 };
 
-void adma_queue_push(struct adma_queue *queue, struct adma_req *req);
-void adma_queue_remove(struct adma_queue *queue, struct adma_req *req);
+void adma_req_queue_init(struct adma_req_queue *queue);
+void adma_req_queue_push(struct adma_req_queue *queue, struct adma_req *req);
+void adma_req_queue_remove(struct adma_req_queue *queue, struct adma_req *req);
+
+static inline struct adma_req *adma_req_of(struct adma_list *member)
+{
+	return adma_container_of(member, struct adma_req, link);
+}
+
+/* The oldest one, or NULL. */
+static inline struct adma_req *adma_req_queue_first(const struct adma_req_queue *queue)
+{
+	struct adma_list *first = adma_list_first(&queue->list);
+
+	return first ? adma_req_of(first) : NULL;
+}
 
 enum adma_too_long {
-	ADMA_KEEP,    /* the message stays first in line for the next read (channels) */
-	ADMA_CONSUME, /* it is cut and gone (MPI) */
+	ADMA_KEEP,    /* the message stays the next one (channels) */
+	ADMA_CONSUME, /* it is truncated and gone (MPI) */
 };
 
 enum adma_verdict {
 	ADMA_MATCH,      /* copy it */
-	ADMA_NO_READ,    /* no pending read can meet it: wait */
+	ADMA_NO_READ,    /* no posted read can meet it: wait */
 	ADMA_ASK,        /* an open read met it: ask for a buffer */
 	ADMA_TOO_LONG,   /* the read fails, the message stays */
 	ADMA_WRONG_KIND, /* the read fails, the message stays */
 	ADMA_TRUNCATE,   /* copy what fits, the rest is gone */
 };
 
-/* The verdict on the first message and the read it concerns (NULL with ADMA_NO_READ). */
-enum adma_verdict adma_match(const struct adma_queue *reads, const struct adma_desc *message,
+/* The verdict on the next message, and the read that it concerns (NULL with ADMA_NO_READ). */
+enum adma_verdict adma_match(const struct adma_req_queue *reads, const struct adma_desc *message,
 			     enum adma_too_long too_long, struct adma_req **read);
 
 #endif

@@ -122,7 +122,10 @@ struct adma_mechanism {
 	/* Could fill() or drain() move something now? Makes no system call. NULL: `pollfd` tells. */
 	bool (*ready)(const struct adma_connection *connection, const struct adma_span *span, uint64_t at);
 
-	/* The descriptor that tells when fill() (POLLOUT) and drain() (POLLIN) can go on. NULL: the event count does. */
+	/*
+	 * The descriptor that tells when fill() (POLLOUT) and drain() (POLLIN) can go on, always the same
+	 * one, or -1. NULL: the event count tells. Of the mechanisms of a connection one at most may have it.
+	 */
 	int (*pollfd)(const struct adma_connection *connection);
 
 	/* Optional. An inbound transfer is over, maybe early: chunk number `next` of the direction is drained next. */

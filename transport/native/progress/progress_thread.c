@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* mover.c - the progress thread: its sleep, and which channel it looks at next. */
+/* progress_thread.c - the sleep of the progress thread, and which channel it visits next. */
 #include "progress/progress_thread.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/cpu.h"
+#include "base/fault.h"
 #include "base/thread.h"
-#include "worker/channel.h"
 
 #define STACK_BYTES (512 << 10)
 #define RETRY_NS 1000000000 /* after it could not be started */
@@ -23,138 +23,119 @@ static struct {
 	pthread_mutex_t life;
 	pthread_t thread;
 	int epoll, timer;
-	uint32_t channels;    /* taken */
+	uint32_t channels;      /* that were taken */
 	_Atomic int running;
-	int64_t failed_at;    /* 0: never */
+	int64_t failed_at;      /* when it could not be started; 0: never */
 
-	pthread_mutex_t book;
-	pthread_cond_t unpinned;
+	pthread_mutex_t registry;
+	pthread_cond_t not_in_use;
 	bool stop;
 	bool asleep;
-	int64_t until;        /* when it wakes by itself, or by the timer */
-	struct adma_chan *first, *last; /* called */
-	_Atomic int computing; /* the core of who handed over last */
-	int64_t moved;         /* when the mover last left that one */
+	int64_t until;          /* when it wakes by itself, or by the timer */
+	struct adma_list called; /* entries of channels that are to be visited */
+	_Atomic int computing;  /* the core of the caller that handed over last */
+	int64_t moved_at;       /* when the thread last left that core */
 	struct adma_progress_stats stats;
-} mover = {
+} thread = {
 	.life = PTHREAD_MUTEX_INITIALIZER,
 	.epoll = -1,
 	.timer = -1,
-	.book = PTHREAD_MUTEX_INITIALIZER,
-	.unpinned = PTHREAD_COND_INITIALIZER,
+	.registry = PTHREAD_MUTEX_INITIALIZER,
+	.not_in_use = PTHREAD_COND_INITIALIZER,
+	.called = ADMA_LIST_INIT(thread.called),
 };
 
-static _Thread_local bool here;
-
-bool adma_progress_here(void)
+static struct adma_chan *channel_of(struct adma_list *member)
 {
-	return here;
+	return adma_container_of(member, struct adma_chan, entry.link);
 }
 
 int adma_progress_count(void)
 {
-	return atomic_load_explicit(&mover.running, memory_order_relaxed);
+	return atomic_load_explicit(&thread.running, memory_order_relaxed);
 }
 
 void adma_get_progress_stats(struct adma_progress_stats *stats)
 {
-	pthread_mutex_lock(&mover.life);
-	pthread_mutex_lock(&mover.book);
-	*stats = mover.stats;
-	pthread_mutex_unlock(&mover.book);
+	pthread_mutex_lock(&thread.life);
+	pthread_mutex_lock(&thread.registry);
+	*stats = thread.stats;
+	pthread_mutex_unlock(&thread.registry);
 	stats->running = adma_progress_count();
-	stats->channels = mover.channels;
-	pthread_mutex_unlock(&mover.life);
+	stats->channels = thread.channels;
+	pthread_mutex_unlock(&thread.life);
 }
 
-/* ---- the book ---- */
+/* ---- the registry; all with its lock ---- */
 
-/* Somebody else's call: the timer ends the sleep. */
-static void set_timer(int64_t due)
+/* Somebody else's call ends the sleep by the timer. */
+static void registry_set_timer(int64_t due)
 {
 	struct itimerspec at = {0};
 
 	due = due > 0 ? due : 1; /* 0 would disarm it */
 	at.it_value.tv_sec = due / 1000000000;
 	at.it_value.tv_nsec = due % 1000000000;
-	(void)timerfd_settime(mover.timer, TFD_TIMER_ABSTIME, &at, NULL);
+	(void)timerfd_settime(thread.timer, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
-static void call(struct adma_chan *chan, int64_t due)
+static void registry_call(struct adma_chan *chan, int64_t due)
 {
-	struct adma_progress_entry *charge = &chan->progress;
+	struct adma_progress_entry *entry = &chan->entry;
 
-	if (charge->called) {
-		charge->due = due < charge->due ? due : charge->due;
+	if (adma_list_listed(&entry->link)) {
+		entry->due = due < entry->due ? due : entry->due;
 	} else {
-		charge->called = true;
-		charge->due = due;
-		charge->next = NULL;
-		if (mover.last)
-			mover.last->progress.next = chan;
-		else
-			mover.first = chan;
-		mover.last = chan;
+		entry->due = due;
+		adma_list_push_back(&thread.called, &entry->link);
 	}
-	if (mover.asleep && due < mover.until) {
-		mover.until = due;
-		set_timer(due);
+	if (thread.asleep && due < thread.until) {
+		thread.until = due;
+		registry_set_timer(due);
 	}
 }
 
-static void strike(struct adma_chan *chan)
+/* The first entry whose time has come, or NULL; and when the time of the next one comes. */
+static struct adma_chan *registry_next_due(int64_t *soonest)
 {
-	struct adma_chan **at = &mover.first, *before = NULL;
-
-	if (!chan->progress.called)
-		return;
-	for (; *at != chan; at = &(*at)->progress.next)
-		before = *at;
-	*at = chan->progress.next;
-	if (mover.last == chan)
-		mover.last = before;
-	chan->progress.called = false;
-}
-
-/* The first in line whose time has come, or NULL, and when the next one's comes. */
-static struct adma_chan *next_due(int64_t *soonest)
-{
-	int64_t now = mover.first ? adma_now() : 0;
+	int64_t now = adma_list_empty(&thread.called) ? 0 : adma_now();
 
 	*soonest = ADMA_NEVER;
-	for (struct adma_chan *chan = mover.first; chan; chan = chan->progress.next) {
-		if (chan->progress.due <= now)
+	adma_list_for_each(at, &thread.called) {
+		struct adma_chan *chan = channel_of(at);
+
+		if (chan->entry.due <= now)
 			return chan;
-		if (chan->progress.due < *soonest)
-			*soonest = chan->progress.due;
+		if (chan->entry.due < *soonest)
+			*soonest = chan->entry.due;
 	}
 	return NULL;
 }
 
 void adma_progress_note_caller(void)
 {
-	atomic_store_explicit(&mover.computing, sched_getcpu(), memory_order_relaxed);
+	atomic_store_explicit(&thread.computing, sched_getcpu(), memory_order_relaxed);
 }
 
 void adma_progress_call(struct adma_chan *chan, int64_t due)
 {
-	pthread_mutex_lock(&mover.book);
-	call(chan, due);
-	pthread_mutex_unlock(&mover.book);
+	pthread_mutex_lock(&thread.registry);
+	registry_call(chan, due);
+	pthread_mutex_unlock(&thread.registry);
 }
 
 /* ---- the epoll ---- */
 
-static int control(struct adma_chan *chan, int op, int fd, uint32_t events)
+static int epoll_control(struct adma_chan *chan, int op, int fd, uint32_t events)
 {
 	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = chan};
 
-	return fd >= 0 && epoll_ctl(mover.epoll, op, fd, &event) ? errno : 0;
+	return fd >= 0 && epoll_ctl(thread.epoll, op, fd, &event) ? errno : 0;
 }
 
 static int data_fd(const struct adma_chan *chan)
 {
-	return chan->fifo ? chan->config.mech_fd[chan->config.forced] : chan->config.mech_fd[ADMA_MECH_TCP];
+	return chan->ep.ops->data_fd(&chan->ep);
 }
 
 static uint32_t epoll_events(short events)
@@ -165,69 +146,69 @@ static uint32_t epoll_events(short events)
 
 void adma_progress_poll(struct adma_chan *chan, short data)
 {
-	pthread_mutex_lock(&mover.book);
+	pthread_mutex_lock(&thread.registry);
 	/* These cannot fail: the descriptors were taken. */
-	if (!chan->progress.polled && !chan->eof)
-		(void)control(chan, EPOLL_CTL_MOD, chan->config.sock, EPOLLIN);
-	if (chan->progress.data_events != data)
-		(void)control(chan, EPOLL_CTL_MOD, data_fd(chan), epoll_events(data));
-	chan->progress.polled = true;
-	chan->progress.data_events = data;
-	pthread_mutex_unlock(&mover.book);
+	if (!chan->entry.polled && !chan->ep.control.eof)
+		(void)epoll_control(chan, EPOLL_CTL_MOD, chan->ep.connection.config.sock, EPOLLIN);
+	if (chan->entry.data_events != data)
+		(void)epoll_control(chan, EPOLL_CTL_MOD, data_fd(chan), epoll_events(data));
+	chan->entry.polled = true;
+	chan->entry.data_events = data;
+	pthread_mutex_unlock(&thread.registry);
 }
 
 void adma_progress_unpoll(struct adma_chan *chan)
 {
-	if (!chan->progress.taken)
+	if (!chan->entry.taken)
 		return;
-	pthread_mutex_lock(&mover.book);
-	if (chan->progress.polled)
-		(void)control(chan, EPOLL_CTL_MOD, chan->config.sock, 0);
-	if (chan->progress.data_events)
-		(void)control(chan, EPOLL_CTL_MOD, data_fd(chan), 0);
-	chan->progress.polled = false;
-	chan->progress.data_events = 0;
-	pthread_mutex_unlock(&mover.book);
+	pthread_mutex_lock(&thread.registry);
+	if (chan->entry.polled)
+		(void)epoll_control(chan, EPOLL_CTL_MOD, chan->ep.connection.config.sock, 0);
+	if (chan->entry.data_events)
+		(void)epoll_control(chan, EPOLL_CTL_MOD, data_fd(chan), 0);
+	chan->entry.polled = false;
+	chan->entry.data_events = 0;
+	pthread_mutex_unlock(&thread.registry);
 }
 
-/* What is polled in one channel is told as one: all of it has to be asked for again. */
-static void take_events(void)
+/* What is polled in one channel counts as one event: all of it has to be asked for again. */
+static void epoll_take_events(void)
 {
 	struct epoll_event events[EVENTS];
 	int n;
 
 	do {
-		n = epoll_wait(mover.epoll, events, EVENTS, 0);
+		n = epoll_wait(thread.epoll, events, EVENTS, 0);
 		for (int i = 0; i < n; i++) {
 			struct adma_chan *chan = events[i].data.ptr;
 
-			chan->progress.polled = false;
-			chan->progress.data_events = 0;
-			call(chan, AT_ONCE);
+			chan->entry.polled = false;
+			chan->entry.data_events = 0;
+			registry_call(chan, AT_ONCE);
 		}
 	} while (n == EVENTS);
 }
 
 void adma_progress_forget(struct adma_chan *chan)
 {
-	if (!chan->progress.taken)
+	if (!chan->entry.taken)
 		return;
-	pthread_mutex_lock(&mover.book);
+	pthread_mutex_lock(&thread.registry);
 	/* By hand: a copy of the descriptor in some child would keep it in there. */
-	(void)control(chan, EPOLL_CTL_DEL, chan->config.sock, 0);
-	(void)control(chan, EPOLL_CTL_DEL, chan->config.pidfd, 0);
-	(void)control(chan, EPOLL_CTL_DEL, data_fd(chan), 0);
-	pthread_mutex_unlock(&mover.book);
+	(void)epoll_control(chan, EPOLL_CTL_DEL, chan->ep.connection.config.sock, 0);
+	(void)epoll_control(chan, EPOLL_CTL_DEL, chan->ep.connection.config.pidfd, 0);
+	(void)epoll_control(chan, EPOLL_CTL_DEL, data_fd(chan), 0);
+	pthread_mutex_unlock(&thread.registry);
 }
 
 /* ---- the thread ---- */
 
-/* With the book, which is open while it sleeps. */
-static void doze(int64_t until)
+/* With the registry's lock, which is not held while the thread sleeps. */
+static void thread_sleep(int64_t until)
 {
 	struct pollfd fds[2] = {
-		{.fd = mover.epoll, .events = POLLIN},
-		{.fd = mover.timer, .events = POLLIN},
+		{.fd = thread.epoll, .events = POLLIN},
+		{.fd = thread.timer, .events = POLLIN},
 	};
 	int64_t left = until == ADMA_NEVER ? 0 : until - adma_now();
 	struct timespec ts = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
@@ -235,190 +216,188 @@ static void doze(int64_t until)
 
 	if (left < 0)
 		return;
-	mover.asleep = true;
-	mover.until = until;
-	pthread_mutex_unlock(&mover.book);
+	thread.asleep = true;
+	thread.until = until;
+	pthread_mutex_unlock(&thread.registry);
 	(void)ppoll(fds, 2, until == ADMA_NEVER ? NULL : &ts, NULL);
-	adma_cpu_avoid(atomic_load_explicit(&mover.computing, memory_order_relaxed), adma_now(), &mover.moved);
-	pthread_mutex_lock(&mover.book);
-	mover.asleep = false;
-	mover.stats.wakeups++;
+	adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(), &thread.moved_at);
+	pthread_mutex_lock(&thread.registry);
+	thread.asleep = false;
+	thread.stats.wakeups++;
 	if (fds[1].revents)
-		(void)!read(mover.timer, &count, sizeof(count));
+		(void)!read(thread.timer, &count, sizeof(count));
 }
 
-static void visit(struct adma_chan *chan)
+static void thread_visit(struct adma_chan *chan)
 {
-	bool by_time = chan->progress.due != AT_ONCE;
+	bool by_time = chan->entry.due != AT_ONCE;
 	int64_t again;
 
-	strike(chan);
-	chan->progress.pinned = true;
-	pthread_mutex_unlock(&mover.book);
-	again = adma_visit(chan, by_time);
-	pthread_mutex_lock(&mover.book);
-	chan->progress.pinned = false;
+	adma_list_remove(&chan->entry.link);
+	chan->entry.in_use = true;
+	pthread_mutex_unlock(&thread.registry);
+	again = chan->entry.visit(chan, by_time);
+	pthread_mutex_lock(&thread.registry);
+	chan->entry.in_use = false;
 	if (again != ADMA_NEVER)
-		call(chan, again); /* last in line */
-	pthread_cond_broadcast(&mover.unpinned);
+		registry_call(chan, again); /* behind the others */
+	pthread_cond_broadcast(&thread.not_in_use);
 }
 
-static void *run(void *nothing)
+static void *thread_run(void *nothing)
 {
-	(void)nothing;
-	here = true;
-	pthread_mutex_lock(&mover.book);
-	while (!mover.stop) {
-		struct adma_chan *chan;
+	pthread_mutex_lock(&thread.registry);
+	while (!thread.stop) {
 		int64_t soonest;
+		struct adma_chan *chan;
 
-		take_events();
-		chan = next_due(&soonest);
+		epoll_take_events();
+		chan = registry_next_due(&soonest);
 		if (chan)
-			visit(chan);
+			thread_visit(chan);
 		else
-			doze(soonest);
+			thread_sleep(soonest);
 	}
-	pthread_mutex_unlock(&mover.book);
-	return NULL;
+	pthread_mutex_unlock(&thread.registry);
+	return nothing;
 }
 
-static void close_fds(void)
+static void thread_close_fds(void)
 {
-	if (mover.epoll >= 0)
-		close(mover.epoll);
-	if (mover.timer >= 0)
-		close(mover.timer);
-	mover.epoll = mover.timer = -1;
+	if (thread.epoll >= 0)
+		close(thread.epoll);
+	if (thread.timer >= 0)
+		close(thread.timer);
+	thread.epoll = thread.timer = -1;
 }
 
-/* 0, or the errno for which there is none. */
-static int start_thread(void)
+/* 0, or the errno for which there is no thread. */
+static int thread_create(void)
 {
 	int err = ADMA_FAULT(ADMA_FAULT_PROGRESS_THREAD);
 
-	return err ? err : adma_thread_start(&mover.thread, "adma-progress", STACK_BYTES, run, NULL);
+	return err ? err : adma_thread_start(&thread.thread, "adma-progress", STACK_BYTES, thread_run, NULL);
 }
 
-static int start(void)
+static int thread_start(void)
 {
 	int err = 0;
 
-	mover.stop = false;
-	mover.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (mover.epoll >= 0)
-		mover.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (mover.timer < 0)
+	thread.stop = false;
+	thread.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (thread.epoll >= 0)
+		thread.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (thread.timer < 0)
 		err = errno;
 	if (!err)
-		err = start_thread();
+		err = thread_create();
 	if (err) {
-		close_fds();
+		thread_close_fds();
 		return err;
 	}
-	atomic_store_explicit(&mover.running, 1, memory_order_relaxed);
-	mover.stats.starts++;
+	atomic_store_explicit(&thread.running, 1, memory_order_relaxed);
+	thread.stats.starts++;
 	return 0;
 }
 
-/* No channel is taken, so it has no lock of one, nor waits for any. */
-static void stop(void)
+/* No channel is taken, so the thread holds no channel's lock and waits for none. */
+static void thread_stop(void)
 {
-	pthread_mutex_lock(&mover.book);
-	mover.stop = true;
-	set_timer(0);
-	pthread_mutex_unlock(&mover.book);
-	pthread_join(mover.thread, NULL);
-	atomic_store_explicit(&mover.running, 0, memory_order_relaxed);
-	close_fds();
+	pthread_mutex_lock(&thread.registry);
+	thread.stop = true;
+	registry_set_timer(0);
+	pthread_mutex_unlock(&thread.registry);
+	pthread_join(thread.thread, NULL);
+	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
+	thread_close_fds();
 }
 
 /* ---- channels come and go ---- */
 
-static int take(struct adma_chan *chan)
+static int channel_take(struct adma_chan *chan)
 {
 	int err = 0;
 
-	if (!mover.running)
-		err = start();
+	if (!thread.running)
+		err = thread_start();
 	if (err)
 		return err;
-	err = control(chan, EPOLL_CTL_ADD, chan->config.sock, 0);
+	err = epoll_control(chan, EPOLL_CTL_ADD, chan->ep.connection.config.sock, 0);
 	if (!err)
-		err = control(chan, EPOLL_CTL_ADD, chan->config.pidfd, EPOLLIN);
+		err = epoll_control(chan, EPOLL_CTL_ADD, chan->ep.connection.config.pidfd, EPOLLIN);
 	if (!err)
-		err = control(chan, EPOLL_CTL_ADD, data_fd(chan), 0);
-	chan->progress.taken = true;
-	chan->progress.lame = err;
-	mover.channels++;
+		err = epoll_control(chan, EPOLL_CTL_ADD, data_fd(chan), 0);
+	chan->entry.taken = true;
+	chan->entry.incomplete = err;
+	thread.channels++;
 	return err;
 }
 
-/* With life. */
-static void give_back(struct adma_chan *chan)
+/* With `life`. */
+static void channel_give_back(struct adma_chan *chan)
 {
-	pthread_mutex_lock(&mover.book);
-	while (chan->progress.pinned)
-		pthread_cond_wait(&mover.unpinned, &mover.book);
-	strike(chan);
-	chan->progress.taken = false;
-	pthread_mutex_unlock(&mover.book);
-	if (!--mover.channels)
-		stop();
+	pthread_mutex_lock(&thread.registry);
+	while (chan->entry.in_use)
+		pthread_cond_wait(&thread.not_in_use, &thread.registry);
+	adma_list_remove(&chan->entry.link);
+	chan->entry.taken = false;
+	pthread_mutex_unlock(&thread.registry);
+	if (!--thread.channels)
+		thread_stop();
 }
 
 bool adma_progress_take(struct adma_chan *chan)
 {
 	int err = 0;
 
-	if (chan->progress.taken)
-		return !chan->progress.lame;
-	pthread_mutex_lock(&mover.life);
-	bool early = mover.failed_at && adma_now() - mover.failed_at < RETRY_NS;
+	if (chan->entry.taken)
+		return !chan->entry.incomplete;
+	pthread_mutex_lock(&thread.life);
+	bool early = thread.failed_at && adma_now() - thread.failed_at < RETRY_NS;
 
 	if (!early)
-		err = take(chan);
+		err = channel_take(chan);
 	if (err) {
-		mover.failed_at = adma_now();
-		mover.stats.failures++;
-		mover.stats.error = err;
+		thread.failed_at = adma_now();
+		thread.stats.failures++;
+		thread.stats.error = err;
 	}
-	pthread_mutex_unlock(&mover.life);
+	pthread_mutex_unlock(&thread.life);
 	return !early && !err;
 }
 
 void adma_progress_release(struct adma_chan *chan)
 {
-	pthread_mutex_lock(&mover.life);
-	if (chan->progress.taken)
-		give_back(chan);
-	pthread_mutex_unlock(&mover.life);
+	pthread_mutex_lock(&thread.life);
+	if (chan->entry.taken)
+		channel_give_back(chan);
+	pthread_mutex_unlock(&thread.life);
 }
 
 /* ---- fork ---- */
 
 void adma_progress_before_fork(void)
 {
-	pthread_mutex_lock(&mover.life);
-	pthread_mutex_lock(&mover.book);
+	pthread_mutex_lock(&thread.life);
+	pthread_mutex_lock(&thread.registry);
 }
 
 void adma_progress_after_fork_parent(void)
 {
-	pthread_mutex_unlock(&mover.book);
-	pthread_mutex_unlock(&mover.life);
+	pthread_mutex_unlock(&thread.registry);
+	pthread_mutex_unlock(&thread.life);
 }
 
 void adma_progress_after_fork_child(void)
 {
 	/* Closed, and not one descriptor taken out: the epoll behind it is the parent's, too. */
-	close_fds();
-	pthread_mutex_init(&mover.life, NULL);
-	pthread_mutex_init(&mover.book, NULL);
-	pthread_cond_init(&mover.unpinned, NULL);
-	mover.first = mover.last = NULL;
-	mover.channels = 0;
-	mover.asleep = false;
-	mover.stats = (struct adma_progress_stats){0};
-	atomic_store_explicit(&mover.running, 0, memory_order_relaxed);
+	thread_close_fds();
+	pthread_mutex_init(&thread.life, NULL);
+	pthread_mutex_init(&thread.registry, NULL);
+	pthread_cond_init(&thread.not_in_use, NULL);
+	adma_list_init(&thread.called);
+	thread.channels = 0;
+	thread.asleep = false;
+	thread.stats = (struct adma_progress_stats){0};
+	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
 }

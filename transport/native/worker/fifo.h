@@ -1,84 +1,64 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * line.h - a channel whose messages wait in the kernel helper's line.
+ * fifo.h - what the kernel helper has of an endpoint: posted requests, and how they end.
  *
- * With `dma` or `mapped:helper` forced, a request is posted to the kernel as
- * soon as its turn comes, and the kernel alone matches, copies and judges a
- * cancel. Rings and slots stay empty; halves, socket and pidfd still tell of
- * close and death. All functions are called with the channel's lock.
- *
- * Messages and objects go through the line of their direction (key 0). The
- * parts of an object meet the reads that recv() posts for them by keys of
- * their own, whose first number comes with the object:
- *
- *   note[0]  bytes of the object with its parts
- *   note[1]  {number of its first part:32, parts:32}
- *
- * A post needs a completion entry. Reads and writes have half of them each, so
- * that neither can keep the other from going out; what finds none stays queued.
+ * fifo_endpoint.h tells how messages and the parts of objects travel. All functions are called
+ * with the lock.
  */
 #ifndef ADMA_WORKER_FIFO_H
 #define ADMA_WORKER_FIFO_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "kdev/device.h"
-#include "match/match.h"
+#include "kdev/entries.h"
+#include "worker/endpoint.h"
 
 #define ADMA_FIFO_POSTS (ADMA_DEVICE_ENTRIES / 2) /* of one direction */
 
-struct adma_chan;
-
 struct adma_fifo {
-	const struct adma_device_entry *entries;
-	uint32_t generation[ADMA_DEVICE_ENTRIES];
-	uint16_t unused[2][ADMA_FIFO_POSTS]; /* entries of writes, of reads: rings */
-	uint32_t unused_first[2], unused_count[2];
-	bool timed;               /* the module keeps times of who asks for them */
-	struct adma_queue posted; /* requests that the kernel has */
-	uint32_t next_part;       /* number of our next object's first part */
-	uint32_t part_out;        /* of the next part to be queued for writing */
-	uint32_t part_in;         /* of the next part to be read */
-	bool swept;               /* the channel is over, and what was unmatched is withdrawn */
+	int fd;                                    /* our end of the pair, the configuration's */
+	const struct adma_device_entry *page;      /* the mapped completion page */
+	struct adma_entries unused[2];             /* completion entries of writes, and of reads */
+	bool timed;                                /* the module keeps times, of those who ask for them */
+	struct adma_req_queue posted;              /* requests that the kernel has */
+	uint32_t next_part;                        /* the number of our next object's first part */
+	uint32_t part_out;                         /* that of the next part to be queued for writing */
+	uint32_t part_in;                          /* that of the next part to be read */
+	bool swept;                                /* the endpoint is over, and what was unmatched is withdrawn */
 };
 
-/* chan->fifo for the descriptor in its config; 0 or a negated errno. */
-int adma_fifo_open(struct adma_chan *chan);
-/* At the end, in a forked child, too; what is left is memory to be freed. */
-void adma_fifo_unmap(struct adma_fifo *fifo);
+/* ep->fifo for the descriptor in the configuration: 0 or a negated errno. The caller frees it. */
+int adma_fifo_open(struct adma_endpoint *ep);
 
-/* A request was queued: parts get their key. */
-void adma_fifo_number(struct adma_chan *chan, struct adma_req *req);
+/* Unmap the completion page; what is left is memory. */
+void adma_fifo_close(struct adma_endpoint *ep);
+
+/* Does the kernel keep the times of this request? */
+bool adma_fifo_is_timed(const struct adma_fifo *fifo, const struct adma_req *req);
+
+/* The peer's descriptor is closed. (It says that it closes before it does so.) */
+void adma_fifo_lose_peer(struct adma_endpoint *ep);
+
+/* Is this request of ours an object with parts? */
+bool adma_fifo_has_parts(const struct adma_req *req);
+
+/* The object among the posted requests that this part belongs to, or NULL. */
+struct adma_req *adma_fifo_object_of(const struct adma_fifo *fifo, const struct adma_req *part);
 
 /* An object that failed takes its parts along: nobody will read them. */
-void adma_fifo_drop_parts(struct adma_chan *chan, const struct adma_req *object, int error);
+void adma_fifo_drop_parts(struct adma_endpoint *ep, const struct adma_req *object, int error);
 
-/* Post a queued request, or fail it for good: 1. Not now: 0. */
-int adma_fifo_post(struct adma_chan *chan, struct adma_req *req);
+/* The entry of a request that was not posted, or has ended, is unused again. */
+void adma_fifo_return_entry(struct adma_fifo *fifo, const struct adma_req *req);
 
-/* Take what has ended, post the reads whose turn has come. True when anything changed. */
-bool adma_fifo_advance(struct adma_chan *chan);
+/* True: nothing of the posted request will happen, and it is on no list. */
+bool adma_fifo_cancel(struct adma_endpoint *ep, struct adma_req *req);
 
-/* True: nothing of it will happen, and it is on no list. */
-bool adma_fifo_cancel(struct adma_chan *chan, struct adma_req *req);
+/* Complete what the kernel says has ended. True when something did. */
+bool adma_fifo_complete_ended(struct adma_endpoint *ep);
 
-/* A pending request's state and bytes, as of now. */
-void adma_fifo_refresh(struct adma_chan *chan, struct adma_req *req);
+/* The endpoint is over: withdraw what is unmatched. */
+void adma_fifo_sweep(struct adma_endpoint *ep);
 
-/* The kernel's part of an ended request's times, if it still knows; it forgets when the entry is named anew. */
-void adma_fifo_tell_times(struct adma_chan *chan, struct adma_req *req);
-
-/* The first message in line: 1, and what it is; 0: there is none. */
-int adma_fifo_head(struct adma_chan *chan, struct adma_message *message);
-
-/* poll() events that end a sleep, of a listener for messages or for a read that asks first. */
-short adma_fifo_events(const struct adma_chan *chan, bool listener);
-
-/* What poll() found. Completions counted so far are taken note of: look at the entries after this. */
-void adma_fifo_polled(struct adma_chan *chan, short events);
-
-/* Nothing more is waited for: requests that the kernel still copies for end, `held`. Their bytes. */
-uint64_t adma_fifo_abandon(struct adma_chan *chan);
+/* Nothing more is waited for: requests that the kernel still copies for complete, `held`. Their bytes. */
+uint64_t adma_fifo_abandon(struct adma_endpoint *ep);
 
 #endif

@@ -1,59 +1,57 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * peer.c - the other end, seen from outside the rings: wake-ups, segments, death.
+ * peer.c - what comes and goes over the socket, and the peer's death.
  *
- * After the handshake the socket carries single bytes: BYTE_WAKE ends a
- * sleep, BYTE_SEGMENT comes with the descriptor of the peer's bulk segment.
- * Nothing is ever waited for here; a socket that is full means that the peer
- * has unread bytes and is awake already, or will be.
+ * After the handshake the socket carries single bytes: BYTE_WAKE ends a sleep, BYTE_SEGMENT comes
+ * with the descriptor of memory that a mechanism of the peer uses for its writes. Nothing is ever
+ * waited for here: a socket that is full means that the peer has unread bytes, and so is awake
+ * already or will be.
  */
+#include "worker/peer.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "worker/channel.h"
+#include "base/clock.h"
+#include "base/descriptor.h"
+#include "base/fault.h"
+#include "mech/table.h"
+#include "shm/eventcount.h"
 
 #define BYTE_WAKE 'w'
 #define BYTE_SEGMENT 's'
 
-/* Reads of the socket in one go; a peer that floods it is read on at the next look. */
-#define READS_MAX 16
+/* Reads of the socket in one go. A peer that floods it is read on at the next look. */
+#define PEER_READS_MAX 16
 
-void adma_signal_peer(struct adma_chan *chan)
+void adma_signal_peer(struct adma_endpoint *ep)
 {
 	static const char byte = BYTE_WAKE;
 
-	if (!adma_ec_signal(&chan->in.segment->event_count))
+	if (!adma_ec_signal(&ep->connection.config.remote->event_count))
 		return;
 	if (ADMA_FAULT(ADMA_FAULT_WAKE))
 		return;
-	/* Streams ring without the lock. */
-	atomic_fetch_add_explicit(&chan->wakes_sent, 1, memory_order_relaxed);
-	(void)!send(chan->config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* Threads that copy signal without the lock. */
+	atomic_fetch_add_explicit(&ep->wakes_sent, 1, memory_order_relaxed);
+	(void)!send(ep->connection.config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-bool adma_peer_closed(struct adma_chan *chan)
-{
-	return atomic_load_explicit(&chan->in.segment->closed, memory_order_acquire) != 0;
-}
+/* ---- segments ---- */
 
-/* ---- bulk segments ---- */
-
-union fd_message {
+union peer_fd_message {
 	char space[CMSG_SPACE(sizeof(int))];
 	struct cmsghdr align;
 };
 
-void adma_send_bulk(struct adma_chan *chan)
+void adma_send_segment(struct adma_endpoint *ep)
 {
 	char byte = BYTE_SEGMENT;
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	union fd_message control = {0};
+	union peer_fd_message control = {0};
 	struct msghdr msg = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -65,90 +63,47 @@ void adma_send_bulk(struct adma_chan *chan)
 	cmsg->cmsg_level = SOL_SOCKET;
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &chan->bulk_fd, sizeof(int));
-	if (sendmsg(chan->config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EPIPE &&
+	memcpy(CMSG_DATA(cmsg), &ep->send.segment_fd, sizeof(int));
+	if (sendmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EPIPE &&
 	    errno != ECONNRESET && errno != ENOTCONN)
-		return; /* full, or short of something: at the next look */
-	close(chan->bulk_fd); /* sent, or the peer is gone and will be found gone */
-	chan->bulk_fd = -1;
+		return; /* the socket is full, or the system is short of something: at the next look */
+	/* It was sent, or the peer is gone and will be found gone. */
+	adma_descriptor_close(&ep->send.segment_fd);
 }
 
-int adma_give_bulk(struct adma_chan *chan, int fd)
+/* The mechanism whose segment the wire format knows: the one that the peer serves with and wants one for. */
+static const struct adma_mechanism *peer_segment_owner(void)
 {
-	int rc = adma_enter(chan);
-	void *p;
-	int copy;
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = adma_mechanism(id);
 
-	if (rc)
-		return rc;
-	if (chan->bulk_out)
-		goto out; /* another thread was first */
-	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (copy < 0) {
-		rc = -errno;
-		goto out;
+		if (mechanism && mechanism->take_segment)
+			return mechanism;
 	}
-	p = mmap(NULL, ADMA_BULK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED) {
-		rc = -errno;
-		close(copy);
-		goto out;
-	}
-	chan->bulk_out = p;
-	chan->bulk_fd = copy;
-	adma_send_bulk(chan);
-out:
-	adma_leave(chan);
-	return rc;
+	return NULL;
 }
 
-static bool good_segment(const struct adma_chan *chan, int fd)
+/* The peer's segment came, or could not be received. Without one, its messages take another way from now on. */
+static void peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 {
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
-	int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	const struct adma_mechanism *mechanism = peer_segment_owner();
 
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < ADMA_BULK_SIZE)
-		return false;
-	/* Between processes of one user a POSIX segment will do, which cannot be sealed. */
-	return chan->config.same_user || (seals >= 0 && (seals & wanted) == wanted);
-}
-
-/* 0, or the errno for which there is no segment. */
-static int take_segment(struct adma_chan *chan, int fd)
-{
-	void *p;
-
-	if (!good_segment(chan, fd))
-		return EPROTO;
-	p = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return errno;
-	/* Whoever sees it uses the mapping at once: release, for adma_mech_shared's drain. */
-	atomic_store_explicit(&chan->bulk_in, p, memory_order_release);
-	return 0;
-}
-
-/* The peer's segment did not come through: its messages take another way from now on. */
-static void lose_segment(struct adma_chan *chan, int err)
-{
-	chan->bulk_in_errno = err;
-	chan->config.in_mask &= ~ADMA_MECH_BIT(ADMA_MECH_SHARED);
+	if (mechanism && !mechanism->take_segment(&ep->connection, fd, error))
+		ep->connection.config.in_mask &= ~ADMA_MECH_BIT(mechanism->id);
 }
 
 /* ---- the socket ---- */
 
-/* Room for a few descriptors: a stranger's surplus is received only to be closed. */
-union fds_message {
+/* There is room for a few descriptors: surplus ones of a stranger are received only to be closed. */
+union peer_fds_message {
 	char space[CMSG_SPACE(4 * sizeof(int))];
 	struct cmsghdr align;
 };
 
-static void take_fds(struct adma_chan *chan, struct msghdr *msg, bool segment)
+static void peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, bool segment)
 {
-	int err = msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO;
+	bool taken = false;
 
-	segment = segment && !chan->bulk_in;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = c->cmsg_len > CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
 
@@ -158,75 +113,96 @@ static void take_fds(struct adma_chan *chan, struct msghdr *msg, bool segment)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (segment && i == 0)
-				err = take_segment(chan, fd);
+			if (segment && i == 0) {
+				peer_take_segment(ep, fd, 0);
+				taken = true;
+			}
 			close(fd);
 		}
 	}
-	if (segment && err)
-		lose_segment(chan, err);
+	if (segment && !taken)
+		peer_take_segment(ep, -1, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
 }
 
-/* One read. > 0: go on; 0: nothing more now; < 0: the socket ended. */
-static int read_socket(struct adma_chan *chan)
+enum peer_read { PEER_READ_END = -1, PEER_READ_NOTHING = 0, PEER_READ_SOME = 1 };
+
+static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_came)
 {
 	char bytes[64];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-	union fds_message control;
+	union peer_fds_message control;
 	struct msghdr msg = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control.space),
 	};
-	ssize_t n = recvmsg(chan->config.sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	bool segment;
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	/* Descriptors come with the last byte read: the kernel does not read past them. */
-	take_fds(chan, &msg, n > 0 && bytes[n - 1] == BYTE_SEGMENT);
-	return n > 0 ? 1 : -1;
+		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
+	/* Descriptors come with the last byte that was read: the kernel does not read past them. */
+	segment = n > 0 && bytes[n - 1] == BYTE_SEGMENT;
+	*segment_came |= segment;
+	peer_take_fds(ep, &msg, segment);
+	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 
-static void note_eof(struct adma_chan *chan)
+/* Is the process behind the peer's pid certainly another one? Any mechanism that can tell is asked. */
+static bool peer_is_replaced(const struct adma_endpoint *ep)
 {
-	chan->eof = true;
-	if (adma_peer_closed(chan)) {
-		adma_terminate(chan, ADMA_E_CLOSED);
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = adma_mechanism(id);
+
+		if (mechanism && mechanism->peer_replaced && mechanism->peer_replaced(&ep->connection))
+			return true;
+	}
+	return false;
+}
+
+static void peer_note_eof(struct adma_endpoint *ep)
+{
+	ep->control.eof = true;
+	if (adma_peer_closed(ep)) {
+		adma_terminate(ep, ADMA_E_CLOSED);
 		return;
 	}
-	/* Not dead yet for certain: it may have called exec, or closed the socket by hand. */
-	if ((chan->config.mech_found[ADMA_MECH_CMA] & ADMA_CMA_PULL) && adma_peer_nonce_check(chan) == ADMA_E_DIED)
-		chan->dead = true;
-	adma_terminate(chan, ADMA_E_DIED);
+	/* It is not dead for certain yet: it may have called exec, or closed the socket by hand. */
+	if (peer_is_replaced(ep))
+		ep->control.dead = true;
+	adma_terminate(ep, ADMA_E_DIED);
 }
 
-static void note_death(struct adma_chan *chan)
+static void peer_note_death(struct adma_endpoint *ep)
 {
-	chan->dead = true;
-	adma_terminate(chan, adma_peer_closed(chan) ? ADMA_E_CLOSED : ADMA_E_DIED);
+	ep->control.dead = true;
+	adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
 }
 
-bool adma_peer_check(struct adma_chan *chan)
+bool adma_peer_check(struct adma_endpoint *ep)
 {
+	struct adma_control *control = &ep->control;
 	struct pollfd fds[2] = {
-		{.fd = chan->eof ? -1 : chan->config.sock, .events = POLLIN},
-		{.fd = chan->dead ? -1 : chan->config.pidfd, .events = POLLIN},
+		{.fd = control->eof ? -1 : ep->connection.config.sock, .events = POLLIN},
+		{.fd = control->dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
 	};
-	bool before_eof = chan->eof, before_dead = chan->dead, before_bulk = chan->bulk_in;
+	bool eof_before = control->eof, dead_before = control->dead, segment_came = false;
 
-	chan->looked_at = adma_now();
+	control->checked_at = adma_now();
 	if (poll(fds, 2, 0) <= 0)
 		return false;
+	/* The byte that is read here may have been another thread's wake-up. */
+	adma_mark(ep, ADMA_MARK_REARM);
 	if (fds[0].revents) {
-		int rc = 1;
+		enum peer_read found = PEER_READ_SOME;
 
-		for (int i = 0; i < READS_MAX && rc > 0; i++)
-			rc = read_socket(chan);
-		if (rc < 0)
-			note_eof(chan);
+		for (int i = 0; i < PEER_READS_MAX && found == PEER_READ_SOME; i++)
+			found = peer_read_socket(ep, &segment_came);
+		if (found == PEER_READ_END)
+			peer_note_eof(ep);
 	}
 	if (fds[1].revents)
-		note_death(chan);
-	return chan->eof != before_eof || chan->dead != before_dead || (chan->bulk_in && !before_bulk);
+		peer_note_death(ep);
+	return control->eof != eof_before || control->dead != dead_before || segment_came;
 }

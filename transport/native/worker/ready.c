@@ -1,40 +1,70 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* turn.c - what this end could copy now, and of a stream, which transfer is next. */
-#include "worker/channel.h"
+/* ready.c - readiness of transfers; see ready.h. */
+#include "worker/ready.h"
 
-bool adma_transfer_is_next(const struct adma_chan *chan, const struct adma_transfer *t)
+#include <poll.h>
+
+bool adma_transfer_is_next(const struct adma_endpoint *ep, const struct adma_transfer *t)
 {
-	if (t->busy || t->at == t->length)
+	if (t->busy || t->at == t->span.length)
 		return false;
-	if (t->outbound)
-		return chan->out_base[t->mechanism_id] == t->base;
-	for (const struct adma_transfer *before = t->prev; before; before = before->prev)
-		if (!before->outbound && before->mechanism_id == t->mechanism_id && before->at < before->length)
+	if (t->span.outbound)
+		return ep->send.base[t->mechanism_id] == t->span.base;
+	for (const struct adma_list *at = t->link.prev; at != &ep->transfers; at = at->prev) {
+		const struct adma_transfer *before = adma_container_of(at, struct adma_transfer, link);
+
+		if (!before->span.outbound && before->mechanism_id == t->mechanism_id && before->at < before->span.length)
 			return false;
+	}
 	return true;
 }
 
-bool adma_transfer_ready(const struct adma_chan *chan, const struct adma_transfer *t)
+void adma_transfer_pass_stream(struct adma_endpoint *ep, const struct adma_transfer *t)
+{
+	if (t->span.outbound && adma_transfer_is_stream(t) && ep->send.base[t->mechanism_id] == t->span.base)
+		ep->send.base[t->mechanism_id] = t->span.base + t->chunks;
+}
+
+bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_transfer *t)
 {
 	struct adma_slot_result r;
 
-	if (!t->mechanism || !t->chunks || chan->over)
+	if (!t->mechanism || !t->chunks || ep->control.over)
 		return false;
-	if (!(t->mechanism->flags & ADMA_STREAM))
-		return t->mechanism->able(chan, t->outbound) && !adma_slot_look(t->slot, t->gen, &r) && !r.closed;
-	if (t->mechanism_id != ADMA_MECH_SHARED || !adma_transfer_is_next(chan, t))
-		return false;
-	uint64_t number = t->base + t->at / t->chunk;
-
-	if (t->outbound)
-		return number - atomic_load(&chan->out.segment->drained) < ADMA_BULK_CELLS;
-	return (chan->bulk_in || chan->bulk_in_errno) && atomic_load(&chan->in.segment->filled) > number;
+	if (adma_transfer_is_shared(t))
+		return t->mechanism->able(&ep->connection, t->span.outbound) && !adma_slot_look(t->slot, t->gen, &r) &&
+		       !r.closed;
+	return t->mechanism->ready && adma_transfer_is_next(ep, t) && t->mechanism->ready(&ep->connection, &t->span, t->at);
 }
 
-bool adma_transfers_ready(const struct adma_chan *chan)
+bool adma_transfers_ready(const struct adma_endpoint *ep)
 {
-	for (const struct adma_transfer *t = chan->transfers; t; t = t->next)
-		if (!t->busy && adma_transfer_ready(chan, t))
+	adma_list_for_each(at, &ep->transfers) {
+		const struct adma_transfer *t = adma_transfer_of(at);
+
+		if (!t->busy && adma_transfer_ready(ep, t))
+			return true;
+	}
+	return false;
+}
+
+short adma_transfers_events(const struct adma_endpoint *ep, int fd)
+{
+	short events = 0;
+
+	adma_list_for_each(at, &ep->transfers) {
+		const struct adma_transfer *t = adma_transfer_of(at);
+
+		if (adma_transfer_is_polled(t) && t->mechanism->pollfd(&ep->connection) == fd && adma_transfer_is_next(ep, t))
+			events |= t->span.outbound ? POLLOUT : POLLIN;
+	}
+	return events;
+}
+
+bool adma_transfers_polled(const struct adma_endpoint *ep)
+{
+	adma_list_for_each(at, &ep->transfers)
+		if (adma_transfer_is_polled(adma_transfer_of(at)))
 			return true;
 	return false;
 }

@@ -1,122 +1,111 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* choice.c - which mechanism carries a message, and why another does not. */
-#include <string.h>
+/* select.c - the mechanism with the highest rank among those that work; see select.h. */
+#include "worker/select.h"
 
-#include "base/cpu.h"
-#include "worker/channel.h"
+#include "mech/table.h"
 
-bool adma_takes_slot(const struct adma_chan *chan, uint64_t n)
+uint32_t adma_select_working(const struct adma_endpoint *ep)
 {
-	return chan->config.forced || n > ADMA_EAGER_MAX;
+	return ep->connection.config.out_mask & ~ep->withdrawn & ~ep->send.withdrawn;
 }
 
-static uint32_t working_out(const struct adma_chan *chan)
+uint32_t adma_select_offer(const struct adma_endpoint *ep)
 {
-	return chan->config.out_mask & ~chan->withdrawn & ~chan->withdrawn_out;
-}
+	uint32_t mask = adma_select_working(ep), forced = ep->connection.config.forced;
 
-uint32_t adma_offer(const struct adma_chan *chan)
-{
-	uint32_t mask = working_out(chan);
+	if (forced)
+		mask &= ADMA_MECH_BIT(forced);
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = mask & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
 
-	if (chan->config.forced)
-		mask &= ADMA_MECH_BIT(chan->config.forced);
-	if (!chan->bulk_out)
-		mask &= ~ADMA_MECH_BIT(ADMA_MECH_SHARED);
-	return mask;
-}
-
-/*
- * Least time while both wait: two copies that overlap in user space, a core for each, beat one in the kernel. As soon
- * as one of them computes, or others want the cores, one copy costs least. What the peer says is a hint.
- */
-static bool copied_once(const struct adma_chan *chan, uint64_t length, bool waits)
-{
-	if (length < chan->config.single_copy_from)
-		return false;
-	return !waits || length >= chan->config.single_copy_from_waiting || !adma_peer_waits(chan) || adma_cpu_oversubscribed(adma_now());
-}
-
-/*
- * Among what works: short messages go through the bulk segment, whose cost per
- * call is the least, long ones are copied once, unless both ends wait. loopback:tcp is for
- * those who ask for it, or who have nothing else.
- */
-static uint32_t prefer(const struct adma_chan *chan, uint64_t length, uint32_t mask, bool waits)
-{
-	if (chan->config.forced)
-		return mask & ADMA_MECH_BIT(chan->config.forced) ? chan->config.forced : ADMA_MECH_NONE;
-	if (mask & ADMA_MECH_BIT(ADMA_MECH_CMA) &&
-	    (!(mask & ADMA_MECH_BIT(ADMA_MECH_SHARED)) || copied_once(chan, length, waits)))
-		return ADMA_MECH_CMA;
-	if (mask & ADMA_MECH_BIT(ADMA_MECH_SHARED))
-		return ADMA_MECH_SHARED;
-	return mask & ADMA_MECH_BIT(ADMA_MECH_TCP) ? ADMA_MECH_TCP : ADMA_MECH_NONE;
-}
-
-uint32_t adma_select(const struct adma_chan *chan, uint64_t length, uint32_t offered)
-{
-	return prefer(chan, length, offered & chan->config.in_mask & ~chan->withdrawn, chan->waiting);
-}
-
-void adma_withdraw_mechanism(struct adma_chan *chan, uint32_t id, int err)
-{
-	if (chan->withdrawn & ADMA_MECH_BIT(id))
-		return;
-	chan->withdrawn |= ADMA_MECH_BIT(id);
-	chan->withdrawn_errno[id] = err;
-}
-
-int adma_choose(struct adma_chan *chan, uint64_t n)
-{
-	int rc = adma_enter(chan);
-	uint32_t id;
-
-	if (rc)
-		return rc;
-	if (!adma_takes_slot(chan, n)) {
-		rc = n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
-	} else {
-		/* By a write that waits; as if the bulk segment were there: a post makes it when it is wanted. */
-		id = prefer(chan, n, working_out(chan), true);
-		rc = id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
+		if (mechanism && mechanism->serves && !mechanism->serves(&ep->connection))
+			mask &= ~ADMA_MECH_BIT(id);
 	}
-	adma_leave(chan);
-	return rc;
-}
-
-bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
-{
-	bool wants;
-
-	if (!chan || (n <= ADMA_EAGER_MAX && !chan->config.forced)) /* which never changes */
-		return false;
-	if (adma_enter(chan))
-		return false;
-	wants = !chan->bulk_out && adma_takes_slot(chan, n) &&
-		prefer(chan, n, working_out(chan), true) == ADMA_MECH_SHARED;
-	adma_leave(chan);
-	return wants;
-}
-
-void adma_no_bulk(struct adma_chan *chan, int err)
-{
-	if (adma_enter(chan))
-		return;
-	/* The other direction has a segment of its own, made by the peer. */
-	chan->withdrawn_out |= ADMA_MECH_BIT(ADMA_MECH_SHARED);
-	chan->withdrawn_errno[ADMA_MECH_SHARED] = err;
-	adma_leave(chan);
-}
-
-uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
-{
-	uint32_t mask = 0;
-
-	if (adma_enter(chan))
-		return 0;
-	mask = chan->withdrawn | chan->withdrawn_out;
-	memcpy(errs, chan->withdrawn_errno, sizeof(chan->withdrawn_errno));
-	adma_leave(chan);
 	return mask;
+}
+
+uint32_t adma_select_from(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, bool waits)
+{
+	uint32_t forced = ep->connection.config.forced, best = ADMA_MECH_NONE;
+	bool both_wait = waits && adma_peer_waits(ep); /* the peer's word is a hint */
+	int best_rank = 0;
+
+	if (forced)
+		return mask & ADMA_MECH_BIT(forced) ? forced : ADMA_MECH_NONE;
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = mask & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
+		int rank;
+
+		if (!mechanism || !mechanism->rank)
+			continue;
+		rank = mechanism->rank(&ep->connection, n, both_wait);
+		if (best == ADMA_MECH_NONE || rank > best_rank) {
+			best = id;
+			best_rank = rank;
+		}
+	}
+	return best;
+}
+
+uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offered)
+{
+	return adma_select_from(ep, n, offered & ep->connection.config.in_mask & ~ep->withdrawn, ep->control.waits);
+}
+
+void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error)
+{
+	if (ep->withdrawn & ADMA_MECH_BIT(id))
+		return;
+	ep->withdrawn |= ADMA_MECH_BIT(id);
+	ep->withdrawn_error[id] = error;
+}
+
+/* Does a mechanism work that copies once? */
+static bool select_has_single_copy(uint32_t working)
+{
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = working & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
+
+		if (mechanism && mechanism->flags & ADMA_EITHER_ENDPOINT)
+			return true;
+	}
+	return false;
+}
+
+static enum adma_reason select_reason(const struct adma_endpoint *ep, const struct adma_mechanism *mechanism, uint64_t n,
+				      uint32_t chosen, uint32_t working)
+{
+	uint32_t forced = ep->connection.config.forced, bit = ADMA_MECH_BIT(mechanism->id);
+
+	if (mechanism->id == chosen && forced)
+		return ADMA_REASON_FORCED;
+	if ((ep->withdrawn | ep->send.withdrawn) & bit)
+		return ADMA_REASON_WITHDRAWN;
+	if (!(working & bit) || !mechanism->reason)
+		return ADMA_REASON_UNAVAILABLE;
+	if (forced)
+		return ADMA_REASON_OTHER_FORCED;
+	if (!adma_takes_slot(ep, n))
+		return ADMA_REASON_NOT_NEEDED;
+	return mechanism->reason(&ep->connection, n, mechanism->id == chosen, select_has_single_copy(working));
+}
+
+uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, struct adma_candidate *found)
+{
+	uint32_t working = adma_select_working(ep), count = chosen != ADMA_MECH_NONE;
+
+	for (uint32_t id = 1; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = adma_mechanism(id);
+		uint32_t at = id == chosen ? 0 : count;
+
+		if (!mechanism)
+			continue;
+		found[at] = (struct adma_candidate){
+			.mechanism = id,
+			.reason = select_reason(ep, mechanism, n, chosen, working),
+			.error = ep->withdrawn_error[id],
+		};
+		count += id != chosen;
+	}
+	return count;
 }

@@ -1,61 +1,112 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * transfer.h - a matched pair being copied, as one end sees it.
+ * transfer.h - a matched pair that is being copied, as one endpoint sees it.
  *
- * Everything a mechanism needs is copied out of the slot once and checked;
- * the slot is used for its protocol words alone after that.
+ * Everything that a mechanism needs is copied out of the slot once and checked; after that the
+ * slot is used for its protocol words alone (shm/slot.h). All functions are called with the lock.
  */
 #ifndef ADMA_WORKER_TRANSFER_H
 #define ADMA_WORKER_TRANSFER_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "shm/slot.h"
+#include "worker/endpoint.h"
 
-#include "adma.h"
-#include "mech/mechanism.h"
-#include "shm/layout.h"
+/* What the progress thread saw of the peer's work on a transfer (progress/policy.c). */
+struct adma_transfer_watch {
+	uint32_t claims;     /* chunks that the peer had claimed */
+	int64_t changed_at;  /* when that last changed; 0: it was not looked at yet */
+	int64_t sleep, sleep_end; /* between looks at a peer that copies */
+};
 
 struct adma_transfer {
-	struct adma_transfer *next, *prev;
-	const struct adma_mechanism *mechanism;
+	struct adma_list link;
+	const struct adma_mechanism *mechanism; /* NULL: none, it fails */
 	uint32_t mechanism_id;
-	bool outbound;        /* our write; otherwise our read */
 	struct adma_req *req;
 
 	struct adma_slot *slot;
 	uint32_t slot_index;
 	uint32_t gen;
 
-	uint8_t *local;       /* our buffer */
-	uint64_t remote;      /* the peer's, an address in its memory */
-	uint64_t length;
-	uint64_t chunk;
+	struct adma_span span;
 	uint32_t chunks;
-	uint64_t base;        /* chunks of this mechanism and direction before this transfer */
-
-	uint32_t busy;        /* threads of ours that copy right now, without the lock */
-	uint32_t copied;      /* chunks this end copied */
-	uint64_t at;          /* streams: bytes this end has moved */
-	uint32_t claimed;     /* chunks that this end claimed; streams: outbound only */
-
-	/* What the mover saw of the peer's work on it; errand.c. */
-	uint32_t peer_claims;
-	int64_t peer_at;      /* when that last changed; 0: not looked at yet */
-	int64_t nap, nap_end; /* between looks at a peer that copies */
+	uint32_t busy;    /* threads of ours that copy right now, without the lock */
+	uint32_t copied;  /* chunks that this endpoint copied */
+	uint32_t claimed; /* chunks that this endpoint claimed; of a stream, outbound only */
+	uint64_t at;      /* of a stream: bytes that this endpoint has moved */
+	struct adma_transfer_watch watch;
 };
 
-/* Bytes of chunk i. */
-static inline uint64_t adma_chunk_bytes(const struct adma_transfer *t, uint32_t i)
-{
-	uint64_t from = (uint64_t)i * t->chunk;
+/* On whose behalf a chunk is copied; the counters of adma_get_stats() tell them apart. */
+enum adma_copied_by { ADMA_BY_CALLER, ADMA_BY_PROGRESS_THREAD, ADMA_BY_ASSIST };
 
-	return t->length - from < t->chunk ? t->length - from : t->chunk;
+static inline struct adma_transfer *adma_transfer_of(struct adma_list *member)
+{
+	return adma_container_of(member, struct adma_transfer, link);
 }
 
-/* Chunks of a transfer; 0 for no bytes. More than ADMA_CHUNKS_MAX: impossible. */
+static inline bool adma_has_transfers(const struct adma_endpoint *ep)
+{
+	return !adma_list_empty(&ep->transfers);
+}
+
+static inline bool adma_transfer_is_stream(const struct adma_transfer *t)
+{
+	return t->mechanism && t->mechanism->flags & ADMA_STREAM;
+}
+
+static inline bool adma_transfer_is_shared(const struct adma_transfer *t)
+{
+	return t->mechanism && t->mechanism->flags & ADMA_EITHER_ENDPOINT;
+}
+
+/* Does a descriptor tell when it can go on, and not the event count? */
+static inline bool adma_transfer_is_polled(const struct adma_transfer *t)
+{
+	return t->mechanism && t->mechanism->pollfd;
+}
+
+/* What names a transfer at both endpoints, beside its channel and direction: for the trace. */
+static inline uint64_t adma_transfer_name(const struct adma_transfer *t)
+{
+	return (uint64_t)t->gen << 32 | (uint64_t)t->span.outbound << 31 | t->slot_index;
+}
+
+/* Chunks of a transfer; 0 for no bytes. A result above ADMA_CHUNKS_MAX is impossible. */
 static inline uint64_t adma_chunk_count(uint64_t length, uint64_t chunk)
 {
 	return length / chunk + (length % chunk != 0);
 }
+
+/* ---- transfer.c: begin and complete ---- */
+
+/* Our read met the message in `desc`. 0, -ECANCELED (pass it over), or a negated reason. */
+int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc);
+
+/* The next message is of no use to anybody: tell its writer. 0, -ECANCELED or -EPROTO. */
+int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc, int error);
+
+/* Our posted write was matched. 0; -ENOMEM: it stays posted; -EPROTO. */
+int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index);
+
+/* The transfer fails for this errno: no more chunks are claimed, and the peer is told. */
+void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int error);
+
+/* Complete what has come to its end. True when a transfer did. */
+bool adma_transfers_complete(struct adma_endpoint *ep);
+
+/* No more chunks are claimed, since the channel closes. */
+void adma_transfers_close(struct adma_endpoint *ep);
+
+/* Give up on transfers that a peer holds. The bytes of their buffers. */
+uint64_t adma_transfers_abandon(struct adma_endpoint *ep);
+
+/* ---- transfer_copy.c: the chunks ---- */
+
+/* Copy one chunk of this one, dropping the lock meanwhile. True when bytes moved, or the transfer failed. */
+bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by);
+
+/* Copy one chunk of some transfer, on behalf of a caller that waits. */
+bool adma_transfers_copy(struct adma_endpoint *ep);
 
 #endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* channel.h - all channels of this process, around a fork: see fork.c. */
+#ifndef ADMA_API_CHANNEL_H
+#define ADMA_API_CHANNEL_H
+
+/* Take the locks that a fork must not find held, and release them in the parent. */
+void adma_channels_before_fork(void);
+void adma_channels_after_fork_parent(void);
+
+/* In the child: its copies of the parent's channels are closed, and refuse all use. */
+void adma_channels_after_fork_child(void);
+
+#endif

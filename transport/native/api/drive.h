@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* drive.h - what drive and sleep ask about a wait. No lock is held. */
+#ifndef ADMA_API_DRIVE_H
+#define ADMA_API_DRIVE_H
+
+#include <stdbool.h>
+
+#include "adma.h"
+
+#define ADMA_SPIN_CHANNELS 8 /* more channels than this are not worth polling by hand */
+
+/* Is it done, or does it need a buffer? */
+bool adma_request_is_ready(const struct adma_req *req);
+
+/* Are `need` of the requests ready; or, without requests, is there a message on the first channel? */
+bool adma_wait_is_satisfied(const struct adma_wait *wait);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* message.c - small messages in one call: written and read without a request. */
+#include <string.h>
+
+#include "api/entry.h"
+#include "base/fault.h"
+#include "base/trace.h"
+#include "progress/spin.h"
+#include "worker/peer.h"
+#include "worker/ring_endpoint.h"
+#include "worker/select.h"
+
+/* The last call of this thread, for a caller that was interrupted before it could take the result. */
+static _Thread_local struct {
+	const struct adma_chan *chan;
+	const void *p;
+	int64_t result;
+} last;
+static _Thread_local uint64_t last_needed;
+
+int64_t adma_last(const struct adma_chan *chan, const void *p)
+{
+	return last.chan == chan && last.p == p ? last.result : -ADMA_E_PENDING;
+}
+
+uint64_t adma_needed(void)
+{
+	return last_needed;
+}
+
+void adma_set_needed(uint64_t needed)
+{
+	last_needed = needed;
+}
+
+static int64_t message_remember(const struct adma_chan *chan, const void *p, int64_t result)
+{
+	last.chan = chan;
+	last.p = p;
+	last.result = result;
+	return result;
+}
+
+/* 0; -ADMA_E_PENDING when it does not go out this moment; or why the channel is over. */
+static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
+{
+	struct adma_desc desc = {.length = n, .total = n, .kind = ADMA_BYTES};
+	int rc;
+
+	(void)adma_note_peer_closed(ep);
+	if (ep->control.over)
+		return -ep->control.over;
+	if (ep->send.backlog.count)
+		return -ADMA_E_PENDING;
+	rc = ADMA_FAULT(ADMA_FAULT_PUBLISH);
+	if (rc)
+		return -rc;
+	rc = adma_ring_room(&ep->send.ring);
+	if (rc > 0)
+		rc = adma_ring_put(&ep->send.ring, &desc, p);
+	if (rc < 0) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return -ADMA_E_PROTOCOL;
+	}
+	if (rc == 0)
+		return -ADMA_E_PENDING;
+	adma_ring_count_carry(ep, &desc);
+	ep->stats.writes++;
+	ep->stats.bytes_out += n;
+	return 0;
+}
+
+int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
+{
+	int rc = -ADMA_E_PENDING;
+
+	if (!chan || !adma_takes_slot(&chan->ep, n)) { /* which never changes */
+		rc = adma_enter(chan);
+		if (!rc) {
+			rc = message_put(&chan->ep, p, n);
+			if (!rc) {
+				adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
+				adma_signal_peer(&chan->ep);
+			}
+			adma_publish_and_leave(chan);
+		}
+	}
+	return (int)message_remember(chan, p, rc);
+}
+
+/* Take the next message if it is there and fits; -ADMA_E_PENDING otherwise. */
+static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
+{
+	struct adma_endpoint *ep = &chan->ep;
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	uint64_t length;
+	int rc;
+
+	if (ep->receive.reads.count)
+		return -ADMA_E_PENDING;
+	rc = adma_ring_peek(&ep->receive.ring);
+	if (rc < 0) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return -ADMA_E_PROTOCOL;
+	}
+	if (rc == 0 || desc->carry == ADMA_SLOT || desc->kind == ADMA_PART || ep->receive.parts_due)
+		return -ADMA_E_PENDING;
+	if (desc->kind != ADMA_BYTES)
+		return -ADMA_E_KIND;
+	if (desc->length > n) {
+		adma_set_needed(desc->length);
+		return -ADMA_E_TOOLONG;
+	}
+	length = desc->length;
+	if (length)
+		memcpy(p, adma_ring_payload(&ep->receive.ring), length);
+	ep->stats.reads++;
+	ep->stats.bytes_in += length;
+	adma_trace_moment(ADMA_TRACE_READ_NOW, chan, length, 0, 0);
+	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
+	if (adma_ring_take(&ep->receive.ring))
+		adma_signal_peer(ep);
+	return (int64_t)length;
+}
+
+/* With more to do than to wait for one message, waiting is adma_drive()'s. */
+static bool message_may_spin(const struct adma_endpoint *ep)
+{
+	return !ep->control.over && !ep->send.pending && !ep->receive.pending && !ep->receive.ring.held;
+}
+
+int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns)
+{
+	int64_t result = adma_enter(chan);
+
+	if (result)
+		return message_remember(chan, p, result);
+	result = -ADMA_E_PENDING;
+	if (chan->ep.ops->ring) {
+		result = message_take(chan, p, n);
+		if (result == -ADMA_E_PENDING && spin_ns && message_may_spin(&chan->ep) &&
+		    adma_spin_for_message(chan, spin_ns))
+			result = message_take(chan, p, n);
+	}
+	adma_publish_and_leave(chan);
+	return message_remember(chan, p, result);
+}

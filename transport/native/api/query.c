@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * query.c - questions about a channel. They make no progress; those that may make a system call
+ * say so in adma.h.
+ */
+#include <string.h>
+
+#include "api/entry.h"
+#include "base/thread.h"
+#include "progress/poll_descriptor.h"
+#include "progress/progress_thread.h"
+#include "worker/peer.h"
+#include "worker/select.h"
+
+/* ---- constants ---- */
+
+uint64_t adma_bulk_size(void)
+{
+	return ADMA_BULK_SIZE;
+}
+
+uint64_t adma_eager_max(void)
+{
+	return ADMA_EAGER_MAX;
+}
+
+uint64_t adma_inline_max(void)
+{
+	return ADMA_INLINE_MAX;
+}
+
+int adma_task_count(void)
+{
+	int threads = adma_thread_count();
+
+	return threads ? threads - adma_progress_count() : 2; /* unknown: there may be others */
+}
+
+/* ---- state ---- */
+
+int adma_health(struct adma_chan *chan)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	rc = -chan->ep.control.over;
+	adma_leave(chan);
+	return rc;
+}
+
+void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
+{
+	if (!chan || atomic_load(&chan->ep.control.forked)) {
+		memset(stats, 0, sizeof(*stats));
+		return;
+	}
+	pthread_mutex_lock(&chan->ep.lock); /* a closed channel still tells */
+	*stats = chan->ep.stats;
+	stats->wakes_sent = atomic_load_explicit(&chan->ep.wakes_sent, memory_order_relaxed);
+	stats->pending_reads = chan->ep.receive.pending;
+	stats->pending_writes = chan->ep.send.pending;
+	pthread_mutex_unlock(&chan->ep.lock);
+}
+
+void adma_blocked(struct adma_chan *chan, int delta)
+{
+	struct adma_send_side *send;
+
+	if (adma_enter(chan))
+		return;
+	send = &chan->ep.send;
+	send->blocked += delta;
+	/* Relaxed: a hint, which orders nothing. */
+	atomic_store_explicit(&chan->ep.connection.config.local->blocked, send->blocked > 0, memory_order_relaxed);
+	adma_leave(chan);
+}
+
+bool adma_deadlocked(struct adma_chan *chan)
+{
+	const struct adma_segment *remote;
+	bool both;
+
+	if (adma_enter(chan))
+		return false;
+	remote = chan->ep.connection.config.remote;
+	both = chan->ep.send.blocked > 0 && atomic_load_explicit(&remote->blocked, memory_order_relaxed) &&
+	       chan->ep.ops->is_stuck(&chan->ep);
+	adma_publish_and_leave(chan); /* the kernel helper may have told that the peer is gone */
+	return both;
+}
+
+int adma_fileno(struct adma_chan *chan)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	if (!adma_poll_descriptor_is_open(chan)) {
+		rc = adma_poll_descriptor_open(chan);
+		adma_mark(&chan->ep, ADMA_MARK_REARM); /* from now on it has to be kept right */
+	}
+	if (!rc)
+		rc = chan->poll.epoll;
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+int adma_peek(struct adma_chan *chan, struct adma_message *message)
+{
+	struct adma_endpoint *ep;
+	int rc = adma_enter(chan);
+	bool found;
+
+	memset(message, 0, sizeof(*message));
+	if (rc)
+		return rc;
+	ep = &chan->ep;
+	(void)adma_endpoint_advance(ep);
+	found = ep->ops->peek(ep, message);
+	if (!found && !ep->control.over) {
+		(void)adma_peer_check(ep);
+		/* It ended just now: what it published before that is still the next message. */
+		found = ep->control.over && ep->ops->peek(ep, message);
+	}
+	if (!found)
+		rc = -ep->control.over;
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+/* ---- selection ---- */
+
+/* What a write of n bytes that waits would take, as if every segment were there: a post makes one when it is wanted. */
+static uint32_t query_select(const struct adma_endpoint *ep, uint64_t n)
+{
+	return adma_select_from(ep, n, adma_select_working(ep), true);
+}
+
+int adma_choose(struct adma_chan *chan, uint64_t n)
+{
+	int rc = adma_enter(chan);
+	uint32_t id;
+
+	if (rc)
+		return rc;
+	if (!adma_takes_slot(&chan->ep, n)) {
+		rc = n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
+	} else {
+		id = query_select(&chan->ep, n);
+		rc = id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
+	}
+	adma_leave(chan);
+	return rc;
+}
+
+int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *found)
+{
+	int rc = adma_enter(chan);
+	uint32_t chosen;
+
+	if (rc)
+		return rc;
+	chosen = adma_takes_slot(&chan->ep, n) ? query_select(&chan->ep, n) : ADMA_MECH_NONE;
+	rc = (int)adma_select_explain(&chan->ep, n, chosen, found);
+	adma_leave(chan);
+	return rc;
+}
+
+uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
+{
+	uint32_t mask;
+
+	if (adma_enter(chan))
+		return 0;
+	mask = chan->ep.withdrawn | chan->ep.send.withdrawn;
+	memcpy(errs, chan->ep.withdrawn_error, sizeof(chan->ep.withdrawn_error));
+	adma_leave(chan);
+	return mask;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* request.c - requests, for callers: post, supply, cancel, observe; and a blocking call's post and drive in one. */
+#include "worker/request.h"
+
+#include <errno.h>
+
+#include "api/entry.h"
+#include "base/fault.h"
+#include "progress/ownership.h"
+
+/* A blocking call copies this long before it looks at signals. */
+#define RUN_BUDGET_NS 5000000
+
+/* Of a blocking call, which owns its requests: nobody has freed one. */
+static bool requests_are_done(struct adma_req **reqs, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (reqs[i]->state != ADMA_DONE_STATE)
+			return false;
+	return true;
+}
+
+static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, bool blocking)
+{
+	struct adma_endpoint *ep = &chan->ep;
+	int rc;
+
+	(void)adma_note_peer_closed(ep);
+	rc = -ADMA_FAULT(ADMA_FAULT_POST);
+	if (!rc)
+		rc = adma_requests_admit(ep, reqs, n);
+	if (rc)
+		return rc;
+	for (int i = 0; i < n; i++)
+		adma_request_enqueue(ep, reqs[i]);
+	if (blocking)
+		adma_ownership_announce(chan);
+	(void)adma_endpoint_advance(ep);
+	/* A blocking call that is done already will not own the channel, although it announced that. */
+	if (!blocking || requests_are_done(reqs, n))
+		adma_ownership_hand_over(chan);
+	return 0;
+}
+
+int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
+{
+	/* This is read before the post: a request that is done may be freed. A blocking call owns the channel in a moment. */
+	bool blocking = !n || reqs[0]->flags & ADMA_REQ_BLOCKING;
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	rc = requests_post(chan, reqs, n, blocking);
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+int adma_post_one(struct adma_chan *chan, struct adma_req *req)
+{
+	return adma_post(chan, &req, 1);
+}
+
+int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)
+{
+	int rc;
+
+	req->address = p;
+	req->length = n;
+	req->total = n;
+	req->state = ADMA_IDLE_STATE;
+	if (!req->is_read && adma_wants_bulk(chan, n))
+		return -ADMA_E_BULK;
+	rc = adma_post_one(chan, req);
+	if (rc)
+		return rc;
+	/* It is posted: until it is done nothing else may be said, also when another thread closes the channel. */
+	if (adma_drive_one(chan, req, -1, RUN_BUDGET_NS) != ADMA_READY)
+		return -ADMA_E_PENDING;
+	adma_observe(chan, req);
+	adma_set_needed(req->needed);
+	return req->error ? -req->error : (int64_t)req->done_bytes;
+}
+
+int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	if (req->state != ADMA_NEED_STATE || n < req->need_length) {
+		rc = -EINVAL;
+	} else {
+		req->address = p;
+		req->length = n;
+		req->flags &= (uint8_t)~ADMA_REQ_OPEN;
+		__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+		(void)adma_endpoint_advance(&chan->ep);
+	}
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+static bool request_cancel(struct adma_endpoint *ep, struct adma_req *req)
+{
+	switch (req->state) {
+	case ADMA_QUEUED_STATE:
+	case ADMA_NEED_STATE:
+		adma_request_dequeue(ep, req);
+		break;
+	case ADMA_POSTED_STATE:
+		if (!ep->ops->cancel(ep, req))
+			return false;
+		break;
+	default:
+		return false;
+	}
+	adma_complete(ep, req, ADMA_E_CANCELLED, 0);
+	return true;
+}
+
+int adma_cancel(struct adma_chan *chan, struct adma_req *req)
+{
+	int won;
+
+	if (adma_enter(chan))
+		return 0;
+	won = request_cancel(&chan->ep, req);
+	(void)adma_endpoint_advance(&chan->ep); /* the match that won, or the requests that move up */
+	adma_ownership_hand_over(chan);         /* nobody waits for a request that the cancel came too late for */
+	adma_publish_and_leave(chan);
+	return won;
+}
+
+void adma_refresh(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_enter(chan))
+		return;
+	if (chan->ep.ops->refresh)
+		chan->ep.ops->refresh(&chan->ep, req);
+	adma_leave(chan);
+}
+
+void adma_tell_times(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_enter(chan))
+		return;
+	if (chan->ep.ops->tell_times)
+		chan->ep.ops->tell_times(&chan->ep, req);
+	adma_leave(chan);
+}
+
+void adma_observe(struct adma_chan *chan, struct adma_req *req)
+{
+	if (adma_enter(chan))
+		return;
+	adma_request_observe(&chan->ep, req);
+	adma_publish_and_leave(chan);
+}

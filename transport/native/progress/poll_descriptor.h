@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* poll_descriptor.h - fileno(): a descriptor that others can poll for the channel. With the lock. */
+#ifndef ADMA_PROGRESS_POLL_DESCRIPTOR_H
+#define ADMA_PROGRESS_POLL_DESCRIPTOR_H
+
+#include "progress/channel.h"
+
+static inline bool adma_poll_descriptor_is_open(const struct adma_chan *chan)
+{
+	return chan->poll.epoll >= 0;
+}
+
+/* 0 or a negated errno. */
+int adma_poll_descriptor_open(struct adma_chan *chan);
+
+/* Keep it readable exactly while there is something to look at. */
+void adma_poll_descriptor_update(struct adma_chan *chan);
+
+#endif

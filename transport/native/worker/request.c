@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* request.c - a request from its queue to its completion. */
+#include "worker/request.h"
+
+#include "base/fault.h"
+#include "base/trace.h"
+#include "worker/select.h"
+#include "worker/stages.h"
+
+int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, int n)
+{
+	uint32_t reads = ep->receive.pending, writes = ep->send.pending;
+
+	for (int i = 0; i < n; i++) {
+		uint32_t *count = reqs[i]->is_read ? &reads : &writes;
+
+		if (++*count > ADMA_PENDING_MAX && !(reqs[i]->flags & ADMA_REQ_BLOCKING))
+			return -ADMA_E_FULL;
+		/* A write has nowhere to go after the end; a read may still find what was published. */
+		if (!reqs[i]->is_read && ep->control.over)
+			return -ep->control.over;
+	}
+	return 0;
+}
+
+/* Count a read by whether its message may need our help. What an open read meets is its caller's business. */
+static void request_count_unmatched(struct adma_endpoint *ep, struct adma_req *req)
+{
+	if (req->flags & ADMA_REQ_OPEN)
+		return;
+	if (adma_takes_slot(ep, req->length)) {
+		req->flags |= ADMA_REQ_LONG;
+		ep->receive.long_reads++;
+	} else {
+		req->flags |= ADMA_REQ_SHORT;
+		ep->receive.short_reads++;
+		ep->receive.short_bytes += req->length;
+	}
+}
+
+static void request_uncount_unmatched(struct adma_endpoint *ep, struct adma_req *req)
+{
+	if (req->flags & ADMA_REQ_LONG)
+		ep->receive.long_reads--;
+	if (req->flags & ADMA_REQ_SHORT) {
+		ep->receive.short_reads--;
+		ep->receive.short_bytes -= req->length;
+	}
+	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
+}
+
+void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
+{
+	req->error = 0;
+	req->done_bytes = 0;
+	req->transfer = NULL;
+	req->mechanism = 0;
+	req->held = 0;
+	req->need_parts = 0;
+	req->times = (struct adma_req_times){0};
+	adma_stamp(req, &req->times.posted);
+	if (ep->ops->enqueue)
+		ep->ops->enqueue(ep, req);
+	adma_trace_moment(ADMA_TRACE_POST, req, req->length, req->is_read, 0);
+	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
+	if (req->is_read) {
+		ep->receive.pending++;
+		request_count_unmatched(ep, req);
+		adma_stamp(req, &req->times.published);
+		adma_req_queue_push(&ep->receive.reads, req);
+	} else {
+		ep->send.pending++;
+		adma_req_queue_push(&ep->send.backlog, req);
+	}
+}
+
+void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req)
+{
+	adma_req_queue_remove(req->is_read ? &ep->receive.reads : &ep->send.backlog, req);
+}
+
+static void request_count_done(struct adma_endpoint *ep, const struct adma_req *req, int error, uint64_t nbytes)
+{
+	if (req->is_read) {
+		ep->receive.pending--;
+		if (!error)
+			ep->stats.reads++, ep->stats.bytes_in += nbytes;
+	} else {
+		ep->send.pending--;
+		if (!error)
+			ep->stats.writes++, ep->stats.bytes_out += nbytes;
+	}
+}
+
+void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t nbytes)
+{
+	req->error = error;
+	req->done_bytes = error ? 0 : nbytes;
+	request_uncount_unmatched(ep, req);
+	request_count_done(ep, req, error, nbytes);
+	if (!(req->flags & ADMA_REQ_DROPPED)) {
+		req->observed = 0;
+		ep->control.unobserved++;
+	}
+	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
+	adma_stamp(req, &req->times.ended);
+	/* The state comes last: whoever sees DONE sees the result, and may free the request. */
+	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
+	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
+}
+
+void adma_request_ask(struct adma_endpoint *ep, struct adma_req *req, uint64_t total, uint64_t length, uint32_t parts)
+{
+	req->needed = total;
+	req->need_length = length;
+	req->need_parts = parts;
+	__atomic_store_n(&req->state, ADMA_NEED_STATE, __ATOMIC_RELEASE);
+	adma_mark(ep, ADMA_MARK_WAITERS);
+}
+
+void adma_request_refuse(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t needed)
+{
+	req->needed = needed;
+	adma_request_dequeue(ep, req);
+	adma_complete(ep, req, error, 0);
+}
+
+void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
+{
+	if (req->state != ADMA_DONE_STATE) {
+		req->flags |= ADMA_REQ_DROPPED;
+		return;
+	}
+	adma_stages_seen(req, &ep->stats);
+	if (req->observed || req->flags & ADMA_REQ_DROPPED)
+		return;
+	req->observed = 1;
+	ep->control.unobserved--;
+	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this request alone */
+}
+
+/* A fault point failed the publication of a write: it completes, and its parts with it. */
+static void request_fail_publication(struct adma_endpoint *ep, struct adma_req *req, int error)
+{
+	adma_request_dequeue(ep, req);
+	if (ep->ops->drop_parts)
+		ep->ops->drop_parts(ep, req, error);
+	adma_complete(ep, req, error, 0);
+}
+
+bool adma_flush(struct adma_endpoint *ep)
+{
+	bool out = false;
+
+	for (;;) {
+		struct adma_req *req = adma_req_queue_first(&ep->send.backlog);
+		int fault, rc;
+
+		if (!req || ep->control.over)
+			break;
+		fault = ADMA_FAULT(ADMA_FAULT_PUBLISH);
+		if (fault) {
+			request_fail_publication(ep, req, fault);
+			continue;
+		}
+		rc = ep->ops->post(ep, req);
+		if (rc < 0)
+			adma_terminate(ep, ADMA_E_PROTOCOL);
+		if (rc <= 0)
+			break;
+		out = true;
+	}
+	if (out)
+		ep->ops->published(ep);
+	return out;
+}
+
+void adma_fail_reads(struct adma_endpoint *ep, int error)
+{
+	for (struct adma_req *req; (req = adma_req_queue_first(&ep->receive.reads));) {
+		adma_request_dequeue(ep, req);
+		adma_complete(ep, req, error, 0);
+	}
+}
+
+void adma_fail_backlog(struct adma_endpoint *ep, int error)
+{
+	for (struct adma_req *req; (req = adma_req_queue_first(&ep->send.backlog));) {
+		adma_request_dequeue(ep, req);
+		adma_complete(ep, req, error, 0);
+	}
+}

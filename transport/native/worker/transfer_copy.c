@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transfer_copy.c - the chunks of a transfer: claimed, copied without the lock, retired. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/trace.h"
+#include "worker/peer.h"
+#include "worker/ready.h"
+#include "worker/stages.h"
+#include "worker/transfer.h"
+
+/* Between these two the lock is not held; nothing that the copy uses goes away meanwhile. */
+static void chunk_unlock(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	t->busy++;
+	adma_endpoint_release_for_use(ep);
+}
+
+static void chunk_relock(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	adma_endpoint_retake(ep);
+	t->busy--;
+	/* Another thread may have acted on the marks meanwhile, and what is ready has changed since. */
+	adma_mark(ep, ADMA_MARK_REARM);
+}
+
+static void chunk_count(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
+{
+	t->copied++;
+	ep->stats.chunks_copied++;
+	if (by == ADMA_BY_PROGRESS_THREAD)
+		ep->stats.chunks_mover++;
+	if (by == ADMA_BY_ASSIST)
+		ep->stats.chunks_queues++;
+}
+
+/* ---- chunks that either endpoint may copy ---- */
+
+/* 0, or the errno that the chunk is retired with. */
+static int chunk_copy(struct adma_endpoint *ep, struct adma_transfer *t, uint32_t i)
+{
+	uint64_t n = adma_chunk_bytes(&t->span, i);
+	int64_t begun = adma_trace_begin();
+	int error;
+
+	adma_stamp(t->req, &t->req->times.started);
+	chunk_unlock(ep, t);
+	error = ADMA_FAULT(ADMA_FAULT_CHUNK);
+	if (!error)
+		error = t->mechanism->copy(&ep->connection, &t->span, i * t->span.chunk, n);
+	(void)ADMA_FAULT(ADMA_FAULT_COPIED);
+	chunk_relock(ep, t);
+	adma_trace_span(ADMA_TRACE_CHUNK, begun, t->req, n, i, adma_transfer_name(t));
+	return error;
+}
+
+static void chunk_retire(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	struct adma_slot_result r;
+
+	if (adma_slot_retire(t->slot, t->gen, error))
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	if (error == ADMA_E_DIED) {
+		ep->control.dead = true;
+		adma_terminate(ep, ADMA_E_DIED);
+	}
+	if (!adma_slot_look(t->slot, t->gen, &r) && r.quiet)
+		adma_signal_peer(ep); /* the other endpoint may sleep until this */
+}
+
+static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
+{
+	int64_t i = adma_slot_claim(t->slot, t->gen, t->chunks);
+	int error;
+
+	if (i == -ENODATA)
+		return false;
+	/* More claims than there are chunks: the peer lets them be claimed anew. */
+	if (i < 0 || t->claimed++ == t->chunks) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return true;
+	}
+	error = chunk_copy(ep, t, (uint32_t)i);
+	if (!error)
+		chunk_count(ep, t, by);
+	chunk_retire(ep, t, error);
+	return true;
+}
+
+/* ---- streams ---- */
+
+/* The writer's next chunk of a stream. False when there is none to begin or to go on with. */
+static bool stream_claim(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	struct adma_slot_result r;
+	int64_t i;
+
+	if (t->at == t->span.length)
+		return false;
+	if (t->at < (uint64_t)t->claimed * t->span.chunk)
+		return true; /* in the middle of one */
+	i = adma_slot_claim(t->slot, t->gen, t->chunks);
+	if (i == t->claimed) {
+		t->claimed++;
+		return true;
+	}
+	/* Nobody else claims chunks of a stream. It may be closed early, which completes it; more may not be claimed. */
+	if (i != -ENODATA || adma_slot_look(t->slot, t->gen, &r) || r.next != t->claimed)
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	return false;
+}
+
+/* Without the lock. enum adma_moved, or a negated errno. */
+static int stream_move(struct adma_endpoint *ep, struct adma_transfer *t, uint64_t *at)
+{
+	int fault = *at % t->span.chunk == 0 ? ADMA_FAULT(ADMA_FAULT_CHUNK) : 0;
+	int rc;
+
+	if (fault)
+		return -fault;
+	rc = t->span.outbound ? t->mechanism->fill(&ep->connection, &t->span, at)
+			      : t->mechanism->drain(&ep->connection, &t->span, at);
+	if (rc == ADMA_MOVED_SIGNAL)
+		adma_signal_peer(ep);
+	if (rc > 0)
+		(void)ADMA_FAULT(ADMA_FAULT_COPIED);
+	return rc;
+}
+
+/* Bytes up to `at` were moved. */
+static void stream_note(struct adma_endpoint *ep, struct adma_transfer *t, uint64_t at, enum adma_copied_by by)
+{
+	t->at = at;
+	adma_mark(ep, ADMA_MARK_REARM); /* which transfer is next, and what is waited for, may be others now */
+	if (at % t->span.chunk != 0 && at != t->span.length)
+		return;
+	chunk_count(ep, t, by);
+	if (at == t->span.length)
+		adma_transfer_pass_stream(ep, t);
+	if (!t->span.outbound && adma_slot_retire(t->slot, t->gen, 0))
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+}
+
+static bool stream_pump(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
+{
+	int64_t begun = adma_trace_begin();
+	int64_t start = !t->req->times.started && adma_is_timed(t->req) ? adma_now() : 0;
+	uint64_t at = t->at;
+	int rc;
+
+	chunk_unlock(ep, t);
+	rc = stream_move(ep, t, &at);
+	chunk_relock(ep, t);
+	if (rc == 0)
+		return false;
+	if (rc == -ECONNRESET || rc == -EPIPE) {
+		/* The other endpoint's descriptors are closed one by one: this one came first. */
+		adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
+		return true;
+	}
+	if (rc < 0) {
+		adma_transfer_fail(ep, t, -rc);
+		return true;
+	}
+	if (start)
+		t->req->times.started = start;
+	adma_trace_span(ADMA_TRACE_CHUNK, begun, t->req, at - t->at, t->at / t->span.chunk, adma_transfer_name(t));
+	stream_note(ep, t, at, by);
+	return true;
+}
+
+/* ---- any ---- */
+
+bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
+{
+	if (!t->mechanism || !t->chunks)
+		return false;
+	if (adma_transfer_is_stream(t))
+		return adma_transfer_is_next(ep, t) && (!t->span.outbound || stream_claim(ep, t)) &&
+		       stream_pump(ep, t, by);
+	return t->mechanism->able(&ep->connection, t->span.outbound) && chunk_claim_and_copy(ep, t, by);
+}
+
+bool adma_transfers_copy(struct adma_endpoint *ep)
+{
+	if (ep->control.over)
+		return false;
+	adma_list_for_each(at, &ep->transfers) {
+		if (adma_transfer_step(ep, adma_transfer_of(at), ADMA_BY_CALLER))
+			return true;
+		if (ep->control.over)
+			return true;
+	}
+	return false;
+}
