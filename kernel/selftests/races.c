@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * races.c - what nobody should do, done often: posts against closes, cancels
- * against matches, kills, forks, unmapped memory, allocations that fail. Every
- * outcome that is documented is right; that the kernel's log stays silent, and
- * that everything is given back, is checked by whoever runs this. No two transfers
- * write the same memory at a time, which a debug kernel's DMA layer would report.
+ * races.c - races, each of them tried often: posts against closes, cancels against matches,
+ * kills, forks, unmapped memory, allocations that fail. Every documented outcome is accepted. The
+ * caller of this program checks that the kernel's log stays silent and that everything is given
+ * back. No two transfers write to the same memory at a time, because the DMA debugging of a debug
+ * kernel would report that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +59,7 @@ static pthread_t thread(void *(*run)(void *), void *argument)
 
 struct contest {
 	pthread_barrier_t start;
-	int ends[2];
+	int fds[2];
 	int result;
 };
 
@@ -68,7 +68,7 @@ static void *post_same_entry(void *argument)
 	struct contest *contest = argument;
 
 	pthread_barrier_wait(&contest->start);
-	contest->result = post_read(.fd = contest->ends[0], .buffer = sink, .length = 100);
+	contest->result = post_read(.fd = contest->fds[0], .buffer = sink, .length = 100);
 	return NULL;
 }
 
@@ -76,20 +76,20 @@ static void test_two_posts_one_entry(void)
 {
 	struct contest contest;
 	pthread_t other;
-	int mine;
+	int own;
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
+		pair_open(contest.fds, ADMA_BY_ANY);
 		other = thread(post_same_entry, &contest);
 		pthread_barrier_wait(&contest.start);
-		mine = post_read(.fd = contest.ends[0], .generation = 2, .buffer = sink, .length = 100);
+		own = post_read(.fd = contest.fds[0], .generation = 2, .buffer = sink, .length = 100);
 		pthread_join(other, NULL);
-		SAME(!mine + !contest.result, 1);
-		AMONG(mine ? mine : contest.result, -EBUSY);
-		SAME(counters(contest.ends[0], 0).posts, 1);
-		close(contest.ends[0]);
-		close(contest.ends[1]);
+		SAME(!own + !contest.result, 1);
+		AMONG(own ? own : contest.result, -EBUSY);
+		SAME(counters(contest.fds[0], 0).posts, 1);
+		close(contest.fds[0]);
+		close(contest.fds[1]);
 	}
 }
 
@@ -98,7 +98,7 @@ static void *cancel_read(void *argument)
 	struct contest *contest = argument;
 
 	pthread_barrier_wait(&contest->start);
-	contest->result = cancel(contest->ends[0], 0, 1);
+	contest->result = cancel(contest->fds[0], 0, 1);
 	return NULL;
 }
 
@@ -109,22 +109,22 @@ static void test_cancel_against_match(void)
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
-		SAME(post_read(.fd = contest.ends[0], .buffer = sink, .length = 100), 0);
+		pair_open(contest.fds, ADMA_BY_ANY);
+		SAME(post_read(.fd = contest.fds[0], .buffer = sink, .length = 100), 0);
 		other = thread(cancel_read, &contest);
 		pthread_barrier_wait(&contest.start);
-		SAME(post_write(.fd = contest.ends[1], .buffer = source, .length = 100), 0);
+		SAME(post_write(.fd = contest.fds[1], .buffer = source, .length = 100), 0);
 		pthread_join(other, NULL);
 		if (!contest.result) {
-			SAME(check(contest.ends[0], 0, 1).status, -ECANCELED);
-			SAME(check(contest.ends[1], 0, 1).status, ADMA_PENDING);
+			SAME(check(contest.fds[0], 0, 1).status, -ECANCELED);
+			SAME(check(contest.fds[1], 0, 1).status, ADMA_PENDING);
 		} else {
 			AMONG(contest.result, -EBUSY, -EALREADY);
-			SAME(wait_end(contest.ends[0], 0, 1).status, 0);
-			SAME(wait_end(contest.ends[1], 0, 1).status, 0);
+			SAME(wait_for(contest.fds[0], 0, 1).status, 0);
+			SAME(wait_for(contest.fds[1], 0, 1).status, 0);
 		}
-		close(contest.ends[0]);
-		close(contest.ends[1]);
+		close(contest.fds[0]);
+		close(contest.fds[1]);
 	}
 }
 
@@ -132,21 +132,21 @@ static void test_two_cancels(void)
 {
 	struct contest contest;
 	pthread_t other;
-	int mine;
+	int own;
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
-		SAME(post_read(.fd = contest.ends[0], .buffer = sink, .length = 100), 0);
+		pair_open(contest.fds, ADMA_BY_ANY);
+		SAME(post_read(.fd = contest.fds[0], .buffer = sink, .length = 100), 0);
 		other = thread(cancel_read, &contest);
 		pthread_barrier_wait(&contest.start);
-		mine = cancel(contest.ends[0], 0, 1);
+		own = cancel(contest.fds[0], 0, 1);
 		pthread_join(other, NULL);
-		SAME(!mine + !contest.result, 1);
-		AMONG(mine ? mine : contest.result, -EALREADY);
-		SAME(wait_end(contest.ends[0], 0, 1).status, -ECANCELED);
-		close(contest.ends[0]);
-		close(contest.ends[1]);
+		SAME(!own + !contest.result, 1);
+		AMONG(own ? own : contest.result, -EALREADY);
+		SAME(wait_for(contest.fds[0], 0, 1).status, -ECANCELED);
+		close(contest.fds[0]);
+		close(contest.fds[1]);
 	}
 }
 
@@ -159,7 +159,7 @@ static void *post_until_closed(void *argument)
 
 	pthread_barrier_wait(&contest->start);
 	for (uint32_t i = 0; i < 1024; i++) {
-		result = post_read(.fd = contest->ends[0], .entry = i, .buffer = sink + i % 128 * 8192,
+		result = post_read(.fd = contest->fds[0], .entry = i, .buffer = sink + i % 128 * 8192,
 				   .length = 5000);
 		if (result) {
 			AMONG(result, -EPIPE, -EBADF);
@@ -176,40 +176,40 @@ static void test_close_during_posts(void)
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
+		pair_open(contest.fds, ADMA_BY_ANY);
 		other = thread(post_until_closed, &contest);
 		pthread_barrier_wait(&contest.start);
 		for (uint32_t j = 0; j < (uint32_t)i % 8; j++)
-			AMONG(post_write(.fd = contest.ends[1], .entry = j, .buffer = source, .length = 5000), 0);
-		close(contest.ends[i & 1]);
+			AMONG(post_write(.fd = contest.fds[1], .entry = j, .buffer = source, .length = 5000), 0);
+		close(contest.fds[i & 1]);
 		pthread_join(other, NULL);
-		close(contest.ends[!(i & 1)]);
+		close(contest.fds[!(i & 1)]);
 	}
 }
 
-/* Every entry in use: lines, keys and matched ones, all torn down at once. */
+/* Every entry is in use, for the FIFO, for keys, and for matched requests, when the close comes. */
 static void test_close_full(void)
 {
-	int ends[2];
+	int fds[2];
 
 	for (int round = 0; round < 4; round++) {
-		pair_open(ends, ADMA_BY_ANY);
+		pair_open(fds, ADMA_BY_ANY);
 		for (uint32_t i = 0; i < 1024; i++) {
-			SAME(post_read(.fd = ends[0], .entry = i, .key = i & 1 ? i : 0, .buffer = sink + i * 64,
+			SAME(post_read(.fd = fds[0], .entry = i, .key = i & 1 ? i : 0, .buffer = sink + i * 64,
 				       .length = 64), 0);
 			if (i < 512)
-				SAME(post_write(.fd = ends[1], .entry = i, .key = i & 1 ? i : 0,
+				SAME(post_write(.fd = fds[1], .entry = i, .key = i & 1 ? i : 0,
 						.buffer = source, .length = round & 1 ? 64 : 0), 0);
 		}
-		close(ends[round >> 1]);
-		close(ends[!(round >> 1)]);
+		close(fds[round >> 1]);
+		close(fds[!(round >> 1)]);
 	}
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 1024; i++)
-		SAME(post_read(.fd = ends[0], .entry = i, .buffer = sink, .length = 1), 0);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 2), 0); /* refuses them all */
+		SAME(post_read(.fd = fds[0], .entry = i, .buffer = sink, .length = 1), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 2), 0); /* refuses all of them */
 	for (uint32_t i = 0; i < 1024; i++)
-		SAME(wait_end(ends[0], i, 1).status, -EMSGSIZE);
+		SAME(wait_for(fds[0], i, 1).status, -EMSGSIZE);
 }
 
 static atomic_bool stop;
@@ -230,15 +230,15 @@ static void *remap_entries(void *argument)
 static void test_entries_unmapped_meanwhile(void)
 {
 	pthread_t other;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	other = thread(remap_entries, &ends[0]);
+	pair_open(fds, ADMA_BY_ANY);
+	other = thread(remap_entries, &fds[0]);
 	for (uint32_t i = 1; i <= (uint32_t)rounds; i++) {
-		SAME(post_read(.fd = ends[0], .generation = i, .buffer = sink, .length = 5000), 0);
-		SAME(post_write(.fd = ends[1], .generation = i, .buffer = source, .length = 5000), 0);
-		SAME(wait_end(ends[0], 0, i).status, 0);
-		SAME(wait_end(ends[1], 0, i).status, 0);
+		SAME(post_read(.fd = fds[0], .generation = i, .buffer = sink, .length = 5000), 0);
+		SAME(post_write(.fd = fds[1], .generation = i, .buffer = source, .length = 5000), 0);
+		SAME(wait_for(fds[0], 0, i).status, 0);
+		SAME(wait_for(fds[1], 0, i).status, 0);
 	}
 	stop = true;
 	pthread_join(other, NULL);
@@ -252,30 +252,33 @@ static bool hung_up(int fd)
 	return item.revents & POLLHUP;
 }
 
-/* An end on its way through a socket that nobody can receive from any more. */
+/* An endpoint is in a socket that nobody can receive from any more. */
 static void test_lost_in_a_socket(void)
 {
-	int ends[2], sockets[2];
+	int fds[2], sockets[2];
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
-	pair_open(ends, ADMA_BY_ANY);
-	send_fd(sockets[0], ends[1]);
-	close(ends[1]);
-	CHECK(!hung_up(ends[0]));
+	pair_open(fds, ADMA_BY_ANY);
+	send_fd(sockets[0], fds[1]);
+	close(fds[1]);
+	CHECK(!hung_up(fds[0]));
 	close(sockets[0]);
 	close(sockets[1]);
-	while (!hung_up(ends[0]))
+	while (!hung_up(fds[0]))
 		sched_yield();
 
-	/* A socket that carries itself is found by the collector only, which runs when sockets close. */
+	/*
+	 * A socket that was sent to itself is found only by the garbage collector, which runs when
+	 * sockets are closed.
+	 */
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
-	pair_open(ends, ADMA_BY_ANY);
-	send_fd(sockets[0], ends[1]);
+	pair_open(fds, ADMA_BY_ANY);
+	send_fd(sockets[0], fds[1]);
 	send_fd(sockets[0], sockets[1]);
-	close(ends[1]);
+	close(fds[1]);
 	close(sockets[0]);
 	close(sockets[1]);
-	while (!hung_up(ends[0])) {
+	while (!hung_up(fds[0])) {
 		CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
 		close(sockets[0]);
 		close(sockets[1]);
@@ -291,20 +294,20 @@ static void leave_at_once(void *unused)
 
 static void test_fork_while_pending(void)
 {
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = LARGE), 0);
-	join(spawn(leave_at_once, NULL)); /* its copies are closed: not the last ones */
-	SAME(check(ends[0], 0, 1).status, ADMA_PENDING);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = LARGE), 0);
+	join(spawn(leave_at_once, NULL)); /* the child's copies are closed, which are not the last ones */
+	SAME(check(fds[0], 0, 1).status, ADMA_PENDING);
 	fill(source, LARGE, 8);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = LARGE), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = LARGE), 0);
 	join(spawn(leave_at_once, NULL));
-	SAME(wait_end(ends[0], 0, 1).status, 0);
+	SAME(wait_for(fds[0], 0, 1).status, 0);
 	CHECK(filled(sink, LARGE, 8));
 }
 
-/* Everything one does with a pair, in steps; the process kills itself before step @until. */
+/* Does everything that can be done with a pair, in steps, and kills itself before step @until. */
 static void live_until(int fd, int until)
 {
 	const volatile struct adma_entry *entries = NULL;
@@ -325,16 +328,16 @@ static void live_until(int fd, int until)
 		case 7: post_write(.fd = pair[1], .buffer = source, .length = LARGE); break;
 		case 8: copy(fd, 9, 1, third_sink, source, LARGE, ADMA_BY_ANY); break;
 		case 9: peek(fd, &out); break;
-		case 10: wait_end(fd, 0, 1); break;
+		case 10: wait_for(fd, 0, 1); break;
 		case 11: (void)entry_status(entries); break;
-		case 12: wait_end(fd, 1, 1); break;
+		case 12: wait_for(fd, 1, 1); break;
 		default: return;
 		}
 	}
 }
 
 struct mortal {
-	int *ends;
+	int *fds;
 	int until;
 };
 
@@ -342,8 +345,8 @@ static void be_mortal(void *argument)
 {
 	struct mortal *mortal = argument;
 
-	close(mortal->ends[0]);
-	live_until(mortal->ends[1], mortal->until);
+	close(mortal->fds[0]);
+	live_until(mortal->fds[1], mortal->until);
 	kill(getpid(), SIGKILL);
 }
 
@@ -355,8 +358,8 @@ static void survive(int fd)
 	AMONG(post_read(.fd = fd, .entry = 3, .key = 7, .buffer = sink, .length = 100), 0, -EPIPE);
 }
 
-/* What the survivor posted ends, one way or another; what it never posted is not there. */
-static void all_ended(int fd)
+/* All that the survivor posted is completed somehow. Entries without a request are ENOENT. */
+static void all_completed(int fd)
 {
 	for (uint32_t i = 0; i < 4; i++) {
 		int error = wait_error(fd, i, 1, -1);
@@ -371,74 +374,74 @@ static void all_ended(int fd)
 
 static void test_killed_at_every_step(void)
 {
-	int ends[2], child;
+	int fds[2], child;
 
 	for (int round = 0; round < 3 * 14; round++) {
-		/* In the last third nobody is there to end what it would wait for. */
-		struct mortal mortal = { ends, round < 28 ? round % 14 : round % 11 };
+		/* In the last third nobody completes what steps after the tenth would wait for. */
+		struct mortal mortal = { fds, round < 28 ? round % 14 : round % 11 };
 
-		pair_open(ends, ADMA_BY_ANY);
+		pair_open(fds, ADMA_BY_ANY);
 		if (round < 14)
-			survive(ends[0]); /* before the other lives */
+			survive(fds[0]); /* before the other process starts */
 		child = spawn(be_mortal, &mortal);
-		close(ends[1]);
+		close(fds[1]);
 		if (round >= 14 && round < 28)
-			survive(ends[0]); /* while it does */
+			survive(fds[0]); /* while it runs */
 		else if (round >= 28)
-			while (!hung_up(ends[0]))
+			while (!hung_up(fds[0]))
 				sched_yield();
 		if (round >= 28)
-			survive(ends[0]); /* after it died */
-		all_ended(ends[0]);
+			survive(fds[0]); /* after it died */
+		all_completed(fds[0]);
 		join_killed(child);
-		close(ends[0]);
+		close(fds[0]);
 	}
 }
 
 static void test_killed_at_any_time(void)
 {
-	int ends[2], child;
+	int fds[2], child;
 
 	srand(7);
 	for (int round = 0; round < rounds / 3; round++) {
-		struct mortal mortal = { ends, -1 };
+		struct mortal mortal = { fds, -1 };
 
-		pair_open(ends, ADMA_BY_ANY);
+		pair_open(fds, ADMA_BY_ANY);
 		child = spawn(be_mortal, &mortal);
-		close(ends[1]);
-		survive(ends[0]);
+		close(fds[1]);
+		survive(fds[0]);
 		for (int n = rand() % 2000; n > 0; n--)
-			check_error(ends[0], 0, 1);
+			check_error(fds[0], 0, 1);
 		kill(child, SIGKILL);
-		all_ended(ends[0]);
+		all_completed(fds[0]);
 		join_killed(child);
-		close(ends[0]);
+		close(fds[0]);
 	}
 }
 
-/* Nothing is left charged: with room for exactly what we use, it is there. */
+/* Nothing is left charged: limits of one allow one pair and one request. */
 static void test_nothing_left_charged(void)
 {
 	unsigned long requests, connections;
-	int fd, ends[2];
+	int fd, fds[2];
 
 	fd = device_open();
 	requests = parameter_set("requests_max", 1);
 	connections = parameter_set("connections_max", 1);
-	/* Former tests' last references go when their tasks and work do. */
+	/* The last references of former tests go when their processes and works are done. */
 	for (;;) {
 		struct adma_pair pair = { .size = sizeof(pair) };
 		int error = command(fd, ADMA_IOC_PAIR, &pair);
 
 		if (!error) {
-			memcpy(ends, pair.fd, sizeof(ends));
+			memcpy(fds, pair.fd, sizeof(fds));
 			break;
 		}
 		SAME(error, -EDQUOT);
 		sched_yield();
 	}
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 1), 0);
-	SAME(post_read(.fd = ends[0], .entry = 1, .buffer = sink, .length = 1), -EDQUOT);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 1), 0);
+	SAME(post_read(.fd = fds[0], .entry = 1, .buffer = sink, .length = 1), -EDQUOT);
 	parameter_set("requests_max", requests);
 	parameter_set("connections_max", connections);
 }
@@ -461,28 +464,28 @@ static void disturb(char *map, int how)
 
 static void test_memory_goes_away(void)
 {
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 64; i++) {
 		char *map = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		CHECK(map != MAP_FAILED);
 		if (i & 8) {
-			SAME(post_read(.fd = ends[0], .generation = i + 1, .buffer = map, .length = LARGE), 0);
+			SAME(post_read(.fd = fds[0], .generation = i + 1, .buffer = map, .length = LARGE), 0);
 			if (i & 16)
 				disturb(map, i & 7);
-			SAME(post_write(.fd = ends[1], .generation = i + 1, .buffer = source, .length = LARGE), 0);
+			SAME(post_write(.fd = fds[1], .generation = i + 1, .buffer = source, .length = LARGE), 0);
 		} else {
-			SAME(post_write(.fd = ends[1], .generation = i + 1, .buffer = map, .length = LARGE), 0);
+			SAME(post_write(.fd = fds[1], .generation = i + 1, .buffer = map, .length = LARGE), 0);
 			if (i & 16)
 				disturb(map, i & 7);
-			SAME(post_read(.fd = ends[0], .generation = i + 1, .buffer = sink, .length = LARGE), 0);
+			SAME(post_read(.fd = fds[0], .generation = i + 1, .buffer = sink, .length = LARGE), 0);
 		}
 		if (!(i & 16))
 			disturb(map, i & 7);
-		AMONG(wait_end(ends[0], 0, i + 1).status, 0, -EFAULT);
-		SAME(wait_end(ends[1], 0, i + 1).status, check(ends[0], 0, i + 1).status);
+		AMONG(wait_for(fds[0], 0, i + 1).status, 0, -EFAULT);
+		SAME(wait_for(fds[1], 0, i + 1).status, check(fds[0], 0, i + 1).status);
 		munmap(map, LARGE);
 	}
 }
@@ -496,16 +499,16 @@ static void fault_set(int n)
 	char text[16];
 	int length = snprintf(text, sizeof(text), "%d", n);
 
-	/* One that is still set may strike at this very write, and is gone then. */
+	/* A fault that is still set may hit this write. Then it is used up. */
 	while (pwrite(nth, text, (size_t)length, 0) != length)
 		SAME(errno, EFAULT);
 }
 
-/* Did it strike? Then there may be more to strike at. Switches it off. */
-static bool fault_struck(void)
+/* Was the fault injected? Then there may be more places for one. Also switches it off. */
+static bool fault_was_injected(void)
 {
 	char text[16] = "";
-	/* If it strikes at this very read, it did not before. */
+	/* If it hits this read, then it was not injected before. */
 	bool struck = pread(nth, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 
 	fault_set(0);
@@ -582,18 +585,18 @@ static void nothing_before(void)
 {
 }
 
-static void end_both(void)
+static void finish_both(void)
 {
-	SAME(wait_end(victim[0], 0, victim_generation).status, 0);
-	SAME(wait_end(victim[1], 0, victim_generation).status, 0);
+	SAME(wait_for(victim[0], 0, victim_generation).status, 0);
+	SAME(wait_for(victim[1], 0, victim_generation).status, 0);
 }
 
-static void end_copy(void)
+static void finish_copy(void)
 {
-	SAME(wait_end(victim[0], 5, victim_generation).status, 0);
+	SAME(wait_for(victim[0], 5, victim_generation).status, 0);
 }
 
-static void end_read(void)
+static void withdraw_read(void)
 {
 	SAME(cancel(victim[0], 0, victim_generation), 0);
 }
@@ -610,20 +613,20 @@ static void before_read(void)
 	while (read(victim[0], &count, sizeof(count)) == sizeof(count))
 		;
 	SAME(try_post(), 0);
-	end_read();
+	withdraw_read();
 }
 
 static const struct {
 	const char *name;
 	void (*before)(void);
 	int (*run)(void);
-	void (*after)(void); /* it went well */
+	void (*after)(void); /* it succeeded */
 } trials[] = {
 	{ "open", nothing_before, try_open, nothing_before },
 	{ "pair", nothing_before, try_pair, nothing_before },
-	{ "post", nothing_before, try_post, end_read },
-	{ "match", before_match, try_match, end_both },
-	{ "copy", nothing_before, try_copy, end_copy },
+	{ "post", nothing_before, try_post, withdraw_read },
+	{ "match", before_match, try_match, finish_both },
+	{ "copy", nothing_before, try_copy, finish_copy },
 	{ "mmap", nothing_before, try_map, nothing_before },
 	{ "read", before_read, try_read, nothing_before },
 	{ "info", nothing_before, try_info, nothing_before },
@@ -632,13 +635,13 @@ static const struct {
 static void test_failing_allocations(void)
 {
 	if (!faults_prepare())
-		tap_skip("a kernel without fault injection");
+		tap_skip("this kernel has no fault injection");
 	nth = open("/proc/thread-self/fail-nth", O_RDWR);
 	CHECK(nth >= 0);
 	pair_open(victim, ADMA_BY_ANY);
 	victim_map = entries_size(victim[0]);
 	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
-		int struck = 0, failed = 0;
+		int injected = 0, failed = 0;
 
 		for (int n = 1;; n++) {
 			int result;
@@ -648,7 +651,7 @@ static void test_failing_allocations(void)
 			trials[i].before();
 			fault_set(n);
 			result = trials[i].run();
-			hit = fault_struck();
+			hit = fault_was_injected();
 			AMONG(result, 0, -ENOMEM, -EFAULT, -ENFILE, -EMFILE, -EAGAIN);
 			CHECK(hit || !result);
 			if (!result) {
@@ -656,15 +659,15 @@ static void test_failing_allocations(void)
 			} else if (trials[i].before == before_match) {
 				SAME(check(victim[0], 0, victim_generation).status, ADMA_PENDING);
 				SAME(check_error(victim[1], 0, victim_generation), -ENOENT);
-				end_read();
+				withdraw_read();
 			}
-			struck += hit;
+			injected += hit;
 			failed += hit && result;
 			CHECK(n < 500);
 			if (!hit)
 				break;
 		}
-		printf("# %s: %d faults struck, %d of them made it fail\n", trials[i].name, struck, failed);
+		printf("# %s: %d faults were injected, %d of them made it fail\n", trials[i].name, injected, failed);
 		CHECK(failed > 0);
 	}
 }

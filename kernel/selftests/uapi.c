@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* uapi.c - every command of /dev/adma and every errno it documents. */
+/* uapi.c - every command of /dev/adma, and every errno that the UAPI header documents. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,7 +28,7 @@ static int poll_now(int fd)
 	return item.revents;
 }
 
-/* Memory that may be read only, and memory that is not there. */
+/* Memory that may only be read, and addresses where nothing is mapped. */
 static void *read_only(size_t size)
 {
 	void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -45,21 +45,21 @@ static void *hole(size_t size)
 	return map;
 }
 
-/* One message from ends[0] to ends[1], entry 0 of both, checked. */
-static void exchange(const int ends[2], uint32_t generation, size_t length)
+/* Sends one message from fds[0] to fds[1], with entry 0 of both, and checks it. */
+static void exchange(const int fds[2], uint32_t generation, size_t length)
 {
 	fill(source, length, generation);
 	memset(sink, 0, length);
-	SAME(post_write(.fd = ends[0], .generation = generation, .buffer = source, .length = length), 0);
-	SAME(post_read(.fd = ends[1], .generation = generation, .buffer = sink, .length = length), 0);
-	SAME(wait_end(ends[0], 0, generation).status, 0);
-	SAME(wait_end(ends[1], 0, generation).status, 0);
+	SAME(post_write(.fd = fds[0], .generation = generation, .buffer = source, .length = length), 0);
+	SAME(post_read(.fd = fds[1], .generation = generation, .buffer = sink, .length = length), 0);
+	SAME(wait_for(fds[0], 0, generation).status, 0);
+	SAME(wait_for(fds[1], 0, generation).status, 0);
 	CHECK(filled(sink, length, generation));
 }
 
-/* ---- structures and what they must be ---- */
+/* ---- structures and their sizes ---- */
 
-/* Every command but POST and COPY would succeed with @structure as it is. */
+/* Checks what a command refuses. Every command but POST and COPY would accept @structure itself. */
 static void sizes(int fd, unsigned long number, const void *structure, uint32_t size)
 {
 	char large[8192] = { 0 };
@@ -92,19 +92,19 @@ static void test_structures(void)
 	struct adma_peek peek = { .size = sizeof(peek) };
 	struct adma_check check = { .size = sizeof(check), .cookie = ADMA_COOKIE(1, 0) };
 	struct adma_cancel cancel = { .size = sizeof(cancel), .cookie = ADMA_COOKIE(1, 0) };
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	sizes(ends[0], ADMA_IOC_INFO, &info, sizeof(info));
-	sizes(ends[0], ADMA_IOC_CHANNEL, &channel, sizeof(channel));
-	sizes(ends[0], ADMA_IOC_COUNTERS, &counters, sizeof(counters));
-	sizes(ends[0], ADMA_IOC_PAIR, &pair, sizeof(pair));
-	sizes(ends[0], ADMA_IOC_POST, &post, sizeof(post));
-	sizes(ends[0], ADMA_IOC_COPY, &copy, sizeof(copy));
-	sizes(ends[0], ADMA_IOC_PEEK, &peek, sizeof(peek));
-	sizes(ends[0], ADMA_IOC_CHECK, &check, sizeof(check));
-	sizes(ends[0], ADMA_IOC_WAIT, &check, sizeof(check));
-	sizes(ends[0], ADMA_IOC_CANCEL, &cancel, sizeof(cancel));
+	pair_open(fds, ADMA_BY_ANY);
+	sizes(fds[0], ADMA_IOC_INFO, &info, sizeof(info));
+	sizes(fds[0], ADMA_IOC_CHANNEL, &channel, sizeof(channel));
+	sizes(fds[0], ADMA_IOC_COUNTERS, &counters, sizeof(counters));
+	sizes(fds[0], ADMA_IOC_PAIR, &pair, sizeof(pair));
+	sizes(fds[0], ADMA_IOC_POST, &post, sizeof(post));
+	sizes(fds[0], ADMA_IOC_COPY, &copy, sizeof(copy));
+	sizes(fds[0], ADMA_IOC_PEEK, &peek, sizeof(peek));
+	sizes(fds[0], ADMA_IOC_CHECK, &check, sizeof(check));
+	sizes(fds[0], ADMA_IOC_WAIT, &check, sizeof(check));
+	sizes(fds[0], ADMA_IOC_CANCEL, &cancel, sizeof(cancel));
 }
 
 static void test_larger_structure(void)
@@ -118,7 +118,7 @@ static void test_larger_structure(void)
 	SAME(command(fd, ADMA_IOC_INFO, &large), 0);
 	SAME(large.info.size, sizeof(large));
 	SAME(large.info.abi, ADMA_ABI_VERSION);
-	/* The command's number tells a size, too; a later header's differs. */
+	/* The number of the command contains the size, too, and differs with a later header. */
 	SAME(command(fd, _IOC(_IOC_READ | _IOC_WRITE, ADMA_IOC_MAGIC, 0, sizeof(large)), &large), 0);
 }
 
@@ -133,7 +133,7 @@ static void test_unknown_commands(void)
 	SAME(command(fd, 0, nothing), -ENOTTY);
 }
 
-/* ---- what there is ---- */
+/* ---- info, DMA channels, counters ---- */
 
 static void test_info(void)
 {
@@ -147,14 +147,14 @@ static void test_info(void)
 	SAME(!!(i.features & ADMA_FEATURE_DMA), i.channels > i.retired);
 	CHECK(i.entries > 0 && i.iov_max > 0 && i.length_max > 0 && i.window > 0);
 	CHECK(i.requests_max > 0 && i.connections_max > 0);
-	SAME(command(fd, ADMA_IOC_INFO, read_only(4096)), -EINVAL); /* of size 0 */
+	SAME(command(fd, ADMA_IOC_INFO, read_only(4096)), -EINVAL); /* its size is 0 */
 }
 
 static void test_result_unwritable(void)
 {
 	struct adma_info *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct adma_pair *pair = (void *)page;
-	int fd = device_open(), ends[2], next;
+	int fd = device_open(), fds[2], next;
 	uint32_t most = info(fd).connections_max;
 
 	CHECK(page != MAP_FAILED);
@@ -167,10 +167,10 @@ static void test_result_unwritable(void)
 	CHECK(!mprotect(page, 4096, PROT_READ));
 	next = dup(fd);
 	close(next);
-	for (uint32_t i = 0; i <= most; i++) /* none may stay */
+	for (uint32_t i = 0; i <= most; i++) /* no pair may stay */
 		SAME(command(fd, ADMA_IOC_PAIR, page), -EFAULT);
 	SAME(dup(fd), next);
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 }
 
 static void test_channels(void)
@@ -194,26 +194,26 @@ static void test_channels(void)
 
 static void test_counters(void)
 {
-	struct adma_counters mine, all;
-	int ends[2];
+	struct adma_counters own, all;
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	all = counters(ends[0], ADMA_COUNTERS_MODULE);
-	exchange(ends, 1, 10000);
-	mine = counters(ends[0], 0);
-	SAME(mine.posts, 1);
-	SAME(mine.done, 1);
-	SAME(mine.matches, 0);
-	SAME(mine.failed, 0);
-	mine = counters(ends[1], 0);
-	SAME(mine.posts, 1);
-	SAME(mine.matches, 1);
-	SAME(mine.bytes_cpu + mine.bytes_dma, 10000);
-	SAME(post_read(.fd = ends[0], .entry = 7, .buffer = sink, .length = 1), 0);
-	SAME(cancel(ends[0], 7, 1), 0);
-	SAME(counters(ends[0], 0).failed, 1);
-	mine = counters(ends[0], ADMA_COUNTERS_MODULE);
-	CHECK(mine.posts >= all.posts + 3 && mine.matches > all.matches && mine.done >= all.done + 2);
+	pair_open(fds, ADMA_BY_ANY);
+	all = counters(fds[0], ADMA_COUNTERS_MODULE);
+	exchange(fds, 1, 10000);
+	own = counters(fds[0], 0);
+	SAME(own.posts, 1);
+	SAME(own.done, 1);
+	SAME(own.matches, 0);
+	SAME(own.failed, 0);
+	own = counters(fds[1], 0);
+	SAME(own.posts, 1);
+	SAME(own.matches, 1);
+	SAME(own.bytes_cpu + own.bytes_dma, 10000);
+	SAME(post_read(.fd = fds[0], .entry = 7, .buffer = sink, .length = 1), 0);
+	SAME(cancel(fds[0], 7, 1), 0);
+	SAME(counters(fds[0], 0).failed, 1);
+	own = counters(fds[0], ADMA_COUNTERS_MODULE);
+	CHECK(own.posts >= all.posts + 3 && own.matches > all.matches && own.done >= all.done + 2);
 }
 
 /* ---- pairs ---- */
@@ -257,27 +257,27 @@ static void test_pair_descriptors_run_out(void)
 	struct rlimit limit = { .rlim_cur = (rlim_t)next + 1, .rlim_max = (rlim_t)next + 1 };
 
 	close(next);
-	CHECK(!setrlimit(RLIMIT_NOFILE, &limit)); /* room for one */
+	CHECK(!setrlimit(RLIMIT_NOFILE, &limit)); /* there is room for one */
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EMFILE);
 	SAME(dup(fd), next);
-	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EMFILE); /* room for none */
+	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EMFILE); /* there is room for none */
 }
 
 static void test_pair_quota(void)
 {
 	struct adma_pair pair = { .size = sizeof(pair) };
 	unsigned long before;
-	int fd, ends[2];
+	int fd, fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	fd = ends[0];
+	pair_open(fds, ADMA_BY_ANY);
+	fd = fds[0];
 	before = parameter_set("connections_max", 1);
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EDQUOT);
 	parameter_set("connections_max", 2);
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), 0);
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EDQUOT);
 	close(pair.fd[0]);
-	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EDQUOT); /* one end is still open */
+	SAME(command(fd, ADMA_IOC_PAIR, &pair), -EDQUOT); /* one endpoint is still open */
 	close(pair.fd[1]);
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), 0);
 	parameter_set("connections_max", before);
@@ -303,15 +303,15 @@ static void test_post_invalid(void)
 	};
 	struct adma_post post;
 	const volatile struct adma_entry *entries;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	entries = entries_map(ends[0]);
+	pair_open(fds, ADMA_BY_ANY);
+	entries = entries_map(fds[0]);
 #define BAD(field, value)                                          \
 	do {                                                       \
 		post = good;                                       \
 		post.field = (value);                              \
-		SAME(command(ends[0], ADMA_IOC_POST, &post), -EINVAL); \
+		SAME(command(fds[0], ADMA_IOC_POST, &post), -EINVAL); \
 		SAME(entries[3].state, 0);                         \
 	} while (0)
 	BAD(op, 0);
@@ -321,23 +321,23 @@ static void test_post_invalid(void)
 	BAD(iovcnt, 65);
 	BAD(iovcnt, UINT32_MAX);
 	BAD(cookie, 3); /* generation 0 */
-	BAD(cookie, ADMA_COOKIE(1, info(ends[0]).entries));
+	BAD(cookie, ADMA_COOKIE(1, info(fds[0]).entries));
 	BAD(cookie, ADMA_COOKIE(1, UINT32_MAX));
-	iov[0].length = info(ends[0]).length_max + 1;
+	iov[0].length = info(fds[0]).length_max + 1;
 	post = good;
-	/* Too long, and not mapped all the way either. */
-	CHECK(command(ends[0], ADMA_IOC_POST, &post) == -EINVAL ||
-	      command(ends[0], ADMA_IOC_POST, &post) == -EFAULT);
+	/* It is too long, and not all of it is mapped. */
+	CHECK(command(fds[0], ADMA_IOC_POST, &post) == -EINVAL ||
+	      command(fds[0], ADMA_IOC_POST, &post) == -EFAULT);
 	iov[0].length = 64;
 	post = good;
 	post.op = ADMA_READ;
 	post.note[1] = 1;
-	SAME(command(ends[0], ADMA_IOC_POST, &post), -EINVAL);
-	SAME(command(ends[0], ADMA_IOC_POST, (void *)&good), 0);
+	SAME(command(fds[0], ADMA_IOC_POST, &post), -EINVAL);
+	SAME(command(fds[0], ADMA_IOC_POST, (void *)&good), 0);
 	SAME(entries[3].state, ADMA_COOKIE(1, ADMA_PENDING));
-	SAME(cancel(ends[0], 3, 1), 0);
+	SAME(cancel(fds[0], 3, 1), 0);
 	SAME(entry_status(&entries[3]), -ECANCELED);
-	SAME(command(ends[0], ADMA_IOC_POST, (void *)&good), -EINVAL); /* the generation it holds */
+	SAME(command(fds[0], ADMA_IOC_POST, (void *)&good), -EINVAL); /* the entry holds this generation */
 }
 
 static void test_post_bad_memory(void)
@@ -348,61 +348,61 @@ static void test_post_bad_memory(void)
 	struct adma_post post = { .size = sizeof(post), .op = ADMA_READ, .cookie = ADMA_COOKIE(1, 0),
 				  .iov = (uintptr_t)wrap, .iovcnt = 2 };
 	const volatile struct adma_entry *entries;
-	int ends[2];
+	int fds[2];
 
 	CHECK(map != MAP_FAILED);
-	pair_open(ends, ADMA_BY_ANY);
-	entries = entries_map(ends[0]);
+	pair_open(fds, ADMA_BY_ANY);
+	entries = entries_map(fds[0]);
 	CHECK(!munmap(map + 2 * 4096, 4096));
-	SAME(post_write(.fd = ends[0], .buffer = map, .length = 2 * 4096 + 1), -EFAULT);
-	SAME(post_read(.fd = ends[0], .buffer = NULL, .length = 64), -EFAULT);
-	SAME(post_write(.fd = ends[0], .buffer = NULL, .length = 64), -EFAULT);
-	SAME(post_read(.fd = ends[0], .buffer = hole(4096), .length = 64), -EFAULT);
-	SAME(post_write(.fd = ends[0], .buffer = hole(4096), .length = 64), -EFAULT);
-	SAME(post_read(.fd = ends[0], .buffer = read_only(4096), .length = 64), -EFAULT);
-	SAME(post_read(.fd = ends[0], .buffer = (void *)entries, .length = 64), -EFAULT);
-	SAME(post_write(.fd = ends[0], .buffer = (void *)0xffff800000000000ul, .length = 64), -EFAULT);
-	SAME(post_write(.fd = ends[0], .buffer = (void *)-64l, .length = 32), -EFAULT);
-	SAME(command(ends[0], ADMA_IOC_POST, &post), -EFAULT);
+	SAME(post_write(.fd = fds[0], .buffer = map, .length = 2 * 4096 + 1), -EFAULT);
+	SAME(post_read(.fd = fds[0], .buffer = NULL, .length = 64), -EFAULT);
+	SAME(post_write(.fd = fds[0], .buffer = NULL, .length = 64), -EFAULT);
+	SAME(post_read(.fd = fds[0], .buffer = hole(4096), .length = 64), -EFAULT);
+	SAME(post_write(.fd = fds[0], .buffer = hole(4096), .length = 64), -EFAULT);
+	SAME(post_read(.fd = fds[0], .buffer = read_only(4096), .length = 64), -EFAULT);
+	SAME(post_read(.fd = fds[0], .buffer = (void *)entries, .length = 64), -EFAULT);
+	SAME(post_write(.fd = fds[0], .buffer = (void *)0xffff800000000000ul, .length = 64), -EFAULT);
+	SAME(post_write(.fd = fds[0], .buffer = (void *)-64l, .length = 32), -EFAULT);
+	SAME(command(fds[0], ADMA_IOC_POST, &post), -EFAULT);
 	post.iov = 8;
-	SAME(command(ends[0], ADMA_IOC_POST, &post), -EFAULT);
+	SAME(command(fds[0], ADMA_IOC_POST, &post), -EFAULT);
 	SAME(entries[0].state, 0);
-	SAME(counters(ends[0], 0).posts, 0);
-	SAME(post_write(.fd = ends[0], .buffer = read_only(4096), .length = 64), 0);
-	SAME(post_write(.fd = ends[0], .entry = 1, .buffer = map, .length = 2 * 4096), 0);
+	SAME(counters(fds[0], 0).posts, 0);
+	SAME(post_write(.fd = fds[0], .buffer = read_only(4096), .length = 64), 0);
+	SAME(post_write(.fd = fds[0], .entry = 1, .buffer = map, .length = 2 * 4096), 0);
 }
 
 static void test_post_busy(void)
 {
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 64), 0);
-	SAME(post_read(.fd = ends[0], .generation = 2, .buffer = sink, .length = 64), -EBUSY);
-	SAME(post_write(.fd = ends[0], .generation = 2, .buffer = source, .length = 64), -EBUSY);
-	SAME(copy(ends[0], 0, 2, sink, source, 64, ADMA_BY_ANY), -EBUSY);
-	SAME(check(ends[0], 0, 1).status, ADMA_PENDING);
-	SAME(cancel(ends[0], 0, 1), 0);
-	SAME(post_read(.fd = ends[0], .generation = 2, .buffer = sink, .length = 64), 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 64), 0);
+	SAME(post_read(.fd = fds[0], .generation = 2, .buffer = sink, .length = 64), -EBUSY);
+	SAME(post_write(.fd = fds[0], .generation = 2, .buffer = source, .length = 64), -EBUSY);
+	SAME(copy(fds[0], 0, 2, sink, source, 64, ADMA_BY_ANY), -EBUSY);
+	SAME(check(fds[0], 0, 1).status, ADMA_PENDING);
+	SAME(cancel(fds[0], 0, 1), 0);
+	SAME(post_read(.fd = fds[0], .generation = 2, .buffer = sink, .length = 64), 0);
 }
 
 static void test_post_quota(void)
 {
 	unsigned long before;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	before = parameter_set("requests_max", 2);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 64), 0);
-	SAME(post_read(.fd = ends[0], .entry = 1, .buffer = sink, .length = 64), 0);
-	SAME(post_read(.fd = ends[0], .entry = 2, .buffer = sink, .length = 64), -EDQUOT);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 64), -EDQUOT);
-	SAME(copy(ends[0], 2, 1, sink, source, 64, ADMA_BY_ANY), -EDQUOT);
-	SAME(cancel(ends[0], 0, 1), 0);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 64), 0);
-	SAME(wait_end(ends[0], 1, 1).status, 0); /* gives both back */
-	SAME(post_read(.fd = ends[0], .entry = 2, .buffer = sink, .length = 64), 0);
-	SAME(post_read(.fd = ends[0], .entry = 3, .buffer = sink, .length = 64), 0);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 64), 0);
+	SAME(post_read(.fd = fds[0], .entry = 1, .buffer = sink, .length = 64), 0);
+	SAME(post_read(.fd = fds[0], .entry = 2, .buffer = sink, .length = 64), -EDQUOT);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 64), -EDQUOT);
+	SAME(copy(fds[0], 2, 1, sink, source, 64, ADMA_BY_ANY), -EDQUOT);
+	SAME(cancel(fds[0], 0, 1), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 64), 0);
+	SAME(wait_for(fds[0], 1, 1).status, 0); /* gives back both charges */
+	SAME(post_read(.fd = fds[0], .entry = 2, .buffer = sink, .length = 64), 0);
+	SAME(post_read(.fd = fds[0], .entry = 3, .buffer = sink, .length = 64), 0);
 	parameter_set("requests_max", before);
 }
 
@@ -412,145 +412,145 @@ static void test_lengths(void)
 {
 	static const size_t lengths[] = { 1, 63, 64, 4095, 4096, 4097, 65537, 1 << 20 };
 	uint32_t generation = 0;
-	int ends[2], back[2];
+	int fds[2], back[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	back[0] = ends[1];
-	back[1] = ends[0];
+	pair_open(fds, ADMA_BY_ANY);
+	back[0] = fds[1];
+	back[1] = fds[0];
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-		exchange(ends, ++generation, lengths[i]);
+		exchange(fds, ++generation, lengths[i]);
 		exchange(back, ++generation, lengths[i]);
 	}
 }
 
-static void test_line_in_order(void)
+static void test_fifo_order(void)
 {
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 64; i++) {
 		fill(source + i * 512, 500, i);
-		SAME(post_write(.fd = ends[0], .entry = i, .buffer = source + i * 512, .length = 500,
+		SAME(post_write(.fd = fds[0], .entry = i, .buffer = source + i * 512, .length = 500,
 				.note = { i, ~i }), 0);
 	}
 	for (uint32_t i = 0; i < 64; i++) {
-		struct adma_check end;
+		struct adma_check done;
 
-		SAME(post_read(.fd = ends[1], .entry = i, .buffer = sink, .length = 512), 0);
-		end = wait_end(ends[1], i, 1);
-		SAME(end.status, 0);
-		SAME(end.matched, 1);
-		SAME(end.length, 500);
-		SAME(end.note[0], i);
-		SAME(end.note[1], ~i);
+		SAME(post_read(.fd = fds[1], .entry = i, .buffer = sink, .length = 512), 0);
+		done = wait_for(fds[1], i, 1);
+		SAME(done.status, 0);
+		SAME(done.matched, 1);
+		SAME(done.length, 500);
+		SAME(done.note[0], i);
+		SAME(done.note[1], ~i);
 		CHECK(filled(sink, 500, i));
-		end = wait_end(ends[0], i, 1);
-		SAME(end.length, 500);
-		SAME(end.note[0], 0);
+		done = wait_for(fds[0], i, 1);
+		SAME(done.length, 500);
+		SAME(done.note[0], 0);
 	}
 }
 
 static void test_too_short(void)
 {
-	struct adma_check end;
+	struct adma_check done;
 	struct adma_peek out;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	fill(source, 100, 5);
 	memset(sink, 0, 100);
 	/* The write waits. */
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = 100, .note = { 8, 9 }), 0);
-	SAME(post_read(.fd = ends[1], .buffer = sink, .length = 99), 0);
-	end = check(ends[1], 0, 1);
-	SAME(end.status, -EMSGSIZE);
-	SAME(end.length, 100);
-	SAME(end.note[1], 9);
-	SAME(end.matched, 0);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = 100, .note = { 8, 9 }), 0);
+	SAME(post_read(.fd = fds[1], .buffer = sink, .length = 99), 0);
+	done = check(fds[1], 0, 1);
+	SAME(done.status, -EMSGSIZE);
+	SAME(done.length, 100);
+	SAME(done.note[1], 9);
+	SAME(done.matched, 0);
 	SAME(sink[0], 0);
-	SAME(peek(ends[1], &out), 0);
+	SAME(peek(fds[1], &out), 0);
 	SAME(out.length, 100);
-	SAME(post_read(.fd = ends[1], .generation = 2, .buffer = sink, .length = 100), 0);
-	SAME(wait_end(ends[1], 0, 2).status, 0);
+	SAME(post_read(.fd = fds[1], .generation = 2, .buffer = sink, .length = 100), 0);
+	SAME(wait_for(fds[1], 0, 2).status, 0);
 	CHECK(filled(sink, 100, 5));
-	/* Reads wait: two are refused, the third takes it. */
-	SAME(post_read(.fd = ends[1], .entry = 1, .buffer = sink, .length = 0), 0);
-	SAME(post_read(.fd = ends[1], .entry = 2, .buffer = sink, .length = 50), 0);
-	SAME(post_read(.fd = ends[1], .entry = 3, .buffer = sink, .length = 200), 0);
-	SAME(post_write(.fd = ends[0], .generation = 2, .buffer = source, .length = 100), 0);
-	SAME(wait_end(ends[1], 1, 1).status, -EMSGSIZE);
-	SAME(wait_end(ends[1], 2, 1).status, -EMSGSIZE);
-	SAME(wait_end(ends[1], 3, 1).length, 100);
-	SAME(wait_end(ends[0], 0, 2).status, 0);
+	/* Reads wait: two are refused, and the third one matches. */
+	SAME(post_read(.fd = fds[1], .entry = 1, .buffer = sink, .length = 0), 0);
+	SAME(post_read(.fd = fds[1], .entry = 2, .buffer = sink, .length = 50), 0);
+	SAME(post_read(.fd = fds[1], .entry = 3, .buffer = sink, .length = 200), 0);
+	SAME(post_write(.fd = fds[0], .generation = 2, .buffer = source, .length = 100), 0);
+	SAME(wait_for(fds[1], 1, 1).status, -EMSGSIZE);
+	SAME(wait_for(fds[1], 2, 1).status, -EMSGSIZE);
+	SAME(wait_for(fds[1], 3, 1).length, 100);
+	SAME(wait_for(fds[0], 0, 2).status, 0);
 }
 
 static void test_wrong_kind(void)
 {
-	struct adma_check end;
-	int ends[2];
+	struct adma_check done;
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_write(.fd = ends[0], .kind = 7, .buffer = source, .length = 100), 0);
-	SAME(post_read(.fd = ends[1], .kind = 6, .buffer = sink, .length = 10), 0);
-	end = check(ends[1], 0, 1);
-	SAME(end.status, -EPROTOTYPE); /* the kind is told before the length */
-	SAME(end.length, 100);
-	SAME(post_read(.fd = ends[1], .generation = 2, .kind = 7, .buffer = sink, .length = 100), 0);
-	SAME(wait_end(ends[1], 0, 2).status, 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_write(.fd = fds[0], .kind = 7, .buffer = source, .length = 100), 0);
+	SAME(post_read(.fd = fds[1], .kind = 6, .buffer = sink, .length = 10), 0);
+	done = check(fds[1], 0, 1);
+	SAME(done.status, -EPROTOTYPE); /* the kind is checked before the length */
+	SAME(done.length, 100);
+	SAME(post_read(.fd = fds[1], .generation = 2, .kind = 7, .buffer = sink, .length = 100), 0);
+	SAME(wait_for(fds[1], 0, 2).status, 0);
 }
 
 static void test_zero_bytes(void)
 {
-	struct adma_check end;
-	int ends[2];
+	struct adma_check done;
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_write(.fd = ends[0], .note = { 1, 2 }), 0);
-	SAME(post_read(.fd = ends[1], .buffer = sink, .length = 100), 0);
-	end = check(ends[1], 0, 1);
-	SAME(end.status, 0);
-	SAME(end.length, 0);
-	SAME(end.matched, 1);
-	SAME(end.note[0], 1);
-	SAME(check(ends[0], 0, 1).status, 0);
-	SAME(post_read(.fd = ends[0], .entry = 1), 0);
-	SAME(post_write(.fd = ends[1], .entry = 1), 0);
-	SAME(check(ends[0], 1, 1).status, 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_write(.fd = fds[0], .note = { 1, 2 }), 0);
+	SAME(post_read(.fd = fds[1], .buffer = sink, .length = 100), 0);
+	done = check(fds[1], 0, 1);
+	SAME(done.status, 0);
+	SAME(done.length, 0);
+	SAME(done.matched, 1);
+	SAME(done.note[0], 1);
+	SAME(check(fds[0], 0, 1).status, 0);
+	SAME(post_read(.fd = fds[0], .entry = 1), 0);
+	SAME(post_write(.fd = fds[1], .entry = 1), 0);
+	SAME(check(fds[0], 1, 1).status, 0);
 }
 
 static void test_keys(void)
 {
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 100; i++) {
 		source[i] = (char)i;
-		SAME(post_write(.fd = ends[0], .entry = i, .key = 64ull * i + 1, .buffer = source + i, .length = 1), 0);
+		SAME(post_write(.fd = fds[0], .entry = i, .key = 64ull * i + 1, .buffer = source + i, .length = 1), 0);
 	}
-	SAME(post_write(.fd = ends[0], .entry = 100, .key = 65, .buffer = source, .length = 1), -EEXIST);
-	SAME(post_read(.fd = ends[1], .entry = 100, .buffer = sink, .length = 1), 0); /* the line is empty */
+	SAME(post_write(.fd = fds[0], .entry = 100, .key = 65, .buffer = source, .length = 1), -EEXIST);
+	SAME(post_read(.fd = fds[1], .entry = 100, .buffer = sink, .length = 1), 0); /* the FIFO is empty */
 	for (uint32_t i = 100; i-- > 0;) {
-		SAME(post_read(.fd = ends[1], .entry = i, .key = 64ull * i + 1, .buffer = sink + i, .length = 1), 0);
-		SAME(wait_end(ends[1], i, 1).status, 0);
+		SAME(post_read(.fd = fds[1], .entry = i, .key = 64ull * i + 1, .buffer = sink + i, .length = 1), 0);
+		SAME(wait_for(fds[1], i, 1).status, 0);
 		SAME(sink[i], (char)i);
 	}
-	SAME(check(ends[1], 100, 1).status, ADMA_PENDING);
-	/* The other direction has keys of its own. */
-	SAME(post_write(.fd = ends[0], .generation = 2, .key = 9, .buffer = source, .length = 1), 0);
-	SAME(post_write(.fd = ends[1], .generation = 2, .key = 9, .buffer = source, .length = 1), 0);
-	/* The same rules of kind and length; the write stays. */
-	SAME(post_read(.fd = ends[1], .entry = 1, .generation = 2, .key = 9), 0);
-	SAME(check(ends[1], 1, 2).status, -EMSGSIZE);
-	SAME(post_read(.fd = ends[1], .entry = 2, .generation = 2, .key = 9, .kind = 1, .buffer = sink, .length = 1), 0);
-	SAME(check(ends[1], 2, 2).status, -EPROTOTYPE);
-	SAME(post_read(.fd = ends[1], .entry = 3, .generation = 2, .key = 9, .buffer = sink, .length = 1), 0);
-	SAME(wait_end(ends[1], 3, 2).status, 0);
+	SAME(check(fds[1], 100, 1).status, ADMA_PENDING);
+	/* Each direction has keys of its own. */
+	SAME(post_write(.fd = fds[0], .generation = 2, .key = 9, .buffer = source, .length = 1), 0);
+	SAME(post_write(.fd = fds[1], .generation = 2, .key = 9, .buffer = source, .length = 1), 0);
+	/* The same rules hold for kind and length: the write stays. */
+	SAME(post_read(.fd = fds[1], .entry = 1, .generation = 2, .key = 9), 0);
+	SAME(check(fds[1], 1, 2).status, -EMSGSIZE);
+	SAME(post_read(.fd = fds[1], .entry = 2, .generation = 2, .key = 9, .kind = 1, .buffer = sink, .length = 1), 0);
+	SAME(check(fds[1], 2, 2).status, -EPROTOTYPE);
+	SAME(post_read(.fd = fds[1], .entry = 3, .generation = 2, .key = 9, .buffer = sink, .length = 1), 0);
+	SAME(wait_for(fds[1], 3, 2).status, 0);
 	/* A read that waits on a key is refused by a write that does not fit. */
-	SAME(post_read(.fd = ends[1], .entry = 4, .generation = 2, .key = ~0ull), 0);
-	SAME(post_read(.fd = ends[1], .entry = 5, .generation = 2, .key = ~0ull), -EEXIST);
-	SAME(post_write(.fd = ends[0], .entry = 4, .generation = 2, .key = ~0ull, .buffer = source, .length = 1), 0);
-	SAME(wait_end(ends[1], 4, 2).status, -EMSGSIZE);
-	SAME(check(ends[0], 4, 2).status, ADMA_PENDING);
+	SAME(post_read(.fd = fds[1], .entry = 4, .generation = 2, .key = ~0ull), 0);
+	SAME(post_read(.fd = fds[1], .entry = 5, .generation = 2, .key = ~0ull), -EEXIST);
+	SAME(post_write(.fd = fds[0], .entry = 4, .generation = 2, .key = ~0ull, .buffer = source, .length = 1), 0);
+	SAME(wait_for(fds[1], 4, 2).status, -EMSGSIZE);
+	SAME(check(fds[0], 4, 2).status, ADMA_PENDING);
 }
 
 static void test_pieces(void)
@@ -563,7 +563,7 @@ static void test_pieces(void)
 	struct adma_post read = { .size = sizeof(read), .op = ADMA_READ, .cookie = ADMA_COOKIE(1, 0),
 				  .iov = (uintptr_t)to, .iovcnt = 3 };
 	char all[6400];
-	int ends[2];
+	int fds[2];
 
 	fill(all, sizeof(all), 3);
 	for (int i = 0; i < 64; i++) {
@@ -571,10 +571,10 @@ static void test_pieces(void)
 		from[i].length = 100;
 		memcpy(source + i * 5001, all + i * 100, 100);
 	}
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(command(ends[1], ADMA_IOC_POST, &read), 0);
-	SAME(command(ends[0], ADMA_IOC_POST, &write), 0);
-	SAME(wait_end(ends[1], 0, 1).length, sizeof(all));
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(command(fds[1], ADMA_IOC_POST, &read), 0);
+	SAME(command(fds[0], ADMA_IOC_POST, &write), 0);
+	SAME(wait_for(fds[1], 0, 1).length, sizeof(all));
 	CHECK(filled(sink, sizeof(all), 3));
 }
 
@@ -584,25 +584,25 @@ static void test_check(void)
 {
 	struct adma_check arguments = { .size = sizeof(arguments), .cookie = ADMA_COOKIE(1, 0) };
 	struct adma_check now;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(check_error(ends[0], 0, 1), -ENOENT);
-	SAME(wait_error(ends[0], 0, 1, 0), -ENOENT);
-	SAME(cancel(ends[0], 0, 1), -ENOENT);
-	SAME(check_error(ends[0], 1024, 1), -EINVAL);
-	SAME(wait_error(ends[0], UINT32_MAX, 1, 0), -EINVAL);
-	SAME(cancel(ends[0], 1024, 1), -EINVAL);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(check_error(fds[0], 0, 1), -ENOENT);
+	SAME(wait_error(fds[0], 0, 1, 0), -ENOENT);
+	SAME(cancel(fds[0], 0, 1), -ENOENT);
+	SAME(check_error(fds[0], 1024, 1), -EINVAL);
+	SAME(wait_error(fds[0], UINT32_MAX, 1, 0), -EINVAL);
+	SAME(cancel(fds[0], 1024, 1), -EINVAL);
 	arguments.cookie = 0;
-	SAME(command(ends[0], ADMA_IOC_CHECK, &arguments), -ENOENT);
+	SAME(command(fds[0], ADMA_IOC_CHECK, &arguments), -ENOENT);
 	arguments.timeout_ns = 1;
-	SAME(command(ends[0], ADMA_IOC_CHECK, &arguments), -EINVAL);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 100), 0);
-	now = check(ends[0], 0, 1);
+	SAME(command(fds[0], ADMA_IOC_CHECK, &arguments), -EINVAL);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 100), 0);
+	now = check(fds[0], 0, 1);
 	SAME(now.status, ADMA_PENDING);
 	SAME(now.matched, 0);
 	SAME(now.length, 0);
-	SAME(check_error(ends[0], 0, 2), -ENOENT);
+	SAME(check_error(fds[0], 0, 2), -ENOENT);
 }
 
 static void nothing(int number)
@@ -610,7 +610,7 @@ static void nothing(int number)
 	(void)number;
 }
 
-/* Signals until the timer is deleted, so that none can come too early to be seen. */
+/* Signals come until the timer is deleted, so that one comes while the test waits. */
 static timer_t signals_begin(void)
 {
 	const struct sigaction action = { .sa_handler = nothing, .sa_flags = SA_RESTART };
@@ -627,38 +627,38 @@ static timer_t signals_begin(void)
 static void test_wait(void)
 {
 	timer_t timer;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 100), 0);
-	SAME(wait_error(ends[0], 0, 1, 0), -ETIMEDOUT);
-	SAME(wait_error(ends[0], 0, 1, 1), -ETIMEDOUT);
-	SAME(wait_error(ends[0], 0, 1, 20 * MS), -ETIMEDOUT);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 100), 0);
+	SAME(wait_error(fds[0], 0, 1, 0), -ETIMEDOUT);
+	SAME(wait_error(fds[0], 0, 1, 1), -ETIMEDOUT);
+	SAME(wait_error(fds[0], 0, 1, 20 * MS), -ETIMEDOUT);
 	timer = signals_begin();
-	SAME(wait_error(ends[0], 0, 1, -1), -EINTR);
-	SAME(wait_error(ends[0], 0, 1, INT64_MAX), -EINTR);
+	SAME(wait_error(fds[0], 0, 1, -1), -EINTR);
+	SAME(wait_error(fds[0], 0, 1, INT64_MAX), -EINTR);
 	CHECK(!timer_delete(timer));
-	SAME(check(ends[0], 0, 1).status, ADMA_PENDING);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 100), 0);
-	SAME(wait_error(ends[0], 0, 1, -1), 0);
-	SAME(wait_error(ends[0], 0, 1, 0), 0); /* again, once it ended */
-	SAME(wait_error(ends[0], 0, 1, INT64_MAX), 0);
+	SAME(check(fds[0], 0, 1).status, ADMA_PENDING);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 100), 0);
+	SAME(wait_error(fds[0], 0, 1, -1), 0);
+	SAME(wait_error(fds[0], 0, 1, 0), 0); /* again, after it is completed */
+	SAME(wait_error(fds[0], 0, 1, INT64_MAX), 0);
 }
 
 static void wait_in_child(void *argument)
 {
-	SAME(wait_end(*(int *)argument, 0, 1).status, 0);
+	SAME(wait_for(*(int *)argument, 0, 1).status, 0);
 }
 
 static void test_many_wait_on_one(void)
 {
-	int ends[2], children[8];
+	int fds[2], children[8];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 100), 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 100), 0);
 	for (int i = 0; i < 8; i++)
-		children[i] = spawn(wait_in_child, &ends[0]);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 100), 0);
+		children[i] = spawn(wait_in_child, &fds[0]);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 100), 0);
 	for (int i = 0; i < 8; i++)
 		join(children[i]);
 }
@@ -666,70 +666,70 @@ static void test_many_wait_on_one(void)
 static void test_cancel(void)
 {
 	struct adma_peek out;
-	struct adma_check end;
-	int ends[2];
+	struct adma_check done;
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 3; i++)
-		SAME(post_write(.fd = ends[0], .entry = i, .kind = i, .buffer = source, .length = 100), 0);
-	SAME(cancel(ends[0], 1, 1), 0);
-	SAME(cancel(ends[0], 1, 1), -EALREADY);
-	end = check(ends[0], 1, 1);
-	SAME(end.status, -ECANCELED);
-	SAME(end.length, 0);
-	SAME(cancel(ends[0], 0, 1), 0);
-	SAME(peek(ends[1], &out), 0);
+		SAME(post_write(.fd = fds[0], .entry = i, .kind = i, .buffer = source, .length = 100), 0);
+	SAME(cancel(fds[0], 1, 1), 0);
+	SAME(cancel(fds[0], 1, 1), -EALREADY);
+	done = check(fds[0], 1, 1);
+	SAME(done.status, -ECANCELED);
+	SAME(done.length, 0);
+	SAME(cancel(fds[0], 0, 1), 0);
+	SAME(peek(fds[1], &out), 0);
 	SAME(out.kind, 2);
-	SAME(cancel(ends[1], 2, 1), -ENOENT); /* the peer's is not ours */
-	SAME(post_read(.fd = ends[1], .kind = 2, .buffer = sink, .length = 100), 0);
-	SAME(wait_end(ends[0], 2, 1).status, 0);
-	SAME(cancel(ends[0], 2, 1), -EALREADY);
-	SAME(cancel(ends[1], 0, 1), -EALREADY);
+	SAME(cancel(fds[1], 2, 1), -ENOENT); /* the peer's requests cannot be cancelled */
+	SAME(post_read(.fd = fds[1], .kind = 2, .buffer = sink, .length = 100), 0);
+	SAME(wait_for(fds[0], 2, 1).status, 0);
+	SAME(cancel(fds[0], 2, 1), -EALREADY);
+	SAME(cancel(fds[1], 0, 1), -EALREADY);
 }
 
 static void test_cancel_after_match(void)
 {
-	int ends[2];
+	int fds[2];
 	size_t length = 64 << 20;
 	char *from = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *to = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int result;
 
 	CHECK(from != MAP_FAILED && to != MAP_FAILED);
-	pair_open(ends, ADMA_BY_CPU);
-	SAME(post_write(.fd = ends[0], .buffer = from, .length = length), 0);
-	SAME(post_read(.fd = ends[1], .buffer = to, .length = length), 0);
-	result = cancel(ends[0], 0, 1); /* 64 MB are seldom there at once */
+	pair_open(fds, ADMA_BY_CPU);
+	SAME(post_write(.fd = fds[0], .buffer = from, .length = length), 0);
+	SAME(post_read(.fd = fds[1], .buffer = to, .length = length), 0);
+	result = cancel(fds[0], 0, 1); /* 64 MB are seldom copied so soon */
 	CHECK(result == -EBUSY || result == -EALREADY);
-	if (result == -EBUSY && check(ends[1], 0, 1).status == ADMA_PENDING)
-		SAME(check(ends[1], 0, 1).matched, 1);
-	SAME(wait_end(ends[0], 0, 1).status, 0);
-	SAME(wait_end(ends[1], 0, 1).length, length);
+	if (result == -EBUSY && check(fds[1], 0, 1).status == ADMA_PENDING)
+		SAME(check(fds[1], 0, 1).matched, 1);
+	SAME(wait_for(fds[0], 0, 1).status, 0);
+	SAME(wait_for(fds[1], 0, 1).length, length);
 }
 
 static void test_peek(void)
 {
 	struct adma_peek out;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(peek(ends[1], &out), -EAGAIN);
-	SAME(post_write(.fd = ends[0], .key = 5, .buffer = source, .length = 10), 0);
-	SAME(peek(ends[1], &out), -EAGAIN); /* keyed writes are in no line */
-	SAME(post_read(.fd = ends[1], .entry = 9, .buffer = sink, .length = 10), 0);
-	SAME(peek(ends[0], &out), -EAGAIN); /* reads are not told */
-	SAME(cancel(ends[1], 9, 1), 0);
-	SAME(post_write(.fd = ends[0], .entry = 1, .kind = 4, .buffer = source, .length = 10, .note = { 3, 2 }), 0);
-	SAME(post_write(.fd = ends[0], .entry = 2, .kind = 5, .buffer = source, .length = 20), 0);
-	SAME(peek(ends[1], &out), 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(peek(fds[1], &out), -EAGAIN);
+	SAME(post_write(.fd = fds[0], .key = 5, .buffer = source, .length = 10), 0);
+	SAME(peek(fds[1], &out), -EAGAIN); /* keyed writes are not in the FIFO */
+	SAME(post_read(.fd = fds[1], .entry = 9, .buffer = sink, .length = 10), 0);
+	SAME(peek(fds[0], &out), -EAGAIN); /* peek does not show reads */
+	SAME(cancel(fds[1], 9, 1), 0);
+	SAME(post_write(.fd = fds[0], .entry = 1, .kind = 4, .buffer = source, .length = 10, .note = { 3, 2 }), 0);
+	SAME(post_write(.fd = fds[0], .entry = 2, .kind = 5, .buffer = source, .length = 20), 0);
+	SAME(peek(fds[1], &out), 0);
 	SAME(out.kind, 4);
 	SAME(out.length, 10);
 	SAME(out.note[0], 3);
 	SAME(out.note[1], 2);
 	out.pad = 1;
-	SAME(command(ends[1], ADMA_IOC_PEEK, &out), -EINVAL);
-	close(ends[0]);
-	SAME(peek(ends[1], &out), -EPIPE);
+	SAME(command(fds[1], ADMA_IOC_PEEK, &out), -EINVAL);
+	close(fds[0]);
+	SAME(peek(fds[1], &out), -EPIPE);
 }
 
 /* ---- read, poll ---- */
@@ -737,86 +737,86 @@ static void test_peek(void)
 static void test_read(void)
 {
 	uint64_t count = 0;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(read(ends[0], &count, 8), -1);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(read(fds[0], &count, 8), -1);
 	SAME(errno, EAGAIN);
-	SAME(read(ends[0], &count, 7), -1);
+	SAME(read(fds[0], &count, 7), -1);
 	SAME(errno, EINVAL);
 	for (uint32_t i = 0; i < 5; i++)
-		SAME(post_read(.fd = ends[0], .entry = i), 0);
+		SAME(post_read(.fd = fds[0], .entry = i), 0);
 	for (uint32_t i = 0; i < 5; i++)
-		SAME(post_write(.fd = ends[1], .entry = i), 0);
-	SAME(read(ends[0], read_only(4096), 8), -1);
+		SAME(post_write(.fd = fds[1], .entry = i), 0);
+	SAME(read(fds[0], read_only(4096), 8), -1);
 	SAME(errno, EFAULT);
-	SAME(read(ends[0], &count, 8), 8);
+	SAME(read(fds[0], &count, 8), 8);
 	SAME(count, 5);
-	SAME(read(ends[0], &count, 8), -1);
-	SAME(read(ends[1], &count, 8), 8);
+	SAME(read(fds[0], &count, 8), -1);
+	SAME(read(fds[1], &count, 8), 8);
 	SAME(count, 5);
-	SAME(write(ends[0], &count, 8), -1);
+	SAME(write(fds[0], &count, 8), -1);
 	SAME(errno, EINVAL);
 }
 
 static void test_poll(void)
 {
 	uint64_t count;
-	int fd = device_open(), ends[2];
+	int fd = device_open(), fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	SAME(poll_now(fd), 0);
-	SAME(poll_now(ends[0]), 0);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 10), 0);
-	SAME(poll_now(ends[0]), POLLPRI);
-	SAME(poll_now(ends[1]), 0);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 10), 0);
-	SAME(wait_end(ends[0], 0, 1).status, 0);
-	SAME(poll_now(ends[0]), POLLIN);
-	SAME(poll_now(ends[1]), POLLIN);
-	SAME(read(ends[0], &count, 8), 8);
-	SAME(poll_now(ends[0]), 0);
-	close(ends[1]);
-	SAME(poll_now(ends[0]), POLLHUP);
+	SAME(poll_now(fds[0]), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 10), 0);
+	SAME(poll_now(fds[0]), POLLPRI);
+	SAME(poll_now(fds[1]), 0);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 10), 0);
+	SAME(wait_for(fds[0], 0, 1).status, 0);
+	SAME(poll_now(fds[0]), POLLIN);
+	SAME(poll_now(fds[1]), POLLIN);
+	SAME(read(fds[0], &count, 8), 8);
+	SAME(poll_now(fds[0]), 0);
+	close(fds[1]);
+	SAME(poll_now(fds[0]), POLLHUP);
 	SAME(copy(fd, 0, 1, sink, source, 10, ADMA_BY_ANY), 0);
-	SAME(wait_end(fd, 0, 1).status, 0);
+	SAME(wait_for(fd, 0, 1).status, 0);
 	SAME(poll_now(fd), POLLIN);
 }
 
 static void write_to(void *argument)
 {
 	SAME(post_write(.fd = *(int *)argument, .entry = 5, .buffer = source, .length = 10), 0);
-	SAME(wait_end(*(int *)argument, 5, 1).status, 0);
+	SAME(wait_for(*(int *)argument, 5, 1).status, 0);
 }
 
 static void await_hangup(void *argument)
 {
-	const int *ends = argument;
-	struct pollfd item = { .fd = ends[0] };
+	const int *fds = argument;
+	struct pollfd item = { .fd = fds[0] };
 
-	close(ends[1]);
+	close(fds[1]);
 	SAME(poll(&item, 1, -1), 1);
 	SAME(item.revents, POLLHUP);
-	SAME(wait_end(ends[0], 1, 1).status, -EPIPE);
+	SAME(wait_for(fds[0], 1, 1).status, -EPIPE);
 }
 
 static void test_poll_wakes(void)
 {
 	struct pollfd item;
-	int ends[2], child;
+	int fds[2], child;
 
-	pair_open(ends, ADMA_BY_ANY);
-	item = (struct pollfd){ .fd = ends[0], .events = POLLIN | POLLPRI };
-	child = spawn(write_to, &ends[1]);
+	pair_open(fds, ADMA_BY_ANY);
+	item = (struct pollfd){ .fd = fds[0], .events = POLLIN | POLLPRI };
+	child = spawn(write_to, &fds[1]);
 	SAME(poll(&item, 1, -1), 1);
 	SAME(item.revents, POLLPRI);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 10), 0);
+	SAME(post_read(.fd = fds[0], .buffer = sink, .length = 10), 0);
 	item.events = POLLIN;
 	SAME(poll(&item, 1, -1), 1);
 	join(child);
-	SAME(post_read(.fd = ends[0], .entry = 1, .buffer = sink, .length = 10), 0);
-	child = spawn(await_hangup, ends);
-	close(ends[1]);
+	SAME(post_read(.fd = fds[0], .entry = 1, .buffer = sink, .length = 10), 0);
+	child = spawn(await_hangup, fds);
+	close(fds[1]);
 	join(child);
 }
 
@@ -826,79 +826,79 @@ static void test_mmap(void)
 {
 	const volatile struct adma_entry *entries;
 	size_t size;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	size = entries_size(ends[0]);
+	pair_open(fds, ADMA_BY_ANY);
+	size = entries_size(fds[0]);
 #define REFUSED(protection, flags, length, offset, error)                                  \
 	do {                                                                               \
-		CHECK(mmap(NULL, length, protection, flags, ends[0], offset) == MAP_FAILED); \
+		CHECK(mmap(NULL, length, protection, flags, fds[0], offset) == MAP_FAILED); \
 		SAME(errno, error);                                                        \
 	} while (0)
 	REFUSED(PROT_READ | PROT_WRITE, MAP_SHARED, size, 0, EPERM);
 	REFUSED(PROT_READ, MAP_PRIVATE, size, 0, EINVAL);
 	REFUSED(PROT_READ, MAP_SHARED, size, (off_t)size, EINVAL);
 	REFUSED(PROT_READ, MAP_SHARED, size + size, 0, EINVAL);
-	entries = entries_map(ends[0]);
+	entries = entries_map(fds[0]);
 	SAME(mprotect((void *)entries, size, PROT_READ | PROT_WRITE), -1);
 	SAME(errno, EACCES);
 	CHECK(mremap((void *)entries, size, 2 * size, MREMAP_MAYMOVE) == MAP_FAILED);
 	SAME(entries[17].state, 0);
-	SAME(post_read(.fd = ends[0], .entry = 17, .generation = 0xfffffffe, .buffer = sink, .length = 100), 0);
+	SAME(post_read(.fd = fds[0], .entry = 17, .generation = 0xfffffffe, .buffer = sink, .length = 100), 0);
 	SAME(entries[17].state, ADMA_COOKIE(0xfffffffe, ADMA_PENDING));
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 60, .note = { 11, 12 }), 0);
-	SAME(wait_end(ends[0], 17, 0xfffffffe).status, 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 60, .note = { 11, 12 }), 0);
+	SAME(wait_for(fds[0], 17, 0xfffffffe).status, 0);
 	SAME(entries[17].state, ADMA_COOKIE(0xfffffffe, 0));
 	SAME(entries[17].length, 60);
 	SAME(entries[17].note[0], 11);
 	SAME(entries[17].note[1], 12);
 }
 
-/* ---- ends ---- */
+/* ---- closing ---- */
 
 static void test_close(void)
 {
 	const volatile struct adma_entry *entries;
 	struct adma_peek out;
 	uint64_t count;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	entries = entries_map(ends[0]);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = 100), 0);
-	SAME(post_read(.fd = ends[0], .entry = 1, .key = 3, .buffer = sink, .length = 100), 0);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 100), 0);
-	SAME(post_write(.fd = ends[1], .entry = 1, .key = 77, .buffer = source, .length = 100), 0);
-	SAME(post_read(.fd = ends[1], .entry = 2, .key = 6, .buffer = sink, .length = 100), 0);
-	close(ends[0]); /* mapped or not */
+	pair_open(fds, ADMA_BY_ANY);
+	entries = entries_map(fds[0]);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = 100), 0);
+	SAME(post_read(.fd = fds[0], .entry = 1, .key = 3, .buffer = sink, .length = 100), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 100), 0);
+	SAME(post_write(.fd = fds[1], .entry = 1, .key = 77, .buffer = source, .length = 100), 0);
+	SAME(post_read(.fd = fds[1], .entry = 2, .key = 6, .buffer = sink, .length = 100), 0);
+	close(fds[0]); /* although its entries are mapped */
 	SAME(entry_status(&entries[0]), -ECANCELED);
 	SAME(entry_status(&entries[1]), -ECANCELED);
 	for (uint32_t i = 0; i < 3; i++)
-		SAME(wait_end(ends[1], i, 1).status, -EPIPE);
-	SAME(read(ends[1], &count, 8), 8);
+		SAME(wait_for(fds[1], i, 1).status, -EPIPE);
+	SAME(read(fds[1], &count, 8), 8);
 	SAME(count, 3);
-	SAME(peek(ends[1], &out), -EPIPE);
-	SAME(post_write(.fd = ends[1], .generation = 2, .buffer = source, .length = 1), -EPIPE);
-	SAME(post_read(.fd = ends[1], .generation = 2, .buffer = sink, .length = 1), -EPIPE);
-	SAME(poll_now(ends[1]), POLLHUP);
-	/* What the end alone can do, it still can. */
-	SAME(copy(ends[1], 0, 2, sink, source, 100, ADMA_BY_ANY), 0);
-	SAME(wait_end(ends[1], 0, 2).status, 0);
+	SAME(peek(fds[1], &out), -EPIPE);
+	SAME(post_write(.fd = fds[1], .generation = 2, .buffer = source, .length = 1), -EPIPE);
+	SAME(post_read(.fd = fds[1], .generation = 2, .buffer = sink, .length = 1), -EPIPE);
+	SAME(poll_now(fds[1]), POLLHUP);
+	/* What an endpoint can do without its peer still works. */
+	SAME(copy(fds[1], 0, 2, sink, source, 100, ADMA_BY_ANY), 0);
+	SAME(wait_for(fds[1], 0, 2).status, 0);
 }
 
 static void test_close_while_matched(void)
 {
 	const volatile struct adma_entry *entries;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_CPU);
-	entries = entries_map(ends[0]);
+	pair_open(fds, ADMA_BY_CPU);
+	entries = entries_map(fds[0]);
 	fill(source, sizeof(source), 9);
 	memset(sink, 0, sizeof(sink));
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = sizeof(source)), 0);
-	SAME(post_read(.fd = ends[1], .buffer = sink, .length = sizeof(sink)), 0);
-	close(ends[0]);
-	SAME(wait_end(ends[1], 0, 1).status, 0);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = sizeof(source)), 0);
+	SAME(post_read(.fd = fds[1], .buffer = sink, .length = sizeof(sink)), 0);
+	close(fds[0]);
+	SAME(wait_for(fds[1], 0, 1).status, 0);
 	SAME(entry_status(&entries[0]), 0);
 	CHECK(filled(sink, sizeof(sink), 9));
 }
@@ -910,7 +910,7 @@ static void test_copy(void)
 	const struct adma_copy good = { .size = sizeof(good), .cookie = ADMA_COOKIE(1, 50),
 					.destination = (uintptr_t)sink, .source = (uintptr_t)source, .length = 100 };
 	struct adma_copy bad;
-	struct adma_check end;
+	struct adma_check done;
 	int fd = device_open();
 
 #define BAD_COPY(field, value, error)                             \
@@ -932,20 +932,20 @@ static void test_copy(void)
 	BAD_COPY(destination, (uintptr_t)read_only(4096), -EFAULT);
 	BAD_COPY(source, (uintptr_t)hole(4096), -EFAULT);
 	BAD_COPY(source, 0, -EFAULT);
-	SAME(copy(fd, 0, 1, source + 100, source, 100, ADMA_BY_ANY), 0); /* neighbours */
-	SAME(wait_end(fd, 0, 1).status, 0);
+	SAME(copy(fd, 0, 1, source + 100, source, 100, ADMA_BY_ANY), 0); /* adjacent ranges */
+	SAME(wait_for(fd, 0, 1).status, 0);
 	SAME(copy(fd, 1, 1, source, source, 0, ADMA_BY_ANY), 0);
-	end = check(fd, 1, 1);
-	SAME(end.status, 0);
-	SAME(end.length, 0);
+	done = check(fd, 1, 1);
+	SAME(done.status, 0);
+	SAME(done.length, 0);
 	fill(source, sizeof(source), 1);
 	for (uint32_t policy = ADMA_BY_ANY; policy <= ADMA_BY_CPU; policy++) {
 		memset(sink, 0, sizeof(sink));
 		SAME(copy(fd, 2, policy + 1, sink, source, sizeof(source), policy), 0);
-		end = wait_end(fd, 2, policy + 1);
-		SAME(end.status, 0);
-		SAME(end.matched, 1);
-		SAME(end.length, sizeof(source));
+		done = wait_for(fd, 2, policy + 1);
+		SAME(done.status, 0);
+		SAME(done.matched, 1);
+		SAME(done.length, sizeof(source));
 		CHECK(filled(sink, sizeof(sink), 1));
 	}
 	SAME(counters(fd, 0).posts, 4);
@@ -956,31 +956,31 @@ static void test_copy(void)
 static void test_times(void)
 {
 	struct adma_counters sums;
-	struct adma_check end;
-	int ends[2];
+	struct adma_check done;
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .flags = ADMA_POST_TIMES, .buffer = sink, .length = sizeof(sink)), 0);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = sizeof(source)), 0);
-	end = wait_end(ends[0], 0, 1);
-	CHECK(end.times[ADMA_TIME_POST] > 0);
-	CHECK(end.times[ADMA_TIME_COPY] > 0);
-	sums = counters(ends[0], 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_read(.fd = fds[0], .flags = ADMA_POST_TIMES, .buffer = sink, .length = sizeof(sink)), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = sizeof(source)), 0);
+	done = wait_for(fds[0], 0, 1);
+	CHECK(done.times[ADMA_TIME_POST] > 0);
+	CHECK(done.times[ADMA_TIME_COPY] > 0);
+	sums = counters(fds[0], 0);
 	for (int i = 0; i < ADMA_TIMES; i++) {
-		SAME(sums.times[i], end.times[i]);
-		CHECK(end.times[i] < 10ull * 1000 * MS);
+		SAME(sums.times[i], done.times[i]);
+		CHECK(done.times[i] < 10ull * 1000 * MS);
 	}
-	end = wait_end(ends[1], 0, 1);
+	done = wait_for(fds[1], 0, 1);
 	for (int i = 0; i < ADMA_TIMES; i++)
-		SAME(end.times[i], 0); /* not asked for */
-	CHECK(counters(ends[1], 0).times[ADMA_TIME_COPY] > 0);
-	/* The next request of the entry does not inherit them. */
-	SAME(post_read(.fd = ends[0], .generation = 2), 0);
-	SAME(cancel(ends[0], 0, 2), 0);
-	SAME(check(ends[0], 0, 2).times[ADMA_TIME_COPY], 0);
+		SAME(done.times[i], 0); /* they were not asked for */
+	CHECK(counters(fds[1], 0).times[ADMA_TIME_COPY] > 0);
+	/* They are not left over for the next request of the entry. */
+	SAME(post_read(.fd = fds[0], .generation = 2), 0);
+	SAME(cancel(fds[0], 0, 2), 0);
+	SAME(check(fds[0], 0, 2).times[ADMA_TIME_COPY], 0);
 }
 
-/* ---- who may use a descriptor ---- */
+/* ---- who may use a file descriptor ---- */
 
 static void read_own(void *argument)
 {
@@ -988,24 +988,24 @@ static void read_own(void *argument)
 
 	memset(sink, 0, 5000);
 	SAME(post_read(.fd = fd, .buffer = sink, .length = 5000), 0);
-	SAME(wait_end(fd, 0, 1).status, 0);
+	SAME(wait_for(fd, 0, 1).status, 0);
 	CHECK(filled(sink, 5000, 42));
 }
 
 /* A child posts its own memory, not its parent's. */
 static void test_fork(void)
 {
-	int ends[2], child;
+	int fds[2], child;
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	fill(source, 5000, 42);
 	memset(sink, 1, 5000);
-	child = spawn(read_own, &ends[1]);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = 5000), 0);
+	child = spawn(read_own, &fds[1]);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = 5000), 0);
 	join(child);
 	SAME(sink[0], 1);
-	SAME(wait_end(ends[0], 0, 1).status, 0);
-	SAME(check(ends[1], 0, 1).status, 0); /* entries are the descriptor's */
+	SAME(wait_for(fds[0], 0, 1).status, 0);
+	SAME(check(fds[1], 0, 1).status, 0); /* entries belong to the file descriptor */
 }
 
 static void read_received(void *argument)
@@ -1013,37 +1013,37 @@ static void read_received(void *argument)
 	int fd;
 
 	if (!getuid())
-		CHECK(!setuid(65534)); /* another user: it is charged */
+		CHECK(!setuid(65534)); /* this other user is charged */
 	fd = receive_fd(*(int *)argument);
 	read_own(&fd);
 }
 
 static void test_passed_to_another_user(void)
 {
-	int ends[2], sockets[2], child;
+	int fds[2], sockets[2], child;
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
 	child = spawn(read_received, &sockets[1]);
-	pair_open(ends, ADMA_BY_ANY);
-	send_fd(sockets[0], ends[1]);
-	close(ends[1]);
+	pair_open(fds, ADMA_BY_ANY);
+	send_fd(sockets[0], fds[1]);
+	close(fds[1]);
 	fill(source, 5000, 42);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = 5000), 0);
-	SAME(wait_end(ends[0], 0, 1).status, 0);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = 5000), 0);
+	SAME(wait_for(fds[0], 0, 1).status, 0);
 	join(child);
-	SAME(post_write(.fd = ends[0], .generation = 2, .buffer = source, .length = 5000), -EPIPE);
+	SAME(post_write(.fd = fds[0], .generation = 2, .buffer = source, .length = 5000), -EPIPE);
 }
 
 static void test_two_processes(void)
 {
-	int ends[2], child;
+	int fds[2], child;
 
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	fill(source, 5000, 42);
-	child = spawn(read_own, &ends[1]);
-	close(ends[1]);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = 5000), 0);
-	SAME(wait_end(ends[0], 0, 1).status, 0);
+	child = spawn(read_own, &fds[1]);
+	close(fds[1]);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = 5000), 0);
+	SAME(wait_for(fds[0], 0, 1).status, 0);
 	join(child);
 }
 
@@ -1052,7 +1052,7 @@ static void test_two_processes(void)
 static void test_memlock_zero(void)
 {
 	const struct rlimit none = { 0, 0 };
-	int ends[2], dma[2], fd;
+	int fds[2], dma[2], fd;
 
 	fd = device_open();
 	if (!(info(fd).features & ADMA_FEATURE_DMA))
@@ -1065,12 +1065,12 @@ static void test_memlock_zero(void)
 	memcpy(dma, pair.fd, sizeof(dma));
 	pair.policy = ADMA_BY_ANY;
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), 0);
-	memcpy(ends, pair.fd, sizeof(ends));
+	memcpy(fds, pair.fd, sizeof(fds));
 	CHECK(!setrlimit(RLIMIT_MEMLOCK, &none));
 	SAME(post_write(.fd = dma[0], .buffer = source, .length = 100000), -ENOMEM);
 	SAME(post_read(.fd = dma[0], .buffer = sink, .length = 100000), -ENOMEM);
-	exchange(ends, 1, 100000); /* by the CPU */
-	SAME(counters(ends[1], 0).bytes_dma, 0);
+	exchange(fds, 1, 100000); /* by the CPU */
+	SAME(counters(fds[1], 0).bytes_dma, 0);
 }
 
 static void test_file_memory(void)
@@ -1088,7 +1088,7 @@ static void test_file_memory(void)
 	map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	CHECK(map != MAP_FAILED);
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), 0);
-	/* Which files can be pinned for long is the file system's and the kernel's to say. */
+	/* It depends on the file system and the kernel which files can be pinned for long. */
 	int result = post_read(.fd = pair.fd[0], .buffer = map, .length = 8192);
 
 	CHECK(result == 0 || result == -EOPNOTSUPP);
@@ -1097,22 +1097,22 @@ static void test_file_memory(void)
 	SAME(post_read(.fd = pair.fd[0], .buffer = map, .length = 8192), 0);
 	fill(source, 8192, 4);
 	SAME(post_write(.fd = pair.fd[1], .buffer = source, .length = 8192), 0);
-	SAME(wait_end(pair.fd[0], 0, 1).status, 0);
+	SAME(wait_for(pair.fd[0], 0, 1).status, 0);
 	CHECK(filled(map, 8192, 4));
 }
 
 static void test_unmapped_before_match(void)
 {
-	int ends[2];
+	int fds[2];
 	char *map = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	CHECK(map != MAP_FAILED);
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .buffer = map, .length = 65536), 0);
+	pair_open(fds, ADMA_BY_ANY);
+	SAME(post_read(.fd = fds[0], .buffer = map, .length = 65536), 0);
 	CHECK(!munmap(map, 65536));
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 65536), 0);
-	SAME(wait_end(ends[0], 0, 1).status, -EFAULT);
-	SAME(wait_end(ends[1], 0, 1).status, -EFAULT);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 65536), 0);
+	SAME(wait_for(fds[0], 0, 1).status, -EFAULT);
+	SAME(wait_for(fds[1], 0, 1).status, -EFAULT);
 }
 
 static const struct test tests[] = {
@@ -1125,7 +1125,7 @@ static const struct test tests[] = {
 	{ "counters", test_counters, 0 },
 	{ "pair", test_pair, 0 },
 	{ "pair by dma", test_pair_by_dma, 0 },
-	{ "pair: descriptors run out", test_pair_descriptors_run_out, 0 },
+	{ "pair: file descriptors run out", test_pair_descriptors_run_out, 0 },
 	{ "pair: quota", test_pair_quota, 0 },
 	{ "post: alone", test_post_alone, 0 },
 	{ "post: invalid", test_post_invalid, 0 },
@@ -1133,7 +1133,7 @@ static const struct test tests[] = {
 	{ "post: busy", test_post_busy, 0 },
 	{ "post: quota", test_post_quota, 0 },
 	{ "lengths", test_lengths, 0 },
-	{ "line in order", test_line_in_order, 0 },
+	{ "fifo order", test_fifo_order, 0 },
 	{ "too short", test_too_short, 0 },
 	{ "wrong kind", test_wrong_kind, 0 },
 	{ "zero bytes", test_zero_bytes, 0 },
