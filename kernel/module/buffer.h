@@ -21,7 +21,7 @@ struct adma_buffer {
 	struct adma_memory memory;
 	struct adma_pin *held; /* pinned at the post: of the first ranges, in their order */
 	u32 held_count;
-	struct adma_fetch_client fetch; /* user and waiter are filled in by who made the buffer */
+	struct adma_fetch_client fetch; /* the maker of the buffer fills in user and waiter */
 };
 
 /*

@@ -86,6 +86,7 @@ void adma_debugfs_init(void)
 	debugfs_create_file("summary", 0400, directory, NULL, &summary_fops);
 	debugfs_create_file("channels", 0400, directory, NULL, &channels_fops);
 	debugfs_create_file("pins", 0400, directory, NULL, &pins_fops);
+	/* "ends" are endpoints. The name is kept for scripts that read the file. */
 	debugfs_create_file("ends", 0400, directory, NULL, &ends_fops);
 }
 

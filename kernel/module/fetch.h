@@ -5,14 +5,15 @@
  * A transfer's work waits for nobody: not for page faults, which another process may have
  * to serve, nor for a mapping's lock, nor for invalidations. Memory that it would have to
  * wait for is fetched: a work of its own pins it for long, or only faults it in, and wakes
- * the transfer when that is completed. The transfer occupies no worker meanwhile, and may end.
+ * the transfer when that is completed. The transfer occupies no worker meanwhile, and may be
+ * gone by then.
  *
  * Each user has a queue for the fetches of his memory. A few fetches of a user run at a
  * time, and fewer of one process. So a process that serves no faults makes only its own
  * user wait.
  *
- * A client has one fetch at most. A fetch holds all that it needs, and the module: one that
- * nobody waits for any more ends when its page fault does.
+ * A client has one fetch at most. A fetch holds all that it needs, and the module. If nobody
+ * waits for it any more, it is destroyed as soon as its page fault has been served.
  */
 #ifndef ADMA_FETCH_H
 #define ADMA_FETCH_H
@@ -32,7 +33,7 @@ struct adma_waiter {
 
 /* For whom memory is fetched. */
 struct adma_fetch_client {
-	struct adma_user *user;     /* who posted the memory: in whose queue its fetch waits */
+	struct adma_user *user;     /* the poster of the memory, in whose queue its fetch waits */
 	struct adma_waiter *waiter; /* woken when the fetch is completed */
 	struct adma_fetch *fetch;   /* running, waiting or completed; or NULL */
 };

@@ -21,8 +21,8 @@
 #include "split.h"
 
 /*
- * The CPU copies a piece that drivers refused so many times, although they had descriptors in
- * flight: perhaps the piece is the reason.
+ * A driver that has no room may refuse a piece. After so many refusals the CPU copies the piece,
+ * because the reason may be the piece itself.
  */
 #define REFUSALS 3
 
@@ -373,7 +373,7 @@ int adma_job_run(struct adma_dma_copy *copy, struct adma_dma_channel *const *cha
 		seen = adma_dma_channels_completed();
 		job_reap(job);
 	} while (job_submit_next(job) || job_copy_next(job) || job_wait(job, seen));
-	copy->ended = ktime_get();
+	copy->finished = ktime_get();
 	stuck = job->stuck;
 	kref_put(&job->refs, job_free);
 	return stuck ? -EIO : 0;

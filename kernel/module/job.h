@@ -37,7 +37,7 @@ struct adma_dma_copy {
 	size_t length;            /* bytes: at most the sum of either side */
 	struct adma_tally *tally;
 	ktime_t submitted;        /* in: 0. Out: the first piece; 0: none went to an engine */
-	ktime_t ended;            /* out: when the last byte was copied */
+	ktime_t finished;         /* out: when the last byte was copied */
 };
 
 /*

@@ -73,7 +73,7 @@ void adma_pin_entry_free(struct adma_pin_entry *entry);
 /* Make @entry @pin's. Called with @entry's lock held. */
 void adma_pin_entry_use(struct adma_pin_entry *entry, struct adma_pin *pin);
 
-/* The end of @pin's use. */
+/* @pin does not use @entry any more. */
 void adma_pin_entry_unuse(struct adma_pin_entry *entry, struct adma_pin *pin);
 
 /* From now on its pages stay pinned and charged for good. False: they did so already. */

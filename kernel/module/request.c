@@ -182,8 +182,8 @@ static void request_count_transfer(struct adma_request *request,
 		[ADMA_TIME_COPY] = transfer->copy_ns,
 	};
 
-	if (transfer->ended)
-		times[ADMA_TIME_COMPLETE] = ktime_to_ns(ktime_sub(ktime_get(), transfer->ended));
+	if (transfer->finished)
+		times[ADMA_TIME_COMPLETE] = ktime_to_ns(ktime_sub(ktime_get(), transfer->finished));
 	request_count_times(request, times);
 }
 

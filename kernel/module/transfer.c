@@ -42,7 +42,7 @@ struct window_copy {
 	struct adma_window from;
 	size_t length;
 	ktime_t submitted;
-	ktime_t ended;
+	ktime_t finished;
 };
 
 static void transfer_copy_by_cpu(struct adma_transfer *transfer, struct window_copy *copy)
@@ -51,7 +51,7 @@ static void transfer_copy_by_cpu(struct adma_transfer *transfer, struct window_c
 
 	copy->submitted = ktime_get();
 	adma_cpu_copy(copy->to.extents, &to, copy->from.extents, &from, copy->length);
-	copy->ended = ktime_get();
+	copy->finished = ktime_get();
 	adma_tally_add(transfer->tally, ADMA_COUNT_BYTES_CPU, copy->length);
 }
 
@@ -72,7 +72,7 @@ static int transfer_copy_by_dma(struct adma_transfer *transfer, struct window_co
 		return 0;
 	}
 	copy->submitted = dma.submitted ?: begun;
-	copy->ended = dma.ended;
+	copy->finished = dma.finished;
 	return error;
 }
 
@@ -152,8 +152,8 @@ static void transfer_note_times(struct adma_transfer *transfer, const struct win
 		transfer->start_ns = elapsed_less(transfer->matched, transfer->submitted,
 						  transfer->pinned_first - transfer->pinned);
 	}
-	transfer->ended = copy->ended;
-	transfer->copy_ns = elapsed_less(transfer->submitted, transfer->ended,
+	transfer->finished = copy->finished;
+	transfer->copy_ns = elapsed_less(transfer->submitted, transfer->finished,
 					 transfer_pin_ns(transfer) - transfer->pinned_first);
 }
 

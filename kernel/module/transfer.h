@@ -44,7 +44,7 @@ struct adma_transfer {
 	ktime_t submitted;        /* the first piece */
 	u64 start_ns;             /* out: ADMA_TIME_START */
 	u64 copy_ns;              /* out: ADMA_TIME_COPY */
-	ktime_t ended;            /* out: when the last byte was copied */
+	ktime_t finished;         /* out: when the last byte was copied */
 	void (*done)(struct adma_transfer *transfer, int error); /* 0 or a negated errno */
 };
 

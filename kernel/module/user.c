@@ -23,7 +23,7 @@ MODULE_PARM_DESC(connections_max, "pairs of one user");
 
 static unsigned int opens_max = 1024;
 module_param(opens_max, uint, 0644);
-MODULE_PARM_DESC(opens_max, "open descriptors of the device itself of one user");
+MODULE_PARM_DESC(opens_max, "open file descriptors of the device itself of one user");
 
 struct adma_user {
 	struct hlist_node node;

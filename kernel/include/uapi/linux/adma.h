@@ -248,7 +248,7 @@ struct adma_cancel {
 
 struct adma_entry {
 	__u64 state;   /* {generation:32, ADMA_PENDING, 0 or a negated errno:32} */
-	__u64 length;  /* bytes copied; with EMSGSIZE and EPROTOTYPE those of the write that refused the read */
+	__u64 length;  /* bytes copied; with EMSGSIZE and EPROTOTYPE the length of the write */
 	__u64 note[2]; /* reads: the writer's */
 };
 
