@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # cache and made are lib.sh's
-# Packages of Debian 12 of any architecture, downloaded and unpacked, not
-# installed: a package manager with lists and status of its own for each
-# architecture and suite, which leaves the machine's alone and needs no root.
+# Downloads and unpacks packages of Debian 12 of any architecture, without installing
+# them. Each architecture and suite has package lists and a status of its own, so that
+# the machine's are not touched and no root is needed.
 
-# apt_sources ARCH SUITE: the machine's own, so that its mirrors are used.
+# apt_sources ARCH SUITE: the machine's own sources, so that its mirrors are used.
 apt_sources() {
 	local arch=$1 suite=$2 site release component
 	# shellcheck disable=SC2016 # names for apt-get
@@ -21,7 +21,7 @@ apt_sources() {
 	done | sort -u
 }
 
-# apt_use ARCH SUITE: what apt-get and apt-cache are about from here on.
+# apt_use ARCH SUITE: apt-get and apt-cache work on these from here on.
 apt_use() {
 	local arch=$1 home=$cache/apt/$1-$2
 	mkdir -p "$home"/{lists,archives}/partial
@@ -51,7 +51,7 @@ apt_use() {
 	fi
 }
 
-# release_of META: the kernel release it stands for, as 6.1.0-56-amd64.
+# release_of META: the kernel release that a metapackage stands for, such as 6.1.0-56-amd64.
 release_of() {
 	apt-cache depends "$1" | sed -n 's/.*Depends: linux-\(image\|headers\)-//p' | head -n 1
 }
@@ -78,7 +78,7 @@ unpack() {
 	unpack_debs "$downloads" "$directory"
 }
 
-# unpack_whole DIRECTORY PACKAGE...: with all they depend on.
+# unpack_whole DIRECTORY PACKAGE...: with all packages that they depend on.
 unpack_whole() {
 	local directory=$1 downloads=$1.debs
 	shift

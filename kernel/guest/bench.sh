@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# bench.sh [ARGUMENT...]: the paper's experiments in the arm64 guest, in a short form, by
-# one of the eight emulated channels of the in-tree driver and by all of them, beside memcpy.
-# Prints the tables; reports and plots go to build/bench-vm. ARGUMENTs go to
+# bench.sh [ARGUMENT...]: runs the paper's experiments in the arm64 guest, in a short form: with
+# one of the eight emulated DMA channels of the in-tree driver, with all of them, and with memcpy.
+# Prints the tables; reports and plots are written to build/bench-vm. ARGUMENTs are passed to
 # benchmarks/helper_bench.py. Every figure is labelled as emulated.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

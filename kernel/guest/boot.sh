@@ -1,23 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # boot.sh [OPTION...] TARGET -- COMMAND...: boots a guest, loads adma.ko, runs
-# COMMAND in it as root, unloads, and looks for anything the kernel complained of.
+# COMMAND in it as root, unloads it, and checks the kernel's log for reports of faults.
 #
 #   --soft "PARAMETERS"   load the software DMA provider, with these parameters
 #   --module "PARAMETERS" of adma.ko
 #   --append "WORDS"      to the kernel's command line
 #   --no-dma              without any DMA provider
 #   --no-module           without adma.ko
-#   --free                nobody but COMMAND opens the device: its channels come and go
-#   --stuck               pages are meant to stay pinned, and adma.ko with them
-#   --expect-reports      complaints are what is wanted
+#   --free                only COMMAND opens the device, so that DMA channels are taken and released
+#   --stuck               pages are expected to stay pinned, and adma.ko to stay loaded
+#   --expect-reports      the kernel is expected to report faults
 #   --icount              one processor, whose clock counts instructions
 #   --timeout SECONDS     for the whole run (600)
 #   --out DIRECTORY       for console.log, dmesg.log, output, and what COMMAND
 #                         writes to $GUEST_OUT (build/kernel/TARGET/run)
 #
-# TARGET: amd64-6.1 (the machine's own root, over 9p), arm64-6.1 and debug (a
-# Debian arm64 root; the checkout is where it is outside).
+# TARGET: amd64-6.1 (the machine's own root file system, over 9p), arm64-6.1 or debug (a Debian
+# arm64 root file system; the checkout has the same path as outside).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 soft='' module='' append='' dma=yes load=yes hold=yes stuck='' expect='' icount='' limit=600 out=''
@@ -80,7 +80,7 @@ initramfs() {
 	done
 	[ "$target" != debug ] || cp "$kernel/lib/test_hmm.ko" "$tree/modules/" 2>/dev/null || true
 	init >"$tree/init"
-	# As the root of a mount namespace: who is in a chroot may not make user namespaces.
+	# /new becomes the root of the mount namespace, because a process in a chroot may not make user namespaces.
 	echo 'cd /new && mount -o move . / && exec chroot . /bin/bash /guest-out/command' >"$tree/enter"
 	chmod +x "$tree/init"
 	(cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$out/initramfs.gz"
@@ -132,7 +132,7 @@ init() {
 			echo scan >/new/sys/kernel/debug/kmemleak
 			cat /new/sys/kernel/debug/kmemleak >/dev/kmsg
 		fi
-		cat /proc/sys/vm/stat_refresh # each processor keeps some for itself
+		cat /proc/sys/vm/stat_refresh # sums up the counters of all processors
 		cp /proc/vmstat /out/vmstat
 		dmesg >/out/dmesg.log
 		sync
@@ -140,7 +140,7 @@ init() {
 	INIT
 }
 
-# A checkout below one of the places that are the guest's own, such as /tmp, is shown there.
+# If the checkout is below a directory that the guest has its own of, such as /tmp, it is mounted there.
 share_checkout="[ -e /new$root/Makefile ] || { mkdir -p /new$root && mount --bind /lower$root /new$root; }"
 if [ "$share" != / ]; then
 	share_checkout="mount -t tmpfs tmpfs /new/root && mkdir -p /new$root &&
@@ -149,7 +149,7 @@ fi
 if [ -n "$dma" ]; then
 	[ "$target" != arm64-6.1 ] || load_dma='insmod /modules/zynqmp_dma.ko'
 	[ -z "$soft" ] || load_dma="insmod /modules/adma_soft.ko $soft_parameters"
-	# In the debug kernel that driver is built in, and its channels would be taken first.
+	# In the debug kernel that driver is built in, and its DMA channels would be taken first.
 	[ "$soft$target" != yesdebug ] || append+=' initcall_blacklist=zynqmp_dma_driver_init'
 fi
 if [ -n "$load" ]; then
@@ -158,13 +158,13 @@ if [ -n "$load" ]; then
 	unload_adma='for name in summary channels; do cat /new/sys/kernel/debug/adma/$name >/out/$name; done; exec 9<&-; rmmod adma || echo failed >/out/rmmod'
 fi
 
-# ---- what runs in it ----
+# ---- the command ----
 
 {
 	echo 'export GUEST_OUT=/guest-out GUEST_TARGET='"$target"' HOME=/root TERM=dumb LANG=C.UTF-8'
 	echo 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 	echo 'export ADMA_EXPECT_HELPER=1 PYTHONPYCACHEPREFIX=/run/pycache PYTHONDONTWRITEBYTECODE='
-	# No time in there is one of hardware; the board of the others says so by itself.
+	# Times in this guest are not those of hardware. The board of the other guests tells that by itself.
 	[ "$share" != / ] || echo "export ADMA_EMULATED='QEMU pc, DMA in software'"
 	[ "$share" = / ] || {
 		echo "export PYTHONPATH=$build/arm64-lib:/opt/wheels:$root/.venv/lib/python3.11/site-packages"
@@ -210,7 +210,7 @@ rm -f "$out/initramfs.gz"
 verdict=0
 cat "$out/output" 2>/dev/null || true
 [ -e "$out/status" ] || {
-	echo "no exit status came out of the guest; the end of its console:"
+	echo "no exit status came out of the guest; the last lines of its console:"
 	tail -n 40 "$out/console.log"
 	verdict=1
 }
@@ -226,7 +226,7 @@ log=$out/dmesg.log
 [ -e "$log" ] || log=$out/console.log
 reports=$("$guest/reports.sh" "$log") && count=0 || count=$(wc -l <<<"$reports")
 if [ "$count" != 0 ] && [ -z "$expect" ]; then
-	echo "the kernel's complaints:"
+	echo "the kernel reports:"
 	echo "$reports" | head -n 60
 	verdict=1
 fi

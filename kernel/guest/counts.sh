@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# counts.sh [ARGUMENT...]: what a message costs that does not depend on emulated
-# time: system calls, pins, DMA descriptors, and instructions by a clock that counts
-# them. One processor, so that nobody spins. The report goes to
-# build/counts-vm.json; ARGUMENTs go to benchmarks/helper_counts.py.
+# counts.sh [ARGUMENT...]: counts the costs of a message that do not depend on emulated
+# time: system calls, pins, DMA descriptors, and instructions, by a clock that counts
+# them. The guest has one processor, so that nothing spins. The report is written to
+# build/counts-vm.json; ARGUMENTs are passed to benchmarks/helper_counts.py.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 target=arm64-6.1

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# debug.sh: builds the debug kernel (debug.config, arm64) from Debian's sources,
-# once for each version of them and of the configuration, and prints the directory
-# it is in: vmlinuz, release, headers.
+# debug.sh: builds the debug kernel (debug.config, arm64) from Debian's sources, once for each
+# version of the sources and of the configuration. Prints its directory, which has vmlinuz, release
+# and headers.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# A line that did not survive is an alarm that does not ring.
+# If a line of debug.config is lost, then the kernel does not check what it stands for.
 configure() {
 	local line
 	kernel_make arm64 -C "$source" O="$made" tinyconfig >/dev/null
@@ -28,7 +28,7 @@ fill() {
 	kernel_make arm64 -C "$made" kernelrelease >"$made/release"
 	mv "$made/arch/arm64/boot/Image" "$made/vmlinuz"
 	ln -s . "$made/headers"
-	# Modules are built against what is left.
+	# What is left is needed to build modules.
 	find "$made" -type f ! -path "$made/scripts/*" \
 		\( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name 'vmlinux*' ! -name vmlinuz \) -delete
 	rm -f "$log"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# dmatest.sh DMATEST.KO: in a guest, without adma.ko: the kernel's own test of every DMA
-# channel there is, as a check of the providers.
+# dmatest.sh DMATEST.KO: runs in a guest, without adma.ko, the kernel's own test of every DMA
+# channel, to check the providers.
 set -euo pipefail
 
 insmod "$1" iterations=100 timeout=5000 run=1

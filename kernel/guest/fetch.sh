@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# fetch.sh WHAT...: downloads and unpacks what the guests are made of, and prints
-# for each the directory it is in. Newer versions are looked for once an hour.
+# fetch.sh WHAT...: downloads and unpacks what the guests need, and prints the directory of
+# each. Checks once an hour for newer versions.
 #   amd64-6.1  arm64-6.1   kernel, modules, headers, busybox
 #   amd64-6.12             headers, from bookworm-backports
-#   source                 of kernel 6.1, as far as arm64 and our tests need it
+#   source                 of kernel 6.1, as much of it as arm64 and our tests need
 #   root-arm64             a root file system with Python for the arm64 guests
-#   wheels-arm64           the compiled packages of .venv, for it
+#   wheels-arm64           the compiled packages of .venv, for these guests
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$guest/apt.sh"
 
 # ---- kernels ----
 
-# Unpacked headers name each other, and their kbuild, by absolute paths.
+# The unpacked headers refer to each other, and to their kbuild, by absolute paths.
 relocate_headers() {
 	local release=$1 at=$2 file
 	grep -rlE '/usr/(src|lib/linux-kbuild)' --include=Makefile --include=.kernelvariables \
@@ -23,7 +23,7 @@ relocate_headers() {
 	echo "$release" >"$made/release"
 }
 
-# kbuild's programs have to run here, whatever they build for.
+# kbuild's programs have to run on this machine, whatever they build for.
 own_kbuild() {
 	rm -rf "$made/usr/lib/$1"
 	apt_use "$machine" main
@@ -68,7 +68,7 @@ find_backport() {
 
 # ---- the kernel's source ----
 
-# Configuration reads every Kconfig of the tree, compilation one file in ten.
+# Configuration reads every Kconfig of the tree, but compilation only one file in ten.
 fill_source() {
 	local package=$made.package unused=() driver
 	for driver in gpu media staging scsi infiniband iio usb mtd hwmon input crypto pinctrl; do
@@ -88,7 +88,7 @@ find_source() {
 	once "$found" fill_source
 }
 
-# ---- what runs in the arm64 guests ----
+# ---- the root file system of the arm64 guests ----
 
 root_packages=(python3.11 libpython3.11-dev libstdc++6 bash coreutils util-linux procps mount grep sed findutils kmod iproute2)
 
@@ -110,7 +110,7 @@ find_root() {
 	once "$found" fill_root "${root_packages[@]}"
 }
 
-# The rest of .venv is Python, and the guest reads it where it is.
+# The rest of .venv is pure Python, and the guest reads it in place.
 fill_wheels() {
 	local wheels=$made.wheels wheel
 	rm -rf "$wheels"
@@ -149,8 +149,8 @@ find_it() {
 	esac
 }
 
-# Asking apt takes a second, and one asker at a time: the answer is kept for an hour,
-# unless the question has changed.
+# apt takes a second for an answer, and serves one process at a time. So answers are kept for an
+# hour, unless this script has changed.
 fetch() {
 	local note=$cache/found/$1 found=''
 	if [ -z "$(find "$note" -mmin -60 -newer "$guest/fetch.sh" 2>/dev/null)" ] || [ ! -d "$(<"$note")" ]; then

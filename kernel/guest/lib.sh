@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# Shared by the scripts of this directory: where things are, and how they come to
-# be there once. What was downloaded, or built from downloads, lives in the user's
-# cache by version, so that a fresh clone finds it; it may be deleted at any time.
-# What is made of the checkout lives in build/kernel.
+# Shared by the scripts of this directory: where things are, and how to make each of them once.
+# Downloads, and what is built from them, are in the user's cache by version, so that a fresh clone
+# finds them; they may be deleted at any time. What is built from the checkout is in build/kernel.
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -24,7 +23,7 @@ need() {
 	"$root/scripts/need.sh" "$@" >&2
 }
 
-# Where what a target's modules are built against, and boot with, is.
+# Prints the directory with the headers to build a target's modules against, and the kernel to boot.
 kernel_of() {
 	case $1 in
 	amd64-6.1 | amd64-6.12 | arm64-6.1) "$guest/fetch.sh" "$1" ;;
@@ -40,7 +39,7 @@ arch_of() {
 	esac
 }
 
-# cross ARCH: the prefix of the compiler for it, empty on the machine's own.
+# cross ARCH: the prefix of the compiler for it; empty for the machine's own architecture.
 cross() {
 	[ "$1" = "$machine" ] || case $1 in
 	arm64) echo aarch64-linux-gnu- ;;
@@ -59,25 +58,25 @@ kernel_make() {
 	make -s CROSS_COMPILE="$(cross "$arch")" "$@" </dev/null
 }
 
-# "${with_date[@]}" COMMAND...: for a guest, which has no clock of its own that knows the date.
+# "${with_date[@]}" COMMAND...: sets the date first, for a guest whose clock does not know it.
 # shellcheck disable=SC2016,SC2034 # expanded in the guest; for those who source this
 with_date=(bash -c 'date -s "$0" >/dev/null && exec "$@"' "@$(date +%s)")
 
-# What is measured in the guests of TARGET, which are of ARCH: a release build.
+# Builds what is measured in the guests of TARGET, which are of ARCH: a release build.
 release() { # release TARGET ARCH
 	"$guest/modules.sh" "$1"
 	ADMA_BUILD=release "$guest/userland.sh" "$2"
 }
 
-# alone FILE: until the script ends, or asks for another, nobody else gets past this.
+# alone FILE: takes the lock of FILE, until the script exits or takes another.
 alone() {
 	mkdir -p "${1%/*}"
 	exec 8>"$1"
 	flock 8
 }
 
-# once DIRECTORY COMMAND...: unless DIRECTORY is there, COMMAND fills a directory
-# beside it, named in $made, which is renamed when all went well.
+# once DIRECTORY COMMAND...: unless DIRECTORY exists, COMMAND fills a directory beside it, named in
+# $made, which is renamed to DIRECTORY when COMMAND has succeeded.
 # shellcheck disable=SC2034 # for COMMAND
 made=''
 once() {

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# modules.sh [--check] TARGET: builds adma.ko, and what its tests need beside it,
+# modules.sh [--check] TARGET: builds adma.ko, and the modules that its tests need,
 # for amd64-6.1, amd64-6.12, arm64-6.1 or debug, in build/kernel/TARGET. A warning
-# is an error. --check adds sparse and checkpatch.
+# is an error. --check also runs sparse and checkpatch.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 check=
@@ -16,7 +16,7 @@ case $target in
 amd64-6.1) arch=amd64 && kernel=$("$guest/fetch.sh" "$target") ;;
 amd64-6.12)
 	arch=amd64 && kernel=$("$guest/fetch.sh" "$target")
-	extra=(CONFIG_DEBUG_INFO_BTF_MODULES=) # it would want pahole
+	extra=(CONFIG_DEBUG_INFO_BTF_MODULES=) # this would need pahole
 	;;
 arm64-6.1) kernel=$("$guest/fetch.sh" "$target") ;;
 debug) kernel=$("$guest/debug.sh") ;;
@@ -24,12 +24,12 @@ debug) kernel=$("$guest/debug.sh") ;;
 esac
 source=$("$guest/fetch.sh" source)
 
-# kbuild writes beside the sources, so it is given copies.
+# kbuild writes beside the sources, so copies of them are built.
 copy() {
 	mkdir -p "$at"
 	rsync_like include module provider guest/alarm
 	cp -u "$source/drivers/dma/dmaengine.h" "$at/provider/"
-	# Of the in-tree driver and test, which Debian does not build. They are used as they are.
+	# Debian does not build this in-tree driver and test. Their sources are used unchanged.
 	mkdir -p "$at/intree"
 	cp -u "$source/drivers/dma/"{xilinx/zynqmp_dma.c,dmatest.c,dmaengine.h} "$at/intree/"
 	sed -i 's#"../dmaengine.h"#"dmaengine.h"#' "$at/intree/zynqmp_dma.c"
@@ -41,7 +41,7 @@ rsync_like() {
 		[ -d "$root/kernel/$part" ] || continue
 		name=${part##*/}
 		mkdir -p "$at/$name"
-		# What was deleted or renamed must not live on.
+		# Files that were deleted or renamed must not stay.
 		find "$at/$name" -name '*.[ch]' -o -name Kbuild | while read -r file; do
 			[ -e "$root/kernel/$part/${file#"$at/$name/"}" ] || rm -f "$file"
 		done
@@ -53,7 +53,7 @@ kmake() {
 	kernel_make "$arch" -C "$kernel/headers" "${extra[@]}" "$@"
 }
 
-# compile DIRECTORY [VARIABLE...]: our own sources, where a warning is an error.
+# compile DIRECTORY [VARIABLE...]: builds our own sources, where a warning is an error.
 compile() {
 	local directory=$at/$1 log=$at/$1.log
 	shift
@@ -63,7 +63,7 @@ compile() {
 	fi
 }
 
-# The in-tree sources are not ours to mend.
+# Warnings of the in-tree sources are ignored.
 compile_intree() {
 	local modules=dmatest.o
 	[ "$arch" = amd64 ] || [ "$target" = debug ] || modules="$modules zynqmp_dma.o"
@@ -78,13 +78,13 @@ sparse() {
 		find "$at/$directory" -name '*.o' -delete
 		kmake M="$at/$directory" C=2 CF=-D__CHECK_ENDIAN__ modules >>"$log" 2>&1
 	done
-	# What the kernel's own headers have to say is not ours.
+	# Warnings in the kernel's own headers are ignored.
 	if grep -E "^($at|[a-z]+\.[ch])" "$log"; then
 		die "$target: sparse"
 	fi
 }
 
-# Paths as in a kernel tree, by which it knows a UAPI header.
+# The paths are as in a kernel tree, because checkpatch recognises a UAPI header by its path.
 checkpatch() {
 	(cd "$root/kernel" && perl "$source/scripts/checkpatch.pl" --no-tree --no-summary --terse --strict -f \
 		--ignore FILE_PATH_CHANGES,SPDX_LICENSE_TAG,LINUX_VERSION_CODE,AVOID_EXTERNS \

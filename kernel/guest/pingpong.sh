@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# pingpong.sh [ARGUMENT...]: the ping-pong in the arm64 guest, `dma` over the eight
-# emulated channels of the in-tree driver beside the other mechanisms. Prints the
-# tables; report and plot go to build/pingpong-vm.{json,png}. ARGUMENTs go to
+# pingpong.sh [ARGUMENT...]: runs the ping-pong in the arm64 guest, by `dma` over the eight
+# emulated DMA channels of the in-tree driver, and by the other mechanisms. Prints the
+# tables; report and plot are written to build/pingpong-vm.{json,png}. ARGUMENTs are passed to
 # benchmarks/helper_pingpong.py. Every figure is labelled as emulated.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# reports.sh LOG: prints the lines of a kernel log that report a fault; the exit
+# reports.sh LOG: prints the lines of a kernel log that report a fault. The exit
 # status is 0 when there is none.
 set -euo pipefail
 
@@ -12,7 +12,7 @@ patterns=(
 	'unreferenced object' 'ODEBUG' 'blocked for more than' 'soft lockup' 'detected stall' 'list_(add|del) corruption'
 	'refcount_t:' 'page_counter underflow' 'Bad page' 'bad unlock balance' 'stack-protector'
 )
-# What a healthy boot of these kernels says.
+# Lines that these kernels print at every boot.
 harmless='DMA-API: (preallocated|debugging enabled|disabled)|KernelAddressSanitizer initialized|kasan: '
 
 joined=$(IFS='|'; echo "${patterns[*]}")

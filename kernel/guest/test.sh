@@ -7,13 +7,14 @@
 #   faults   the same guest with providers that fail in each way they can
 #   bounce   the same guest, where all DMA goes through bounce buffers
 #   arm64    arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
-#   alarm    do the debug kernel's alarms ring?
-#   debug    and do they stay silent, under random commands and failing allocations?
-#   deep     and with selftests, providers that fail, and Python? Of the latter what withdraws,
-#            refuses, closes or dies, over dma: there memory and requests change hands. A test takes
-#            some 5 s there, so that the whole kit would take half an hour; other guests run it
-# All of them without arguments, in two lanes side by side. Needs .venv and build/faults (make
-# faults). What each guest wrote is in build/kernel/test; the last line tells how many tests passed.
+#   alarm    does the debug kernel report faults that are committed on purpose?
+#   debug    does it report nothing under random commands and failing allocations?
+#   deep     nor with the selftests, with providers that fail, and with Python? Of the Python suite
+#            this runs what withdraws, refuses, closes or dies over dma, because memory and requests
+#            change owners there. A test takes some 5 s in this guest: the whole conformance kit would
+#            take half an hour, and runs in other guests
+# Without arguments all steps are run, two at a time. Needs .venv and build/faults (make faults).
+# The output of each guest is in build/kernel/test; the last line tells how many tests passed.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 logs=$build/test
@@ -40,7 +41,7 @@ one() {
 	fi
 }
 
-# The counts of TAP and of pytest's last line in what a guest wrote.
+# Counts the tests in the output of a guest: TAP, and the last line of pytest.
 tally() {
 	local output=$1 good bad summary
 	[ -e "$output" ] || return 0
@@ -55,7 +56,8 @@ tally() {
 	count "$good" "$bad"
 }
 
-# boot NAME [OPTION...] TARGET -- COMMAND...: as boot.sh; counts its tests, and itself as one more.
+# boot NAME [OPTION...] TARGET -- COMMAND...: as boot.sh. Counts the guest's tests, and the guest
+# itself as one more.
 boot() {
 	local name=$1
 	shift
@@ -64,7 +66,7 @@ boot() {
 	tally "$logs/$name/output"
 }
 
-# all COMMAND...: a command for a shell that runs all of these, each a line, and fails if one does.
+# all COMMAND...: prints a shell command that runs all of these, and fails if one of them does.
 all() {
 	local command text='status=0'
 	for command in "$@"; do
@@ -73,14 +75,14 @@ all() {
 	echo "$text; exit \$status"
 }
 
-# ---- what runs in guests ----
+# ---- commands for guests ----
 
 selftests() { # selftests ARCH PROGRAM [ARGUMENT]: the command line
 	echo "build/kernel/selftests/$1/$2"
 }
 
-# No time limit of the suite's is meant for an emulated machine.
-suite() { # suite PYTHON TESTS EXPRESSION: those whose names fit
+# The time limits of the suite are not meant for an emulated machine.
+suite() { # suite PYTHON TESTS EXPRESSION: those whose names match
 	echo "ADMA_TEST_SLOWNESS=5 $1 -m pytest -q -p no:cacheprovider $2 -k '$3'"
 }
 
@@ -100,7 +102,7 @@ step_build() {
 	one 'matching and splitting, fuzzed' make -s -C "$root/kernel/tests" fuzz SECONDS=20
 }
 
-# In a whole run all is built already: nothing may change under another lane's guest.
+# When all steps are run everything is built already: nothing may change while a guest uses it.
 modules() {
 	[ -z "$built" ] || return 0
 	"$guest/modules.sh" "$1" && "$guest/userland.sh" "$2"
@@ -148,12 +150,13 @@ step_arm64() {
 	boot arm64-dmatest --no-module arm64-6.1 -- bash -c "$(dmatest arm64-6.1)"
 	boot arm64-selftests arm64-6.1 -- \
 		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=15 $self/fuzz")"
-	one 'all eight channels carried data' all_carried "$logs/arm64-selftests" 8
+	one 'all eight DMA channels carried data' all_carried "$logs/arm64-selftests" 8
 	boot arm64-python --timeout 1800 arm64-6.1 -- \
 		bash -c "$(suite python3 "$python_arm64" 'dma')"
 }
 
-all_carried() { # all_carried DIRECTORY CHANNELS: by the helper's counters, and by interrupts
+# all_carried DIRECTORY CHANNELS: by the helper's counters, and by the interrupts.
+all_carried() {
 	awk 'NR > 1 && $7 > 0 { n++ } END { exit n != '"$2"' }' "$1/channels" &&
 		[ "$(comm -13 <(sort "$1/interrupts-before") <(sort "$1/interrupts-after") |
 			grep -c zynqmp-dma)" = "$2" ]
@@ -166,7 +169,7 @@ step_alarm() {
 		insmod build/kernel/debug/alarm/adma_alarm.ko
 	for word in 'possible circular locking' 'sleeping function called' 'DMA-API' \
 		'KASAN: slab-use-after-free\|KASAN: use-after-free' 'unreferenced object'; do
-		one "the alarm for: $word" reported "$word"
+		one "the kernel reports: $word" reported "$word"
 	done
 }
 
@@ -197,11 +200,11 @@ step_deep() {
 
 # ---- which ----
 
-# An emulated processor takes its time, so each guest tries what it is there for: the whole
-# conformance kit over both mechanisms once, and the rest of the suite where it runs natively.
+# An emulated processor is slow, so each guest runs only the tests that it is meant for: one guest
+# runs the whole conformance kit over both mechanisms. The rest of the suite runs without a guest.
 kit=tests/conformance
 python_x86="$kit tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
-# The last test of Yama is for good: no process may look into another after it.
+# The last test of Yama cannot be undone: after it no process may access another one's memory.
 python_rights='tests/system/test_cli.py tests/system/test_namespaces.py tests/system/test_yama.py'
 python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py $kit/test_reports.py tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
 python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py"
@@ -226,14 +229,14 @@ steps() {
 	[ "$failed" = 0 ]
 }
 
-# What a log's last line counts; a lane that did not get there has failed.
+# The numbers of a log's last line. A run that did not write that line has failed.
 sum_of() {
 	tail -n 1 "$1" | sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' | grep . || echo 0 1
 }
 
-# Two lanes for two cores: a guest is slow, and seldom uses more than one.
-lanes() {
-	local lane good bad
+# Runs two sequences of steps side by side, because a guest is slow and seldom uses more than one core.
+side_by_side() {
+	local run good bad
 	(steps build) >"$logs/build.log" 2>&1 || true
 	(modules amd64-6.1 amd64 && modules arm64-6.1 arm64 && modules debug arm64) >"$logs/modules.log" 2>&1 || {
 		cat "$logs/build.log" "$logs/modules.log"
@@ -243,9 +246,9 @@ lanes() {
 	(steps x86 rights faults bounce alarm debug) >"$logs/one.log" 2>&1 &
 	(steps arm64 deep) >"$logs/two.log" 2>&1 &
 	wait
-	for lane in build one two; do
-		cat "$logs/$lane.log"
-		read -r good bad < <(sum_of "$logs/$lane.log")
+	for run in build one two; do
+		cat "$logs/$run.log"
+		read -r good bad < <(sum_of "$logs/$run.log")
 		count "$good" "$bad"
 	done
 	echo "$passed passed, $failed failed"
@@ -255,5 +258,5 @@ lanes() {
 if [ $# -gt 0 ]; then
 	steps "$@"
 else
-	lanes
+	side_by_side
 fi

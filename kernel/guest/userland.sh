@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# userland.sh ARCH: builds what runs in the guests of ARCH, amd64 or arm64: the selftests,
-# in build/kernel/selftests/ARCH; for arm64 also the package, in build/kernel/arm64-lib,
+# userland.sh ARCH: builds the programs for the guests of ARCH, amd64 or arm64: the selftests,
+# in build/kernel/selftests/ARCH; for arm64 also the Python package, in build/kernel/arm64-lib,
 # of the flavour that ADMA_BUILD names (transport/native/build_native.py).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 arch=${1:?"userland.sh ARCH"}
 lib=$build/$arch-lib
 
-# The generated source and the flags, as setuptools would use them: one word a line.
+# Writes the generated source, and prints the flags that setuptools would use, one word a line.
 generate() {
 	"$root/.venv/bin/python" - "$1" <<-'PYTHON'
 		import contextlib, io, sys

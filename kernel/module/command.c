@@ -1,48 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
-/* command.c - ioctl() on a descriptor; see command.h and the UAPI header. */
+/* command.c - ioctl() on an endpoint; see command.h and the UAPI header. */
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/minmax.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "buffer.h"
 #include "command.h"
-#include "connection.h"
+#include "cookie.h"
+#include "counters.h"
 #include "dma.h"
-#include "end.h"
+#include "endpoint.h"
 #include "entries.h"
 #include "memory.h"
-#include "request.h"
+#include "pair.h"
+#include "pin_cache.h"
+#include "post.h"
 #include "user.h"
+#include "withdraw.h"
 
-/* Every structure begins with its size, as the caller knows it: that is fetched first, and once. */
-static int take(void *into, size_t size, const void __user *from)
+/*
+ * Every structure begins with its size, as the caller knows it. The size is fetched first, and only
+ * once, so that the caller cannot change it in between.
+ */
+static int command_fetch(void *into, size_t size, const void __user *from)
 {
-	u32 theirs;
+	u32 user_size;
 	int error;
 
-	if (get_user(theirs, (const u32 __user *)from))
+	if (get_user(user_size, (const u32 __user *)from))
 		return -EFAULT;
-	if (theirs < size)
+	if (user_size < size)
 		return -EINVAL;
-	if (theirs > PAGE_SIZE)
+	if (user_size > PAGE_SIZE)
 		return -E2BIG;
-	error = copy_struct_from_user(into, size, from, theirs);
-	*(u32 *)into = theirs;
+	error = copy_struct_from_user(into, size, from, user_size);
+	*(u32 *)into = user_size;
 	return error;
 }
 
-static int give(void __user *to, const void *from, size_t size)
+static int command_return(void __user *to, const void *from, size_t size)
 {
-	u32 theirs = *(const u32 *)from;
+	u32 user_size = *(const u32 *)from;
 
-	return copy_to_user(to, from, min_t(size_t, size, theirs)) ? -EFAULT : 0;
+	return copy_to_user(to, from, min_t(size_t, size, user_size)) ? -EFAULT : 0;
 }
 
-static long info(struct adma_end *end, void __user *argument)
+static long command_info(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_info info;
-	int error = take(&info, sizeof(info), argument);
+	int error = command_fetch(&info, sizeof(info), argument);
 
 	if (error)
 		return error;
@@ -56,18 +64,18 @@ static long info(struct adma_end *end, void __user *argument)
 	info.entries = ADMA_ENTRIES;
 	info.iov_max = ADMA_IOV_MAX;
 	info.length_max = ADMA_LENGTH_MAX;
-	info.window = adma_window_bytes();
-	info.pin_limit = adma_pin_limit();
+	info.window = adma_buffer_window();
+	info.pin_limit = adma_pin_cache_limit();
 	info.dma_min = adma_dma_min();
 	info.requests_max = adma_user_requests_max();
 	info.connections_max = adma_user_connections_max();
-	return give(argument, &info, sizeof(info));
+	return command_return(argument, &info, sizeof(info));
 }
 
-static long channel(struct adma_end *end, void __user *argument)
+static long command_channel(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_channel channel;
-	int error = take(&channel, sizeof(channel), argument);
+	int error = command_fetch(&channel, sizeof(channel), argument);
 
 	if (error)
 		return error;
@@ -76,24 +84,27 @@ static long channel(struct adma_end *end, void __user *argument)
 	error = adma_dma_describe(channel.index, &channel);
 	if (error)
 		return error;
-	return give(argument, &channel, sizeof(channel));
+	return command_return(argument, &channel, sizeof(channel));
 }
 
-static long counters(struct adma_end *end, void __user *argument)
+static long command_counters(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_counters counters;
-	int error = take(&counters, sizeof(counters), argument);
+	int error = command_fetch(&counters, sizeof(counters), argument);
 
 	if (error)
 		return error;
 	if (counters.flags & ~ADMA_COUNTERS_MODULE)
 		return -EINVAL;
-	adma_tally_read(counters.flags ? &adma_total : &end->tally, &counters);
-	return give(argument, &counters, sizeof(counters));
+	adma_tally_read(counters.flags ? &adma_total : &endpoint->tally, &counters);
+	return command_return(argument, &counters, sizeof(counters));
 }
 
-/* Gives current the files, as the last thing: descriptors cannot be taken back. */
-static int install(struct adma_pair *pair, struct file *files[2], void __user *argument)
+/*
+ * Installs the files as file descriptors of current. This comes last, because file descriptors
+ * cannot be taken back.
+ */
+static int command_install(struct adma_pair *pair, struct file *files[2], void __user *argument)
 {
 	int error;
 
@@ -105,7 +116,7 @@ static int install(struct adma_pair *pair, struct file *files[2], void __user *a
 		error = pair->fd[1];
 		goto no_second;
 	}
-	error = give(argument, pair, sizeof(*pair));
+	error = command_return(argument, pair, sizeof(*pair));
 	if (error)
 		goto no_room;
 	fd_install(pair->fd[0], files[0]);
@@ -119,20 +130,20 @@ no_second:
 	return error;
 }
 
-static long pair(struct adma_end *end, void __user *argument)
+static long command_pair(const struct file_operations *operations, void __user *argument)
 {
 	struct file *files[2];
 	struct adma_pair pair;
-	int error = take(&pair, sizeof(pair), argument);
+	int error = command_fetch(&pair, sizeof(pair), argument);
 
 	if (error)
 		return error;
 	if (pair.flags || pair.pad || pair.policy > ADMA_BY_DMA)
 		return -EINVAL;
-	error = adma_connection_files(pair.policy, files);
+	error = adma_pair_make(pair.policy, operations, files);
 	if (error)
 		return error;
-	error = install(&pair, files, argument);
+	error = command_install(&pair, files, argument);
 	if (error) {
 		fput(files[0]);
 		fput(files[1]);
@@ -140,102 +151,103 @@ static long pair(struct adma_end *end, void __user *argument)
 	return error;
 }
 
-static long post(struct adma_end *end, void __user *argument)
+static long command_post(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_post post;
-	int error = take(&post, sizeof(post), argument);
+	int error = command_fetch(&post, sizeof(post), argument);
 
-	return error ?: adma_request_post(end, &post);
+	return error ?: adma_post_message(endpoint, &post);
 }
 
-static long copy(struct adma_end *end, void __user *argument)
+static long command_copy(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_copy copy;
-	int error = take(&copy, sizeof(copy), argument);
+	int error = command_fetch(&copy, sizeof(copy), argument);
 
-	return error ?: adma_request_copy(end, &copy);
+	return error ?: adma_post_copy(endpoint, &copy);
 }
 
-static long peek(struct adma_end *end, void __user *argument)
+static long command_peek(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_peek peek;
-	int error = take(&peek, sizeof(peek), argument);
+	int error = command_fetch(&peek, sizeof(peek), argument);
 
 	if (error)
 		return error;
 	if (peek.flags || peek.pad)
 		return -EINVAL;
-	error = adma_request_peek(end, &peek);
-	return error ?: give(argument, &peek, sizeof(peek));
+	error = adma_endpoint_peek(endpoint, &peek);
+	return error ?: command_return(argument, &peek, sizeof(peek));
 }
 
-static long check(struct adma_end *end, void __user *argument)
+static long command_check(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_check check;
-	int error = take(&check, sizeof(check), argument);
+	int error = command_fetch(&check, sizeof(check), argument);
 
 	if (error)
 		return error;
 	if (check.flags || check.timeout_ns)
 		return -EINVAL;
-	error = adma_request_check(end, &check);
-	return error ?: give(argument, &check, sizeof(check));
+	error = adma_cookie_check(endpoint, &check);
+	return error ?: command_return(argument, &check, sizeof(check));
 }
 
-static long wait(struct adma_end *end, void __user *argument)
+static long command_wait(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_check check;
-	int error = take(&check, sizeof(check), argument);
+	int error = command_fetch(&check, sizeof(check), argument);
 
 	if (error)
 		return error;
 	if (check.flags)
 		return -EINVAL;
-	error = adma_request_wait(end, &check);
-	return error ?: give(argument, &check, sizeof(check));
+	error = adma_cookie_wait(endpoint, &check);
+	return error ?: command_return(argument, &check, sizeof(check));
 }
 
-static long cancel(struct adma_end *end, void __user *argument)
+static long command_cancel(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_cancel cancel;
-	int error = take(&cancel, sizeof(cancel), argument);
+	int error = command_fetch(&cancel, sizeof(cancel), argument);
 
 	if (error)
 		return error;
 	if (cancel.flags)
 		return -EINVAL;
-	return adma_request_cancel(end, cancel.cookie);
+	return adma_withdraw_cancel(endpoint, cancel.cookie);
 }
 
-/* A command with its structure's size left out: that may differ, see take(). */
+/* A command without its structure's size, which may differ: see command_fetch(). */
 #define WITHOUT_SIZE(command) ((command) & ~IOCSIZE_MASK)
 
 long adma_command(struct file *file, unsigned int command, unsigned long argument)
 {
-	struct adma_end *end = file->private_data;
+	struct adma_endpoint *endpoint = file->private_data;
 	void __user *structure = (void __user *)argument;
 
 	switch (WITHOUT_SIZE(command)) {
 	case WITHOUT_SIZE(ADMA_IOC_INFO):
-		return info(end, structure);
+		return command_info(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_CHANNEL):
-		return channel(end, structure);
+		return command_channel(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_COUNTERS):
-		return counters(end, structure);
+		return command_counters(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_PAIR):
-		return pair(end, structure);
+		/* The files of a pair have the operations of the file that it is made with. */
+		return command_pair(file->f_op, structure);
 	case WITHOUT_SIZE(ADMA_IOC_POST):
-		return post(end, structure);
+		return command_post(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_COPY):
-		return copy(end, structure);
+		return command_copy(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_PEEK):
-		return peek(end, structure);
+		return command_peek(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_CHECK):
-		return check(end, structure);
+		return command_check(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_WAIT):
-		return wait(end, structure);
+		return command_wait(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_CANCEL):
-		return cancel(end, structure);
+		return command_cancel(endpoint, structure);
 	default:
 		return -ENOTTY;
 	}

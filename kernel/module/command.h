@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* command.h - ioctl() on a descriptor: one function for each command of the UAPI header. */
+/* command.h - ioctl() on an endpoint: one function for each command of the UAPI header. */
 #ifndef ADMA_COMMAND_H
 #define ADMA_COMMAND_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* compat.h - what differs between the kernels that the module is built for, 6.1 to 6.12. */
+/* compat.h - the differences between the kernels that the module is built for, 6.1 to 6.12. */
 #ifndef ADMA_COMPAT_H
 #define ADMA_COMPAT_H
 
@@ -19,8 +19,8 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 #endif
 
 /*
- * Before 6.5 one asked for the VMAs too. A long-term pin has no @locked: before 6.3 it could not
- * let go of the lock in between.
+ * Before 6.5 the function could return the VMAs, too. For a long-term pin @locked has to be
+ * NULL: before 6.3 such a pin could not drop mmap_lock in between.
  */
 static inline long adma_pin_user_pages_remote(struct mm_struct *mm, unsigned long start,
 					      unsigned long count, unsigned int flags,

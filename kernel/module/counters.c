@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* counters.c - tallies as user space gets them; see counters.h. */
+/* counters.c - reads tallies out for user space; see counters.h. */
 #include <linux/build_bug.h>
 #include <linux/stddef.h>
 

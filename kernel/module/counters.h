@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * counters.h - what a descriptor and the module as a whole have done.
+ * counters.h - what an endpoint, and the module as a whole, have done so far.
  *
- * One tally per end and one for the module; the order of the fields is that of
- * struct adma_counters, so that reading one out is a loop.
+ * There is one tally for each endpoint and one for the module. The order of the counts is
+ * that of the fields of struct adma_counters, so that reading a tally out is a loop.
  */
 #ifndef ADMA_COUNTERS_H
 #define ADMA_COUNTERS_H
@@ -40,7 +40,7 @@ struct adma_tally {
 
 extern struct adma_tally adma_total;
 
-/* @tally: an end's, or NULL where no end is to be charged. */
+/* @tally is an endpoint's, or NULL where only the module's total changes. */
 static inline void adma_tally_add(struct adma_tally *tally, enum adma_count what, u64 n)
 {
 	if (tally)
@@ -48,7 +48,7 @@ static inline void adma_tally_add(struct adma_tally *tally, enum adma_count what
 	atomic64_add(n, &adma_total.count[what]);
 }
 
-/* Fills in all but size and flags. */
+/* Fills in all of @out but size and flags. */
 void adma_tally_read(struct adma_tally *tally, struct adma_counters *out);
 
 #endif

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-/* debugfs.c - what there is and what was done; see debugfs.h. */
+/* debugfs.c - shows what the module has and has done; see debugfs.h. */
 #include <linux/debugfs.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
 
+#include "buffer.h"
 #include "counters.h"
 #include "debugfs.h"
 #include "dma.h"
-#include "end.h"
-#include "memory.h"
+#include "endpoint.h"
+#include "pin_cache.h"
 
 static struct dentry *directory;
 
@@ -66,15 +67,15 @@ DEFINE_SHOW_ATTRIBUTE(channels);
 
 static int pins_show(struct seq_file *out, void *unused)
 {
-	seq_printf(out, "cached %llu of %llu bytes, window %llu\n", adma_pins_cached(),
-		   adma_pin_limit(), adma_window_bytes());
+	seq_printf(out, "cached %llu of %llu bytes, window %llu\n", adma_pin_cache_bytes(),
+		   adma_pin_cache_limit(), adma_buffer_window());
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(pins);
 
 static int ends_show(struct seq_file *out, void *unused)
 {
-	adma_ends_show(out);
+	adma_endpoints_show(out);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ends);
@@ -85,6 +86,7 @@ void adma_debugfs_init(void)
 	debugfs_create_file("summary", 0400, directory, NULL, &summary_fops);
 	debugfs_create_file("channels", 0400, directory, NULL, &channels_fops);
 	debugfs_create_file("pins", 0400, directory, NULL, &pins_fops);
+	/* "ends" are endpoints. The name is kept for scripts that read the file. */
 	debugfs_create_file("ends", 0400, directory, NULL, &ends_fops);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* dma.c - the set of DMA channels: taken, watched, given back; see dma.h. */
+/* dma.c - the DMA channels that the module holds; see dma.h. */
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/dmaengine.h>
@@ -10,8 +10,8 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 
-#include "channel.h"
 #include "dma.h"
+#include "dma_channel.h"
 #include "job.h"
 
 #define CHANNELS_MAX 64
@@ -28,27 +28,30 @@ MODULE_PARM_DESC(dma_min, "bytes; shorter transfers are copied by the CPU");
 
 static unsigned int timeout_ms = 3000;
 module_param(timeout_ms, uint, 0644);
-MODULE_PARM_DESC(timeout_ms, "after which the channel of a DMA descriptor is stopped and retired");
+MODULE_PARM_DESC(timeout_ms, "after which the DMA channel of an uncompleted descriptor is stopped and retired");
 
-/* They change in the first get and in the last put: who holds a get needs no mutex to read them. */
+/*
+ * These change in the first get and in the last put only: whoever holds a get may read them
+ * without the mutex.
+ */
 static struct adma_dma_channel *channels[CHANNELS_MAX];
 static u32 count;
-static DEFINE_MUTEX(channels_mutex); /* for both; inside a bus's lock of its notifiers */
+static DEFINE_MUTEX(channels_mutex); /* for both; taken under a bus's notifier lock */
 
 static u32 gets;
-static DEFINE_MUTEX(gets_mutex); /* for it, and the watches; outside that lock */
+static DEFINE_MUTEX(gets_mutex); /* for it, and the watches; taken before that lock */
 
-/* ---- the watch: drivers that are about to be unbound ---- */
+/* ---- notice of drivers that are about to be unbound ---- */
 
-struct watch {
+struct dma_watch {
 	typeof_member(struct device, bus) bus;
 	struct notifier_block notifier;
 };
 
-static struct watch watches[BUSES_MAX];
+static struct dma_watch watches[BUSES_MAX];
 static u32 watched;
 
-static int notified(struct notifier_block *notifier, unsigned long event, void *device)
+static int dma_watch_notify(struct notifier_block *notifier, unsigned long event, void *device)
 {
 	u32 i;
 
@@ -57,28 +60,28 @@ static int notified(struct notifier_block *notifier, unsigned long event, void *
 	mutex_lock(&channels_mutex);
 	for (i = 0; i < count; i++) {
 		if (channels[i]->provider == device)
-			adma_channel_lose(channels[i]);
+			adma_dma_channel_lose(channels[i]);
 	}
 	mutex_unlock(&channels_mutex);
 	return NOTIFY_OK;
 }
 
-/* False: so no channel of this bus is taken. */
-static bool begin(const struct watch *wanted)
+/* On false no DMA channel of this bus may be taken. */
+static bool dma_watch_begin(const struct dma_watch *wanted)
 {
-	struct watch *watch = &watches[watched];
+	struct dma_watch *watch = &watches[watched];
 
 	if (watched == BUSES_MAX)
 		return false;
 	watch->bus = wanted->bus;
-	watch->notifier.notifier_call = notified;
+	watch->notifier.notifier_call = dma_watch_notify;
 	if (bus_register_notifier(watch->bus, &watch->notifier))
 		return false;
 	watched++;
 	return true;
 }
 
-static bool is_watched(const struct device *device)
+static bool dma_is_watched(const struct device *device)
 {
 	u32 i;
 
@@ -92,26 +95,29 @@ static bool is_watched(const struct device *device)
 /* ---- taking ---- */
 
 /*
- * Called by the framework with its mutex held. The bus is watched before a channel is taken,
- * and we hold channels_mutex: so a driver that is bound here tells us, and finds the
- * channel among ours, before it goes.
+ * The framework calls this with its mutex held. The bus is watched before a DMA channel is taken,
+ * and we hold channels_mutex. So if the driver is bound here, then we are notified before it is
+ * unbound, and find its DMA channel among ours.
  */
-static bool may_take(struct dma_chan *dma, void *parameter)
+static bool dma_may_take(struct dma_chan *dma, void *parameter)
 {
 	const struct device *provider = dma->device->dev;
-	struct watch *unwatched = parameter;
+	struct dma_watch *unwatched = parameter;
 
 	if (provider->links.status != DL_DEV_DRIVER_BOUND ||
 	    (size_t)1 << dma->device->copy_align > PAGE_SIZE)
 		return false;
-	if (is_watched(provider))
+	if (dma_is_watched(provider))
 		return true;
 	unwatched->bus = provider->bus;
 	return false;
 }
 
-/* One more: true. Otherwise @unwatched may name a bus on which there could be another. */
-static bool take(struct watch *unwatched)
+/*
+ * Takes one more DMA channel. On false @unwatched may name a bus that is not watched yet, and that
+ * may have another one.
+ */
+static bool dma_take(struct dma_watch *unwatched)
 {
 	struct adma_dma_channel *channel;
 	struct dma_chan *dma;
@@ -121,9 +127,9 @@ static bool take(struct watch *unwatched)
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
 	mutex_lock(&channels_mutex);
-	dma = dma_request_channel(mask, may_take, unwatched);
+	dma = dma_request_channel(mask, dma_may_take, unwatched);
 	if (dma) {
-		channel = adma_channel_take(dma);
+		channel = adma_dma_channel_take(dma);
 		taken = !IS_ERR(channel);
 		if (taken)
 			channels[count++] = channel;
@@ -132,21 +138,22 @@ static bool take(struct watch *unwatched)
 	return taken;
 }
 
-static void take_all(void)
+static void dma_take_all(void)
 {
 	while (count < min_t(u32, READ_ONCE(max_channels), CHANNELS_MAX)) {
-		struct watch unwatched = { };
+		struct dma_watch unwatched = { };
 
-		if (!take(&unwatched) && (!unwatched.bus || !begin(&unwatched)))
+		if (!dma_take(&unwatched) && (!unwatched.bus || !dma_watch_begin(&unwatched)))
 			break;
 	}
 }
 
 /*
- * A retired channel is kept until the module goes, lest somebody take it; then, or whenever the
- * last descriptor is closed, one that did not stop is tried again.
+ * A retired DMA channel is kept until the module is unloaded, so that nobody else takes it. One
+ * that did not stop is told to stop again whenever the last file descriptor is closed, and when
+ * the module is unloaded.
  */
-static void give_back_all(bool retired_too)
+static void dma_give_back_all(bool retired_too)
 {
 	u32 kept = 0, i;
 	bool keep;
@@ -155,9 +162,9 @@ static void give_back_all(bool retired_too)
 	for (i = 0; i < count; i++) {
 		keep = channels[i]->state == ADMA_CHANNEL_RETIRED && !retired_too;
 		if (keep)
-			adma_channel_stop_again(channels[i]);
+			adma_dma_channel_stop_again(channels[i]);
 		else
-			keep = adma_channel_give_back(channels[i]);
+			keep = adma_dma_channel_give_back(channels[i]);
 		if (keep)
 			channels[kept++] = channels[i];
 	}
@@ -169,7 +176,7 @@ void adma_dma_get(void)
 {
 	mutex_lock(&gets_mutex);
 	if (!gets++)
-		take_all();
+		dma_take_all();
 	mutex_unlock(&gets_mutex);
 }
 
@@ -177,7 +184,7 @@ void adma_dma_put(void)
 {
 	mutex_lock(&gets_mutex);
 	if (!--gets)
-		give_back_all(false);
+		dma_give_back_all(false);
 	mutex_unlock(&gets_mutex);
 }
 
@@ -192,11 +199,11 @@ int adma_dma_copy(struct adma_dma_copy *copy)
 			    msecs_to_jiffies(most));
 }
 
-/* ---- what there is ---- */
+/* ---- description ---- */
 
 bool adma_dma_works(void)
 {
-	return adma_channels_work();
+	return adma_dma_channels_working();
 }
 
 u64 adma_dma_min(void)
@@ -222,7 +229,7 @@ int adma_dma_describe(u32 index, struct adma_channel *out)
 
 	mutex_lock(&channels_mutex);
 	if (index < count) {
-		adma_channel_describe(channels[index], out);
+		adma_dma_channel_describe(channels[index], out);
 		error = 0;
 	}
 	mutex_unlock(&channels_mutex);
@@ -236,10 +243,10 @@ int adma_dma_init(void)
 	return max_channels > CHANNELS_MAX ? -EINVAL : 0;
 }
 
-/* Only if one became stuck while the module was already going does this wait. */
+/* This waits only if a DMA channel became stuck while the module was being unloaded already. */
 void adma_dma_exit(void)
 {
-	for (give_back_all(true); count; give_back_all(true))
+	for (dma_give_back_all(true); count; dma_give_back_all(true))
 		ssleep(1);
 	while (watched--)
 		bus_unregister_notifier(watches[watched].bus, &watches[watched].notifier);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* entries.c - the completion entries of a descriptor; see entries.h. */
+/* entries.c - the completion entries of an endpoint; see entries.h. */
 #include <linux/anon_inodes.h>
 #include <linux/err.h>
 #include <linux/file.h>
@@ -17,41 +17,41 @@
 
 #define SHARED_PAGES DIV_ROUND_UP(ADMA_ENTRIES * sizeof(struct adma_entry), PAGE_SIZE)
 
-struct adma_slot {
+struct entry_slot {
 	u64 state;                    /* as in the shared entry */
 	struct adma_request *request; /* while it is pending */
-	u64 *times;                   /* of one that has ended, or NULL */
-	bool matched;                 /* one that has ended was */
+	u64 *times;                   /* of a completed one, or NULL */
+	bool matched;                 /* of a completed one */
 };
 
 struct adma_entries {
 	refcount_t refs;
 	struct adma_entry *shared;
-	struct adma_slot *slots;
+	struct entry_slot *slots;
 	struct page *pages[SHARED_PAGES];
 };
 
-static u64 state_of(u64 cookie, int status)
+static u64 entry_state(u64 cookie, int status)
 {
 	return (cookie & ~(u64)U32_MAX) | (u32)status;
 }
 
-static struct adma_slot *slot_of(struct adma_entries *entries, u64 cookie)
+static struct entry_slot *entries_slot(struct adma_entries *entries, u64 cookie)
 {
 	return &entries->slots[array_index_nospec((u32)cookie, ADMA_ENTRIES)];
 }
 
-static bool same_generation(u64 a, u64 b)
+static bool entry_same_generation(u64 a, u64 b)
 {
 	return a >> 32 == b >> 32;
 }
 
-static bool is_pending(u64 state)
+static bool entry_is_pending(u64 state)
 {
 	return (u32)state == ADMA_PENDING;
 }
 
-static void destroy(struct adma_entries *entries)
+static void entries_destroy(struct adma_entries *entries)
 {
 	unsigned int i;
 
@@ -65,7 +65,10 @@ static void destroy(struct adma_entries *entries)
 	kfree(entries);
 }
 
-/* Pages one by one, not vmalloc_user(): these are charged to the memory cgroup. */
+/*
+ * The pages are allocated one by one, because those of vmalloc_user() would not be charged to the
+ * memory cgroup.
+ */
 struct adma_entries *adma_entries_make(void)
 {
 	struct adma_entries *entries = kzalloc(sizeof(*entries), GFP_KERNEL_ACCOUNT);
@@ -88,27 +91,27 @@ struct adma_entries *adma_entries_make(void)
 	return entries;
 
 fail:
-	destroy(entries);
+	entries_destroy(entries);
 	return NULL;
 }
 
 void adma_entries_put(struct adma_entries *entries)
 {
 	if (refcount_dec_and_test(&entries->refs))
-		destroy(entries);
+		entries_destroy(entries);
 }
 
 /* ---- mappings ---- */
 
-static int mapping_release(struct inode *inode, struct file *file)
+static int entries_mapping_release(struct inode *inode, struct file *file)
 {
 	adma_entries_put(file->private_data);
 	return 0;
 }
 
-static const struct file_operations mapping_operations = {
+static const struct file_operations entries_mapping_operations = {
 	.owner = THIS_MODULE,
-	.release = mapping_release,
+	.release = entries_mapping_release,
 };
 
 int adma_entries_map(struct adma_entries *entries, struct vm_area_struct *vma)
@@ -119,7 +122,7 @@ int adma_entries_map(struct adma_entries *entries, struct vm_area_struct *vma)
 		return -EPERM;
 	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff || vma_pages(vma) > SHARED_PAGES)
 		return -EINVAL;
-	file = anon_inode_getfile("[adma-entries]", &mapping_operations, entries, O_RDONLY);
+	file = anon_inode_getfile("[adma-entries]", &entries_mapping_operations, entries, O_RDONLY);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	refcount_inc(&entries->refs);
@@ -134,32 +137,33 @@ int adma_entries_map(struct adma_entries *entries, struct vm_area_struct *vma)
 
 int adma_entries_admit(struct adma_entries *entries, u64 cookie)
 {
-	const struct adma_slot *slot;
+	const struct entry_slot *slot;
 
 	if ((u32)cookie >= ADMA_ENTRIES || !(cookie >> 32))
 		return -EINVAL;
-	slot = slot_of(entries, cookie);
+	slot = entries_slot(entries, cookie);
 	if (slot->request)
 		return -EBUSY;
-	return same_generation(slot->state, cookie) ? -EINVAL : 0;
+	return entry_same_generation(slot->state, cookie) ? -EINVAL : 0;
 }
 
 void adma_entries_begin(struct adma_entries *entries, u64 cookie, struct adma_request *request)
 {
-	struct adma_slot *slot = slot_of(entries, cookie);
+	struct entry_slot *slot = entries_slot(entries, cookie);
 	struct adma_entry *entry = &entries->shared[(u32)cookie];
 
 	kfree(slot->times);
 	slot->times = NULL;
 	slot->matched = false;
 	slot->request = request;
-	WRITE_ONCE(slot->state, state_of(cookie, ADMA_PENDING));
+	WRITE_ONCE(slot->state, entry_state(cookie, ADMA_PENDING));
 	WRITE_ONCE(entry->state, slot->state);
 }
 
-void adma_entries_end(struct adma_entries *entries, u64 cookie, const struct adma_result *result)
+void adma_entries_complete(struct adma_entries *entries, u64 cookie,
+			   const struct adma_result *result)
 {
-	struct adma_slot *slot = slot_of(entries, cookie);
+	struct entry_slot *slot = entries_slot(entries, cookie);
 	struct adma_entry *entry = &entries->shared[(u32)cookie];
 
 	slot->times = result->times;
@@ -168,36 +172,39 @@ void adma_entries_end(struct adma_entries *entries, u64 cookie, const struct adm
 	WRITE_ONCE(entry->length, result->length);
 	WRITE_ONCE(entry->note[0], result->note[0]);
 	WRITE_ONCE(entry->note[1], result->note[1]);
-	WRITE_ONCE(slot->state, state_of(cookie, result->status));
+	WRITE_ONCE(slot->state, entry_state(cookie, result->status));
 	smp_store_release(&entry->state, slot->state); /* pairs with user space's acquire */
 }
 
 struct adma_request *adma_entries_find(struct adma_entries *entries, u64 cookie)
 {
-	const struct adma_slot *slot;
+	const struct entry_slot *slot;
 
 	if ((u32)cookie >= ADMA_ENTRIES)
 		return ERR_PTR(-EINVAL);
-	slot = slot_of(entries, cookie);
-	if (!(cookie >> 32) || !same_generation(slot->state, cookie))
+	slot = entries_slot(entries, cookie);
+	if (!(cookie >> 32) || !entry_same_generation(slot->state, cookie))
 		return ERR_PTR(-ENOENT);
 	return slot->request;
 }
 
-void adma_entries_each(struct adma_entries *entries, void (*tell)(struct adma_request *request))
+void adma_entries_each(struct adma_entries *entries, void (*visit)(struct adma_request *request))
 {
 	unsigned int i;
 
 	for (i = 0; i < ADMA_ENTRIES; i++) {
 		if (entries->slots[i].request)
-			tell(entries->slots[i].request);
+			visit(entries->slots[i].request);
 	}
 }
 
 void adma_entries_describe(struct adma_entries *entries, struct adma_check *check)
 {
-	const struct adma_slot *slot = slot_of(entries, check->cookie);
-	/* Told to whoever may look at it anyway, so this half may be read back. */
+	const struct entry_slot *slot = entries_slot(entries, check->cookie);
+	/*
+	 * What the shared entry holds is returned only to callers that can read it anyway, so it
+	 * does no harm to read it back.
+	 */
 	const struct adma_entry *entry = &entries->shared[(u32)check->cookie];
 
 	check->status = (s32)slot->state;
@@ -209,9 +216,9 @@ void adma_entries_describe(struct adma_entries *entries, struct adma_check *chec
 		memcpy(check->times, slot->times, sizeof(check->times));
 }
 
-bool adma_entries_ended(struct adma_entries *entries, u64 cookie)
+bool adma_entries_completed(struct adma_entries *entries, u64 cookie)
 {
-	u64 state = READ_ONCE(slot_of(entries, cookie)->state);
+	u64 state = READ_ONCE(entries_slot(entries, cookie)->state);
 
-	return !same_generation(state, cookie) || !is_pending(state);
+	return !entry_same_generation(state, cookie) || !entry_is_pending(state);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* fetch.c - what a transfer would have to wait for, waited for elsewhere; see fetch.h. */
+/* fetch.c - waits on behalf of transfers; see fetch.h. */
 #include <linux/errno.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
@@ -11,6 +11,7 @@
 
 #include "counters.h"
 #include "fetch.h"
+#include "fetch_queue.h"
 #include "pin.h"
 #include "user.h"
 
@@ -20,103 +21,97 @@ MODULE_PARM_DESC(faults_max, "waits for page faults of one user's memory at a ti
 
 struct adma_fetch {
 	struct work_struct work;
-	struct list_head node;      /* lane's lock: in the line, or among those that go on */
-	struct adma_waiter *waiter; /* lane's lock. NULL: nobody waits, and it ends itself */
-	bool going;                 /* lane's lock */
-	bool over;                  /* lane's lock */
-	struct adma_user *poster;
-	struct adma_memory memory;  /* what it takes of it to pin */
+	struct list_head node;      /* queue's lock: in its waiting or running list */
+	struct adma_waiter *waiter; /* queue's lock. NULL: nobody waits; the work frees the fetch */
+	bool running;               /* queue's lock; stays true */
+	bool completed;             /* queue's lock */
+	struct adma_user *user;
+	struct adma_memory memory;  /* only what pinning needs of it */
 	unsigned long start, end;
-	bool lasting;
-	struct adma_pin pin;        /* a lasting one's, when it is over without an error */
+	bool long_term;
+	struct adma_pin pin;        /* of a long-term one that is completed without an error */
 	int error;
 	bool counted;
 	ktime_t begun;
 };
 
-static struct workqueue_struct *queue;
+static struct workqueue_struct *fetches;
 
-#define STANDS_LONG (50 * NSEC_PER_MSEC)
+#define FETCH_DELAY_MAX (50 * NSEC_PER_MSEC)
 
 /* ---- life ---- */
 
-static struct adma_fetch *make(const struct adma_memory *memory, unsigned long start,
-			       unsigned long end, bool lasting)
+static struct adma_fetch *fetch_make(const struct adma_fetch_client *client,
+				     const struct adma_memory *memory, unsigned long start,
+				     unsigned long end, bool long_term)
 {
 	struct adma_fetch *fetch = kzalloc(sizeof(*fetch), GFP_KERNEL);
 
 	if (!fetch)
 		return NULL;
-	fetch->waiter = memory->waiter;
-	fetch->poster = adma_user_get(memory->poster);
-	/* No tally: this may outlive the end whose that is. */
+	fetch->waiter = client->waiter;
+	fetch->user = adma_user_get(client->user);
+	/* Without the tally, because the fetch may outlive the endpoint that the tally is of. */
 	fetch->memory = (struct adma_memory){
 		.mm = memory->mm,
 		.user = get_uid(memory->user),
 		.memlock = memory->memlock,
 		.policy = memory->policy,
 		.write = memory->write,
-		.patience = ADMA_PIN_WAIT,
+		.wait = ADMA_PIN_WAIT,
 	};
 	mmgrab(memory->mm);
 	fetch->start = start;
 	fetch->end = end;
-	fetch->lasting = lasting;
+	fetch->long_term = long_term;
 	fetch->begun = ktime_get();
 	__module_get(THIS_MODULE);
 	return fetch;
 }
 
-static void destroy(struct adma_fetch *fetch)
+static void fetch_destroy(struct adma_fetch *fetch)
 {
 	if (fetch->pin.entry)
 		adma_pin_put(&fetch->pin, &fetch->memory);
 	mmdrop(fetch->memory.mm);
 	free_uid(fetch->memory.user);
-	adma_user_put(fetch->poster);
+	adma_user_put(fetch->user);
 	kfree(fetch);
 	module_put(THIS_MODULE);
 }
 
-/* ---- lanes ---- */
+/* ---- queues ---- */
 
-void adma_lane_init(struct adma_lane *lane)
-{
-	spin_lock_init(&lane->lock);
-	INIT_LIST_HEAD(&lane->line);
-	INIT_LIST_HEAD(&lane->going);
-}
-
-/* With the lane's lock. */
-static bool may_go(struct adma_lane *lane, const struct adma_fetch *fetch)
+/* Called with the queue's lock. */
+static bool fetch_may_run(struct adma_fetch_queue *queue, const struct adma_fetch *fetch)
 {
 	unsigned int most = READ_ONCE(faults_max), same = 0;
 	struct adma_fetch *other;
 
-	if (lane->goings >= max(most, 1U))
+	if (queue->running_count >= max(most, 1U))
 		return false;
-	list_for_each_entry(other, &lane->going, node)
+	list_for_each_entry(other, &queue->running, node)
 		same += other->memory.mm == fetch->memory.mm;
 	return same < max(most / 4, 1U);
 }
 
-/* With the lane's lock. */
-static void let_go_on(struct adma_lane *lane, struct adma_fetch *fetch)
+/* Called with the queue's lock. */
+static void fetch_run(struct adma_fetch_queue *queue, struct adma_fetch *fetch)
 {
-	list_move_tail(&fetch->node, &lane->going);
-	lane->goings++;
-	fetch->going = true;
-	queue_work(queue, &fetch->work);
+	list_move_tail(&fetch->node, &queue->running);
+	queue->running_count++;
+	fetch->running = true;
+	queue_work(fetches, &fetch->work);
 }
 
-/* With the lane's lock: one has left, so one may go. */
-static void advance(struct adma_lane *lane)
+/* Called with the queue's lock: one fetch has been completed, so another one may run. */
+static void fetch_run_next(struct adma_fetch_queue *queue)
 {
 	struct adma_fetch *fetch;
 
-	list_for_each_entry(fetch, &lane->line, node) {
-		if (may_go(lane, fetch)) {
-			let_go_on(lane, fetch);
+	list_for_each_entry(fetch, &queue->waiting, node) {
+		if (fetch_may_run(queue, fetch)) {
+			fetch_run(queue, fetch);
 			return;
 		}
 	}
@@ -131,91 +126,90 @@ static int fetch_now(struct adma_fetch *fetch)
 
 	if (!mmget_not_zero(memory->mm))
 		return -ESRCH;
-	if (fetch->lasting)
+	if (fetch->long_term)
 		error = adma_pin_get(&fetch->pin, memory, fetch->start, fetch->end);
 	else
-		error = adma_pin_touch(memory, fetch->start, fetch->end);
+		error = adma_pin_fault_in(memory, fetch->start, fetch->end);
 	mmput_async(memory->mm);
 	return error;
 }
 
-static void work(struct work_struct *work)
+static void fetch_work(struct work_struct *work)
 {
 	struct adma_fetch *fetch = container_of(work, struct adma_fetch, work);
-	struct adma_lane *lane = adma_user_lane(fetch->poster);
-	bool forgotten;
+	struct adma_fetch_queue *queue = adma_user_fetch_queue(fetch->user);
+	bool released;
 
 	fetch->error = fetch_now(fetch);
-	spin_lock(&lane->lock);
+	spin_lock(&queue->lock);
 	list_del(&fetch->node);
-	lane->goings--;
-	advance(lane);
-	fetch->over = true;
-	forgotten = !fetch->waiter;
-	if (!forgotten) /* with the lock, so that it is there still */
+	queue->running_count--;
+	fetch_run_next(queue);
+	fetch->completed = true;
+	released = !fetch->waiter;
+	if (!released) /* with the lock, which keeps the waiter from going away */
 		fetch->waiter->wake(fetch->waiter);
-	spin_unlock(&lane->lock);
-	if (forgotten)
-		destroy(fetch);
+	spin_unlock(&queue->lock);
+	if (released)
+		fetch_destroy(fetch);
 }
 
 /* ---- what transfers do with it ---- */
 
-static bool is_over(struct adma_fetch *fetch)
+static bool fetch_is_completed(struct adma_fetch *fetch)
 {
-	struct adma_lane *lane = adma_user_lane(fetch->poster);
-	bool over;
+	struct adma_fetch_queue *queue = adma_user_fetch_queue(fetch->user);
+	bool completed;
 
-	spin_lock(&lane->lock);
-	over = fetch->over;
-	spin_unlock(&lane->lock);
-	return over;
+	spin_lock(&queue->lock);
+	completed = fetch->completed;
+	spin_unlock(&queue->lock);
+	return completed;
 }
 
-static bool is_of(const struct adma_fetch *fetch, unsigned long start, bool lasting)
+bool adma_fetch_is_delayed(const struct adma_fetch_client *client)
 {
-	return fetch && fetch->start == start && fetch->lasting == lasting;
-}
-
-bool adma_fetch_stands(const struct adma_memory *memory)
-{
-	struct adma_fetch *fetch = memory->fetch;
-	struct adma_lane *lane;
-	bool going;
+	struct adma_fetch *fetch = client->fetch;
+	struct adma_fetch_queue *queue;
+	bool running;
 
 	if (!fetch)
 		return false;
-	lane = adma_user_lane(fetch->poster);
-	spin_lock(&lane->lock);
-	going = fetch->going;
-	spin_unlock(&lane->lock);
-	return !going && ktime_to_ns(ktime_sub(ktime_get(), fetch->begun)) > STANDS_LONG;
+	queue = adma_user_fetch_queue(fetch->user);
+	spin_lock(&queue->lock);
+	running = fetch->running;
+	spin_unlock(&queue->lock);
+	return !running && ktime_to_ns(ktime_sub(ktime_get(), fetch->begun)) > FETCH_DELAY_MAX;
 }
 
-void adma_fetch_begin(struct adma_memory *memory, unsigned long start, unsigned long end,
-		      bool lasting)
+void adma_fetch_begin(struct adma_fetch_client *client, struct adma_memory *memory,
+		      unsigned long start, unsigned long end, bool long_term)
 {
-	struct adma_fetch *fetch = memory->fetch;
-	struct adma_lane *lane;
+	struct adma_fetch *fetch = client->fetch;
+	struct adma_fetch_queue *queue;
 
-	if (fetch && fetch->start == start && fetch->lasting >= lasting && !is_over(fetch))
+	if (fetch && fetch->start == start && fetch->long_term >= long_term &&
+	    !fetch_is_completed(fetch))
 		return;
-	adma_fetch_end(memory);
-	fetch = make(memory, start, end, lasting);
+	adma_fetch_release(client, memory);
+	fetch = fetch_make(client, memory, start, end, long_term);
 	if (!fetch)
 		return;
-	memory->fetch = fetch;
-	INIT_WORK(&fetch->work, work);
-	lane = adma_user_lane(fetch->poster);
-	spin_lock(&lane->lock);
-	list_add_tail(&fetch->node, &lane->line);
-	if (may_go(lane, fetch))
-		let_go_on(lane, fetch);
-	spin_unlock(&lane->lock);
+	client->fetch = fetch;
+	INIT_WORK(&fetch->work, fetch_work);
+	queue = adma_user_fetch_queue(fetch->user);
+	spin_lock(&queue->lock);
+	list_add_tail(&fetch->node, &queue->waiting);
+	if (fetch_may_run(queue, fetch))
+		fetch_run(queue, fetch);
+	spin_unlock(&queue->lock);
 }
 
-/* The pins that a fetch made are counted in total there, and for the end that wanted them here. */
-static void count(struct adma_fetch *fetch, struct adma_tally *tally)
+/*
+ * The module's total has counted the pins when the fetch made them. The tally of the endpoint
+ * that wanted them is added to here.
+ */
+static void fetch_count(struct adma_fetch *fetch, struct adma_tally *tally)
 {
 	if (fetch->counted)
 		return;
@@ -224,55 +218,60 @@ static void count(struct adma_fetch *fetch, struct adma_tally *tally)
 	atomic64_add(adma_pin_pages(&fetch->pin), &tally->count[ADMA_COUNT_PAGES_PINNED]);
 }
 
-int adma_fetch_pin(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
-		   unsigned long end, bool lasting)
+int adma_fetch_pin(struct adma_fetch_client *client, struct adma_pin *pin,
+		   struct adma_memory *memory, unsigned long start, unsigned long end,
+		   bool long_term)
 {
-	struct adma_fetch *fetch = memory->fetch;
+	struct adma_fetch *fetch = client->fetch;
 	int error;
 
-	if (!is_of(fetch, start, lasting) || !is_over(fetch))
+	if (!fetch || fetch->start != start || fetch->long_term != long_term ||
+	    !fetch_is_completed(fetch))
 		return -EAGAIN;
 	if (fetch->error)
 		return fetch->error;
-	if (!lasting)
+	if (!long_term)
 		return -EAGAIN;
 	error = adma_pin_share(pin, &fetch->pin, start, end);
 	if (!error)
-		count(fetch, memory->tally);
+		fetch_count(fetch, memory->tally);
 	return error;
 }
 
-void adma_fetch_end(struct adma_memory *memory)
+void adma_fetch_release(struct adma_fetch_client *client, struct adma_memory *memory)
 {
-	struct adma_fetch *fetch = memory->fetch;
-	struct adma_lane *lane;
-	bool going;
+	struct adma_fetch *fetch = client->fetch;
+	struct adma_fetch_queue *queue;
+	bool in_work;
 
 	if (!fetch)
 		return;
-	memory->fetch = NULL;
+	client->fetch = NULL;
 	memory->pin_ns += ktime_to_ns(ktime_sub(ktime_get(), fetch->begun));
-	lane = adma_user_lane(fetch->poster);
-	spin_lock(&lane->lock);
-	going = fetch->going && !fetch->over;
+	queue = adma_user_fetch_queue(fetch->user);
+	spin_lock(&queue->lock);
+	in_work = fetch->running && !fetch->completed;
 	fetch->waiter = NULL;
-	if (!fetch->going)
+	if (!fetch->running)
 		list_del(&fetch->node);
-	spin_unlock(&lane->lock);
-	if (!going)
-		destroy(fetch);
+	spin_unlock(&queue->lock);
+	if (!in_work) /* otherwise its work destroys it */
+		fetch_destroy(fetch);
 }
 
 /* ---- module ---- */
 
-/* As many at a time as there may be: each may have to wait for somebody's page faults. */
+/*
+ * The queue runs as many works at a time as a queue may: each may have to wait for
+ * somebody's page faults.
+ */
 int adma_fetches_init(void)
 {
-	queue = alloc_workqueue("adma_faults", WQ_UNBOUND | WQ_SYSFS, WQ_MAX_ACTIVE);
-	return queue ? 0 : -ENOMEM;
+	fetches = alloc_workqueue("adma_faults", WQ_UNBOUND | WQ_SYSFS, WQ_MAX_ACTIVE);
+	return fetches ? 0 : -ENOMEM;
 }
 
 void adma_fetches_exit(void)
 {
-	destroy_workqueue(queue);
+	destroy_workqueue(fetches);
 }

@@ -1,63 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * fetch.h - what a transfer would have to wait for, waited for elsewhere.
+ * fetch.h - waits on behalf of transfers: fetches memory that a transfer cannot have at once.
  *
- * A transfer's worker waits for nobody: neither for page faults, which another process may have
- * to serve, nor for a mapping's lock, nor for invalidations. What it would have to wait for is
- * fetched: pinned for long, or only faulted in, by a work of its own, which tells the
- * transfer when it is over. The transfer holds no worker meanwhile, and may end.
+ * A transfer's work waits for nobody: not for page faults, which another process may have
+ * to serve, nor for a mapping's lock, nor for invalidations. Memory that it would have to
+ * wait for is fetched: a work of its own pins it for long, or only faults it in, and wakes
+ * the transfer when that is completed. The transfer occupies no worker meanwhile, and may be
+ * gone by then.
  *
- * Fetches stand in a lane, one for each user, by whose memory it is. A few of a user's run at a
- * time, and fewer of a process's, so that who serves no fault keeps only himself waiting.
+ * Each user has a queue for the fetches of his memory. A few fetches of a user run at a
+ * time, and fewer of one process. So a process that serves no faults makes only its own
+ * user wait.
  *
- * A memory has one at most. A fetch holds all that it needs, and the module: one that
- * nobody waits for any more ends when its fault does.
+ * A client has one fetch at most. A fetch holds all that it needs, and the module. If nobody
+ * waits for it any more, it is destroyed as soon as its page fault has been served.
  */
 #ifndef ADMA_FETCH_H
 #define ADMA_FETCH_H
 
-#include <linux/list.h>
-#include <linux/spinlock.h>
 #include <linux/types.h>
 
 #include "memory.h"
 
+struct adma_fetch;
 struct adma_pin;
+struct adma_user;
 
-/* Told that a fetch is over, in process context; does not sleep. */
+/* Its wake() is called when a fetch is completed, in process context; it must not sleep. */
 struct adma_waiter {
 	void (*wake)(struct adma_waiter *waiter);
 };
 
-struct adma_lane {
-	spinlock_t lock;        /* all below, and what their fetches say of it */
-	struct list_head line;  /* oldest first */
-	struct list_head going;
-	unsigned int goings;
+/* For whom memory is fetched. */
+struct adma_fetch_client {
+	struct adma_user *user;     /* the poster of the memory, in whose queue its fetch waits */
+	struct adma_waiter *waiter; /* woken when the fetch is completed */
+	struct adma_fetch *fetch;   /* running, waiting or completed; or NULL */
 };
 
-void adma_lane_init(struct adma_lane *lane);
+/*
+ * Fetch @memory's bytes from @start to @end, of one range; pin them for long if
+ * @long_term. Nothing happens if that, or more, is being fetched already; otherwise
+ * what was fetched before is released. If no memory is left nothing is begun: the transfer tries
+ * again anyway.
+ */
+void adma_fetch_begin(struct adma_fetch_client *client, struct adma_memory *memory,
+		      unsigned long start, unsigned long end, bool long_term);
 
 /*
- * @memory's bytes from @start to @end, of one range, are to be fetched: pinned for long if
- * @lasting. Unless that, or more, is on its way already; what else was fetched is let go.
- * Without memory nothing is begun: the transfer tries again anyway.
+ * Share the pin of a completed fetch, which stays fetched. -EAGAIN: the fetch is not
+ * completed, it is of other memory, it was not @long_term, or its pages are not the mapped
+ * ones any more. Otherwise the error of the fetch.
  */
-void adma_fetch_begin(struct adma_memory *memory, unsigned long start, unsigned long end,
-		      bool lasting);
+int adma_fetch_pin(struct adma_fetch_client *client, struct adma_pin *pin,
+		   struct adma_memory *memory, unsigned long start, unsigned long end,
+		   bool long_term);
 
-/*
- * Pin what was fetched, if it was pinned for long; it stays fetched. The fetch's error; -EAGAIN: it
- * is not over, it was of something else, or it is of no use any more.
- */
-int adma_fetch_pin(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
-		   unsigned long end, bool lasting);
+/* Has the fetch waited in its queue for so long that the transfer should do without it? */
+bool adma_fetch_is_delayed(const struct adma_fetch_client *client);
 
-/* Has it stood in line for so long that one should do without it? */
-bool adma_fetch_stands(const struct adma_memory *memory);
-
-/* Whatever was fetched, or still is, is not waited for any more. */
-void adma_fetch_end(struct adma_memory *memory);
+/* Release what was fetched, and do not wait any more for what still is being fetched. */
+void adma_fetch_release(struct adma_fetch_client *client, struct adma_memory *memory);
 
 int adma_fetches_init(void);
 void adma_fetches_exit(void);

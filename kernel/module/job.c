@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* job.c - one window's copy on its way over the DMA channels; see job.h. */
+/* job.c - the copy of one window, spread over the DMA channels; see job.h. */
 #include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/dma-mapping.h>
@@ -13,30 +13,34 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
-#include "channel.h"
 #include "counters.h"
 #include "cpu.h"
+#include "dma_channel.h"
+#include "dma_descriptor.h"
 #include "job.h"
 #include "split.h"
 
-/* After so many refusals by busy channels the CPU copies a piece: perhaps it is the piece. */
+/*
+ * A driver that has no room may refuse a piece. After so many refusals the CPU copies the piece,
+ * because the reason may be the piece itself.
+ */
 #define REFUSALS 3
 
 struct job;
 
-/* A place for a piece on its way. */
-struct flight {
-	struct adma_descriptor descriptor;
+/* Room for a piece in flight, with its descriptor. */
+struct job_slot {
+	struct adma_dma_descriptor descriptor;
 	struct adma_piece piece;
 	struct job *job;
-	bool flying;             /* given to a channel, and not got back yet */
+	bool in_flight;          /* submitted, and its completion not handled yet */
 	enum adma_outcome outcome;
-	struct list_head node;   /* in free, in landed, or nowhere */
+	struct list_head node;   /* in free, in completed, or nowhere */
 };
 
 struct job {
 	struct kref refs;
-	struct adma_dma_copy *copy; /* the submitter's: not for callbacks */
+	struct adma_dma_copy *copy; /* the submitter's: callbacks must not use it */
 	struct adma_dma_channel *const *channels;
 	u32 count;
 	unsigned long timeout;
@@ -44,29 +48,29 @@ struct job {
 
 	struct adma_split for_dma;
 	struct adma_split for_cpu;
-	struct adma_piece next;  /* for DMA, not given to anybody yet */
+	struct adma_piece next;  /* for DMA, not submitted yet */
 	bool has_next;
 	u32 refusals;            /* of it */
 
 	struct list_head free;
-	u32 flying;
-	spinlock_t lock;         /* inside any channel's */
-	struct list_head landed; /* lock */
-	wait_queue_head_t landing;
-	u32 slots;
-	struct flight flights[];
+	u32 in_flight;
+	spinlock_t lock;         /* taken under any DMA channel's */
+	struct list_head completed; /* lock */
+	wait_queue_head_t waiter;
+	u32 slot_count;
+	struct job_slot slots[];
 };
 
 /* ---- life ---- */
 
-/* What every channel that works can take; and short enough that each of them gets a share. */
-static struct adma_split_limits limits_of(const struct job *job, size_t length)
+/* What every working DMA channel can take; and so short that each of them gets a share. */
+static struct adma_split_limits job_limits(const struct job *job, size_t length)
 {
 	struct adma_split_limits limits = {
 		.align = 1,
 		.line = max_t(size_t, dma_get_cache_alignment(), cache_line_size()),
 		.least = ADMA_PIECE_LEAST,
-		.most = ADMA_CHANNEL_BULK_BYTES,
+		.most = ADMA_DMA_CHANNEL_BULK_BYTES,
 	};
 	const struct adma_dma_channel *channel;
 	u32 i, working = 0;
@@ -86,41 +90,57 @@ static struct adma_split_limits limits_of(const struct job *job, size_t length)
 	return limits;
 }
 
-static void free_job(struct kref *refs)
+static void job_free(struct kref *refs)
 {
 	kvfree(container_of(refs, struct job, refs));
 }
 
-/* In any context. The job is freed by who has taken its lock after this, and found all landed. */
-static void ended(struct adma_descriptor *descriptor, enum adma_outcome outcome)
+/*
+ * Called in any context. The submitter frees the job only after it has taken the job's lock
+ * once more and found all slots completed: so the unlock is the last access here.
+ */
+static void job_slot_complete(struct adma_dma_descriptor *descriptor, enum adma_outcome outcome)
 {
-	struct flight *flight = container_of(descriptor, struct flight, descriptor);
-	struct job *job = flight->job;
+	struct job_slot *slot = container_of(descriptor, struct job_slot, descriptor);
+	struct job *job = slot->job;
 	unsigned long flags;
 
 	if (outcome == ADMA_FREED) {
-		kref_put(&job->refs, free_job);
+		kref_put(&job->refs, job_free);
 		return;
 	}
 	spin_lock_irqsave(&job->lock, flags);
 	if (outcome == ADMA_STUCK)
 		kref_get(&job->refs);
-	flight->outcome = outcome;
-	list_add_tail(&flight->node, &job->landed);
-	wake_up(&job->landing);
+	slot->outcome = outcome;
+	list_add_tail(&slot->node, &job->completed);
+	wake_up(&job->waiter);
 	spin_unlock_irqrestore(&job->lock, flags);
 }
 
-static struct job *make_job(struct adma_dma_copy *copy, struct adma_dma_channel *const *channels,
+static void job_init_slots(struct job *job, bool bulk)
+{
+	struct job_slot *slot;
+	u32 i;
+
+	for (i = 0; i < job->slot_count; i++) {
+		slot = &job->slots[i];
+		slot->job = job;
+		slot->descriptor.complete = job_slot_complete;
+		slot->descriptor.bulk = bulk;
+		list_add_tail(&slot->node, &job->free);
+	}
+}
+
+static struct job *job_make(struct adma_dma_copy *copy, struct adma_dma_channel *const *channels,
 			    u32 count, unsigned long timeout)
 {
 	size_t most = max(count, 1U) * ADMA_JOB_SHARE;
-	u32 slots = clamp(copy->length / ADMA_PIECE_LEAST, (size_t)1, most);
+	u32 slot_count = clamp(copy->length / ADMA_PIECE_LEAST, (size_t)1, most);
 	struct adma_split_limits limits;
 	struct job *job;
-	u32 i;
 
-	job = kvzalloc(struct_size(job, flights, slots), GFP_KERNEL);
+	job = kvzalloc(struct_size(job, slots, slot_count), GFP_KERNEL);
 	if (!job)
 		return NULL;
 	kref_init(&job->refs);
@@ -129,17 +149,12 @@ static struct job *make_job(struct adma_dma_copy *copy, struct adma_dma_channel 
 	job->count = count;
 	job->timeout = timeout;
 	spin_lock_init(&job->lock);
-	init_waitqueue_head(&job->landing);
-	INIT_LIST_HEAD(&job->landed);
+	init_waitqueue_head(&job->waiter);
+	INIT_LIST_HEAD(&job->completed);
 	INIT_LIST_HEAD(&job->free);
-	job->slots = slots;
-	for (i = 0; i < slots; i++) {
-		job->flights[i].job = job;
-		job->flights[i].descriptor.ended = ended;
-		job->flights[i].descriptor.bulk = copy->length > ADMA_JOB_SMALL;
-		list_add_tail(&job->flights[i].node, &job->free);
-	}
-	limits = limits_of(job, copy->length);
+	job->slot_count = slot_count;
+	job_init_slots(job, copy->length > ADMA_JOB_SMALL);
+	limits = job_limits(job, copy->length);
 	adma_split_begin(&job->for_dma, copy->to, copy->from, copy->length, &limits);
 	job->for_cpu = job->for_dma;
 	return job;
@@ -147,7 +162,7 @@ static struct job *make_job(struct adma_dma_copy *copy, struct adma_dma_channel 
 
 /* ---- the CPU's part ---- */
 
-static void copy_by_cpu(struct job *job, const struct adma_piece *piece)
+static void job_copy_by_cpu(struct job *job, const struct adma_piece *piece)
 {
 	struct adma_place to = piece->to, from = piece->from;
 
@@ -157,8 +172,8 @@ static void copy_by_cpu(struct job *job, const struct adma_piece *piece)
 		adma_tally_add(job->copy->tally, ADMA_COUNT_BYTES_EDGE, piece->length);
 }
 
-/* The next piece that was the CPU's from the start. */
-static bool copy_next(struct job *job)
+/* Copies the next piece that was the CPU's from the start. False: there is none. */
+static bool job_copy_next(struct job *job)
 {
 	struct adma_piece piece;
 
@@ -167,15 +182,15 @@ static bool copy_next(struct job *job)
 	while (adma_split_next(&job->for_cpu, &piece)) {
 		if (piece.kind == ADMA_PIECE_DMA)
 			continue;
-		copy_by_cpu(job, &piece);
+		job_copy_by_cpu(job, &piece);
 		return true;
 	}
 	return false;
 }
 
-/* ---- there ---- */
+/* ---- submitting ---- */
 
-static bool find_next(struct job *job)
+static bool job_find_next(struct job *job)
 {
 	while (!job->has_next && adma_split_next(&job->for_dma, &job->next)) {
 		job->has_next = job->next.kind == ADMA_PIECE_DMA;
@@ -184,8 +199,8 @@ static bool find_next(struct job *job)
 	return job->has_next;
 }
 
-static struct page *page_at(const struct adma_extent *extents, const struct adma_place *place,
-			    u32 *offset)
+static struct page *job_page_at(const struct adma_extent *extents, const struct adma_place *place,
+				u32 *offset)
 {
 	size_t at = adma_place_offset(place, extents);
 
@@ -194,18 +209,18 @@ static struct page *page_at(const struct adma_extent *extents, const struct adma
 }
 
 /*
- * To the channel whose turn it is, or the next one that has room. -EAGAIN: none has;
- * -EBUSY: and a driver has none. Otherwise it is the CPU's.
+ * Submit to the next DMA channel, round robin, that has room. -EAGAIN: none has. -EBUSY: none
+ * has, and at least one driver refused. On any other error the piece is the CPU's.
  */
-static int give(struct job *job, struct flight *flight)
+static int job_slot_submit_to_any(struct job *job, struct job_slot *slot)
 {
-	static atomic_t turns = ATOMIC_INIT(0);
-	u32 turn = atomic_inc_return(&turns), i;
+	static atomic_t next = ATOMIC_INIT(0);
+	u32 first = atomic_inc_return(&next), i;
 	int error, worst = -ENODEV;
 
 	for (i = 0; i < job->count; i++) {
-		error = adma_channel_submit(job->channels[(turn + i) % job->count],
-					    &flight->descriptor);
+		error = adma_dma_channel_submit(job->channels[(first + i) % job->count],
+						&slot->descriptor);
 		if (!error || error == -EIO)
 			return error;
 		if (error == -EBUSY || worst == -ENODEV)
@@ -214,149 +229,152 @@ static int give(struct job *job, struct flight *flight)
 	return worst;
 }
 
-static int submit(struct job *job)
+static int job_submit(struct job *job)
 {
-	struct flight *flight = list_first_entry(&job->free, struct flight, node);
-	struct adma_descriptor *descriptor = &flight->descriptor;
+	struct job_slot *slot = list_first_entry(&job->free, struct job_slot, node);
+	struct adma_dma_descriptor *descriptor = &slot->descriptor;
 	int error;
 
-	flight->piece = job->next;
-	descriptor->to = page_at(job->copy->to, &job->next.to, &descriptor->to_offset);
-	descriptor->from = page_at(job->copy->from, &job->next.from, &descriptor->from_offset);
+	slot->piece = job->next;
+	descriptor->to = job_page_at(job->copy->to, &job->next.to, &descriptor->to_offset);
+	descriptor->from = job_page_at(job->copy->from, &job->next.from, &descriptor->from_offset);
 	descriptor->length = job->next.length;
-	list_del(&flight->node); /* it may land before give() returns */
-	error = give(job, flight);
+	list_del(&slot->node); /* it may be completed before the next call returns */
+	error = job_slot_submit_to_any(job, slot);
 	if (error) {
-		list_add(&flight->node, &job->free);
+		list_add(&slot->node, &job->free);
 		return error;
 	}
-	flight->flying = true;
-	job->flying++;
+	slot->in_flight = true;
+	job->in_flight++;
 	adma_tally_add(job->copy->tally, ADMA_COUNT_PIECES, 1);
 	if (!job->copy->submitted)
 		job->copy->submitted = ktime_get();
 	return 0;
 }
 
-/* True: one piece less. False: there is none, or no room for it. */
-static bool submit_next(struct job *job)
+/* True: one piece less is left. False: no piece is left, or there is no room for it. */
+static bool job_submit_next(struct job *job)
 {
 	int error;
 
-	if (job->stuck || list_empty(&job->free) || !find_next(job))
+	if (job->stuck || list_empty(&job->free) || !job_find_next(job))
 		return false;
-	error = submit(job);
+	error = job_submit(job);
 	if (error == -EAGAIN || (error == -EBUSY && ++job->refusals < REFUSALS))
 		return false;
 	if (error)
-		copy_by_cpu(job, &job->next);
+		job_copy_by_cpu(job, &job->next);
 	job->has_next = false;
 	return true;
 }
 
-/* ---- and back ---- */
+/* ---- completion ---- */
 
-static void land(struct job *job, struct flight *flight)
+static void job_slot_reap(struct job *job, struct job_slot *slot)
 {
-	flight->flying = false;
-	job->flying--;
-	if (flight->outcome == ADMA_STUCK) {
+	slot->in_flight = false;
+	job->in_flight--;
+	if (slot->outcome == ADMA_STUCK) {
 		job->stuck = true;
 		return;
 	}
-	if (flight->outcome == ADMA_COPIED) {
-		adma_tally_add(job->copy->tally, ADMA_COUNT_BYTES_DMA, flight->piece.length);
+	if (slot->outcome == ADMA_COPIED) {
+		adma_tally_add(job->copy->tally, ADMA_COUNT_BYTES_DMA, slot->piece.length);
 	} else {
-		copy_by_cpu(job, &flight->piece);
-		adma_tally_add(job->copy->tally, ADMA_COUNT_BYTES_RESCUED, flight->piece.length);
+		job_copy_by_cpu(job, &slot->piece);
+		adma_tally_add(job->copy->tally, ADMA_COUNT_BYTES_RESCUED, slot->piece.length);
 	}
-	list_add(&flight->node, &job->free);
+	list_add(&slot->node, &job->free);
 }
 
-static void land_all(struct job *job)
+static void job_reap(struct job *job)
 {
-	struct flight *flight, *next;
-	LIST_HEAD(landed);
+	struct job_slot *slot, *next;
+	LIST_HEAD(completed);
 
 	spin_lock_irq(&job->lock);
-	list_splice_init(&job->landed, &landed);
+	list_splice_init(&job->completed, &completed);
 	spin_unlock_irq(&job->lock);
-	list_for_each_entry_safe(flight, next, &landed, node)
-		land(job, flight);
+	list_for_each_entry_safe(slot, next, &completed, node)
+		job_slot_reap(job, slot);
 }
 
 /* ---- waiting ---- */
 
-static unsigned long deadline(const struct job *job, const struct flight *flight)
+static unsigned long job_slot_deadline(const struct job *job, const struct job_slot *slot)
 {
-	return adma_channel_deadline(&flight->descriptor, job->timeout);
+	return adma_dma_channel_deadline(&slot->descriptor, job->timeout);
 }
 
-/* Jiffies until a flight is overdue. */
-static long patience(const struct job *job)
+/* Jiffies until a slot is overdue. */
+static long job_time_left(const struct job *job)
 {
 	long left = job->timeout;
 	u32 i;
 
-	for (i = 0; i < job->slots; i++) {
-		if (job->flights[i].flying)
-			left = min(left, (long)(deadline(job, &job->flights[i]) - jiffies));
+	for (i = 0; i < job->slot_count; i++) {
+		if (job->slots[i].in_flight)
+			left = min(left, (long)(job_slot_deadline(job, &job->slots[i]) - jiffies));
 	}
 	return max(left, 1L);
 }
 
-static void retire_overdue(struct job *job)
+static void job_retire_overdue(struct job *job)
 {
-	struct flight *flight;
+	struct job_slot *slot;
 	u32 i;
 
-	for (i = 0; i < job->slots; i++) {
-		flight = &job->flights[i];
-		if (flight->flying && time_after_eq(jiffies, deadline(job, flight)) &&
-		    adma_channel_retire(&flight->descriptor))
+	for (i = 0; i < job->slot_count; i++) {
+		slot = &job->slots[i];
+		if (slot->in_flight && time_after_eq(jiffies, job_slot_deadline(job, slot)) &&
+		    adma_dma_channel_retire(&slot->descriptor))
 			adma_tally_add(job->copy->tally, ADMA_COUNT_TIMEOUTS, 1);
 	}
 }
 
-/* Others have all the room, and none of it became free: that is for them to look into. */
-static void wait_for_room(struct job *job, u32 seen)
+/*
+ * Other jobs occupy all DMA channels. If none of their descriptors is completed in time, then it is
+ * for those jobs to retire the DMA channels; here the CPU copies.
+ */
+static void job_wait_for_room(struct job *job, u32 seen)
 {
-	adma_channels_wait(seen, patience(job));
-	if (!job->flying && adma_channels_seen() == seen) {
-		copy_by_cpu(job, &job->next);
+	adma_dma_channels_wait(seen, job_time_left(job));
+	if (!job->in_flight && adma_dma_channels_completed() == seen) {
+		job_copy_by_cpu(job, &job->next);
 		job->has_next = false;
 	}
 }
 
-/* False: there is nothing left to wait for. */
-static bool wait(struct job *job, u32 seen)
+/* False: nothing is left to wait for. */
+static bool job_wait(struct job *job, u32 seen)
 {
 	if (job->has_next && !job->stuck && !list_empty(&job->free))
-		wait_for_room(job, seen);
-	else if (job->flying)
-		wait_event_idle_timeout(job->landing, !list_empty_careful(&job->landed),
-					patience(job));
+		job_wait_for_room(job, seen);
+	else if (job->in_flight)
+		wait_event_idle_timeout(job->waiter, !list_empty_careful(&job->completed),
+					job_time_left(job));
 	else
 		return false;
-	retire_overdue(job);
+	job_retire_overdue(job);
 	return true;
 }
 
 int adma_job_run(struct adma_dma_copy *copy, struct adma_dma_channel *const *channels, u32 count,
 		 unsigned long timeout)
 {
-	struct job *job = make_job(copy, channels, count, timeout);
+	struct job *job = job_make(copy, channels, count, timeout);
 	bool stuck;
 	u32 seen;
 
 	if (!job)
 		return -ENOMEM;
 	do {
-		seen = adma_channels_seen();
-		land_all(job);
-	} while (submit_next(job) || copy_next(job) || wait(job, seen));
-	copy->ended = ktime_get();
+		seen = adma_dma_channels_completed();
+		job_reap(job);
+	} while (job_submit_next(job) || job_copy_next(job) || job_wait(job, seen));
+	copy->finished = ktime_get();
 	stuck = job->stuck;
-	kref_put(&job->refs, free_job);
+	kref_put(&job->refs, job_free);
 	return stuck ? -EIO : 0;
 }

@@ -1,34 +1,50 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * job.h - one window's copy on its way over the DMA channels.
+ * job.h - the copy of one window, spread over the DMA channels.
  *
- * The copy is gone over twice: once for the pieces that are for DMA, each given
- * to the next channel in turn that has room; and, whenever there is nothing to give,
- * once for those that are the CPU's. What a channel fails, or will not have, the
- * CPU copies too. The submitter does all this and sleeps in between; callbacks only
- * hand descriptors back.
+ * The job goes through the copy twice. The first pass finds the pieces for DMA, each of
+ * which is submitted to the next DMA channel that has room, round robin. Whenever nothing
+ * can be submitted, the second pass finds a piece that is the CPU's. What a DMA channel
+ * fails or refuses, the CPU copies too. The submitting thread does all of this, and sleeps
+ * in between; callbacks only return descriptors.
  *
- * A job has at most ADMA_JOB_SHARE descriptors for each channel on their way. Copies of at
- * most ADMA_JOB_SMALL bytes are small: large ones leave them room on each channel (channel.h).
+ * A job has at most ADMA_JOB_SHARE descriptors per DMA channel in flight. Copies of at
+ * most ADMA_JOB_SMALL bytes are small: large ones leave room for them on each DMA channel
+ * (dma_channel.h).
  *
- * References: the submitter holds one, and each stuck descriptor one. So a job with a
+ * References: the submitter holds one, and each stuck descriptor holds one. So a job with a
  * stuck descriptor stays as long as its engine may call back.
  */
 #ifndef ADMA_JOB_H
 #define ADMA_JOB_H
 
+#include <linux/ktime.h>
 #include <linux/types.h>
 
-#include "dma.h"
+#include "extent.h"
 
 #define ADMA_JOB_SHARE    8
 #define ADMA_JOB_SMALL    (64 << 10)
-#define ADMA_PIECE_LEAST  1024       /* a shorter one is not worth a descriptor */
-#define ADMA_SPREAD_LEAST (32 << 10) /* nor one shorter than this a channel more */
+#define ADMA_PIECE_LEAST  1024       /* a shorter piece is not worth a descriptor */
+#define ADMA_SPREAD_LEAST (32 << 10) /* a shorter piece is not worth one more DMA channel */
 
 struct adma_dma_channel;
+struct adma_tally;
 
-/* As adma_dma_copy(). A piece may take @timeout jiffies. */
+struct adma_dma_copy {
+	const struct adma_extent *to;
+	const struct adma_extent *from;
+	size_t length;            /* bytes: at most the sum of either side */
+	struct adma_tally *tally;
+	ktime_t submitted;        /* in: 0. Out: the first piece; 0: none went to an engine */
+	ktime_t finished;         /* out: when the last byte was copied */
+};
+
+/*
+ * Copy, and sleep until that is done. A piece may take @timeout jiffies. On 0 all bytes are
+ * copied; the counters tell by whom. -EIO: stuck; the engine may still write, so the pages
+ * must stay pinned. -ENOMEM: nothing was submitted.
+ */
 int adma_job_run(struct adma_dma_copy *copy, struct adma_dma_channel *const *channels, u32 count,
 		 unsigned long timeout);
 

@@ -5,16 +5,17 @@
 
 #include "debugfs.h"
 #include "dma.h"
-#include "end.h"
 #include "fetch.h"
-#include "memory.h"
+#include "file.h"
+#include "pin_cache.h"
+#include "pin_entry.h"
 #include "request.h"
 #include "transfer.h"
 
 static struct miscdevice device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "adma",
-	.fops = &adma_end_operations,
+	.fops = &adma_file_operations,
 	.mode = 0660,
 };
 
@@ -24,9 +25,12 @@ static int __init adma_init(void)
 
 	if (error)
 		return error;
-	error = adma_pins_init();
+	error = adma_pin_entries_init();
 	if (error)
-		goto no_pins;
+		goto no_entries;
+	error = adma_pin_cache_init();
+	if (error)
+		goto no_cache;
 	error = adma_fetches_init();
 	if (error)
 		goto no_fetches;
@@ -50,17 +54,19 @@ no_dma:
 no_transfers:
 	adma_fetches_exit();
 no_fetches:
-	adma_pins_exit();
-no_pins:
+	adma_pin_cache_exit();
+no_cache:
+	adma_pin_entries_exit();
+no_entries:
 	adma_requests_exit();
 	return error;
 }
 
 /*
- * No descriptor is open any more, or the module would be in use. What was
- * matched may still be on its way: adma_transfers_exit() waits for it, and with
- * that for the last references to ends, requests and the DMA channels. Nothing is being
- * fetched any more: that holds the module too.
+ * No file descriptor is open any more, otherwise the module would be in use. A transfer may
+ * still be in its work: adma_transfers_exit() waits for it, and with
+ * that for the last references to endpoints, requests and the DMA channels. No fetch is left,
+ * because each one holds the module, too.
  */
 static void __exit adma_exit(void)
 {
@@ -69,7 +75,8 @@ static void __exit adma_exit(void)
 	adma_transfers_exit();
 	adma_dma_exit();
 	adma_fetches_exit();
-	adma_pins_exit();
+	adma_pin_cache_exit();
+	adma_pin_entries_exit();
 	adma_requests_exit();
 }
 

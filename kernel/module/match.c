@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* match.c - which read meets which write; see match.h. */
+/* match.c - which read matches which write; see match.h. */
 #include <linux/errno.h>
 #include <linux/hash.h>
 
@@ -9,13 +9,16 @@ void adma_match_init(struct adma_match *match)
 {
 	unsigned int i;
 
-	INIT_LIST_HEAD(&match->line);
+	INIT_LIST_HEAD(&match->fifo);
 	for (i = 0; i < 1 << ADMA_MATCH_BITS; i++)
 		INIT_LIST_HEAD(&match->keyed[i]);
 }
 
-/* 0 when the two can meet. Otherwise the read is refused with the write's length and note. */
-static int meet(struct adma_party *read, const struct adma_party *write)
+/*
+ * 0 when the two match. Otherwise the read is refused. Either way the read learns the
+ * write's length and note.
+ */
+static int match_pair(struct adma_envelope *read, const struct adma_envelope *write)
 {
 	if (read->kind != write->kind)
 		read->error = -EPROTOTYPE;
@@ -27,97 +30,97 @@ static int meet(struct adma_party *read, const struct adma_party *write)
 	return read->error;
 }
 
-/* A read finds @first, the oldest write; that stays where it is unless they meet. */
-static void post_read(struct adma_party *read, struct adma_party *first, struct adma_party **met,
-		      struct list_head *refused)
+/* A read finds @first, the oldest write, which stays where it is unless the two match. */
+static void match_read(struct adma_envelope *read, struct adma_envelope *first,
+		       struct adma_envelope **matched, struct list_head *refused)
 {
-	if (meet(read, first)) {
+	if (match_pair(read, first)) {
 		list_add_tail(&read->node, refused);
 		return;
 	}
 	list_del_init(&first->node);
-	*met = first;
+	*matched = first;
 }
 
-static struct list_head *bucket(struct adma_match *match, u64 key)
+static struct list_head *match_bucket(struct adma_match *match, u64 key)
 {
 	return &match->keyed[hash_64(key, ADMA_MATCH_BITS)];
 }
 
-static struct adma_party *find(struct list_head *chain, u64 key)
+static struct adma_envelope *match_find(struct list_head *chain, u64 key)
 {
-	struct adma_party *party;
+	struct adma_envelope *envelope;
 
-	list_for_each_entry(party, chain, node) {
-		if (party->key == key)
-			return party;
+	list_for_each_entry(envelope, chain, node) {
+		if (envelope->key == key)
+			return envelope;
 	}
 	return NULL;
 }
 
-static int post_keyed(struct adma_match *match, struct adma_party *party, struct adma_party **met,
-		      struct list_head *refused)
+static int match_post_keyed(struct adma_match *match, struct adma_envelope *envelope,
+			    struct adma_envelope **matched, struct list_head *refused)
 {
-	struct list_head *chain = bucket(match, party->key);
-	struct adma_party *pending = find(chain, party->key);
+	struct list_head *chain = match_bucket(match, envelope->key);
+	struct adma_envelope *pending = match_find(chain, envelope->key);
 
-	if (pending && pending->write == party->write)
+	if (pending && pending->write == envelope->write)
 		return -EEXIST;
 	if (pending && pending->write) {
-		post_read(party, pending, met, refused);
+		match_read(envelope, pending, matched, refused);
 		return 0;
 	}
 	if (pending) {
 		list_del_init(&pending->node);
-		if (!meet(pending, party)) {
-			*met = pending;
+		if (!match_pair(pending, envelope)) {
+			*matched = pending;
 			return 0;
 		}
 		list_add_tail(&pending->node, refused);
 	}
-	list_add_tail(&party->node, chain);
+	list_add_tail(&envelope->node, chain);
 	return 0;
 }
 
-static void post_line(struct adma_match *match, struct adma_party *party, struct adma_party **met,
-		      struct list_head *refused)
+static void match_post_fifo(struct adma_match *match, struct adma_envelope *envelope,
+			    struct adma_envelope **matched, struct list_head *refused)
 {
-	struct adma_party *first, *next;
+	struct adma_envelope *first, *next;
 
-	list_for_each_entry_safe(first, next, &match->line, node) {
-		if (first->write == party->write)
+	list_for_each_entry_safe(first, next, &match->fifo, node) {
+		if (first->write == envelope->write)
 			break;
 		if (first->write) {
-			post_read(party, first, met, refused);
+			match_read(envelope, first, matched, refused);
 			return;
 		}
 		list_del_init(&first->node);
-		if (!meet(first, party)) {
-			*met = first;
+		if (!match_pair(first, envelope)) {
+			*matched = first;
 			return;
 		}
 		list_add_tail(&first->node, refused);
 	}
-	list_add_tail(&party->node, &match->line);
+	list_add_tail(&envelope->node, &match->fifo);
 }
 
-int adma_match_post(struct adma_match *match, struct adma_party *party, struct adma_party **met,
-		    struct list_head *refused)
+int adma_match_post(struct adma_match *match, struct adma_envelope *envelope,
+		    struct adma_envelope **matched, struct list_head *refused)
 {
-	*met = NULL;
-	if (party->key)
-		return post_keyed(match, party, met, refused);
-	post_line(match, party, met, refused);
+	*matched = NULL;
+	if (envelope->key)
+		return match_post_keyed(match, envelope, matched, refused);
+	match_post_fifo(match, envelope, matched, refused);
 	return 0;
 }
 
-struct adma_party *adma_match_peek(const struct adma_match *match)
+struct adma_envelope *adma_match_peek(const struct adma_match *match)
 {
-	struct adma_party *first;
+	struct adma_envelope *first;
 
-	if (list_empty(&match->line))
+	if (list_empty(&match->fifo))
 		return NULL;
-	first = list_first_entry(&match->line, struct adma_party, node);
+	first = list_first_entry(&match->fifo, struct adma_envelope, node);
 	return first->write ? first : NULL;
 }
 
@@ -125,7 +128,7 @@ void adma_match_drain(struct adma_match *match, struct list_head *list)
 {
 	unsigned int i;
 
-	list_splice_tail_init(&match->line, list);
+	list_splice_tail_init(&match->fifo, list);
 	for (i = 0; i < 1 << ADMA_MATCH_BITS; i++)
 		list_splice_tail_init(&match->keyed[i], list);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* memory.c - memory as a post describes it, checked against what is mapped; see memory.h. */
+/* memory.c - describes memory, and checks it against what is mapped; see memory.h. */
 #include <linux/backing-dev.h>
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -13,22 +13,18 @@
 #include <linux/uaccess.h>
 #include <linux/user_namespace.h>
 
-#include "dma.h"
-#include "fetch.h"
 #include "memory.h"
-#include "pin.h"
-#include "request.h"
 
-static_assert(sizeof(size_t) == sizeof(u64)); /* or addresses and lengths would be cut off */
+static_assert(sizeof(size_t) == sizeof(u64)); /* otherwise addresses and lengths were truncated */
 
 /* ---- what is mapped ---- */
 
 /*
- * Is there a file system that wants to know before a page is written to? An engine does not
- * tell it. From 6.5 on such memory cannot be pinned for long and be written; here
- * it is so with every kernel.
+ * Is there a file system that has to be told before a page is written to? An engine does not
+ * tell it. From Linux 6.5 on such memory cannot be pinned for long and be written; this check
+ * makes it so with every kernel.
  */
-static bool tracks_writes(const struct vm_area_struct *vma)
+static bool memory_tracks_writes(const struct vm_area_struct *vma)
 {
 	if (!(vma->vm_flags & VM_SHARED))
 		return false;
@@ -37,13 +33,13 @@ static bool tracks_writes(const struct vm_area_struct *vma)
 	return vma->vm_file && mapping_can_writeback(vma->vm_file->f_mapping);
 }
 
-static bool permits(const struct vm_area_struct *vma, bool write)
+static bool memory_permits(const struct vm_area_struct *vma, bool write)
 {
 	return !(vma->vm_flags & (VM_IO | VM_PFNMAP)) &&
 	       vma->vm_flags & (write ? VM_WRITE : VM_READ);
 }
 
-static int walk(struct adma_memory *memory, const struct adma_range *range)
+static int memory_walk(struct adma_memory *memory, const struct adma_range *range)
 {
 	unsigned long at = range->address, end = at + range->length;
 	struct vm_area_struct *vma;
@@ -53,12 +49,12 @@ static int walk(struct adma_memory *memory, const struct adma_range *range)
 		return -EINTR;
 	while (at < end) {
 		vma = find_vma(memory->mm, at);
-		if (!vma || vma->vm_start > at || !permits(vma, memory->write)) {
+		if (!vma || vma->vm_start > at || !memory_permits(vma, memory->write)) {
 			error = -EFAULT;
 			break;
 		}
-		if (memory->write && tracks_writes(vma))
-			memory->lasting = false;
+		if (memory->write && memory_tracks_writes(vma))
+			memory->long_term = false;
 		at = vma->vm_end;
 	}
 	mmap_read_unlock(memory->mm);
@@ -73,24 +69,68 @@ bool adma_memory_fit(struct mm_struct *mm, unsigned long start, unsigned long en
 	mmap_read_lock(mm);
 	for (vma = find_vma(mm, start); vma && vma->vm_start < end && fit;
 	     vma = find_vma(mm, vma->vm_end))
-		fit = !tracks_writes(vma);
+		fit = !memory_tracks_writes(vma);
 	mmap_read_unlock(mm);
 	return fit;
 }
 
-/* A stack that has not grown so far yet does when it is touched. */
-static int check(struct adma_memory *memory, const struct adma_range *range)
+/* A stack may not have grown to this address yet. It does when the address is touched. */
+static int memory_check_range(struct adma_memory *memory, const struct adma_range *range)
 {
-	int error = walk(memory, range);
+	int error = memory_walk(memory, range);
 
 	if (error == -EFAULT && !fault_in_readable((char __user *)range->address, 1))
-		error = walk(memory, range);
+		error = memory_walk(memory, range);
 	return error;
 }
 
-/* ---- ranges ---- */
+int adma_memory_check(struct adma_memory *memory)
+{
+	int error;
+	u32 i;
 
-static int add(struct adma_memory *memory, u64 base, u64 length)
+	for (i = 0; i < memory->count; i++) {
+		error = memory_check_range(memory, &memory->ranges[i]);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* ---- description ---- */
+
+/*
+ * How many pages current's user may have pinned. To lack the capability is nothing wrong, so
+ * it must not be audited.
+ */
+static unsigned long memory_memlock(void)
+{
+	if (ns_capable_noaudit(&init_user_ns, CAP_IPC_LOCK))
+		return ULONG_MAX;
+	return rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+}
+
+int adma_memory_init(struct adma_memory *memory, u32 count, bool write, u32 policy,
+		     struct adma_tally *tally)
+{
+	struct adma_range *ranges = kmalloc_array(count, sizeof(*ranges), GFP_KERNEL_ACCOUNT);
+
+	if (!ranges)
+		return -ENOMEM;
+	*memory = (struct adma_memory){
+		.mm = current->mm,
+		.user = get_uid(current_user()),
+		.memlock = memory_memlock(),
+		.tally = tally,
+		.policy = policy,
+		.write = write,
+		.ranges = ranges,
+	};
+	mmgrab(memory->mm);
+	return 0;
+}
+
+int adma_memory_add(struct adma_memory *memory, u64 base, u64 length)
 {
 	unsigned long address = untagged_addr((unsigned long)base);
 
@@ -105,69 +145,7 @@ static int add(struct adma_memory *memory, u64 base, u64 length)
 	return 0;
 }
 
-/* Pages that current's user may have pinned. Who may not pin more has done no wrong: no audit. */
-static unsigned long memlock(void)
-{
-	if (ns_capable_noaudit(&init_user_ns, CAP_IPC_LOCK))
-		return ULONG_MAX;
-	return rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-}
-
-static int begin(struct adma_memory *memory, u32 count, bool write, u32 policy,
-		 struct adma_tally *tally)
-{
-	struct adma_range *ranges = kmalloc_array(count, sizeof(*ranges), GFP_KERNEL_ACCOUNT);
-
-	if (!ranges)
-		return -ENOMEM;
-	*memory = (struct adma_memory){
-		.mm = current->mm,
-		.user = get_uid(current_user()),
-		.memlock = memlock(),
-		.tally = tally,
-		.policy = policy,
-		.write = write,
-		.ranges = ranges,
-	};
-	mmgrab(memory->mm);
-	return 0;
-}
-
-static bool wants_lasting(const struct adma_memory *memory)
-{
-	if (memory->policy == ADMA_BY_ANY)
-		return memory->length >= adma_dma_min() && adma_dma_works();
-	return memory->policy == ADMA_BY_DMA;
-}
-
-/* All ranges are there. */
-static int check_and_hold(struct adma_memory *memory)
-{
-	bool must = memory->policy == ADMA_BY_DMA;
-	int error;
-	u32 i;
-
-	if (!memory->length)
-		return 0;
-	memory->lasting = wants_lasting(memory);
-	for (i = 0; i < memory->count; i++) {
-		error = check(memory, &memory->ranges[i]);
-		if (error)
-			return error;
-	}
-	if (!memory->lasting)
-		return must ? -EOPNOTSUPP : 0;
-	error = adma_memory_hold(memory);
-	/* What others hold for now, or a fault has to bring, may be pinned when its turn comes. */
-	if (!error || error == -EAGAIN || (error == -ENOMEM && memory->memlock))
-		return 0;
-	if (must || error == -EFAULT || error == -EINTR)
-		return error;
-	memory->lasting = false;
-	return 0;
-}
-
-static int add_all(struct adma_memory *memory, const struct adma_iovec __user *iov, u32 count)
+int adma_memory_add_all(struct adma_memory *memory, const struct adma_iovec __user *iov, u32 count)
 {
 	struct adma_iovec piece;
 	int error = 0;
@@ -176,53 +154,15 @@ static int add_all(struct adma_memory *memory, const struct adma_iovec __user *i
 	for (i = 0; i < count && !error; i++) {
 		if (copy_from_user(&piece, &iov[i], sizeof(piece)))
 			return -EFAULT;
-		error = add(memory, piece.base, piece.length);
+		error = adma_memory_add(memory, piece.base, piece.length);
 	}
 	return error;
 }
 
-int adma_memory_take(struct adma_memory *memory, const struct adma_iovec __user *iov, u32 count,
-		     bool write, u32 policy, struct adma_tally *tally)
+void adma_memory_free(struct adma_memory *memory)
 {
-	int error = begin(memory, count, write, policy, tally);
-
-	if (error)
-		return error;
-	error = add_all(memory, iov, count);
-	if (!error)
-		error = check_and_hold(memory);
-	if (error)
-		adma_memory_drop(memory);
-	return error;
-}
-
-int adma_memory_take_range(struct adma_memory *memory, u64 address, u64 length, bool write,
-			   u32 policy, struct adma_tally *tally)
-{
-	int error = begin(memory, 1, write, policy, tally);
-
-	if (error)
-		return error;
-	error = add(memory, address, length);
-	if (!error)
-		error = check_and_hold(memory);
-	if (error)
-		adma_memory_drop(memory);
-	return error;
-}
-
-void adma_memory_drop(struct adma_memory *memory)
-{
-	u32 i;
-
 	if (!memory->mm)
 		return;
-	adma_fetch_end(memory);
-	for (i = 0; i < memory->holds; i++) {
-		if (memory->held[i].entry)
-			adma_pin_put(&memory->held[i], memory);
-	}
-	kfree(memory->held);
 	kfree(memory->ranges);
 	free_uid(memory->user);
 	mmdrop(memory->mm);

@@ -2,75 +2,74 @@
 /*
  * pin.h - pins: pages of a process that stay where they are while somebody copies.
  *
- * Lasting pins come from the pin cache, where they stay for the next one that
- * wants them until their mapping changes, or room is needed. They are charged to
- * the user who posted first, and fit for an engine. Brief ones are for one copy by the CPU:
- * neither cached nor charged. tests/model/pin.pml is the proof of the cache's protocol.
+ * Long-term pins come from the pin cache. There they stay for whoever wants them next, until
+ * their mapping changes or room is needed. They are charged to the user who posted first, and
+ * may be given to an engine. Short-term pins are for one copy by the CPU: they are neither
+ * cached nor charged.
  *
- * All of these sleep. The mm of the memory is entered by the caller (mmget()), or
- * current's, in those that pin. Those wait for no more than memory->patience says, and
- * return -EAGAIN for what they would have to wait for.
+ * The protocol of the cache is that of tests/model/pin.pml, which is its proof. An entry
+ * (pin_entry.h) is a page-aligned part of an mm, pinned for long, with a notifier of its own.
+ * The notifier is called before any page table entry of that part changes. Then the entry is
+ * dead: nobody finds it any more, and a work drops it from the cache. A copy that is
+ * running at that time ends in the old pages, which its use of the entry keeps pinned.
+ *
+ * That includes the end of copy-on-write. A read-only pin may be of a page that the next write
+ * replaces: the zero page, or a page of a private file mapping (up to Linux 6.1 pinning
+ * unshares anonymous pages only). But wp_page_copy(), hugetlb_wp() and the split of the huge
+ * zero page invalidate (MMU_NOTIFY_CLEAR) before they replace the page. So such an entry dies,
+ * and the next copy sees what was written.
+ *
+ * Locks, the outer one first:
+ *   the cache's mutex     trees, LRU list, whether an entry is cached
+ *   adma_pin_entry.lock   uses and state of an entry. The notifier takes it, so it is a
+ *                         leaf, and nothing may sleep or allocate under it
+ * Where the mm layer may wait for an invalidation, neither of them is held, nor is mmap_lock:
+ * that is in mmu_interval_notifier_insert(), mmu_interval_read_begin() and
+ * mmu_interval_notifier_remove(). mmap_lock is taken for the pinning proper, with nothing else
+ * held.
+ *
+ * A post waits for what its own process does, a fetch for anything, a transfer for nothing.
+ * So a transfer makes no long-term pins, and takes mmap_lock only if it is free.
+ *
+ * All of these functions sleep. In those that pin, the caller has entered the memory's mm
+ * (mmget()), or it is current's. They wait for no more than memory->wait says, and return
+ * -EAGAIN where they would have to wait for more.
  */
 #ifndef ADMA_PIN_H
 #define ADMA_PIN_H
 
-#include <linux/list.h>
-#include <linux/mm.h>
-#include <linux/types.h>
-
 #include "memory.h"
-
-struct adma_pin_entry;
-
-/* Somebody's use of pinned pages, for bytes of one range of a memory. It may not be moved. */
-struct adma_pin {
-	struct adma_pin_entry *entry; /* of the cache. NULL: brief, or put */
-	struct page **pages;          /* the first one holds start */
-	unsigned long start, end;     /* addresses */
-	struct list_head node;        /* entry's lock: among its uses */
-	int error;                    /* entry's lock: -EFAULT, unmapped since; -ESRCH, exited */
-};
-
-static inline unsigned long adma_pin_pages(const struct adma_pin *pin)
-{
-	return (PAGE_ALIGN(pin->end) - (pin->start & PAGE_MASK)) >> PAGE_SHIFT;
-}
+#include "pin_entry.h"
 
 /*
- * Pin from @start on, until @end or as far as the user's limit allows; pin->end
- * tells. -EFAULT, -ENOMEM, -EOPNOTSUPP, -EAGAIN, or -EINTR: killed meanwhile.
+ * Pin for long, from @start until @end or as far as the user's limit allows; pin->end
+ * tells how far. -EFAULT, -ENOMEM, -EOPNOTSUPP, -EAGAIN, or -EINTR: killed meanwhile.
  */
 int adma_pin_get(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
 		 unsigned long end);
 
 /*
- * The same as far as @held reaches, which holds @start. -EAGAIN: what it holds
- * is not what is mapped there now; -EFAULT, -ESRCH: it
- * was unmapped, by its process or with it.
+ * The same as far as @held reaches, which holds @start. -EAGAIN: the pages that it holds
+ * are not the mapped ones any more. -EFAULT, -ESRCH: they were unmapped, by their process or
+ * by its exit.
  */
 int adma_pin_share(struct adma_pin *pin, const struct adma_pin *held, unsigned long start,
 		   unsigned long end);
 
-/* A brief one. -EFAULT, -ENOMEM, -EAGAIN or -EINTR. */
-int adma_pin_brief(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
-		   unsigned long end);
-
-/* Wait for the faults that a brief one would have to wait for, whatever the patience. */
-int adma_pin_touch(struct adma_memory *memory, unsigned long start, unsigned long end);
-
-/* -EFAULT or -ESRCH when it was unmapped, else 0. */
-int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory);
-
-/* Put a lasting one, whose pages stay pinned and charged for good. */
-void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory);
+/* A short-term pin. -EFAULT, -ENOMEM, -EAGAIN or -EINTR. */
+int adma_pin_get_short(struct adma_pin *pin, struct adma_memory *memory, unsigned long start,
+		       unsigned long end);
 
 /*
- * May an engine write to what is mapped there now? memory.c; takes mmap_lock. A post asks
- * for its whole memory; who pins asks again, within an interval that a change would end.
+ * Wait for the page faults that a short-term pin would have to wait for, whatever
+ * memory->wait says.
  */
-bool adma_memory_fit(struct mm_struct *mm, unsigned long start, unsigned long end);
+int adma_pin_fault_in(struct adma_memory *memory, unsigned long start, unsigned long end);
 
-/* Pin a memory's first window, and hold it (window.c). Errors as of adma_pin_get(). */
-int adma_memory_hold(struct adma_memory *memory);
+/* -EFAULT or -ESRCH when the pages were unmapped since, else 0. */
+int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory);
+
+/* Put a long-term pin whose pages have to stay pinned and charged for good. */
+void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory);
 
 #endif

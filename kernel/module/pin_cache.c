@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* pin_cache.c - which pins are cached, and which have to go; see pin_cache.h. */
+/* pin_cache.c - the cache of long-term pins; see pin_cache.h. */
 #include <linux/hash.h>
 #include <linux/interval_tree.h>
 #include <linux/mm.h>
@@ -10,17 +10,20 @@
 #include <linux/workqueue.h>
 
 #include "counters.h"
+#include "memory.h"
 #include "pin_cache.h"
+#include "pin_entry.h"
 
 static unsigned long pin_limit = 256 << 20;
 module_param(pin_limit, ulong, 0644);
 MODULE_PARM_DESC(pin_limit, "bytes that the pin cache keeps in all");
 
 /*
- * Entries overlap (a buffer and a part of it, read and written), and one that covers a
- * wanted range is as good as an equal one: hence interval trees. Many processes have their
- * memory at much the same addresses, so there are several, and each mm has its own
- * unless their hashes collide: a look-up goes down one tree past few that do not fit.
+ * Entries overlap: a buffer and a part of it, or the same buffer to be read and to be
+ * written. An entry that covers a wanted range does as well as an equal one: hence interval
+ * trees. Many processes have their memory at much the same addresses, so there are several
+ * trees. Each mm has its own unless hashes collide, and a look-up rarely passes entries of
+ * another process.
  */
 #define TREE_BITS 8
 static struct rb_root_cached trees[1 << TREE_BITS]; /* mutex */
@@ -29,22 +32,21 @@ static unsigned long cached_pages;                  /* mutex */
 static DEFINE_MUTEX(mutex);
 static struct workqueue_struct *drops;
 
-/* Each removal may have to wait for an invalidation, for as long as its process likes. */
-static struct workqueue_struct *removals;
-
-u64 adma_pin_limit(void)
+u64 adma_pin_cache_limit(void)
 {
 	return READ_ONCE(pin_limit);
 }
 
-u64 adma_pins_cached(void)
+u64 adma_pin_cache_bytes(void)
 {
 	return (u64)READ_ONCE(cached_pages) << PAGE_SHIFT;
 }
 
-/* With the mutex. The cache's reference goes to the list. */
-static void uncache(struct adma_pin_entry *entry, struct rb_root_cached *tree,
-		    struct list_head *victims)
+/* ---- removal ---- */
+
+/* Called with the mutex. The cache's reference goes over to @victims. */
+static void pin_cache_remove(struct adma_pin_entry *entry, struct rb_root_cached *tree,
+			     struct list_head *victims)
 {
 	interval_tree_remove(&entry->span, tree);
 	entry->cached = false;
@@ -52,8 +54,8 @@ static void uncache(struct adma_pin_entry *entry, struct rb_root_cached *tree,
 	list_move_tail(&entry->lru, victims);
 }
 
-/* Without it. */
-static void put_all(struct list_head *victims)
+/* Called without the mutex. */
+static void pin_cache_put_all(struct list_head *victims)
 {
 	struct adma_pin_entry *entry, *next;
 
@@ -61,7 +63,7 @@ static void put_all(struct list_head *victims)
 		adma_pin_entry_put(entry);
 }
 
-static struct rb_root_cached *tree_of(const struct mm_struct *mm)
+static struct rb_root_cached *pin_cache_tree(const struct mm_struct *mm)
 {
 	return &trees[hash_ptr(mm, TREE_BITS)];
 }
@@ -72,12 +74,12 @@ void adma_pin_cache_forget(struct adma_pin_entry *entry)
 
 	mutex_lock(&mutex);
 	if (entry->cached)
-		uncache(entry, tree_of(entry->notifier.mm), &victims);
+		pin_cache_remove(entry, pin_cache_tree(entry->notifier.mm), &victims);
 	mutex_unlock(&mutex);
-	put_all(&victims);
+	pin_cache_put_all(&victims);
 }
 
-static void drop(struct work_struct *work)
+static void pin_cache_drop_work(struct work_struct *work)
 {
 	struct adma_pin_entry *entry = container_of(work, struct adma_pin_entry, drop);
 
@@ -88,25 +90,11 @@ static void drop(struct work_struct *work)
 void adma_pin_cache_drop(struct adma_pin_entry *entry)
 {
 	if (!refcount_inc_not_zero(&entry->refs))
-		return; /* it is being freed already */
+		return; /* the last reference is gone already */
 	adma_tally_add(NULL, ADMA_COUNT_INVALIDATIONS, 1);
 	WRITE_ONCE(entry->dead, true);
-	INIT_WORK(&entry->drop, drop);
+	INIT_WORK(&entry->drop, pin_cache_drop_work);
 	queue_work(drops, &entry->drop);
-}
-
-static void remove(struct work_struct *work)
-{
-	struct adma_pin_entry *entry = container_of(work, struct adma_pin_entry, remove);
-
-	mmu_interval_notifier_remove(&entry->notifier);
-	kvfree(entry);
-}
-
-void adma_pin_cache_remove(struct adma_pin_entry *entry)
-{
-	INIT_WORK(&entry->remove, remove);
-	queue_work(removals, &entry->remove);
 }
 
 void adma_pin_cache_flush(void)
@@ -114,8 +102,11 @@ void adma_pin_cache_flush(void)
 	flush_workqueue(drops);
 }
 
-/* With the mutex. Without a use it gets none: who finds it has the mutex, who shares it a use. */
-static bool in_use(struct adma_pin_entry *entry)
+/*
+ * Called with the mutex. An entry without a use does not get one meanwhile: to find it takes
+ * the mutex, and to share it takes a use.
+ */
+static bool pin_cache_in_use(struct adma_pin_entry *entry)
 {
 	bool used;
 
@@ -135,17 +126,17 @@ bool adma_pin_cache_evict(const struct user_struct *user, unsigned long count)
 	list_for_each_entry_safe(entry, next, &lru, lru) {
 		if (found >= count)
 			break;
-		if ((user && entry->user != user) || in_use(entry))
+		if ((user && entry->user != user) || pin_cache_in_use(entry))
 			continue;
 		found += entry->count;
-		uncache(entry, tree_of(entry->notifier.mm), &victims);
+		pin_cache_remove(entry, pin_cache_tree(entry->notifier.mm), &victims);
 	}
 	mutex_unlock(&mutex);
-	put_all(&victims);
+	pin_cache_put_all(&victims);
 	return found;
 }
 
-/* Entries in use may exceed the limit: RLIMIT_MEMLOCK is theirs. */
+/* Entries in use may exceed the limit: RLIMIT_MEMLOCK bounds them. */
 void adma_pin_cache_trim(void)
 {
 	unsigned long limit = READ_ONCE(pin_limit) >> PAGE_SHIFT;
@@ -155,15 +146,16 @@ void adma_pin_cache_trim(void)
 		adma_pin_cache_evict(NULL, cached - limit);
 }
 
-/* ---- look-ups and insertions ---- */
+/* ---- look-up and insertion ---- */
 
-/* With the mutex. */
-static struct adma_pin_entry *covering(const struct mm_struct *mm, unsigned long first,
-				       unsigned long last, bool write)
+/* Called with the mutex. */
+static struct adma_pin_entry *pin_cache_covering(const struct mm_struct *mm, unsigned long first,
+						 unsigned long last, bool write)
 {
-	struct interval_tree_node *node = interval_tree_iter_first(tree_of(mm), first, first);
+	struct interval_tree_node *node;
 	struct adma_pin_entry *entry;
 
+	node = interval_tree_iter_first(pin_cache_tree(mm), first, first);
 	for (; node; node = interval_tree_iter_next(node, first, first)) {
 		entry = container_of(node, struct adma_pin_entry, span);
 		if (entry->notifier.mm == mm && node->last >= last && entry->write >= write &&
@@ -179,14 +171,14 @@ bool adma_pin_cache_find(struct adma_pin *pin, const struct adma_memory *memory)
 	bool found = false;
 
 	mutex_lock(&mutex);
-	entry = covering(memory->mm, pin->start & PAGE_MASK, PAGE_ALIGN(pin->end) - 1,
-			 memory->write);
+	entry = pin_cache_covering(memory->mm, pin->start & PAGE_MASK, PAGE_ALIGN(pin->end) - 1,
+				   memory->write);
 	if (entry) {
 		list_move_tail(&entry->lru, &lru);
 		spin_lock(&entry->lock);
 		found = !entry->dead;
 		if (found)
-			adma_pin_attach(pin, entry);
+			adma_pin_entry_use(entry, pin);
 		spin_unlock(&entry->lock);
 	}
 	mutex_unlock(&mutex);
@@ -194,25 +186,26 @@ bool adma_pin_cache_find(struct adma_pin *pin, const struct adma_memory *memory)
 }
 
 /*
- * With the mutex. If another came first that does as well, it stays its maker's
- * alone. Those that it makes superfluous leave.
+ * Called with the mutex. If another thread was faster to insert an entry that does as well,
+ * then @entry is not cached: only its maker uses it. Entries that @entry makes superfluous
+ * are removed.
  */
-static void insert(struct adma_pin_entry *entry, struct list_head *victims)
+static void pin_cache_insert(struct adma_pin_entry *entry, struct list_head *victims)
 {
 	unsigned long first = entry->span.start, last = entry->span.last;
 	struct mm_struct *mm = entry->notifier.mm;
-	struct rb_root_cached *tree = tree_of(mm);
+	struct rb_root_cached *tree = pin_cache_tree(mm);
 	struct interval_tree_node *node, *next;
 	struct adma_pin_entry *other;
 
-	if (covering(mm, first, last, entry->write))
+	if (pin_cache_covering(mm, first, last, entry->write))
 		return;
 	for (node = interval_tree_iter_first(tree, first, last); node; node = next) {
 		next = interval_tree_iter_next(node, first, last);
 		other = container_of(node, struct adma_pin_entry, span);
 		if (other->notifier.mm == mm && node->start >= first && node->last <= last &&
 		    other->write <= entry->write)
-			uncache(other, tree, victims);
+			pin_cache_remove(other, tree, victims);
 	}
 	refcount_inc(&entry->refs);
 	interval_tree_insert(&entry->span, tree);
@@ -230,34 +223,25 @@ bool adma_pin_cache_settle(struct adma_pin_entry *entry, struct adma_pin *pin,
 	spin_lock(&entry->lock);
 	entry->live = !mmu_interval_read_retry(&entry->notifier, sequence);
 	if (entry->live)
-		adma_pin_attach(pin, entry);
+		adma_pin_entry_use(entry, pin);
 	spin_unlock(&entry->lock);
 	if (pin->entry)
-		insert(entry, &victims);
+		pin_cache_insert(entry, &victims);
 	mutex_unlock(&mutex);
-	put_all(&victims);
+	pin_cache_put_all(&victims);
 	return pin->entry;
 }
 
 /* ---- module ---- */
 
-int adma_pins_init(void)
+int adma_pin_cache_init(void)
 {
 	drops = alloc_workqueue("adma_pins", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!drops)
-		return -ENOMEM;
-	removals = alloc_workqueue("adma_pins_end", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	if (!removals) {
-		destroy_workqueue(drops);
-		return -ENOMEM;
-	}
-	return 0;
+	return drops ? 0 : -ENOMEM;
 }
 
-/* No pins are left but the cache's; for the works of those that are dead it waits. */
-void adma_pins_exit(void)
+void adma_pin_cache_exit(void)
 {
 	adma_pin_cache_evict(NULL, ULONG_MAX);
 	destroy_workqueue(drops);
-	destroy_workqueue(removals);
 }

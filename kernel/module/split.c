@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* split.c - a copy, cut into pieces; see split.h. */
+/* split.c - cuts a copy into pieces; see split.h. */
 #include <linux/math.h>
 #include <linux/minmax.h>
 
@@ -17,8 +17,8 @@ void adma_split_begin(struct adma_split *split, const struct adma_extent *to,
 	};
 }
 
-/* Kind and length of the piece that begins a run of @run bytes, or what is left of one. */
-static void cut(const struct adma_split *split, size_t run, struct adma_piece *piece)
+/* Sets kind and length of the first piece of @run, the bytes that are left of a run. */
+static void split_cut(const struct adma_split *split, size_t run, struct adma_piece *piece)
 {
 	const struct adma_split_limits *limits = &split->limits;
 	size_t to = adma_place_offset(&split->to_at, split->to);
@@ -49,7 +49,7 @@ bool adma_split_next(struct adma_split *split, struct adma_piece *piece)
 		   adma_place_rest(&split->from_at, split->from));
 	piece->to = split->to_at;
 	piece->from = split->from_at;
-	cut(split, run, piece);
+	split_cut(split, run, piece);
 	adma_place_advance(&split->to_at, split->to, piece->length);
 	adma_place_advance(&split->from_at, split->from, piece->length);
 	split->left -= piece->length;

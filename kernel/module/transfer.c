@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
-/* transfer.c - a matched pair on its way; see transfer.h. */
+/* transfer.c - copies a matched pair of buffers; see transfer.h. */
 #include <linux/errno.h>
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 
+#include "buffer.h"
 #include "counters.h"
 #include "cpu.h"
 #include "dma.h"
+#include "fetch.h"
 #include "transfer.h"
+#include "window.h"
 
 static unsigned int inline_max = 16384;
 module_param(inline_max, uint, 0644);
 MODULE_PARM_DESC(inline_max, "bytes; the CPU copies up to this in the late poster's own call");
 
 /*
- * What sleeps until an engine is done has a queue of its own: so engines that hang hold up
- * no copy by the CPU.
+ * Works that sleep until an engine is done have a queue of their own: so an engine that hangs
+ * delays no copy by the CPU.
  */
 static struct workqueue_struct *dma_queue;
 static struct workqueue_struct *cpu_queue;
 
-/* What was sent before a close is to arrive, unless somebody makes it wait. */
+/* What was sent before a close is to arrive, unless the memory does not come for so long. */
 #define CLOSING_PATIENCE HZ
 
-static bool wants_dma(const struct adma_transfer *transfer)
+static bool transfer_wants_dma(const struct adma_transfer *transfer)
 {
 	return transfer->policy != ADMA_BY_CPU && transfer->length >= adma_dma_min() &&
 	       adma_dma_works();
@@ -33,27 +36,27 @@ static bool wants_dma(const struct adma_transfer *transfer)
 
 /* ---- a window ---- */
 
-/* What a window is copied from and to, and when that was. */
+/* What a window is copied from and to, and when that was done. */
 struct window_copy {
 	struct adma_window to;
 	struct adma_window from;
 	size_t length;
 	ktime_t submitted;
-	ktime_t ended;
+	ktime_t finished;
 };
 
-static void copy_by_cpu(struct adma_transfer *transfer, struct window_copy *copy)
+static void transfer_copy_by_cpu(struct adma_transfer *transfer, struct window_copy *copy)
 {
 	struct adma_place to = { }, from = { };
 
 	copy->submitted = ktime_get();
 	adma_cpu_copy(copy->to.extents, &to, copy->from.extents, &from, copy->length);
-	copy->ended = ktime_get();
+	copy->finished = ktime_get();
 	adma_tally_add(transfer->tally, ADMA_COUNT_BYTES_CPU, copy->length);
 }
 
 /* -EIO: stuck. */
-static int copy_by_dma(struct adma_transfer *transfer, struct window_copy *copy)
+static int transfer_copy_by_dma(struct adma_transfer *transfer, struct window_copy *copy)
 {
 	struct adma_dma_copy dma = {
 		.to = copy->to.extents,
@@ -65,37 +68,38 @@ static int copy_by_dma(struct adma_transfer *transfer, struct window_copy *copy)
 	int error = adma_dma_copy(&dma);
 
 	if (error == -ENOMEM) {
-		copy_by_cpu(transfer, copy);
+		transfer_copy_by_cpu(transfer, copy);
 		return 0;
 	}
 	copy->submitted = dma.submitted ?: begun;
-	copy->ended = dma.ended;
+	copy->finished = dma.finished;
 	return error;
 }
 
-/* Both sides, as far as both reach; what either lacks is fetched at the same time. */
-static int pin(struct adma_transfer *transfer, struct window_copy *copy)
+/* Pins both sides, as far as both reach. What they lack is fetched for both at the same time. */
+static int transfer_pin(struct adma_transfer *transfer, struct window_copy *copy)
 {
+	struct adma_buffer *destination = transfer->destination, *source = transfer->source;
 	u64 at = transfer->copied, left = transfer->length - at;
 	int to, from;
 
-	to = adma_window_pin(&copy->to, transfer->destination, at, left);
+	to = adma_window_pin(&copy->to, destination, at, left);
 	if (to && to != -EAGAIN)
 		return to;
-	from = adma_window_pin(&copy->from, transfer->source, at, to ? left : copy->to.length);
+	from = adma_window_pin(&copy->from, source, at, to ? left : copy->to.length);
 	if (!to && from)
-		adma_window_unpin(&copy->to, transfer->destination);
+		adma_window_unpin(&copy->to, destination);
 	if (to && !from)
-		adma_window_unpin(&copy->from, transfer->source);
+		adma_window_unpin(&copy->from, source);
 	if (to || from)
 		return from ?: to;
-	adma_fetch_end(transfer->destination);
-	adma_fetch_end(transfer->source);
+	adma_fetch_release(&destination->fetch, &destination->memory);
+	adma_fetch_release(&source->fetch, &source->memory);
 	copy->length = min(copy->to.length, copy->from.length);
 	return 0;
 }
 
-static int unpin(struct adma_transfer *transfer, struct window_copy *copy)
+static int transfer_unpin(struct adma_transfer *transfer, struct window_copy *copy)
 {
 	int to = adma_window_unpin(&copy->to, transfer->destination);
 	int from = adma_window_unpin(&copy->from, transfer->source);
@@ -103,22 +107,22 @@ static int unpin(struct adma_transfer *transfer, struct window_copy *copy)
 	return to ?: from;
 }
 
-static int copy_window(struct adma_transfer *transfer, struct window_copy *copy)
+static int transfer_copy_window(struct adma_transfer *transfer, struct window_copy *copy)
 {
-	int error = pin(transfer, copy);
+	int error = transfer_pin(transfer, copy);
 
 	if (error)
 		return error;
-	if (copy->to.lasting && copy->from.lasting && wants_dma(transfer))
-		error = copy_by_dma(transfer, copy);
+	if (copy->to.long_term && copy->from.long_term && transfer_wants_dma(transfer))
+		error = transfer_copy_by_dma(transfer, copy);
 	else
-		copy_by_cpu(transfer, copy);
+		transfer_copy_by_cpu(transfer, copy);
 	if (error) {
 		adma_window_abandon(&copy->to, transfer->destination);
 		adma_window_abandon(&copy->from, transfer->source);
 		return error;
 	}
-	error = unpin(transfer, copy);
+	error = transfer_unpin(transfer, copy);
 	if (!error)
 		WRITE_ONCE(transfer->copied, transfer->copied + copy->length);
 	return error;
@@ -126,44 +130,44 @@ static int copy_window(struct adma_transfer *transfer, struct window_copy *copy)
 
 /* ---- the transfer ---- */
 
-static u64 pinning(const struct adma_transfer *transfer)
+static u64 transfer_pin_ns(const struct adma_transfer *transfer)
 {
-	return transfer->destination->pin_ns + transfer->source->pin_ns;
+	return transfer->destination->memory.pin_ns + transfer->source->memory.pin_ns;
 }
 
-static u64 elapsed(ktime_t from, ktime_t to, u64 less)
+static u64 elapsed_less(ktime_t from, ktime_t to, u64 less)
 {
 	u64 ns = ktime_to_ns(ktime_sub(to, from));
 
 	return ns - min(ns, less);
 }
 
-static void note_times(struct adma_transfer *transfer, const struct window_copy *copy)
+static void transfer_note_times(struct adma_transfer *transfer, const struct window_copy *copy)
 {
 	if (!copy->submitted)
 		return;
 	if (!transfer->submitted) {
 		transfer->submitted = copy->submitted;
-		transfer->pinned_first = pinning(transfer);
-		transfer->start_ns = elapsed(transfer->matched, transfer->submitted,
-					     transfer->pinned_first - transfer->pinned);
+		transfer->pinned_first = transfer_pin_ns(transfer);
+		transfer->start_ns = elapsed_less(transfer->matched, transfer->submitted,
+						  transfer->pinned_first - transfer->pinned);
 	}
-	transfer->ended = copy->ended;
-	transfer->copy_ns = elapsed(transfer->submitted, transfer->ended,
-				    pinning(transfer) - transfer->pinned_first);
+	transfer->finished = copy->finished;
+	transfer->copy_ns = elapsed_less(transfer->submitted, transfer->finished,
+					 transfer_pin_ns(transfer) - transfer->pinned_first);
 }
 
-static void end(struct adma_transfer *transfer, int error)
+static void transfer_complete(struct adma_transfer *transfer, int error)
 {
 	del_timer_sync(&transfer->timer);
-	/* Who queued this work did so with the lock, and may not have let go of it yet. */
+	/* Whoever queued this work did so under the lock, and may not have dropped it yet. */
 	spin_lock_bh(&transfer->lock);
 	spin_unlock_bh(&transfer->lock);
 	transfer->done(transfer, error);
 }
 
-/* It lacks something. Is that to be waited for? */
-static bool may_stall(struct adma_transfer *transfer)
+/* The transfer lacks memory. Should it wait for that? */
+static bool transfer_may_stall(struct adma_transfer *transfer)
 {
 	if (!transfer->stalls) {
 		transfer->stalls = true;
@@ -173,34 +177,37 @@ static bool may_stall(struct adma_transfer *transfer)
 	       time_before(jiffies, transfer->stalled + CLOSING_PATIENCE);
 }
 
-enum step {
-	STEP_ON,    /* a window was copied */
-	STEP_STALL, /* none was: it is to be parked */
-	STEP_LAST,  /* the transfer is gone */
+enum transfer_step {
+	STEP_COPIED, /* a window was copied, and more are left */
+	STEP_STALL,  /* none was copied: the transfer is to be parked */
+	STEP_DONE,   /* the transfer is gone */
 };
 
-static enum step go_on(struct adma_transfer *transfer)
+static enum transfer_step transfer_step(struct adma_transfer *transfer)
 {
 	struct window_copy copy = { };
-	int error = copy_window(transfer, &copy);
+	int error = transfer_copy_window(transfer, &copy);
 
 	if (error == -EAGAIN) {
-		if (may_stall(transfer))
+		if (transfer_may_stall(transfer))
 			return STEP_STALL;
 		error = -EPIPE;
 	}
 	transfer->stalls = false;
-	note_times(transfer, &copy);
+	transfer_note_times(transfer, &copy);
 	if (!error && transfer->copied < transfer->length)
-		return STEP_ON;
-	end(transfer, error);
-	return STEP_LAST;
+		return STEP_COPIED;
+	transfer_complete(transfer, error);
+	return STEP_DONE;
 }
 
 /* ---- stalls ---- */
 
-/* It may be someone else's doing at any time that the transfer goes on, and is gone. */
-static void unpark(struct adma_transfer *transfer)
+/*
+ * Called with the lock. As soon as the lock is dropped the transfer may go on in its work, and be
+ * gone.
+ */
+static void transfer_unpark(struct adma_transfer *transfer)
 {
 	if (!transfer->parked) {
 		transfer->woken = true;
@@ -210,38 +217,39 @@ static void unpark(struct adma_transfer *transfer)
 	queue_work(transfer->queue, &transfer->work);
 }
 
-static void wake(struct adma_waiter *waiter)
+static void transfer_wake(struct adma_waiter *waiter)
 {
 	struct adma_transfer *transfer = container_of(waiter, struct adma_transfer, waiter);
 
 	spin_lock_bh(&transfer->lock);
-	unpark(transfer);
+	transfer_unpark(transfer);
 	spin_unlock_bh(&transfer->lock);
 }
 
-/* In a softirq. */
-static void tick(struct timer_list *timer)
+/* Called in a softirq. */
+static void transfer_retry(struct timer_list *timer)
 {
 	struct adma_transfer *transfer = container_of(timer, struct adma_transfer, timer);
 
 	spin_lock(&transfer->lock);
 	if (transfer->parked)
-		unpark(transfer);
+		transfer_unpark(transfer);
 	spin_unlock(&transfer->lock);
 }
 
 /*
- * The fetch tells when it is over, but it may stand behind others that last, while what it is for
- * has come by itself. So it is tried again now and then, less often the longer it lasts.
+ * The fetch wakes the transfer when it is completed. But it may be queued behind others
+ * that take long, while the memory becomes present without it. So the transfer is also tried again
+ * by a timer, less often the longer it stalls.
  */
-static void park(struct adma_transfer *transfer)
+static void transfer_park(struct adma_transfer *transfer)
 {
 	unsigned long wait = (jiffies - transfer->stalled) / 2;
 
 	spin_lock_bh(&transfer->lock);
 	transfer->parked = true;
 	if (transfer->woken)
-		unpark(transfer);
+		transfer_unpark(transfer);
 	else
 		mod_timer(&transfer->timer, jiffies + clamp(wait, 1UL, (unsigned long)HZ));
 	transfer->woken = false;
@@ -252,57 +260,57 @@ void adma_transfer_close(struct adma_transfer *transfer)
 {
 	spin_lock_bh(&transfer->lock);
 	WRITE_ONCE(transfer->closing, true);
-	unpark(transfer);
+	transfer_unpark(transfer);
 	spin_unlock_bh(&transfer->lock);
 }
 
-/* ---- beginnings ---- */
+/* ---- start ---- */
 
-/* Transfers take turns, window by window, however long they are. */
-static void work(struct work_struct *work)
+/* It copies one window and queues itself again, so that long transfers do not delay others. */
+static void transfer_work(struct work_struct *work)
 {
 	struct adma_transfer *transfer = container_of(work, struct adma_transfer, work);
-	enum step step = go_on(transfer);
+	enum transfer_step step = transfer_step(transfer);
 
-	if (step == STEP_ON)
+	if (step == STEP_COPIED)
 		queue_work(transfer->queue, work);
 	else if (step == STEP_STALL)
-		park(transfer);
+		transfer_park(transfer);
 }
 
-/* In the late poster's call: it waits for nobody there either. */
-static void copy_here(struct adma_transfer *transfer)
+/* Copies in the late poster's call, which waits for nobody either. */
+static void transfer_copy_here(struct adma_transfer *transfer)
 {
-	enum step step = go_on(transfer);
+	enum transfer_step step = transfer_step(transfer);
 
-	while (step == STEP_ON) {
+	while (step == STEP_COPIED) {
 		cond_resched();
-		step = go_on(transfer);
+		step = transfer_step(transfer);
 	}
 	if (step == STEP_STALL)
-		park(transfer);
+		transfer_park(transfer);
 }
 
 void adma_transfer_init(struct adma_transfer *transfer)
 {
-	INIT_WORK(&transfer->work, work);
-	transfer->waiter.wake = wake;
-	timer_setup(&transfer->timer, tick, 0);
+	INIT_WORK(&transfer->work, transfer_work);
+	transfer->waiter.wake = transfer_wake;
+	timer_setup(&transfer->timer, transfer_retry, 0);
 	spin_lock_init(&transfer->lock);
 }
 
 void adma_transfer_start(struct adma_transfer *transfer, bool here)
 {
-	bool dma = wants_dma(transfer);
+	bool dma = transfer_wants_dma(transfer);
 
 	transfer->copied = 0;
 	transfer->submitted = 0;
-	transfer->pinned = pinning(transfer);
-	transfer->destination->waiter = &transfer->waiter;
-	transfer->source->waiter = &transfer->waiter;
+	transfer->pinned = transfer_pin_ns(transfer);
+	transfer->destination->fetch.waiter = &transfer->waiter;
+	transfer->source->fetch.waiter = &transfer->waiter;
 	transfer->queue = dma ? dma_queue : cpu_queue;
 	if (here && !dma && transfer->length <= READ_ONCE(inline_max))
-		copy_here(transfer);
+		transfer_copy_here(transfer);
 	else
 		queue_work(transfer->queue, &transfer->work);
 }
@@ -310,8 +318,8 @@ void adma_transfer_start(struct adma_transfer *transfer, bool here)
 /* ---- module ---- */
 
 /*
- * Freezable: no engine is given work while the machine goes to sleep, nor is memory
- * written that is being saved. Nothing here waits for a process, which would be frozen before.
+ * The queues are freezable: no engine is given work while the machine goes to sleep, nor is
+ * memory written that is being saved. A work waits for no process, which would be frozen before.
  */
 int adma_transfers_init(void)
 {

@@ -10,7 +10,7 @@
 #include <linux/spinlock.h>
 #include <linux/uidgid.h>
 
-#include "fetch.h"
+#include "fetch_queue.h"
 #include "user.h"
 
 static unsigned int requests_max = 8192;
@@ -23,7 +23,7 @@ MODULE_PARM_DESC(connections_max, "pairs of one user");
 
 static unsigned int opens_max = 1024;
 module_param(opens_max, uint, 0644);
-MODULE_PARM_DESC(opens_max, "open descriptors of the device itself of one user");
+MODULE_PARM_DESC(opens_max, "open file descriptors of the device itself of one user");
 
 struct adma_user {
 	struct hlist_node node;
@@ -33,14 +33,14 @@ struct adma_user {
 	atomic_t requests;
 	atomic_t connections;
 	atomic_t opens;
-	struct adma_lane lane;
+	struct adma_fetch_queue fetches;
 };
 
 static DEFINE_HASHTABLE(users, 6);
-static DEFINE_SPINLOCK(users_lock); /* innermost; additions and removals */
+static DEFINE_SPINLOCK(users_lock); /* additions and removals; an innermost lock */
 
-/* Under RCU or the lock. With a reference. */
-static struct adma_user *find(kuid_t uid)
+/* Called under RCU or the lock. Returns the user with a reference. */
+static struct adma_user *user_find(kuid_t uid)
 {
 	struct adma_user *user;
 
@@ -52,7 +52,7 @@ static struct adma_user *find(kuid_t uid)
 	return NULL;
 }
 
-static struct adma_user *add(kuid_t uid)
+static struct adma_user *user_add(kuid_t uid)
 {
 	struct adma_user *user, *made = kzalloc(sizeof(*made), GFP_KERNEL_ACCOUNT);
 
@@ -60,9 +60,9 @@ static struct adma_user *add(kuid_t uid)
 		return NULL;
 	refcount_set(&made->refs, 1);
 	made->uid = uid;
-	adma_lane_init(&made->lane);
+	adma_fetch_queue_init(&made->fetches);
 	spin_lock(&users_lock);
-	user = find(uid);
+	user = user_find(uid);
 	if (!user)
 		hash_add_rcu(users, &made->node, __kuid_val(uid));
 	spin_unlock(&users_lock);
@@ -72,15 +72,15 @@ static struct adma_user *add(kuid_t uid)
 	return user;
 }
 
-static struct adma_user *of_current(void)
+static struct adma_user *user_of_current(void)
 {
 	kuid_t uid = current_uid();
 	struct adma_user *user;
 
 	rcu_read_lock();
-	user = find(uid);
+	user = user_find(uid);
 	rcu_read_unlock();
-	return user ?: add(uid);
+	return user ?: user_add(uid);
 }
 
 struct adma_user *adma_user_get(struct adma_user *user)
@@ -89,14 +89,14 @@ struct adma_user *adma_user_get(struct adma_user *user)
 	return user;
 }
 
-struct adma_lane *adma_user_lane(struct adma_user *user)
+struct adma_fetch_queue *adma_user_fetch_queue(struct adma_user *user)
 {
-	return &user->lane;
+	return &user->fetches;
 }
 
 void adma_user_put(struct adma_user *user)
 {
-	/* The condition is told to sparse by hand. */
+	/* sparse cannot see that a true result means a held lock. */
 	if (!__cond_lock(&users_lock, refcount_dec_and_lock(&user->refs, &users_lock)))
 		return;
 	hash_del_rcu(&user->node);
@@ -104,7 +104,7 @@ void adma_user_put(struct adma_user *user)
 	kfree_rcu(user, rcu);
 }
 
-static bool charge(atomic_t *count, unsigned int most)
+static bool user_charge(atomic_t *count, unsigned int most)
 {
 	int now = atomic_read(count);
 
@@ -117,11 +117,11 @@ static bool charge(atomic_t *count, unsigned int most)
 
 struct adma_user *adma_user_add_request(void)
 {
-	struct adma_user *user = of_current();
+	struct adma_user *user = user_of_current();
 
 	if (!user)
 		return ERR_PTR(-ENOMEM);
-	if (charge(&user->requests, READ_ONCE(requests_max)))
+	if (user_charge(&user->requests, READ_ONCE(requests_max)))
 		return user;
 	adma_user_put(user);
 	return ERR_PTR(-EDQUOT);
@@ -129,13 +129,13 @@ struct adma_user *adma_user_add_request(void)
 
 struct adma_user *adma_user_add_connection(bool connected)
 {
-	struct adma_user *user = of_current();
+	struct adma_user *user = user_of_current();
 	bool charged;
 
 	if (!user)
 		return ERR_PTR(-ENOMEM);
-	charged = connected ? charge(&user->connections, READ_ONCE(connections_max)) :
-			      charge(&user->opens, READ_ONCE(opens_max));
+	charged = connected ? user_charge(&user->connections, READ_ONCE(connections_max)) :
+			      user_charge(&user->opens, READ_ONCE(opens_max));
 	if (charged)
 		return user;
 	adma_user_put(user);

@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * user.h - what a user has of the module's, and how much of it at most.
+ * user.h - what one user has of the module's objects, and how many of them at most.
  *
- * A request is charged to its poster, whoever made the pair or passed the
- * descriptor on; a pair is charged to its maker until both ends are closed and
- * nothing of it is on its way, an open device likewise. Users are kernel uids:
- * each user of each user namespace is one of its own. Root is one like the others.
+ * A request is charged to the user who posts it, whoever made the pair or passed the file
+ * descriptor on. A pair is charged to its maker until both endpoints are closed and
+ * none of its requests is pending; so is an open file of the device. Users are kernel uids: each
+ * user of each user namespace is a user of its own. Root is a user like the others.
  */
 #ifndef ADMA_USER_H
 #define ADMA_USER_H
 
 #include <linux/types.h>
 
-struct adma_lane;
+struct adma_fetch_queue;
 struct adma_user;
 
-/* Charge current's user with one. ERR_PTR(-EDQUOT) or ERR_PTR(-ENOMEM). */
+/* Charge one request to current's user. ERR_PTR(-EDQUOT) or ERR_PTR(-ENOMEM) on failure. */
 struct adma_user *adma_user_add_request(void);
-/* Not connected: of an open device. */
+/* The same for a connection: of a pair if @connected, else of an open file of the device. */
 struct adma_user *adma_user_add_connection(bool connected);
 
-/* No longer charged. The reference stays, for adma_user_put(): this is fit for a spinlock. */
+/* Uncharge a request. The reference stays, for adma_user_put(): this may be called under a lock. */
 void adma_user_sub_request(struct adma_user *user);
 
 struct adma_user *adma_user_get(struct adma_user *user);
 void adma_user_put(struct adma_user *user);
-/* Where its memory's fetches stand. */
-struct adma_lane *adma_user_lane(struct adma_user *user);
-/* No longer charged, and put. */
+/* The queue for fetches of this user's memory. */
+struct adma_fetch_queue *adma_user_fetch_queue(struct adma_user *user);
+/* Uncharge a connection, and put the reference. */
 void adma_user_put_connection(struct adma_user *user, bool connected);
 
 u32 adma_user_requests_max(void);

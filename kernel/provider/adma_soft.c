@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * adma_soft.c - a DMA engine without hardware, which can do on demand what an engine
- * that works never does: be slow, fail, hang, refuse to stop, lose the order, run
- * out of descriptors. For tests only.
+ * adma_soft.c - a DMA engine without hardware, for tests only. On demand it does what a working
+ * engine never does: be slow, fail, hang, refuse to stop, complete out of order, or run
+ * out of descriptors.
  *
- * Each channel copies from a timer, in softirq context, as a driver's tasklet would
- * report it. It reads and writes where the DMA addresses say, as the CPU sees them.
+ * Each DMA channel copies in a timer, in softirq context, the context in which a driver's tasklet
+ * would report a completion. It translates DMA addresses back to addresses of the CPU.
  *
  * Parameters that are read when a driver is bound take effect at the next bind.
- * A device whose driver was unbound stays in memory until the module goes: clients
- * that still hold its channels look at it.
+ * A device whose driver was unbound stays in memory until the module is removed, because clients
+ * that still hold its DMA channels access it.
  */
 #include <linux/atomic.h>
 #include <linux/dma-direct.h>
@@ -30,36 +30,36 @@
 #include "dmaengine.h"
 
 #define CHANNELS_MAX 64
-#define RUBBISH      0xa5
-#define HUNG_NS      (1 * NSEC_PER_MSEC) /* between two looks of a hung channel */
+#define GARBAGE      0xa5
+#define HUNG_NS      (1 * NSEC_PER_MSEC) /* how often a hung DMA channel checks hang_every */
 
 static unsigned int channels = 4;
 module_param(channels, uint, 0644);
-MODULE_PARM_DESC(channels, "of the device, at the next bind, 1 to 64");
+MODULE_PARM_DESC(channels, "DMA channels of the device, from the next bind on, 1 to 64");
 
 static unsigned int copy_align = 1;
 module_param(copy_align, uint, 0644);
-MODULE_PARM_DESC(copy_align, "bytes, a power of two, at the next bind");
+MODULE_PARM_DESC(copy_align, "bytes, a power of two, from the next bind on");
 
 static unsigned int descs = 32;
 module_param(descs, uint, 0644);
-MODULE_PARM_DESC(descs, "descriptors of a channel, from its next request on");
+MODULE_PARM_DESC(descs, "descriptors of a DMA channel, from its next request on");
 
 static bool reorder;
 module_param(reorder, bool, 0644);
-MODULE_PARM_DESC(reorder, "complete the youngest first, at the next bind");
+MODULE_PARM_DESC(reorder, "complete the youngest descriptor first, from the next bind on");
 
 static unsigned int delay_us;
 module_param(delay_us, uint, 0644);
-MODULE_PARM_DESC(delay_us, "before each copy");
+MODULE_PARM_DESC(delay_us, "delay before each copy");
 
 static unsigned int fail_every;
 module_param(fail_every, uint, 0644);
-MODULE_PARM_DESC(fail_every, "n: each n-th copy leaves rubbish and an error");
+MODULE_PARM_DESC(fail_every, "n: each n-th copy leaves garbage and an error");
 
 static unsigned int hang_every;
 module_param(hang_every, uint, 0644);
-MODULE_PARM_DESC(hang_every, "n: each n-th copy is not done until this is 0 again");
+MODULE_PARM_DESC(hang_every, "n: each n-th copy hangs until this is 0 again");
 
 static bool terminate_fails;
 module_param(terminate_fails, bool, 0644);
@@ -84,7 +84,7 @@ struct soft_channel {
 	struct list_head free;
 	struct list_head submitted;
 	struct list_head issued;
-	bool running; /* the timer is on its way */
+	bool running; /* the timer is started, and will be run */
 };
 
 struct soft_device {
@@ -95,58 +95,58 @@ struct soft_device {
 	struct soft_channel channels[];
 };
 
-static atomic_t turn = ATOMIC_INIT(0); /* of all channels, for each n-th copy */
+static atomic_t submissions = ATOMIC_INIT(0); /* to all DMA channels; selects each n-th copy */
 
 static LIST_HEAD(devices);
 static DEFINE_MUTEX(devices_mutex);
 
-static struct soft_channel *to_channel(struct dma_chan *dma)
+static struct soft_channel *soft_channel_of(struct dma_chan *dma)
 {
 	return container_of(dma, struct soft_channel, dma);
 }
 
-static struct soft_device *device_of(struct soft_channel *channel)
+static struct soft_device *soft_device_of(struct soft_channel *channel)
 {
 	return container_of(channel->dma.device, struct soft_device, dma);
 }
 
-static struct soft_descriptor *to_descriptor(struct dma_async_tx_descriptor *tx)
+static struct soft_descriptor *soft_descriptor_of(struct dma_async_tx_descriptor *tx)
 {
 	return container_of(tx, struct soft_descriptor, tx);
 }
 
 /* ---- the engine ---- */
 
-static bool is_turn(unsigned int now, unsigned int every)
+static bool soft_is_nth(unsigned int n, unsigned int every)
 {
-	return every && !(now % every);
+	return every && !(n % every);
 }
 
-/* What a DMA address stands for is in the linear map: there is no IOMMU in front of us. */
-static void *at(struct soft_channel *channel, dma_addr_t address)
+/* The linear map has what a DMA address stands for, because no IOMMU translates our addresses. */
+static void *soft_address(struct soft_channel *channel, dma_addr_t address)
 {
 	return phys_to_virt(dma_to_phys(channel->dma.device->dev, address));
 }
 
-static void copy(struct soft_channel *channel, const struct soft_descriptor *descriptor)
+static void soft_copy(struct soft_channel *channel, const struct soft_descriptor *descriptor)
 {
-	void *to = at(channel, descriptor->to);
+	void *to = soft_address(channel, descriptor->to);
 
 	if (descriptor->fails)
-		memset(to, RUBBISH, descriptor->length);
+		memset(to, GARBAGE, descriptor->length);
 	else
-		memcpy(to, at(channel, descriptor->from), descriptor->length);
+		memcpy(to, soft_address(channel, descriptor->from), descriptor->length);
 }
 
 /*
- * With the lock. The one to copy: NULL while there is none, or it hangs. One that hangs stops those
- * behind it, unless order does not matter.
+ * Called with the lock. The descriptor to copy next. NULL: there is none, or it hangs. A hanging
+ * one stops those behind it, unless the DMA channel completes out of order.
  */
-static struct soft_descriptor *choose(struct soft_channel *channel)
+static struct soft_descriptor *soft_choose(struct soft_channel *channel)
 {
 	struct soft_descriptor *descriptor;
 
-	if (!device_of(channel)->reorder) {
+	if (!soft_device_of(channel)->reorder) {
 		descriptor = list_first_entry_or_null(&channel->issued, struct soft_descriptor,
 						      node);
 		return descriptor && descriptor->hangs && READ_ONCE(hang_every) ? NULL : descriptor;
@@ -158,8 +158,8 @@ static struct soft_descriptor *choose(struct soft_channel *channel)
 	return NULL;
 }
 
-/* Without the lock: the callback may prepare and submit. */
-static void finish(struct soft_channel *channel, struct soft_descriptor *descriptor)
+/* Called without the lock, because the callback may prepare and submit. */
+static void soft_complete(struct soft_channel *channel, struct soft_descriptor *descriptor)
 {
 	const struct dmaengine_result result = {
 		.result = descriptor->fails ? DMA_TRANS_WRITE_FAILED : DMA_TRANS_NOERROR,
@@ -167,7 +167,7 @@ static void finish(struct soft_channel *channel, struct soft_descriptor *descrip
 	struct dmaengine_desc_callback callback;
 	unsigned long flags;
 
-	copy(channel, descriptor);
+	soft_copy(channel, descriptor);
 	dmaengine_desc_get_callback(&descriptor->tx, &callback);
 	spin_lock_irqsave(&channel->lock, flags);
 	dma_cookie_complete(&descriptor->tx);
@@ -176,25 +176,26 @@ static void finish(struct soft_channel *channel, struct soft_descriptor *descrip
 	dmaengine_desc_callback_invoke(&callback, &result);
 }
 
-static u64 delay_ns(void)
+static u64 soft_delay_ns(void)
 {
 	return (u64)READ_ONCE(delay_us) * NSEC_PER_USEC;
 }
 
-static enum hrtimer_restart run(struct hrtimer *timer)
+static enum hrtimer_restart soft_run(struct hrtimer *timer)
 {
 	struct soft_channel *channel = container_of(timer, struct soft_channel, timer);
 	struct soft_descriptor *descriptor;
 	unsigned long flags;
+	u64 delay_ns;
 	bool more;
 
 	spin_lock_irqsave(&channel->lock, flags);
-	descriptor = choose(channel);
+	descriptor = soft_choose(channel);
 	if (descriptor)
 		list_del(&descriptor->node);
 	spin_unlock_irqrestore(&channel->lock, flags);
 	if (descriptor)
-		finish(channel, descriptor);
+		soft_complete(channel, descriptor);
 
 	spin_lock_irqsave(&channel->lock, flags);
 	more = !list_empty(&channel->issued);
@@ -202,15 +203,16 @@ static enum hrtimer_restart run(struct hrtimer *timer)
 	spin_unlock_irqrestore(&channel->lock, flags);
 	if (!more)
 		return HRTIMER_NORESTART;
-	hrtimer_set_expires(timer, ktime_add_ns(ktime_get(), descriptor ? delay_ns() : HUNG_NS));
+	delay_ns = descriptor ? soft_delay_ns() : HUNG_NS;
+	hrtimer_set_expires(timer, ktime_add_ns(ktime_get(), delay_ns));
 	return HRTIMER_RESTART;
 }
 
-/* ---- what the framework asks for ---- */
+/* ---- operations of the framework ---- */
 
-static int alloc_resources(struct dma_chan *dma)
+static int soft_alloc_resources(struct dma_chan *dma)
 {
-	struct soft_channel *channel = to_channel(dma);
+	struct soft_channel *channel = soft_channel_of(dma);
 	unsigned int count = max(READ_ONCE(descs), 1U);
 	unsigned int i;
 
@@ -226,22 +228,22 @@ static int alloc_resources(struct dma_chan *dma)
 	return count;
 }
 
-/* The framework has synchronized. */
-static void free_resources(struct dma_chan *dma)
+/* The framework has called soft_synchronize() before. */
+static void soft_free_resources(struct dma_chan *dma)
 {
-	kfree(to_channel(dma)->pool);
+	kfree(soft_channel_of(dma)->pool);
 }
 
-static dma_cookie_t submit(struct dma_async_tx_descriptor *tx)
+static dma_cookie_t soft_submit(struct dma_async_tx_descriptor *tx)
 {
-	struct soft_descriptor *descriptor = to_descriptor(tx);
-	struct soft_channel *channel = to_channel(tx->chan);
-	unsigned int now = (unsigned int)atomic_inc_return(&turn);
+	struct soft_descriptor *descriptor = soft_descriptor_of(tx);
+	struct soft_channel *channel = soft_channel_of(tx->chan);
+	unsigned int n = (unsigned int)atomic_inc_return(&submissions);
 	dma_cookie_t cookie;
 	unsigned long flags;
 
-	descriptor->fails = is_turn(now, READ_ONCE(fail_every));
-	descriptor->hangs = is_turn(now, READ_ONCE(hang_every));
+	descriptor->fails = soft_is_nth(n, READ_ONCE(fail_every));
+	descriptor->hangs = soft_is_nth(n, READ_ONCE(hang_every));
 	spin_lock_irqsave(&channel->lock, flags);
 	cookie = dma_cookie_assign(tx);
 	list_add_tail(&descriptor->node, &channel->submitted);
@@ -249,19 +251,20 @@ static dma_cookie_t submit(struct dma_async_tx_descriptor *tx)
 	return cookie;
 }
 
-static bool is_aligned(struct soft_channel *channel, u64 any)
+static bool soft_is_aligned(struct soft_channel *channel, u64 any)
 {
-	return !(any & (device_of(channel)->align - 1));
+	return !(any & (soft_device_of(channel)->align - 1));
 }
 
-static struct dma_async_tx_descriptor *prepare(struct dma_chan *dma, dma_addr_t to,
-					       dma_addr_t from, size_t length, unsigned long flags)
+static struct dma_async_tx_descriptor *soft_prepare(struct dma_chan *dma, dma_addr_t to,
+						    dma_addr_t from, size_t length,
+						    unsigned long flags)
 {
-	struct soft_channel *channel = to_channel(dma);
+	struct soft_channel *channel = soft_channel_of(dma);
 	struct soft_descriptor *descriptor;
 	unsigned long irq;
 
-	if (WARN_ONCE(!is_aligned(channel, to | from | length), "adma_soft: not aligned\n") ||
+	if (WARN_ONCE(!soft_is_aligned(channel, to | from | length), "adma_soft: not aligned\n") ||
 	    WARN_ONCE(length > dma_get_max_seg_size(dma->device->dev), "adma_soft: too long\n"))
 		return NULL;
 	spin_lock_irqsave(&channel->lock, irq);
@@ -274,39 +277,39 @@ static struct dma_async_tx_descriptor *prepare(struct dma_chan *dma, dma_addr_t 
 	memset(&descriptor->tx, 0, sizeof(descriptor->tx));
 	dma_async_tx_descriptor_init(&descriptor->tx, dma);
 	descriptor->tx.flags = flags;
-	descriptor->tx.tx_submit = submit;
+	descriptor->tx.tx_submit = soft_submit;
 	descriptor->to = to;
 	descriptor->from = from;
 	descriptor->length = length;
 	return &descriptor->tx;
 }
 
-static void issue_pending(struct dma_chan *dma)
+static void soft_issue_pending(struct dma_chan *dma)
 {
-	struct soft_channel *channel = to_channel(dma);
+	struct soft_channel *channel = soft_channel_of(dma);
 	unsigned long flags;
 
 	spin_lock_irqsave(&channel->lock, flags);
 	list_splice_tail_init(&channel->submitted, &channel->issued);
 	if (!channel->running && !list_empty(&channel->issued)) {
 		channel->running = true;
-		hrtimer_start(&channel->timer, ns_to_ktime(delay_ns()), HRTIMER_MODE_REL_SOFT);
+		hrtimer_start(&channel->timer, ns_to_ktime(soft_delay_ns()), HRTIMER_MODE_REL_SOFT);
 	}
 	spin_unlock_irqrestore(&channel->lock, flags);
 }
 
-static enum dma_status tx_status(struct dma_chan *dma, dma_cookie_t cookie,
-				 struct dma_tx_state *state)
+static enum dma_status soft_tx_status(struct dma_chan *dma, dma_cookie_t cookie,
+				      struct dma_tx_state *state)
 {
 	enum dma_status status = dma_cookie_status(dma, cookie, state);
 
-	return device_of(to_channel(dma))->reorder ? DMA_OUT_OF_ORDER : status;
+	return soft_device_of(soft_channel_of(dma))->reorder ? DMA_OUT_OF_ORDER : status;
 }
 
-/* What is being copied this moment still ends; synchronize() waits for it. */
-static int terminate_all(struct dma_chan *dma)
+/* A copy that is running is completed; soft_synchronize() waits for it. */
+static int soft_terminate_all(struct dma_chan *dma)
 {
-	struct soft_channel *channel = to_channel(dma);
+	struct soft_channel *channel = soft_channel_of(dma);
 	unsigned long flags;
 
 	if (READ_ONCE(terminate_fails))
@@ -318,9 +321,9 @@ static int terminate_all(struct dma_chan *dma)
 	return 0;
 }
 
-static void synchronize(struct dma_chan *dma)
+static void soft_synchronize(struct dma_chan *dma)
 {
-	struct soft_channel *channel = to_channel(dma);
+	struct soft_channel *channel = soft_channel_of(dma);
 
 	hrtimer_cancel(&channel->timer);
 	channel->running = false;
@@ -328,16 +331,16 @@ static void synchronize(struct dma_chan *dma)
 
 /* ---- the device ---- */
 
-static void keep_device(struct dma_device *dma)
+static void soft_keep_device(struct dma_device *dma)
 {
 }
 
-static void unregister(void *device)
+static void soft_unregister(void *device)
 {
 	dma_async_device_unregister(device);
 }
 
-static void fill_channels(struct soft_device *soft, unsigned int count)
+static void soft_fill_channels(struct soft_device *soft, unsigned int count)
 {
 	unsigned int i;
 
@@ -347,13 +350,13 @@ static void fill_channels(struct soft_device *soft, unsigned int count)
 
 		spin_lock_init(&channel->lock);
 		hrtimer_init(&channel->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
-		channel->timer.function = run;
+		channel->timer.function = soft_run;
 		channel->dma.device = &soft->dma;
 		list_add_tail(&channel->dma.device_node, &soft->dma.channels);
 	}
 }
 
-static void fill_device(struct soft_device *soft, struct device *device)
+static void soft_fill_device(struct soft_device *soft, struct device *device)
 {
 	struct dma_device *dma = &soft->dma;
 
@@ -366,17 +369,17 @@ static void fill_device(struct soft_device *soft, struct device *device)
 	if (soft->reorder)
 		dma_cap_set(DMA_COMPLETION_NO_ORDER, dma->cap_mask);
 	dma->residue_granularity = DMA_RESIDUE_GRANULARITY_DESCRIPTOR;
-	dma->device_alloc_chan_resources = alloc_resources;
-	dma->device_free_chan_resources = free_resources;
-	dma->device_prep_dma_memcpy = prepare;
-	dma->device_issue_pending = issue_pending;
-	dma->device_tx_status = tx_status;
-	dma->device_terminate_all = terminate_all;
-	dma->device_synchronize = synchronize;
-	dma->device_release = keep_device;
+	dma->device_alloc_chan_resources = soft_alloc_resources;
+	dma->device_free_chan_resources = soft_free_resources;
+	dma->device_prep_dma_memcpy = soft_prepare;
+	dma->device_issue_pending = soft_issue_pending;
+	dma->device_tx_status = soft_tx_status;
+	dma->device_terminate_all = soft_terminate_all;
+	dma->device_synchronize = soft_synchronize;
+	dma->device_release = soft_keep_device;
 }
 
-static int probe(struct platform_device *platform)
+static int soft_probe(struct platform_device *platform)
 {
 	unsigned int count = clamp(channels, 1U, (unsigned int)CHANNELS_MAX);
 	struct soft_device *soft;
@@ -387,8 +390,8 @@ static int probe(struct platform_device *platform)
 	soft = kzalloc(struct_size(soft, channels, count), GFP_KERNEL);
 	if (!soft)
 		return -ENOMEM;
-	fill_device(soft, &platform->dev);
-	fill_channels(soft, count);
+	soft_fill_device(soft, &platform->dev);
+	soft_fill_channels(soft, count);
 	error = dma_async_device_register(&soft->dma);
 	if (error) {
 		kfree(soft);
@@ -397,12 +400,12 @@ static int probe(struct platform_device *platform)
 	mutex_lock(&devices_mutex);
 	list_add(&soft->node, &devices);
 	mutex_unlock(&devices_mutex);
-	return devm_add_action_or_reset(&platform->dev, unregister, &soft->dma);
+	return devm_add_action_or_reset(&platform->dev, soft_unregister, &soft->dma);
 }
 
 static struct platform_driver driver = {
 	.driver.name = "adma_soft",
-	.probe = probe,
+	.probe = soft_probe,
 };
 
 /* ---- the module ---- */
@@ -427,7 +430,7 @@ static int __init adma_soft_init(void)
 	return PTR_ERR(platform);
 }
 
-/* Who holds a channel holds the module. */
+/* A client that holds a DMA channel holds this module. */
 static void __exit adma_soft_exit(void)
 {
 	struct soft_device *soft, *next;

@@ -26,14 +26,14 @@ int device_open(void)
 	return fd;
 }
 
-void pair_open(int ends[2], uint32_t policy)
+void pair_open(int fds[2], uint32_t policy)
 {
 	struct adma_pair pair = { .size = sizeof(pair), .policy = policy };
 	int fd = device_open();
 
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), 0);
-	ends[0] = pair.fd[0];
-	ends[1] = pair.fd[1];
+	fds[0] = pair.fd[0];
+	fds[1] = pair.fd[1];
 	close(fd);
 }
 
@@ -100,7 +100,7 @@ int check_error(int fd, uint32_t entry, uint32_t generation)
 	return ask(fd, ADMA_IOC_CHECK, entry, generation, 0, &out);
 }
 
-struct adma_check wait_end(int fd, uint32_t entry, uint32_t generation)
+struct adma_check wait_for(int fd, uint32_t entry, uint32_t generation)
 {
 	struct adma_check out;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* device.h - the commands of /dev/adma as C functions: results are 0 or negated errnos. */
+/* device.h - the commands of /dev/adma as C functions. They return 0 or a negated errno. */
 #ifndef DEVICE_H
 #define DEVICE_H
 
@@ -8,13 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ioctl() with a negated errno for a result. */
+/* ioctl() that returns 0 or a negated errno. */
 int command(int fd, unsigned long number, void *structure);
 
-int device_open(void); /* skips the test when there is no device */
-void pair_open(int ends[2], uint32_t policy);
+int device_open(void); /* the test fails when there is no device */
+/* The file descriptors of two connected endpoints. */
+void pair_open(int fds[2], uint32_t policy);
 
-/* What most posts have in common. A request's generation is 1 and its key 0 unless said otherwise. */
+/* What most posts have in common. A generation that is left out is 1. */
 struct request {
 	int fd;
 	uint32_t op;
@@ -35,9 +36,9 @@ int request_post(const struct request *request);
 int copy(int fd, uint32_t entry, uint32_t generation, void *to, const void *from, size_t length,
 	 uint32_t policy);
 
-struct adma_check check(int fd, uint32_t entry, uint32_t generation); /* the test ends if it fails */
+struct adma_check check(int fd, uint32_t entry, uint32_t generation); /* the test fails if it does */
 int check_error(int fd, uint32_t entry, uint32_t generation);
-struct adma_check wait_end(int fd, uint32_t entry, uint32_t generation);
+struct adma_check wait_for(int fd, uint32_t entry, uint32_t generation);
 int wait_error(int fd, uint32_t entry, uint32_t generation, int64_t timeout_ns);
 int cancel(int fd, uint32_t entry, uint32_t generation);
 int peek(int fd, struct adma_peek *out);
@@ -46,14 +47,17 @@ struct adma_info info(int fd);
 
 const volatile struct adma_entry *entries_map(int fd);
 size_t entries_size(int fd);
-/* As user space checks: a load. ADMA_PENDING, 0 or a negated errno. */
+/* Checks a request as user space does, by a load. ADMA_PENDING, 0 or a negated errno. */
 int entry_status(const volatile struct adma_entry *entry);
 
-/* A pattern that tells which byte of which message it is. */
+/* Fills with a pattern that differs between messages (@seed) and between bytes of one. */
 void fill(void *buffer, size_t length, unsigned seed);
 bool filled(const void *buffer, size_t length, unsigned seed);
 
-/* A module parameter, for the rest of the test; restored by parameter_restore(). Skips without the right. */
+/*
+ * Sets a module parameter and returns the former value, with which the test should restore it.
+ * Skips the test where parameters may not be written.
+ */
 unsigned long parameter_set(const char *name, unsigned long value);
 
 void send_fd(int socket, int fd);

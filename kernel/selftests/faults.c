@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* faults.c - allocations that fail on purpose; see faults.h. */
+/* faults.c - makes allocations fail on purpose; see faults.h. */
 #include "faults.h"
 
 #include <stddef.h>
@@ -26,7 +26,7 @@ bool faults_prepare(void)
 	if (access("/proc/thread-self/fail-nth", W_OK))
 		return false;
 	for (size_t i = 0; i < 3; i++)
-		set(kinds[i], "verbose", "0"); /* it would print a trace, which would look like a fault */
+		set(kinds[i], "verbose", "0"); /* a trace in the log would look like a bug */
 	for (size_t i = 0; i < 2; i++)
 		set(kinds[i], "ignore-gfp-wait", "N");
 	set("fail_page_alloc", "min-order", "0");
@@ -44,7 +44,7 @@ void faults_at_random(unsigned percent)
 	set("failslab", "probability", text);
 }
 
-void faults_mine(void)
+void faults_own(void)
 {
 	CHECK(knob("/proc/self/make-it-fail", "1"));
 }

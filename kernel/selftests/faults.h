@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* faults.h - allocations, and copies from and to user space, that fail on purpose. */
+/* faults.h - makes allocations, and copies from and to user space, fail on purpose. */
 #ifndef FAULTS_H
 #define FAULTS_H
 
 #include <stdbool.h>
 
-/* False: this kernel has no fault injection. Nothing fails yet, and nothing will be logged. */
+/*
+ * Prepare fault injection, so that faults will not be logged; nothing fails yet. False: this
+ * kernel has no fault injection.
+ */
 bool faults_prepare(void);
 
-/* From here on @percent of the allocations of processes that called faults_mine() fail. */
+/*
+ * From here on @percent of the allocations fail, of processes that called faults_own() and of their
+ * children.
+ */
 void faults_at_random(unsigned percent);
-void faults_mine(void); /* and of their children */
+void faults_own(void);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz.c - processes that share pairs and do anything to them, and to the memory they
- * posted, at random, while allocations fail where the kernel can make them; some
- * are killed. In the end nothing of them may be left. ADMA_SECONDS (10) and
- * ADMA_SEED say how long and which; the seed is printed.
+ * fuzz.c - random commands. Processes share pairs, and do random things to them and to the
+ * memory that they posted. Allocations fail meanwhile, if the kernel has fault injection, and
+ * some processes are killed. In the end nothing may be left pending. ADMA_SECONDS (10) is the
+ * duration, and ADMA_SEED the seed of the random numbers, which is printed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +26,11 @@
 #include "tap.h"
 
 #define PROCESSES   4
-#define PAIRS       2 /* that they share */
+#define PAIRS       2 /* that all processes share */
 #define OWN         (1 + 2 * PAIRS)
-#define DESCRIPTORS (OWN + 2) /* of a process: the device, those, and a pair of its own */
-#define PAST        8  /* own pairs whose requests may still be on their way */
-#define ENTRIES     8  /* few: requests meet */
+#define DESCRIPTORS (OWN + 2) /* of a process: the device, the shared pairs, and a pair of its own */
+#define PAST        8  /* own pairs whose requests may still be pending */
+#define ENTRIES     8  /* few, so that requests match */
 #define PIECES      4  /* of a post */
 #define PIECE       (64 << 10)
 #define MEMORY      ((size_t)(OWN + 2 * PAST) * ENTRIES * PIECES * PIECE)
@@ -60,8 +60,9 @@ static int any_fd(void)
 }
 
 /*
- * Where a request may write: each has memory of its own while it can be on its way. To write the
- * same memory twice at a time is allowed, but a debug kernel's DMA layer reports it.
+ * The memory that a request may write to. Each request has memory of its own while it can be
+ * pending. To write to the same memory twice at a time is allowed, but the DMA debugging of a debug
+ * kernel reports it.
  */
 static char *piece(uint32_t descriptor, uint64_t cookie, uint32_t number)
 {
@@ -76,14 +77,14 @@ static char *any_piece(void)
 	return piece(any(DESCRIPTORS), any(ENTRIES), any(PIECES));
 }
 
-/* ---- arguments that are mostly right ---- */
+/* ---- arguments, most of them valid ---- */
 
 static uint64_t any_cookie(void)
 {
 	return ADMA_COOKIE(rarely() ? any(3) : 1 + any(1 << 30), rarely() ? 1024 + any(1000) : any(ENTRIES));
 }
 
-/* A part of that piece; or memory that nobody has. */
+/* A part of that piece; sometimes memory that is not mapped. */
 static struct adma_iovec any_part(const char *whole)
 {
 	static const uint32_t lengths[] = { 1, 64, 5000, 20000, PIECE };
@@ -145,8 +146,8 @@ static void do_look(void)
 	command(any_fd(), which, &check);
 }
 
-/* Any command, with any bytes. */
-static void do_rubbish(void)
+/* A random command, with random bytes. */
+static void do_garbage(void)
 {
 	unsigned char bytes[256];
 	uint32_t number = any(24), size = any(sizeof(bytes));
@@ -155,7 +156,7 @@ static void do_rubbish(void)
 		bytes[i] = any(3) ? 0 : (unsigned char)any(256);
 	if (any(4))
 		memcpy(bytes, &size, sizeof(size));
-	if (number != _IOC_NR(ADMA_IOC_WAIT)) /* it might wait for ever */
+	if (number != _IOC_NR(ADMA_IOC_WAIT)) /* it might wait forever */
 		command(any_fd(), _IOC(any(4), ADMA_IOC_MAGIC, number, size), bytes);
 }
 
@@ -178,7 +179,7 @@ static void do_memory(void)
 	case 2: mprotect(page, length, PROT_READ | PROT_WRITE); break;
 	case 3: madvise(page, length, MADV_DONTNEED); break;
 	case 4: mremap(whole, PIECE, (size_t)(page - whole) + 4096, 0); break;
-	default: map_at(whole, PIECE); break; /* it may fail: then there is a hole */
+	default: map_at(whole, PIECE); break; /* if it fails there is a hole */
 	}
 }
 
@@ -247,7 +248,7 @@ static void do_anything(void)
 	else if (what < 70)
 		do_look();
 	else if (what < 76)
-		do_rubbish();
+		do_garbage();
 	else if (what < 88)
 		do_memory();
 	else if (what < 90)
@@ -260,21 +261,21 @@ static void do_anything(void)
 		do_fork();
 }
 
-/* One process, until it is killed. Some are of another user, who may pin little. */
-static void live(uint64_t seed)
+/* What one process does until it is killed. Some change to a user who may pin little. */
+static void process_run(uint64_t seed)
 {
 	const struct rlimit little = { 64 << 10, 64 << 10 };
 
 	state = seed;
 	memory = map_at(NULL, MEMORY);
 	if (failing)
-		faults_mine();
+		faults_own();
 	if (any(2)) {
 		setrlimit(RLIMIT_MEMLOCK, &little);
 		if (setuid(65534))
 			_exit(1);
 	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the test run into its time limit */
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* in case the test exceeds its time limit */
 	for (;;)
 		do_anything();
 }
@@ -289,20 +290,20 @@ static long now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static pid_t begin_life(uint64_t seed)
+static pid_t process_start(uint64_t seed)
 {
 	pid_t child = fork();
 
 	CHECK(child >= 0);
 	if (!child) {
 		setpgid(0, 0); /* with its children */
-		live(seed);
+		process_run(seed);
 	}
 	setpgid(child, child);
 	return child;
 }
 
-static void end_life(pid_t child)
+static void process_kill(pid_t child)
 {
 	kill(-child, SIGKILL);
 	waitpid(child, NULL, 0);
@@ -323,8 +324,8 @@ static void close_all(void)
 		close(fds[i]);
 }
 
-/* What was posted has ended, once all that was matched is copied. */
-static void nothing_pending(void)
+/* Waits until all that was posted is completed, and prints counters. */
+static void wait_until_all_completed(void)
 {
 	int fd = device_open();
 	struct adma_counters c;
@@ -333,7 +334,7 @@ static void nothing_pending(void)
 		c = counters(fd, ADMA_COUNTERS_MODULE);
 	} while (c.posts != c.done + c.failed);
 	SAME(c.pages_stuck, 0);
-	printf("# %llu posts, %llu matched, %llu ended well; %llu bytes by DMA, %llu by the CPU\n",
+	printf("# %llu posts, %llu matched, %llu succeeded; %llu bytes by DMA, %llu by the CPU\n",
 	       (unsigned long long)c.posts, (unsigned long long)c.matches, (unsigned long long)c.done,
 	       (unsigned long long)c.bytes_dma, (unsigned long long)c.bytes_cpu);
 	CHECK(c.matches > 0 && c.failed > 0);
@@ -369,15 +370,15 @@ static void test_fuzz(void)
 	while (now_ms() < end) {
 		open_all();
 		for (int i = 0; i < PROCESSES; i++)
-			children[i] = begin_life(((uint64_t)any(1u << 31) << 31) | any(1u << 31));
+			children[i] = process_start(((uint64_t)any(1u << 31) << 31) | any(1u << 31));
 		close_all();
 		poll(NULL, 0, 100 + (int)any(2000));
 		for (int i = 0; i < PROCESSES; i++)
-			end_life(children[i]);
+			process_kill(children[i]);
 	}
 	if (failing)
 		faults_at_random(0);
-	nothing_pending();
+	wait_until_all_completed();
 }
 
 static const struct test tests[] = {

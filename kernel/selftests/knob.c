@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* knob.c - files of the kernel's that take a value; see knob.h. */
+/* knob.c - writes to files of the kernel that take a value; see knob.h. */
 #include "knob.h"
 
 #include <fcntl.h>

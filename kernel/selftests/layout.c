@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* layout.c - the ABI, frozen: this file compiles, or the ABI has changed. */
+/* layout.c - the frozen ABI. If this file does not compile, then the ABI has changed. */
 #include <linux/adma.h>
 #include <stddef.h>
 

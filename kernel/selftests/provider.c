@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * provider.c - DMA engines as they should not be: each test binds adma_soft with the
- * faults it is about, and checks data, results and counters. Nobody else may
- * have the device open. With --stuck, those tests alone after which pages stay pinned.
+ * provider.c - DMA engines that misbehave. Each test binds adma_soft with the faults that it is
+ * about, and checks data, results and counters. No other process may have the device open. With
+ * --stuck only those tests run after which pages stay pinned.
  */
 #include <errno.h>
 #include <sched.h>
@@ -21,76 +21,76 @@
 #define MS      1000000ll /* nanoseconds */
 #define LARGE   (1 << 20)
 #define MARGIN  8192
-#define PATIENT 10000u    /* ms: no time-out is expected */
-#define HASTY   200u      /* one is */
+#define PATIENT 10000u    /* ms: no timeout is expected */
+#define HASTY   200u      /* ms: a timeout is expected */
 
 static char source[4 * LARGE + MARGIN] __attribute__((aligned(4096)));
 static char sink[4 * LARGE + MARGIN] __attribute__((aligned(4096)));
 
-/* ---- what a test begins with ---- */
+/* ---- set-up ---- */
 
-static int connect_to(int ends[2], unsigned channels)
+static int connect_to(int fds[2], unsigned channels)
 {
 	struct adma_info i;
 
-	pair_open(ends, ADMA_BY_ANY);
-	i = info(ends[0]);
+	pair_open(fds, ADMA_BY_ANY);
+	i = info(fds[0]);
 	if ((i.features & ADMA_FEATURE_DMA) && i.channels == channels && !i.retired)
 		return 0;
-	close(ends[0]);
-	close(ends[1]);
+	close(fds[0]);
+	close(fds[1]);
 	return -EAGAIN;
 }
 
-/* The channels of a former device go with the last reference to them, which may take a moment. */
-static void begin(int ends[2], unsigned timeout_ms, const struct soft *soft)
+/* The DMA channels of a former device go with their last reference, which may take a moment. */
+static void begin(int fds[2], unsigned timeout_ms, const struct soft *soft)
 {
 	parameter_set("timeout_ms", timeout_ms);
 	soft_bind(soft);
-	while (connect_to(ends, soft->channels ? soft->channels : 4))
+	while (connect_to(fds, soft->channels ? soft->channels : 4))
 		sched_yield();
 }
 
-#define BEGIN(ends, timeout_ms, ...) begin(ends, timeout_ms, &(struct soft){ __VA_ARGS__ })
+#define BEGIN(fds, timeout_ms, ...) begin(fds, timeout_ms, &(struct soft){ __VA_ARGS__ })
 
 static void pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * MS }, NULL);
 }
 
-/* ---- messages, from ends[0] to ends[1] ---- */
+/* ---- messages, from fds[0] to fds[1] ---- */
 
-static void post_both(const int ends[2], uint32_t generation, size_t length)
+static void post_both(const int fds[2], uint32_t generation, size_t length)
 {
 	fill(source, length, generation);
 	memset(sink, 0, length);
-	SAME(post_write(.fd = ends[0], .generation = generation, .buffer = source, .length = length), 0);
-	SAME(post_read(.fd = ends[1], .generation = generation, .buffer = sink, .length = length), 0);
+	SAME(post_write(.fd = fds[0], .generation = generation, .buffer = source, .length = length), 0);
+	SAME(post_read(.fd = fds[1], .generation = generation, .buffer = sink, .length = length), 0);
 }
 
-static void end_well(const int ends[2], uint32_t generation, size_t length)
+static void finish_both(const int fds[2], uint32_t generation, size_t length)
 {
-	SAME(wait_end(ends[0], 0, generation).status, 0);
-	SAME(wait_end(ends[1], 0, generation).status, 0);
+	SAME(wait_for(fds[0], 0, generation).status, 0);
+	SAME(wait_for(fds[1], 0, generation).status, 0);
 	CHECK(filled(sink, length, generation));
 }
 
-static void exchange(const int ends[2], uint32_t generation, size_t length)
+static void exchange(const int fds[2], uint32_t generation, size_t length)
 {
-	post_both(ends, generation, length);
-	end_well(ends, generation, length);
+	post_both(fds, generation, length);
+	finish_both(fds, generation, length);
 }
 
-/* What the end that matched counted, all bytes accounted for. */
-static struct adma_counters count(const int ends[2], uint64_t bytes)
+/* The counters of the endpoint that made the matches. They have to account for all bytes. */
+static struct adma_counters count(const int fds[2], uint64_t bytes)
 {
-	struct adma_counters counts = counters(ends[1], 0);
+	struct adma_counters counts = counters(fds[1], 0);
 
 	SAME(counts.bytes_dma + counts.bytes_cpu, bytes);
 	return counts;
 }
 
-/* Sums and states of the channels. */
+/* Sums of the counters and states of all DMA channels. */
 struct sums {
 	uint64_t bytes, pieces, errors, timeouts;
 	unsigned works, retired, lost;
@@ -123,32 +123,32 @@ static bool works(int fd)
 
 static void test_slow(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .channels = 2, .delay_us = 2000);
-	post_both(ends, 1, LARGE);
-	SAME(wait_error(ends[1], 0, 1, 1 * MS), -ETIMEDOUT);
-	SAME(check(ends[1], 0, 1).matched, 1);
-	SAME(cancel(ends[1], 0, 1), -EBUSY);
-	end_well(ends, 1, LARGE);
-	SAME(count(ends, LARGE).bytes_dma, LARGE);
-	SAME(sum_channels(ends[0]).bytes, LARGE);
-	SAME(sum_channels(ends[0]).works, 2);
+	BEGIN(fds, PATIENT, .channels = 2, .delay_us = 2000);
+	post_both(fds, 1, LARGE);
+	SAME(wait_error(fds[1], 0, 1, 1 * MS), -ETIMEDOUT);
+	SAME(check(fds[1], 0, 1).matched, 1);
+	SAME(cancel(fds[1], 0, 1), -EBUSY);
+	finish_both(fds, 1, LARGE);
+	SAME(count(fds, LARGE).bytes_dma, LARGE);
+	SAME(sum_channels(fds[0]).bytes, LARGE);
+	SAME(sum_channels(fds[0]).works, 2);
 }
 
 static void test_all_channels_carry(void)
 {
 	struct adma_channel channel = { .size = sizeof(channel) };
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .channels = 8);
+	BEGIN(fds, PATIENT, .channels = 8);
 	for (uint32_t i = 1; i <= 4; i++)
-		exchange(ends, i, LARGE);
+		exchange(fds, i, LARGE);
 	for (; channel.index < 8; channel.index++) {
-		SAME(command(ends[0], ADMA_IOC_CHANNEL, &channel), 0);
+		SAME(command(fds[0], ADMA_IOC_CHANNEL, &channel), 0);
 		CHECK(channel.bytes > 0 && channel.pieces > 0);
 	}
-	SAME(count(ends, 4 * LARGE).bytes_dma, 4 * LARGE);
+	SAME(count(fds, 4 * LARGE).bytes_dma, 4 * LARGE);
 }
 
 static void test_small_passes_large(void)
@@ -160,10 +160,10 @@ static void test_small_passes_large(void)
 	post_both(large, 1, 4 * LARGE);
 	SAME(post_write(.fd = small[0], .buffer = source, .length = 8192), 0);
 	SAME(post_read(.fd = small[1], .buffer = sink + 4 * LARGE, .length = 8192), 0);
-	SAME(wait_end(small[1], 0, 1).status, 0);
+	SAME(wait_for(small[1], 0, 1).status, 0);
 	SAME(check(large[1], 0, 1).status, ADMA_PENDING);
 	CHECK(counters(small[1], 0).bytes_dma > 0);
-	end_well(large, 1, 4 * LARGE);
+	finish_both(large, 1, 4 * LARGE);
 }
 
 /* ---- failing ---- */
@@ -171,28 +171,28 @@ static void test_small_passes_large(void)
 static void test_some_fail(void)
 {
 	struct adma_counters counts;
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .fail_every = 3);
+	BEGIN(fds, PATIENT, .fail_every = 3);
 	for (uint32_t i = 1; i <= 4; i++)
-		exchange(ends, i, LARGE);
-	counts = count(ends, 4 * LARGE);
+		exchange(fds, i, LARGE);
+	counts = count(fds, 4 * LARGE);
 	CHECK(counts.bytes_dma > 0 && counts.bytes_rescued > 0);
 	SAME(counts.timeouts, 0);
-	CHECK(sum_channels(ends[0]).errors > 0);
-	SAME(sum_channels(ends[0]).works, 4);
-	SAME(sum_channels(ends[0]).bytes, counts.bytes_dma);
+	CHECK(sum_channels(fds[0]).errors > 0);
+	SAME(sum_channels(fds[0]).works, 4);
+	SAME(sum_channels(fds[0]).bytes, counts.bytes_dma);
 }
 
 static void test_all_fail(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .fail_every = 1);
-	exchange(ends, 1, LARGE);
-	SAME(count(ends, LARGE).bytes_dma, 0);
-	SAME(count(ends, LARGE).bytes_rescued, LARGE);
-	SAME(sum_channels(ends[0]).works, 4);
+	BEGIN(fds, PATIENT, .fail_every = 1);
+	exchange(fds, 1, LARGE);
+	SAME(count(fds, LARGE).bytes_dma, 0);
+	SAME(count(fds, LARGE).bytes_rescued, LARGE);
+	SAME(sum_channels(fds[0]).works, 4);
 }
 
 /* ---- hanging ---- */
@@ -200,63 +200,63 @@ static void test_all_fail(void)
 static void test_some_hang(void)
 {
 	struct adma_counters counts;
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, HASTY, .hang_every = 7);
-	exchange(ends, 1, LARGE);
-	counts = count(ends, LARGE);
+	BEGIN(fds, HASTY, .hang_every = 7);
+	exchange(fds, 1, LARGE);
+	counts = count(fds, LARGE);
 	CHECK(counts.bytes_dma > 0 && counts.bytes_rescued > 0 && counts.timeouts > 0);
-	SAME(sum_channels(ends[0]).retired, counts.timeouts);
-	SAME(info(ends[0]).retired, counts.timeouts);
+	SAME(sum_channels(fds[0]).retired, counts.timeouts);
+	SAME(info(fds[0]).retired, counts.timeouts);
 	soft_set("hang_every", 0);
-	exchange(ends, 2, LARGE);
+	exchange(fds, 2, LARGE);
 }
 
 static void test_all_hang(void)
 {
 	struct adma_pair pair = { .size = sizeof(pair), .policy = ADMA_BY_DMA };
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, HASTY, .hang_every = 1);
-	exchange(ends, 1, LARGE);
-	SAME(count(ends, LARGE).bytes_dma, 0);
-	SAME(sum_channels(ends[0]).retired, 4);
-	CHECK(!works(ends[0]));
-	SAME(command(ends[0], ADMA_IOC_PAIR, &pair), -ENODEV);
-	exchange(ends, 2, LARGE);
-	SAME(counters(ends[1], 0).timeouts, 4);
+	BEGIN(fds, HASTY, .hang_every = 1);
+	exchange(fds, 1, LARGE);
+	SAME(count(fds, LARGE).bytes_dma, 0);
+	SAME(sum_channels(fds[0]).retired, 4);
+	CHECK(!works(fds[0]));
+	SAME(command(fds[0], ADMA_IOC_PAIR, &pair), -ENODEV);
+	exchange(fds, 2, LARGE);
+	SAME(counters(fds[1], 0).timeouts, 4);
 }
 
-/* One that hangs, and others that pass it by. */
+/* One descriptor hangs, and the same DMA channel completes others meanwhile. */
 static void test_one_left_behind(void)
 {
-	int ends[2], others[2];
+	int fds[2], others[2];
 	uint32_t more = 0;
 
-	BEGIN(ends, 20, .channels = 1, .reorder = 1, .hang_every = 8);
+	BEGIN(fds, 20, .channels = 1, .reorder = 1, .hang_every = 8);
 	pair_open(others, ADMA_BY_ANY);
-	post_both(ends, 1, LARGE);
-	while (sum_channels(ends[0]).pieces < 8)
+	post_both(fds, 1, LARGE);
+	while (sum_channels(fds[0]).pieces < 8)
 		sched_yield();
-	soft_set("hang_every", 1000000); /* no other one */
-	while (check(ends[1], 0, 1).status == ADMA_PENDING) {
+	soft_set("hang_every", 1000000); /* no other one hangs */
+	while (check(fds[1], 0, 1).status == ADMA_PENDING) {
 		SAME(copy(others[0], 1, ++more, sink + 2 * LARGE, source + 2 * LARGE, 8192, ADMA_BY_ANY), 0);
-		SAME(wait_end(others[0], 1, more).status, 0);
+		SAME(wait_for(others[0], 1, more).status, 0);
 	}
-	end_well(ends, 1, LARGE);
-	SAME(count(ends, LARGE).timeouts, 1);
+	finish_both(fds, 1, LARGE);
+	SAME(count(fds, LARGE).timeouts, 1);
 }
 
-/* ---- out of order, crooked, few ---- */
+/* ---- out of order, alignment, few descriptors ---- */
 
 static void test_reordered(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .reorder = 1, .delay_us = 100);
+	BEGIN(fds, PATIENT, .reorder = 1, .delay_us = 100);
 	for (uint32_t i = 1; i <= 4; i++)
-		exchange(ends, i, LARGE);
-	SAME(count(ends, 4 * LARGE).bytes_dma, 4 * LARGE);
+		exchange(fds, i, LARGE);
+	SAME(count(fds, 4 * LARGE).bytes_dma, 4 * LARGE);
 }
 
 static bool untouched(const char *from, const char *to)
@@ -275,9 +275,9 @@ static void test_aligned_copies(void)
 	uint32_t generation = 0;
 	struct adma_counters counts;
 	uint64_t bytes = 0;
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .copy_align = 64);
+	BEGIN(fds, PATIENT, .copy_align = 64);
 	for (size_t i = 0; i < 5 * 5 * 3; i++) {
 		char *to = sink + 4096 + offsets[i % 5], *from = source + offsets[i / 5 % 5];
 		size_t length = lengths[i / 25];
@@ -285,45 +285,45 @@ static void test_aligned_copies(void)
 		memset(sink, 0x5a, sizeof(sink));
 		fill(from, length, (unsigned)i);
 		generation++;
-		SAME(post_write(.fd = ends[0], .generation = generation, .buffer = from, .length = length), 0);
-		SAME(post_read(.fd = ends[1], .generation = generation, .buffer = to, .length = length), 0);
-		SAME(wait_end(ends[1], 0, generation).status, 0);
-		SAME(wait_end(ends[0], 0, generation).status, 0);
+		SAME(post_write(.fd = fds[0], .generation = generation, .buffer = from, .length = length), 0);
+		SAME(post_read(.fd = fds[1], .generation = generation, .buffer = to, .length = length), 0);
+		SAME(wait_for(fds[1], 0, generation).status, 0);
+		SAME(wait_for(fds[0], 0, generation).status, 0);
 		CHECK(filled(to, length, (unsigned)i));
 		CHECK(untouched(sink, to) && untouched(to + length, end));
 		bytes += length;
 	}
-	counts = count(ends, bytes);
+	counts = count(fds, bytes);
 	CHECK(counts.bytes_dma > 0 && counts.bytes_edge > 0);
 	SAME(counts.bytes_rescued, 0);
-	SAME(info(ends[0]).channels, 4);
+	SAME(info(fds[0]).channels, 4);
 }
 
 static void test_one_descriptor(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .channels = 1, .descs = 1, .delay_us = 100);
+	BEGIN(fds, PATIENT, .channels = 1, .descs = 1, .delay_us = 100);
 	for (uint32_t i = 1; i <= 4; i++)
-		exchange(ends, i, LARGE);
-	CHECK(count(ends, 4 * LARGE).bytes_dma > 0);
+		exchange(fds, i, LARGE);
+	CHECK(count(fds, 4 * LARGE).bytes_dma > 0);
 }
 
-/* ---- drivers that go ---- */
+/* ---- drivers that are unbound ---- */
 
 static void test_unbound_idle(void)
 {
-	int ends[2], fresh[2];
+	int fds[2], fresh[2];
 
-	BEGIN(ends, PATIENT, 0);
-	exchange(ends, 1, LARGE);
+	BEGIN(fds, PATIENT, 0);
+	exchange(fds, 1, LARGE);
 	soft_unbind();
-	SAME(sum_channels(ends[0]).lost, 4);
-	CHECK(!works(ends[0]));
-	exchange(ends, 2, LARGE);
-	SAME(count(ends, 2 * LARGE).bytes_dma, LARGE);
-	close(ends[0]);
-	close(ends[1]);
+	SAME(sum_channels(fds[0]).lost, 4);
+	CHECK(!works(fds[0]));
+	exchange(fds, 2, LARGE);
+	SAME(count(fds, 2 * LARGE).bytes_dma, LARGE);
+	close(fds[0]);
+	close(fds[1]);
 	BEGIN(fresh, PATIENT, .channels = 3);
 	exchange(fresh, 1, LARGE);
 	SAME(sum_channels(fresh[0]).works, 3);
@@ -331,46 +331,46 @@ static void test_unbound_idle(void)
 
 static void test_unbound_in_flight(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .channels = 2, .delay_us = 20000);
-	post_both(ends, 1, LARGE);
+	BEGIN(fds, PATIENT, .channels = 2, .delay_us = 20000);
+	post_both(fds, 1, LARGE);
 	pause_ms(50);
 	soft_unbind();
-	end_well(ends, 1, LARGE);
-	CHECK(count(ends, LARGE).bytes_rescued > 0);
-	SAME(sum_channels(ends[0]).lost, 2);
+	finish_both(fds, 1, LARGE);
+	CHECK(count(fds, LARGE).bytes_rescued > 0);
+	SAME(sum_channels(fds[0]).lost, 2);
 }
 
 static void test_unbound_while_it_hangs(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .hang_every = 1);
-	post_both(ends, 1, LARGE);
+	BEGIN(fds, PATIENT, .hang_every = 1);
+	post_both(fds, 1, LARGE);
 	pause_ms(20);
 	soft_unbind();
-	end_well(ends, 1, LARGE);
-	SAME(count(ends, LARGE).timeouts, 0);
-	SAME(sum_channels(ends[0]).lost, 4);
+	finish_both(fds, 1, LARGE);
+	SAME(count(fds, LARGE).timeouts, 0);
+	SAME(sum_channels(fds[0]).lost, 4);
 }
 
-/* ---- memory and processes that go, in flight ---- */
+/* ---- memory and processes that go away during the copy ---- */
 
 static void test_unmapped_in_flight(void)
 {
 	char *map = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int ends[2];
+	int fds[2];
 
 	CHECK(map != MAP_FAILED);
-	BEGIN(ends, PATIENT, .channels = 1, .delay_us = 2000);
-	SAME(post_read(.fd = ends[1], .buffer = map, .length = LARGE), 0);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = LARGE), 0);
+	BEGIN(fds, PATIENT, .channels = 1, .delay_us = 2000);
+	SAME(post_read(.fd = fds[1], .buffer = map, .length = LARGE), 0);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = LARGE), 0);
 	pause_ms(20);
 	CHECK(!munmap(map, LARGE));
-	SAME(wait_end(ends[1], 0, 1).status, -EFAULT);
-	SAME(wait_end(ends[0], 0, 1).status, -EFAULT);
-	exchange(ends, 2, LARGE);
+	SAME(wait_for(fds[1], 0, 1).status, -EFAULT);
+	SAME(wait_for(fds[0], 0, 1).status, -EFAULT);
+	exchange(fds, 2, LARGE);
 }
 
 static void read_and_die(void *argument)
@@ -381,15 +381,15 @@ static void read_and_die(void *argument)
 
 static void test_killed_in_flight(void)
 {
-	int ends[2], child, status;
+	int fds[2], child, status;
 
-	BEGIN(ends, PATIENT, .channels = 1, .delay_us = 2000);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = LARGE), 0);
-	child = spawn(read_and_die, &ends[1]);
+	BEGIN(fds, PATIENT, .channels = 1, .delay_us = 2000);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = LARGE), 0);
+	child = spawn(read_and_die, &fds[1]);
 	join_killed(child);
-	status = wait_end(ends[0], 0, 1).status;
+	status = wait_for(fds[0], 0, 1).status;
 	CHECK(status == -EFAULT || status == -ESRCH);
-	exchange(ends, 2, LARGE);
+	exchange(fds, 2, LARGE);
 }
 
 /* ---- an engine that does not stop ---- */
@@ -402,20 +402,20 @@ static void *map_at(void *address)
 	return map;
 }
 
-/* What the engine writes, when at last it does, is nobody's memory. */
+/* When the engine writes at last, it writes to pages that no process has mapped any more. */
 static void test_stuck(void)
 {
 	char *map = map_at(NULL);
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, HASTY, .hang_every = 1, .terminate_fails = 1);
+	BEGIN(fds, HASTY, .hang_every = 1, .terminate_fails = 1);
 	fill(source, LARGE, 1);
-	SAME(post_write(.fd = ends[0], .buffer = source, .length = LARGE), 0);
-	SAME(post_read(.fd = ends[1], .buffer = map, .length = LARGE), 0);
-	SAME(wait_end(ends[0], 0, 1).status, -EIO);
-	SAME(wait_end(ends[1], 0, 1).status, -EIO);
-	CHECK(counters(ends[1], 0).pages_stuck + counters(ends[0], 0).pages_stuck >= LARGE / 4096);
-	CHECK(sum_channels(ends[0]).retired > 0);
+	SAME(post_write(.fd = fds[0], .buffer = source, .length = LARGE), 0);
+	SAME(post_read(.fd = fds[1], .buffer = map, .length = LARGE), 0);
+	SAME(wait_for(fds[0], 0, 1).status, -EIO);
+	SAME(wait_for(fds[1], 0, 1).status, -EIO);
+	CHECK(counters(fds[1], 0).pages_stuck + counters(fds[0], 0).pages_stuck >= LARGE / 4096);
+	CHECK(sum_channels(fds[0]).retired > 0);
 	CHECK(!munmap(map, LARGE));
 	map = map_at(map);
 	fill(map, LARGE, 2);
@@ -423,15 +423,15 @@ static void test_stuck(void)
 	soft_set("hang_every", 0);
 	pause_ms(100);
 	CHECK(filled(map, LARGE, 2));
-	exchange(ends, 2, LARGE);
+	exchange(fds, 2, LARGE);
 }
 
 static void leave_stuck(void *argument)
 {
-	int *ends = argument;
+	int *fds = argument;
 
-	post_both(ends, 1, LARGE);
-	SAME(wait_end(ends[1], 0, 1).status, -EIO);
+	post_both(fds, 1, LARGE);
+	SAME(wait_for(fds[1], 0, 1).status, -EIO);
 }
 
 static int module_uses(void)
@@ -444,37 +444,40 @@ static int module_uses(void)
 	return uses;
 }
 
-/* Its callback may come: the module has to stay, whoever is gone. Once it stops, it can go. */
+/*
+ * The engine may still call back, so the module has to stay, even without users. Once the engine has
+ * stopped, the module can be removed.
+ */
 static void test_stuck_keeps_the_module(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, HASTY, .hang_every = 1, .terminate_fails = 1);
-	join(spawn(leave_stuck, ends));
-	close(ends[0]);
-	close(ends[1]);
+	BEGIN(fds, HASTY, .hang_every = 1, .terminate_fails = 1);
+	join(spawn(leave_stuck, fds));
+	close(fds[0]);
+	close(fds[1]);
 	pause_ms(500);
 	CHECK(module_uses() > 0);
 	soft_set("terminate_fails", 0);
-	close(device_open()); /* its last close tries again */
+	close(device_open()); /* the last close tries again to stop it */
 	SAME(module_uses(), 0);
 }
 
-/* Even the driver goes. */
+/* Even the driver is unbound. */
 static void test_stuck_and_unbound(void)
 {
-	int ends[2];
+	int fds[2];
 
-	BEGIN(ends, PATIENT, .hang_every = 1, .terminate_fails = 1);
-	post_both(ends, 1, LARGE);
+	BEGIN(fds, PATIENT, .hang_every = 1, .terminate_fails = 1);
+	post_both(fds, 1, LARGE);
 	pause_ms(20);
 	soft_unbind();
-	SAME(wait_end(ends[0], 0, 1).status, -EIO);
-	SAME(wait_end(ends[1], 0, 1).status, -EIO);
-	SAME(sum_channels(ends[0]).lost, 4);
-	soft_set("hang_every", 0); /* and the engine wakes up */
+	SAME(wait_for(fds[0], 0, 1).status, -EIO);
+	SAME(wait_for(fds[1], 0, 1).status, -EIO);
+	SAME(sum_channels(fds[0]).lost, 4);
+	soft_set("hang_every", 0); /* now the engine copies */
 	pause_ms(100);
-	exchange(ends, 2, LARGE);
+	exchange(fds, 2, LARGE);
 }
 
 static const struct test tests[] = {

@@ -1,37 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * races.c - what nobody should do, done often: posts against closes, cancels
- * against matches, kills, forks, unmapped memory, allocations that fail. Every
- * outcome that is documented is right; that the kernel's log stays silent, and
- * that everything is given back, is checked by whoever runs this. No two transfers
- * write the same memory at a time, which a debug kernel's DMA layer would report.
+ * races.c - races, each of them tried often: posts against closes, cancels against matches,
+ * kills, forks, unmapped memory, allocations that fail. Every documented outcome is accepted. The
+ * caller of this program checks that the kernel's log stays silent and that everything is given
+ * back. No two transfers write to the same memory at a time, because the DMA debugging of a debug
+ * kernel would report that.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "device.h"
-#include "faults.h"
+#include "races.h"
 #include "tap.h"
 
-#define LARGE (1 << 20)
-#define MS 1000000ll
+char source[LARGE], sink[LARGE], second_sink[LARGE], third_sink[LARGE];
+int rounds = 300;
 
-static char source[LARGE], sink[LARGE], second_sink[LARGE], third_sink[LARGE];
-static int rounds = 300;
-
-static bool among(int result, const int *allowed, size_t count)
+bool among(int result, const int *allowed, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (result == allowed[i])
@@ -39,13 +30,10 @@ static bool among(int result, const int *allowed, size_t count)
 	return false;
 }
 
-#define AMONG(what, ...)                                                               \
-	do {                                                                           \
-		const int allowed[] = { __VA_ARGS__ };                                 \
-		int among_what = (what);                                               \
-		if (!among(among_what, allowed, sizeof(allowed) / sizeof(int)))            \
-			tap_fail(__FILE__, __LINE__, "%s is %d", #what, among_what);      \
-	} while (0)
+void leave_at_once(void *unused)
+{
+	(void)unused;
+}
 
 static pthread_t thread(void *(*run)(void *), void *argument)
 {
@@ -59,7 +47,7 @@ static pthread_t thread(void *(*run)(void *), void *argument)
 
 struct contest {
 	pthread_barrier_t start;
-	int ends[2];
+	int fds[2];
 	int result;
 };
 
@@ -68,7 +56,7 @@ static void *post_same_entry(void *argument)
 	struct contest *contest = argument;
 
 	pthread_barrier_wait(&contest->start);
-	contest->result = post_read(.fd = contest->ends[0], .buffer = sink, .length = 100);
+	contest->result = post_read(.fd = contest->fds[0], .buffer = sink, .length = 100);
 	return NULL;
 }
 
@@ -76,20 +64,20 @@ static void test_two_posts_one_entry(void)
 {
 	struct contest contest;
 	pthread_t other;
-	int mine;
+	int own;
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
+		pair_open(contest.fds, ADMA_BY_ANY);
 		other = thread(post_same_entry, &contest);
 		pthread_barrier_wait(&contest.start);
-		mine = post_read(.fd = contest.ends[0], .generation = 2, .buffer = sink, .length = 100);
+		own = post_read(.fd = contest.fds[0], .generation = 2, .buffer = sink, .length = 100);
 		pthread_join(other, NULL);
-		SAME(!mine + !contest.result, 1);
-		AMONG(mine ? mine : contest.result, -EBUSY);
-		SAME(counters(contest.ends[0], 0).posts, 1);
-		close(contest.ends[0]);
-		close(contest.ends[1]);
+		SAME(!own + !contest.result, 1);
+		AMONG(own ? own : contest.result, -EBUSY);
+		SAME(counters(contest.fds[0], 0).posts, 1);
+		close(contest.fds[0]);
+		close(contest.fds[1]);
 	}
 }
 
@@ -98,7 +86,7 @@ static void *cancel_read(void *argument)
 	struct contest *contest = argument;
 
 	pthread_barrier_wait(&contest->start);
-	contest->result = cancel(contest->ends[0], 0, 1);
+	contest->result = cancel(contest->fds[0], 0, 1);
 	return NULL;
 }
 
@@ -109,22 +97,22 @@ static void test_cancel_against_match(void)
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
-		SAME(post_read(.fd = contest.ends[0], .buffer = sink, .length = 100), 0);
+		pair_open(contest.fds, ADMA_BY_ANY);
+		SAME(post_read(.fd = contest.fds[0], .buffer = sink, .length = 100), 0);
 		other = thread(cancel_read, &contest);
 		pthread_barrier_wait(&contest.start);
-		SAME(post_write(.fd = contest.ends[1], .buffer = source, .length = 100), 0);
+		SAME(post_write(.fd = contest.fds[1], .buffer = source, .length = 100), 0);
 		pthread_join(other, NULL);
 		if (!contest.result) {
-			SAME(check(contest.ends[0], 0, 1).status, -ECANCELED);
-			SAME(check(contest.ends[1], 0, 1).status, ADMA_PENDING);
+			SAME(check(contest.fds[0], 0, 1).status, -ECANCELED);
+			SAME(check(contest.fds[1], 0, 1).status, ADMA_PENDING);
 		} else {
 			AMONG(contest.result, -EBUSY, -EALREADY);
-			SAME(wait_end(contest.ends[0], 0, 1).status, 0);
-			SAME(wait_end(contest.ends[1], 0, 1).status, 0);
+			SAME(wait_for(contest.fds[0], 0, 1).status, 0);
+			SAME(wait_for(contest.fds[1], 0, 1).status, 0);
 		}
-		close(contest.ends[0]);
-		close(contest.ends[1]);
+		close(contest.fds[0]);
+		close(contest.fds[1]);
 	}
 }
 
@@ -132,21 +120,21 @@ static void test_two_cancels(void)
 {
 	struct contest contest;
 	pthread_t other;
-	int mine;
+	int own;
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
-		SAME(post_read(.fd = contest.ends[0], .buffer = sink, .length = 100), 0);
+		pair_open(contest.fds, ADMA_BY_ANY);
+		SAME(post_read(.fd = contest.fds[0], .buffer = sink, .length = 100), 0);
 		other = thread(cancel_read, &contest);
 		pthread_barrier_wait(&contest.start);
-		mine = cancel(contest.ends[0], 0, 1);
+		own = cancel(contest.fds[0], 0, 1);
 		pthread_join(other, NULL);
-		SAME(!mine + !contest.result, 1);
-		AMONG(mine ? mine : contest.result, -EALREADY);
-		SAME(wait_end(contest.ends[0], 0, 1).status, -ECANCELED);
-		close(contest.ends[0]);
-		close(contest.ends[1]);
+		SAME(!own + !contest.result, 1);
+		AMONG(own ? own : contest.result, -EALREADY);
+		SAME(wait_for(contest.fds[0], 0, 1).status, -ECANCELED);
+		close(contest.fds[0]);
+		close(contest.fds[1]);
 	}
 }
 
@@ -159,7 +147,7 @@ static void *post_until_closed(void *argument)
 
 	pthread_barrier_wait(&contest->start);
 	for (uint32_t i = 0; i < 1024; i++) {
-		result = post_read(.fd = contest->ends[0], .entry = i, .buffer = sink + i % 128 * 8192,
+		result = post_read(.fd = contest->fds[0], .entry = i, .buffer = sink + i % 128 * 8192,
 				   .length = 5000);
 		if (result) {
 			AMONG(result, -EPIPE, -EBADF);
@@ -176,40 +164,40 @@ static void test_close_during_posts(void)
 
 	pthread_barrier_init(&contest.start, NULL, 2);
 	for (int i = 0; i < rounds; i++) {
-		pair_open(contest.ends, ADMA_BY_ANY);
+		pair_open(contest.fds, ADMA_BY_ANY);
 		other = thread(post_until_closed, &contest);
 		pthread_barrier_wait(&contest.start);
 		for (uint32_t j = 0; j < (uint32_t)i % 8; j++)
-			AMONG(post_write(.fd = contest.ends[1], .entry = j, .buffer = source, .length = 5000), 0);
-		close(contest.ends[i & 1]);
+			AMONG(post_write(.fd = contest.fds[1], .entry = j, .buffer = source, .length = 5000), 0);
+		close(contest.fds[i & 1]);
 		pthread_join(other, NULL);
-		close(contest.ends[!(i & 1)]);
+		close(contest.fds[!(i & 1)]);
 	}
 }
 
-/* Every entry in use: lines, keys and matched ones, all torn down at once. */
+/* Every entry is in use, for the FIFO, for keys, and for matched requests, when the close comes. */
 static void test_close_full(void)
 {
-	int ends[2];
+	int fds[2];
 
 	for (int round = 0; round < 4; round++) {
-		pair_open(ends, ADMA_BY_ANY);
+		pair_open(fds, ADMA_BY_ANY);
 		for (uint32_t i = 0; i < 1024; i++) {
-			SAME(post_read(.fd = ends[0], .entry = i, .key = i & 1 ? i : 0, .buffer = sink + i * 64,
+			SAME(post_read(.fd = fds[0], .entry = i, .key = i & 1 ? i : 0, .buffer = sink + i * 64,
 				       .length = 64), 0);
 			if (i < 512)
-				SAME(post_write(.fd = ends[1], .entry = i, .key = i & 1 ? i : 0,
+				SAME(post_write(.fd = fds[1], .entry = i, .key = i & 1 ? i : 0,
 						.buffer = source, .length = round & 1 ? 64 : 0), 0);
 		}
-		close(ends[round >> 1]);
-		close(ends[!(round >> 1)]);
+		close(fds[round >> 1]);
+		close(fds[!(round >> 1)]);
 	}
-	pair_open(ends, ADMA_BY_ANY);
+	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 1024; i++)
-		SAME(post_read(.fd = ends[0], .entry = i, .buffer = sink, .length = 1), 0);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = 2), 0); /* refuses them all */
+		SAME(post_read(.fd = fds[0], .entry = i, .buffer = sink, .length = 1), 0);
+	SAME(post_write(.fd = fds[1], .buffer = source, .length = 2), 0); /* refuses all of them */
 	for (uint32_t i = 0; i < 1024; i++)
-		SAME(wait_end(ends[0], i, 1).status, -EMSGSIZE);
+		SAME(wait_for(fds[0], i, 1).status, -EMSGSIZE);
 }
 
 static atomic_bool stop;
@@ -230,21 +218,21 @@ static void *remap_entries(void *argument)
 static void test_entries_unmapped_meanwhile(void)
 {
 	pthread_t other;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, ADMA_BY_ANY);
-	other = thread(remap_entries, &ends[0]);
+	pair_open(fds, ADMA_BY_ANY);
+	other = thread(remap_entries, &fds[0]);
 	for (uint32_t i = 1; i <= (uint32_t)rounds; i++) {
-		SAME(post_read(.fd = ends[0], .generation = i, .buffer = sink, .length = 5000), 0);
-		SAME(post_write(.fd = ends[1], .generation = i, .buffer = source, .length = 5000), 0);
-		SAME(wait_end(ends[0], 0, i).status, 0);
-		SAME(wait_end(ends[1], 0, i).status, 0);
+		SAME(post_read(.fd = fds[0], .generation = i, .buffer = sink, .length = 5000), 0);
+		SAME(post_write(.fd = fds[1], .generation = i, .buffer = source, .length = 5000), 0);
+		SAME(wait_for(fds[0], 0, i).status, 0);
+		SAME(wait_for(fds[1], 0, i).status, 0);
 	}
 	stop = true;
 	pthread_join(other, NULL);
 }
 
-static bool hung_up(int fd)
+bool hung_up(int fd)
 {
 	struct pollfd item = { .fd = fd };
 
@@ -252,420 +240,36 @@ static bool hung_up(int fd)
 	return item.revents & POLLHUP;
 }
 
-/* An end on its way through a socket that nobody can receive from any more. */
+/* An endpoint is in a socket that nobody can receive from any more. */
 static void test_lost_in_a_socket(void)
 {
-	int ends[2], sockets[2];
+	int fds[2], sockets[2];
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
-	pair_open(ends, ADMA_BY_ANY);
-	send_fd(sockets[0], ends[1]);
-	close(ends[1]);
-	CHECK(!hung_up(ends[0]));
+	pair_open(fds, ADMA_BY_ANY);
+	send_fd(sockets[0], fds[1]);
+	close(fds[1]);
+	CHECK(!hung_up(fds[0]));
 	close(sockets[0]);
 	close(sockets[1]);
-	while (!hung_up(ends[0]))
+	while (!hung_up(fds[0]))
 		sched_yield();
 
-	/* A socket that carries itself is found by the collector only, which runs when sockets close. */
+	/*
+	 * A socket that was sent to itself is found only by the garbage collector, which runs when
+	 * sockets are closed.
+	 */
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
-	pair_open(ends, ADMA_BY_ANY);
-	send_fd(sockets[0], ends[1]);
+	pair_open(fds, ADMA_BY_ANY);
+	send_fd(sockets[0], fds[1]);
 	send_fd(sockets[0], sockets[1]);
-	close(ends[1]);
+	close(fds[1]);
 	close(sockets[0]);
 	close(sockets[1]);
-	while (!hung_up(ends[0])) {
+	while (!hung_up(fds[0])) {
 		CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
 		close(sockets[0]);
 		close(sockets[1]);
-	}
-}
-
-/* ---- processes ---- */
-
-static void leave_at_once(void *unused)
-{
-	(void)unused;
-}
-
-static void test_fork_while_pending(void)
-{
-	int ends[2];
-
-	pair_open(ends, ADMA_BY_ANY);
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = LARGE), 0);
-	join(spawn(leave_at_once, NULL)); /* its copies are closed: not the last ones */
-	SAME(check(ends[0], 0, 1).status, ADMA_PENDING);
-	fill(source, LARGE, 8);
-	SAME(post_write(.fd = ends[1], .buffer = source, .length = LARGE), 0);
-	join(spawn(leave_at_once, NULL));
-	SAME(wait_end(ends[0], 0, 1).status, 0);
-	CHECK(filled(sink, LARGE, 8));
-}
-
-/* Everything one does with a pair, in steps; the process kills itself before step @until. */
-static void live_until(int fd, int until)
-{
-	const volatile struct adma_entry *entries = NULL;
-	struct adma_peek out;
-	int pair[2];
-
-	for (int step = 0;; step++) {
-		if (step == until)
-			kill(getpid(), SIGKILL);
-		switch (step) {
-		case 0: post_read(.fd = fd, .buffer = sink, .length = LARGE); break;
-		case 1: post_write(.fd = fd, .entry = 1, .buffer = source, .length = LARGE); break;
-		case 2: entries = entries_map(fd); break;
-		case 3: post_read(.fd = fd, .entry = 2, .key = 7, .buffer = sink, .length = 100); break;
-		case 4: post_write(.fd = fd, .entry = 3, .key = 7, .buffer = source, .length = 100); break;
-		case 5: pair_open(pair, ADMA_BY_ANY); break;
-		case 6: post_read(.fd = pair[0], .buffer = second_sink, .length = LARGE); break;
-		case 7: post_write(.fd = pair[1], .buffer = source, .length = LARGE); break;
-		case 8: copy(fd, 9, 1, third_sink, source, LARGE, ADMA_BY_ANY); break;
-		case 9: peek(fd, &out); break;
-		case 10: wait_end(fd, 0, 1); break;
-		case 11: (void)entry_status(entries); break;
-		case 12: wait_end(fd, 1, 1); break;
-		default: return;
-		}
-	}
-}
-
-struct mortal {
-	int *ends;
-	int until;
-};
-
-static void be_mortal(void *argument)
-{
-	struct mortal *mortal = argument;
-
-	close(mortal->ends[0]);
-	live_until(mortal->ends[1], mortal->until);
-	kill(getpid(), SIGKILL);
-}
-
-static void survive(int fd)
-{
-	AMONG(post_read(.fd = fd, .buffer = sink, .length = LARGE), 0, -EPIPE);
-	AMONG(post_write(.fd = fd, .entry = 1, .buffer = source, .length = LARGE), 0, -EPIPE);
-	AMONG(post_write(.fd = fd, .entry = 2, .key = 7, .buffer = source, .length = 100), 0, -EPIPE);
-	AMONG(post_read(.fd = fd, .entry = 3, .key = 7, .buffer = sink, .length = 100), 0, -EPIPE);
-}
-
-/* What the survivor posted ends, one way or another; what it never posted is not there. */
-static void all_ended(int fd)
-{
-	for (uint32_t i = 0; i < 4; i++) {
-		int error = wait_error(fd, i, 1, -1);
-
-		if (error) {
-			SAME(error, -ENOENT);
-			continue;
-		}
-		AMONG(check(fd, i, 1).status, 0, -EPIPE, -EFAULT, -ESRCH);
-	}
-}
-
-static void test_killed_at_every_step(void)
-{
-	int ends[2], child;
-
-	for (int round = 0; round < 3 * 14; round++) {
-		/* In the last third nobody is there to end what it would wait for. */
-		struct mortal mortal = { ends, round < 28 ? round % 14 : round % 11 };
-
-		pair_open(ends, ADMA_BY_ANY);
-		if (round < 14)
-			survive(ends[0]); /* before the other lives */
-		child = spawn(be_mortal, &mortal);
-		close(ends[1]);
-		if (round >= 14 && round < 28)
-			survive(ends[0]); /* while it does */
-		else if (round >= 28)
-			while (!hung_up(ends[0]))
-				sched_yield();
-		if (round >= 28)
-			survive(ends[0]); /* after it died */
-		all_ended(ends[0]);
-		join_killed(child);
-		close(ends[0]);
-	}
-}
-
-static void test_killed_at_any_time(void)
-{
-	int ends[2], child;
-
-	srand(7);
-	for (int round = 0; round < rounds / 3; round++) {
-		struct mortal mortal = { ends, -1 };
-
-		pair_open(ends, ADMA_BY_ANY);
-		child = spawn(be_mortal, &mortal);
-		close(ends[1]);
-		survive(ends[0]);
-		for (int n = rand() % 2000; n > 0; n--)
-			check_error(ends[0], 0, 1);
-		kill(child, SIGKILL);
-		all_ended(ends[0]);
-		join_killed(child);
-		close(ends[0]);
-	}
-}
-
-/* Nothing is left charged: with room for exactly what we use, it is there. */
-static void test_nothing_left_charged(void)
-{
-	unsigned long requests, connections;
-	int fd, ends[2];
-
-	fd = device_open();
-	requests = parameter_set("requests_max", 1);
-	connections = parameter_set("connections_max", 1);
-	/* Former tests' last references go when their tasks and work do. */
-	for (;;) {
-		struct adma_pair pair = { .size = sizeof(pair) };
-		int error = command(fd, ADMA_IOC_PAIR, &pair);
-
-		if (!error) {
-			memcpy(ends, pair.fd, sizeof(ends));
-			break;
-		}
-		SAME(error, -EDQUOT);
-		sched_yield();
-	}
-	SAME(post_read(.fd = ends[0], .buffer = sink, .length = 1), 0);
-	SAME(post_read(.fd = ends[0], .entry = 1, .buffer = sink, .length = 1), -EDQUOT);
-	parameter_set("requests_max", requests);
-	parameter_set("connections_max", connections);
-}
-
-/* ---- memory that goes away ---- */
-
-static void disturb(char *map, int how)
-{
-	switch (how) {
-	case 0: CHECK(!munmap(map, LARGE)); break;
-	case 1: CHECK(!munmap(map + LARGE / 2, 4096)); break;
-	case 2: CHECK(!madvise(map, LARGE, MADV_DONTNEED)); break;
-	case 3: CHECK(!mprotect(map, LARGE, PROT_READ)); break;
-	case 4: CHECK(mremap(map, LARGE, LARGE / 2, 0) == map); break;
-	case 5: join(spawn(leave_at_once, NULL)); break;
-	case 6: CHECK(mmap(map, LARGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == map); break;
-	default: break;
-	}
-}
-
-static void test_memory_goes_away(void)
-{
-	int ends[2];
-
-	pair_open(ends, ADMA_BY_ANY);
-	for (uint32_t i = 0; i < 64; i++) {
-		char *map = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		CHECK(map != MAP_FAILED);
-		if (i & 8) {
-			SAME(post_read(.fd = ends[0], .generation = i + 1, .buffer = map, .length = LARGE), 0);
-			if (i & 16)
-				disturb(map, i & 7);
-			SAME(post_write(.fd = ends[1], .generation = i + 1, .buffer = source, .length = LARGE), 0);
-		} else {
-			SAME(post_write(.fd = ends[1], .generation = i + 1, .buffer = map, .length = LARGE), 0);
-			if (i & 16)
-				disturb(map, i & 7);
-			SAME(post_read(.fd = ends[0], .generation = i + 1, .buffer = sink, .length = LARGE), 0);
-		}
-		if (!(i & 16))
-			disturb(map, i & 7);
-		AMONG(wait_end(ends[0], 0, i + 1).status, 0, -EFAULT);
-		SAME(wait_end(ends[1], 0, i + 1).status, check(ends[0], 0, i + 1).status);
-		munmap(map, LARGE);
-	}
-}
-
-/* ---- every allocation and every copy from and to user space fails once ---- */
-
-static int nth; /* open: /proc/thread-self/fail-nth */
-
-static void fault_set(int n)
-{
-	char text[16];
-	int length = snprintf(text, sizeof(text), "%d", n);
-
-	/* One that is still set may strike at this very write, and is gone then. */
-	while (pwrite(nth, text, (size_t)length, 0) != length)
-		SAME(errno, EFAULT);
-}
-
-/* Did it strike? Then there may be more to strike at. Switches it off. */
-static bool fault_struck(void)
-{
-	char text[16] = "";
-	/* If it strikes at this very read, it did not before. */
-	bool struck = pread(nth, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
-
-	fault_set(0);
-	return struck;
-}
-
-static int victim[2]; /* a pair */
-static size_t victim_map;
-static uint32_t victim_generation;
-
-static int try_open(void)
-{
-	int fd = open("/dev/adma", O_RDWR);
-
-	if (fd < 0)
-		return -errno;
-	close(fd);
-	return 0;
-}
-
-static int try_pair(void)
-{
-	struct adma_pair pair = { .size = sizeof(pair) };
-	int error = command(victim[0], ADMA_IOC_PAIR, &pair);
-
-	if (!error) {
-		close(pair.fd[0]);
-		close(pair.fd[1]);
-	}
-	return error;
-}
-
-static int try_post(void)
-{
-	return post_read(.fd = victim[0], .generation = victim_generation, .flags = ADMA_POST_TIMES,
-			 .buffer = sink, .length = 100000);
-}
-
-static int try_match(void)
-{
-	return post_write(.fd = victim[1], .generation = victim_generation, .buffer = source, .length = 100000);
-}
-
-static int try_copy(void)
-{
-	return copy(victim[0], 5, victim_generation, sink, source, 100000, ADMA_BY_ANY);
-}
-
-static int try_map(void)
-{
-	void *map = mmap(NULL, victim_map, PROT_READ, MAP_SHARED, victim[0], 0);
-
-	if (map == MAP_FAILED)
-		return -errno;
-	munmap(map, victim_map);
-	return 0;
-}
-
-static int try_read(void)
-{
-	uint64_t count;
-
-	return read(victim[0], &count, sizeof(count)) < 0 ? -errno : 0;
-}
-
-static int try_info(void)
-{
-	struct adma_info out = { .size = sizeof(out) };
-
-	return command(victim[0], ADMA_IOC_INFO, &out);
-}
-
-static void nothing_before(void)
-{
-}
-
-static void end_both(void)
-{
-	SAME(wait_end(victim[0], 0, victim_generation).status, 0);
-	SAME(wait_end(victim[1], 0, victim_generation).status, 0);
-}
-
-static void end_copy(void)
-{
-	SAME(wait_end(victim[0], 5, victim_generation).status, 0);
-}
-
-static void end_read(void)
-{
-	SAME(cancel(victim[0], 0, victim_generation), 0);
-}
-
-static void before_match(void)
-{
-	SAME(try_post(), 0);
-}
-
-static void before_read(void)
-{
-	uint64_t count;
-
-	while (read(victim[0], &count, sizeof(count)) == sizeof(count))
-		;
-	SAME(try_post(), 0);
-	end_read();
-}
-
-static const struct {
-	const char *name;
-	void (*before)(void);
-	int (*run)(void);
-	void (*after)(void); /* it went well */
-} trials[] = {
-	{ "open", nothing_before, try_open, nothing_before },
-	{ "pair", nothing_before, try_pair, nothing_before },
-	{ "post", nothing_before, try_post, end_read },
-	{ "match", before_match, try_match, end_both },
-	{ "copy", nothing_before, try_copy, end_copy },
-	{ "mmap", nothing_before, try_map, nothing_before },
-	{ "read", before_read, try_read, nothing_before },
-	{ "info", nothing_before, try_info, nothing_before },
-};
-
-static void test_failing_allocations(void)
-{
-	if (!faults_prepare())
-		tap_skip("a kernel without fault injection");
-	nth = open("/proc/thread-self/fail-nth", O_RDWR);
-	CHECK(nth >= 0);
-	pair_open(victim, ADMA_BY_ANY);
-	victim_map = entries_size(victim[0]);
-	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
-		int struck = 0, failed = 0;
-
-		for (int n = 1;; n++) {
-			int result;
-			bool hit;
-
-			victim_generation++;
-			trials[i].before();
-			fault_set(n);
-			result = trials[i].run();
-			hit = fault_struck();
-			AMONG(result, 0, -ENOMEM, -EFAULT, -ENFILE, -EMFILE, -EAGAIN);
-			CHECK(hit || !result);
-			if (!result) {
-				trials[i].after();
-			} else if (trials[i].before == before_match) {
-				SAME(check(victim[0], 0, victim_generation).status, ADMA_PENDING);
-				SAME(check_error(victim[1], 0, victim_generation), -ENOENT);
-				end_read();
-			}
-			struck += hit;
-			failed += hit && result;
-			CHECK(n < 500);
-			if (!hit)
-				break;
-		}
-		printf("# %s: %d faults struck, %d of them made it fail\n", trials[i].name, struck, failed);
-		CHECK(failed > 0);
 	}
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* soft.c - the software DMA provider, told what to do; see soft.h. */
+/* soft.c - controls the software DMA provider; see soft.h. */
 #include "soft.h"
 
 #include <stdio.h>
@@ -28,7 +28,7 @@ void soft_bind(const struct soft *soft)
 {
 	if (access(DRIVER, F_OK))
 		tap_skip("no adma_soft");
-	/* What hangs is to end, and what does not stop is to stop, before the device goes. */
+	/* Before the device goes, hanging copies have to complete, and DMA channels have to stop. */
 	soft_set("hang_every", 0);
 	soft_set("terminate_fails", 0);
 	if (!access(DRIVER "/adma_soft", F_OK))

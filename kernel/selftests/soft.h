@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* soft.h - the software DMA provider, adma_soft, told what to do. */
+/* soft.h - controls the software DMA provider, adma_soft. */
 #ifndef SOFT_H
 #define SOFT_H
 
@@ -14,7 +14,10 @@ struct soft {
 	unsigned terminate_fails;
 };
 
-/* A new device of these properties, in place of the one that is there. Skips the test without the module. */
+/*
+ * Replaces the device by a new one of these properties. Skips the test when the module is not
+ * loaded.
+ */
 void soft_bind(const struct soft *soft);
 void soft_unbind(void);
 void soft_set(const char *parameter, unsigned value);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tap.c - the harness; see tap.h. */
+/* tap.c - a small test harness; see tap.h. */
 #include "tap.h"
 
 #include <errno.h>
@@ -48,7 +48,7 @@ int spawn(void (*run)(void *), void *argument)
 	_exit(0);
 }
 
-static int wait_for(int pid)
+static int wait_exit(int pid)
 {
 	int status;
 
@@ -59,19 +59,19 @@ static int wait_for(int pid)
 
 void join(int pid)
 {
-	int status = wait_for(pid);
+	int status = wait_exit(pid);
 
 	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
 void join_killed(int pid)
 {
-	int status = wait_for(pid);
+	int status = wait_exit(pid);
 
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-/* Time limits are for a machine; an emulated one may be given more. */
+/* The time limits are meant for a real machine. An emulated one is given more time. */
 static unsigned slowness(void)
 {
 	const char *value = getenv("ADMA_TEST_SLOWNESS");
@@ -79,7 +79,7 @@ static unsigned slowness(void)
 	return value ? (unsigned)atoi(value) : 1;
 }
 
-/* The exit status of the test, 1 when a signal ended it. */
+/* Returns the exit status of the test, or 1 when a signal ended it. */
 static int run_one(const struct test *test)
 {
 	int pid, status;
@@ -96,7 +96,7 @@ static int run_one(const struct test *test)
 		_exit(0);
 	}
 	setpgid(pid, pid);
-	status = wait_for(pid);
+	status = wait_exit(pid);
 	kill(-pid, SIGKILL);
 	if (WIFSIGNALED(status)) {
 		printf("# ended by signal %d%s\n", WTERMSIG(status),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tap.h - a small harness: each test runs in a process group of its own, with a
- * time limit (times ADMA_TEST_SLOWNESS), and what it leaves behind is killed.
- * Prints TAP; exit status 1 when a test failed.
+ * tap.h - a small test harness. Each test runs in a process group of its own, with a
+ * time limit (multiplied by ADMA_TEST_SLOWNESS); processes that it leaves behind are killed.
+ * The output is TAP, and the exit status is 1 when a test failed.
  */
 #ifndef TAP_H
 #define TAP_H
@@ -16,10 +16,10 @@ struct test {
 	unsigned seconds; /* 0: 30 */
 };
 
-/* Arguments name the tests to run; none: all. */
+/* The arguments name the tests to run; without arguments all are run. */
 int tap_main(int argc, char **argv, const struct test *tests, size_t count);
 
-/* Ends the test, from whichever process of it. */
+/* End the test; any of its processes may call these. */
 void tap_fail(const char *file, int line, const char *what, ...)
 	__attribute__((format(printf, 3, 4), noreturn));
 void tap_skip(const char *why) __attribute__((noreturn));
@@ -30,7 +30,7 @@ void tap_skip(const char *why) __attribute__((noreturn));
 			tap_fail(__FILE__, __LINE__, "%s", #what);   \
 	} while (0)
 
-/* Both are integers; says what they were. */
+/* Compares two integers, and prints both if they differ. */
 #define SAME(a, b)                                                                         \
 	do {                                                                               \
 		long long same_a = (long long)(a), same_b = (long long)(b);                \
@@ -39,8 +39,9 @@ void tap_skip(const char *why) __attribute__((noreturn));
 				 same_b);                                                  \
 	} while (0)
 
-/* Runs in a child; join() waits for it to end well. */
+/* Runs in a child process. */
 int spawn(void (*run)(void *), void *argument);
+/* Wait for it, and check that it exited with status 0, or was killed by SIGKILL. */
 void join(int pid);
 void join_killed(int pid);
 

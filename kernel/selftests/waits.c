@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * waits.c - memory whose page faults are served late or never, which userfaultfd makes of any:
- * whom that keeps waiting, for how long, and whom not. Needs root (or vm.unprivileged_userfaultfd).
+ * waits.c - memory whose page faults are served late or never, made by userfaultfd: who has to
+ * wait for them, for how long, and who must not. Needs root (or vm.unprivileged_userfaultfd).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,12 +25,12 @@
 
 #define MS 1000000ll
 #define PAGE 4096ul
-#define PIECE 20000ul /* more than is copied in the late poster's call */
-#define STEP (5 * PAGE) /* from one to the next */
+#define PIECE 20000ul /* more than is copied in the later poster's call */
+#define STEP (5 * PAGE) /* from one piece to the next */
 #define LARGE (12ul << 20) /* several windows */
-#define PROMPT 10.0 /* seconds, on an emulated machine; meant is one */
+#define PROMPT 10.0 /* seconds on an emulated machine; the module promises one */
 
-static uint32_t many = 600; /* more than a work queue runs at a time */
+static uint32_t many = 600; /* more works than a work queue runs at a time */
 
 static double now(void)
 {
@@ -48,7 +48,7 @@ static char *map(size_t length)
 	return at;
 }
 
-/* ---- memory that is there when we say so ---- */
+/* ---- memory whose pages are present only when we serve them ---- */
 
 struct lazy {
 	int fd;
@@ -88,7 +88,7 @@ static char *filled_pages(size_t length, unsigned seed)
 	return at;
 }
 
-/* Serves what is asked for, as it is asked for, until all of it is there. */
+/* Serves page faults as they come, until all pages are present. */
 static void *serve_on_demand(void *argument)
 {
 	struct lazy *lazy = argument;
@@ -111,51 +111,51 @@ static void *serve_on_demand(void *argument)
 	return NULL;
 }
 
-/* ---- others ---- */
+/* ---- messages of other processes ---- */
 
-static void pair_of(int fd, int ends[2], uint32_t policy)
+static void pair_of(int fd, int fds[2], uint32_t policy)
 {
 	struct adma_pair pair = { .size = sizeof(pair), .policy = policy };
 
 	SAME(command(fd, ADMA_IOC_PAIR, &pair), 0);
-	memcpy(ends, pair.fd, sizeof(pair.fd));
+	memcpy(fds, pair.fd, sizeof(pair.fd));
 }
 
-static void exchange(const int ends[2], uint32_t generation, size_t length)
+static void exchange(const int fds[2], uint32_t generation, size_t length)
 {
 	char *from = filled_pages(length, generation), *to = map(length);
 
-	SAME(post_write(.fd = ends[0], .generation = generation, .buffer = from, .length = length), 0);
-	SAME(post_read(.fd = ends[1], .generation = generation, .buffer = to, .length = length), 0);
-	SAME(wait_end(ends[0], 0, generation).status, 0);
-	SAME(wait_end(ends[1], 0, generation).status, 0);
+	SAME(post_write(.fd = fds[0], .generation = generation, .buffer = from, .length = length), 0);
+	SAME(post_read(.fd = fds[1], .generation = generation, .buffer = to, .length = length), 0);
+	SAME(wait_for(fds[0], 0, generation).status, 0);
+	SAME(wait_for(fds[1], 0, generation).status, 0);
 	CHECK(filled(to, length, generation));
 	munmap(from, length);
 	munmap(to, length);
 }
 
-/* What somebody else does meanwhile: by the CPU, by DMA, in one window and in many. */
-static void be_another(void *argument)
+/* Exchanges messages by the CPU and by DMA, of one window and of many. */
+static void other_process(void *argument)
 {
-	int fd = device_open(), ends[2];
+	int fd = device_open(), fds[2];
 
 	if (*(const int *)argument)
 		CHECK(!setuid(65534));
 	for (uint32_t policy = ADMA_BY_ANY; policy <= ADMA_BY_CPU; policy++) {
-		pair_of(fd, ends, policy);
-		exchange(ends, 1, 100);
-		exchange(ends, 2, PIECE);
-		exchange(ends, 3, LARGE);
+		pair_of(fd, fds, policy);
+		exchange(fds, 1, 100);
+		exchange(fds, 2, PIECE);
+		exchange(fds, 3, LARGE);
 	}
 }
 
-/* ---- nobody else waits ---- */
+/* ---- other processes do not wait ---- */
 
-static void post_many(const int ends[2], const struct lazy *lazy, char *to)
+static void post_many(const int fds[2], const struct lazy *lazy, char *to)
 {
 	for (uint32_t i = 0; i < many; i++) {
-		SAME(post_write(.fd = ends[0], .entry = i, .buffer = lazy->at + i * STEP, .length = PIECE), 0);
-		SAME(post_read(.fd = ends[1], .entry = i, .buffer = to + i * STEP, .length = PIECE), 0);
+		SAME(post_write(.fd = fds[0], .entry = i, .buffer = lazy->at + i * STEP, .length = PIECE), 0);
+		SAME(post_read(.fd = fds[1], .entry = i, .buffer = to + i * STEP, .length = PIECE), 0);
 	}
 }
 
@@ -164,24 +164,24 @@ static void others_go_on(uint32_t policy)
 	struct lazy lazy = lazy_make(many * STEP);
 	char *from = filled_pages(lazy.length, policy), *to = map(lazy.length);
 	const int no = 0, yes = 1;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, policy);
-	post_many(ends, &lazy, to);
-	join(spawn(be_another, (void *)&no)); /* a process of the same user */
+	pair_open(fds, policy);
+	post_many(fds, &lazy, to);
+	join(spawn(other_process, (void *)&no)); /* a process of the same user */
 	if (!getuid())
-		join(spawn(be_another, (void *)&yes));
+		join(spawn(other_process, (void *)&yes));
 	for (uint32_t i = 0; i < many; i++) {
-		SAME(check(ends[0], i, 1).status, ADMA_PENDING);
-		SAME(check(ends[1], i, 1).matched, 1);
+		SAME(check(fds[0], i, 1).status, ADMA_PENDING);
+		SAME(check(fds[1], i, 1).matched, 1);
 	}
-	/* The last one first: it stands behind all the others, and is not kept waiting by them. */
+	/* The last one is served first: it is queued behind all others, and must not wait for them. */
 	serve(&lazy, (many - 1) * STEP, from + (many - 1) * STEP, STEP);
-	SAME(wait_end(ends[1], many - 1, 1).status, 0);
+	SAME(wait_for(fds[1], many - 1, 1).status, 0);
 	serve(&lazy, 0, from, (many - 1) * STEP);
 	for (uint32_t i = 0; i < many; i++) {
-		SAME(wait_end(ends[0], i, 1).status, 0);
-		SAME(wait_end(ends[1], i, 1).status, 0);
+		SAME(wait_for(fds[0], i, 1).status, 0);
+		SAME(wait_for(fds[1], i, 1).status, 0);
 		CHECK(!memcmp(to + i * STEP, from + i * STEP, PIECE));
 	}
 }
@@ -196,29 +196,29 @@ static void test_others_go_on_dma(void)
 	others_go_on(ADMA_BY_ANY);
 }
 
-/* ---- whoever closes ends it ---- */
+/* ---- closing an endpoint completes its transfers ---- */
 
-static void close_one(uint32_t policy, size_t length, int lazy_end, int which)
+static void close_one(uint32_t policy, size_t length, int lazy_side, int which)
 {
 	struct lazy lazy = lazy_make(length);
 	const volatile struct adma_entry *entries;
 	char *other = map(lazy.length);
 	double begun;
-	int ends[2];
+	int fds[2];
 
-	pair_open(ends, policy);
-	entries = entries_map(ends[which]);
-	SAME(post_write(.fd = ends[0], .buffer = lazy_end ? other : lazy.at, .length = length), 0);
-	SAME(post_read(.fd = ends[1], .buffer = lazy_end ? lazy.at : other, .length = length), 0);
-	SAME(wait_error(ends[1 - which], 0, 1, 50 * MS), -ETIMEDOUT);
-	SAME(check(ends[which], 0, 1).matched, 1);
-	SAME(cancel(ends[0], 0, 1), -EBUSY);
+	pair_open(fds, policy);
+	entries = entries_map(fds[which]);
+	SAME(post_write(.fd = fds[0], .buffer = lazy_side ? other : lazy.at, .length = length), 0);
+	SAME(post_read(.fd = fds[1], .buffer = lazy_side ? lazy.at : other, .length = length), 0);
+	SAME(wait_error(fds[1 - which], 0, 1, 50 * MS), -ETIMEDOUT);
+	SAME(check(fds[which], 0, 1).matched, 1);
+	SAME(cancel(fds[0], 0, 1), -EBUSY);
 	begun = now();
-	close(ends[which]);
-	SAME(wait_end(ends[1 - which], 0, 1).status, -EPIPE);
+	close(fds[which]);
+	SAME(wait_for(fds[1 - which], 0, 1).status, -EPIPE);
 	SAME(entry_status(&entries[0]), -ECANCELED);
 	CHECK(now() - begun < PROMPT);
-	close(ends[1 - which]);
+	close(fds[1 - which]);
 	close(lazy.fd);
 }
 
@@ -248,18 +248,18 @@ static void test_close_copy(void)
 	CHECK(now() - begun < PROMPT);
 }
 
-/* What was sent before the close arrives, in many windows of memory that was never touched. */
-static void test_close_does_not_hurry(void)
+/* What was sent before the close arrives, although it takes many windows of untouched memory. */
+static void test_close_waits_for_copy(void)
 {
 	for (uint32_t policy = ADMA_BY_ANY; policy <= ADMA_BY_CPU; policy++) {
 		char *from = filled_pages(LARGE, 5), *to = map(LARGE);
-		int ends[2];
+		int fds[2];
 
-		pair_open(ends, policy);
-		SAME(post_write(.fd = ends[0], .buffer = from, .length = LARGE), 0);
-		SAME(post_read(.fd = ends[1], .buffer = to, .length = LARGE), 0);
-		close(ends[0]);
-		SAME(wait_end(ends[1], 0, 1).status, 0);
+		pair_open(fds, policy);
+		SAME(post_write(.fd = fds[0], .buffer = from, .length = LARGE), 0);
+		SAME(post_read(.fd = fds[1], .buffer = to, .length = LARGE), 0);
+		close(fds[0]);
+		SAME(wait_for(fds[1], 0, 1).status, 0);
 		CHECK(filled(to, LARGE, 5));
 	}
 }
@@ -267,54 +267,54 @@ static void test_close_does_not_hurry(void)
 static void post_lazily_and_wait(void *argument)
 {
 	struct lazy lazy = lazy_make(PIECE);
-	const int *ends = argument;
+	const int *fds = argument;
 
-	close(ends[0]);
-	SAME(post_write(.fd = ends[1], .buffer = lazy.at, .length = PIECE), 0);
-	wait_error(ends[1], 0, 1, -1);
+	close(fds[0]);
+	SAME(post_write(.fd = fds[1], .buffer = lazy.at, .length = PIECE), 0);
+	wait_error(fds[1], 0, 1, -1);
 }
 
 static void test_killed(void)
 {
 	char *to = map(PIECE);
-	int ends[2], child;
+	int fds[2], child;
 
-	pair_open(ends, ADMA_BY_CPU);
-	SAME(post_read(.fd = ends[0], .buffer = to, .length = PIECE), 0);
-	child = spawn(post_lazily_and_wait, ends);
-	close(ends[1]);
-	while (!check(ends[0], 0, 1).matched)
+	pair_open(fds, ADMA_BY_CPU);
+	SAME(post_read(.fd = fds[0], .buffer = to, .length = PIECE), 0);
+	child = spawn(post_lazily_and_wait, fds);
+	close(fds[1]);
+	while (!check(fds[0], 0, 1).matched)
 		usleep(1000);
 	usleep(20000);
-	SAME(check(ends[0], 0, 1).status, ADMA_PENDING);
+	SAME(check(fds[0], 0, 1).status, ADMA_PENDING);
 	kill(child, SIGKILL);
 	join_killed(child);
-	/* With the process went who was to serve its faults: then there was memory, of zeroes. */
-	int status = wait_end(ends[0], 0, 1).status;
+	/* The userfaultfd went with the process. If the fault came after that, it found a page of zeroes. */
+	int status = wait_for(fds[0], 0, 1).status;
 
 	CHECK(status == 0 || status == -EPIPE || status == -ESRCH || status == -EFAULT);
 }
 
-/* ---- it goes on when it can ---- */
+/* ---- a transfer goes on when its memory is present ---- */
 
-static void on_demand(uint32_t policy, size_t length, int lazy_end)
+static void on_demand(uint32_t policy, size_t length, int lazy_side)
 {
 	struct lazy lazy = lazy_make(length);
 	char *other = filled_pages(lazy.length, 3);
 	pthread_t server;
-	int ends[2];
+	int fds[2];
 
 	CHECK(!pthread_create(&server, NULL, serve_on_demand, &lazy));
-	pair_open(ends, policy);
-	SAME(post_write(.fd = ends[0], .buffer = lazy_end ? other : lazy.at, .length = length), 0);
-	SAME(post_read(.fd = ends[1], .buffer = lazy_end ? lazy.at : other, .length = length), 0);
-	SAME(wait_end(ends[0], 0, 1).status, 0);
-	SAME(wait_end(ends[1], 0, 1).status, 0);
-	pthread_join(server, NULL); /* each page was asked for */
+	pair_open(fds, policy);
+	SAME(post_write(.fd = fds[0], .buffer = lazy_side ? other : lazy.at, .length = length), 0);
+	SAME(post_read(.fd = fds[1], .buffer = lazy_side ? lazy.at : other, .length = length), 0);
+	SAME(wait_for(fds[0], 0, 1).status, 0);
+	SAME(wait_for(fds[1], 0, 1).status, 0);
+	pthread_join(server, NULL); /* there was a page fault for each page */
 	CHECK(filled(other, length, 3));
 	CHECK(filled(lazy.at, length, 3));
-	close(ends[0]);
-	close(ends[1]);
+	close(fds[0]);
+	close(fds[1]);
 	munmap(other, lazy.length);
 	munmap(lazy.at, lazy.length);
 	close(lazy.fd);
@@ -323,52 +323,52 @@ static void on_demand(uint32_t policy, size_t length, int lazy_end)
 static void test_on_demand(void)
 {
 	for (uint32_t policy = ADMA_BY_ANY; policy <= ADMA_BY_CPU; policy++)
-		for (int end = 0; end < 2; end++) {
-			on_demand(policy, 100, end);
-			on_demand(policy, PIECE, end);
-			on_demand(policy, 600000, end); /* several windows of the CPU's */
+		for (int side = 0; side < 2; side++) {
+			on_demand(policy, 100, side);
+			on_demand(policy, PIECE, side);
+			on_demand(policy, 600000, side); /* several short-term windows */
 		}
 }
 
-/* Both sides lack something, and what one fetched stays while the other waits. */
-static void test_both_ends(void)
+/* Both sides lack memory, and what was fetched for one stays pinned while the other waits. */
+static void test_both_sides(void)
 {
 	unsigned long limit = parameter_set("pin_limit", 0);
 
 	for (uint32_t policy = ADMA_BY_ANY; policy <= ADMA_BY_CPU; policy++) {
 		struct lazy from = lazy_make(PIECE), to = lazy_make(PIECE);
 		char *pages = filled_pages(STEP, 7), *nothing = map(STEP);
-		int ends[2];
+		int fds[2];
 
-		pair_open(ends, policy);
-		SAME(post_write(.fd = ends[0], .buffer = from.at, .length = PIECE), 0);
-		SAME(post_read(.fd = ends[1], .buffer = to.at, .length = PIECE), 0);
+		pair_open(fds, policy);
+		SAME(post_write(.fd = fds[0], .buffer = from.at, .length = PIECE), 0);
+		SAME(post_read(.fd = fds[1], .buffer = to.at, .length = PIECE), 0);
 		usleep(20000);
 		serve(&to, 0, nothing, STEP);
-		SAME(wait_error(ends[0], 0, 1, 50 * MS), -ETIMEDOUT);
+		SAME(wait_error(fds[0], 0, 1, 50 * MS), -ETIMEDOUT);
 		serve(&from, 0, pages, STEP);
-		SAME(wait_end(ends[0], 0, 1).status, 0);
+		SAME(wait_for(fds[0], 0, 1).status, 0);
 		CHECK(filled(to.at, PIECE, 7));
 	}
 	parameter_set("pin_limit", limit);
 }
 
-/* A file's pages that nobody touched, with and without room for lasting pins. */
+/* Untouched pages of a file, with and without room for long-term pins. */
 static void file_comes(uint32_t policy, int flags)
 {
 	char path[] = "/tmp/adma-selftest-XXXXXX";
 	char *pages = filled_pages(LARGE, 9), *to = map(LARGE), *at;
-	int file = mkstemp(path), ends[2];
+	int file = mkstemp(path), fds[2];
 
 	CHECK(file >= 0);
 	unlink(path);
 	SAME(write(file, pages, LARGE), (long)LARGE);
 	at = mmap(NULL, LARGE, PROT_READ, flags, file, 0);
 	CHECK(at != MAP_FAILED);
-	pair_open(ends, policy);
-	SAME(post_write(.fd = ends[0], .buffer = at, .length = LARGE), 0);
-	SAME(post_read(.fd = ends[1], .buffer = to, .length = LARGE), 0);
-	SAME(wait_end(ends[1], 0, 1).status, 0);
+	pair_open(fds, policy);
+	SAME(post_write(.fd = fds[0], .buffer = at, .length = LARGE), 0);
+	SAME(post_read(.fd = fds[1], .buffer = to, .length = LARGE), 0);
+	SAME(wait_for(fds[1], 0, 1).status, 0);
 	CHECK(!memcmp(to, pages, LARGE));
 	close(file);
 }
@@ -383,26 +383,26 @@ static void test_file(void)
 	file_comes(ADMA_BY_ANY, MAP_SHARED);
 }
 
-/* ---- nor does the machine wait ---- */
+/* ---- a machine that goes to sleep does not wait ---- */
 
-/* All of sleep that is tried is that everything comes to rest: it wakes 5 s later. */
+/* Only the freezing of all processes is tried; the machine wakes up 5 s later. */
 static void test_sleep(void)
 {
 	struct lazy lazy = lazy_make(PIECE);
 	char *pages = filled_pages(STEP, 11), *to = map(lazy.length);
-	int ends[2];
+	int fds[2];
 
 	if (!knob("/sys/power/pm_test", "freezer"))
-		tap_skip("a kernel that cannot try to sleep");
-	pair_open(ends, ADMA_BY_CPU);
-	SAME(post_write(.fd = ends[0], .buffer = lazy.at, .length = PIECE), 0);
-	SAME(post_read(.fd = ends[1], .buffer = to, .length = PIECE), 0);
-	SAME(wait_error(ends[0], 0, 1, 50 * MS), -ETIMEDOUT);
+		tap_skip("this kernel cannot test sleep");
+	pair_open(fds, ADMA_BY_CPU);
+	SAME(post_write(.fd = fds[0], .buffer = lazy.at, .length = PIECE), 0);
+	SAME(post_read(.fd = fds[1], .buffer = to, .length = PIECE), 0);
+	SAME(wait_error(fds[0], 0, 1, 50 * MS), -ETIMEDOUT);
 	CHECK(knob("/sys/power/state", "freeze"));
 	CHECK(knob("/sys/power/pm_test", "none"));
-	SAME(check(ends[0], 0, 1).status, ADMA_PENDING);
+	SAME(check(fds[0], 0, 1).status, ADMA_PENDING);
 	serve(&lazy, 0, pages, STEP);
-	SAME(wait_end(ends[1], 0, 1).status, 0);
+	SAME(wait_for(fds[1], 0, 1).status, 0);
 	CHECK(filled(to, PIECE, 11));
 }
 
@@ -411,10 +411,10 @@ static const struct test tests[] = {
 	{ "others go on: dma", test_others_go_on_dma, 60 },
 	{ "close", test_close, 120 },
 	{ "close: copy", test_close_copy, 0 },
-	{ "close does not hurry", test_close_does_not_hurry, 60 },
+	{ "close waits for copy", test_close_waits_for_copy, 60 },
 	{ "killed", test_killed, 0 },
 	{ "on demand", test_on_demand, 120 },
-	{ "both ends", test_both_ends, 60 },
+	{ "both sides", test_both_sides, 60 },
 	{ "file", test_file, 60 },
 	{ "sleep", test_sleep, 60 },
 };

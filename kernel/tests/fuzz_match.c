@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fuzz_match.c - matching, against its model. The input: steps of two bytes. */
+/* fuzz_match.c - fuzzes matching against its model. The input is a sequence of two-byte steps. */
 #include "match_rules.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_split.c - cutting copies. The input: four bytes of limits, then extents of 4 bytes:
- * {side and offset: 16 bits, length: 16 bits}.
+ * fuzz_split.c - fuzzes the cutting of copies. The input is four bytes of limits, then extents of
+ * 4 bytes each: {side and offset: 16 bits, length: 16 bits}.
  */
 #include <string.h>
 

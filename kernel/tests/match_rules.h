@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * match_rules.h - one direction of a connection, kept by match.c and a second time by a
- * model so simple that it is read rather than tested. Each step is done by both, and
- * what they say is compared.
+ * match_rules.h - compares match.c with a model of one direction of a connection. The model
+ * is so simple that reading it is enough to trust it. Both execute each step, and their results
+ * are compared.
  */
 #ifndef MATCH_RULES_H
 #define MATCH_RULES_H
 
 #include "match.h"
 
-#define PARTIES 256 /* steps that post, at most */
+#define POSTS_MAX 256 /* of one world */
 
 struct world;
 
@@ -23,9 +23,9 @@ struct step {
 	u64 length;
 };
 
-/* Each aborts when the two differ. */
+/* Each of these executes a step, and aborts when the results differ. */
 void world_post(struct world *world, const struct step *step);
-void world_cancel(struct world *world, unsigned int which); /* of what is pending */
+void world_cancel(struct world *world, unsigned int which); /* of the pending posts */
 void world_drain(struct world *world);
 
 #endif

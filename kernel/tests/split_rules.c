@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* split_rules.c - what split.h promises; see split_rules.h. */
+/* split_rules.c - checks what split.h promises; see split_rules.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "require.h"
 #include "split_rules.h"
 
-/* An extent's bytes are those of its "page", from its offset on. */
+/* The memory of an extent is what its `page` points to, from its offset on. */
 void side_add(struct side *side, u32 offset, size_t length)
 {
 	struct adma_extent *extent = &side->extents[side->count++];
@@ -33,7 +33,7 @@ static unsigned char *bytes_at(const struct adma_extent *extents, struct adma_pl
 	       place.offset;
 }
 
-/* Where byte @at of a side is, found the long way. */
+/* Where byte @at of a side is, found by counting from the beginning. */
 static struct adma_place place_of(const struct side *side, size_t at)
 {
 	struct adma_place place = { 0, at };
@@ -53,7 +53,7 @@ static unsigned char pattern(size_t at)
 	return 1 + at * 31 % 251;
 }
 
-/* Byte after byte: the source is given a pattern, the destination wiped; later it is to be there. */
+/* Fills the source with a pattern, which is expected in the destination later, and wipes that. */
 static void prepare(const struct side *to, const struct side *from)
 {
 	size_t at = 0, i, n;
@@ -98,7 +98,7 @@ static void check_dma(const struct side *to, const struct side *from,
 	REQUIRE(piece->length % edge == 0);
 }
 
-/* The CPU's, although it is no edge: then no piece for DMA would fit there. */
+/* A piece is the CPU's and no edge only where no piece for DMA would fit. */
 static void check_cpu(const struct side *to, const struct side *from,
 		      const struct adma_piece *piece, const struct adma_split_limits *limits,
 		      size_t run)
@@ -115,7 +115,7 @@ static void check_cpu(const struct side *to, const struct side *from,
 	REQUIRE(body < limits->least);
 }
 
-/* Bytes from the piece on that are contiguous on both sides, up to @left. */
+/* How many bytes from the piece on are contiguous on both sides, @left at most. */
 static size_t run_of(const struct side *to, const struct side *from,
 		     const struct adma_piece *piece, size_t left)
 {
@@ -166,7 +166,7 @@ struct tally split_check(const struct side *to, const struct side *from, size_t 
 		REQUIRE(same_place(piece.from, place_of(from, at)));
 		run = run_of(to, from, &piece, length - at);
 		REQUIRE(piece.length <= run);
-		/* An edge is ahead of a piece for DMA, or behind one, in the same run. */
+		/* An edge comes before a piece for DMA, or after one, in the same run. */
 		REQUIRE(!head || (piece.kind == ADMA_PIECE_DMA && same_run));
 		head = piece.kind == ADMA_PIECE_EDGE && !(was_dma && same_run);
 		if (piece.kind == ADMA_PIECE_DMA)

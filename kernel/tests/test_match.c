@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_match.c - which read meets which write: cases, and many sequences that were drawn. */
+/* test_match.c - which read matches which write: chosen cases, and many random sequences. */
 #include <errno.h>
 
 #include "match_rules.h"
 #include "require.h"
 
-static struct adma_party party(bool write, u64 key, u32 kind, u64 length)
+static struct adma_envelope envelope(bool write, u64 key, u32 kind, u64 length)
 {
-	return (struct adma_party){
+	return (struct adma_envelope){
 		.key = key,
 		.length = length,
 		.note = { write ? length + 1 : 0, write ? length + 2 : 0 },
@@ -18,38 +18,38 @@ static struct adma_party party(bool write, u64 key, u32 kind, u64 length)
 
 static void test_order(void)
 {
-	struct adma_party first = party(true, 0, 1, 10), second = party(true, 0, 1, 20);
-	struct adma_party read = party(false, 0, 1, 100), other = party(false, 0, 1, 100);
-	struct adma_party *met;
+	struct adma_envelope first = envelope(true, 0, 1, 10), second = envelope(true, 0, 1, 20);
+	struct adma_envelope read = envelope(false, 0, 1, 100), other = envelope(false, 0, 1, 100);
+	struct adma_envelope *matched;
 	struct adma_match match;
 	struct list_head refused;
 
 	adma_match_init(&match);
 	INIT_LIST_HEAD(&refused);
-	REQUIRE(!adma_match_post(&match, &first, &met, &refused) && !met);
-	REQUIRE(!adma_match_post(&match, &second, &met, &refused) && !met);
+	REQUIRE(!adma_match_post(&match, &first, &matched, &refused) && !matched);
+	REQUIRE(!adma_match_post(&match, &second, &matched, &refused) && !matched);
 	REQUIRE(adma_match_peek(&match) == &first);
-	REQUIRE(!adma_match_post(&match, &read, &met, &refused) && met == &first);
+	REQUIRE(!adma_match_post(&match, &read, &matched, &refused) && matched == &first);
 	REQUIRE(read.length == 10 && read.note[0] == 11 && read.note[1] == 12);
-	REQUIRE(!adma_match_post(&match, &other, &met, &refused) && met == &second);
+	REQUIRE(!adma_match_post(&match, &other, &matched, &refused) && matched == &second);
 	REQUIRE(!adma_match_peek(&match) && list_empty(&refused));
 }
 
-/* Reads that do not fit leave, in their order; the write goes on to the one that does. */
+/* A write refuses reads, in their order, until it matches one. */
 static void test_refusals(void)
 {
-	struct adma_party kind = party(false, 0, 2, 100), tight = party(false, 0, 1, 49);
-	struct adma_party fits = party(false, 0, 1, 50), write = party(true, 0, 1, 50);
-	struct adma_party *met;
+	struct adma_envelope kind = envelope(false, 0, 2, 100), tight = envelope(false, 0, 1, 49);
+	struct adma_envelope fits = envelope(false, 0, 1, 50), write = envelope(true, 0, 1, 50);
+	struct adma_envelope *matched;
 	struct adma_match match;
 	struct list_head refused;
 
 	adma_match_init(&match);
 	INIT_LIST_HEAD(&refused);
-	REQUIRE(!adma_match_post(&match, &kind, &met, &refused));
-	REQUIRE(!adma_match_post(&match, &tight, &met, &refused));
-	REQUIRE(!adma_match_post(&match, &fits, &met, &refused));
-	REQUIRE(!adma_match_post(&match, &write, &met, &refused) && met == &fits);
+	REQUIRE(!adma_match_post(&match, &kind, &matched, &refused));
+	REQUIRE(!adma_match_post(&match, &tight, &matched, &refused));
+	REQUIRE(!adma_match_post(&match, &fits, &matched, &refused));
+	REQUIRE(!adma_match_post(&match, &write, &matched, &refused) && matched == &fits);
 	REQUIRE(refused.next == &kind.node && refused.next->next == &tight.node);
 	REQUIRE(kind.error == -EPROTOTYPE && tight.error == -EMSGSIZE && !fits.error);
 	REQUIRE(tight.length == 50);
@@ -57,26 +57,26 @@ static void test_refusals(void)
 
 static void test_keys(void)
 {
-	struct adma_party write = party(true, 7, 1, 50), twin = party(true, 7, 1, 50);
-	struct adma_party tight = party(false, 7, 1, 10), fits = party(false, 7, 1, 50);
-	struct adma_party line = party(false, 0, 1, 50);
-	struct adma_party *met;
+	struct adma_envelope write = envelope(true, 7, 1, 50), twin = envelope(true, 7, 1, 50);
+	struct adma_envelope tight = envelope(false, 7, 1, 10), fits = envelope(false, 7, 1, 50);
+	struct adma_envelope keyless = envelope(false, 0, 1, 50);
+	struct adma_envelope *matched;
 	struct adma_match match;
 	struct list_head refused;
 
 	adma_match_init(&match);
 	INIT_LIST_HEAD(&refused);
-	REQUIRE(!adma_match_post(&match, &write, &met, &refused) && !met);
-	REQUIRE(adma_match_post(&match, &twin, &met, &refused) == -EEXIST);
+	REQUIRE(!adma_match_post(&match, &write, &matched, &refused) && !matched);
+	REQUIRE(adma_match_post(&match, &twin, &matched, &refused) == -EEXIST);
 	REQUIRE(!adma_match_peek(&match));
-	REQUIRE(!adma_match_post(&match, &line, &met, &refused) && !met);
-	REQUIRE(!adma_match_post(&match, &tight, &met, &refused) && !met);
+	REQUIRE(!adma_match_post(&match, &keyless, &matched, &refused) && !matched);
+	REQUIRE(!adma_match_post(&match, &tight, &matched, &refused) && !matched);
 	REQUIRE(tight.error == -EMSGSIZE && refused.next == &tight.node);
-	REQUIRE(!adma_match_post(&match, &fits, &met, &refused) && met == &write);
+	REQUIRE(!adma_match_post(&match, &fits, &matched, &refused) && matched == &write);
 }
 
-/* Few keys, kinds and lengths, so that they meet, and refuse, all the time. */
-static void test_drawn(void)
+/* There are few keys, kinds and lengths, so that matches and refusals are frequent. */
+static void test_random(void)
 {
 	unsigned long long seed = 20231109;
 	struct world *world;
@@ -106,7 +106,7 @@ int main(void)
 	test_order();
 	test_refusals();
 	test_keys();
-	test_drawn();
-	puts("match: all is as it should be");
+	test_random();
+	puts("match: all checks passed");
 	return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_split.c - cutting copies, in cases that matter and in many that were drawn. */
+/* test_split.c - cuts copies: chosen cases, and many random ones. */
 #include "require.h"
 #include "split_rules.h"
 
 static const struct adma_split_limits plain = { 8, 64, 1024, 65536 };
 
-/* A buffer that begins at @offset in its first page, with no two pages contiguous. */
+/* Makes a buffer that begins at @offset in its first page. No two of its pages are contiguous. */
 static void scatter(struct side *side, u32 offset, size_t length)
 {
 	size_t n;
@@ -29,7 +29,7 @@ static void test_aligned(void)
 	side_free(&from);
 }
 
-/* Alike on both sides, but neither at a cache line: a head and a tail, and no more. */
+/* Both sides are aligned alike, but to no cache line: there are a head and a tail only. */
 static void test_edges(void)
 {
 	struct side to = { 0 }, from = { 0 };
@@ -44,8 +44,8 @@ static void test_edges(void)
 	side_free(&from);
 }
 
-/* Pages that follow each other on neither side, half a page apart: pieces of half a page. */
-static void test_half_a_page(void)
+/* No pages are contiguous on either side, and the sides differ by half a page: so do the pieces. */
+static void test_half_page(void)
 {
 	struct side to = { 0 }, from = { 0 };
 	struct tally tally;
@@ -58,7 +58,7 @@ static void test_half_a_page(void)
 	side_free(&from);
 }
 
-/* An engine that does not mind, and addresses that are odd to each other. */
+/* The sides' alignments differ: only an engine without alignment can copy. */
 static void test_odd(void)
 {
 	const struct adma_split_limits any = { 1, 64, 1024, 65536 };
@@ -91,7 +91,7 @@ static void test_short(void)
 	side_free(&from);
 }
 
-/* No engine at all, or one that takes less than is worth it: the CPU's, in bounded pieces. */
+/* The engine takes only pieces that are too short for it: the CPU copies, in bounded pieces. */
 static void test_narrow(void)
 {
 	const struct adma_split_limits narrow = { 1, 64, 1024, 512 };
@@ -117,7 +117,7 @@ static void fill(struct side *side, size_t length, unsigned long long *seed)
 	}
 }
 
-static void test_drawn(void)
+static void test_random(void)
 {
 	unsigned long long seed = 20240229;
 	struct adma_split_limits limits;
@@ -141,11 +141,11 @@ int main(void)
 {
 	test_aligned();
 	test_edges();
-	test_half_a_page();
+	test_half_page();
 	test_odd();
 	test_short();
 	test_narrow();
-	test_drawn();
-	puts("split: all is as it should be");
+	test_random();
+	puts("split: all checks passed");
 	return 0;
 }

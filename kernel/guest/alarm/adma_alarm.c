@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * adma_alarm.c - faults of the kinds that the debug kernel has to report, committed on
- * purpose, each of them harmless. An alarm that does not ring for these would not
- * ring for adma.ko either. Never load it on a machine that is needed.
+ * adma_alarm.c - commits harmless faults of each kind that the debug kernel has to report. If it
+ * did not report these, it would not report those of adma.ko either. Never load this module on a
+ * machine that is needed.
  *
- * The order matters: the first report of most kinds switches lockdep off.
+ * The order matters, because the first report of most kinds switches lockdep off.
  */
 #include <linux/compiler.h>
 #include <linux/dma-mapping.h>
@@ -20,7 +20,7 @@ static struct platform_device *platform;
 static DEFINE_MUTEX(first);
 static DEFINE_MUTEX(second);
 
-static void lock_both(struct mutex *outer, struct mutex *inner)
+static void alarm_lock_both(struct mutex *outer, struct mutex *inner)
 {
 	mutex_lock(outer);
 	mutex_lock(inner);
@@ -28,13 +28,13 @@ static void lock_both(struct mutex *outer, struct mutex *inner)
 	mutex_unlock(outer);
 }
 
-static void locks_in_both_orders(void)
+static void alarm_lock_in_both_orders(void)
 {
-	lock_both(&first, &second);
-	lock_both(&second, &first);
+	alarm_lock_both(&first, &second);
+	alarm_lock_both(&second, &first);
 }
 
-static void sleep_while_atomic(void)
+static void alarm_sleep_while_atomic(void)
 {
 	static DEFINE_SPINLOCK(lock);
 
@@ -44,7 +44,7 @@ static void sleep_while_atomic(void)
 	spin_unlock(&lock);
 }
 
-static int unmap_another_length(void)
+static int alarm_unmap_other_length(void)
 {
 	struct device *device = &platform->dev;
 	void *memory = kmalloc(4096, GFP_KERNEL);
@@ -62,7 +62,7 @@ static int unmap_another_length(void)
 	return error;
 }
 
-static int use_after_free(void)
+static int alarm_use_after_free(void)
 {
 	int *memory = kmalloc(sizeof(*memory), GFP_KERNEL);
 
@@ -74,7 +74,7 @@ static int use_after_free(void)
 	return 0;
 }
 
-static int leak(void)
+static int alarm_leak(void)
 {
 	return kmalloc(512, GFP_KERNEL) ? 0 : -ENOMEM;
 }
@@ -91,13 +91,13 @@ static int __init adma_alarm_init(void)
 	platform = platform_device_register_full(&info);
 	if (IS_ERR(platform))
 		return PTR_ERR(platform);
-	locks_in_both_orders();
-	sleep_while_atomic();
-	error = unmap_another_length();
+	alarm_lock_in_both_orders();
+	alarm_sleep_while_atomic();
+	error = alarm_unmap_other_length();
 	if (!error)
-		error = leak();
+		error = alarm_leak();
 	if (!error)
-		error = use_after_free();
+		error = alarm_use_after_free();
 	if (error)
 		platform_device_unregister(platform);
 	return error;

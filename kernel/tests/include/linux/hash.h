@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* hash.h - some hash: the code under test may rely on none in particular. */
+/* hash.h - any hash will do: the code under test must not rely on a particular one. */
 #ifndef ADMA_TESTS_LINUX_HASH_H
 #define ADMA_TESTS_LINUX_HASH_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* list.h - the circular lists of the kernel, as far as its pure code needs them. */
+/* list.h - the kernel's circular lists, as far as the module's pure code needs them. */
 #ifndef ADMA_TESTS_LINUX_LIST_H
 #define ADMA_TESTS_LINUX_LIST_H
 

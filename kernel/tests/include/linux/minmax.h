@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* minmax.h - both sides are of one type, as the kernel's insist. */
+/* minmax.h - like the kernel's macros, these insist on operands of one type. */
 #ifndef ADMA_TESTS_LINUX_MINMAX_H
 #define ADMA_TESTS_LINUX_MINMAX_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* types.h - the kernel's types, as far as its pure code needs them in user space. */
+/* types.h - the kernel's types, as far as the module's pure code needs them. */
 #ifndef ADMA_TESTS_LINUX_TYPES_H
 #define ADMA_TESTS_LINUX_TYPES_H
 

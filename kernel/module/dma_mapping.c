@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* mapping.c - a descriptor's DMA mappings; see mapping.h. */
+/* dma_mapping.c - the DMA mappings of one descriptor; see dma_mapping.h. */
 #include <linux/dma-mapping.h>
 #include <linux/errno.h>
 #include <linux/interval_tree.h>
@@ -7,30 +7,31 @@
 #include <linux/mm.h>
 #include <linux/spinlock.h>
 
-#include "channel.h"
-#include "mapping.h"
+#include "dma_descriptor.h"
+#include "dma_mapping.h"
 
 /* Physical addresses that engines may be writing to. */
 static struct rb_root_cached targets = RB_ROOT_CACHED;
-static DEFINE_SPINLOCK(targets_lock); /* innermost */
+static DEFINE_SPINLOCK(targets_lock); /* an innermost lock */
 
-static bool claim(struct adma_descriptor *descriptor)
+/* Reserves the destination. False: an engine may be writing to some of it. */
+static bool dma_target_claim(struct adma_dma_descriptor *descriptor)
 {
 	struct interval_tree_node *target = &descriptor->target;
 	unsigned long flags;
-	bool mine;
+	bool claimed;
 
 	target->start = page_to_phys(descriptor->to) + descriptor->to_offset;
 	target->last = target->start + descriptor->length - 1;
 	spin_lock_irqsave(&targets_lock, flags);
-	mine = !interval_tree_iter_first(&targets, target->start, target->last);
-	if (mine)
+	claimed = !interval_tree_iter_first(&targets, target->start, target->last);
+	if (claimed)
 		interval_tree_insert(target, &targets);
 	spin_unlock_irqrestore(&targets_lock, flags);
-	return mine;
+	return claimed;
 }
 
-static void disclaim(struct adma_descriptor *descriptor)
+static void dma_target_release(struct adma_dma_descriptor *descriptor)
 {
 	unsigned long flags;
 
@@ -39,10 +40,9 @@ static void disclaim(struct adma_descriptor *descriptor)
 	spin_unlock_irqrestore(&targets_lock, flags);
 }
 
-/* Bounce buffers may run out: then the CPU copies, and there is nothing to log. */
-static int map(struct adma_descriptor *descriptor)
+/* Bounce buffers may run out. Then the CPU copies, so there is nothing to warn of. */
+static int dma_map_both(struct device *device, struct adma_dma_descriptor *descriptor)
 {
-	struct device *device = descriptor->channel->device;
 	size_t n = descriptor->length;
 
 	descriptor->from_dma = dma_map_page_attrs(device, descriptor->from,
@@ -58,23 +58,21 @@ static int map(struct adma_descriptor *descriptor)
 	return -EIO;
 }
 
-int adma_map(struct adma_descriptor *descriptor)
+int adma_dma_map(struct device *device, struct adma_dma_descriptor *descriptor)
 {
 	int error;
 
-	if (!claim(descriptor))
+	if (!dma_target_claim(descriptor))
 		return -EIO;
-	error = map(descriptor);
+	error = dma_map_both(device, descriptor);
 	if (error)
-		disclaim(descriptor);
+		dma_target_release(descriptor);
 	return error;
 }
 
-void adma_unmap(struct adma_descriptor *descriptor)
+void adma_dma_unmap(struct device *device, struct adma_dma_descriptor *descriptor)
 {
-	struct device *device = descriptor->channel->device;
-
 	dma_unmap_page(device, descriptor->to_dma, descriptor->length, DMA_FROM_DEVICE);
 	dma_unmap_page(device, descriptor->from_dma, descriptor->length, DMA_TO_DEVICE);
-	disclaim(descriptor);
+	dma_target_release(descriptor);
 }

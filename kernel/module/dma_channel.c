@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* channel.c - one DMA channel, and the descriptors on it; see channel.h. */
+/* dma_channel.c - one DMA channel, and its descriptors; see dma_channel.h. */
 #define pr_fmt(format) KBUILD_MODNAME ": " format
 
 #include <linux/atomic.h>
@@ -14,49 +14,50 @@
 #include <linux/string.h>
 #include <linux/wait.h>
 
-#include "channel.h"
-#include "mapping.h"
+#include "dma_channel.h"
+#include "dma_descriptor.h"
+#include "dma_mapping.h"
 
 static atomic_t working = ATOMIC_INIT(0);
-static atomic_t ended = ATOMIC_INIT(0);
+static atomic_t completed = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(room);
 
-u32 adma_channels_work(void)
+u32 adma_dma_channels_working(void)
 {
 	return atomic_read(&working);
 }
 
-u32 adma_channels_seen(void)
+u32 adma_dma_channels_completed(void)
 {
-	return atomic_read(&ended);
+	return atomic_read(&completed);
 }
 
-void adma_channels_wait(u32 seen, long timeout)
+void adma_dma_channels_wait(u32 seen, long timeout)
 {
-	wait_event_idle_timeout(room, adma_channels_seen() != seen, timeout);
+	wait_event_idle_timeout(room, adma_dma_channels_completed() != seen, timeout);
 }
 
-static void announce_room(void)
+static void dma_channels_announce_room(void)
 {
-	atomic_inc(&ended);
-	smp_mb__after_atomic(); /* before looking for sleepers */
+	atomic_inc(&completed);
+	smp_mb__after_atomic(); /* the count changes before we look for sleepers */
 	if (waitqueue_active(&room))
 		wake_up_all(&room);
 }
 
-/* ---- what is on it ---- */
+/* ---- submitted descriptors ---- */
 
-static bool has_room(const struct adma_dma_channel *channel,
-		     const struct adma_descriptor *descriptor)
+static bool dma_channel_has_room(const struct adma_dma_channel *channel,
+				 const struct adma_dma_descriptor *descriptor)
 {
-	if (channel->count >= ADMA_CHANNEL_DEPTH)
+	if (channel->count >= ADMA_DMA_CHANNEL_DEPTH)
 		return false;
 	return !descriptor->bulk || !channel->bulk ||
-	       (channel->bulk < ADMA_CHANNEL_BULK &&
-		channel->bulk_bytes + descriptor->length <= ADMA_CHANNEL_BULK_BYTES);
+	       (channel->bulk < ADMA_DMA_CHANNEL_BULK &&
+		channel->bulk_bytes + descriptor->length <= ADMA_DMA_CHANNEL_BULK_BYTES);
 }
 
-static void enter(struct adma_descriptor *descriptor)
+static void dma_descriptor_enter(struct adma_dma_descriptor *descriptor)
 {
 	struct adma_dma_channel *channel = descriptor->channel;
 	unsigned long flags;
@@ -75,8 +76,8 @@ static void enter(struct adma_descriptor *descriptor)
 	spin_unlock_irqrestore(&channel->lock, flags);
 }
 
-/* With the channel's lock. */
-static void leave(struct adma_descriptor *descriptor)
+/* Called with the DMA channel's lock held. */
+static void dma_descriptor_leave(struct adma_dma_descriptor *descriptor)
 {
 	struct adma_dma_channel *channel = descriptor->channel;
 
@@ -90,48 +91,49 @@ static void leave(struct adma_descriptor *descriptor)
 	list_del(&descriptor->node);
 }
 
-/* Who gets true has the descriptor, and is to hand it back. */
-static bool claim(struct adma_descriptor *descriptor, bool copied)
+/* The caller that gets true owns the descriptor, and has to complete it. */
+static bool dma_descriptor_claim(struct adma_dma_descriptor *descriptor, bool copied)
 {
 	struct adma_dma_channel *channel = descriptor->channel;
 	unsigned long flags;
-	bool mine;
+	bool claimed;
 
 	spin_lock_irqsave(&channel->lock, flags);
-	mine = descriptor->live;
-	if (mine) {
-		leave(descriptor);
+	claimed = descriptor->live;
+	if (claimed) {
+		dma_descriptor_leave(descriptor);
 		if (copied)
 			channel->bytes += descriptor->length;
 		else
 			channel->errors++;
 	}
 	spin_unlock_irqrestore(&channel->lock, flags);
-	return mine;
+	return claimed;
 }
 
-static void hand_back(struct adma_descriptor *descriptor, enum adma_outcome outcome)
+static void dma_descriptor_complete(struct adma_dma_descriptor *descriptor,
+				    enum adma_outcome outcome)
 {
-	adma_unmap(descriptor);
-	descriptor->ended(descriptor, outcome);
-	announce_room();
+	adma_dma_unmap(descriptor->channel->device, descriptor);
+	descriptor->complete(descriptor, outcome);
+	dma_channels_announce_room();
 }
 
-static void callback(void *parameter, const struct dmaengine_result *result)
+static void dma_descriptor_callback(void *parameter, const struct dmaengine_result *result)
 {
 	bool copied = result->result == DMA_TRANS_NOERROR;
 
-	if (claim(parameter, copied))
-		hand_back(parameter, copied ? ADMA_COPIED : ADMA_FAILED);
+	if (dma_descriptor_claim(parameter, copied))
+		dma_descriptor_complete(parameter, copied ? ADMA_COPIED : ADMA_FAILED);
 }
 
 /* ---- submitting ---- */
 
 /*
- * With the mutex. Between preparing and submitting nothing may sleep: some drivers
- * hold a lock from the one to the other.
+ * Called with the mutex held. Nothing may sleep between preparing and submitting: some
+ * drivers hold a lock from the one to the other.
  */
-static int give_to_driver(struct adma_descriptor *descriptor)
+static int dma_descriptor_submit(struct adma_dma_descriptor *descriptor)
 {
 	struct dma_chan *dma = descriptor->channel->dma;
 	struct dma_async_tx_descriptor *tx;
@@ -140,29 +142,30 @@ static int give_to_driver(struct adma_descriptor *descriptor)
 				       descriptor->length, DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
 	if (!tx)
 		return READ_ONCE(descriptor->channel->count) ? -EBUSY : -EIO;
-	tx->callback_result = callback;
+	tx->callback_result = dma_descriptor_callback;
 	tx->callback_param = descriptor;
-	enter(descriptor);
+	dma_descriptor_enter(descriptor);
 	if (dma_submit_error(dmaengine_submit(tx)))
-		/* Not claimed: it was called back nevertheless, and that counts. */
-		return claim(descriptor, false) ? -EIO : 0;
+		/* If the callback came nevertheless, its outcome counts. */
+		return dma_descriptor_claim(descriptor, false) ? -EIO : 0;
 	dma_async_issue_pending(dma);
 	return 0;
 }
 
-static int map_and_give(struct adma_descriptor *descriptor)
+static int dma_descriptor_map_and_submit(struct adma_dma_descriptor *descriptor)
 {
-	int error = adma_map(descriptor);
+	int error = adma_dma_map(descriptor->channel->device, descriptor);
 
 	if (error)
 		return error;
-	error = give_to_driver(descriptor);
+	error = dma_descriptor_submit(descriptor);
 	if (error)
-		adma_unmap(descriptor);
+		adma_dma_unmap(descriptor->channel->device, descriptor);
 	return error;
 }
 
-int adma_channel_submit(struct adma_dma_channel *channel, struct adma_descriptor *descriptor)
+int adma_dma_channel_submit(struct adma_dma_channel *channel,
+			    struct adma_dma_descriptor *descriptor)
 {
 	int error = -EAGAIN;
 	bool fits;
@@ -172,12 +175,12 @@ int adma_channel_submit(struct adma_dma_channel *channel, struct adma_descriptor
 	descriptor->channel = channel;
 	mutex_lock(&channel->mutex);
 	spin_lock_irq(&channel->lock);
-	fits = has_room(channel, descriptor);
+	fits = dma_channel_has_room(channel, descriptor);
 	spin_unlock_irq(&channel->lock);
 	if (channel->state != ADMA_CHANNEL_WORKS)
 		error = -ENODEV;
 	else if (fits)
-		error = map_and_give(descriptor);
+		error = dma_descriptor_map_and_submit(descriptor);
 	mutex_unlock(&channel->mutex);
 	return error;
 }
@@ -185,14 +188,15 @@ int adma_channel_submit(struct adma_dma_channel *channel, struct adma_descriptor
 /* ---- stopping ---- */
 
 /*
- * Normally one that was there for @timeout while nothing on its channel ended. But on
- * a channel that does not keep the order one can get lost while others come and go.
+ * Normally a descriptor is overdue when none of its DMA channel was completed for @timeout.
+ * But a DMA channel may complete descriptors out of order, and lose one while it completes
+ * others: hence the second limit.
  */
-unsigned long adma_channel_deadline(const struct adma_descriptor *descriptor,
-				    unsigned long timeout)
+unsigned long adma_dma_channel_deadline(const struct adma_dma_descriptor *descriptor,
+					unsigned long timeout)
 {
 	unsigned long moved = READ_ONCE(descriptor->channel->moved);
-	unsigned long last = descriptor->submitted + ADMA_CHANNEL_DEPTH * timeout;
+	unsigned long last = descriptor->submitted + ADMA_DMA_CHANNEL_DEPTH * timeout;
 	unsigned long next = descriptor->submitted + timeout;
 
 	if (time_after(moved, descriptor->submitted))
@@ -200,10 +204,10 @@ unsigned long adma_channel_deadline(const struct adma_descriptor *descriptor,
 	return time_before(next, last) ? next : last;
 }
 
-/* The engine has stopped: nobody else touches what is on the list. */
-static void hand_back_all(struct adma_dma_channel *channel)
+/* The engine has stopped: nobody else touches the descriptors of the list. */
+static void dma_channel_complete_all(struct adma_dma_channel *channel)
 {
-	struct adma_descriptor *descriptor, *next;
+	struct adma_dma_descriptor *descriptor, *next;
 	LIST_HEAD(all);
 	bool live;
 
@@ -213,29 +217,29 @@ static void hand_back_all(struct adma_dma_channel *channel)
 	list_for_each_entry_safe(descriptor, next, &all, node) {
 		spin_lock_irq(&channel->lock);
 		live = descriptor->live;
-		leave(descriptor);
+		dma_descriptor_leave(descriptor);
 		spin_unlock_irq(&channel->lock);
-		hand_back(descriptor, live ? ADMA_FAILED : ADMA_FREED);
+		dma_descriptor_complete(descriptor, live ? ADMA_FAILED : ADMA_FREED);
 	}
 }
 
-/* It has not: they stay. */
-static void keep_all(struct adma_dma_channel *channel)
+/* The engine has not stopped: the descriptors stay in the list. */
+static void dma_channel_keep_all(struct adma_dma_channel *channel)
 {
-	struct adma_descriptor *descriptor;
+	struct adma_dma_descriptor *descriptor;
 
 	spin_lock_irq(&channel->lock);
 	list_for_each_entry(descriptor, &channel->descriptors, node) {
 		if (!descriptor->live)
 			continue;
 		descriptor->live = false;
-		descriptor->ended(descriptor, ADMA_STUCK);
+		descriptor->complete(descriptor, ADMA_STUCK);
 	}
 	spin_unlock_irq(&channel->lock);
-	announce_room();
+	dma_channels_announce_room();
 }
 
-static bool is_idle(struct adma_dma_channel *channel)
+static bool dma_channel_is_idle(struct adma_dma_channel *channel)
 {
 	bool idle;
 
@@ -245,25 +249,28 @@ static bool is_idle(struct adma_dma_channel *channel)
 	return idle;
 }
 
-/* With the mutex. A channel that does not stop keeps this module, whose callback it may call. */
-static void stop(struct adma_dma_channel *channel, u32 state)
+/*
+ * Called with the mutex held. A DMA channel that does not stop may still call our callback, so it
+ * holds a reference to this module.
+ */
+static void dma_channel_stop(struct adma_dma_channel *channel, u32 state)
 {
 	if (channel->state == ADMA_CHANNEL_WORKS)
 		atomic_dec(&working);
 	WRITE_ONCE(channel->state, state);
-	channel->stopped = is_idle(channel) || !dmaengine_terminate_sync(channel->dma);
+	channel->stopped = dma_channel_is_idle(channel) || !dmaengine_terminate_sync(channel->dma);
 	if (channel->stopped) {
-		hand_back_all(channel);
+		dma_channel_complete_all(channel);
 		if (channel->keeps_module)
 			module_put(THIS_MODULE);
 		channel->keeps_module = false;
 	} else {
-		keep_all(channel);
+		dma_channel_keep_all(channel);
 		channel->keeps_module = channel->keeps_module || try_module_get(THIS_MODULE);
 	}
 }
 
-static bool is_live(struct adma_descriptor *descriptor)
+static bool dma_descriptor_time_out(struct adma_dma_descriptor *descriptor)
 {
 	struct adma_dma_channel *channel = descriptor->channel;
 	bool live;
@@ -276,16 +283,16 @@ static bool is_live(struct adma_descriptor *descriptor)
 	return live;
 }
 
-bool adma_channel_retire(struct adma_descriptor *descriptor)
+bool adma_dma_channel_retire(struct adma_dma_descriptor *descriptor)
 {
 	struct adma_dma_channel *channel = descriptor->channel;
 	bool overdue;
 
 	mutex_lock(&channel->mutex);
-	/* If not, it has ended, or another has stopped the channel meanwhile. */
-	overdue = is_live(descriptor);
+	/* Otherwise it is completed, or another thread has stopped the DMA channel meanwhile. */
+	overdue = dma_descriptor_time_out(descriptor);
 	if (overdue) {
-		stop(channel, ADMA_CHANNEL_RETIRED);
+		dma_channel_stop(channel, ADMA_CHANNEL_RETIRED);
 		pr_warn("%s (%s) timed out and %s; it is not used any more\n", channel->name,
 			channel->driver, channel->stopped ? "was stopped" : "did not stop");
 	}
@@ -293,19 +300,19 @@ bool adma_channel_retire(struct adma_descriptor *descriptor)
 	return overdue;
 }
 
-void adma_channel_stop_again(struct adma_dma_channel *channel)
+void adma_dma_channel_stop_again(struct adma_dma_channel *channel)
 {
 	mutex_lock(&channel->mutex);
 	if (channel->dma && !channel->stopped)
-		stop(channel, channel->state);
+		dma_channel_stop(channel, channel->state);
 	mutex_unlock(&channel->mutex);
 }
 
-void adma_channel_lose(struct adma_dma_channel *channel)
+void adma_dma_channel_lose(struct adma_dma_channel *channel)
 {
 	mutex_lock(&channel->mutex);
 	if (channel->dma) {
-		stop(channel, ADMA_CHANNEL_LOST);
+		dma_channel_stop(channel, ADMA_CHANNEL_LOST);
 		if (channel->stopped)
 			dma_release_channel(channel->dma);
 		channel->dma = NULL;
@@ -315,7 +322,7 @@ void adma_channel_lose(struct adma_dma_channel *channel)
 
 /* ---- life ---- */
 
-struct adma_dma_channel *adma_channel_take(struct dma_chan *dma)
+struct adma_dma_channel *adma_dma_channel_take(struct dma_chan *dma)
 {
 	struct adma_dma_channel *channel = kzalloc(sizeof(*channel), GFP_KERNEL);
 
@@ -339,13 +346,13 @@ struct adma_dma_channel *adma_channel_take(struct dma_chan *dma)
 	return channel;
 }
 
-int adma_channel_give_back(struct adma_dma_channel *channel)
+int adma_dma_channel_give_back(struct adma_dma_channel *channel)
 {
 	bool stopped;
 
 	mutex_lock(&channel->mutex);
 	if (channel->dma)
-		stop(channel, ADMA_CHANNEL_RETIRED);
+		dma_channel_stop(channel, ADMA_CHANNEL_RETIRED);
 	stopped = channel->stopped;
 	if (stopped && channel->dma)
 		dma_release_channel(channel->dma);
@@ -358,7 +365,7 @@ int adma_channel_give_back(struct adma_dma_channel *channel)
 	return 0;
 }
 
-void adma_channel_describe(struct adma_dma_channel *channel, struct adma_channel *out)
+void adma_dma_channel_describe(struct adma_dma_channel *channel, struct adma_channel *out)
 {
 	out->state = READ_ONCE(channel->state);
 	out->align = channel->align;
