@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -54,6 +55,14 @@ bool adma_progress_here(void)
 int adma_progress_count(void)
 {
 	return atomic_load_explicit(&mover.running, memory_order_relaxed);
+}
+
+int adma_task_count(void)
+{
+	/* The link count of /proc/self/task is 2 and one for each task. */
+	struct stat st;
+
+	return stat("/proc/self/task", &st) ? 2 : (int)st.st_nlink - 2 - adma_progress_count();
 }
 
 void adma_get_progress_stats(struct adma_progress_stats *stats)
