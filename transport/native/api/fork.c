@@ -8,7 +8,8 @@
  */
 #include <pthread.h>
 
-#include "copy/engine.h"
+#include "copy/engines.h"
+#include "copy/state.h"
 #include "worker/channel.h"
 
 static void before(void)

@@ -117,8 +117,10 @@ bool adma_visit_assist(struct adma_assist *lending)
 	if (adma_enter(chan))
 		return false;
 	moved = chan->delegated && !chan->over && share_due(chan, adma_now());
-	if (moved)
+	if (moved) {
+		chan->stats.chunks_queues++;
 		(void)adma_advance(chan);
+	}
 	adma_leave(chan);
 	return moved;
 }

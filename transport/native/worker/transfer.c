@@ -317,8 +317,6 @@ static void count_chunk(struct adma_chan *chan, struct adma_transfer *t)
 	chan->stats.chunks_copied++;
 	if (adma_progress_here())
 		chan->stats.chunks_mover++;
-	if (adma_queue_here())
-		chan->stats.chunks_queues++;
 }
 
 static bool copy_claimed(struct adma_chan *chan, struct adma_transfer *t)
