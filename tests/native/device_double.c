@@ -66,8 +66,7 @@ static void *copy_jobs(void *unused)
 			memcpy(job->dst, job->src, job->length);
 		entries[job->entry].length = job->length;
 		atomic_store_explicit(&entries[job->entry].state,
-				      (uint64_t)job->generation << 32 | (uint32_t)job->status,
-				      memory_order_release);
+				      (uint64_t)job->generation << 32 | (uint32_t)job->status, memory_order_release);
 		pthread_mutex_lock(&lock);
 		(void)!write(event, &one, sizeof(one));
 		pthread_mutex_unlock(&lock);

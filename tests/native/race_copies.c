@@ -390,7 +390,7 @@ static void end(void)
 {
 	struct poster *w = &posters[0];
 
-	for (; w->posted < POSTS; )
+	for (; w->posted < POSTS;)
 		post(w);
 	REQUIRE(!adma_engine_end());
 	finish(w);

@@ -222,8 +222,8 @@ static void test_round_robin(void)
 
 int main(void)
 {
-	static const unsigned int weights[][ADMA_CLASSES] = {
-		{900, 10, 5}, {1000, 1000, 5}, {300, 30, 30}, {500, 0, 5}, {0, 100, 5}, {10, 10, 10}, {0, 500, 500}};
+	static const unsigned int weights[][ADMA_CLASSES] = {{900, 10, 5}, {1000, 1000, 5}, {300, 30, 30}, {500, 0, 5},
+							     {0, 100, 5},  {10, 10, 10},    {0, 500, 500}};
 
 	for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++)
 		for (unsigned int busy = 40; busy <= 100; busy += 30)

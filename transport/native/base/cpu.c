@@ -79,8 +79,7 @@ static enum cpu_load load_look(enum cpu_load known, int64_t now)
 
 	if (load_runnable() <= adma_cpu_count())
 		return LOAD_FREE;
-	if (known == LOAD_OVERSUBSCRIBED &&
-	    now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
+	if (known == LOAD_OVERSUBSCRIBED && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
 		return LOAD_OVERSUBSCRIBED;
 	count = load_preemptions();
 	if (atomic_exchange_explicit(&before, count, memory_order_relaxed) == count || known != LOAD_SUSPECTED)

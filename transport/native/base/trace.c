@@ -65,7 +65,14 @@ void adma_trace_put(uint32_t kind, int64_t at, int64_t lasted, const void *id, u
 	if (before == BUSY || !atomic_compare_exchange_strong(&slot->number, &before, BUSY))
 		return;
 	slot->event = (struct adma_trace_event){
-		.at = at, .lasted = lasted, .id = (uintptr_t)id, .a = a, .b = b, .c = c, .tid = own_tid, .kind = kind,
+		.at = at,
+		.lasted = lasted,
+		.id = (uintptr_t)id,
+		.a = a,
+		.b = b,
+		.c = c,
+		.tid = own_tid,
+		.kind = kind,
 	};
 	atomic_store_explicit(&slot->number, number + 1, memory_order_release);
 }

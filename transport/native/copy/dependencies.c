@@ -72,7 +72,7 @@ bool adma_dependencies_admit(struct adma_dependencies *outstanding, struct adma_
 }
 
 uint32_t adma_dependencies_release(struct adma_dependencies *outstanding, struct adma_copy *copy,
-				  struct adma_copy *freed[ADMA_OUTSTANDING])
+				   struct adma_copy *freed[ADMA_OUTSTANDING])
 {
 	struct adma_set *followers = &outstanding->followers[copy->place];
 	uint32_t n = 0;

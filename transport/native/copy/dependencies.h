@@ -42,6 +42,6 @@ bool adma_dependencies_admit(struct adma_dependencies *outstanding, struct adma_
  * `freed`, in the order of their places. Returns how many they are.
  */
 uint32_t adma_dependencies_release(struct adma_dependencies *outstanding, struct adma_copy *copy,
-				  struct adma_copy *freed[ADMA_OUTSTANDING]);
+				   struct adma_copy *freed[ADMA_OUTSTANDING]);
 
 #endif

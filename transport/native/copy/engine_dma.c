@@ -72,7 +72,7 @@ static struct {
 	uint32_t submitted_count;
 	uint32_t workers;               /* threads of the engine `thread`, for what cores copy */
 	pthread_t submitter;
-	_Atomic uint32_t word;          /* the futex word, on which the submitter sleeps while the device has nothing */
+	_Atomic uint32_t word;          /* the futex word of the submitter, while the device has nothing */
 	bool asleep;                    /* the submitter sleeps, and nobody has woken it */
 	bool polls;                     /* it sleeps in poll(2), not on the word */
 	bool lost;                      /* somebody else has closed the descriptor of the device */
@@ -123,8 +123,8 @@ static void copy_to_cpu(struct adma_copy *copy, uint32_t begun)
 
 static bool device_suits(const struct adma_plan *plan)
 {
-	return !self.lost && plan->rows == 1 && !plan->in_order && plan->bytes &&
-	       plan->bytes >= self.limits.shortest && plan->bytes <= self.limits.longest;
+	return !self.lost && plan->rows == 1 && !plan->in_order && plan->bytes && plan->bytes >= self.limits.shortest &&
+	       plan->bytes <= self.limits.longest;
 }
 
 static void dma_submit(struct adma_copy *copy)

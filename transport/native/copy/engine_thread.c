@@ -31,8 +31,8 @@ static const struct adma_backoff_limits spin_limits = {.min_ns = 20000, .max_ns 
 static struct {
 	pthread_t threads[ADMA_COPY_WORKERS_MAX];
 	_Atomic uint32_t words[ADMA_COPY_WORKERS_MAX]; /* the futex word of each worker */
-	int64_t spin_ns[ADMA_COPY_WORKERS_MAX];        /* how long each worker spins; it alone uses this */
-	int64_t moved[ADMA_COPY_WORKERS_MAX];          /* when it was last moved to another core; it alone uses this */
+	int64_t spin_ns[ADMA_COPY_WORKERS_MAX];        /* for how long it spins; it alone uses this */
+	int64_t moved[ADMA_COPY_WORKERS_MAX];          /* when it was moved to another core; the same */
 	uint32_t sleeping;                             /* the workers that sleep, a bit for each */
 	_Atomic uint32_t to_wake;                      /* of these: the ones that a kick has to wake */
 	_Atomic bool news;                             /* work was listed, and no kick has announced it */

@@ -70,7 +70,8 @@ static inline __attribute__((always_inline)) void copy_lines(uint8_t *dst, const
 		const __m128i *from = (const __m128i *)src;
 		__m128i *to = (__m128i *)dst;
 
-		_mm_prefetch((const char *)src + AHEAD, _MM_HINT_T0); /* a hint, which is ignored past the end of memory */
+		/* A prefetch is a hint, and is ignored past the end of memory. */
+		_mm_prefetch((const char *)src + AHEAD, _MM_HINT_T0);
 		__m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
 		__m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
 		store(to, a);

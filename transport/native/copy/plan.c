@@ -16,7 +16,8 @@ static bool extents_meet(struct adma_extent a, struct adma_extent b)
 
 bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b)
 {
-	return extents_meet(a->writes, b->writes) || extents_meet(a->writes, b->reads) || extents_meet(a->reads, b->writes);
+	return extents_meet(a->writes, b->writes) || extents_meet(a->writes, b->reads) ||
+	       extents_meet(a->reads, b->writes);
 }
 
 /* ---- planning: contiguous ---- */
@@ -47,8 +48,13 @@ static void plan_cut(struct adma_plan *plan)
 void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_t n)
 {
 	*plan = (struct adma_plan){
-		.dst = dst, .src = src, .width = n, .rows = n ? 1 : 0, .bytes = n,
-		.writes = extent_of(dst, n), .reads = extent_of(src, n),
+		.dst = dst,
+		.src = src,
+		.width = n,
+		.rows = n ? 1 : 0,
+		.bytes = n,
+		.writes = extent_of(dst, n),
+		.reads = extent_of(src, n),
 	};
 	plan_cut(plan);
 	plan->in_order = extents_meet(plan->writes, plan->reads);
@@ -191,8 +197,8 @@ static bool plan_is_empty(const struct adma_plan *plan)
 	return none;
 }
 
-int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width,
-		      struct adma_dim *dims, uint32_t ndim)
+int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width, struct adma_dim *dims,
+		      uint32_t ndim)
 {
 	int rc;
 
@@ -232,19 +238,19 @@ int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64
 /* ---- running ---- */
 
 /* Copy `count` elements of a fixed width by single loads and stores. Source and destination may overlap. */
-#define COPY_ELEMENTS(type)                                                                          \
-	for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step) {                     \
-		type element;                                                                        \
-		memcpy(&element, src, sizeof(element));                                              \
-		memcpy(dst, &element, sizeof(element));                                              \
+#define COPY_ELEMENTS(type) \
+	for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step) { \
+		type element; \
+		memcpy(&element, src, sizeof(element)); \
+		memcpy(dst, &element, sizeof(element)); \
 	}
 
 struct sixteen_bytes {
 	uint64_t words[2];
 };
 
-static void copy_elements(uint8_t *dst, const uint8_t *src, uint64_t width, uint64_t count,
-			  int64_t dst_step, int64_t src_step)
+static void copy_elements(uint8_t *dst, const uint8_t *src, uint64_t width, uint64_t count, int64_t dst_step,
+			  int64_t src_step)
 {
 	switch (width) {
 	case 1:
@@ -294,7 +300,7 @@ enum plan_pass { PASS_DIRECT, PASS_GATHER, PASS_SCATTER };
 
 /* Copy `count` rows along the innermost dimension, from the cursor on. `row` is the number of the first one. */
 static void plan_copy_run(const struct adma_plan *plan, const struct cursor *at, uint64_t row, uint64_t count,
-		     enum plan_pass pass)
+			  enum plan_pass pass)
 {
 	const struct adma_dim *inner = &plan->dims[plan->ndim - 1];
 	int64_t width = (int64_t)plan->width;
@@ -309,8 +315,8 @@ static void plan_copy_run(const struct adma_plan *plan, const struct cursor *at,
 			      inner->src_step);
 		break;
 	case PASS_SCATTER:
-		copy_elements(plan->dst + at->dst, plan->stage + row * plan->width, plan->width, count,
-			      inner->dst_step, width);
+		copy_elements(plan->dst + at->dst, plan->stage + row * plan->width, plan->width, count, inner->dst_step,
+			      width);
 		break;
 	}
 }

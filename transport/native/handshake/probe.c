@@ -64,16 +64,16 @@ static int vm_result(ssize_t result, size_t n)
 
 int adma_vm_read(int32_t pid, uint64_t address, void *bytes, size_t n)
 {
-	struct iovec local = { .iov_base = bytes, .iov_len = n };
-	struct iovec remote = { .iov_base = (void *)(uintptr_t)address, .iov_len = n };
+	struct iovec local = {.iov_base = bytes, .iov_len = n};
+	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = n};
 
 	return vm_result(process_vm_readv(pid, &local, 1, &remote, 1, 0), n);
 }
 
 int adma_vm_write(int32_t pid, uint64_t address, const void *bytes, size_t n)
 {
-	struct iovec local = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = n };
-	struct iovec remote = { .iov_base = (void *)(uintptr_t)address, .iov_len = n };
+	struct iovec local = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = n};
 
 	return vm_result(process_vm_writev(pid, &local, 1, &remote, 1, 0), n);
 }

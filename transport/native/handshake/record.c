@@ -28,8 +28,7 @@ static int head_check(const uint8_t *bytes, size_t n, struct adma_record_head *h
 	if (n < sizeof(*head))
 		return ADMA_RECORD_SHORT;
 	memcpy(head, bytes, sizeof(*head));
-	if (head->oldest > head->newest || head->oldest > ADMA_WIRE_VERSION ||
-	    head->newest < ADMA_WIRE_OLDEST)
+	if (head->oldest > head->newest || head->oldest > ADMA_WIRE_VERSION || head->newest < ADMA_WIRE_OLDEST)
 		return ADMA_RECORD_VERSION;
 	if (head->length < sizeof(*head) || head->length > ADMA_RECORD_MAX)
 		return ADMA_RECORD_LENGTH;

@@ -84,8 +84,8 @@ void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_
  * as the plan. -EINVAL: two elements of the destination are the same memory (a step is 0).
  * -E2BIG: more than ADMA_DIMS_MAX dimensions. -EOVERFLOW: more bytes than an int64_t counts.
  */
-int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width,
-		      struct adma_dim *dims, uint32_t ndim);
+int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width, struct adma_dim *dims,
+		      uint32_t ndim);
 
 /* ---- a copy ---- */
 
@@ -119,7 +119,7 @@ struct adma_copy_times {
 	int64_t queued;   /* the post returned */
 	int64_t started;  /* the first part was started */
 	int64_t copied;   /* the last part was complete */
-	int64_t seen;     /* a caller found the copy complete; 0: none did yet. The post itself, if it made the copy */
+	int64_t seen;     /* a caller, or the post that made the copy, found it complete; 0: none yet */
 };
 
 struct adma_copy {
@@ -213,7 +213,7 @@ struct adma_engine_config {
 	uint32_t queues;       /* copy worker threads; 0: as many as the cores of this process suggest */
 	uint32_t policy;       /* enum adma_policy */
 	bool callers_help;     /* threads that wait for copies make parts of copies */
-	uint32_t kernel;       /* 0: the way that was measured to be the fastest; else 1 + enum adma_kernel */
+	uint32_t kernel;       /* 0: the way that was measured to be fastest; else 1 + enum adma_kernel */
 	uint64_t at_once;      /* a post of up to so many bytes makes the copy itself */
 };
 
@@ -230,9 +230,9 @@ int adma_engine_configure(const struct adma_engine_config *config);
 
 struct adma_engine_state {
 	uint32_t chosen;      /* enum adma_engine_id: the engine that AUTO stands for here */
-	uint32_t running;     /* how many copy worker threads run; 0: the engine was not started, or has none */
+	uint32_t running;     /* how many copy worker threads run; 0: it was not started, or has none */
 	uint32_t queues;      /* how many would be started */
-	int32_t refused;      /* the errno with which the chosen engine failed to start; `caller` took its place */
+	int32_t refused;      /* the errno of the chosen engine's start, if it failed; `caller` is in use */
 	struct adma_engine_config config;
 };
 void adma_engine_look(struct adma_engine_state *state);

@@ -24,7 +24,7 @@ enum adma_trace_kind {
 	ADMA_TRACE_COPY_END = 6,    /* a: bytes; b: errno; from the post until completion */
 	/* messages on a channel; `id` tells which request, or which channel */
 	ADMA_TRACE_POST = 7,        /* a: bytes; b: 1 for a read, 0 for a write */
-	ADMA_TRACE_MATCH = 8,       /* a: bytes; b: enum adma_mechanism_id; c: {generation:32, outbound:1, the writer's slot:31} */
+	ADMA_TRACE_MATCH = 8,       /* a: bytes; b: mechanism; c: {generation:32, outbound:1, the writer's slot:31} */
 	ADMA_TRACE_CHUNK = 9,       /* a: bytes; b: chunk; c: as above */
 	ADMA_TRACE_PEER = 10,       /* a: chunks that the peer copied; b: of how many; c: as above */
 	ADMA_TRACE_COMPLETE = 11,   /* a: bytes; b: error */

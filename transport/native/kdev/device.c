@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* device.c - the commands of the kernel helper's device; see device.h, and adma_handshake.h for those of the handshake. */
+/* device.c - the commands of the kernel helper's device. Those of the handshake are in adma_handshake.h. */
 #include "adma_handshake.h"
 
 #include <errno.h>
