@@ -4,7 +4,7 @@
  *
  * An engine is given copies that conflict with no outstanding copy. It executes them in any
  * order, and calls adma_copy_complete() for each, with the engine lock held. A new engine is one
- * file and a line in engines.c.
+ * file, with a header that declares its struct adma_engine, and a line in the table of engines.c.
  *
  * The files of copy/, from low to high:
  *

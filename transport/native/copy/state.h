@@ -20,8 +20,7 @@
 struct adma_copies {
 	pthread_mutex_t lock;             /* the engine lock */
 	pthread_mutex_t control;          /* taken before the lock, by a thread that starts or stops an engine */
-	const struct adma_engine *engine; /* the one that is started; NULL: none is. Written with the lock held,
-					     release */
+	const struct adma_engine *engine; /* the started one, or NULL; stored with the lock held, release */
 	int refused;                      /* the errno with which the chosen engine failed to start */
 	_Atomic uint32_t running;         /* copy worker threads; written with the lock held */
 	uint32_t fork_generation;         /* how many forks led from the first process to this one */
