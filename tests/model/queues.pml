@@ -1,38 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * queues.pml - the copy engine's queues: is work ever listed while all who could do it sleep on?
+ * queues.pml - the copy worker threads: can work stay listed while all workers that could do it sleep?
  *
- * engine_thread.c: posters list work under the lock and mark whom to wake; the
- * waking itself comes after the lock is released, so kicks of several posters
- * interleave with each other's lists. Queues look, spin for news, look again under
- * the lock and sleep on their bell (futex(2): only if it still has the value read,
-which is to say if it was not rung since).
- * All that decides is under the lock or one atomic read-modify-write, so
- * sequential consistency is what the code has, too; `news` is relaxed, and with
- * what it tells only ends a spin early, which may end at any time here. A queue may sleep for ever only when nothing is listed.
+ * The code is copy/engine_thread.c. Posters list work under the engine lock and mark the workers
+ * that have to be woken. They wake them (kick) after they have released the lock, so the kicks of
+ * several posters interleave with each other's lists. A worker looks for work, spins until it
+ * sees news, looks again under the lock, and sleeps on its futex word. futex(2) sleeps only if
+ * the word still has the value that the worker read, that is, if nobody has woken it since then.
  *
- * Mutants: KICK_BY_NEWS wakes only if news were left; LATE_BELL reads the bell after the lock was released;
- * ONE_LOOK sleeps on what it saw before it spun; UNMARKED wakes nobody that sleeps.
+ * Everything that decides happens under the lock, or in one atomic read-modify-write, so the code
+ * is sequentially consistent there, as the model is. `news` is relaxed. It and `announced`, which
+ * it leads to, only end a spin early, and a spin may end at any time in this model. A worker may
+ * sleep for ever only when nothing is listed.
+ *
+ * Mutants: KICK_BY_NEWS wakes only if there was news; LATE_READ reads the futex word after the
+ * lock was released; ONE_LOOK sleeps because of what the worker saw before it spun; UNMARKED wakes
+ * no worker that sleeps.
  */
 
 #ifndef POSTERS
 #define POSTERS 2
 #endif
-#ifndef QUEUES
-#define QUEUES 2
+#ifndef WORKERS
+#define WORKERS 2
 #endif
 #ifndef POSTS
 #define POSTS 2
 #endif
 
 bool locked;
-byte works;             /* listed */
+byte works;             /* how many are listed */
 bool news;
-bool sleeping[QUEUES];  /* as the queues say, under the lock */
-bool to_wake[QUEUES];
-bool rung[QUEUES];      /* its bell, since the queue read it */
-bool asleep[QUEUES];    /* as the kernel has it */
-byte finished;          /* posters */
+bool sleeping[WORKERS]; /* what the workers say, under the lock */
+bool to_wake[WORKERS];
+bool woken[WORKERS];    /* its futex word has changed since the worker read it */
+bool asleep[WORKERS];   /* what the kernel knows */
+byte finished;          /* how many posters are */
 
 inline lock()
 {
@@ -44,25 +47,25 @@ inline unlock()
 	locked = false
 }
 
-/* As many sleeping queues as there is work: one. */
-inline mark(q)
+/* Mark as many sleeping workers as there are parts: one. */
+inline mark(w)
 {
-	q = 0;
+	w = 0;
 	do
-	:: q < QUEUES && !(sleeping[q] && !to_wake[q]) -> q++
-	:: q < QUEUES && sleeping[q] && !to_wake[q] -> to_wake[q] = true; break
-	:: q == QUEUES -> break
+	:: w < WORKERS && !(sleeping[w] && !to_wake[w]) -> w++
+	:: w < WORKERS && sleeping[w] && !to_wake[w] -> to_wake[w] = true; break
+	:: w == WORKERS -> break
 	od;
-	q = 0
+	w = 0
 }
 
-inline ring(q)
+inline wake(w)
 {
-	d_step { rung[q] = true; asleep[q] = false }
+	d_step { woken[w] = true; asleep[w] = false }
 }
 
-/* The exchange takes all marks at once; the rings come one by one. */
-inline kick(q)
+/* The exchange takes all marks at once. The workers are woken one by one. */
+inline kick(w)
 {
 	had_news = news;
 	if
@@ -74,17 +77,17 @@ inline kick(q)
 	:: had_news ->
 #endif
 	d_step {
-		q = 0;
+		w = 0;
 		do
-		:: q < QUEUES -> mine[q] = to_wake[q]; to_wake[q] = false; q++
+		:: w < WORKERS -> mine[w] = to_wake[w]; to_wake[w] = false; w++
 		:: else -> break
 		od
 	}
-	q = 0;
+	w = 0;
 	do
-	:: q < QUEUES && mine[q] -> ring(q); mine[q] = false; q++
-	:: q < QUEUES && !mine[q] -> q++
-	:: q == QUEUES -> q = 0; break
+	:: w < WORKERS && mine[w] -> wake(w); mine[w] = false; w++
+	:: w < WORKERS && !mine[w] -> w++
+	:: w == WORKERS -> w = 0; break
 	od
 #ifdef BUG_KICK_BY_NEWS
 	:: else
@@ -94,8 +97,8 @@ inline kick(q)
 
 active [POSTERS] proctype poster()
 {
-	byte q, i;
-	bool mine[QUEUES], had_news;
+	byte w, i;
+	bool mine[WORKERS], had_news;
 
 	do
 	:: i < POSTS ->
@@ -103,17 +106,17 @@ active [POSTERS] proctype poster()
 		works++;
 		news = true;
 #ifndef BUG_UNMARKED
-		mark(q);
+		mark(w);
 #endif
 		unlock();
-		kick(q);
+		kick(w);
 		i++
 	:: i == POSTS -> break
 	od;
 	finished++
 }
 
-active [QUEUES] proctype queue()
+active [WORKERS] proctype worker()
 {
 	byte me = _pid - POSTERS;
 	bool nothing;
@@ -132,19 +135,19 @@ active [QUEUES] proctype queue()
 		if
 		:: !nothing -> unlock()
 		:: nothing ->
-#ifdef BUG_LATE_BELL
+#ifdef BUG_LATE_READ
 			sleeping[me] = true;
 			unlock();
-			rung[me] = false;
+			woken[me] = false;
 #else
-			rung[me] = false;
+			woken[me] = false;
 			sleeping[me] = true;
 			unlock();
 #endif
 			if
-			:: d_step { !rung[me] -> asleep[me] = true };
+			:: d_step { !woken[me] -> asleep[me] = true };
 end_asleep:		   !asleep[me]
-			:: rung[me]
+			:: woken[me]
 			fi;
 			lock();
 			sleeping[me] = false;
@@ -154,19 +157,19 @@ end_asleep:		   !asleep[me]
 	od
 }
 
-/* Nobody runs any more who could list, wake or work. */
+/* No process runs any more that could list work, wake a worker or do work. */
 active proctype monitor()
 {
-	byte q;
+	byte w;
 
 end_watch:
 	d_step {
 		finished == POSTERS && !locked && works > 0 ->
-		q = 0;
+		w = 0;
 		do
-		:: q < QUEUES && asleep[q] -> q++
+		:: w < WORKERS && asleep[w] -> w++
 		:: else -> break
 		od;
-		assert(q < QUEUES)
+		assert(w < WORKERS)
 	}
 }

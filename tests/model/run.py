@@ -232,10 +232,10 @@ def pin_cases() -> Iterator[Case]:
 
 
 def queue_cases() -> Iterator[Case]:
-    """The copy engine's queues: nothing is listed while all of them sleep on."""
-    for switches in ("POSTERS=2 POSTS=2", "POSTERS=1 POSTS=4 QUEUES=3", "POSTERS=3 POSTS=1"):
+    """The copy worker threads: no work stays listed while all of them sleep."""
+    for switches in ("POSTERS=2 POSTS=2", "POSTERS=1 POSTS=4 WORKERS=3", "POSTERS=3 POSTS=1"):
         yield Case("queues", switches, large=True)
-    for bug in ("KICK_BY_NEWS", "LATE_BELL", "ONE_LOOK", "UNMARKED"):
+    for bug in ("KICK_BY_NEWS", "LATE_READ", "ONE_LOOK", "UNMARKED"):
         yield Case("queues", f"POSTERS=2 POSTS=2 BUG_{bug}", ASSERTION)
 
 

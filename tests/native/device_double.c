@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * device_double.c - stands for /dev/adma: threads that copy in any order, a completion page that they
- * store into, and a descriptor that is readable once a copy ended, as the kernel's is.
+ * device_double.c - a test double of /dev/adma: threads that copy in any order, completion entries that
+ * they store the results in, and a descriptor that becomes readable when a copy completes, as the
+ * kernel's does.
  */
 #include "device_double.h"
 
@@ -29,7 +30,7 @@ static struct adma_device_entry entries[ADMA_DEVICE_ENTRIES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t posted = PTHREAD_COND_INITIALIZER;
 static struct job *jobs;
-static int bell = -1; /* ours of the eventfd: who opened the device may close its own while we are at it */
+static int event = -1; /* our own descriptor of the eventfd: the engine may close its one while a thread here writes */
 static unsigned int trouble, dice = 1;
 
 void test_device_trouble(unsigned int one_in)
@@ -60,15 +61,14 @@ static void *copy_jobs(void *unused)
 		struct job *job = next_job();
 
 		if (job->status)
-			memset(job->dst, 0xee, job->length / 2); /* as far as it came */
+			memset(job->dst, 0xee, job->length / 2); /* a part of it was copied */
 		else
 			memcpy(job->dst, job->src, job->length);
 		entries[job->entry].length = job->length;
 		atomic_store_explicit(&entries[job->entry].state,
-				      (uint64_t)job->generation << 32 | (uint32_t)job->status,
-				      memory_order_release);
+				      (uint64_t)job->generation << 32 | (uint32_t)job->status, memory_order_release);
 		pthread_mutex_lock(&lock);
-		(void)!write(bell, &one, sizeof(one));
+		(void)!write(event, &one, sizeof(one));
 		pthread_mutex_unlock(&lock);
 		free(job);
 	}
@@ -91,12 +91,12 @@ int adma_device_open(const char *path, struct adma_device_limits *limits)
 	int device;
 
 	(void)path;
-	memset(entries, 0, sizeof(entries)); /* a descriptor has its own */
+	memset(entries, 0, sizeof(entries)); /* a descriptor has entries of its own */
 	pthread_mutex_lock(&lock);
-	if (bell >= 0)
-		close(bell);
-	bell = eventfd(0, EFD_NONBLOCK);
-	device = dup(bell);
+	if (event >= 0)
+		close(event);
+	event = eventfd(0, EFD_NONBLOCK);
+	device = dup(event);
 	pthread_mutex_unlock(&lock);
 	pthread_once(&once, start_engines);
 	*limits = (struct adma_device_limits){.shortest = 4096, .longest = 1 << 20};
@@ -115,8 +115,8 @@ void adma_device_unmap(const struct adma_device_entry *mapped)
 	(void)mapped;
 }
 
-/* With the lock. 0, or what goes wrong: now (> 0) or at the end (< 0). */
-static int misfortune(void)
+/* With the lock held. 0, or the errno with which the command fails (> 0), or the copy (< 0). */
+static int draw_failure(void)
 {
 	static const int some[] = {ENOMEM, EDQUOT, EOPNOTSUPP, ENODEV, -EOPNOTSUPP, -ENOMEM};
 
@@ -133,9 +133,9 @@ int adma_device_copy(int fd, void *dst, const void *src, uint64_t n, uint32_t en
 	(void)fd;
 	if (!job || atomic_load(&entries[entry].state) >> 32 == generation ||
 	    (uint32_t)atomic_load(&entries[entry].state) == ADMA_DEVICE_PENDING)
-		abort(); /* an entry is named anew only after its copy ended */
+		abort(); /* an entry is used again only after its copy is complete */
 	pthread_mutex_lock(&lock);
-	error = misfortune();
+	error = draw_failure();
 	if (error <= 0) {
 		*job = (struct job){dst, src, n, entry, generation, error, NULL};
 		atomic_store(&entries[entry].state, adma_device_pending(generation));
@@ -155,10 +155,10 @@ int adma_device_copy(int fd, void *dst, const void *src, uint64_t n, uint32_t en
 int adma_device_cancel(int fd, uint32_t entry, uint32_t generation)
 {
 	(void)fd, (void)entry, (void)generation;
-	return -EBUSY; /* a copy is matched from the start */
+	return -EBUSY; /* a copy cannot be cancelled once it is posted */
 }
 
-/* ---- no pairs here ---- */
+/* ---- there are no pairs of descriptors here ---- */
 
 int adma_device_peek(int fd, struct adma_device_message *message)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * engine_copies.c CYCLES: threads that post, check, cancel and await copies within memory of their own,
- * on the engine `dmaengine` over a device that is a stand-in; beside each, the same
- * copies made one after the other. Exit status 0: they never differed, and nothing hung.
+ * engine_copies.c CYCLES: threads post, check, cancel and await copies within memory of their own, on
+ * the engine `dmaengine` over a test double of the device. Each thread makes the same copies in a
+ * second memory, one after the other. Exit status 0: the two never differed, and nothing hung.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -132,7 +132,7 @@ static int slept_on(unsigned int us)
 	return before.wakes == after.wakes && before.sleeps == after.sleeps;
 }
 
-/* The servant does not turn in circles while there is nothing to do, once it has come to know. */
+/* The submitter does not wake again and again while there is nothing to do. */
 static void rest(void)
 {
 	int64_t end = adma_now() + HANG_NS;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * race_copies.c - threads that post, wait for, check and cancel copies, each other's too,
- * while another one configures, stops and asks the engine, and forks.
+ * race_copies.c - threads that post, wait for, check and cancel copies, their own and each other's,
+ * while another thread configures, stops and queries the engine, and forks.
  *
- * Each thread has a memory of its own, in which its copies meet in every way; when
- * they are all done, it is compared with a model that made them one after the other. So a
- * lost or doubled part, a wrong order or a cancelled copy that happened all the same
- * is seen here; what was not ordered at all is seen by ThreadSanitizer.
+ * Each thread has a memory of its own, in which its copies conflict in every way. When they are
+ * all complete, it is compared with a model that makes them one after the other. So this program
+ * finds a part that is lost or copied twice, a wrong order, and a copy that was made although it
+ * was cancelled. ThreadSanitizer finds accesses without any order.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,16 +27,16 @@
 #define BOARD 16
 #define SLICE_NS 2000000
 
-/* A copy and what the model has to know of it. */
+/* A copy, and what the model has to know about it. */
 struct job {
 	struct adma_copy copy;
 	struct adma_dim dims[2];
 	uint64_t dst, src, width, rows, dst_step, src_step;
-	uint32_t users; /* other threads that are at it, with the board's lock */
-	bool now;       /* made by adma_copy_now() */
+	uint32_t users; /* how many other threads use it; guarded by the board's lock */
+	bool now;       /* adma_copy_now() made it */
 };
 
-struct worker {
+struct poster {
 	unsigned long long seed;
 	uint8_t *memory, *model, *scratch;
 	struct job jobs[POSTS];
@@ -44,13 +44,13 @@ struct worker {
 	uint64_t cancelled, done;
 };
 
-/* Copies of all threads, for the others to meddle with. */
+/* Copies of all threads, which the others wait for, check and cancel. */
 static struct {
 	pthread_mutex_t lock;
 	struct job *jobs[BOARD];
 } board = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static struct worker workers[THREADS];
+static struct poster posters[THREADS];
 static int64_t until;
 
 /* ---- the board ---- */
@@ -99,7 +99,7 @@ static void take_down(struct job *job)
 
 /* ---- posting ---- */
 
-static void draw_job(struct worker *w, struct job *job)
+static void draw_job(struct poster *w, struct job *job)
 {
 	static const uint64_t widths[] = {1, 8, 100, 5000, 16384, 16385, 131072, 200000};
 	uint64_t base, room;
@@ -116,7 +116,7 @@ static void draw_job(struct worker *w, struct job *job)
 	job->src = base + below(&w->seed, 1 + (room < MEMORY - room - base ? room : MEMORY - room - base));
 }
 
-static void plan(struct worker *w, struct job *job)
+static void plan(struct poster *w, struct job *job)
 {
 	uint8_t *dst = w->memory + job->dst, *src = w->memory + job->src;
 
@@ -128,7 +128,7 @@ static void plan(struct worker *w, struct job *job)
 	REQUIRE(!adma_plan_strided(&job->copy.plan, dst, src, job->width, job->dims, 1));
 }
 
-static void post(struct worker *w)
+static void post(struct poster *w)
 {
 	struct job *job = &w->jobs[w->posted++];
 	int rc;
@@ -176,7 +176,7 @@ static void meddle(unsigned long long *seed, struct job *job)
 	}
 }
 
-static void meddle_with_others(struct worker *w)
+static void meddle_with_others(struct poster *w)
 {
 	struct job *job = borrow(&w->seed);
 
@@ -187,7 +187,7 @@ static void meddle_with_others(struct worker *w)
 }
 
 /* Some of our own together: at least `need` are done then. */
-static void wait_for_some(struct worker *w)
+static void wait_for_some(struct poster *w)
 {
 	struct adma_copy *some[POSTS];
 	uint64_t n = 0, need, ready = 0;
@@ -206,8 +206,8 @@ static void wait_for_some(struct worker *w)
 	REQUIRE(ready >= need);
 }
 
-/* As who waits for channels, too: sleeps on a descriptor of its own. */
-static void wait_by_signal(struct worker *w, struct job *job)
+/* Wait as a thread does that waits for channels as well: by a descriptor of its own. */
+static void wait_by_signal(struct poster *w, struct job *job)
 {
 	struct adma_copy_signal signal;
 	struct adma_copy *copy = &job->copy;
@@ -224,7 +224,7 @@ static void wait_by_signal(struct worker *w, struct job *job)
 		if (adma_copy_wait(&copy, 1, 1, 0))
 			break;
 		adma_engine_look(&state);
-		/* Queues end while we sleep only when nothing is outstanding. */
+		/* The workers end while this thread sleeps only if no copy is outstanding. */
 		REQUIRE(poll(&fd, 1, state.running ? 10000 : 0) == 1 || !state.running);
 		REQUIRE(adma_now() < hang);
 	}
@@ -234,7 +234,7 @@ static void wait_by_signal(struct worker *w, struct job *job)
 
 /* ---- the end of a round ---- */
 
-static void finish(struct worker *w)
+static void finish(struct poster *w)
 {
 	int64_t hang = adma_now() + HANG_NS;
 
@@ -247,7 +247,7 @@ static void finish(struct worker *w)
 	}
 }
 
-static void model(struct worker *w, const struct job *job)
+static void model(struct poster *w, const struct job *job)
 {
 	for (uint64_t row = 0; row < job->rows; row++)
 		memcpy(w->scratch + row * job->width, w->model + job->src + row * job->src_step, job->width);
@@ -255,7 +255,7 @@ static void model(struct worker *w, const struct job *job)
 		memcpy(w->model + job->dst + row * job->dst_step, w->scratch + row * job->width, job->width);
 }
 
-static void compare(struct worker *w)
+static void compare(struct poster *w)
 {
 	for (uint32_t i = 0; i < w->posted; i++) {
 		const struct job *job = &w->jobs[i];
@@ -273,7 +273,7 @@ static void compare(struct worker *w)
 
 static void *work(void *argument)
 {
-	struct worker *w = argument;
+	struct poster *w = argument;
 
 	while (adma_now() < until) {
 		while (w->posted < POSTS) {
@@ -297,7 +297,7 @@ static void *work(void *argument)
 	return NULL;
 }
 
-/* ---- who governs ---- */
+/* ---- the thread that changes the engine ---- */
 
 static void configure(unsigned long long *seed)
 {
@@ -308,7 +308,7 @@ static void configure(unsigned long long *seed)
 		.callers_help = below(seed, 2),
 		.at_once = below(seed, 2) ? 16384 : 0,
 	};
-	/* Others post all the time: it comes when it comes. */
+	/* It fails while copies are outstanding, and others post all the time. */
 	for (int i = 0; i < 200; i++) {
 		int rc = adma_engine_configure(&config);
 
@@ -324,20 +324,20 @@ static void fail_threads(unsigned long long *seed)
 	(void)adma_fault_arm(ADMA_FAULT_THREAD, ADMA_FAULT_FAIL, EAGAIN, 1 + (int)below(seed, 3));
 }
 
-/* What the child does is not watched: ThreadSanitizer does not know about a fork among threads. */
+/* ThreadSanitizer does not check the child, because it does not follow a fork of a process with threads. */
 static void make_child(void)
 {
 	static uint8_t from[40000], to[40000];
 	struct adma_engine_config config = {.engine = ADMA_ENGINE_CALLER, .callers_help = true};
-	struct adma_copy copy = {0}, *theirs = &workers[0].jobs[0].copy;
+	struct adma_copy copy = {0}, *parents = &posters[0].jobs[0].copy;
 	int status;
 	pid_t pid = fork();
 
 	REQUIRE(pid >= 0);
 	if (!pid) {
-		int rc = adma_copy_check(theirs);
+		int rc = adma_copy_check(parents);
 
-		if (rc < 0 && adma_copy_cancel(theirs))
+		if (rc < 0 && adma_copy_cancel(parents))
 			_exit(1);
 		if (adma_engine_configure(&config))
 			_exit(2);
@@ -380,17 +380,17 @@ static void *govern(void *argument)
 		adma_engine_get_stats(&stats);
 		adma_engine_look(&state);
 		REQUIRE(state.running <= 4);
-		usleep(2000); /* let them get somewhere */
+		usleep(2000); /* let the others copy for a while */
 	}
 	return NULL;
 }
 
-/* Copies are outstanding when the queues end for good: callers do the rest. */
+/* Copies are outstanding when the workers end for good: callers make them. */
 static void end(void)
 {
-	struct worker *w = &workers[0];
+	struct poster *w = &posters[0];
 
-	for (; w->posted < POSTS; )
+	for (; w->posted < POSTS;)
 		post(w);
 	REQUIRE(!adma_engine_end());
 	finish(w);
@@ -410,7 +410,7 @@ int main(int argc, char **argv)
 
 	until = end_of_run(argc, argv);
 	for (int i = 0; i < THREADS; i++) {
-		struct worker *w = &workers[i];
+		struct poster *w = &posters[i];
 
 		w->seed = 20250305 + (unsigned int)i;
 		w->memory = malloc(MEMORY);
@@ -425,16 +425,16 @@ int main(int argc, char **argv)
 		join(threads[i]);
 	end();
 	for (int i = 0; i < THREADS; i++) {
-		done += workers[i].done;
-		cancelled += workers[i].cancelled;
-		free(workers[i].memory);
-		free(workers[i].model);
-		free(workers[i].scratch);
+		done += posters[i].done;
+		cancelled += posters[i].cancelled;
+		free(posters[i].memory);
+		free(posters[i].model);
+		free(posters[i].scratch);
 	}
 	adma_engine_get_stats(&stats);
 	REQUIRE(!stats.outstanding && !stats.in_line);
 	REQUIRE(cancelled && stats.held_back && stats.parts_queues && stats.parts_callers && stats.at_once);
-	printf("copies: %llu done, %llu cancelled, %llu held back, parts %llu by queues and %llu by callers\n",
+	printf("copies: %llu done, %llu cancelled, %llu held back, parts %llu by workers and %llu by callers\n",
 	       (unsigned long long)done, (unsigned long long)cancelled, (unsigned long long)stats.held_back,
 	       (unsigned long long)stats.parts_queues, (unsigned long long)stats.parts_callers);
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_cpu.c - a crowd is noticed, and its end; a thread of ours goes out of the way and is otherwise as it was. */
+/* test_cpu.c - oversubscription is noticed, and its end; a thread that is moved keeps its affinity. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -23,16 +23,16 @@ static void *be_busy(void *nothing)
 	return NULL;
 }
 
-/* Looks as those who spin do, busy meanwhile, until it is answered so. */
-static void until(bool crowded)
+/* Ask again and again, as a thread that spins does, until this is the answer. */
+static void until(bool oversubscribed)
 {
 	int64_t hang = adma_now() + HANG_NS;
 
-	while (adma_cpu_oversubscribed(adma_now()) != crowded)
+	while (adma_cpu_oversubscribed(adma_now()) != oversubscribed)
 		REQUIRE(adma_now() < hang);
 }
 
-static void a_crowd_comes_and_goes(void)
+static void oversubscription_comes_and_goes(void)
 {
 	pthread_t threads[BUSY_MAX];
 	int n = 2 * adma_cpu_count() < BUSY_MAX ? 2 * adma_cpu_count() : BUSY_MAX;
@@ -43,7 +43,7 @@ static void a_crowd_comes_and_goes(void)
 	atomic_store(&enough, true);
 	for (int i = 0; i < n; i++)
 		REQUIRE(!pthread_join(threads[i], NULL));
-	until(adma_cpu_count() < 2); /* one core is always taken: by who asks */
+	until(adma_cpu_count() < 2); /* the only core is always taken, by the thread that asks */
 }
 
 static void stay_on(int core)
@@ -55,8 +55,8 @@ static void stay_on(int core)
 	REQUIRE(!sched_setaffinity(0, sizeof(one), &one));
 }
 
-/* On `core`, which it need not stay on; asked to keep clear of it. Is it elsewhere? */
-static bool goes(int core, const cpu_set_t *all, int64_t *moved)
+/* Run on `core` without having to, and avoid it. Does this thread run elsewhere then? */
+static bool is_moved(int core, const cpu_set_t *all, int64_t *moved)
 {
 	cpu_set_t after;
 	int there;
@@ -69,13 +69,13 @@ static bool goes(int core, const cpu_set_t *all, int64_t *moved)
 	return there != core;
 }
 
-/* Whose cores somebody chose stays there. */
-static bool may_go(const cpu_set_t *all)
+/* A thread whose cores somebody chose is not moved. */
+static bool may_be_moved(const cpu_set_t *all)
 {
 	return CPU_COUNT(all) > 1 && CPU_COUNT(all) == get_nprocs();
 }
 
-static void it_keeps_clear(void)
+static void it_avoids_a_core(void)
 {
 	cpu_set_t all;
 	int core = sched_getcpu();
@@ -85,14 +85,14 @@ static void it_keeps_clear(void)
 	do {
 		REQUIRE(adma_now() < hang);
 		moved = 0;
-	} while (may_go(&all) && !goes(core, &all, &moved));
-	moved = adma_now(); /* a moment ago */
-	(void)goes(core, &all, &moved);
+	} while (may_be_moved(&all) && !is_moved(core, &all, &moved));
+	moved = adma_now(); /* it was moved a moment ago, so it is not moved again */
+	(void)is_moved(core, &all, &moved);
 	moved = 0;
 	adma_cpu_avoid(-1, adma_now(), &moved);
 	adma_cpu_avoid(1 << 20, adma_now(), &moved);
 	REQUIRE(moved == 0);
-	/* Where there is only this core it stays, and may use it as before. */
+	/* A thread that may use only this core stays there, and may use it as before. */
 	stay_on(core);
 	adma_cpu_avoid(core, adma_now(), &moved);
 	REQUIRE(sched_getcpu() == core);
@@ -100,8 +100,8 @@ static void it_keeps_clear(void)
 
 int main(void)
 {
-	a_crowd_comes_and_goes();
-	it_keeps_clear();
-	puts("cores: a crowd noticed, a core left");
+	oversubscription_comes_and_goes();
+	it_avoids_a_core();
+	puts("cpu: oversubscription is noticed, a core is avoided");
 	return 0;
 }

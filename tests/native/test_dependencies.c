@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_dependencies.c - places, blockers and followers, against a list that is searched.
+ * test_dependencies.c - places, blockers and followers, compared with a model that searches a list.
  *
- * In the model a copy waits for each earlier one that is there still and conflicts with it.
+ * In the model, a copy waits for each earlier copy that is still outstanding and conflicts with it.
  */
 #include <string.h>
 
@@ -16,8 +16,8 @@
 static uint8_t memory[MEMORY];
 static struct adma_dependencies outstanding;
 static struct adma_copy copies[MANY];
-static struct adma_copy *there[ADMA_OUTSTANDING]; /* in the order they came */
-static uint32_t n_there;
+static struct adma_copy *listed[ADMA_OUTSTANDING]; /* the outstanding copies, in the order of their admission */
+static uint32_t n_listed;
 static unsigned long long seed = 20250302;
 
 static uint32_t waits_for(uint32_t at)
@@ -25,7 +25,7 @@ static uint32_t waits_for(uint32_t at)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < at; i++)
-		n += adma_plans_conflict(&there[i]->plan, &there[at]->plan);
+		n += adma_plans_conflict(&listed[i]->plan, &listed[at]->plan);
 	return n;
 }
 
@@ -33,10 +33,10 @@ static void check_all(void)
 {
 	uint8_t places[ADMA_OUTSTANDING] = {0};
 
-	for (uint32_t i = 0; i < n_there; i++) {
-		REQUIRE(there[i]->blockers == waits_for(i));
-		REQUIRE(there[i]->place < ADMA_OUTSTANDING && !places[there[i]->place]++);
-		REQUIRE(outstanding.copies[there[i]->place] == there[i]);
+	for (uint32_t i = 0; i < n_listed; i++) {
+		REQUIRE(listed[i]->blockers == waits_for(i));
+		REQUIRE(listed[i]->place < ADMA_OUTSTANDING && !places[listed[i]->place]++);
+		REQUIRE(outstanding.copies[listed[i]->place] == listed[i]);
 	}
 }
 
@@ -45,8 +45,8 @@ static struct adma_copy *unused(void)
 	for (uint32_t i = 0; i < MANY; i++) {
 		bool used = false;
 
-		for (uint32_t k = 0; k < n_there; k++)
-			used |= there[k] == &copies[i];
+		for (uint32_t k = 0; k < n_listed; k++)
+			used |= listed[k] == &copies[i];
 		if (!used)
 			return &copies[i];
 	}
@@ -59,35 +59,35 @@ static void add(uint32_t range)
 	uint64_t n = 1 + draw(&seed) % 40;
 	bool conflict = false;
 
-	memset(copy, 0xee, sizeof(*copy)); /* what it was before is of no interest */
+	memset(copy, 0xee, sizeof(*copy)); /* what was there before is not relied on */
 	adma_plan_bytes(&copy->plan, memory + draw(&seed) % (range - n), memory + draw(&seed) % (range - n), n);
-	for (uint32_t i = 0; i < n_there; i++)
-		conflict |= adma_plans_conflict(&there[i]->plan, &copy->plan);
+	for (uint32_t i = 0; i < n_listed; i++)
+		conflict |= adma_plans_conflict(&listed[i]->plan, &copy->plan);
 	REQUIRE(adma_dependencies_conflict(&outstanding, &copy->plan) == conflict);
 	if (!adma_dependencies_admit(&outstanding, copy)) {
-		REQUIRE(n_there == ADMA_OUTSTANDING);
+		REQUIRE(n_listed == ADMA_OUTSTANDING);
 		return;
 	}
-	REQUIRE(n_there < ADMA_OUTSTANDING);
-	there[n_there++] = copy;
+	REQUIRE(n_listed < ADMA_OUTSTANDING);
+	listed[n_listed++] = copy;
 }
 
-/* One that may run ends; or, `any`, one is taken back before it could. */
-static void end(bool any)
+/* A copy that may run completes; or, with `any`, a copy is cancelled that may still be waiting. */
+static void complete(bool any)
 {
 	struct adma_copy *freed[ADMA_OUTSTANDING], *copy;
-	uint32_t at = draw(&seed) % n_there, before[MANY], n, expected = 0;
+	uint32_t at = draw(&seed) % n_listed, before[MANY], n, expected = 0;
 
-	while (!any && there[at]->blockers)
-		at = (at + 1) % n_there;
-	copy = there[at];
-	for (uint32_t i = 0; i < n_there; i++)
-		before[there[i] - copies] = there[i]->blockers;
+	while (!any && listed[at]->blockers)
+		at = (at + 1) % n_listed;
+	copy = listed[at];
+	for (uint32_t i = 0; i < n_listed; i++)
+		before[listed[i] - copies] = listed[i]->blockers;
 	n = adma_dependencies_release(&outstanding, copy, freed);
-	memmove(&there[at], &there[at + 1], (n_there - at - 1) * sizeof(there[0]));
-	n_there--;
-	for (uint32_t i = 0; i < n_there; i++)
-		expected += before[there[i] - copies] && !waits_for(i);
+	memmove(&listed[at], &listed[at + 1], (n_listed - at - 1) * sizeof(listed[0]));
+	n_listed--;
+	for (uint32_t i = 0; i < n_listed; i++)
+		expected += before[listed[i] - copies] && !waits_for(i);
 	REQUIRE(n == expected);
 	for (uint32_t i = 0; i < n; i++) {
 		REQUIRE(!freed[i]->blockers && before[freed[i] - copies]);
@@ -100,8 +100,8 @@ static void go(int steps, uint32_t range, unsigned int adds)
 	for (int i = 0; i < steps; i++) {
 		if (draw(&seed) % 100 < adds)
 			add(range);
-		else if (n_there)
-			end(!(draw(&seed) % 4));
+		else if (n_listed)
+			complete(!(draw(&seed) % 4));
 		if (!(i % 16))
 			check_all();
 	}
@@ -111,20 +111,20 @@ int main(void)
 {
 	struct adma_copy *freed[ADMA_OUTSTANDING];
 
-	go(3000, MEMORY, 60); /* few meet */
+	go(3000, MEMORY, 60); /* few conflict */
 	go(3000, 200, 60);    /* most do */
 	go(3000, MEMORY, 30);
-	go(1500, 1000, 90);   /* all places taken */
-	while (n_there)
-		end(false);
+	go(1500, 1000, 90);   /* all places are taken */
+	while (n_listed)
+		complete(false);
 	check_all();
-	/* Nothing is left of all these. */
+	/* Nothing is left of all these copies. */
 	for (uint32_t i = 0; i < ADMA_SET_WORDS; i++)
 		REQUIRE(!outstanding.taken.words[i]);
 	for (uint32_t i = 0; i < ADMA_OUTSTANDING; i++)
 		for (uint32_t word = 0; word < ADMA_SET_WORDS; word++)
 			REQUIRE(!outstanding.followers[i].words[word]);
-	/* One that many wait for frees them all. */
+	/* A copy that all others wait for frees them all. */
 	for (uint32_t i = 0; i < ADMA_OUTSTANDING; i++) {
 		adma_plan_bytes(&copies[i].plan, memory + 100 + i, memory, 1);
 		if (!i)
@@ -133,6 +133,6 @@ int main(void)
 		REQUIRE(copies[i].blockers == !!i);
 	}
 	REQUIRE(adma_dependencies_release(&outstanding, &copies[0], freed) == ADMA_OUTSTANDING - 1);
-	puts("outstanding: all is as it should be");
+	puts("dependencies: as in the model");
 	return 0;
 }

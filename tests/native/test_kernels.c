@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_kernels.c - every way copies every byte and no other, and the choice follows what was measured. */
+/* test_kernels.c - each way copies every byte and no other, and the choice follows the measurements. */
 #include <string.h>
 
 #include "copy/kernels.h"
@@ -10,7 +10,7 @@
 
 static unsigned long long seed = 7081945;
 
-/* Odd lengths and alignments; what lies around the destination stays as it was. */
+/* At odd lengths and alignments; the bytes around the destination stay as they were. */
 static void copies_exactly(enum adma_kernel kernel)
 {
 	static uint8_t src[ROOM + 2 * GUARD], dst[ROOM + 2 * GUARD];
@@ -29,7 +29,7 @@ static void copies_exactly(enum adma_kernel kernel)
 	}
 }
 
-/* What a way takes here, in a world where it is always so, but for a slow one in fifty. */
+/* Let a way take the same time for every part, except for one part in fifty that is slow. */
 static void feed(struct adma_kernel_samples *samples, const int64_t *ns, int parts, int *used)
 {
 	for (int i = 0; i < parts; i++) {
@@ -50,10 +50,10 @@ static void chooses(const int64_t *ns, enum adma_kernel expected)
 	REQUIRE(samples.best == expected);
 	REQUIRE(used[expected] > parts * 9 / 10);
 	for (int kernel = 0; kernel < adma_kernels(); kernel++)
-		REQUIRE(used[kernel] >= ADMA_KERNEL_SAMPLES); /* none is given up for good */
+		REQUIRE(used[kernel] >= ADMA_KERNEL_SAMPLES); /* no way is given up for good */
 }
 
-static void follows_the_weather(void)
+static void follows_a_change(void)
 {
 	static const int64_t before[] = {1000, 500, 2000, 2000}, after[] = {1000, 3000, 2000, 400};
 	struct adma_kernel_samples samples = {0};
@@ -62,7 +62,7 @@ static void follows_the_weather(void)
 	feed(&samples, before, 5000, used);
 	REQUIRE(samples.best == ADMA_KERNEL_MOVSB);
 	feed(&samples, after, 100, used);
-	REQUIRE(samples.best == ADMA_KERNEL_LIBC); /* the one that serves is measured all the time */
+	REQUIRE(samples.best == ADMA_KERNEL_LIBC); /* the way in use is measured all the time */
 	feed(&samples, after, ADMA_KERNEL_AGAIN * ADMA_KERNELS * ADMA_KERNEL_SAMPLES, used);
 	REQUIRE(samples.best == ADMA_KERNEL_PREFETCH);
 }
@@ -79,7 +79,7 @@ int main(void)
 		chooses(hardly_better, ADMA_KERNEL_LIBC);
 		chooses(stream_best, ADMA_KERNEL_STREAM);
 		chooses(movsb_best, ADMA_KERNEL_MOVSB);
-		follows_the_weather();
+		follows_a_change();
 	}
 	printf("kernels: %d ways copy exactly, and the choice follows the samples\n", adma_kernels());
 	return 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_plan.c - plans of copies against a model that knows bytes only.
+ * test_plan.c - plans of copies, compared with a model that copies byte by byte.
  *
- * Copies are drawn with source and destination in one memory, so that they overlap in
- * every way. The model gathers all elements, then scatters them. Parts of a plan
- * that is not in_order are done in a drawn order.
+ * Random copies have their source and destination in one memory, so that they overlap in every
+ * way. The model gathers all elements, then scatters them. The parts of a plan that is not
+ * in_order are copied in a random order.
  */
 #include <errno.h>
 #include <string.h>
@@ -22,7 +22,7 @@ struct drawn {
 	uint64_t width;
 	uint32_t ndim;
 	struct adma_dim dims[DIMS];
-	int64_t dst, src; /* of the element whose indices are all 0 */
+	int64_t dst, src; /* the offsets of the element whose indices are all 0 */
 	uint64_t elements;
 };
 
@@ -46,7 +46,7 @@ static void place(const struct drawn *c, uint64_t number, int64_t *dst, int64_t 
 	}
 }
 
-/* False: two elements of the destination share bytes, so what is there afterwards is nobody's business. */
+/* False: two elements of the destination share bytes, so that the result is not defined. */
 static bool make_model(const struct drawn *c)
 {
 	int64_t dst, src;
@@ -86,7 +86,7 @@ static void span(const struct drawn *c, bool dst, int64_t *low, int64_t *high)
 	}
 }
 
-/* Steps of an array in C order whose dimensions are padded, in a drawn order of dimensions. */
+/* The steps of an array in C order with padded dimensions; the dimensions are shuffled. */
 static void draw_steps(struct drawn *c, bool dst)
 {
 	uint32_t order[DIMS];
@@ -144,7 +144,7 @@ static bool draw_copy(struct drawn *c)
 	c->dst = -low + (int64_t)below((uint64_t)(MEMORY - (high - low) + 1));
 	c->src = -src_low + (int64_t)below((uint64_t)(MEMORY - (src_high - src_low) + 1));
 	base = c->dst + (int64_t)below(2 * c->width + 200) - (int64_t)c->width - 100;
-	/* Mostly near each other. */
+	/* Mostly, the two are near each other. */
 	if (below(4) && base + src_low >= 0 && base + src_high <= MEMORY)
 		c->src = base;
 	return true;
@@ -177,7 +177,7 @@ static void check_shape(const struct adma_plan *plan, const struct drawn *c)
 	REQUIRE(plan->bytes == c->elements * c->width);
 	REQUIRE(plan->bytes == plan->rows * plan->width);
 	REQUIRE(plan->parts >= halves && plan->parts % halves == 0);
-	/* Parts are never much too large, nor needlessly small. */
+	/* No part is much too large, and none is needlessly small. */
 	REQUIRE(plan->bytes <= plan->parts / halves * ADMA_PART_BYTES);
 	REQUIRE(plan->parts / halves == 1 || plan->bytes > plan->parts / halves * ADMA_PART_BYTES / 4);
 	span(c, true, &low, &high);
@@ -228,7 +228,7 @@ static void test_bytes(void)
 	}
 }
 
-/* Those that are far apart are done in any order; alike and near, without memory of our own. */
+/* Parts of copies that are far apart go in any order; copies that overlap with the same steps need no stage. */
 static void test_judgement(void)
 {
 	struct adma_plan plan;
@@ -292,11 +292,11 @@ int main(void)
 		before[i] = (uint8_t)draw(&seed);
 	for (int i = 0; i < 4000; i++)
 		done += test_one();
-	REQUIRE(done > 800); /* or the drawing is no good */
+	REQUIRE(done > 800); /* otherwise the random copies are no good */
 	test_bytes();
 	test_judgement();
 	test_refused();
 	test_conflicts();
-	printf("copy: all is as it should be, in %d strided copies\n", done);
+	printf("plan: %d strided copies are as in the model\n", done);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_schedule.c - what schedule.h promises, under arrivals that were drawn, many of them hostile.
+ * test_schedule.c - what schedule.h promises, under random arrivals, many of them hostile.
  */
 #include <string.h>
 
@@ -12,11 +12,11 @@
 
 struct job {
 	struct adma_work work;
-	unsigned int class, queue;
-	uint64_t pieces, left;  /* in all, and not taken yet */
-	uint64_t ahead;         /* pieces of its class before it when it came */
-	uint64_t came;          /* when, in pieces taken */
-	uint64_t number;        /* of its arrival */
+	unsigned int class, worker;
+	uint64_t pieces, left;  /* in all, and those that were not taken yet */
+	uint64_t ahead;         /* pieces of its class that were before it when it arrived */
+	uint64_t came;          /* how many pieces were taken before it arrived */
+	uint64_t number;        /* works are numbered as they arrive */
 	bool in_order, listed;
 };
 
@@ -24,7 +24,7 @@ static struct job jobs[WORKS];
 static struct adma_schedule schedule;
 static unsigned long long seed = 20250303;
 static uint64_t taken, arrivals;
-static uint64_t idle_for[ADMA_CLASSES]; /* pieces of others in a row while it had work */
+static uint64_t idle_for[ADMA_CLASSES]; /* how many pieces of other classes were taken in a row while it had work */
 
 static const uint64_t bytes_of[ADMA_CLASSES][2] = {
 	{1, ADMA_SMALL_MAX}, {ADMA_SMALL_MAX + 1, ADMA_MIDDLE_MAX}, {ADMA_MIDDLE_MAX + 1, 1ull << 40}};
@@ -34,12 +34,12 @@ static struct job *job_of(struct adma_work *work)
 	return (struct job *)(void *)work;
 }
 
-static void begin(enum adma_policy policy, uint32_t queues)
+static void begin(enum adma_policy policy, uint32_t workers)
 {
 	memset(jobs, 0, sizeof(jobs));
 	memset(idle_for, 0, sizeof(idle_for));
 	taken = arrivals = 0;
-	adma_schedule_init(&schedule, policy, queues);
+	adma_schedule_init(&schedule, policy, workers);
 }
 
 static void arrive(unsigned int class)
@@ -50,15 +50,15 @@ static void arrive(unsigned int class)
 		job = jobs[i].listed ? NULL : &jobs[i];
 	if (!job)
 		return;
-	memset(job, 0xee, sizeof(*job)); /* the schedule relies on nothing */
+	memset(job, 0xee, sizeof(*job)); /* the schedule does not rely on what was there */
 	job->listed = false;
 	job->class = class;
-	job->work.lent = 0;
+	job->work.assist = 0;
 	job->work.bytes = bytes_of[class][draw(&seed) % 2];
 	job->pieces = job->left = 1 + draw(&seed) % (class ? 40 : 2);
 	job->came = taken;
 	job->number = arrivals;
-	job->queue = (unsigned int)(arrivals++ % schedule.queues);
+	job->worker = (unsigned int)(arrivals++ % schedule.workers);
 	job->in_order = !(draw(&seed) % 4);
 	job->ahead = 0;
 	for (int i = 0; i < WORKS; i++)
@@ -91,11 +91,11 @@ static bool has_work(unsigned int class)
 	return false;
 }
 
-/* As a queue does it: one in order is out of its line while a piece of it is done. */
-static struct job *take(uint32_t queue)
+/* As a worker does it: a work that is in order is out of its run queue while a piece of it is made. */
+static struct job *take(uint32_t worker)
 {
-	bool any = adma_schedule_any(&schedule, queue, true);
-	struct adma_work *work = adma_schedule_next(&schedule, queue, true);
+	bool any = adma_schedule_any(&schedule, worker, true);
+	struct adma_work *work = adma_schedule_next(&schedule, worker, true);
 	struct job *job = work ? job_of(work) : NULL;
 
 	REQUIRE(any == !!work);
@@ -122,7 +122,7 @@ static void take_adaptive(void)
 
 	for (unsigned int i = 0; i < ADMA_CLASSES; i++)
 		had[i] = has_work(i);
-	job = take((uint32_t)(draw(&seed) % schedule.queues));
+	job = take((uint32_t)(draw(&seed) % schedule.workers));
 	REQUIRE(!!job == (had[0] || had[1] || had[2]));
 	for (unsigned int i = 0; job && i < ADMA_CLASSES; i++) {
 		idle_for[i] = had[i] && i != job->class ? idle_for[i] + 1 : 0;
@@ -139,7 +139,7 @@ static void take_adaptive(void)
 
 static void test_adaptive(const unsigned int weights[ADMA_CLASSES], unsigned int busy)
 {
-	begin(ADMA_ADAPTIVE, 1 + draw(&seed) % ADMA_QUEUES_MAX);
+	begin(ADMA_ADAPTIVE, 1 + draw(&seed) % ADMA_COPY_WORKERS_MAX);
 	for (int i = 0; i < 3000; i++) {
 		for (unsigned int class = 0; class < ADMA_CLASSES; class++)
 			if (draw(&seed) % 1000 < weights[class])
@@ -155,7 +155,7 @@ static void test_adaptive(const unsigned int weights[ADMA_CLASSES], unsigned int
 		REQUIRE(!jobs[i].listed);
 }
 
-/* Alone, small work goes before large; and large work is not kept out for ever. */
+/* Small work goes before large work, and large work is not kept out for ever. */
 static void test_priority(void)
 {
 	begin(ADMA_ADAPTIVE, 2);
@@ -172,60 +172,66 @@ static void test_priority(void)
 	}
 }
 
-/* What is lent goes behind the others after each piece; who wants none of it finds what stands behind. */
-static void test_lent(void)
+/*
+ * An assist that goes to the end of its run queue lets the others go first. A caller, which wants no assist,
+ * finds what is behind it.
+ */
+static void test_assist(void)
 {
-	struct adma_work lent = {.bytes = ADMA_MIDDLE_MAX + 1, .lent = 1};
+	struct adma_work assist = {.bytes = ADMA_MIDDLE_MAX + 1, .assist = 1};
 
 	begin(ADMA_ADAPTIVE, 2);
-	adma_schedule_add(&schedule, &lent);
+	adma_schedule_add(&schedule, &assist);
 	REQUIRE(!adma_schedule_any(&schedule, 0, false) && !adma_schedule_next(&schedule, 0, false));
 	arrive(2);
 	REQUIRE(adma_schedule_any(&schedule, 0, false));
 	REQUIRE(adma_schedule_next(&schedule, 0, false) == &jobs[0].work);
-	REQUIRE(adma_schedule_next(&schedule, 0, true) == &lent);
-	adma_schedule_remove(&schedule, &lent);
-	adma_schedule_add(&schedule, &lent);
+	REQUIRE(adma_schedule_next(&schedule, 0, true) == &assist);
+	adma_schedule_remove(&schedule, &assist);
+	adma_schedule_add(&schedule, &assist);
 	REQUIRE(adma_schedule_next(&schedule, 0, true) == &jobs[0].work);
 	leave(&jobs[0]);
-	REQUIRE(adma_schedule_next(&schedule, 0, true) == &lent);
+	REQUIRE(adma_schedule_next(&schedule, 0, true) == &assist);
+	arrive(2);
+	adma_schedule_remove_assists(&schedule);
+	REQUIRE(!assist.listed && adma_schedule_next(&schedule, 0, true) == &jobs[0].work);
 }
 
 /* ---- round robin ---- */
 
 static void test_round_robin(void)
 {
-	begin(ADMA_ROUND_ROBIN, 1 + draw(&seed) % ADMA_QUEUES_MAX);
+	begin(ADMA_ROUND_ROBIN, 1 + draw(&seed) % ADMA_COPY_WORKERS_MAX);
 	for (int i = 0; i < 3000; i++) {
-		uint32_t queue = (uint32_t)(draw(&seed) % schedule.queues);
+		uint32_t worker = (uint32_t)(draw(&seed) % schedule.workers);
 		struct job *job;
 
 		if (draw(&seed) % 3)
 			arrive((unsigned int)(draw(&seed) % ADMA_CLASSES));
 		if (!(draw(&seed) % 50))
 			cancel_one();
-		job = take(queue);
+		job = take(worker);
 		if (!job)
 			continue;
-		/* Copy i is queue i's, modulo their number; whole, in order of arrival. */
-		REQUIRE(job->queue == queue);
+		/* Work i is worker i's, modulo their number. A worker does it whole, and in order of arrival. */
+		REQUIRE(job->worker == worker);
 		for (int k = 0; k < WORKS; k++)
-			REQUIRE(!jobs[k].listed || jobs[k].queue != queue || jobs[k].number >= job->number);
+			REQUIRE(!jobs[k].listed || jobs[k].worker != worker || jobs[k].number >= job->number);
 	}
 }
 
 int main(void)
 {
-	static const unsigned int weights[][ADMA_CLASSES] = {
-		{900, 10, 5}, {1000, 1000, 5}, {300, 30, 30}, {500, 0, 5}, {0, 100, 5}, {10, 10, 10}, {0, 500, 500}};
+	static const unsigned int weights[][ADMA_CLASSES] = {{900, 10, 5}, {1000, 1000, 5}, {300, 30, 30}, {500, 0, 5},
+							     {0, 100, 5},  {10, 10, 10},    {0, 500, 500}};
 
 	for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++)
 		for (unsigned int busy = 40; busy <= 100; busy += 30)
 			test_adaptive(weights[i], busy);
 	test_priority();
-	test_lent();
+	test_assist();
 	for (int i = 0; i < 10; i++)
 		test_round_robin();
-	puts("schedule: all is as it should be");
+	puts("schedule: no class starves, and the order of arrival holds");
 	return 0;
 }

@@ -88,7 +88,7 @@ static void channel_forget_threads(struct adma_chan *chan)
 {
 	chan->entry = (struct adma_progress_entry){.visit = adma_visit};
 	adma_list_init(&chan->entry.link);
-	adma_assist_init(&chan->assist, adma_visit_assist);
+	chan->assist = (struct adma_assist){.part = adma_visit_assist};
 }
 
 /*

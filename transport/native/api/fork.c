@@ -1,38 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fork.c - what is held while the process forks, and in which order.
+ * fork.c - which locks are held while the process forks, and in which order they are taken.
  *
- * Whoever stops an engine holds `control` and waits for its queues, which may want a channel's lock and the
- * mover's book; whoever waits for the mover holds `life`, and the mover may want the engine lock. So:
- * control first, then the channels and the mover, the engine lock last, a leaf.
+ * The thread that stops an engine holds `control` and waits for the copy worker threads, which may
+ * want the lock of a channel and that of the progress thread's registry. The thread that waits for
+ * the progress thread holds `life`, and the progress thread may want the engine lock. So `control`
+ * is taken first, then the list of channels with the locks of the progress thread, and last the
+ * engine lock, which is a leaf.
  */
 #include <pthread.h>
 
-#include "copy/engine.h"
 #include "api/channel.h"
+#include "copy/engines.h"
+#include "copy/state.h"
 
-static void before(void)
+static void fork_before(void)
 {
 	adma_engine_hold();
 	adma_channels_before_fork();
 	adma_engine_lock();
 }
 
-static void after_in_parent(void)
+static void fork_after_in_parent(void)
 {
 	adma_engine_unlock();
 	adma_channels_after_fork_parent();
 	adma_engine_let_go();
 }
 
-static void after_in_child(void)
+static void fork_after_in_child(void)
 {
 	adma_engine_forked();
 	adma_channels_after_fork_child();
 }
 
-/* From the beginning: any call takes the locks, and a fork may come while it has them. */
-static __attribute__((constructor)) void watch(void)
+/* At load: any call takes these locks, and a fork may come while another thread has them. */
+static __attribute__((constructor)) void fork_watch(void)
 {
-	pthread_atfork(before, after_in_parent, after_in_child);
+	pthread_atfork(fork_before, fork_after_in_parent, fork_after_in_child);
 }

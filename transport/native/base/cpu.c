@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* cores.c - affinity and load. */
+/* cpu.c - the affinity of this process and the load of the machine. */
 #include "base/cpu.h"
 
 #include <fcntl.h>
@@ -11,18 +11,19 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum { QUIET = 0, MAYBE = 1, CROWD = 2 };
+/* What is known about the load. */
+enum cpu_load { LOAD_FREE = 0, LOAD_SUSPECTED = 1, LOAD_OVERSUBSCRIBED = 2 };
 
-#define LOOK_NS 10000000
-#define LOOK_AGAIN_NS 1000000 /* a look takes 5 us */
-#define BELIEVE_NS 50000000
-#define MOVE_NS 1000000 /* where all cores are taken no other one is better */
+#define LOOK_NS 10000000       /* between two looks while the cores suffice */
+#define LOOK_AGAIN_NS 1000000  /* between two looks otherwise; a look takes 5 us */
+#define BELIEVE_NS 50000000    /* for how long a preemption counts as evidence */
+#define MOVE_NS 1000000        /* between two moves: where all cores are busy, moving helps nobody */
 
 int adma_cpu_count_now(void)
 {
 	cpu_set_t set;
 
-	/* More cores than the set has room for: many, in any case. */
+	/* It fails where there are more cores than the set has room for. */
 	return sched_getaffinity(0, sizeof(set), &set) ? CPU_SETSIZE : CPU_COUNT(&set);
 }
 
@@ -38,8 +39,8 @@ int adma_cpu_count(void)
 	return n;
 }
 
-/* The fourth field of /proc/loadavg: runnable/all. */
-static int runnable(void)
+/* The number of runnable tasks. The fourth field of /proc/loadavg is `runnable/all`. */
+static int load_runnable(void)
 {
 	char text[128];
 	int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
@@ -56,8 +57,8 @@ static int runnable(void)
 	return atoi(p);
 }
 
-/* How often threads of this process were taken off their core although they had more to do. */
-static long preemptions(void)
+/* How often threads of this process were preempted: taken off their core although they had more to do. */
+static long load_preemptions(void)
 {
 	struct rusage usage;
 
@@ -65,47 +66,51 @@ static long preemptions(void)
 }
 
 /*
- * What is known after another look. Since Linux 6.12 the kernel counts some tasks as runnable that fell asleep a
- * moment ago, so its number alone shows nothing: in a crowd we are preempted, too. Who no longer
- * spins is not, so that a crowd is forgotten after a while, to be shown anew.
+ * Look again, and return what is known now. Since Linux 6.12 the number of runnable tasks
+ * includes some that fell asleep a moment ago, so that number alone proves nothing. On an
+ * oversubscribed machine this process is preempted as well, which proves it. A process that no
+ * longer spins is not preempted, so the evidence expires after a while and has to be found anew.
  */
-static int look(int known, int64_t now)
+static enum cpu_load load_look(enum cpu_load known, int64_t now)
 {
 	static _Atomic long before;
 	static _Atomic int64_t believed;
 	long count;
 
-	if (runnable() <= adma_cpu_count())
-		return QUIET;
-	if (known == CROWD && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
-		return CROWD;
-	count = preemptions();
-	if (atomic_exchange_explicit(&before, count, memory_order_relaxed) == count || known != MAYBE)
-		return MAYBE;
+	if (load_runnable() <= adma_cpu_count())
+		return LOAD_FREE;
+	if (known == LOAD_OVERSUBSCRIBED && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
+		return LOAD_OVERSUBSCRIBED;
+	count = load_preemptions();
+	if (atomic_exchange_explicit(&before, count, memory_order_relaxed) == count || known != LOAD_SUSPECTED)
+		return LOAD_SUSPECTED;
 	atomic_store_explicit(&believed, now, memory_order_relaxed);
-	return CROWD;
+	return LOAD_OVERSUBSCRIBED;
 }
 
 bool adma_cpu_oversubscribed(int64_t now)
 {
 	static _Atomic int64_t asked;
 	static _Atomic int known;
-	int answer = atomic_load_explicit(&known, memory_order_relaxed);
+	enum cpu_load answer = (enum cpu_load)atomic_load_explicit(&known, memory_order_relaxed);
 	int64_t before = atomic_load_explicit(&asked, memory_order_relaxed);
 
 	if (adma_cpu_count() < 2)
 		return true;
-	/* One thread looks; what the others go by meanwhile is a moment old. */
+	/* One thread looks at a time. The others use an answer that is a moment old. */
 	if (now - before > (answer ? LOOK_AGAIN_NS : LOOK_NS) &&
 	    atomic_compare_exchange_strong_explicit(&asked, &before, now, memory_order_relaxed, memory_order_relaxed)) {
-		answer = look(answer, now);
+		answer = load_look(answer, now);
 		atomic_store_explicit(&known, answer, memory_order_relaxed);
 	}
-	return answer == CROWD;
+	return answer == LOAD_OVERSUBSCRIBED;
 }
 
-/* May this thread run everywhere? Else somebody chose its cores, and may be about to choose again. */
-static bool is_free(const cpu_set_t *set)
+/*
+ * May this thread run on every core? If not, somebody chose its cores, and may be about to
+ * choose again: such a choice is not ours to overwrite.
+ */
+static bool cpu_set_is_free(const cpu_set_t *set)
 {
 	return CPU_COUNT(set) == get_nprocs();
 }
@@ -117,12 +122,15 @@ void adma_cpu_avoid(int core, int64_t now, int64_t *moved)
 	if (sched_getcpu() != core || core < 0 || core >= CPU_SETSIZE || now - *moved < MOVE_NS)
 		return;
 	*moved = now;
-	if (sched_getaffinity(0, sizeof(set), &set) || !is_free(&set) || CPU_COUNT(&set) < 2)
+	if (sched_getaffinity(0, sizeof(set), &set) || !cpu_set_is_free(&set) || CPU_COUNT(&set) < 2)
 		return;
 	CPU_CLR(core, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		return;
-	/* That was for a moment. All there are and will be: the kernel leaves out what it may not use. */
+	/*
+	 * The thread has moved, so it may use all cores again. The set names more cores than there
+	 * are, for those that may come later: the kernel leaves out what this process may not use.
+	 */
 	memset(&set, 0xff, sizeof(set));
 	(void)sched_setaffinity(0, sizeof(set), &set);
 }

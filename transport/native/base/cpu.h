@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* cores.h - the cores this process may use, and whether they are all taken. */
+/* cpu.h - which cores this process may use, and whether they are oversubscribed. */
 #ifndef ADMA_BASE_CPU_H
 #define ADMA_BASE_CPU_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Cores this process may use; asked anew by each call, or as it was at the first one. */
+/* The number of cores that this process may use. adma_cpu_count() asks the kernel once and keeps the answer. */
 int adma_cpu_count_now(void);
 int adma_cpu_count(void);
 
-/* More runnable tasks than cores on the machine: who spins keeps somebody from running. `now` as by adma_now(). */
+/*
+ * Does the machine have more runnable tasks than cores? A thread that spins then keeps another
+ * one from running. `now` is the time by adma_now().
+ */
 bool adma_cpu_oversubscribed(int64_t now);
 
 /*
- * A thread of ours that was just woken on `core`, where somebody computes, goes to another one. Linux wakes on
- * the core of the waker, or where a thread ran before, rather than look far for an idle one; once it
- * is elsewhere it mostly stays there. Not often: `moved` is when it last went, the caller's own, 0 at first.
+ * Called by a thread of the library that was just woken: if it woke on `core`, where another
+ * thread computes, move it to another core. Linux wakes a thread on the core of its waker, or
+ * where it ran before, rather than search for an idle core; a thread that was moved mostly stays
+ * on its new core. Threads are not moved often: `moved` is the time of the last move, which the
+ * caller keeps, and 0 at first.
  */
 void adma_cpu_avoid(int core, int64_t now, int64_t *moved);
 

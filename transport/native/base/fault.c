@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fault.c - fault points of a test build; a release build has only the refusals. */
+/* fault.c - the fault points of a test build. In a release build every function refuses with ENOSYS. */
 #include "base/fault.h"
 
 #include <errno.h>
@@ -12,14 +12,14 @@
 
 #ifdef ADMA_FAULTS
 
-struct point {
+struct fault_point {
 	_Atomic int action;
 	_Atomic int argument;
 	_Atomic int nth;
 	_Atomic int64_t passes;
 };
 
-static struct point points[ADMA_FAULT_POINTS];
+static struct fault_point points[ADMA_FAULT_POINTS];
 
 bool adma_faults_built(void)
 {
@@ -30,7 +30,7 @@ int adma_fault_arm(int point, int action, int argument, int nth)
 {
 	if (point < 0 || point >= ADMA_FAULT_POINTS || nth < 1)
 		return -EINVAL;
-	struct point *p = &points[point];
+	struct fault_point *p = &points[point];
 
 	atomic_store(&p->action, ADMA_FAULT_NONE);
 	atomic_store(&p->argument, argument);
@@ -47,7 +47,7 @@ int64_t adma_fault_passes(int point)
 	return atomic_load(&points[point].passes);
 }
 
-static void pause_for(int microseconds)
+static void fault_delay(int microseconds)
 {
 	struct timespec ts = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L};
 
@@ -56,7 +56,7 @@ static void pause_for(int microseconds)
 
 int adma_fault_pass(int point)
 {
-	struct point *p = &points[point];
+	struct fault_point *p = &points[point];
 	int64_t pass = atomic_fetch_add(&p->passes, 1) + 1;
 	int action = atomic_load(&p->action);
 
@@ -72,11 +72,11 @@ int adma_fault_pass(int point)
 	case ADMA_FAULT_FAIL:
 		return atomic_load(&p->argument);
 	case ADMA_FAULT_DELAY:
-		pause_for(atomic_load(&p->argument));
+		fault_delay(atomic_load(&p->argument));
 		return 0;
 	case ADMA_FAULT_HOLD:
 		while (atomic_load(&p->action) == ADMA_FAULT_HOLD)
-			pause_for(1000);
+			fault_delay(1000);
 		return 0;
 	default:
 		return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* thread.c - starting a thread of ours. */
+/* thread.c - starting a thread of the library. */
 #include "base/thread.h"
 
 #include <signal.h>
@@ -17,7 +17,7 @@ int adma_thread_start(pthread_t *thread, const char *name, size_t stack, void *(
 		return err;
 	if (stack)
 		(void)pthread_attr_setstacksize(&attr, stack);
-	adma_signals_block(&old); /* it inherits the mask */
+	adma_signals_block(&old); /* the new thread inherits the mask */
 	err = pthread_create(thread, &attr, run, argument);
 	adma_signals_restore(&old);
 	pthread_attr_destroy(&attr);

@@ -2,10 +2,11 @@
 /*
  * trace.c - the ring of events.
  *
- * Each event has a number, and the slot of that number modulo the ring's size. A slot is
- * one thread's at a time, to write or to take: who finds another in it leaves its event
- * out. A slot's `number` says what is in it, and is stored last; who takes events passes
- * over the others.
+ * Events are numbered, and an event is stored in the slot of its number modulo the size of the
+ * ring. One thread at a time uses a slot, to write an event or to take one: it stores BUSY as
+ * the slot's `number`. A writer that finds its slot busy drops its event. The `number` of a slot
+ * tells which event it holds, and is stored last (release). A reader skips the slots that hold
+ * another event than the one it wants.
  */
 #include "base/trace.h"
 
@@ -19,30 +20,30 @@
 #include <unistd.h>
 
 #define THREADS_MAX 256
-#define BUSY UINT64_MAX
+#define BUSY UINT64_MAX /* the number of a slot that a thread is using */
 
-struct slot {
-	_Atomic uint64_t number; /* of its event, from 1 on; 0: none yet */
+struct trace_slot {
+	_Atomic uint64_t number; /* of its event, counted from 1; 0: it holds none */
 	struct adma_trace_event event;
 };
-_Static_assert(sizeof(struct slot) == 64, "a cache line each");
+_Static_assert(sizeof(struct trace_slot) == 64, "a slot is a cache line");
 
 bool adma_trace_on;
 
 static struct {
-	struct slot *slots;
+	struct trace_slot *slots;
 	uint64_t size;
-	uint64_t first;        /* events before this one were of an earlier start */
-	_Atomic uint64_t next; /* the number of the next event, less one */
+	uint64_t first;        /* the first event since the last start */
+	_Atomic uint64_t next; /* the number of the next event, less 1 */
 	struct adma_trace_thread threads[THREADS_MAX];
 	_Atomic uint32_t thread_count;
 } self;
 
-static _Thread_local uint32_t own_tid; /* 0: not known yet */
+static _Thread_local uint32_t own_tid; /* 0: this thread has recorded nothing yet */
 
 /* ---- events ---- */
 
-static void note_thread(void)
+static void trace_note_thread(void)
 {
 	uint32_t place = atomic_fetch_add(&self.thread_count, 1);
 
@@ -56,26 +57,32 @@ static void note_thread(void)
 void adma_trace_put(uint32_t kind, int64_t at, int64_t lasted, const void *id, uint64_t a, uint64_t b, uint64_t c)
 {
 	uint64_t number = atomic_fetch_add_explicit(&self.next, 1, memory_order_relaxed);
-	struct slot *slot = &self.slots[number & (self.size - 1)];
+	struct trace_slot *slot = &self.slots[number & (self.size - 1)];
 	uint64_t before = atomic_load_explicit(&slot->number, memory_order_relaxed);
 
 	if (!own_tid)
-		note_thread();
+		trace_note_thread();
 	if (before == BUSY || !atomic_compare_exchange_strong(&slot->number, &before, BUSY))
 		return;
 	slot->event = (struct adma_trace_event){
-		.at = at, .lasted = lasted, .id = (uintptr_t)id, .a = a, .b = b, .c = c, .tid = own_tid, .kind = kind,
+		.at = at,
+		.lasted = lasted,
+		.id = (uintptr_t)id,
+		.a = a,
+		.b = b,
+		.c = c,
+		.tid = own_tid,
+		.kind = kind,
 	};
 	atomic_store_explicit(&slot->number, number + 1, memory_order_release);
 }
 
-static bool take(uint64_t number, struct adma_trace_event *event)
+static bool trace_take_one(uint64_t number, struct adma_trace_event *event)
 {
-	struct slot *slot = &self.slots[number & (self.size - 1)];
-
+	struct trace_slot *slot = &self.slots[number & (self.size - 1)];
 	uint64_t wanted = number + 1;
 
-	/* As a writer does, so that none comes meanwhile: its event is left out. */
+	/* Make the slot busy, as a writer does, so that none writes to it meanwhile. */
 	if (!atomic_compare_exchange_strong(&slot->number, &wanted, BUSY))
 		return false;
 	*event = slot->event;
@@ -90,7 +97,7 @@ uint64_t adma_trace_take(struct adma_trace_event *events, uint64_t most, uint64_
 	if (next - number > self.size)
 		number = next - self.size;
 	for (; number < next && taken < most; number++)
-		taken += take(number, &events[taken]);
+		taken += trace_take_one(number, &events[taken]);
 	*dropped = next - self.first - taken;
 	return taken;
 }
@@ -108,8 +115,8 @@ uint32_t adma_trace_threads(struct adma_trace_thread *threads, uint32_t most)
 
 /* ---- on and off ---- */
 
-/* The child has one thread, so nobody is writing: what it had of the parent's can go. */
-static void after_fork_child(void)
+/* The child has one thread, so nobody is writing to the ring: it can be unmapped. */
+static void trace_after_fork_child(void)
 {
 	adma_trace_on = false;
 	if (self.slots)
@@ -118,9 +125,9 @@ static void after_fork_child(void)
 	own_tid = 0;
 }
 
-static void watch_forks(void)
+static void trace_watch_forks(void)
 {
-	pthread_atfork(NULL, NULL, after_fork_child);
+	pthread_atfork(NULL, NULL, trace_after_fork_child);
 }
 
 int adma_trace_start(uint64_t events)
@@ -129,12 +136,12 @@ int adma_trace_start(uint64_t events)
 
 	if (adma_tracing())
 		return -EBUSY;
-	if (!events || events & (events - 1) || events > UINT64_MAX / sizeof(struct slot) ||
+	if (!events || events & (events - 1) || events > UINT64_MAX / sizeof(struct trace_slot) ||
 	    (self.slots && events != self.size))
 		return -EINVAL;
 	if (!self.slots) {
-		/* Pages come as they are written to. */
-		void *p = mmap(NULL, events * sizeof(struct slot), PROT_READ | PROT_WRITE,
+		/* The kernel allocates its pages when they are first written to. */
+		void *p = mmap(NULL, events * sizeof(struct trace_slot), PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (p == MAP_FAILED)
@@ -142,7 +149,7 @@ int adma_trace_start(uint64_t events)
 		self.slots = p;
 		self.size = events;
 	}
-	pthread_once(&once, watch_forks);
+	pthread_once(&once, trace_watch_forks);
 	self.first = atomic_load(&self.next);
 	__atomic_store_n(&adma_trace_on, true, __ATOMIC_RELEASE);
 	return 0;

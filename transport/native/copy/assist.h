@@ -1,48 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lending.h - the engine's queues help with what is no copy: chunks of a channel's transfers.
+ * assist.h - copy worker threads assist the progress thread: they copy chunks of a channel's transfers.
  *
- * The mover lists a channel while it copies for it; idle queues then call its part(), several
- * at once, until there was nothing to do for one. It stands in the same lines as
- * copies, so that what is small goes first, and after each part behind all others of its
- * class, so that nothing waits for the whole of it. Not with `round-robin`, which is the paper's, for copies.
+ * The progress thread asks for it while it copies for a channel. Free workers then call the
+ * channel's part(), several at once, until one of them finds nothing to do. The assist is in the
+ * same run queues as copies are, so that small work is served first. After each piece it goes to
+ * the end of its run queue, so that nothing waits until the whole transfer is copied. Workers do
+ * not assist under the policy `round-robin`, which is the paper's, for copies only.
  *
- * Locks: adma_engine_assist() is called with the channel's, under which that of the engine is
- * taken; part() with none. adma_engine_assist_stop() with none, after the last lend, and before the memory goes.
+ * adma_engine_assist() is called with the channel's lock held; the engine lock is taken under it.
+ * part() is called without a lock. adma_engine_assist_stop() is called without a lock, after the
+ * last adma_engine_assist() and before the memory is freed.
  */
 #ifndef ADMA_COPY_ASSIST_H
 #define ADMA_COPY_ASSIST_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-#include "adma_copy.h"
+#include "copy/work.h"
 
-struct adma_engine;
+/*
+ * Let up to `parts` workers assist with a transfer of `bytes` bytes. Does nothing while an
+ * earlier request is still listed, or where the engine has no workers.
+ */
+void adma_engine_assist(struct adma_assist *assist, uint64_t bytes, uint64_t parts);
 
-struct adma_assist {
-	struct adma_work work;
-	bool (*part)(struct adma_assist *lending); /* do one; false: there was none */
-
-	/* the engine's own, with its lock */
-	uint64_t bytes;                   /* of what is copied now */
-	const struct adma_engine *engine; /* in whose lines it stands, if it is listed */
-	uint32_t busy;                    /* queues in part() */
-};
-
-/* Set it up, once, before it is used; and anew in a forked child. */
-static inline void adma_assist_init(struct adma_assist *assist, bool (*part)(struct adma_assist *assist))
-{
-	*assist = (struct adma_assist){.part = part};
-}
-
-/* Ask for up to `parts` queues; not again while it is listed. None comes where there are no queues. */
-void adma_engine_assist(struct adma_assist *lending, uint64_t bytes, uint64_t parts);
-
-/* No queue is or comes in part() any more. */
-void adma_engine_assist_stop(struct adma_assist *lending);
-
-/* Is this thread one of the queues? */
-bool adma_queue_here(void);
+/* Withdraw the request, and wait until no worker is in part(). */
+void adma_engine_assist_stop(struct adma_assist *assist);
 
 #endif

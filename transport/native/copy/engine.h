@@ -1,126 +1,100 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * engine.h - what executes copies: the interface, and what engines have in common.
+ * engine.h - the interface of a copy engine, which executes copies.
  *
- * A new engine is one file and a line in engine.c. It is given copies whose bytes
- * nothing outstanding is at; it executes them in any order and calls
- * adma_copy_ended() for each, with the lock.
+ * An engine is given copies that conflict with no outstanding copy. It executes them in any
+ * order, and calls adma_copy_complete() for each, with the engine lock held. A new engine is one
+ * file, with a header that declares its struct adma_engine, and a line in the table of engines.c.
  *
- *   offload.c        posts, checks, cancels, the end of a copy
- *   outstanding.c    which copies touch the same bytes
- *   awaiting.c       callers that wait, and help
- *   engine.c         which engine, its configuration, forks, counters
- *   engine_*.c       the engines: threads, callers, DMA channels
- *   schedule.c       which work a free queue takes
+ * The files of copy/, from low to high:
  *
- * One lock, the engine lock, guards copies, schedule and engines. It is a
- * leaf: no other lock is taken under it, nothing is copied and nothing sleeps with it held.
+ *   kernels.c         ways for a core to copy bytes
+ *   plan.c            the geometry of a copy, and its parts
+ *   schedule.c        which work a free worker takes
+ *   dependencies.c    which copies have to wait for which
+ *   work.h, engine.h  what a run queue holds; this interface
+ *   state.c           what all files below share: the engine lock, the engine in use, counters
+ *   wakeup.c          waking the threads that wait for a completion
+ *   completion.c      from a copy's admission to its completion
+ *   part.c            making a part of a copy
+ *   engine_*.c        the engines: caller, thread, dma
+ *   engines.c         which engine is in use: configuration, start, stop, fork
+ *   assist.c          workers that assist channels
+ *   wait.c            waiting for copies, and making parts meanwhile
+ *   post.c, check.c   posting, checking and cancelling copies
+ *
+ * The engine lock guards copies, the schedule and engines. It is a leaf: no other lock is taken,
+ * nothing is copied and no thread sleeps while it is held.
  */
-#ifndef ADMA_ENGINE_H
-#define ADMA_ENGINE_H
+#ifndef ADMA_COPY_ENGINE_H
+#define ADMA_COPY_ENGINE_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "adma_copy.h"
-#include "copy/assist.h"
-#include "copy/copyline.h"
-#include "copy/dependencies.h"
 #include "copy/schedule.h"
+#include "copy/work.h"
 
 struct adma_engine {
 	const char *name;
-	bool leaves; /* stop() may be called with copies outstanding: `caller` goes on with them */
 
-	/* Can it be had here? 0 or a negated errno. No lock. */
+	/* stop() may be called while copies are outstanding: the engine `caller` continues with them. */
+	bool leaves_to_callers;
+
+	/* Can the engine be used here? Returns 0 or a negated errno. Called without a lock. */
 	int (*probe)(void);
 
-	/* Start with up to `queues` queues. The number started, or a negated errno. With the lock. */
-	int (*start)(uint32_t queues, enum adma_policy policy);
+	/*
+	 * Start up to `workers` copy worker threads. Returns how many were started, or a negated errno.
+	 * Called with the engine lock held.
+	 */
+	int (*start)(uint32_t workers, enum adma_policy policy);
 
-	/* Nothing is outstanding (but see `leaves`): give everything back. Without the lock. */
+	/*
+	 * Release all resources. No copy is outstanding, but see `leaves_to_callers`. Called without
+	 * the lock. NULL: the engine has no resources.
+	 */
 	void (*stop)(void);
 
-	/* In a forked child: nothing of it exists here. With the lock. */
+	/*
+	 * This is a forked child, where no thread of the engine exists. Called with the lock held.
+	 * NULL: the engine keeps nothing of its own.
+	 */
 	void (*forked)(void);
 
-	/* Execute it. With the lock. */
+	/* Execute the copy. Called with the lock held. */
 	void (*submit)(struct adma_copy *copy);
 
-	/* Take it back, READY or RUNNING, if nothing of it has begun. With the lock. */
+	/* Take the copy back, which is READY or RUNNING, unless it was started. Called with the lock held. */
 	bool (*cancel)(struct adma_copy *copy);
 
 	/*
-	 * Let the caller do a part of this copy, or (NULL) of anything. With the lock, which is dropped
-	 * meanwhile. False: there was none. NULL when callers cannot help.
+	 * Let the calling thread make a part of this copy, or (NULL) of any copy. Called with the lock
+	 * held, which is dropped meanwhile. Returns false when there was no part to make. NULL when
+	 * callers cannot help.
 	 */
 	bool (*help)(struct adma_copy *copy);
 
 	/*
-	 * Take note of what has ended by itself, so that nobody waits for a thread to do so. With the lock.
-	 * True: something had. NULL: nothing does.
+	 * Take note of copies that completed by themselves, so that nobody waits until a thread of the
+	 * engine does so. Called with the lock held. Returns true when there were any. NULL when no
+	 * copy completes by itself.
 	 */
 	bool (*reap)(void);
 
-	/* After submits and lends, without the lock: wake whoever has to see them. */
+	/*
+	 * Wake the threads that have to see what was submitted. Called after submit() and assist(),
+	 * without the lock. NULL: there are no threads.
+	 */
 	void (*kick)(void);
 
-	/* Have up to so many queues at it; and none any more that is not at it yet. With the lock. NULL: there are none. */
-	void (*lend)(struct adma_assist *lending, uint64_t parts);
-	void (*take_back)(struct adma_assist *lending);
+	/*
+	 * Let up to `parts` workers assist; let no further one begin. Both are called with the lock
+	 * held. NULL: workers of this engine do not assist.
+	 */
+	void (*assist)(struct adma_assist *assist, uint64_t parts);
+	void (*assist_end)(struct adma_assist *assist);
 };
-
-extern const struct adma_engine adma_engine_thread;
-extern const struct adma_engine adma_engine_caller;
-extern const struct adma_engine adma_engine_dma;
-
-/* What is shared by the files above. All but the atomics with the lock. */
-struct adma_offload {
-	pthread_mutex_t lock;
-	pthread_mutex_t control;          /* outside of the lock: who starts or stops an engine */
-	const struct adma_engine *engine; /* started; NULL: none yet, or none any more */
-	int refused;                      /* errno: the engine could not be started, `caller` serves */
-	_Atomic uint32_t running;         /* queues; written with the lock */
-	uint32_t family;                  /* forks between the first process and this one */
-	struct adma_dependencies outstanding;
-	struct adma_copy_line line;       /* behind the outstanding ones */
-	uint64_t in_line;
-	_Atomic uint64_t pending;         /* outstanding and in line: read without the lock, acquire */
-	_Atomic uint32_t ended;           /* counts ends of copies; callers sleep on it */
-	uint32_t sleepers;
-	pthread_cond_t unlent;            /* no queue is at some lending any more */
-	struct adma_copy_signal *signals; /* descriptors of who waits for other things, too */
-	struct adma_engine_config config;
-	_Atomic uint64_t at_once;         /* as in config, to be read without the lock */
-	struct adma_engine_stats stats;
-	_Atomic uint64_t now_copies, now_bytes; /* copied in the post */
-	_Atomic int64_t complete_ns;
-};
-extern struct adma_offload adma_offload;
-
-void adma_engine_lock(void);
-void adma_engine_unlock(void);
-
-/* With the lock, maybe dropped meanwhile: the engine, running. Never NULL: `caller` always starts. */
-const struct adma_engine *adma_engine_ready(void);
-
-/* Without the lock: what submit left to be woken. */
-void adma_engine_kick(void);
-
-/* Without the lock: reap, unless somebody has the lock, who may do so as well. */
-void adma_engine_reap(void);
-
-/* Around a fork (fork.c): nobody starts or stops an engine meanwhile. */
-void adma_engine_hold(void);
-void adma_engine_let_go(void);
-void adma_engine_forked(void);
-
-/* With the lock: this copy is through, error 0 or errno. Those that waited for it go on. The copy may be gone then. */
-void adma_copy_ended(struct adma_copy *copy, int error);
-
-/* Done, and a caller has found it so: when it was the first to. */
-void adma_copy_seen(struct adma_copy *copy);
 
 #endif

@@ -2,349 +2,361 @@
 /*
  * engine_dma.c - the engine whose copies DMA channels make, through the kernel helper.
  *
- * One thread, the servant, hands copies to the device: that pins pages, and so may wait for page
- * faults, which neither a post nor the lock may. While the device has something it sleeps in poll(2)
- * on it and on a bell, else on a word, without a time-out. A copy is over when the word in its mapped
- * completion entry says so; whoever looks first takes note of it, the servant
- * or who waits, so that followers start while nobody calls.
+ * One thread, the submitter, hands copies to the device. That pins pages, and so may wait for
+ * page faults, which neither a post nor a holder of the engine lock may do. While the device has
+ * copies, the submitter sleeps in poll(2) on the device and on an eventfd; otherwise it sleeps
+ * on a futex word. Neither sleep has a time-out, unless somebody else has closed a descriptor
+ * that the submitter polls. A copy is complete when the state in its mapped
+ * completion entry says so. Whichever thread looks first takes note of that, the submitter or a
+ * waiting caller, so that the copies that follow are started while no caller looks.
  *
- * What is not for the device is made by queues that are threads, and by callers that wait, as in
- * the engine `thread`, whose functions serve here, too:
+ * Copies that the device cannot make are made by copy worker threads, and by callers that wait,
+ * as in the engine `thread`, whose functions this engine uses:
  *
- *   overlapping, strided, staged; shorter than the module's dma_min, longer than its length_max
- *   what the command refuses, but for EFAULT: memory that cannot be pinned for long, such as a file's
- *   (EOPNOTSUPP), RLIMIT_MEMLOCK (ENOMEM), limits of the user (EDQUOT), no channel left (ENODEV)
- *   what it ends with EOPNOTSUPP or ENOMEM: source and destination are apart, so all of it is copied anew
+ *   - copies that overlap, are strided or staged; shorter than the module's dma_min; longer than
+ *     its length_max
+ *   - copies that the command refuses with another errno than EFAULT: the memory cannot be pinned
+ *     for long, such as that of a file (EOPNOTSUPP), RLIMIT_MEMLOCK is reached (ENOMEM), or a limit
+ *     of the user (EDQUOT), or no DMA channel is left (ENODEV)
+ *   - copies that complete with EOPNOTSUPP or ENOMEM: source and destination do not overlap, so
+ *     the whole copy is made again
  *
- * Other errors end the copy. EFAULT: memory that is not mapped so, where a CPU would have died of it.
- * EIO: an engine that did not stop; the buffers may still be written, for ever.
+ * Other errors complete the copy. EFAULT: the memory is not mapped like that; a CPU would have
+ * raised a fatal signal. EIO: a DMA channel did not stop, so the buffers may still be written, at
+ * any time.
  */
+#include "copy/engine_dma.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "adma.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/list.h"
 #include "base/thread.h"
 #include "base/trace.h"
-#include "copy/engine.h"
+#include "copy/completion.h"
+#include "copy/engine_thread.h"
+#include "copy/state.h"
 #include "kdev/device.h"
+#include "kdev/entries.h"
 
 #define DEVICE "/dev/adma"
-#define LOST_LOOK_MS 1 /* between looks, where somebody closed the descriptor below us */
+#define LOST_LOOK_MS 1 /* between two looks at the entries, after somebody else has closed the descriptor */
 
 _Static_assert((int)ADMA_OUTSTANDING <= (int)ADMA_DEVICE_ENTRIES, "each copy finds an entry");
 
-/* Where a copy is: the high half of its cookie; the low one is its entry. */
+/* Where a copy is: the high half of its cookie. The low half is its entry. */
 enum stage {
-	QUEUED = 1 << 16,  /* the servant will hand it over */
-	HANDING = 2 << 16, /* the servant is doing so, without the lock */
-	GIVEN = 3 << 16,   /* the device has it */
-	BY_CPU = 4 << 16,
-	STAGE = 7 << 16,
-	BEGUN = 1,         /* of BY_CPU: the device may have done a part */
+	STAGE_QUEUED = 1 << 16,     /* the submitter will submit it */
+	STAGE_SUBMITTING = 2 << 16, /* the submitter is doing so, without the lock */
+	STAGE_SUBMITTED = 3 << 16,  /* the device has it */
+	STAGE_CPU = 4 << 16,        /* cores make it */
+	STAGE_MASK = 7 << 16,
+	CPU_BEGUN = 1,              /* with STAGE_CPU: the device may have copied a part of it */
 };
 
+/* Guarded by the engine lock. */
 static struct {
-	int device, bell;
-	const struct adma_device_entry *entries;
+	int device, event_fd;
+	const struct adma_device_entry *mapped;
 	struct adma_device_limits limits;
-	uint32_t generation[ADMA_DEVICE_ENTRIES];
-	uint16_t unused[ADMA_DEVICE_ENTRIES];
-	uint32_t unused_count;
-	struct adma_copy_line queued;
-	struct adma_copy *given[ADMA_OUTSTANDING];
-	uint32_t given_count;
-	uint32_t queues;                /* threads beside the servant, for what the CPU copies */
-	pthread_t servant;
-	_Atomic uint32_t rung;          /* the servant sleeps on it while the device has nothing */
-	bool asleep;                    /* and nobody has rung */
-	bool polls;                     /* asleep in poll(2), not on the word */
-	bool lost;                      /* the descriptor was closed by somebody else */
+	struct adma_entries entries;
+	struct adma_list queued;        /* copies for the submitter */
+	struct adma_copy *submitted[ADMA_OUTSTANDING];
+	uint32_t submitted_count;
+	uint32_t workers;               /* threads of the engine `thread`, for what cores copy */
+	pthread_t submitter;
+	_Atomic uint32_t word;          /* the futex word of the submitter, while the device has nothing */
+	bool asleep;                    /* the submitter sleeps, and nobody has woken it */
+	bool polls;                     /* it sleeps in poll(2), not on the word */
+	bool lost;                      /* somebody else has closed the descriptor of the device */
 	bool stop;
-} self = {.device = -1, .bell = -1};
+} self = {.device = -1, .event_fd = -1, .queued = ADMA_LIST_INIT(self.queued)};
 
-static enum stage stage_of(const struct adma_copy *copy)
+static enum stage copy_stage(const struct adma_copy *copy)
 {
-	return (enum stage)(copy->cookie & STAGE);
+	return (enum stage)(copy->cookie & STAGE_MASK);
 }
 
-static uint32_t entry_of(const struct adma_copy *copy)
+static uint32_t copy_entry(const struct adma_copy *copy)
 {
 	return copy->cookie & 0xffff;
 }
 
-/* ---- what waits for the servant ---- */
+/* ---- copies on their way to the device, or to cores ---- */
 
-/* With the lock. */
-static void ring(void)
+static void submitter_wake(void)
 {
 	uint64_t one = 1;
 
 	if (self.asleep && self.polls) {
-		(void)!write(self.bell, &one, sizeof(one));
+		(void)!write(self.event_fd, &one, sizeof(one));
 	} else if (self.asleep) {
-		atomic_fetch_add(&self.rung, 1);
-		adma_futex_wake(&self.rung, 1);
+		atomic_fetch_add(&self.word, 1);
+		adma_futex_wake(&self.word, 1);
 	}
 	self.asleep = false;
 }
 
-static void enqueue(struct adma_copy *copy)
+static void copy_to_submitter(struct adma_copy *copy)
 {
-	copy->cookie = QUEUED;
-	adma_copy_line_push(&self.queued, copy);
-	ring();
+	copy->cookie = STAGE_QUEUED;
+	adma_list_push_back(&self.queued, &copy->link);
+	submitter_wake();
 }
 
-static void give_to_cpu(struct adma_copy *copy, uint32_t begun)
+/* `begun` is CPU_BEGUN or 0. Where there are no workers the submitter makes the copy. */
+static void copy_to_cpu(struct adma_copy *copy, uint32_t begun)
 {
-	copy->cookie = BY_CPU | begun;
+	copy->cookie = STAGE_CPU | begun;
 	__atomic_store_n(&copy->state, ADMA_COPY_READY, __ATOMIC_RELAXED);
 	adma_engine_thread.submit(copy);
-	if (!self.queues)
-		ring();
+	if (!self.workers)
+		submitter_wake();
 }
 
-static bool suits(const struct adma_plan *plan)
+static bool device_suits(const struct adma_plan *plan)
 {
-	return !self.lost && plan->rows == 1 && !plan->in_order && plan->bytes &&
-	       plan->bytes >= self.limits.shortest && plan->bytes <= self.limits.longest;
+	return !self.lost && plan->rows == 1 && !plan->in_order && plan->bytes && plan->bytes >= self.limits.shortest &&
+	       plan->bytes <= self.limits.longest;
 }
 
-static void submit(struct adma_copy *copy)
+static void dma_submit(struct adma_copy *copy)
 {
-	if (suits(&copy->plan))
-		enqueue(copy);
+	if (device_suits(&copy->plan))
+		copy_to_submitter(copy);
 	else
-		give_to_cpu(copy, 0);
+		copy_to_cpu(copy, 0);
 }
 
-/* ---- what the device has ---- */
+/* ---- copies that the device has ---- */
 
-static uint32_t take_entry(void)
+static void copy_return_entry(const struct adma_copy *copy)
 {
-	uint32_t entry = self.unused[--self.unused_count];
-
-	if (!++self.generation[entry])
-		self.generation[entry] = 1; /* 0 is no generation */
-	return entry;
+	adma_entries_return(&self.entries, copy_entry(copy), false);
 }
 
-static void return_entry(const struct adma_copy *copy)
+static void submitted_remove(uint32_t index)
 {
-	self.unused[self.unused_count++] = (uint16_t)entry_of(copy);
+	copy_return_entry(self.submitted[index]);
+	self.submitted[index] = self.submitted[--self.submitted_count];
 }
 
-static void forget(uint32_t index)
+/* Has the device completed the copy? If so, *status is 0 or a negated errno. */
+static bool copy_device_done(const struct adma_copy *copy, int *status)
 {
-	return_entry(self.given[index]);
-	self.given[index] = self.given[--self.given_count];
-}
-
-/* 1: it is over, and *status 0 or a negated errno. */
-static int is_over(const struct adma_copy *copy, int *status)
-{
-	uint32_t entry = entry_of(copy), generation = self.generation[entry];
+	uint32_t entry = copy_entry(copy), generation = adma_entries_generation(&self.entries, entry);
 	/* Acquire: pairs with the kernel's release. */
-	uint64_t state = atomic_load_explicit(&self.entries[entry].state, memory_order_acquire);
+	uint64_t state = atomic_load_explicit(&self.mapped[entry].state, memory_order_acquire);
 
 	if (state == adma_device_pending(generation))
-		return 0;
-	/* Somebody else used our descriptor: so it ended, who knows how. Nobody touches the buffers again. */
+		return false;
+	/*
+	 * Another generation: somebody else has used the descriptor and the entry. So the request is
+	 * complete and the buffers are not touched any more, but its result is lost.
+	 */
 	*status = state >> 32 == generation ? (int32_t)state : -EIO;
-	return 1;
+	return true;
 }
 
-static bool cpu_may_finish(int status)
-{
-	return status == -EOPNOTSUPP || status == -ENOMEM;
-}
-
-static void end(struct adma_copy *copy, int status)
+/* The device has completed the copy, or refused it with EFAULT. */
+static void copy_device_complete(struct adma_copy *copy, int status)
 {
 	adma_trace_span(ADMA_TRACE_COPY_DEVICE, copy->times.started, copy, copy->plan.bytes, (uint64_t)-status, 0);
-	if (cpu_may_finish(status)) {
-		adma_offload.stats.refused_device++;
-		give_to_cpu(copy, BEGUN);
+	if (status == -EOPNOTSUPP || status == -ENOMEM) {
+		adma_copies.stats.refused_device++;
+		copy_to_cpu(copy, CPU_BEGUN);
 		return;
 	}
 	copy->times.copied = adma_now();
 	if (!status) {
 		copy->copied = copy->claimed = copy->plan.parts;
-		adma_offload.stats.copies_device++;
-		adma_offload.stats.bytes_device += copy->plan.bytes;
+		adma_copies.stats.copies_device++;
+		adma_copies.stats.bytes_device += copy->plan.bytes;
 	}
-	adma_copy_ended(copy, -status);
+	adma_copy_complete(copy, -status);
 }
 
-/* With the lock. */
-static bool reap(void)
+static bool dma_reap(void)
 {
 	bool any = false;
 
-	for (uint32_t i = self.given_count; i-- > 0;) {
-		struct adma_copy *copy = self.given[i];
+	for (uint32_t i = self.submitted_count; i-- > 0;) {
+		struct adma_copy *copy = self.submitted[i];
 		int status;
 
-		if (!is_over(copy, &status))
+		if (!copy_device_done(copy, &status))
 			continue;
-		forget(i);
-		end(copy, status);
+		submitted_remove(i);
+		copy_device_complete(copy, status);
 		any = true;
 	}
 	return any;
 }
 
-/* With the lock, dropped meanwhile. Only here are pages pinned. */
-static void hand_over(struct adma_copy *copy)
+/* Post the copy to the device. Called without the lock: only here are pages pinned. */
+static int copy_post_to_device(const struct adma_copy *copy, int device, uint32_t entry, uint32_t generation)
 {
 	const struct adma_plan *plan = &copy->plan;
-	uint32_t entry = take_entry(), generation = self.generation[entry];
+	int rc = -ADMA_FAULT(ADMA_FAULT_CHUNK);
+
+	if (!rc)
+		rc = adma_device_copy(device, plan->dst, plan->src, plan->bytes, entry, generation);
+	adma_trace_span(ADMA_TRACE_COPY_GIVE, copy->times.started, copy, plan->bytes, (uint64_t)-rc, 0);
+	return rc;
+}
+
+/* Hand a queued copy over to the device. Called with the lock held, which is dropped meanwhile. */
+static void submitter_submit(struct adma_copy *copy)
+{
+	uint32_t entry = (uint32_t)adma_entries_take(&self.entries); /* there is one for each outstanding copy */
+	uint32_t generation = adma_entries_generation(&self.entries, entry);
 	int device = self.device, rc;
 
-	adma_copy_line_remove(&self.queued, copy);
-	copy->cookie = HANDING | entry;
+	adma_list_remove(&copy->link);
+	copy->cookie = STAGE_SUBMITTING | entry;
 	copy->times.started = adma_now();
 	__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
 	adma_engine_unlock();
 	adma_engine_thread.kick();
-	rc = -ADMA_FAULT(ADMA_FAULT_CHUNK);
-	if (!rc)
-		rc = adma_device_copy(device, plan->dst, plan->src, plan->bytes, entry, generation);
-	adma_trace_span(ADMA_TRACE_COPY_GIVE, copy->times.started, copy, plan->bytes, (uint64_t)-rc, 0);
+	rc = copy_post_to_device(copy, device, entry, generation);
 	adma_engine_lock();
 	if (!rc) {
-		copy->cookie = GIVEN | entry;
-		self.given[self.given_count++] = copy;
+		copy->cookie = STAGE_SUBMITTED | entry;
+		self.submitted[self.submitted_count++] = copy;
 		return;
 	}
-	return_entry(copy);
+	copy_return_entry(copy);
 	if (rc == -EFAULT) {
-		end(copy, rc);
+		copy_device_complete(copy, rc);
 		return;
 	}
-	adma_offload.stats.refused_device++;
-	give_to_cpu(copy, 0);
+	adma_copies.stats.refused_device++;
+	copy_to_cpu(copy, 0);
 }
 
-static bool cancel_given(struct adma_copy *copy)
+static bool submitted_cancel(struct adma_copy *copy)
 {
-	uint32_t entry = entry_of(copy), i = 0;
+	uint32_t entry = copy_entry(copy), i = 0;
 
-	if (adma_device_cancel(self.device, entry, self.generation[entry]))
+	if (adma_device_cancel(self.device, entry, adma_entries_generation(&self.entries, entry)))
 		return false;
-	while (self.given[i] != copy)
+	while (self.submitted[i] != copy)
 		i++;
-	forget(i);
+	submitted_remove(i);
 	return true;
 }
 
-static bool cancel(struct adma_copy *copy)
+static bool dma_cancel(struct adma_copy *copy)
 {
-	switch (stage_of(copy)) {
-	case QUEUED:
-		adma_copy_line_remove(&self.queued, copy);
+	switch (copy_stage(copy)) {
+	case STAGE_QUEUED:
+		adma_list_remove(&copy->link);
 		return true;
-	case GIVEN:
-		return cancel_given(copy);
-	case BY_CPU:
-		return !(copy->cookie & BEGUN) && adma_engine_thread.cancel(copy);
+	case STAGE_SUBMITTED:
+		return submitted_cancel(copy);
+	case STAGE_CPU:
+		return !(copy->cookie & CPU_BEGUN) && adma_engine_thread.cancel(copy);
 	default:
 		return false;
 	}
 }
 
-static bool help(struct adma_copy *copy)
+static bool dma_help(struct adma_copy *copy)
 {
-	if (copy && stage_of(copy) != BY_CPU)
+	if (copy && copy_stage(copy) != STAGE_CPU)
 		return false;
 	return adma_engine_thread.help(copy);
 }
 
-/* ---- the servant ---- */
+/* ---- the submitter ---- */
 
 /*
- * Without the lock: until a copy ends, or somebody rings. Emptied before the entries are looked at: what
- * ends after that makes the device readable again. True, *bell_lost: the descriptor was closed by others.
+ * Sleep until a copy completes, or another thread wakes the submitter. Called without the lock.
+ * Both descriptors are emptied before the entries are looked at: a copy that completes after that
+ * makes the device readable again. Returns true when somebody else has closed the device, and
+ * stores in *event_lost whether somebody has closed the eventfd.
  */
-static bool poll_both(int device, int bell, int timeout_ms, bool *bell_lost)
+static bool submitter_poll(int device, int event_fd, int timeout_ms, bool *event_lost)
 {
-	struct pollfd fds[] = {{.fd = device, .events = POLLIN}, {.fd = bell, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = device, .events = POLLIN}, {.fd = event_fd, .events = POLLIN}};
 	uint64_t count;
 
-	*bell_lost = false;
+	*event_lost = false;
 	if (poll(fds, 2, timeout_ms) <= 0)
 		return false;
 	if (fds[0].revents & POLLIN)
 		(void)!read(device, &count, sizeof(count));
 	if (fds[1].revents & POLLIN)
-		(void)!read(bell, &count, sizeof(count));
-	*bell_lost = fds[1].revents & ~POLLIN;
+		(void)!read(event_fd, &count, sizeof(count));
+	*event_lost = fds[1].revents & ~POLLIN;
 	return fds[0].revents & ~POLLIN;
 }
 
-/* With the lock, dropped meanwhile. */
-static void rest(void)
+/* The submitter has nothing to do. Called with the lock held, which is dropped meanwhile. */
+static void submitter_rest(void)
 {
-	uint32_t rung = atomic_load(&self.rung);
-	bool device_lost = false, bell_lost = false;
-	int device = self.lost ? -1 : self.device, bell = self.bell;
+	uint32_t word = atomic_load(&self.word);
+	bool device_lost = false, event_lost = false;
+	int device = self.lost ? -1 : self.device, event_fd = self.event_fd;
+	int timeout_ms = device < 0 || event_fd < 0 ? LOST_LOOK_MS : -1;
 
 	self.asleep = true;
-	self.polls = self.given_count;
-	adma_offload.stats.sleeps++;
+	self.polls = self.submitted_count;
+	adma_copies.stats.sleeps++;
 	adma_engine_unlock();
 	adma_engine_thread.kick();
-	if (self.polls) /* only we write it */
-		device_lost = poll_both(device, bell, device < 0 || bell < 0 ? LOST_LOOK_MS : -1, &bell_lost);
+	if (self.polls) /* only this thread writes it */
+		device_lost = submitter_poll(device, event_fd, timeout_ms, &event_lost);
 	else
-		(void)adma_futex_wait(&self.rung, rung, -1);
+		(void)adma_futex_wait(&self.word, word, -1);
 	adma_engine_lock();
 	self.asleep = false;
 	self.lost |= device_lost;
-	if (bell_lost)
-		self.bell = -1;
-	adma_offload.stats.wakes++;
+	if (event_lost)
+		self.event_fd = -1;
+	adma_copies.stats.wakes++;
 }
 
-static void *serve(void *unused)
+static void *submitter_run(void *unused)
 {
 	adma_engine_lock();
 	while (!self.stop) {
-		(void)reap();
-		if (self.queued.first)
-			hand_over(self.queued.first);
-		else if (self.queues || !adma_engine_thread.help(NULL))
-			rest();
+		struct adma_list *first;
+
+		(void)dma_reap();
+		first = adma_list_first(&self.queued);
+		if (first)
+			submitter_submit(adma_container_of(first, struct adma_copy, link));
+		else if (self.workers || !adma_engine_thread.help(NULL))
+			submitter_rest();
 	}
 	adma_engine_unlock();
 	return unused;
 }
 
-/* Signals are the business of threads that run Python. */
-static int make_servant(void)
+static int submitter_start(void)
 {
 	int err = ADMA_FAULT(ADMA_FAULT_THREAD);
 
-	return -(err ? err : adma_thread_start(&self.servant, "adma-dma", 0, serve, NULL));
+	return -(err ? err : adma_thread_start(&self.submitter, "adma-dma", 0, submitter_run, NULL));
 }
 
 /* ---- the interface ---- */
 
-/* The servant is rung by submit itself: the queues end copies, too, and know of no bell but their own. */
-static void kick(void)
+/* Submitting wakes the submitter itself, because workers complete copies, too, and kick only each other. */
+static void dma_kick(void)
 {
 	adma_engine_thread.kick();
 }
 
-static int probe(void)
+static int dma_probe(void)
 {
 	struct adma_device_limits limits;
 	int fd = adma_device_open(DEVICE, &limits);
@@ -355,72 +367,72 @@ static int probe(void)
 	return 0;
 }
 
-static void give_back(void)
+static void dma_release(void)
 {
-	adma_device_unmap(self.entries);
-	if (self.bell >= 0)
-		close(self.bell);
-	if (self.device >= 0 && !self.lost) /* else that number may be another's by now */
+	adma_device_unmap(self.mapped);
+	if (self.event_fd >= 0)
+		close(self.event_fd);
+	if (self.device >= 0 && !self.lost) /* if it is lost, its number may be another file's by now */
 		close(self.device);
 	memset(&self, 0, sizeof(self));
-	self.device = self.bell = -1;
+	self.device = self.event_fd = -1;
+	adma_list_init(&self.queued);
 }
 
-static int open_all(void)
+static int dma_open(void)
 {
 	self.device = adma_device_open(DEVICE, &self.limits);
 	if (self.device < 0)
 		return self.device;
-	self.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (self.bell < 0)
+	self.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (self.event_fd < 0)
 		return -errno;
-	return adma_device_map(self.device, &self.entries);
+	return adma_device_map(self.device, &self.mapped);
 }
 
-static int start(uint32_t queues, enum adma_policy policy)
+static int dma_start(uint32_t workers, enum adma_policy policy)
 {
-	int rc = open_all(), got;
+	int rc = dma_open(), got;
 
-	for (uint16_t i = 0; i < ADMA_DEVICE_ENTRIES; i++)
-		self.unused[self.unused_count++] = i;
-	rc = rc ? rc : make_servant();
+	adma_entries_init(&self.entries, 0, ADMA_DEVICE_ENTRIES, 0);
+	rc = rc ? rc : submitter_start();
 	if (rc) {
-		give_back();
+		dma_release();
 		return rc;
 	}
-	/* The servant waits for the lock, and copies by itself where there is no thread for it. */
-	got = adma_engine_thread.start(queues, policy);
-	self.queues = got > 0 ? (uint32_t)got : 0;
-	return self.queues ? got : 1;
+	/* The submitter waits for the lock until this function is done. Where no worker starts, it makes the copies. */
+	got = adma_engine_thread.start(workers, policy);
+	self.workers = got > 0 ? (uint32_t)got : 0;
+	return self.workers ? got : 1;
 }
 
-static void stop(void)
+static void dma_stop(void)
 {
 	adma_engine_lock();
 	self.stop = true;
-	ring();
+	submitter_wake();
 	adma_engine_unlock();
-	pthread_join(self.servant, NULL);
+	pthread_join(self.submitter, NULL);
 	adma_engine_thread.stop();
-	give_back();
+	dma_release();
 }
 
-/* The parent's memory must not be posted by way of a descriptor that the child happens to have. */
-static void forked(void)
+/* The descriptor is closed, so that the child cannot post memory of the parent by it. */
+static void dma_forked(void)
 {
-	give_back();
+	dma_release();
 	adma_engine_thread.forked();
 }
 
 const struct adma_engine adma_engine_dma = {
 	.name = "dmaengine",
-	.probe = probe,
-	.start = start,
-	.stop = stop,
-	.forked = forked,
-	.submit = submit,
-	.cancel = cancel,
-	.help = help,
-	.reap = reap,
-	.kick = kick,
+	.probe = dma_probe,
+	.start = dma_start,
+	.stop = dma_stop,
+	.forked = dma_forked,
+	.submit = dma_submit,
+	.cancel = dma_cancel,
+	.help = dma_help,
+	.reap = dma_reap,
+	.kick = dma_kick,
 };

@@ -1,125 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * engine_thread.c - the engine made of threads: each is a queue, asleep while there is nothing to do.
- * And the one with none of them, `caller`, where only who waits copies.
+ * engine_thread.c - the engine made of copy worker threads, which sleep while there is nothing to do.
  *
- * Who lists work marks, under the lock, which sleeping queues are to be woken, and kicks
- * them without it. A queue that has found nothing sleeps on its bell, as it read it
- * under the lock; so what was listed after that finds it marked as sleeping.
+ * A thread that lists work marks, under the engine lock, the sleeping workers that have to be
+ * woken. It wakes them (kick) after it has released the lock. A worker that finds no work reads
+ * its futex word and marks itself as sleeping, both under the lock, and then sleeps on the word
+ * as it read it. So a thread that lists work after that finds the worker marked as sleeping, and
+ * no wake-up is lost. tests/model/queues.pml proves this.
  */
-#include <errno.h>
+#include "copy/engine_thread.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "adma.h"
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/fault.h"
 #include "base/futex.h"
-#include "base/relax.h"
 #include "base/thread.h"
-#include "copy/engine.h"
 #include "copy/part.h"
+#include "copy/state.h"
 
-/* How long a queue looks for more before it sleeps, since waking it costs more. Adapts. */
-#define IDLE_SPIN_MIN_NS 20000
-#define IDLE_SPIN_MAX_NS 200000
+/* For how long a worker spins before it sleeps, since waking it costs more. */
+static const struct adma_backoff_limits spin_limits = {.min_ns = 20000, .max_ns = 200000};
 
 static struct {
-	struct adma_schedule schedule;
-	pthread_t threads[ADMA_QUEUES_MAX];
-	_Atomic uint32_t bells[ADMA_QUEUES_MAX]; /* a queue sleeps on its own */
-	int64_t spin_ns[ADMA_QUEUES_MAX];        /* each queue's own, as is */
-	int64_t moved[ADMA_QUEUES_MAX];          /* when it last left a core to who works there */
-	uint32_t sleeping;                       /* queues, a bit each */
-	_Atomic uint32_t to_wake;                /* of these: marked by submit, woken by kick */
-	_Atomic bool news;                       /* listed and not yet told of */
-	_Atomic uint32_t told;                   /* counts kicks with news: spinning queues look at it */
-	_Atomic int kicker;                      /* the core that last woke a queue */
-	uint32_t running;
+	pthread_t threads[ADMA_COPY_WORKERS_MAX];
+	_Atomic uint32_t words[ADMA_COPY_WORKERS_MAX]; /* the futex word of each worker */
+	int64_t spin_ns[ADMA_COPY_WORKERS_MAX];        /* for how long it spins; it alone uses this */
+	int64_t moved[ADMA_COPY_WORKERS_MAX];          /* when it was moved to another core; the same */
+	uint32_t sleeping;                             /* the workers that sleep, a bit for each */
+	_Atomic uint32_t to_wake;                      /* of these: the ones that a kick has to wake */
+	_Atomic bool news;                             /* work was listed, and no kick has announced it */
+	_Atomic uint32_t announced;                    /* counts kicks with news; spinning workers look at it */
+	_Atomic int kicker;                            /* the core on which a thread last woke workers */
+	uint32_t running;                              /* how many workers there are */
 	bool stop;
 } self;
 
-static _Thread_local bool is_queue;
+/* ---- listing work, and waking workers ---- */
 
-/* ---- parts ---- */
-
-static struct adma_copy *copy_of(const struct adma_work *work)
-{
-	return (struct adma_copy *)((char *)(uintptr_t)work - offsetof(struct adma_copy, work));
-}
-
-static void put_back(struct adma_work *work);
-
-/* With the lock, dropped meanwhile. */
-static bool do_part(struct adma_copy *copy)
-{
-	struct adma_part part;
-
-	if (!adma_part_claim(copy, &part)) {
-		adma_schedule_remove(&self.schedule, &copy->work);
-		return false;
-	}
-	if (!adma_part_more(copy))
-		adma_schedule_remove(&self.schedule, &copy->work);
-	adma_engine_unlock();
-	adma_part_run(copy, &part);
-	adma_engine_lock();
-	if (adma_part_retire(copy, &part))
-		put_back(&copy->work);
-	return true;
-}
-
-bool adma_queue_here(void)
-{
-	return is_queue;
-}
-
-static struct adma_assist *lending_of(struct adma_work *work)
-{
-	return (struct adma_assist *)((char *)work - offsetof(struct adma_assist, work));
-}
-
-static void stand_in_line(struct adma_assist *lending)
-{
-	lending->work.lent = 1;
-	lending->work.bytes = lending->bytes;
-	adma_schedule_add(&self.schedule, &lending->work);
-}
-
-/* With the lock, dropped meanwhile. */
-static void do_lent(struct adma_assist *lending)
-{
-	bool done;
-
-	/* Behind the others, before the part: other queues may help with it, too. */
-	adma_schedule_remove(&self.schedule, &lending->work);
-	stand_in_line(lending);
-	lending->busy++;
-	adma_engine_unlock();
-	done = lending->part(lending);
-	adma_engine_lock();
-	/* Another may have found nothing before, and it may be listed anew: then this one is needless, once. */
-	if (!done)
-		adma_schedule_remove(&self.schedule, &lending->work);
-	if (!--lending->busy)
-		pthread_cond_broadcast(&adma_offload.unlent);
-}
-
-/* ---- listing, waking ---- */
-
-/* With the lock: as many sleeping queues as there are parts, or the one whose line it stands in. */
-static void mark_sleepers(const struct adma_work *work, uint64_t parts)
+/*
+ * Mark as many sleeping workers as there are parts, or with round robin the one to which the
+ * work is assigned. Called with the engine lock held.
+ */
+static void workers_mark(const struct adma_work *work, uint64_t parts)
 {
 	uint32_t candidates = self.sleeping & ~atomic_load_explicit(&self.to_wake, memory_order_relaxed);
 	uint32_t marked = 0;
 
-	if (self.schedule.policy == ADMA_ROUND_ROBIN) {
-		candidates &= 1u << work->line;
+	if (adma_copies.schedule.policy == ADMA_ROUND_ROBIN) {
+		candidates &= 1u << work->run_queue;
 		parts = 1;
 	}
 	for (; candidates && parts; parts--) {
@@ -132,295 +67,277 @@ static void mark_sleepers(const struct adma_work *work, uint64_t parts)
 		atomic_fetch_or_explicit(&self.to_wake, marked, memory_order_relaxed);
 }
 
-/* With the lock: it was listed, in so many parts. */
-static void tell(const struct adma_work *work, uint64_t parts)
+/* Work of so many parts was listed: see to it that workers notice. Called with the lock held. */
+static void workers_notify(const struct adma_work *work, uint64_t parts)
 {
 	atomic_store_explicit(&self.news, true, memory_order_relaxed);
-	mark_sleepers(work, parts);
+	workers_mark(work, parts);
 }
 
-/* A queue goes on with what it puts back; a caller may leave, and a queue has to be awake for it. */
-static void put_back(struct adma_work *work)
+static void worker_wake(uint32_t worker)
 {
-	adma_schedule_return(&self.schedule, work);
-	if (!is_queue)
-		tell(work, 1);
+	atomic_fetch_add(&self.words[worker], 1);
+	adma_futex_wake(&self.words[worker], 1);
 }
 
-/* Not under the lock: who is told takes it at once. */
-static void kick(void)
+/* Called without the lock, because the threads that are woken take it at once. */
+static void thread_kick(void)
 {
 	uint32_t marked;
 
 	if (atomic_load_explicit(&self.news, memory_order_relaxed)) {
 		atomic_store_explicit(&self.news, false, memory_order_relaxed);
-		atomic_fetch_add_explicit(&self.told, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&self.announced, 1, memory_order_relaxed);
 	}
 	/*
-	 * Not because of news: another kick may have taken those between a list and its marks. Our own
-	 * marks we see, unless another kick took them, which then wakes.
+	 * Whether there are workers to wake does not depend on the news: another kick may have taken
+	 * the news after this thread listed its work and before it marked workers. This thread sees
+	 * its own marks, unless another kick has taken them; that one wakes the workers.
 	 */
 	if (!atomic_load_explicit(&self.to_wake, memory_order_relaxed))
 		return;
 	marked = atomic_exchange(&self.to_wake, 0);
 	atomic_store_explicit(&self.kicker, sched_getcpu(), memory_order_relaxed);
-	while (marked) {
-		int queue = __builtin_ctz(marked);
-
-		marked &= marked - 1;
-		atomic_fetch_add(&self.bells[queue], 1);
-		adma_futex_wake(&self.bells[queue], 1);
-	}
+	for (; marked; marked &= marked - 1)
+		worker_wake((uint32_t)__builtin_ctz(marked));
 }
 
 /*
- * With the lock, dropped meanwhile: for what an end made ready. Marks, not only news: a kick of somebody
- * else may have taken the news between our list and our marks, and found none.
+ * Announce what a completion made ready. Called with the lock held, which is dropped meanwhile. It
+ * looks at the marks and not only at the news: a kick by another thread may have taken the news
+ * after the work was listed and before workers were marked, and so have found no marks.
  */
-static void kick_from_within(void)
+static void thread_kick_unlocked(void)
 {
 	if (!atomic_load_explicit(&self.news, memory_order_relaxed) &&
 	    !atomic_load_explicit(&self.to_wake, memory_order_relaxed))
 		return;
 	adma_engine_unlock();
-	kick();
+	thread_kick();
 	adma_engine_lock();
 }
 
-static void submit(struct adma_copy *copy)
+static void thread_submit(struct adma_copy *copy)
 {
-	copy->work.bytes = copy->plan.bytes;
-	copy->work.lent = 0;
-	adma_schedule_add(&self.schedule, &copy->work);
-	tell(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
-}
-
-static void lend(struct adma_assist *lending, uint64_t parts)
-{
-	stand_in_line(lending);
-	tell(&lending->work, parts);
-}
-
-static void take_back(struct adma_assist *lending)
-{
-	adma_schedule_remove(&self.schedule, &lending->work);
-}
-
-/* With the lock: the queues are gone, and only copies are left to callers. */
-static void take_all_back(void)
-{
-	for (uint32_t i = 0; i < ADMA_RUN_QUEUES; i++) {
-		for (struct adma_work *work = self.schedule.lines[i].first, *next; work; work = next) {
-			next = work->next;
-			if (work->lent)
-				adma_schedule_remove(&self.schedule, work);
-		}
-	}
-}
-
-static bool cancel(struct adma_copy *copy)
-{
-	if (copy->claimed)
-		return false;
-	adma_schedule_remove(&self.schedule, &copy->work);
-	return true;
+	adma_part_enqueue(copy);
+	workers_notify(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
 }
 
 /*
- * For a caller: of any copy, what queue 0 would take; round robin, what the first queue with work would. Messages
- * have threads of their own that wait for them.
+ * A caller makes a part. If the copy is in order, the caller puts it back into its run queue and
+ * may leave, so a worker has to be woken for the next part. A worker that puts back a copy
+ * continues by itself.
  */
-static struct adma_work *anything(void)
+static bool thread_help(struct adma_copy *copy)
 {
-	for (uint32_t queue = 0; queue < self.schedule.queues; queue++)
-		if (adma_schedule_any(&self.schedule, queue, false))
-			return adma_schedule_next(&self.schedule, queue, false);
-	return NULL;
-}
+	enum adma_part_result result;
 
-static bool help(struct adma_copy *copy)
-{
-	struct adma_work *work = copy ? &copy->work : anything();
-
-	if (!work || !do_part(copy_of(work)))
+	copy = copy ? copy : adma_part_any_copy();
+	result = copy ? adma_part_make(copy) : ADMA_PART_NONE;
+	if (result == ADMA_PART_NONE)
 		return false;
-	adma_offload.stats.parts_callers++;
-	kick_from_within();
+	if (result == ADMA_PART_RETURNED)
+		workers_notify(&copy->work, 1);
+	adma_copies.stats.parts_callers++;
+	thread_kick_unlocked();
 	return true;
 }
 
-/* ---- the queues ---- */
+/* ---- assisting ---- */
 
-/* Without the lock: is more listed within a moment? */
-static bool spin(uint32_t told, int64_t ns)
+static void assist_enqueue(struct adma_assist *assist)
 {
-	int64_t now = adma_now(), end = now + ns;
+	assist->work.assist = 1;
+	assist->work.bytes = assist->bytes;
+	adma_schedule_add(&adma_copies.schedule, &assist->work);
+}
 
+static void thread_assist(struct adma_assist *assist, uint64_t parts)
+{
+	assist_enqueue(assist);
+	workers_notify(&assist->work, parts);
+}
+
+static void thread_assist_end(struct adma_assist *assist)
+{
+	adma_schedule_remove(&adma_copies.schedule, &assist->work);
+}
+
+/* A worker does one piece. Called with the lock held, which is dropped meanwhile. */
+static void assist_make_part(struct adma_assist *assist)
+{
+	bool made;
+
+	/*
+	 * It goes to the end of its run queue. That is done before the piece and not after it, so that
+	 * other workers may assist at the same time.
+	 */
+	adma_schedule_remove(&adma_copies.schedule, &assist->work);
+	assist_enqueue(assist);
+	assist->busy++;
+	adma_engine_unlock();
+	made = assist->part(assist);
+	adma_engine_lock();
+	/*
+	 * Nothing is left to do. Another worker may have found that out before this one, and the
+	 * channel may have asked for help again since then. That request is lost, which costs
+	 * nothing but help: the progress thread asks again after its next chunk.
+	 */
+	if (!made)
+		adma_schedule_remove(&adma_copies.schedule, &assist->work);
+	if (!--assist->busy)
+		pthread_cond_broadcast(&adma_copies.assist_idle);
+}
+
+/* ---- the workers ---- */
+
+static bool worker_sees_news(void *announced)
+{
+	return atomic_load_explicit(&self.announced, memory_order_relaxed) != *(const uint32_t *)announced;
+}
+
+/* Spin until work is listed. Called without the lock. Returns false when there was none in time. */
+static bool worker_spin(uint32_t worker, uint32_t announced)
+{
+	int64_t now;
+
+	/* One core is left to the callers: where there are as many workers as cores, the last one does not spin. */
+	if ((int)worker + 1 >= adma_cpu_count())
+		return false;
+	now = adma_now();
 	if (adma_cpu_oversubscribed(now))
 		return false;
-	for (unsigned int i = 1; i % 32 || adma_now() < end; i++) {
-		if (atomic_load_explicit(&self.told, memory_order_relaxed) != told)
-			return true;
-		adma_relax();
-	}
-	return false;
+	return adma_spin(now + self.spin_ns[worker], worker_sees_news, NULL, &announced);
 }
 
-/* A sleep that was short should not have begun; after long ones there is less and less to wait for. */
-static int64_t learned(int64_t spin_ns, int64_t slept)
+/* Called without the lock; `word` is the value of the worker's futex word under the lock. */
+static void worker_sleep(uint32_t worker, uint32_t word)
 {
-	if (slept < IDLE_SPIN_MAX_NS)
-		return IDLE_SPIN_MAX_NS;
-	return spin_ns * 3 / 4 > IDLE_SPIN_MIN_NS ? spin_ns * 3 / 4 : IDLE_SPIN_MIN_NS;
-}
+	int64_t since = adma_now(), now;
 
-/* With the lock, dropped meanwhile. */
-static void rest(uint32_t queue)
-{
-	uint32_t told = atomic_load_explicit(&self.told, memory_order_relaxed), bell;
-	int64_t since, now;
-
-	adma_engine_unlock();
-	/* One core is the callers': the last queue of as many as there are cores does not look for long. */
-	bool found = (int)queue + 1 < adma_cpu_count() && spin(told, self.spin_ns[queue]);
-	adma_engine_lock();
-	if (found || self.stop || adma_schedule_any(&self.schedule, queue, true))
-		return;
-	bell = atomic_load(&self.bells[queue]);
-	self.sleeping |= 1u << queue;
-	adma_offload.stats.sleeps++;
-	adma_engine_unlock();
-	since = adma_now();
-	(void)adma_futex_wait(&self.bells[queue], bell, -1);
+	(void)adma_futex_wait(&self.words[worker], word, -1);
 	now = adma_now();
-	self.spin_ns[queue] = learned(self.spin_ns[queue], now - since);
-	adma_cpu_avoid(atomic_load_explicit(&self.kicker, memory_order_relaxed), now, &self.moved[queue]);
-	adma_engine_lock();
-	self.sleeping &= ~(1u << queue);
-	adma_offload.stats.wakes++;
+	self.spin_ns[worker] = adma_backoff_after_sleep(self.spin_ns[worker], now - since, spin_limits);
+	adma_cpu_avoid(atomic_load_explicit(&self.kicker, memory_order_relaxed), now, &self.moved[worker]);
 }
 
-static void *serve(void *argument)
+/* The worker found no work. Called with the lock held, which is dropped meanwhile. */
+static void worker_rest(uint32_t worker)
 {
-	uint32_t queue = (uint32_t)(uintptr_t)argument;
+	uint32_t announced = atomic_load_explicit(&self.announced, memory_order_relaxed), word;
+	bool found;
 
-	is_queue = true;
-	self.spin_ns[queue] = IDLE_SPIN_MIN_NS;
+	adma_engine_unlock();
+	found = worker_spin(worker, announced);
+	adma_engine_lock();
+	if (found || self.stop || adma_schedule_any(&adma_copies.schedule, worker, true))
+		return;
+	word = atomic_load(&self.words[worker]);
+	self.sleeping |= 1u << worker;
+	adma_copies.stats.sleeps++;
+	adma_engine_unlock();
+	worker_sleep(worker, word);
+	adma_engine_lock();
+	self.sleeping &= ~(1u << worker);
+	adma_copies.stats.wakes++;
+}
+
+static void *worker_run(void *argument)
+{
+	uint32_t worker = (uint32_t)(uintptr_t)argument;
+
+	self.spin_ns[worker] = spin_limits.min_ns;
 	adma_engine_lock();
 	while (!self.stop) {
-		struct adma_work *work = adma_schedule_next(&self.schedule, queue, true);
+		struct adma_work *work = adma_schedule_next(&adma_copies.schedule, worker, true);
 
 		if (!work) {
-			rest(queue);
+			worker_rest(worker);
 			continue;
 		}
-		if (work->lent)
-			do_lent(lending_of(work));
-		else if (do_part(copy_of(work)))
-			adma_offload.stats.parts_queues++;
-		kick_from_within();
+		if (work->assist)
+			assist_make_part(adma_work_assist(work));
+		else if (adma_part_make(adma_work_copy(work)) != ADMA_PART_NONE)
+			adma_copies.stats.parts_queues++;
+		thread_kick_unlocked();
 	}
 	adma_engine_unlock();
 	return NULL;
 }
 
-static int make_thread(uint32_t queue)
+static int worker_start(uint32_t worker)
 {
 	char name[16];
 	int err = ADMA_FAULT(ADMA_FAULT_THREAD);
 
-	(void)snprintf(name, sizeof(name), "adma-queue-%u", queue % ADMA_QUEUES_MAX);
-	return err ? err : adma_thread_start(&self.threads[queue], name, 0, serve, (void *)(uintptr_t)queue);
+	(void)snprintf(name, sizeof(name), "adma-queue-%u", worker % ADMA_COPY_WORKERS_MAX);
+	return err ? err : adma_thread_start(&self.threads[worker], name, 0, worker_run, (void *)(uintptr_t)worker);
 }
 
 /* ---- the interface ---- */
 
-static int probe(void)
+static int thread_probe(void)
 {
 	return 0;
 }
 
-/* With the lock; nothing is listed. The counters stay: a kick of a moment ago may still be at them, harmlessly. */
-static void reset(void)
+/*
+ * If fewer threads can be started than asked for, those serve. They wait for the lock until the
+ * schedule is initialised. The futex words and `announced` keep their values: a kick that began a
+ * moment ago may still increment them, which does no harm.
+ */
+static int thread_start(uint32_t workers, enum adma_policy policy)
 {
+	int err = 0;
+
 	self.sleeping = 0;
 	self.running = 0;
 	self.stop = false;
 	atomic_store(&self.to_wake, 0);
-}
-
-static int start(uint32_t queues, enum adma_policy policy)
-{
-	int rc = 0;
-
-	reset();
-	for (uint32_t i = 0; i < queues && !rc; i++) {
-		rc = make_thread(i);
-		self.running += !rc;
+	for (uint32_t i = 0; i < workers && !err; i++) {
+		err = worker_start(i);
+		self.running += !err;
 	}
-	/* Fewer than asked for is no reason to have none. The threads wait for the lock until this is set. */
-	adma_schedule_init(&self.schedule, policy, self.running ? self.running : 1);
-	return self.running ? (int)self.running : -rc;
+	adma_schedule_init(&adma_copies.schedule, policy, self.running ? self.running : 1);
+	return self.running ? (int)self.running : -err;
 }
 
-static int start_none(uint32_t queues, enum adma_policy policy)
+static void thread_stop(void)
 {
-	(void)queues;
-	reset();
-	adma_schedule_init(&self.schedule, policy, 1);
-	return 0;
-}
-
-static void stop(void)
-{
-	uint32_t queues;
+	uint32_t workers;
 
 	adma_engine_lock();
 	self.stop = true;
-	queues = self.running;
-	atomic_fetch_add(&self.told, 1);
+	workers = self.running;
+	atomic_fetch_add(&self.announced, 1);
 	adma_engine_unlock();
-	for (uint32_t i = 0; i < queues; i++) {
-		atomic_fetch_add(&self.bells[i], 1);
-		adma_futex_wake(&self.bells[i], 1);
+	for (uint32_t i = 0; i < workers; i++) {
+		worker_wake(i);
 		pthread_join(self.threads[i], NULL);
 	}
-	/* They are joined once, however often this is called. */
 	adma_engine_lock();
-	self.running = 0;
-	take_all_back();
+	self.running = 0; /* so that no thread is joined twice if this is called again */
+	/* Callers make the copies that are left, but they do not assist. */
+	adma_schedule_remove_assists(&adma_copies.schedule);
 	adma_engine_unlock();
 }
 
-static void forked(void)
+static void thread_forked(void)
 {
 	memset(&self, 0, sizeof(self));
 }
 
 const struct adma_engine adma_engine_thread = {
 	.name = "thread",
-	.leaves = true,
-	.probe = probe,
-	.start = start,
-	.stop = stop,
-	.forked = forked,
-	.submit = submit,
-	.cancel = cancel,
-	.help = help,
-	.kick = kick,
-	.lend = lend,
-	.take_back = take_back,
-};
-
-const struct adma_engine adma_engine_caller = {
-	.name = "caller",
-	.leaves = true,
-	.probe = probe,
-	.start = start_none,
-	.stop = stop,
-	.forked = forked,
-	.submit = submit,
-	.cancel = cancel,
-	.help = help,
-	.kick = kick,
+	.leaves_to_callers = true,
+	.probe = thread_probe,
+	.start = thread_start,
+	.stop = thread_stop,
+	.forked = thread_forked,
+	.submit = thread_submit,
+	.cancel = adma_part_dequeue,
+	.help = thread_help,
+	.kick = thread_kick,
+	.assist = thread_assist,
+	.assist_end = thread_assist_end,
 };

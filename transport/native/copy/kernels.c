@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* kernels.c - the ways, and the choice between them. */
+/* kernels.c - the ways to copy, and the choice between them. */
 #include "copy/kernels.h"
 
 #include <string.h>
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
-#define HAVE_WAYS ADMA_KERNELS
+#define KERNELS_BUILT ADMA_KERNELS
 #else
-#define HAVE_WAYS 1
+#define KERNELS_BUILT 1
 #endif
 
 int adma_kernels(void)
 {
-	return HAVE_WAYS;
+	return KERNELS_BUILT;
 }
 
 const char *adma_kernel_name(int kernel)
@@ -27,7 +27,7 @@ const char *adma_kernel_name(int kernel)
 
 #if defined(__x86_64__)
 
-#define LINE 64
+#define LINE 64 /* bytes of a cache line */
 #define AHEAD (8 * LINE)
 
 static void copy_movsb(void *dst, const void *src, size_t n)
@@ -35,31 +35,34 @@ static void copy_movsb(void *dst, const void *src, size_t n)
 	__asm__ __volatile__("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
 }
 
-/* Bytes before the first whole line of the destination. */
-static size_t head_of(const void *dst, size_t n)
+/* How many bytes come before the first whole cache line of the destination. */
+static size_t kernel_head(const void *dst, size_t n)
 {
 	size_t head = -(uintptr_t)dst % LINE;
 
 	return head < n ? head : n;
 }
 
-typedef void store(__m128i *to, __m128i sixteen);
+typedef void kernel_store(__m128i *to, __m128i sixteen);
 
-static inline void stream(__m128i *to, __m128i sixteen)
+static inline void store_stream(__m128i *to, __m128i sixteen)
 {
 	_mm_stream_si128(to, sixteen);
 }
 
-static inline void keep(__m128i *to, __m128i sixteen)
+static inline void store_cached(__m128i *to, __m128i sixteen)
 {
 	_mm_store_si128(to, sixteen);
 }
 
-/* Line by line, the source fetched ahead, heads and tails by libc. Inlined, so that `put` is no call. */
+/*
+ * Copy cache line by cache line and prefetch the source; libc copies the bytes before the first whole
+ * line and after the last. The function is inlined, so that `store` is not called by a pointer.
+ */
 static inline __attribute__((always_inline)) void copy_lines(uint8_t *dst, const uint8_t *src, size_t n,
-							     store *put)
+							     kernel_store *store)
 {
-	size_t head = head_of(dst, n);
+	size_t head = kernel_head(dst, n);
 
 	memcpy(dst, src, head);
 	dst += head, src += head, n -= head;
@@ -67,27 +70,31 @@ static inline __attribute__((always_inline)) void copy_lines(uint8_t *dst, const
 		const __m128i *from = (const __m128i *)src;
 		__m128i *to = (__m128i *)dst;
 
-		_mm_prefetch((const char *)src + AHEAD, _MM_HINT_T0); /* past the end: a hint that is ignored */
+		/* A prefetch is a hint, and is ignored past the end of memory. */
+		_mm_prefetch((const char *)src + AHEAD, _MM_HINT_T0);
 		__m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
 		__m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
-		put(to, a);
-		put(to + 1, b);
-		put(to + 2, c);
-		put(to + 3, d);
+		store(to, a);
+		store(to + 1, b);
+		store(to + 2, c);
+		store(to + 3, d);
 	}
 	memcpy(dst, src, n);
 }
 
 static void copy_stream(void *dst, const void *src, size_t n)
 {
-	copy_lines(dst, src, n, stream);
-	/* Such stores are ordered by nothing else: who is told that it is copied must find it so. */
+	copy_lines(dst, src, n, store_stream);
+	/*
+	 * Nothing else orders these stores before later ones, and a thread that is told that the copy
+	 * is complete must see it.
+	 */
 	_mm_sfence();
 }
 
 static void copy_prefetch(void *dst, const void *src, size_t n)
 {
-	copy_lines(dst, src, n, keep);
+	copy_lines(dst, src, n, store_cached);
 }
 
 void adma_kernel_copy(enum adma_kernel kernel, void *dst, const void *src, size_t n)
@@ -146,7 +153,7 @@ enum adma_kernel adma_kernel_next(struct adma_kernel_samples *samples)
 	return samples->best;
 }
 
-static void choose(struct adma_kernel_samples *samples)
+static void kernel_choose(struct adma_kernel_samples *samples)
 {
 	uint64_t bar = adma_kernel_median(samples, ADMA_KERNEL_LIBC);
 
@@ -167,7 +174,7 @@ void adma_kernel_took(struct adma_kernel_samples *samples, enum adma_kernel kern
 	uint32_t slot = samples->taken[kernel]++ % ADMA_KERNEL_SAMPLES;
 
 	samples->ns[kernel][slot] = ns > 0 && ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
-	/* Not for each part of the one that serves: it would sort for ever. */
+	/* Choosing sorts samples, so it is not done for every part that is copied in the best way. */
 	if (slot == ADMA_KERNEL_SAMPLES - 1 || kernel != samples->best)
-		choose(samples);
+		kernel_choose(samples);
 }

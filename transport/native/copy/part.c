@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* part.c - parts of copies, and which way to copy them has been the fastest. */
+/* part.c - making parts of copies, and measuring which way of copying them is the fastest. */
 #include "copy/part.h"
 
-#include "adma.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/trace.h"
-#include "copy/engine.h"
+#include "copy/completion.h"
+#include "copy/kernels.h"
 #include "copy/plan.h"
+#include "copy/state.h"
 
-/* What was measured of each class of size: it stays true when queues stop and start. */
+struct part {
+	uint64_t number;
+	enum adma_kernel kernel; /* the way to copy it */
+	int64_t ns;              /* how long that took */
+};
+
+/* The measurements of each class of size. They stay true when workers are stopped and started. */
 static struct adma_kernel_samples measured[ADMA_CLASSES];
 
-static enum adma_kernel choose(const struct adma_copy *copy, uint64_t part)
+static enum adma_kernel part_choose_kernel(const struct adma_copy *copy, uint64_t part)
 {
-	uint32_t forced = adma_offload.config.kernel;
+	uint32_t forced = adma_copies.config.kernel;
 
 	if (forced)
 		return forced - 1;
@@ -23,7 +30,8 @@ static enum adma_kernel choose(const struct adma_copy *copy, uint64_t part)
 	return adma_kernel_next(&measured[adma_class_of(copy->plan.bytes)]);
 }
 
-bool adma_part_claim(struct adma_copy *copy, struct adma_part *part)
+/* Returns false when no part can be started now. */
+static bool part_claim(struct adma_copy *copy, struct part *part)
 {
 	if (copy->claimed == copy->plan.parts || (copy->plan.in_order && copy->claimed != copy->copied))
 		return false;
@@ -32,16 +40,18 @@ bool adma_part_claim(struct adma_copy *copy, struct adma_part *part)
 		__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
 	}
 	part->number = copy->claimed++;
-	part->kernel = choose(copy, part->number);
+	part->kernel = part_choose_kernel(copy, part->number);
 	return true;
 }
 
-bool adma_part_more(const struct adma_copy *copy)
+/* After a claim: could another part be claimed now? */
+static bool part_is_more(const struct adma_copy *copy)
 {
 	return copy->claimed < copy->plan.parts && !copy->plan.in_order;
 }
 
-void adma_part_run(const struct adma_copy *copy, struct adma_part *part)
+/* Called without the lock. */
+static void part_run(const struct adma_copy *copy, struct part *part)
 {
 	int64_t begin = adma_now();
 
@@ -52,7 +62,11 @@ void adma_part_run(const struct adma_copy *copy, struct adma_part *part)
 	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, part->number, copy->plan.parts, 0);
 }
 
-bool adma_part_retire(struct adma_copy *copy, const struct adma_part *part)
+/*
+ * Returns true when the copy is in order and its next part may be claimed now. After false the
+ * copy may have been freed.
+ */
+static bool part_retire(struct adma_copy *copy, const struct part *part)
 {
 	if (adma_plan_has_choice(&copy->plan, part->number))
 		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], part->kernel, part->ns);
@@ -60,8 +74,53 @@ bool adma_part_retire(struct adma_copy *copy, const struct adma_part *part)
 	if (copy->copied < copy->plan.parts)
 		return copy->plan.in_order;
 	copy->times.copied = adma_now();
-	adma_copy_ended(copy, 0);
+	adma_copy_complete(copy, 0);
 	return false;
+}
+
+void adma_part_enqueue(struct adma_copy *copy)
+{
+	copy->work.bytes = copy->plan.bytes;
+	copy->work.assist = 0;
+	adma_schedule_add(&adma_copies.schedule, &copy->work);
+}
+
+bool adma_part_dequeue(struct adma_copy *copy)
+{
+	if (copy->claimed)
+		return false;
+	adma_schedule_remove(&adma_copies.schedule, &copy->work);
+	return true;
+}
+
+enum adma_part_result adma_part_make(struct adma_copy *copy)
+{
+	struct adma_schedule *schedule = &adma_copies.schedule;
+	struct part part;
+
+	if (!part_claim(copy, &part)) {
+		adma_schedule_remove(schedule, &copy->work);
+		return ADMA_PART_NONE;
+	}
+	if (!part_is_more(copy))
+		adma_schedule_remove(schedule, &copy->work);
+	adma_engine_unlock();
+	part_run(copy, &part);
+	adma_engine_lock();
+	if (!part_retire(copy, &part))
+		return ADMA_PART_MADE;
+	adma_schedule_return(schedule, &copy->work);
+	return ADMA_PART_RETURNED;
+}
+
+struct adma_copy *adma_part_any_copy(void)
+{
+	struct adma_schedule *schedule = &adma_copies.schedule;
+
+	for (uint32_t worker = 0; worker < schedule->workers; worker++)
+		if (adma_schedule_any(schedule, worker, false))
+			return adma_work_copy(adma_schedule_next(schedule, worker, false));
+	return NULL;
 }
 
 void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found)

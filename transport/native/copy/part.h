@@ -1,34 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * part.h - parts of copies that cores make: claimed, run, retired.
+ * part.h - making a part of a copy by a core: claim it, copy it, retire it.
  *
- * Several parts of one copy may be run at once, by several threads.
+ * Several threads may make parts of the same copy at once. The functions are called with the
+ * engine lock held.
  */
-#ifndef ADMA_PART_H
-#define ADMA_PART_H
+#ifndef ADMA_COPY_PART_H
+#define ADMA_COPY_PART_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "adma_copy.h"
-#include "copy/kernels.h"
 
-struct adma_part {
-	uint64_t number;
-	enum adma_kernel kernel; /* the way to copy it */
-	int64_t ns;              /* that it took */
+enum adma_part_result {
+	ADMA_PART_NONE,     /* no part of this copy can be made now */
+	ADMA_PART_MADE,     /* the copy may be freed by now */
+	ADMA_PART_RETURNED, /* a part was made; the copy, which is in order, is back in its run queue */
 };
 
-/* With the engine lock. False: none can be begun just now. */
-bool adma_part_claim(struct adma_copy *copy, struct adma_part *part);
+/* Put a copy into its run queue. */
+void adma_part_enqueue(struct adma_copy *copy);
 
-/* After a claim, with the lock: could another one be made now? */
-bool adma_part_more(const struct adma_copy *copy);
+/* Take a copy out of its run queue, unless it was started: then this returns false. */
+bool adma_part_dequeue(struct adma_copy *copy);
 
-/* Without the lock. */
-void adma_part_run(const struct adma_copy *copy, struct adma_part *part);
+/*
+ * Make the next part of a copy that is in its run queue. The lock is dropped while bytes are
+ * copied. The copy leaves its run queue while no further part of it can be claimed.
+ */
+enum adma_part_result adma_part_make(struct adma_copy *copy);
 
-/* With the lock. True: the next one of a copy that is made in order may be claimed now. Else it may be gone afterwards. */
-bool adma_part_retire(struct adma_copy *copy, const struct adma_part *part);
+/*
+ * The copy that a caller, which is no worker, should make a part of, or NULL: the one that
+ * worker 0 would take; with round robin, that of the first worker that has a copy. Assists are
+ * left to the workers: the threads that wait for messages copy for themselves.
+ */
+struct adma_copy *adma_part_any_copy(void);
 
 #endif

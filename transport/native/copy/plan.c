@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* copy.c - plan a copy, and do parts of it. */
+/* plan.c - planning a copy, and copying parts of it. */
 #include "copy/plan.h"
 
 #include <errno.h>
@@ -9,61 +9,68 @@
 
 /* ---- extents ---- */
 
-static bool meet(struct adma_extent a, struct adma_extent b)
+static bool extents_meet(struct adma_extent a, struct adma_extent b)
 {
 	return a.from < b.to && b.from < a.to;
 }
 
 bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b)
 {
-	return meet(a->writes, b->writes) || meet(a->writes, b->reads) || meet(a->reads, b->writes);
+	return extents_meet(a->writes, b->writes) || extents_meet(a->writes, b->reads) ||
+	       extents_meet(a->reads, b->writes);
 }
 
 /* ---- planning: contiguous ---- */
 
-static struct adma_extent extent(const void *from, uint64_t n)
+static struct adma_extent extent_of(const void *from, uint64_t n)
 {
 	return (struct adma_extent){(uintptr_t)from, (uintptr_t)from + n};
 }
 
-/* Parts of one row, where a row is more than one part. */
-static uint64_t parts_each(const struct adma_plan *plan)
+/* How many parts a row has, where a row is at least one part. */
+static uint64_t plan_parts_each_row(const struct adma_plan *plan)
 {
 	return plan->width ? (plan->width - 1) / ADMA_PART_BYTES + 1 : 0;
 }
 
-/* How many parts, of about ADMA_PART_BYTES each and never much more. */
-static void cut(struct adma_plan *plan)
+/* Cut the copy into parts of about ADMA_PART_BYTES each, and never much more. */
+static void plan_cut(struct adma_plan *plan)
 {
 	plan->rows_each = 0;
 	if (plan->rows > 1 && plan->width <= ADMA_PART_BYTES) {
 		plan->rows_each = ADMA_PART_BYTES / plan->width;
 		plan->parts = (plan->rows - 1) / plan->rows_each + 1;
 	} else {
-		plan->parts = plan->rows * parts_each(plan);
+		plan->parts = plan->rows * plan_parts_each_row(plan);
 	}
 }
 
 void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_t n)
 {
 	*plan = (struct adma_plan){
-		.dst = dst, .src = src, .width = n, .rows = n ? 1 : 0, .bytes = n,
-		.writes = extent(dst, n), .reads = extent(src, n),
+		.dst = dst,
+		.src = src,
+		.width = n,
+		.rows = n ? 1 : 0,
+		.bytes = n,
+		.writes = extent_of(dst, n),
+		.reads = extent_of(src, n),
 	};
-	cut(plan);
-	plan->in_order = meet(plan->writes, plan->reads);
+	plan_cut(plan);
+	plan->in_order = extents_meet(plan->writes, plan->reads);
 	plan->backwards = plan->in_order && (uintptr_t)dst > (uintptr_t)src;
 }
 
 /* ---- planning: strided ---- */
 
-static int64_t span(int64_t step, uint64_t count)
+/* The bytes from the first element of a dimension to the last one. */
+static int64_t dim_span(int64_t step, uint64_t count)
 {
 	return step * (int64_t)(count - 1);
 }
 
-/* Drop dimensions of one element; make destination steps positive. -EINVAL for a step of 0 there. */
-static int tidy(struct adma_plan *plan)
+/* Drop dimensions of one element, and make destination steps positive. -EINVAL: a destination step is 0. */
+static int plan_tidy(struct adma_plan *plan)
 {
 	uint32_t kept = 0;
 
@@ -75,8 +82,8 @@ static int tidy(struct adma_plan *plan)
 		if (!dim.dst_step)
 			return -EINVAL;
 		if (dim.dst_step < 0) {
-			plan->dst += span(dim.dst_step, dim.count);
-			plan->src += span(dim.src_step, dim.count);
+			plan->dst += dim_span(dim.dst_step, dim.count);
+			plan->src += dim_span(dim.src_step, dim.count);
 			dim.dst_step = -dim.dst_step;
 			dim.src_step = -dim.src_step;
 		}
@@ -86,8 +93,8 @@ static int tidy(struct adma_plan *plan)
 	return 0;
 }
 
-/* The largest destination step outermost. Few dimensions, mostly in order. */
-static void sort(struct adma_plan *plan)
+/* Sort the dimensions by their destination steps, the largest outermost. They are few, and mostly sorted. */
+static void plan_sort_dims(struct adma_plan *plan)
 {
 	for (uint32_t i = 1; i < plan->ndim; i++) {
 		struct adma_dim dim = plan->dims[i];
@@ -99,8 +106,11 @@ static void sort(struct adma_plan *plan)
 	}
 }
 
-/* Merge what lies together in both: into its outer neighbour, and the innermost into the width. */
-static void merge(struct adma_plan *plan)
+/*
+ * Merge a dimension into its outer neighbour where both are contiguous in source and destination;
+ * merge the innermost dimension into the width in the same way.
+ */
+static void plan_merge_dims(struct adma_plan *plan)
 {
 	uint32_t last = 0;
 
@@ -125,8 +135,8 @@ static void merge(struct adma_plan *plan)
 	}
 }
 
-/* Does each step reach over all that lies inside it? Then rows are in the order of addresses. */
-static bool nested(const struct adma_plan *plan)
+/* Does each destination step reach over all that lies inside it? Then the rows are in the order of their addresses. */
+static bool plan_is_nested(const struct adma_plan *plan)
 {
 	uint64_t inner = plan->width;
 
@@ -135,12 +145,12 @@ static bool nested(const struct adma_plan *plan)
 
 		if ((uint64_t)dim->dst_step < inner)
 			return false;
-		inner += (uint64_t)span(dim->dst_step, dim->count);
+		inner += (uint64_t)dim_span(dim->dst_step, dim->count);
 	}
 	return true;
 }
 
-static bool same_steps(const struct adma_plan *plan)
+static bool plan_has_same_steps(const struct adma_plan *plan)
 {
 	for (uint32_t i = 0; i < plan->ndim; i++)
 		if (plan->dims[i].dst_step != plan->dims[i].src_step)
@@ -148,17 +158,18 @@ static bool same_steps(const struct adma_plan *plan)
 	return true;
 }
 
-static void measure(struct adma_plan *plan)
+/* The extents, the number of rows and of bytes. */
+static void plan_measure(struct adma_plan *plan)
 {
-	plan->writes = extent(plan->dst, plan->width);
-	plan->reads = extent(plan->src, plan->width);
+	plan->writes = extent_of(plan->dst, plan->width);
+	plan->reads = extent_of(plan->src, plan->width);
 	plan->rows = 1;
 	for (uint32_t i = 0; i < plan->ndim; i++) {
 		const struct adma_dim *dim = &plan->dims[i];
-		int64_t reach = span(dim->src_step, dim->count);
+		int64_t reach = dim_span(dim->src_step, dim->count);
 
 		plan->rows *= dim->count;
-		plan->writes.to += (uint64_t)span(dim->dst_step, dim->count);
+		plan->writes.to += (uint64_t)dim_span(dim->dst_step, dim->count);
 		if (reach < 0)
 			plan->reads.from += (uint64_t)reach;
 		else
@@ -167,7 +178,7 @@ static void measure(struct adma_plan *plan)
 	plan->bytes = plan->rows * plan->width;
 }
 
-static int check(const struct adma_plan *plan)
+static int plan_check_size(const struct adma_plan *plan)
 {
 	uint64_t bytes = plan->width;
 
@@ -177,7 +188,7 @@ static int check(const struct adma_plan *plan)
 	return bytes > INT64_MAX ? -EOVERFLOW : 0;
 }
 
-static bool empty(const struct adma_plan *plan)
+static bool plan_is_empty(const struct adma_plan *plan)
 {
 	bool none = !plan->width;
 
@@ -186,36 +197,36 @@ static bool empty(const struct adma_plan *plan)
 	return none;
 }
 
-int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width,
-		      struct adma_dim *dims, uint32_t ndim)
+int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width, struct adma_dim *dims,
+		      uint32_t ndim)
 {
 	int rc;
 
 	if (ndim > ADMA_DIMS_MAX)
 		return -E2BIG;
 	*plan = (struct adma_plan){.dst = dst, .src = src, .width = width, .dims = dims, .ndim = ndim};
-	if (empty(plan)) {
+	if (plan_is_empty(plan)) {
 		adma_plan_bytes(plan, dst, src, 0);
 		return 0;
 	}
-	rc = check(plan);
-	rc = rc ? rc : tidy(plan);
+	rc = plan_check_size(plan);
+	rc = rc ? rc : plan_tidy(plan);
 	if (rc)
 		return rc;
-	sort(plan);
-	merge(plan);
+	plan_sort_dims(plan);
+	plan_merge_dims(plan);
 	if (!plan->ndim) {
 		adma_plan_bytes(plan, plan->dst, plan->src, plan->width);
 		return 0;
 	}
-	measure(plan);
-	cut(plan);
-	if (!meet(plan->writes, plan->reads)) {
-		plan->in_order = !nested(plan); /* who writes a byte twice does so in one order */
+	plan_measure(plan);
+	plan_cut(plan);
+	if (!extents_meet(plan->writes, plan->reads)) {
+		plan->in_order = !plan_is_nested(plan); /* a byte may be written twice, and the last one counts */
 	} else {
 		plan->in_order = 1;
 		plan->backwards = (uintptr_t)plan->dst > (uintptr_t)plan->src;
-		plan->staged = !same_steps(plan) || !nested(plan);
+		plan->staged = !plan_has_same_steps(plan) || !plan_is_nested(plan);
 	}
 	if (plan->staged) {
 		plan->backwards = 0;
@@ -226,20 +237,20 @@ int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64
 
 /* ---- running ---- */
 
-/* `count` elements of a fixed width: single loads and stores, of memory that may overlap. */
-#define COPY_ELEMENTS(type)                                                                          \
-	for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step) {                     \
-		type element;                                                                        \
-		memcpy(&element, src, sizeof(element));                                              \
-		memcpy(dst, &element, sizeof(element));                                              \
+/* Copy `count` elements of a fixed width by single loads and stores. Source and destination may overlap. */
+#define COPY_ELEMENTS(type) \
+	for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step) { \
+		type element; \
+		memcpy(&element, src, sizeof(element)); \
+		memcpy(dst, &element, sizeof(element)); \
 	}
 
-struct sixteen {
-	uint64_t half[2];
+struct sixteen_bytes {
+	uint64_t words[2];
 };
 
-static void copy_elements(uint8_t *dst, const uint8_t *src, uint64_t width, uint64_t count,
-			  int64_t dst_step, int64_t src_step)
+static void copy_elements(uint8_t *dst, const uint8_t *src, uint64_t width, uint64_t count, int64_t dst_step,
+			  int64_t src_step)
 {
 	switch (width) {
 	case 1:
@@ -255,23 +266,23 @@ static void copy_elements(uint8_t *dst, const uint8_t *src, uint64_t width, uint
 		COPY_ELEMENTS(uint64_t)
 		break;
 	case 16:
-		COPY_ELEMENTS(struct sixteen)
+		COPY_ELEMENTS(struct sixteen_bytes)
 		break;
 	default:
-		/* memmove: of a copy in order a row may overlap its own source. */
+		/* memmove(), because in a copy that is in order a row may overlap its own source. */
 		for (uint64_t i = 0; i < count; i++, dst += dst_step, src += src_step)
 			memmove(dst, src, width);
 	}
 }
 
-/* Rows [from, to), each to or from its place, or the stage. Backwards: the last one first. */
+/* Where a row is: its index in each dimension, and its offsets in both arrays. */
 struct cursor {
 	uint64_t index[ADMA_DIMS_MAX];
 	int64_t dst, src;
 };
 
-/* Where row number `row` is. */
-static void seek(const struct adma_plan *plan, uint64_t row, struct cursor *at)
+/* Set the cursor to row number `row`. */
+static void plan_seek(const struct adma_plan *plan, uint64_t row, struct cursor *at)
 {
 	at->dst = at->src = 0;
 	for (uint32_t i = plan->ndim; i-- > 0;) {
@@ -284,53 +295,56 @@ static void seek(const struct adma_plan *plan, uint64_t row, struct cursor *at)
 	}
 }
 
-enum side { BOTH, GATHER, SCATTER };
+/* A staged copy gathers the source into the stage, then scatters the stage into the destination. */
+enum plan_pass { PASS_DIRECT, PASS_GATHER, PASS_SCATTER };
 
-static void copy_run(const struct adma_plan *plan, const struct cursor *at, uint64_t row, uint64_t count,
-		     enum side side)
+/* Copy `count` rows along the innermost dimension, from the cursor on. `row` is the number of the first one. */
+static void plan_copy_run(const struct adma_plan *plan, const struct cursor *at, uint64_t row, uint64_t count,
+			  enum plan_pass pass)
 {
 	const struct adma_dim *inner = &plan->dims[plan->ndim - 1];
 	int64_t width = (int64_t)plan->width;
 
-	switch (side) {
-	case BOTH:
+	switch (pass) {
+	case PASS_DIRECT:
 		copy_elements(plan->dst + at->dst, plan->src + at->src, plan->width, count, inner->dst_step,
 			      inner->src_step);
 		break;
-	case GATHER:
+	case PASS_GATHER:
 		copy_elements(plan->stage + row * plan->width, plan->src + at->src, plan->width, count, width,
 			      inner->src_step);
 		break;
-	case SCATTER:
-		copy_elements(plan->dst + at->dst, plan->stage + row * plan->width, plan->width, count,
-			      inner->dst_step, width);
+	case PASS_SCATTER:
+		copy_elements(plan->dst + at->dst, plan->stage + row * plan->width, plan->width, count, inner->dst_step,
+			      width);
 		break;
 	}
 }
 
-/* Forwards: along the innermost dimension as far as it goes, then seek anew. */
-static void copy_rows(const struct adma_plan *plan, uint64_t from, uint64_t to, enum side side)
+/* Copy the rows [from, to), the first one first: one run along the innermost dimension after the other. */
+static void plan_copy_rows(const struct adma_plan *plan, uint64_t from, uint64_t to, enum plan_pass pass)
 {
 	const struct adma_dim *inner = &plan->dims[plan->ndim - 1];
 	struct cursor at;
 
 	while (from < to) {
-		seek(plan, from, &at);
+		plan_seek(plan, from, &at);
 		uint64_t count = inner->count - at.index[plan->ndim - 1];
 
 		if (count > to - from)
 			count = to - from;
-		copy_run(plan, &at, from, count, side);
+		plan_copy_run(plan, &at, from, count, pass);
 		from += count;
 	}
 }
 
-static void copy_rows_backwards(const struct adma_plan *plan, uint64_t from, uint64_t to)
+/* Copy the rows [from, to), the last one first. */
+static void plan_copy_rows_backwards(const struct adma_plan *plan, uint64_t from, uint64_t to)
 {
 	struct cursor at;
 
 	while (to > from) {
-		seek(plan, --to, &at);
+		plan_seek(plan, --to, &at);
 		memmove(plan->dst + at.dst, plan->src + at.src, plan->width);
 	}
 }
@@ -340,18 +354,18 @@ bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part)
 	return !plan->ndim && !plan->in_order && (part + 1) * ADMA_PART_BYTES <= plan->bytes;
 }
 
-/* A piece of one row. */
-static void run_bytes(const struct adma_plan *plan, uint64_t part, enum side side, enum adma_kernel kernel)
+/* Copy a part that is a piece of one row. */
+static void plan_run_bytes(const struct adma_plan *plan, uint64_t part, enum plan_pass pass, enum adma_kernel kernel)
 {
-	uint64_t row = part / parts_each(plan), from = part % parts_each(plan) * ADMA_PART_BYTES;
+	uint64_t row = part / plan_parts_each_row(plan), from = part % plan_parts_each_row(plan) * ADMA_PART_BYTES;
 	uint64_t n = plan->width - from < ADMA_PART_BYTES ? plan->width - from : ADMA_PART_BYTES;
 	struct cursor at;
 	uint8_t *dst;
 	const uint8_t *src;
 
-	seek(plan, row, &at);
-	dst = side == GATHER ? plan->stage + row * plan->width : plan->dst + at.dst;
-	src = side == SCATTER ? plan->stage + row * plan->width : plan->src + at.src;
+	plan_seek(plan, row, &at);
+	dst = pass == PASS_GATHER ? plan->stage + row * plan->width : plan->dst + at.dst;
+	src = pass == PASS_SCATTER ? plan->stage + row * plan->width : plan->src + at.src;
 	if (plan->in_order)
 		memmove(dst + from, src + from, n);
 	else
@@ -360,24 +374,24 @@ static void run_bytes(const struct adma_plan *plan, uint64_t part, enum side sid
 
 void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel)
 {
-	uint64_t half = plan->parts / 2;
-	enum side side = !plan->staged ? BOTH : part < half ? GATHER : SCATTER;
+	uint64_t gathers = plan->parts / 2; /* of a staged copy */
+	enum plan_pass pass = !plan->staged ? PASS_DIRECT : part < gathers ? PASS_GATHER : PASS_SCATTER;
 
-	if (side == SCATTER)
-		part -= half;
+	if (pass == PASS_SCATTER)
+		part -= gathers;
 	if (plan->backwards)
 		part = plan->parts - 1 - part;
 	if (!plan->rows_each) {
-		run_bytes(plan, part, side, adma_plan_has_choice(plan, part) ? kernel : ADMA_KERNEL_LIBC);
+		plan_run_bytes(plan, part, pass, adma_plan_has_choice(plan, part) ? kernel : ADMA_KERNEL_LIBC);
 		return;
 	}
 	uint64_t from = part * plan->rows_each, to = from + plan->rows_each;
 
 	to = to < plan->rows ? to : plan->rows;
 	if (plan->backwards)
-		copy_rows_backwards(plan, from, to);
+		plan_copy_rows_backwards(plan, from, to);
 	else
-		copy_rows(plan, from, to, side);
+		plan_copy_rows(plan, from, to, pass);
 }
 
 void adma_plan_run_all(const struct adma_plan *plan)

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * copy.h - the geometry of a copy, and doing a part of it. Pure: no lock, no thread.
+ * plan.h - the geometry of a copy, and copying a part of it. Pure: no lock, no thread.
  *
- * A copy is `rows` runs of `width` bytes. Contiguous memory is one row. A strided
- * array is planned once: dimensions of one element dropped, destination steps made positive,
- * the largest step outermost, what lies together in both merged. So rows are
- * written in the order of their addresses.
+ * A copy is `rows` runs of `width` bytes. Contiguous memory is one row. A strided array is
+ * planned once: dimensions of one element are dropped, destination steps are made positive, the
+ * dimensions are sorted with the largest step outermost, and dimensions that are contiguous in
+ * both arrays are merged. So rows are written in the order of their addresses.
  *
- * memmove semantics. If the bytes of source and destination may meet,
+ * The result is that of memmove(). If the extents of source and destination meet, there are two
+ * cases:
  *
- *   the same steps in both    the source is the destination moved by a constant, so
- *                             parts in the order of addresses, or against it, never
- *                             write what is still to be read: `in_order`
- *   other steps               through memory of our own, `staged`: gather, then scatter
+ *   the same steps in both    The source is the destination moved by a constant. So if the parts
+ *                             are copied in the order of addresses, or against it, they never
+ *                             write what is still to be read. The copy is `in_order`.
+ *   other steps               The bytes go through memory of the library's own: they are gathered
+ *                             there, then scattered. The copy is `staged`, and in order.
  *
- * Parts of a copy that is not in_order are independent and may be done in any
- * order, at once.
+ * The parts of a copy that is not in order are independent: they may be copied in any order, and
+ * at the same time.
  */
 #ifndef ADMA_COPY_PLAN_H
 #define ADMA_COPY_PLAN_H
@@ -26,18 +28,22 @@
 #include "adma_copy.h"
 
 /*
- * Do part number `part`, in the order of work: of a copy that is backwards, 0 is the last one.
- * `kernel` serves where adma_plan_has_choice(), else libc.
+ * Copy part number `part`. Parts are numbered in the order in which they are copied: part 0 of a
+ * copy that goes backwards is its last one. The part is copied in the way `kernel` where
+ * adma_plan_has_choice(), else by libc.
  */
 void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel);
 
-/* Is this part a whole one of contiguous bytes that do not overlap? */
+/* Is this part ADMA_PART_BYTES of contiguous bytes that do not overlap? */
 bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part);
 
-/* All of it, in the caller's thread. */
+/* Copy all parts in this call. */
 void adma_plan_run_all(const struct adma_plan *plan);
 
-/* Does either write what the other touches? Extents, not bytes: interleaved columns count as meeting. */
+/*
+ * Does either plan write what the other one touches? The extents are compared, not the bytes: so
+ * columns that are interleaved conflict.
+ */
 bool adma_plans_conflict(const struct adma_plan *a, const struct adma_plan *b);
 
 #endif

@@ -1,41 +1,39 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * awaiting.c - callers that wait for copies, and help with them.
- *
- * Who sleeps has, under the lock, found its copies unfinished, read the count of ends and
- * entered itself among the sleepers; whoever ends a copy does, under the lock, raise the
- * count and wake the sleepers. So no end is missed.
+ * wait.c - callers that wait for copies, and make parts of copies meanwhile. wakeup.h tells how a
+ * completion wakes them.
  */
 #include <errno.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "adma.h"
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/futex.h"
-#include "base/relax.h"
-#include "copy/engine.h"
+#include "copy/completion.h"
+#include "copy/state.h"
 
-#define everything adma_offload
-#define HELP_WITH 8        /* this many of its own copies a caller looks at for a part to do */
-#define SPIN_NS 20000      /* about what falling asleep and waking costs */
-#define SPIN_MAX_NS 120000 /* for a copy that will have ended by then */
-#define GUESS 8            /* and what its parts say is not far off by more than one in so many */
-#define NAP_MIN_NS 50000   /* for less it is not worth falling asleep twice */
-#define LEAD_NS 120000     /* a sleep by the clock ends that much early: the timer's slack of 50 us, and waking */
+#define HELP_WITH 8        /* how many of its own copies a caller searches for a part to make */
+#define SPIN_NS 20000      /* about what falling asleep and waking cost */
+#define SPIN_MAX_NS 120000 /* the limit, where the copy is expected to complete in that time */
+#define GUESS 8            /* one part in so many: the error that is allowed for in such an expectation */
+#define SLEEP_MIN_NS 50000 /* a timed sleep that is shorter is not worth falling asleep twice */
+#define EARLY_NS 120000    /* a timed sleep ends so much earlier: the timer's slack of 50 us, and waking */
 
 struct waiter {
 	struct adma_copy **copies;
 	uint64_t n, need;
-	uint64_t first; /* those before it are done */
+	uint64_t first; /* the copies before this one are complete */
 	int64_t end;
-	int64_t spun; /* since it last slept */
-	uint64_t napped; /* parts that were done when it last slept by the clock, and one */
+	int64_t spun;  /* for how long it has spun since it last slept */
+	uint64_t slept; /* 1 + how many parts were complete when it last slept for a time; 0: it did not yet */
 };
 
-/* For all: where the first one stands that is not done. For some: count them. */
-static bool satisfied(struct waiter *waiter)
+/*
+ * Are as many copies complete as are needed? A wait for all of them looks at the first one that
+ * is not complete. A wait for some counts them.
+ */
+static bool waiter_satisfied(struct waiter *waiter)
 {
 	uint64_t ready = 0;
 
@@ -51,26 +49,31 @@ static bool satisfied(struct waiter *waiter)
 	return ready >= waiter->need;
 }
 
-/* With no queues nobody else would. */
-static bool may_help(const struct adma_engine *engine)
+/* ---- making parts ---- */
+
+/* Where there are no workers, callers have to help, whatever the configuration says. */
+static bool waiter_may_help(const struct adma_engine *engine)
 {
-	return engine && engine->help && (everything.config.callers_help || !everything.running);
+	return engine && engine->help && (adma_copies.config.callers_help || !adma_copies.running);
 }
 
-/* With the lock, dropped meanwhile. False: there is nothing that the caller could do. */
-static bool help(struct waiter *waiter)
+/*
+ * Make a part. Called with the engine lock held, which is dropped meanwhile. Returns false when
+ * there is nothing that the caller could do.
+ */
+static bool waiter_help(struct waiter *waiter)
 {
-	const struct adma_engine *engine = everything.engine;
+	const struct adma_engine *engine = adma_copies.engine;
 	bool held_back = false;
 	uint64_t looked = 0;
 
-	if (!may_help(engine))
+	if (!waiter_may_help(engine))
 		return false;
 	for (uint64_t i = waiter->first; i < waiter->n && looked < HELP_WITH; i++) {
 		struct adma_copy *copy = waiter->copies[i];
 
-		/* What the parent process posted is not ours to do. */
-		if (adma_copy_done(copy) || copy->family != everything.family)
+		/* A copy that the parent process posted is not for this process to make. */
+		if (adma_copy_done(copy) || copy->fork_generation != adma_copies.fork_generation)
 			continue;
 		looked++;
 		if (copy->state != ADMA_COPY_WAITING && engine->help(copy))
@@ -80,11 +83,13 @@ static bool help(struct waiter *waiter)
 	return held_back && engine->help(NULL);
 }
 
+/* ---- resting ---- */
+
 /*
- * With the lock: when the one copy that is still waited for will have ended, by what its parts have taken
- * so far; 0: it cannot be told.
+ * In how many nanoseconds will the only copy that is still waited for be complete, judging by
+ * what its parts have taken so far? 0: that cannot be told. Called with the lock held.
  */
-static int64_t time_to_go(const struct waiter *waiter)
+static int64_t waiter_time_to_go(const struct waiter *waiter)
 {
 	const struct adma_copy *copy;
 
@@ -98,96 +103,113 @@ static int64_t time_to_go(const struct waiter *waiter)
 	return each * (int64_t)(copy->plan.parts - copy->copied) + 1;
 }
 
-/* Without the lock: look at the count for up to `ns`. True when it moved. */
-static bool spin(struct waiter *waiter, uint32_t seen, int64_t ns)
+static bool spin_sees_completion(void *seen)
 {
-	int64_t begin = adma_now(), now = begin, until = now + ns < waiter->end ? now + ns : waiter->end;
+	return atomic_load_explicit(&adma_copies.completions, memory_order_relaxed) != *(const uint32_t *)seen;
+}
 
-	/* Queues that have a core each leave none for who only looks. */
-	if ((int)atomic_load_explicit(&everything.running, memory_order_relaxed) >= adma_cpu_count() || adma_cpu_oversubscribed(now)) {
-		waiter->spun = SPIN_MAX_NS;
-		return false;
-	}
-	for (unsigned int i = 1; now < until; i++) {
-		if (atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
-			return true;
-		adma_relax();
-		if (i % 32)
-			continue;
-		adma_engine_reap();
-		now = adma_now();
-	}
-	waiter->spun += now - begin;
+static bool spin_reaps(void *seen)
+{
+	(void)seen;
+	adma_engine_reap();
 	return false;
 }
 
-/* With the lock, dropped meanwhile: until a copy ends, for at most `left`. False: a signal, or the time is over. */
-static bool doze(struct waiter *waiter, uint32_t seen, int64_t left)
+/* Spin for up to `ns`, until a copy completes. Called without the lock. Returns true when one did. */
+static bool waiter_spin(struct waiter *waiter, uint32_t seen, int64_t ns)
 {
-	int64_t soon = time_to_go(waiter), nap = soon - soon / GUESS - LEAD_NS;
+	int64_t begin = adma_now(), end = begin + ns < waiter->end ? begin + ns : waiter->end;
+
+	/* Where there are as many workers as cores, they leave none for a thread that only looks. */
+	if ((int)atomic_load_explicit(&adma_copies.running, memory_order_relaxed) >= adma_cpu_count() ||
+	    adma_cpu_oversubscribed(begin)) {
+		waiter->spun = SPIN_MAX_NS;
+		return false;
+	}
+	if (begin < end && adma_spin(end, spin_sees_completion, spin_reaps, &seen))
+		return true;
+	waiter->spun += adma_now() - begin;
+	return false;
+}
+
+/*
+ * Sleep until a copy completes, for at most `left`. Called with the lock held, which is dropped
+ * meanwhile. Returns false when a signal or the time has ended the sleep.
+ *
+ * A caller that is woken by the completion itself is late by what waking takes. So where the
+ * completion can be foreseen, the sleep ends a little before it, and the caller spins. It does so
+ * once for each part: if no part was completed meanwhile, nobody knows how long it will take.
+ */
+static bool waiter_sleep(struct waiter *waiter, uint32_t seen, int64_t left)
+{
+	int64_t soon = waiter_time_to_go(waiter), early_ns = soon - soon / GUESS - EARLY_NS;
 	uint64_t copied = soon ? waiter->copies[waiter->first]->copied : 0;
-	/* Whoever is woken by the end itself is late by what waking takes. But where nothing moves nobody looks again. */
-	bool early = nap > NAP_MIN_NS && nap < left && waiter->napped != copied + 1;
+	bool early = early_ns > SLEEP_MIN_NS && early_ns < left && waiter->slept != copied + 1;
 	int rc;
 
 	if (early)
-		waiter->napped = copied + 1;
-	everything.sleepers++;
+		waiter->slept = copied + 1;
+	adma_copies.sleepers++;
 	adma_engine_unlock();
-	rc = adma_futex_wait(&everything.ended, seen, early ? nap : left);
+	rc = adma_futex_wait(&adma_copies.completions, seen, early ? early_ns : left);
 	adma_engine_lock();
-	everything.sleepers--;
+	adma_copies.sleepers--;
 	waiter->spun = 0;
 	return rc == 0 || rc == -EAGAIN || (rc == -ETIMEDOUT && early);
 }
 
-/* With the lock, dropped meanwhile: until something has changed, or the time is over. False: look at the clock. */
-static bool rest(struct waiter *waiter)
+/*
+ * Spin, then sleep, until something has changed or the time is over. Called with the lock held,
+ * which is dropped meanwhile. Returns false when the caller should look at the clock.
+ */
+static bool waiter_rest(struct waiter *waiter)
 {
-	uint32_t seen = atomic_load_explicit(&everything.ended, memory_order_relaxed);
-	int64_t soon = time_to_go(waiter), left;
+	uint32_t seen = atomic_load_explicit(&adma_copies.completions, memory_order_relaxed);
+	int64_t soon = waiter_time_to_go(waiter), left;
 	bool moved;
 
 	adma_engine_unlock();
-	adma_engine_kick(); /* a copy that we ended may have made others begin */
-	moved = spin(waiter, seen, soon && soon < SPIN_MAX_NS ? soon + SPIN_NS : SPIN_NS);
+	adma_engine_kick(); /* a copy that this thread completed may have made others ready */
+	moved = waiter_spin(waiter, seen, soon && soon < SPIN_MAX_NS ? soon + SPIN_NS : SPIN_NS);
 	adma_engine_lock();
-	if (moved || atomic_load_explicit(&everything.ended, memory_order_relaxed) != seen)
+	if (moved || atomic_load_explicit(&adma_copies.completions, memory_order_relaxed) != seen)
 		return true;
 	left = waiter->end - adma_now();
 	if (left <= 0)
 		return false;
-	soon = time_to_go(waiter);
+	soon = waiter_time_to_go(waiter);
 	if (soon && soon < SPIN_MAX_NS && waiter->spun < SPIN_MAX_NS)
 		return true;
-	return doze(waiter, seen, left);
+	return waiter_sleep(waiter, seen, left);
 }
 
-static void note_seen(struct waiter *waiter)
+/* ---- waiting for copies ---- */
+
+static void waiter_note_seen(struct waiter *waiter)
 {
 	for (uint64_t i = 0; i < waiter->n; i++)
 		if (adma_copy_done(waiter->copies[i]))
 			adma_copy_seen(waiter->copies[i]);
 }
 
-static bool reap(void)
+static bool engine_reap(void)
 {
-	return everything.engine && everything.engine->reap && everything.engine->reap();
+	return adma_copies.engine && adma_copies.engine->reap && adma_copies.engine->reap();
 }
 
-/* With the lock: 1, 0 or a negated errno, as adma_copy_wait(). */
-static int wait(struct waiter *waiter)
+/* Called with the lock held, which is dropped meanwhile. Returns what adma_copy_wait() does. */
+static int waiter_wait(struct waiter *waiter)
 {
-	while (!satisfied(waiter)) {
-		if (waiter->copies[waiter->first]->family != everything.family)
+	while (!waiter_satisfied(waiter)) {
+		if (waiter->copies[waiter->first]->fork_generation != adma_copies.fork_generation)
 			return -ADMA_E_FORKED;
-		if (reap())
+		if (engine_reap())
 			continue;
-		if (help(waiter)) {
+		if (waiter_help(waiter)) {
 			if (adma_now() >= waiter->end)
-				return satisfied(waiter);
-		} else if (!rest(waiter)) {
-			return satisfied(waiter);
+				return waiter_satisfied(waiter);
+		} else if (!waiter_rest(waiter)) {
+			return waiter_satisfied(waiter);
 		}
 	}
 	return 1;
@@ -199,11 +221,11 @@ int adma_copy_wait(struct adma_copy **copies, uint64_t n, uint64_t need, int64_t
 	int rc;
 
 	adma_engine_lock();
-	rc = wait(&waiter);
+	rc = waiter_wait(&waiter);
 	adma_engine_unlock();
 	adma_engine_kick();
 	if (rc == 1)
-		note_seen(&waiter);
+		waiter_note_seen(&waiter);
 	return rc;
 }
 
@@ -212,17 +234,19 @@ int adma_copy_wait_one(struct adma_copy *copy, int64_t slice_ns)
 	return adma_copy_wait(&copy, 1, 1, slice_ns);
 }
 
-/* With the lock: until `enough` holds, doing whatever there is to do. */
+/* ---- waiting for a condition ---- */
+
+/* Wait until enough() is true, and make parts of any copies meanwhile. enough() is called with the lock held. */
 static int wait_until(bool (*enough)(void), int64_t slice_ns)
 {
 	struct waiter waiter = {.end = adma_now() + slice_ns};
 
 	adma_engine_lock();
 	while (!enough()) {
-		const struct adma_engine *engine = everything.engine;
-		bool helped = may_help(engine) && engine->help(NULL);
+		const struct adma_engine *engine = adma_copies.engine;
+		bool helped = waiter_may_help(engine) && engine->help(NULL);
 
-		if (helped ? adma_now() >= waiter.end : !rest(&waiter))
+		if (helped ? adma_now() >= waiter.end : !waiter_rest(&waiter))
 			break;
 	}
 	int rc = enough();
@@ -231,63 +255,22 @@ static int wait_until(bool (*enough)(void), int64_t slice_ns)
 	return rc;
 }
 
-static bool room(void)
+static bool backlog_has_room(void)
 {
-	return everything.in_line < ADMA_BACKLOG_MAX;
+	return adma_copies.backlog_length < ADMA_BACKLOG_MAX;
 }
 
-static bool nothing_pending(void)
+static bool nothing_is_pending(void)
 {
-	return !atomic_load_explicit(&everything.pending, memory_order_acquire);
+	return !atomic_load_explicit(&adma_copies.pending, memory_order_acquire);
 }
 
 int adma_copy_wait_room(int64_t slice_ns)
 {
-	return wait_until(room, slice_ns);
+	return wait_until(backlog_has_room, slice_ns);
 }
 
 int adma_engine_drain(int64_t slice_ns)
 {
-	return wait_until(nothing_pending, slice_ns);
-}
-
-/* ---- for who waits for other things, too ---- */
-
-int adma_copy_signal_open(struct adma_copy_signal *signal)
-{
-	signal->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (signal->fd < 0)
-		return -errno;
-	signal->armed = 0;
-	adma_engine_lock();
-	signal->next = everything.signals;
-	everything.signals = signal;
-	adma_engine_unlock();
-	return 0;
-}
-
-void adma_copy_signal_arm(struct adma_copy_signal *signal)
-{
-	uint64_t ends;
-
-	adma_engine_lock();
-	(void)!read(signal->fd, &ends, sizeof(ends));
-	signal->armed = signal->fd >= 0;
-	adma_engine_unlock();
-}
-
-/* After a fork it is not in the list of the child, and closed there already. */
-void adma_copy_signal_close(struct adma_copy_signal *signal)
-{
-	adma_engine_lock();
-	for (struct adma_copy_signal **at = &everything.signals; *at; at = &(*at)->next) {
-		if (*at == signal) {
-			*at = signal->next;
-			break;
-		}
-	}
-	adma_engine_unlock();
-	if (signal->fd >= 0)
-		close(signal->fd);
-	signal->fd = -1;
+	return wait_until(nothing_is_pending, slice_ns);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* probe.c - what the handshake asks of the kernel; see probe.h. */
+/* probe.c - the system calls of a handshake; see adma_handshake.h. */
 #include "adma_handshake.h"
 
 #include <errno.h>
@@ -51,11 +51,11 @@ uint64_t adma_nonce_scratch_address(const struct adma_nonce *nonce)
 
 uint64_t adma_nonce_scratch(const struct adma_nonce *nonce)
 {
-	/* Another process wrote it, behind the compiler's back. */
+	/* Another process may have written it. */
 	return __atomic_load_n(&nonce->scratch, __ATOMIC_ACQUIRE);
 }
 
-static int copied(ssize_t result, size_t n)
+static int vm_result(ssize_t result, size_t n)
 {
 	if (result < 0)
 		return -errno;
@@ -64,18 +64,18 @@ static int copied(ssize_t result, size_t n)
 
 int adma_vm_read(int32_t pid, uint64_t address, void *bytes, size_t n)
 {
-	struct iovec local = { .iov_base = bytes, .iov_len = n };
-	struct iovec remote = { .iov_base = (void *)(uintptr_t)address, .iov_len = n };
+	struct iovec local = {.iov_base = bytes, .iov_len = n};
+	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = n};
 
-	return copied(process_vm_readv(pid, &local, 1, &remote, 1, 0), n);
+	return vm_result(process_vm_readv(pid, &local, 1, &remote, 1, 0), n);
 }
 
 int adma_vm_write(int32_t pid, uint64_t address, const void *bytes, size_t n)
 {
-	struct iovec local = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = n };
-	struct iovec remote = { .iov_base = (void *)(uintptr_t)address, .iov_len = n };
+	struct iovec local = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = n};
 
-	return copied(process_vm_writev(pid, &local, 1, &remote, 1, 0), n);
+	return vm_result(process_vm_writev(pid, &local, 1, &remote, 1, 0), n);
 }
 
 int adma_set_tracer(int32_t pid)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* hello.c - the parser of what a stranger says first; see hello.h. */
+/* record.c - the parser of handshake records, which come from a stranger; see adma_handshake.h. */
 #include "adma_handshake.h"
 
 #include <string.h>
 
-_Static_assert(sizeof(struct adma_record_head) == 20, "the head has no holes");
-_Static_assert(sizeof(struct adma_entry_head) == 16, "the entry head has no holes");
-_Static_assert(sizeof(struct adma_hello) == 72, "the hello has no holes");
+_Static_assert(sizeof(struct adma_record_head) == 20, "the head has no padding");
+_Static_assert(sizeof(struct adma_entry_head) == 16, "the head of an entry has no padding");
+_Static_assert(sizeof(struct adma_hello) == 72, "the hello has no padding");
 
-/* Can these be the first bytes of a record? Rubbish shows in its first byte, not in its twentieth. */
+/* Can these be the first bytes of a record? Other data is refused at its first byte, not at its twentieth. */
 static int magic_check(const uint8_t *bytes, size_t n)
 {
 	const uint32_t magic = ADMA_RECORD_MAGIC;
@@ -18,8 +18,8 @@ static int magic_check(const uint8_t *bytes, size_t n)
 }
 
 /*
- * Magic, versions and length keep their places in every version, so they are
- * judged in this order: a newer peer's record may break our other rules.
+ * The magic, the versions and the length have the same places in every wire version. They are
+ * checked in this order, because the record of a newer peer may break the other rules.
  */
 static int head_check(const uint8_t *bytes, size_t n, struct adma_record_head *head)
 {
@@ -28,8 +28,7 @@ static int head_check(const uint8_t *bytes, size_t n, struct adma_record_head *h
 	if (n < sizeof(*head))
 		return ADMA_RECORD_SHORT;
 	memcpy(head, bytes, sizeof(*head));
-	if (head->oldest > head->newest || head->oldest > ADMA_WIRE_VERSION ||
-	    head->newest < ADMA_WIRE_OLDEST)
+	if (head->oldest > head->newest || head->oldest > ADMA_WIRE_VERSION || head->newest < ADMA_WIRE_OLDEST)
 		return ADMA_RECORD_VERSION;
 	if (head->length < sizeof(*head) || head->length > ADMA_RECORD_MAX)
 		return ADMA_RECORD_LENGTH;

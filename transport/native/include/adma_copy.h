@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * adma_copy.h - copies inside one process, handed to a copy engine: the paper's table 1.
+ * adma_copy.h - copies inside one process, executed by a copy engine: the paper's table 1.
  *
- * A copy belongs to its caller and is kept, with both buffers, until its state is
- * ADMA_COPY_DONE. Copies are started in the order of their posts as far as that can be
- * told from the outside: one that touches bytes which an earlier one writes, or writes
- * bytes which an earlier one touches, begins after that one has ended. Up to
- * ADMA_OUTSTANDING are looked at for that at a time; behind them the others wait in line.
+ * A copy (struct adma_copy) belongs to its caller. The caller keeps it, and does not touch its
+ * two buffers, until its state is ADMA_COPY_DONE. To the caller, copies look as if they were
+ * started in the order of their posts: a copy that touches bytes which an earlier copy writes,
+ * or writes bytes which an earlier copy touches, is started after that copy is complete. Up to
+ * ADMA_OUTSTANDING copies are compared with each other at a time; later ones wait behind them
+ * in the backlog.
  *
  *   adma_copy_post()    IDLE -> WAITING (for earlier ones) -> READY (with the engine)
  *                                                          -> RUNNING -> DONE
  *
- * What several threads post at the same time has no order until a post has returned: they must not
- * touch the same bytes. (A copy that is made in its post is not looked for by the others.)
+ * Posts that several threads make at the same time have no order: such copies must not touch
+ * the same bytes. A post has its place in the order once it has returned. (Other threads do not
+ * compare their copies with one that is made inside its post.)
  *
- * Results are >= 0 or a negated errno. Every function may be called from any thread.
- * No function but the waits and adma_engine_drain() copies for long, and those no longer
- * than they are told to.
+ * Results are >= 0 or a negated errno. Every function may be called from any thread. Only the
+ * waits and adma_engine_drain() may take long, and they take no longer than the caller says.
  */
 #ifndef ADMA_COPY_H
 #define ADMA_COPY_H
@@ -24,17 +25,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ---- ways for a core to copy a run of bytes (copy/kernels.h) ---- */
+#include "adma.h"
+
+/* ---- ways in which a core copies a run of bytes (copy/kernels.h) ---- */
 
 enum adma_kernel {
 	ADMA_KERNEL_LIBC = 0,
 	ADMA_KERNEL_MOVSB = 1,    /* rep movsb */
-	ADMA_KERNEL_STREAM = 2,   /* stores that go past the caches */
-	ADMA_KERNEL_PREFETCH = 3, /* plain loads and stores, the source fetched ahead */
+	ADMA_KERNEL_STREAM = 2,   /* stores that bypass the caches */
+	ADMA_KERNEL_PREFETCH = 3, /* ordinary loads and stores; the source is prefetched */
 	ADMA_KERNELS = 4,
 };
 
-/* How many ways there are in this build. */
+/* How many ways this build has. */
 int adma_kernels(void);
 const char *adma_kernel_name(int kernel);
 
@@ -42,16 +45,16 @@ const char *adma_kernel_name(int kernel);
 
 enum {
 	ADMA_DIMS_MAX = 64,
-	ADMA_PART_BYTES = 128 * 1024, /* about what one part moves */
+	ADMA_PART_BYTES = 128 * 1024, /* about how many bytes a part has */
 };
 
-/* One dimension: how many, and the bytes from one to the next in each array. */
+/* One dimension: how many elements, and the bytes from one element to the next in each array. */
 struct adma_dim {
 	uint64_t count;
 	int64_t dst_step, src_step;
 };
 
-/* The bytes that a copy may touch, [from, to). */
+/* The bytes [from, to), which include all that a copy writes, or reads. */
 struct adma_extent {
 	uintptr_t from, to;
 };
@@ -59,47 +62,47 @@ struct adma_extent {
 struct adma_plan {
 	uint8_t *dst;
 	const uint8_t *src;
-	uint64_t width;
+	uint64_t width;      /* bytes of a row */
 	uint64_t rows;
 	uint64_t bytes;      /* rows * width */
-	uint64_t parts;      /* how many parts it is cut into; 0 for no bytes */
+	uint64_t parts;      /* how many parts the copy is cut into; 0 when there are no bytes */
 	uint64_t rows_each;  /* rows of a part; 0: a row is one part or several */
 	struct adma_extent writes, reads;
-	struct adma_dim *dims; /* outermost first, the caller's memory; changed by the planning */
+	struct adma_dim *dims; /* outermost first; the caller's memory, which planning changes */
 	uint32_t ndim;
-	uint8_t in_order;
-	uint8_t backwards;   /* the last part first */
-	uint8_t staged;      /* the first half of the parts gathers, the second scatters */
-	uint8_t *stage;      /* `bytes` bytes, the owner's to allocate and free */
+	uint8_t in_order;    /* a part may be started only when the one before it is complete */
+	uint8_t backwards;   /* the parts are copied in reverse, from the highest address on */
+	uint8_t staged;      /* the first half of the parts gathers into `stage`, the second half scatters from it */
+	uint8_t *stage;      /* `bytes` bytes, which the owner of the plan allocates and frees */
 };
 
-/* n contiguous bytes. */
+/* Plan n contiguous bytes. */
 void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_t n);
 
 /*
- * Elements of `width` bytes in `ndim` dimensions, outermost first. `dims` must live as
- * long as the plan. -EINVAL: two elements of the destination are the same memory
- * (a step of 0); -E2BIG: more than ADMA_DIMS_MAX dimensions; -EOVERFLOW.
+ * Plan elements of `width` bytes in `ndim` dimensions, outermost first. `dims` must live as long
+ * as the plan. -EINVAL: two elements of the destination are the same memory (a step is 0).
+ * -E2BIG: more than ADMA_DIMS_MAX dimensions. -EOVERFLOW: more bytes than an int64_t counts.
  */
-int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width,
-		      struct adma_dim *dims, uint32_t ndim);
+int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64_t width, struct adma_dim *dims,
+		      uint32_t ndim);
 
 /* ---- a copy ---- */
 
-/* The core's own: what a schedule lists (copy/schedule.h). */
+/* An entry of a run queue (copy/schedule.h), private to the core. A zeroed one is on no list. */
 struct adma_work {
-	uint64_t bytes; /* of the whole: small work goes first */
-	uint32_t lent;  /* it is no copy */
+	uint64_t bytes;  /* of the whole work: small work is served first */
+	uint32_t assist; /* the work is a struct adma_assist, not a copy */
 
-	/* the schedule's own */
-	struct adma_work *next, *prev;
-	uint32_t line; /* the line it stands in */
-	uint32_t listed;
+	/* private to the schedule */
+	uint32_t run_queue; /* the one that the work is in, or was in last */
+	uint32_t listed;    /* is it in there? */
+	struct adma_list link;
 };
 
 enum {
-	ADMA_OUTSTANDING = 256, /* copies that are compared with each other */
-	ADMA_BACKLOG_MAX = 1 << 16, /* copies that wait behind them, at most */
+	ADMA_OUTSTANDING = 256, /* how many copies are compared with each other */
+	ADMA_BACKLOG_MAX = 1 << 16, /* how many copies may wait behind them */
 };
 
 enum adma_copy_state {
@@ -113,81 +116,93 @@ enum adma_copy_state {
 /* Where the time of a copy went (the paper's figure 7): nanoseconds of CLOCK_MONOTONIC. */
 struct adma_copy_times {
 	int64_t posted;   /* the post began */
-	int64_t queued;   /* and returned */
-	int64_t started;  /* its first part began */
-	int64_t copied;   /* its last part ended */
-	int64_t seen;     /* a caller looked and found it done; 0: nobody did, or it was copied in the post */
+	int64_t queued;   /* the post returned */
+	int64_t started;  /* the first part was started */
+	int64_t copied;   /* the last part was complete */
+	int64_t seen;     /* a caller, or the post that made the copy, found it complete; 0: none yet */
 };
 
 struct adma_copy {
-	/* filled by the caller: adma_plan_bytes() or adma_plan_strided() */
+	/* filled in by the caller: adma_plan_bytes() or adma_plan_strided() */
 	struct adma_plan plan;
 
-	/* written by the core; readable at any time, final once the state is DONE */
+	/* written by the core; readable at any time, and final once the state is DONE */
 	int32_t state;   /* enum adma_copy_state */
-	int32_t error;   /* 0, ECANCELED, or why it failed */
-	uint64_t copied; /* parts done */
+	int32_t error;   /* 0, ECANCELED, or the errno with which it failed */
+	uint64_t copied; /* how many parts are complete */
 	struct adma_copy_times times;
 
-	/* the core's own */
+	/* private to the core */
 	struct adma_work work;
-	struct adma_copy *next, *prev; /* in the line */
-	uint64_t claimed;  /* parts begun */
-	uint32_t place;    /* among the outstanding */
-	uint32_t blockers; /* earlier ones to wait for */
-	uint32_t family;   /* of which process, forks counted */
-	uint32_t cookie;   /* an engine's own */
+	struct adma_list link;    /* in the backlog, or in a list of an engine */
+	uint64_t claimed;         /* how many parts were started */
+	uint32_t place;           /* among the outstanding copies */
+	uint32_t blockers;        /* how many earlier copies it waits for */
+	uint32_t fork_generation; /* of the process that posted it */
+	uint32_t cookie;          /* private to an engine */
 };
 
 /* ---- copying ---- */
 
 /*
- * Copy n bytes in this call, if nothing outstanding is in the way. 0; -EAGAIN: post it, an earlier copy
- * touches these bytes. adma_copy_small(): and only up to the configured `at_once`, where handing
- * over would cost more than copying.
+ * Copy n bytes in this call, if no outstanding copy conflicts. Returns 0, or -EAGAIN: an earlier
+ * copy touches these bytes, so the caller has to post. adma_copy_small() returns -EAGAIN as well
+ * for more than `at_once` bytes of the configuration: up to that size, handing a copy over costs
+ * more than making it.
  */
 int adma_copy_now(void *dst, const void *src, uint64_t n);
 int adma_copy_small(void *dst, const void *src, uint64_t n);
 
 /*
- * Hand it over. 0: it is outstanding, or done already; 1: and nobody copies it but who waits (engine
- * `caller`): do. -EAGAIN: ADMA_BACKLOG_MAX wait in line, wait for room; -ENOMEM: source and
- * destination overlap with different steps, and there is no memory for the detour. Nothing was done then.
+ * Hand the copy over. 0: it is outstanding, or complete already. 1: the same, but no thread will
+ * copy it unless a caller waits for it (engine `caller`), so the caller should. -EAGAIN: the
+ * backlog is full; call adma_copy_wait_room(). -ENOMEM: the copy needs a stage, because source and
+ * destination overlap with different steps, and there is no memory for it. After an error nothing
+ * was posted.
  */
 int adma_copy_post(struct adma_copy *copy);
 
-/* Plan n contiguous bytes and hand them over, in one call. */
+/* Plan n contiguous bytes and hand the copy over, in one call. */
 int adma_copy_post_bytes(struct adma_copy *copy, void *dst, const void *src, uint64_t n);
-/* Is it done? Whoever is told so sees what was copied. Does nothing else. */
+
+/* Is the copy complete? If so, the caller sees the bytes that were copied. Makes no progress. */
 bool adma_copy_done(const struct adma_copy *copy);
 
-/* 1: it is done. 0: not yet; where nobody but callers copies, a part more is now. -ADMA_E_FORKED: it is the parent process's. */
+/*
+ * 1: the copy is complete. 0: not yet; where only callers copy, this call has copied a part.
+ * -ADMA_E_FORKED: the parent process posted it.
+ */
 int adma_copy_check(struct adma_copy *copy);
 
-/* 1: nothing of it happens any more; done, error ECANCELED. 0: it has begun, or ended. */
+/*
+ * 1: the copy is complete with the error ECANCELED, and none of its bytes will be touched any
+ * more. 0: it was started, or is complete otherwise.
+ */
 int adma_copy_cancel(struct adma_copy *copy);
 
 /*
- * Wait until `need` of these are done, copying meanwhile if callers may help: first parts of these, then of what
- * they wait for. Returns 1 then; 0 after slice_ns, when the caller should look at signals and
- * the clock and call again; -ADMA_E_FORKED. A signal ends a sleep early, with 0.
+ * Wait until at least `need` of these copies are complete. Meanwhile the caller copies, if
+ * callers may help: first parts of these copies, then parts of the copies that they wait for.
+ * Returns 1; 0 after slice_ns, when the caller should look at signals and the clock and call
+ * again; -ADMA_E_FORKED. A signal ends a sleep early, and the call returns 0.
  */
 int adma_copy_wait(struct adma_copy **copies, uint64_t n, uint64_t need, int64_t slice_ns);
 int adma_copy_wait_one(struct adma_copy *copy, int64_t slice_ns);
 
-/* The same, until the line has room. */
+/* Wait in the same way until the backlog has room. */
 int adma_copy_wait_room(int64_t slice_ns);
 
 /*
- * For who waits for other things, too: a descriptor of its own, opened and closed by it. It
- * is readable once a copy has ended after it was armed; to arm it empties it.
+ * A descriptor for a thread that waits for other things as well. It becomes readable when a copy
+ * completes after it was armed; arming empties it. The thread opens and closes a descriptor of
+ * its own. Opening returns 0 or a negated errno. Closing does nothing if opening failed.
  */
 struct adma_copy_signal {
 	int32_t fd;
 	uint32_t armed;
-	struct adma_copy_signal *next;
+	struct adma_list link;
 };
-int adma_copy_signal_open(struct adma_copy_signal *signal); /* 0 or a negated errno */
+int adma_copy_signal_open(struct adma_copy_signal *signal);
 void adma_copy_signal_arm(struct adma_copy_signal *signal);
 void adma_copy_signal_close(struct adma_copy_signal *signal);
 
@@ -195,11 +210,11 @@ void adma_copy_signal_close(struct adma_copy_signal *signal);
 
 struct adma_engine_config {
 	uint32_t engine;       /* enum adma_engine_id */
-	uint32_t queues;       /* 0: by the cores that this process may use */
+	uint32_t queues;       /* copy worker threads; 0: as many as the cores of this process suggest */
 	uint32_t policy;       /* enum adma_policy */
-	bool callers_help;     /* who waits copies, too */
-	uint32_t kernel;       /* 0: what was measured to be fastest; else 1 + enum adma_kernel */
-	uint64_t at_once;      /* posts of up to so many bytes are copied by the caller, in the post */
+	bool callers_help;     /* threads that wait for copies make parts of copies */
+	uint32_t kernel;       /* 0: the way that was measured to be fastest; else 1 + enum adma_kernel */
+	uint64_t at_once;      /* a post of up to so many bytes makes the copy itself */
 };
 
 enum adma_engine_id {
@@ -210,58 +225,58 @@ enum adma_engine_id {
 	ADMA_ENGINE_COUNT = 4,
 };
 
-/* What is used from the next post on. Waits for nothing: -EBUSY while copies are outstanding. -EINVAL. */
+/* Set the configuration for the posts that follow. Does not wait: -EBUSY while copies are outstanding. -EINVAL. */
 int adma_engine_configure(const struct adma_engine_config *config);
 
 struct adma_engine_state {
-	uint32_t chosen;      /* enum adma_engine_id: what AUTO came to */
-	uint32_t running;     /* queues that run now; 0: not started, or none */
-	uint32_t queues;      /* that would be started */
-	int32_t refused;      /* errno: the chosen engine could not be started, and `caller` serves */
+	uint32_t chosen;      /* enum adma_engine_id: the engine that AUTO stands for here */
+	uint32_t running;     /* how many copy worker threads run; 0: it was not started, or has none */
+	uint32_t queues;      /* how many would be started */
+	int32_t refused;      /* the errno of the chosen engine's start, if it failed; `caller` is in use */
 	struct adma_engine_config config;
 };
 void adma_engine_look(struct adma_engine_state *state);
 
-/* 0, or the errno for which an engine cannot be had here. */
+/* 0, or the errno that tells why this engine cannot be used here. */
 int adma_engine_probe(uint32_t engine);
 
 /*
- * The engine is set up, and its end is seen to: from now on its queues help channels (lending.h), too, and
- * it may be started for that.
+ * The engine is configured, and will be ended in order. From now on its workers may also assist
+ * channels (copy/assist.h), and the engine may be started for that.
  */
 void adma_engine_may_assist(void);
 
-/* Copy what is outstanding to its end, for at most slice_ns. 1: nothing is left. */
+/* Make the outstanding copies, for at most slice_ns. Returns 1 when none is left. */
 int adma_engine_drain(int64_t slice_ns);
 
 /*
- * End the queues for good: from now on only callers copy, also what is outstanding. -EBUSY: the
- * engine cannot leave that to them; drain first.
+ * End the workers for good. From now on only callers copy, including what is outstanding. -EBUSY:
+ * the engine cannot leave its outstanding copies to callers, so drain first.
  */
 int adma_engine_end(void);
 
-/* End the queues; they start again when needed. -EBUSY while copies are outstanding: drain first. */
+/* End the workers. They are started again when they are needed. -EBUSY while copies are outstanding: drain first. */
 int adma_engine_stop(void);
 
-/* What copying a part of ADMA_PART_BYTES took in each way, of copies of one class of size (schedule.h). */
+/* How long a part of ADMA_PART_BYTES took in each way, of the copies of one class of size (copy/schedule.h). */
 struct adma_engine_kernels {
 	uint32_t ways, best;
-	uint32_t taken[4];     /* parts measured, by enum adma_kernel */
-	uint32_t median_ns[4]; /* of the last ones */
+	uint32_t taken[4];     /* how many parts were measured, by enum adma_kernel */
+	uint32_t median_ns[4]; /* of the latest ones */
 };
 void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found);
 
 struct adma_engine_stats {
-	uint64_t copies, bytes;      /* ended without error */
-	uint64_t at_once;            /* of these: copied in the post */
+	uint64_t copies, bytes;      /* that completed without an error */
+	uint64_t at_once;            /* copies that their post made */
 	uint64_t cancelled, failed;
-	uint64_t parts_queues;       /* parts that queues did */
-	uint64_t parts_callers;      /* parts that waiting callers did */
+	uint64_t parts_queues;       /* parts that copy worker threads made */
+	uint64_t parts_callers;      /* parts that waiting callers made */
 	uint64_t held_back;          /* copies that had to wait for earlier ones */
-	uint64_t copies_device, bytes_device; /* of these copies: by DMA channels */
-	uint64_t refused_device;     /* copies that the device would not make: queues and callers did */
-	uint64_t wakes, sleeps;      /* of queues */
-	uint64_t outstanding, in_line;
+	uint64_t copies_device, bytes_device; /* copies, of all these, that DMA channels made */
+	uint64_t refused_device;     /* copies that the device refused: workers and callers made them */
+	uint64_t wakes, sleeps;      /* of the engine's threads */
+	uint64_t outstanding, in_line; /* copies that are not complete; of these: in the backlog */
 	int64_t post_ns, start_ns, copy_ns, complete_ns; /* sums: figure 7 */
 };
 void adma_engine_get_stats(struct adma_engine_stats *stats);

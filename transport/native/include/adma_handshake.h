@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * adma_handshake.h - the records two ends exchange before there is a channel.
+ * adma_handshake.h - the records that two endpoints exchange before there is a channel, and what
+ * else the handshake needs of C.
  *
- * A record is a head and a number of entries, sent with one sendmsg(), the
- * descriptors of all its entries attached in order:
+ * A record is a head and a number of entries. It is sent with one sendmsg(), and the file
+ * descriptors of all its entries are attached to it in order:
  *
  *   head    magic, wire version range, round, total length, entries, fds
  *   entry   subject, number of fds, errno, length, then the bytes
  *
- * Round 0 is the hello: one entry, struct adma_hello, with the sender's half
- * and pidfd. The rounds after it carry an entry per mechanism; what the bytes
- * mean is that mechanism's own affair. A refusal (ADMA_ROUND_REFUSED) may
- * come in any place: one entry, an errno and a text for people.
+ * Round 0 is the hello. It has one entry, struct adma_hello, with the sender's segment and pidfd.
+ * The rounds after it have an entry for each mechanism, whose bytes only that mechanism
+ * interprets. A refusal (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry,
+ * with an errno and a text for people.
  *
- * The parser is given bytes of a stranger: it reads nothing outside them,
- * allocates nothing, and says which rule was broken.
+ * The parser is given bytes from a stranger. It reads nothing outside of them, allocates nothing,
+ * and tells which rule a record breaks.
  */
 #ifndef ADMA_HANDSHAKE_H
 #define ADMA_HANDSHAKE_H
@@ -27,7 +28,7 @@ enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
 	ADMA_WIRE_VERSION = 1,
 	ADMA_WIRE_OLDEST = 1,
-	ADMA_RECORD_MAX = 4096,   /* bytes of a record */
+	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,
 	ADMA_RECORD_FDS_MAX = 8,
 	ADMA_ROUND_HELLO = 0,
@@ -39,39 +40,39 @@ enum {
 
 struct adma_record_head {
 	uint32_t magic;
-	uint16_t oldest;   /* wire versions the sender speaks */
+	uint16_t oldest;   /* the wire versions that the sender speaks */
 	uint16_t newest;
 	uint16_t round;
 	uint16_t entries;
-	uint32_t length;   /* of the whole record */
+	uint32_t length;   /* bytes of the whole record */
 	uint32_t fds;
 };
 
 struct adma_entry_head {
-	uint16_t subject;  /* enum adma_mechanism_id; 0 in a hello or refusal */
+	uint16_t subject;  /* enum adma_mechanism_id; 0 in a hello and in a refusal */
 	uint16_t fds;
-	int32_t error;     /* errno of the sender, 0: fine */
-	uint32_t length;   /* bytes that follow, padded to 8 in the record */
+	int32_t error;     /* 0, or an errno of the sender */
+	uint32_t length;   /* bytes that follow; in the record they are padded to a multiple of 8 */
 	uint32_t zero;
 };
 
 struct adma_hello {
-	int32_t pid;             /* as the sender sees itself */
+	int32_t pid;             /* in the sender's own pid namespace */
 	uint32_t uid;
-	uint64_t start_time;     /* clock ticks after boot, /proc/self/stat field 22 */
+	uint64_t start_time;     /* in clock ticks after boot: field 22 of /proc/self/stat */
 	uint64_t half_size;
-	uint8_t nonce[16];       /* random, also found at nonce_address in the sender */
+	uint8_t nonce[16];       /* random; the sender has the same bytes at nonce_address */
 	uint64_t nonce_address;
-	uint64_t scratch_address;/* 8 bytes the peer may write to, to show that it can */
-	uint32_t mechanisms;     /* mask of what the sender can try */
-	uint32_t forced;         /* enum adma_mechanism_id, 0: auto */
-	uint32_t features;       /* none defined: 0; unknown bits are ignored */
+	uint64_t scratch_address;/* of 8 bytes to which the peer may write, to show that it can */
+	uint32_t mechanisms;     /* a mask of those that the sender can try */
+	uint32_t forced;         /* enum adma_mechanism_id; 0: auto */
+	uint32_t features;       /* 0, since none is defined yet; unknown bits are ignored */
 	uint32_t zero;
 };
 
 struct adma_record_entry {
 	struct adma_entry_head head;
-	size_t offset;  /* of its bytes in the record */
+	size_t offset;  /* where its bytes are in the record */
 	uint32_t first_fd;
 };
 
@@ -82,106 +83,108 @@ struct adma_record {
 
 enum adma_record_fault {
 	ADMA_RECORD_OK = 0,
-	ADMA_RECORD_SHORT = -1,    /* fewer bytes than its length says: read on */
-	ADMA_RECORD_MAGIC_BAD = -2,/* not ours at all */
+	ADMA_RECORD_SHORT = -1,    /* there are fewer bytes than its length tells: read more */
+	ADMA_RECORD_MAGIC_BAD = -2,/* not a record of adma */
 	ADMA_RECORD_VERSION = -3,  /* no common wire version; head is filled in */
-	ADMA_RECORD_LENGTH = -4,   /* longer than allowed, or trailing bytes */
-	ADMA_RECORD_ENTRIES = -5,  /* entries overrun the record, or too many */
-	ADMA_RECORD_FDS = -6,      /* descriptor counts do not add up */
+	ADMA_RECORD_LENGTH = -4,   /* longer than allowed, or followed by other bytes */
+	ADMA_RECORD_ENTRIES = -5,  /* the entries exceed the record, or there are too many */
+	ADMA_RECORD_FDS = -6,      /* the numbers of descriptors do not match */
 };
 
-/* Parse n bytes that arrived with nfds descriptors. 0 or enum adma_record_fault. */
+/* Parse n bytes that arrived with nfds descriptors. Returns 0 or a value of enum adma_record_fault. */
 int adma_record_parse(const uint8_t *bytes, size_t n, uint32_t nfds, struct adma_record *record);
 
-/* How many bytes the record that begins here has: > 0; 0 when more are needed to tell; < 0 a fault. */
+/* The length of the record that begins here: > 0; 0 when more bytes are needed to tell; < 0: a fault. */
 int64_t adma_record_length(const uint8_t *bytes, size_t n);
 
-/* Parse the bytes of a hello's entry. 0, or -1 when its size or a field is impossible. */
+/* Parse the bytes of a hello's entry. Returns 0, or -1 when its size or one of its fields cannot be right. */
 int adma_hello_parse(const uint8_t *bytes, size_t n, struct adma_hello *hello);
 
-/* What a fault means, for people. */
+/* A description of a fault for people. */
 const char *adma_record_fault_text(int fault);
 
-/* ---- probes: the system calls of a handshake that Python has no word for. Results are 0 or a negated errno. ---- */
+/* ---- probes: the system calls of a handshake that Python does not offer. Results are 0 or a negated errno. ---- */
 
 /*
- * What a channel shows of itself in its own memory. The peer reads `bytes`
- * whenever it is about to touch our memory, to see that the process with our
- * pid is still the one it shook hands with; it writes `scratch` once, to show
- * that it can. The memory is private and stays where it is until freed, which
- * must not happen before the channel is closed.
+ * Memory by which a peer can identify this process. The peer reads `bytes` before it accesses our
+ * memory, to make sure that the process with our pid is still the one that took part in the
+ * handshake. It writes `scratch` once, to show that it can. The memory is private and is not
+ * moved. It must not be freed before the channel is closed.
  */
 struct adma_nonce {
 	uint8_t bytes[16];
 	uint64_t scratch;
 };
 
-/* With fresh random bytes and a scratch of 0; NULL and errno when there is no memory or no randomness. */
+/* Allocated with new random bytes and a scratch of 0. NULL and errno when there is no memory, or no randomness. */
 struct adma_nonce *adma_nonce_new(void);
 void adma_nonce_free(struct adma_nonce *nonce);
 
-/* Where the peer finds it. */
+/* The addresses at which the peer finds them. */
 uint64_t adma_nonce_address(const struct adma_nonce *nonce);
 uint64_t adma_nonce_scratch_address(const struct adma_nonce *nonce);
 
-/* What is in the scratch word now: the peer may have written to it. */
+/* The value of the scratch word now. The peer may have written to it. */
 uint64_t adma_nonce_scratch(const struct adma_nonce *nonce);
 
-/* Copy n bytes from or to another process's memory; a part of them only is -EFAULT. */
+/* Copy n bytes from, or to, the memory of another process. -EFAULT: not all of them could be copied. */
 int adma_vm_read(int32_t pid, uint64_t address, void *bytes, size_t n);
 int adma_vm_write(int32_t pid, uint64_t address, const void *bytes, size_t n);
 
 /*
- * Yama: let process `pid` trace this one, in place of whoever could before;
- * ADMA_TRACER_ANY: let all of this user's. -EINVAL where there is no Yama.
+ * For Yama: let process `pid` trace this one, in place of the process that could before.
+ * ADMA_TRACER_ANY: let all processes of this user. -EINVAL where there is no Yama.
  */
 enum { ADMA_TRACER_ANY = -1 };
 int adma_set_tracer(int32_t pid);
 
-/* prctl(PR_GET_DUMPABLE): 1 when others of this user may look into this process. */
+/* prctl(PR_GET_DUMPABLE): 1 when other processes of this user may read the memory of this one. */
 int adma_dumpable(void);
 
-/* Pass ADMA_FAULT_HANDSHAKE: 0, or the positive errno to fail with. */
+/* Pass the fault point ADMA_FAULT_HANDSHAKE. Returns 0, or the positive errno to fail with. */
 int adma_fault_handshake(void);
 
-/* ---- the kernel helper's pair of descriptors: results are 0 or a negated errno ---- */
+/* ---- the kernel helper's pair of descriptors. Results are 0 or a negated errno. ---- */
 
 /*
- * A connected pair from the device at `path`, both close-on-exec. `by_dma`: DMA
- * is wanted (-ENODEV when no channel works), else the kernel-mapped copy.
+ * Make a connected pair of descriptors by the device at `path`; both are close-on-exec. `by_dma`:
+ * messages are to be copied by DMA (-ENODEV when no DMA channel works), otherwise by the CPU.
  * -EPROTONOSUPPORT: the module speaks another version of the interface.
  */
 int adma_helper_pair(const char *path, bool by_dma, int32_t fds[2]);
 
-/* Is this, received from a stranger, an end of a pair that we can use? -EPROTO, -EPROTONOSUPPORT. */
+/* Is this descriptor, received from a stranger, an endpoint of a pair that we can use? -EPROTO, -EPROTONOSUPPORT. */
 int adma_helper_verify(int fd);
 
 /*
- * The one trial message of each direction: post it from, or into, [p, p + n),
- * which stays untouched until it is awaited or forgotten. (Closing the descriptor is not
- * enough: whoever passed it may have kept a copy.)
+ * Post the trial message of one direction, from or into [p, p + n). The caller does not touch that
+ * memory until adma_helper_tried() or adma_helper_forget() has told that the message is over.
+ * (Closing the descriptor is not enough, because the process that passed it may have kept a copy.)
  */
 int adma_helper_try(int fd, bool read, void *p, uint64_t n);
 
 /*
- * Nothing of it will happen any more, and [p, p + n) is the caller's again: 0. -EBUSY: it is
- * being copied, and does not come to its end.
+ * Cancel the trial message. 0: it will not be copied any more, and [p, p + n) is the caller's again.
+ * -EBUSY: it is being copied, and that does not come to an end.
  */
 int adma_helper_forget(int fd, bool read);
 
-/* Until it ended, well (0) or otherwise; -ETIMEDOUT; -EINTR: ask again. */
+/* Wait until the trial message is complete. 0, or the error it completed with; -ETIMEDOUT; -EINTR: call again. */
 int adma_helper_tried(int fd, bool read, int64_t timeout_ns);
 
 /* ---- the shared segment of an endpoint ---- */
 
 struct adma_segment;
 
-/* A fresh half: its pages allocated, initialised, sealed and mapped. 0 and fd (close-on-exec), or a negated errno. */
+/*
+ * Make a segment: its pages are allocated, and it is initialised, sealed and mapped. Returns 0 and
+ * its descriptor (close-on-exec), or a negated errno.
+ */
 int adma_segment_make(int *fd, struct adma_segment **segment);
 
 /*
- * Map a peer's half. The fd stays the caller's. 0 or a negated errno; -EPROTO:
- * not a sealed memfd of the right size that begins like a half.
+ * Map the segment of a peer. The descriptor stays the caller's. Returns 0 or a negated errno. -EPROTO:
+ * it is not a sealed memfd of the right size that begins like a segment.
  */
 int adma_segment_map(int fd, struct adma_segment **segment);
 

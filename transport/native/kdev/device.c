@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* helper.c - commands of the kernel helper's device; see helper.h and device.h. */
+/* device.c - the commands of the kernel helper's device. Those of the handshake are in adma_handshake.h. */
 #include "adma_handshake.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ _Static_assert(ADMA_DEVICE_NOTES == sizeof(((struct adma_entry *)0)->note) / siz
 #define TRIAL_KIND 0xad
 #define TRIAL_GENERATION 1
 
-static int command(int fd, unsigned long number, void *structure)
+static int device_command(int fd, unsigned long number, void *structure)
 {
 	return ioctl(fd, number, structure) < 0 ? -errno : 0;
 }
@@ -42,7 +42,7 @@ int adma_device_post(int fd, const struct adma_device_post *what)
 		.note = {what->note[0], what->note[1]},
 	};
 
-	return command(fd, ADMA_IOC_POST, &post);
+	return device_command(fd, ADMA_IOC_POST, &post);
 }
 
 int adma_device_copy(int fd, void *dst, const void *src, uint64_t n, uint32_t entry, uint32_t generation)
@@ -56,20 +56,20 @@ int adma_device_copy(int fd, void *dst, const void *src, uint64_t n, uint32_t en
 		.policy = ADMA_BY_DMA,
 	};
 
-	return command(fd, ADMA_IOC_COPY, &copy);
+	return device_command(fd, ADMA_IOC_COPY, &copy);
 }
 
 int adma_device_cancel(int fd, uint32_t entry, uint32_t generation)
 {
 	struct adma_cancel cancel = {.size = sizeof(cancel), .cookie = ADMA_COOKIE(generation, entry)};
 
-	return command(fd, ADMA_IOC_CANCEL, &cancel);
+	return device_command(fd, ADMA_IOC_CANCEL, &cancel);
 }
 
 int adma_device_peek(int fd, struct adma_device_message *message)
 {
 	struct adma_peek peek = {.size = sizeof(peek)};
-	int rc = command(fd, ADMA_IOC_PEEK, &peek);
+	int rc = device_command(fd, ADMA_IOC_PEEK, &peek);
 
 	if (rc)
 		return rc;
@@ -82,7 +82,7 @@ int adma_device_peek(int fd, struct adma_device_message *message)
 int adma_device_progress(int fd, uint32_t entry, uint32_t generation, uint64_t *copied)
 {
 	struct adma_check check = {.size = sizeof(check), .cookie = ADMA_COOKIE(generation, entry)};
-	int rc = command(fd, ADMA_IOC_CHECK, &check);
+	int rc = device_command(fd, ADMA_IOC_CHECK, &check);
 
 	if (rc)
 		return rc;
@@ -93,7 +93,7 @@ int adma_device_progress(int fd, uint32_t entry, uint32_t generation, uint64_t *
 int adma_device_times(int fd, uint32_t entry, uint32_t generation, struct adma_device_times *times)
 {
 	struct adma_check check = {.size = sizeof(check), .cookie = ADMA_COOKIE(generation, entry)};
-	int rc = command(fd, ADMA_IOC_CHECK, &check);
+	int rc = device_command(fd, ADMA_IOC_CHECK, &check);
 
 	if (rc)
 		return rc;
@@ -107,17 +107,17 @@ int adma_device_times(int fd, uint32_t entry, uint32_t generation, struct adma_d
 	return 0;
 }
 
-static int ask(int fd, struct adma_info *info)
+static int device_info(int fd, struct adma_info *info)
 {
 	*info = (struct adma_info){.size = sizeof(*info)};
-	return command(fd, ADMA_IOC_INFO, info);
+	return device_command(fd, ADMA_IOC_INFO, info);
 }
 
 bool adma_device_keeps_times(int fd)
 {
 	struct adma_info info;
 
-	return !ask(fd, &info) && info.features & ADMA_FEATURE_TIMES;
+	return !device_info(fd, &info) && info.features & ADMA_FEATURE_TIMES;
 }
 
 /* ---- the completion page ---- */
@@ -125,7 +125,7 @@ bool adma_device_keeps_times(int fd)
 int adma_device_map(int fd, const struct adma_device_entry **entries)
 {
 	struct adma_info info;
-	int rc = ask(fd, &info);
+	int rc = device_info(fd, &info);
 	void *p;
 
 	if (rc)
@@ -147,22 +147,22 @@ void adma_device_unmap(const struct adma_device_entry *entries)
 
 /* ---- the handshake ---- */
 
-static int check_version(int fd)
+static int device_check_version(int fd)
 {
 	struct adma_info info;
-	int rc = ask(fd, &info);
+	int rc = device_info(fd, &info);
 
 	if (rc)
 		return rc == -ENOTTY || rc == -EINVAL || rc == -E2BIG ? -EPROTONOSUPPORT : rc;
 	return info.abi == ADMA_ABI_VERSION ? 0 : -EPROTONOSUPPORT;
 }
 
-static int ask_for_copies(int fd, struct adma_device_limits *limits)
+static int device_limits(int fd, struct adma_device_limits *limits)
 {
 	struct adma_info info;
-	int rc = check_version(fd);
+	int rc = device_check_version(fd);
 
-	rc = rc ? rc : ask(fd, &info);
+	rc = rc ? rc : device_info(fd, &info);
 	if (rc)
 		return rc;
 	if (!(info.features & ADMA_FEATURE_COPY))
@@ -181,7 +181,7 @@ int adma_device_open(const char *path, struct adma_device_limits *limits)
 
 	if (fd < 0)
 		return -errno;
-	rc = ask_for_copies(fd, limits);
+	rc = device_limits(fd, limits);
 	if (!rc)
 		return fd;
 	close(fd);
@@ -196,9 +196,9 @@ int adma_helper_pair(const char *path, bool by_dma, int32_t fds[2])
 
 	if (fd < 0)
 		return -errno;
-	rc = check_version(fd);
+	rc = device_check_version(fd);
 	if (!rc)
-		rc = command(fd, ADMA_IOC_PAIR, &pair);
+		rc = device_command(fd, ADMA_IOC_PAIR, &pair);
 	close(fd);
 	if (rc)
 		return rc;
@@ -207,8 +207,8 @@ int adma_helper_pair(const char *path, bool by_dma, int32_t fds[2])
 	return 0;
 }
 
-/* The kernel's name of what a descriptor refers to, which no peer can forge. */
-static bool is_end(int fd)
+/* Is it an endpoint of a pair? Judged by the name that the kernel gives to its file, which no peer can forge. */
+static bool helper_is_endpoint(int fd)
 {
 	static const char name[] = "anon_inode:[adma]";
 	char path[64], found[sizeof(name) + 1];
@@ -221,11 +221,11 @@ static bool is_end(int fd)
 
 int adma_helper_verify(int fd)
 {
-	return is_end(fd) ? check_version(fd) : -EPROTO;
+	return helper_is_endpoint(fd) ? device_check_version(fd) : -EPROTO;
 }
 
-/* Entries whose first generation the trial uses up; a channel's begin behind it. */
-static uint32_t trial_entry(bool read)
+/* The entries of the trial messages. The trial uses their first generation, so a channel continues with the second. */
+static uint32_t helper_trial_entry(bool read)
 {
 	return read ? 0 : ADMA_DEVICE_ENTRIES / 2;
 }
@@ -237,7 +237,7 @@ int adma_helper_try(int fd, bool read, void *p, uint64_t n)
 		.length = n,
 		.kind = TRIAL_KIND,
 		.read = read,
-		.entry = trial_entry(read),
+		.entry = helper_trial_entry(read),
 		.generation = TRIAL_GENERATION,
 	};
 
@@ -248,10 +248,10 @@ int adma_helper_tried(int fd, bool read, int64_t timeout_ns)
 {
 	struct adma_check check = {
 		.size = sizeof(check),
-		.cookie = ADMA_COOKIE(TRIAL_GENERATION, trial_entry(read)),
+		.cookie = ADMA_COOKIE(TRIAL_GENERATION, helper_trial_entry(read)),
 		.timeout_ns = timeout_ns,
 	};
-	int rc = command(fd, ADMA_IOC_WAIT, &check);
+	int rc = device_command(fd, ADMA_IOC_WAIT, &check);
 
 	return rc ? rc : check.status;
 }
@@ -259,7 +259,7 @@ int adma_helper_tried(int fd, bool read, int64_t timeout_ns)
 int adma_helper_forget(int fd, bool read)
 {
 	const int64_t moment = 1000000000;
-	int rc = adma_device_cancel(fd, trial_entry(read), TRIAL_GENERATION);
+	int rc = adma_device_cancel(fd, helper_trial_entry(read), TRIAL_GENERATION);
 
 	while (rc == -EBUSY || rc == -EINTR)
 		rc = adma_helper_tried(fd, read, moment);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* entries.c - a ring of unused completion entries; entries.h tells what they are for. */
+/* entries.c - a ring of unused completion entries. */
 #include "kdev/entries.h"
 
 static uint16_t *entries_unused(struct adma_entries *entries, uint32_t index)
@@ -41,4 +41,3 @@ void adma_entries_return(struct adma_entries *entries, uint32_t entry, bool last
 	*entries_unused(entries, last ? entries->count : 0) = (uint16_t)entry;
 	entries->count++;
 }
-

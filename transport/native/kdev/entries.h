@@ -14,17 +14,21 @@
 
 #include "kdev/device.h"
 
-/* The entries [base, base + capacity). */
+/* Manages the entries [base, base + capacity). */
 struct adma_entries {
 	uint32_t base, capacity;
-	uint32_t first, count;                /* unused entries: a ring */
+	uint32_t first, count; /* the unused entries in the ring: the first one, and how many there are */
 	uint16_t unused[ADMA_DEVICE_ENTRIES];
 	uint32_t generation[ADMA_DEVICE_ENTRIES];
 };
 
-/* All are unused. `generation`: the last one that was used up already, by a handshake; 0: none was. */
+/*
+ * All entries are unused at first. `generation` is the last one that was used already, by a
+ * handshake; 0 when none was.
+ */
 void adma_entries_init(struct adma_entries *entries, uint32_t base, uint32_t capacity, uint32_t generation);
 
+/* Are all in use? */
 static inline bool adma_entries_full(const struct adma_entries *entries)
 {
 	return !entries->count;
@@ -36,7 +40,7 @@ static inline bool adma_entries_idle(const struct adma_entries *entries)
 	return entries->count == entries->capacity;
 }
 
-/* An unused entry, whose generation is the next one now; -1: none is left. */
+/* Take an unused entry, and advance its generation. Returns -1 when all are in use. */
 int adma_entries_take(struct adma_entries *entries);
 
 /* The generation that an entry was taken with last. */
@@ -46,8 +50,9 @@ static inline uint32_t adma_entries_generation(const struct adma_entries *entrie
 }
 
 /*
- * It is unused again. `last`: it is taken again after all others, so that the kernel can still
- * be asked about its request for a while; else next, since it is in the caches.
+ * The entry is unused again. `last`: it will be taken after all others, so that the kernel can
+ * still be asked about its request for a while. Otherwise it will be taken next, because it is in
+ * the caches.
  */
 void adma_entries_return(struct adma_entries *entries, uint32_t entry, bool last);
 

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* post.c - posting a copy, and copying in the call where nothing is in the way. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/trace.h"
+#include "copy/completion.h"
+#include "copy/dependencies.h"
+#include "copy/engines.h"
+#include "copy/plan.h"
+#include "copy/state.h"
+
+/* ---- in the call ---- */
+
+/* Does an outstanding copy conflict, or may one in the backlog? */
+static bool plan_is_blocked(const struct adma_plan *plan)
+{
+	bool conflict;
+
+	/* A copy of no bytes waits for nothing; and it has no part that an engine could make. */
+	if (!plan->bytes)
+		return false;
+	/* Acquire: pairs with the release of a completion. If nothing is pending, all that was posted is copied. */
+	if (!atomic_load_explicit(&adma_copies.pending, memory_order_acquire))
+		return false;
+	adma_engine_reap();
+	adma_engine_lock();
+	conflict = adma_copies.backlog_length || adma_dependencies_conflict(&adma_copies.outstanding, plan);
+	adma_engine_unlock();
+	return conflict;
+}
+
+static bool copy_is_small(uint64_t bytes)
+{
+	return !bytes || bytes <= atomic_load_explicit(&adma_copies.at_once, memory_order_relaxed);
+}
+
+/* Count a copy that was made in the call, without the lock. */
+static void count_now(uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&adma_copies.now_copies, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&adma_copies.now_bytes, bytes, memory_order_relaxed);
+}
+
+int adma_copy_now(void *dst, const void *src, uint64_t n)
+{
+	int64_t begun = adma_trace_begin();
+
+	if (atomic_load_explicit(&adma_copies.pending, memory_order_acquire)) {
+		struct adma_plan plan;
+
+		adma_plan_bytes(&plan, dst, src, n);
+		if (plan_is_blocked(&plan))
+			return -EAGAIN;
+	}
+	memmove(dst, src, n);
+	adma_trace_span(ADMA_TRACE_COPY_HERE, begun, dst, n, 0, 0);
+	count_now(n);
+	return 0;
+}
+
+int adma_copy_small(void *dst, const void *src, uint64_t n)
+{
+	return copy_is_small(n) ? adma_copy_now(dst, src, n) : -EAGAIN;
+}
+
+/* The post itself makes the copy: it is small, and nothing conflicts with it. */
+static int copy_here(struct adma_copy *copy)
+{
+	adma_plan_run_all(&copy->plan);
+	adma_copy_free_stage(copy);
+	copy->copied = copy->plan.parts;
+	copy->times.started = copy->times.posted;
+	copy->times.queued = copy->times.copied = copy->times.seen = adma_now();
+	adma_trace_span(ADMA_TRACE_COPY_HERE, copy->times.posted, copy, copy->plan.bytes, 0, 0);
+	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
+	count_now(copy->plan.bytes);
+	return 0;
+}
+
+/* ---- handing over ---- */
+
+static int copy_prepare(struct adma_copy *copy)
+{
+	copy->state = ADMA_COPY_IDLE;
+	copy->error = 0;
+	copy->copied = copy->claimed = 0;
+	copy->times = (struct adma_copy_times){.posted = adma_now()};
+	if (copy->plan.staged && !copy->plan.stage)
+		copy->plan.stage = malloc(copy->plan.bytes);
+	return copy->plan.staged && !copy->plan.stage ? -ENOMEM : 0;
+}
+
+/* Called with the lock held. Returns what adma_copy_post() does. */
+static int copy_hand_over(struct adma_copy *copy)
+{
+	if (adma_copies.backlog_length >= ADMA_BACKLOG_MAX)
+		return -EAGAIN;
+	(void)adma_engine_ready();
+	copy->fork_generation = adma_copies.fork_generation;
+	__atomic_store_n(&copy->state, ADMA_COPY_WAITING, __ATOMIC_RELAXED);
+	atomic_fetch_add_explicit(&adma_copies.pending, 1, memory_order_relaxed);
+	adma_copy_enter(copy);
+	return !adma_copies.running;
+}
+
+int adma_copy_post(struct adma_copy *copy)
+{
+	int rc = copy_prepare(copy);
+
+	if (rc)
+		return rc;
+	if (copy_is_small(copy->plan.bytes) && !plan_is_blocked(&copy->plan))
+		return copy_here(copy);
+	adma_engine_lock();
+	rc = copy_hand_over(copy);
+	/* The copy may be complete by now. It is not freed before this call returns. */
+	if (rc >= 0)
+		copy->times.queued = adma_now();
+	adma_engine_unlock();
+	adma_engine_kick();
+	if (rc < 0)
+		adma_copy_free_stage(copy); /* the caller may never post it again */
+	adma_trace_span(ADMA_TRACE_COPY_POST, copy->times.posted, copy, copy->plan.bytes, 0, 0);
+	return rc;
+}
+
+int adma_copy_post_bytes(struct adma_copy *copy, void *dst, const void *src, uint64_t n)
+{
+	adma_plan_bytes(&copy->plan, dst, src, n);
+	return adma_copy_post(copy);
+}
