@@ -22,7 +22,7 @@
 #include "worker/fifo_endpoint.h"
 #include "worker/peer.h"
 #include "worker/ring_endpoint.h"
-#include "worker/transfer.h"
+#include "worker/transfers.h"
 
 #define CLOSE_SLEEP_NS 10000000
 #define ABANDON_SLEEP_NS 1000000

@@ -10,7 +10,8 @@
 #include "shm/eventcount.h"
 #include "worker/peer.h"
 #include "worker/ready.h"
-#include "worker/transfer.h"
+#include "worker/transfer_copy.h"
+#include "worker/transfers.h"
 
 #define PEER_CHECK_NS 1000000 /* look for the peer's death this often while never sleeping */
 
@@ -247,31 +248,17 @@ void adma_give_up(const struct adma_wait *wait)
 	}
 }
 
-static struct adma_wait wait_for_one(struct adma_chan **chan, struct adma_req **req)
-{
-	int n = *req != NULL;
-
-	return (struct adma_wait){.chans = chan, .nchans = 1, .reqs = req, .nreqs = n, .need = n, .also = -1};
-}
-
 int adma_drive_one(struct adma_chan *chan, struct adma_req *req, int64_t spin_ns, int64_t budget_ns)
 {
-	struct adma_wait wait = wait_for_one(&chan, &req);
+	struct adma_wait wait = adma_wait_for_one(&chan, &req);
 
 	return adma_drive(&wait, spin_ns, budget_ns);
-}
-
-int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout_ns, const sigset_t *mask)
-{
-	struct adma_wait wait = wait_for_one(&chan, &req);
-
-	return adma_sleep(&wait, timeout_ns, mask);
 }
 
 void adma_give_up_one(struct adma_chan *chan)
 {
 	struct adma_req *none = NULL;
-	struct adma_wait wait = wait_for_one(&chan, &none);
+	struct adma_wait wait = adma_wait_for_one(&chan, &none);
 
 	adma_give_up(&wait);
 }

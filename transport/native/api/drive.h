@@ -9,6 +9,14 @@
 
 #define ADMA_SPIN_CHANNELS 8 /* more channels than this are not worth polling by hand */
 
+/* A wait for one request, or with *req NULL for a message, on one channel. */
+static inline struct adma_wait adma_wait_for_one(struct adma_chan **chan, struct adma_req **req)
+{
+	int n = *req != NULL;
+
+	return (struct adma_wait){.chans = chan, .nchans = 1, .reqs = req, .nreqs = n, .need = n, .also = -1};
+}
+
 /* Is it done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);
 

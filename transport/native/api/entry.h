@@ -33,9 +33,6 @@ static inline void adma_publish_and_leave(struct adma_chan *chan)
 	adma_leave(chan);
 }
 
-/* What adma_needed() returns in this thread from now on (message.c). */
-void adma_set_needed(uint64_t needed);
-
 /* The event count of this endpoint, which the peer signals. */
 static inline _Atomic uint64_t *adma_event_count(const struct adma_chan *chan)
 {

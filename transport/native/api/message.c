@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* message.c - small messages in one call: written and read without a request. */
+#include "api/message.h"
+
 #include <string.h>
 
 #include "api/entry.h"
@@ -7,7 +9,7 @@
 #include "base/trace.h"
 #include "progress/spin.h"
 #include "worker/peer.h"
-#include "worker/ring_endpoint.h"
+#include "worker/ring_send.h"
 #include "worker/select.h"
 
 /* The last call of this thread, for a caller that was interrupted before it could take the result. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* request.c - requests, for callers: post, supply, cancel, observe; and a blocking call's post and drive in one. */
-#include "worker/request.h"
-
 #include <errno.h>
 
 #include "api/entry.h"
+#include "api/message.h"
 #include "base/fault.h"
 #include "progress/ownership.h"
+#include "worker/request.h"
 
 /* A blocking call copies this long before it looks at signals. */
 #define RUN_BUDGET_NS 5000000

@@ -142,3 +142,10 @@ int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t 
 	}
 	return rc;
 }
+
+int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout_ns, const sigset_t *mask)
+{
+	struct adma_wait wait = adma_wait_for_one(&chan, &req);
+
+	return adma_sleep(&wait, timeout_ns, mask);
+}

@@ -8,19 +8,19 @@
 
 #include "base/descriptor.h"
 
-extern const struct adma_mechanism adma_mech_shm;
-extern const struct adma_mechanism adma_mech_cma;
-extern const struct adma_mechanism adma_mech_tcp;
-extern const struct adma_mechanism adma_mech_dma;
-extern const struct adma_mechanism adma_mech_helper;
+/* A mechanism that adma brings along: its number, and the name of its object, which its file defines. */
+#define BUILT_IN(X)      \
+	X(SHARED, shm)   \
+	X(CMA, cma)      \
+	X(TCP, tcp)      \
+	X(DMA, dma)      \
+	X(HELPER, helper)
 
-static const struct adma_mechanism *_Atomic mechanisms[ADMA_MECH_MAX] = {
-	[ADMA_MECH_SHARED] = &adma_mech_shm,
-	[ADMA_MECH_CMA] = &adma_mech_cma,
-	[ADMA_MECH_TCP] = &adma_mech_tcp,
-	[ADMA_MECH_DMA] = &adma_mech_dma,
-	[ADMA_MECH_HELPER] = &adma_mech_helper,
-};
+#define DECLARE(number, name) extern const struct adma_mechanism adma_mech_##name;
+BUILT_IN(DECLARE)
+
+#define ENTRY(number, name) [ADMA_MECH_##number] = &adma_mech_##name,
+static const struct adma_mechanism *_Atomic mechanisms[ADMA_MECH_MAX] = {BUILT_IN(ENTRY)};
 
 /* Acquire: pairs with the release of adma_mechanism_register(), so that its fields are seen. */
 const struct adma_mechanism *adma_mechanism(uint32_t id)

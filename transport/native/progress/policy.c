@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "progress/ownership.h"
 #include "worker/ready.h"
+#include "worker/transfer_copy.h"
 
 #define PATIENCE_NS 60000             /* with a peer where nobody waits */
 #define PATIENCE_WAITING_NS 10000000  /* with one that waits: it has the right to copy, but may not be able to */

@@ -4,7 +4,7 @@
  *
  * Invariant: whenever the lock is free and the channel has sleepers or a polled descriptor, its
  * event count is armed, or a byte is on its way, or a thread is inside that will look again
- * before it leaves. adma_publish() in api/publish.c restores it.
+ * before it leaves. adma_publish() in api/entry.c restores it.
  */
 #ifndef ADMA_PROGRESS_WAITERS_H
 #define ADMA_PROGRESS_WAITERS_H

@@ -7,7 +7,4 @@
 
 extern const struct adma_endpoint_ops adma_ring_endpoint_ops;
 
-/* A message went out inline or eagerly. */
-void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *desc);
-
 #endif

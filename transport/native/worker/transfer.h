@@ -3,7 +3,7 @@
  * transfer.h - a matched pair that is being copied, as one endpoint sees it.
  *
  * Everything that a mechanism needs is copied out of the slot once and checked; after that the
- * slot is used for its protocol words alone (shm/slot.h). All functions are called with the lock.
+ * slot is used for its protocol words alone (shm/slot.h).
  */
 #ifndef ADMA_WORKER_TRANSFER_H
 #define ADMA_WORKER_TRANSFER_H
@@ -77,36 +77,5 @@ static inline uint64_t adma_chunk_count(uint64_t length, uint64_t chunk)
 {
 	return length / chunk + (length % chunk != 0);
 }
-
-/* ---- transfer.c: begin and complete ---- */
-
-/* Our read met the message in `desc`. 0, -ECANCELED (pass it over), or a negated reason. */
-int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc);
-
-/* The next message is of no use to anybody: tell its writer. 0, -ECANCELED or -EPROTO. */
-int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc, int error);
-
-/* Our posted write was matched. 0; -ENOMEM: it stays posted; -EPROTO. */
-int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index);
-
-/* The transfer fails for this errno: no more chunks are claimed, and the peer is told. */
-void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int error);
-
-/* Complete what has come to its end. True when a transfer did. */
-bool adma_transfers_complete(struct adma_endpoint *ep);
-
-/* No more chunks are claimed, since the channel closes. */
-void adma_transfers_close(struct adma_endpoint *ep);
-
-/* Give up on transfers that a peer holds. The bytes of their buffers. */
-uint64_t adma_transfers_abandon(struct adma_endpoint *ep);
-
-/* ---- transfer_copy.c: the chunks ---- */
-
-/* Copy one chunk of this one, dropping the lock meanwhile. True when bytes moved, or the transfer failed. */
-bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by);
-
-/* Copy one chunk of some transfer, on behalf of a caller that waits. */
-bool adma_transfers_copy(struct adma_endpoint *ep);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* transfer_copy.c - the chunks of a transfer: claimed, copied without the lock, retired. */
+#include "worker/transfer_copy.h"
+
 #include <errno.h>
 
 #include "base/clock.h"
@@ -8,7 +10,7 @@
 #include "worker/peer.h"
 #include "worker/ready.h"
 #include "worker/stages.h"
-#include "worker/transfer.h"
+#include "worker/transfers.h"
 
 /* Between these two the lock is not held; nothing that the copy uses goes away meanwhile. */
 static void chunk_unlock(struct adma_endpoint *ep, struct adma_transfer *t)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* publish.c - entering a channel, and telling all who rely on it before leaving; see entry.h. */
+/* entry.c - entering a channel, and telling all who rely on it before leaving; see entry.h. */
+#include "api/entry.h"
+
 #include <poll.h>
 
-#include "api/entry.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
 #include "progress/waiters.h"

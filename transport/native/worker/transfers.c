@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* transfer.c - matched pairs, from the match to the completion of their requests. */
-#include "worker/transfer.h"
+/* transfers.c - matched pairs, from the match to the completion of their requests. */
+#include "worker/transfers.h"
 
 #include <errno.h>
 #include <stdlib.h>

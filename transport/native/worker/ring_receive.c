@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ring_receive.c - our reads: the next message in the ring, and which posted read takes it. */
+#include "worker/ring_receive.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "shm/slot.h"
+#include "worker/peer.h"
+#include "worker/request.h"
+#include "worker/stages.h"
+#include "worker/transfers.h"
+
+static struct adma_slot *ring_in_slot(const struct adma_endpoint *ep, const struct adma_desc *desc)
+{
+	return &ep->connection.config.remote->slots[desc->u.slot.index];
+}
+
+/* ---- the next message ---- */
+
+/* The next message leaves the ring. An object announces the parts that come behind it. */
+static void ring_take_message(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+
+	if (desc->kind == ADMA_PART)
+		ep->receive.parts_due--;
+	else if (desc->kind == ADMA_OBJECT)
+		ep->receive.parts_due = desc->parts;
+	if (!ep->receive.parts_due)
+		ep->receive.parts_spoilt = false;
+	if (adma_ring_take(&ep->receive.ring))
+		adma_signal_peer(ep);
+}
+
+/* Pass over a message that its writer withdrew. True when one went. */
+static bool ring_skip_withdrawn(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	struct adma_slot *slot;
+	int state;
+
+	if (desc->carry != ADMA_SLOT)
+		return false;
+	slot = ring_in_slot(ep, desc);
+	state = adma_slot_state(slot, desc->u.slot.gen);
+	if (state == ADMA_POSTED)
+		return false;
+	if (state != ADMA_CANCELLED) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return false;
+	}
+	adma_slot_see(slot, desc->u.slot.gen);
+	ring_take_message(ep);
+	adma_signal_peer(ep); /* it may wait for the slot */
+	return true;
+}
+
+/* Pass over a part whose object failed on its way to us. True when one went. */
+static bool ring_skip_spoilt(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	int rc = 0;
+
+	if (!ep->receive.parts_spoilt || desc->kind != ADMA_PART)
+		return false;
+	if (desc->carry == ADMA_SLOT)
+		rc = adma_transfer_refuse(ep, desc, ECANCELED);
+	if (rc == -ECANCELED)
+		return true; /* it was withdrawn this moment: the next look passes over it */
+	if (rc) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return false;
+	}
+	ring_take_message(ep);
+	adma_signal_peer(ep);
+	return true;
+}
+
+/* Parts follow their object, as many as it told, and nothing comes between. */
+static bool ring_is_in_order(const struct adma_endpoint *ep)
+{
+	return (ep->receive.ring.desc.kind == ADMA_PART) == (ep->receive.parts_due > 0);
+}
+
+/* The next message that can still be had: 1, 0 or -EPROTO. */
+static int ring_next_message(struct adma_endpoint *ep)
+{
+	int rc;
+
+	do {
+		rc = adma_ring_peek(&ep->receive.ring);
+		if (rc < 0 || (rc > 0 && !ring_is_in_order(ep)))
+			adma_terminate(ep, ADMA_E_PROTOCOL);
+		if (ep->control.over == ADMA_E_PROTOCOL)
+			return -EPROTO;
+		if (rc == 0)
+			return 0;
+	} while (ring_skip_withdrawn(ep) || ring_skip_spoilt(ep));
+	if (ep->control.over == ADMA_E_PROTOCOL)
+		return -EPROTO;
+	/* A peer that is gone took along what waited in its memory. */
+	return !(ep->control.over && ep->receive.ring.desc.carry == ADMA_SLOT);
+}
+
+bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *message)
+{
+	if (ring_next_message(ep) <= 0)
+		return false;
+	message->present = 1;
+	message->kind = ep->receive.ring.desc.kind;
+	message->nbytes = ep->receive.ring.desc.total;
+	return true;
+}
+
+bool adma_ring_has_message(struct adma_endpoint *ep)
+{
+	return ep->receive.ring.held || adma_ring_fresh(&ep->receive.ring);
+}
+
+/* ---- matching ---- */
+
+static void ring_deliver_eager(struct adma_endpoint *ep, struct adma_req *req)
+{
+	uint64_t length = ep->receive.ring.desc.length;
+
+	if (length)
+		memcpy(req->address, adma_ring_payload(&ep->receive.ring), length);
+	adma_trace_moment(ADMA_TRACE_MATCH, req, length, ADMA_MECH_NONE, 0);
+	adma_stamp(req, &req->times.matched);
+	ring_take_message(ep);
+	adma_request_dequeue(ep, req);
+	adma_complete(ep, req, 0, length);
+}
+
+/* Deliver the next message to the read that it matches. False: this cannot go on now. */
+static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	int rc;
+
+	req->needed = desc->total;
+	if (desc->carry != ADMA_SLOT) {
+		ring_deliver_eager(ep, req);
+		return true;
+	}
+	req->need_parts = desc->parts;
+	rc = adma_transfer_begin_read(ep, req, desc);
+	if (rc == -ECANCELED)
+		return true; /* it was withdrawn this very moment: the next look passes over it */
+	if (rc == -EPROTO) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return false;
+	}
+	adma_request_dequeue(ep, req);
+	if (rc) {
+		adma_complete(ep, req, -rc, 0);
+		return true;
+	}
+	ring_take_message(ep);
+	adma_signal_peer(ep);
+	return true;
+}
+
+/* One step of matching. False when nothing more can be matched now. */
+static bool ring_match_one(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	struct adma_req *req;
+
+	if (ring_next_message(ep) <= 0)
+		return false;
+	switch (adma_match(&ep->receive.reads, desc, ADMA_KEEP, &req)) {
+	case ADMA_ASK:
+		if (req->state != ADMA_NEED_STATE)
+			adma_request_ask(ep, req, desc->total, desc->length, desc->parts);
+		return false;
+	case ADMA_TOO_LONG:
+		adma_request_refuse(ep, req, ADMA_E_TOOLONG, desc->total);
+		return true;
+	case ADMA_WRONG_KIND:
+		adma_request_refuse(ep, req, ADMA_E_KIND, desc->total);
+		return true;
+	case ADMA_MATCH:
+		return ring_deliver(ep, req);
+	case ADMA_TRUNCATE: /* is for the MPI layer; channels keep the message */
+	case ADMA_NO_READ:
+		break;
+	}
+	return false;
+}
+
+bool adma_ring_match_reads(struct adma_endpoint *ep)
+{
+	struct adma_req_queue *reads = &ep->receive.reads;
+	uint32_t before = reads->count;
+	struct adma_req *first;
+
+	while (reads->count && ring_match_one(ep))
+		;
+	first = adma_req_queue_first(reads);
+	/* What was published is delivered first, also to a read that is just being given its buffer. */
+	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE))
+		adma_fail_reads(ep, ep->control.over);
+	return reads->count != before;
+}
