@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * adma.h - the C core's contract with whoever binds it.
+ * adma.h - channels: the contract of the C core with whoever binds it.
  *
- * A channel (struct adma_chan) is built from what a finished handshake left:
- * the socket, the peer's pidfd and identity, both halves, and which
- * mechanisms work in which direction. Requests (struct adma_req) belong to the
- * caller and stay linked into the channel from a successful post until their
- * `state` is ADMA_DONE_STATE; the buffers they name stay untouched by the
- * caller for as long.
+ * A channel (struct adma_chan) is built from what a finished handshake left: the socket, the
+ * peer's pidfd and identity, the segments of both endpoints, and which mechanisms work in which
+ * direction. Requests (struct adma_req) belong to the caller. They stay linked into the channel
+ * from a successful post until their `state` is ADMA_DONE_STATE, and until then the caller does not
+ * touch the buffers that they name.
  *
- * Results are >= 0, or a negated errno, or a negated code of enum adma_error
- * for what errno has no word for. A NULL channel is a closed one. Every
- * function may be called from any thread; nothing here calls Python, installs
- * a handler or blocks a signal beyond its own call. No function but
- * adma_sleep() and adma_chan_close() ever blocks; adma_chan_abandon() and adma_chan_free() wait
- * for a chunk that a thread of this process is at.
+ * Results are >= 0, or a negated errno, or a negated code of enum adma_error for what errno has no
+ * word for. A NULL channel is a closed one. Every function may be called from any thread. Nothing
+ * here calls Python, installs a handler, or blocks a signal beyond its own call. Only adma_sleep()
+ * and adma_chan_close() block; adma_chan_abandon() and adma_chan_free() wait for a chunk that a
+ * thread of this process is copying.
+ *
+ * A query makes no progress, and no system call unless its comment says so.
  */
 #ifndef ADMA_H
 #define ADMA_H
@@ -34,17 +34,17 @@ struct adma_list {
 };
 
 enum adma_error {
-	ADMA_E_CLOSED = 1001,   /* the peer closed in order; nothing more comes */
+	ADMA_E_CLOSED = 1001,   /* the peer closed the channel in order; nothing more comes */
 	ADMA_E_DIED = 1002,     /* the peer is gone without a close */
-	ADMA_E_TOOLONG = 1003,  /* the read is too short; `needed` tells; message stays */
+	ADMA_E_TOOLONG = 1003,  /* the read is too short, and `needed` tells what it needs; the message stays */
 	ADMA_E_KIND = 1004,     /* the message is of another kind; it stays */
 	ADMA_E_CANCELLED = 1005,
-	ADMA_E_PROTOCOL = 1006, /* the peer broke the protocol; the channel is done */
-	ADMA_E_CLOSED_HERE = 1007, /* this end was closed */
-	ADMA_E_FORKED = 1008,   /* this is a forked child's copy */
+	ADMA_E_PROTOCOL = 1006, /* the peer broke the protocol; the channel is over */
+	ADMA_E_CLOSED_HERE = 1007, /* this endpoint was closed */
+	ADMA_E_FORKED = 1008,   /* this is the copy of a forked child */
 	ADMA_E_FULL = 1009,     /* too many requests outstanding */
 	ADMA_E_NO_MECHANISM = 1010, /* nothing can carry this message (any more) */
-	ADMA_E_PENDING = 1011,  /* not now: post it and wait */
+	ADMA_E_PENDING = 1011,  /* not at once: post it and wait */
 	ADMA_E_BULK = 1012,     /* give the channel a bulk segment first */
 };
 
@@ -100,29 +100,29 @@ enum adma_req_state {
 	ADMA_QUEUED_STATE = 1,  /* a write not yet in the ring, or a read not yet matched */
 	ADMA_POSTED_STATE = 2,  /* a write in the ring, not yet matched */
 	ADMA_MATCHED_STATE = 3, /* being copied */
-	ADMA_NEED_STATE = 4,    /* an open read met a message: supply a buffer */
+	ADMA_NEED_STATE = 4,    /* an open read met a message: its caller has to supply a buffer */
 	ADMA_DONE_STATE = 5,
 };
 
-/* How long the kernel helper's stages took, in nanoseconds: as it told, if it did. */
+/* How long the stages of the kernel helper took, in nanoseconds, if it told. */
 struct adma_req_kernel {
 	int64_t post_ns; /* in the post, without pinning */
-	int64_t pin_ns;  /* pinning this end's pages */
+	int64_t pin_ns;  /* pinning the pages of this endpoint */
 	int64_t start_ns, copy_ns, complete_ns;
 	bool told;
 };
 
 /*
- * When a request came to each of its stages: nanoseconds of CLOCK_MONOTONIC, 0: not, or not seen from
- * this end. Not of blocking calls, which have nobody to ask. The paper's figure 7.
+ * When a request came to each of its stages: nanoseconds of CLOCK_MONOTONIC. 0: it did not, or that
+ * cannot be seen from this endpoint. Blocking calls are not timed, since nobody can ask. (The paper, figure 7.)
  */
 struct adma_req_times {
 	int64_t posted;
-	int64_t published; /* a write: in the ring, or the kernel's line; a read: in its queue */
+	int64_t published; /* a write: in the ring, or the kernel's FIFO; a read: in its queue */
 	int64_t matched;
-	int64_t started;   /* this end began to copy */
+	int64_t started;   /* this endpoint began to copy */
 	int64_t ended;
-	int64_t seen;      /* its caller took note */
+	int64_t seen;      /* its caller saw that it is complete */
 	struct adma_req_kernel kernel;
 };
 
@@ -154,16 +154,16 @@ struct adma_req {
 	uint32_t slot_gen;
 	uint64_t key;        /* the helper's: that of a part, or of an object's first part */
 	uint8_t observed;
-	uint8_t held;        /* done, but a stopped peer may still touch the buffer: keep it for ever */
+	uint8_t held;        /* it is done, but a stopped peer may still touch the buffer: keep that for ever */
 };
 
 enum adma_req_flags {
 	ADMA_REQ_OPEN = 1,     /* read: stop at the match and ask for a buffer (NEED) */
 	ADMA_REQ_SLOT = 2,     /* write: take a slot whatever the size (cancellable) */
-	ADMA_REQ_BLOCKING = 4, /* may exceed ADMA_PENDING_MAX: its thread waits for it */
-	ADMA_REQ_DROPPED = 8,  /* nobody will look: do not count it as unobserved */
-	ADMA_REQ_LONG = 16,    /* the core's own: counted in long_reads */
-	ADMA_REQ_SHORT = 32,   /* and in short_reads */
+	ADMA_REQ_BLOCKING = 4, /* a blocking call waits for it: it may exceed ADMA_PENDING_MAX */
+	ADMA_REQ_DROPPED = 8,  /* nobody will look at it: it is not counted as unobserved */
+	ADMA_REQ_LONG = 16,    /* the core's own: it is counted in long_reads */
+	ADMA_REQ_SHORT = 32,   /* the core's own: it is counted in short_reads */
 };
 
 /* ---- life ---- */
@@ -172,43 +172,42 @@ enum adma_req_flags {
 int adma_chan_new(const struct adma_config *config, struct adma_chan **out);
 
 /*
- * Close in order: withdraw what is unmatched, let no more chunks be claimed,
- * wake and fail every waiter, then wait at most timeout_ns until every slot is
- * quiet. 0: closed, descriptors and maps are gone. -EAGAIN: a peer still holds
- * a chunk; call again, or give up with adma_chan_abandon(). Idempotent.
+ * Close in order: withdraw what is unmatched, let no more chunks be claimed, wake every waiter,
+ * whose wait fails, and then wait for at most timeout_ns until every slot is quiet. 0: the channel
+ * is closed, and its descriptors and maps are gone. -EAGAIN: the peer still copies a chunk; call
+ * again, or give up with adma_chan_abandon(). Closing twice does nothing more.
  */
 int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns);
 
 /*
- * Give up on a peer that keeps chunks: requests whose buffers it may still
- * touch are done with `held` set. The bytes held.
+ * Give up on a peer that does not end its chunks. Requests whose buffers the peer may still touch are
+ * completed with `held` set. Returns how many bytes these buffers have.
  */
 uint64_t adma_chan_abandon(struct adma_chan *chan);
 
-/* Free a closed (or forked) channel; closes first, without waiting, if need be. */
+/* Free a channel. One that is still open is closed first, without waiting. */
 void adma_chan_free(struct adma_chan *chan);
 
 /* ---- one call for small messages ---- */
 
 /*
- * Publish a message of kind ADMA_BYTES that fits inline or eager, at once.
- * 0, -ADMA_E_PENDING (too large, forced, ring full or others queued before
- * it: nothing was done, post it), or why the channel is over.
+ * Publish at once a message of kind ADMA_BYTES that travels inline or eagerly. 0; -ADMA_E_PENDING:
+ * it is too large, a mechanism is forced, the ring is full, or other writes are queued before it, and
+ * nothing was done: post it; or why the channel is over.
  */
 int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n);
 
 /*
- * Take a message of kind ADMA_BYTES that came inline or eager, spinning for
- * up to spin_ns (< 0: the channel's own measure). Its length, or
- * -ADMA_E_PENDING (nothing was done: post), -ADMA_E_TOOLONG and
- * -ADMA_E_KIND (see adma_needed()), or why the channel is over.
+ * Take a message of kind ADMA_BYTES that came inline or eagerly, and spin for up to spin_ns until it
+ * comes (< 0: by the channel's own measure). Its length; -ADMA_E_PENDING: nothing was done, so post a
+ * read; -ADMA_E_TOOLONG (see adma_needed()); -ADMA_E_KIND; or why the channel is over.
  */
 int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns);
 
 /*
- * The result again of this thread's last adma_write_now() or adma_read_now(),
- * for a caller that was interrupted before it could take it; -ADMA_E_PENDING
- * when that was not the one on `chan` and `p`. And for TOOLONG the bytes needed.
+ * The result of this thread's last adma_write_now() or adma_read_now() once more, for a caller that
+ * was interrupted before it could take the result. -ADMA_E_PENDING: the last call was not one on
+ * `chan` and `p`. adma_needed(): after -ADMA_E_TOOLONG, how many bytes the read has to have.
  */
 int64_t adma_last(const struct adma_chan *chan, const void *p);
 uint64_t adma_needed(void);
@@ -221,51 +220,51 @@ int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n);
 int adma_post_one(struct adma_chan *chan, struct adma_req *req);
 
 /*
- * Post one request for [p, p + n) and drive it for a moment, in one call: for
- * blocking calls, whose kind, is_read and flags are set before. The bytes of
- * the message when done; -ADMA_E_PENDING: posted, wait for it; -ADMA_E_BULK
- * and other errors of adma_post(): not posted (state IDLE); or its error.
+ * Post one request for [p, p + n) and drive it for a moment, in one call. This is for blocking calls;
+ * kind, is_read and flags have been set before. Returns the bytes of the message when it is done;
+ * -ADMA_E_PENDING: it is posted, wait for it; -ADMA_E_BULK and other errors of adma_post(): it was not
+ * posted (its state is IDLE); or the error of the request.
  */
 int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n);
 
-/* NEED: hand over the buffer and go on. 0 or -EINVAL. */
+/* State NEED: here is the buffer, go on. 0 or -EINVAL. */
 int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n);
 
-/* 1: nothing of it will happen any more (done, error ADMA_E_CANCELLED); 0: too late. */
+/* 1: nothing of it will happen any more (it is done, with error ADMA_E_CANCELLED); 0: that came too late. */
 int adma_cancel(struct adma_chan *chan, struct adma_req *req);
 
-/* Bring `state` and `done_bytes` of a pending request up to date, where that takes a system call. */
+/* Bring `state` and `done_bytes` of a pending request up to date where that takes a system call, which is made. */
 void adma_refresh(struct adma_chan *chan, struct adma_req *req);
 
-/* Ask the kernel helper for its part of the times of a request that is done. It may have forgotten them. */
+/* Ask the kernel helper, by a system call, for its part of the times of a request that is done. It may have forgotten them. */
 void adma_tell_times(struct adma_chan *chan, struct adma_req *req);
 
 /*
- * How long each stage took, from `times`; 0 where a stage was skipped. Where the kernel helper told, its
- * stages, the call of its post among them; match_ns is then what is left until the end was seen here.
+ * How long each stage took, by `times`; 0 where a stage was skipped. Where the kernel helper told, these
+ * are its stages, with the call of its post; match_ns is then what is left until the end was seen here.
  */
 struct adma_req_split {
 	int64_t post_ns;     /* until it was published */
 	int64_t match_ns;    /* from there until it was matched */
-	int64_t pin_ns;      /* pinning this end's pages, if the kernel helper told */
-	int64_t start_ns;    /* from there until this end began to copy, if it did */
+	int64_t pin_ns;      /* pinning the pages of this endpoint, if the kernel helper told */
+	int64_t start_ns;    /* from there until this endpoint began to copy, if it did */
 	int64_t copy_ns;     /* from there to the end */
-	int64_t complete_ns; /* from there until its caller took note */
+	int64_t complete_ns; /* from there until its caller saw it */
 };
 void adma_split(const struct adma_req *req, struct adma_req_split *split);
 
-/* The caller has seen that it is done (fileno() counts the unobserved). */
+/* The caller has seen that it is done, or will never look. (fileno() counts requests that are done and unobserved.) */
 void adma_observe(struct adma_chan *chan, struct adma_req *req);
 
 /* ---- progress and waiting ---- */
 
 enum adma_drive_result {
 	ADMA_READY = 0,  /* `need` requests are done (or in NEED); or a message waits */
-	ADMA_BUSY = 1,   /* the budget is spent, there is more to do: call again */
+	ADMA_BUSY = 1,   /* the budget is spent, and there is more to do: call again */
 	ADMA_QUIET = 2,  /* nothing to do for now: sleep */
 };
 
-/* What a caller waits for: `need` of `nreqs` requests, or with nreqs 0 a message on chans[0]. */
+/* What a caller waits for: `need` of `nreqs` requests; or, with nreqs 0, a message on chans[0]. */
 struct adma_wait {
 	struct adma_chan **chans;
 	struct adma_req **reqs;
@@ -276,22 +275,23 @@ struct adma_wait {
 };
 
 /*
- * Make progress until ADMA_READY, at most budget_ns of copying, spinning up
- * to spin_ns (< 0: own measure; 0: look once) when there is nothing to do.
+ * Make progress until ADMA_READY, for at most budget_ns of copying. When there is nothing to do, spin for
+ * up to spin_ns (< 0: by the channel's own measure; 0: look once). enum adma_drive_result, or why no channel
+ * can be used.
  */
 int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns);
 
 /*
- * Arm, look again, sleep until something happens on any of the channels, at
- * most timeout_ns (< 0: no limit). Returns 0 (call adma_drive() again),
- * -ETIMEDOUT, or -EINTR. `mask`: the signal mask to sleep under, or NULL.
+ * Arm, look again, and sleep until something happens on any of the channels, for at most timeout_ns
+ * (< 0: no limit). Returns 0 (call adma_drive() again), -ETIMEDOUT or -EINTR. `mask`: the signal mask to
+ * sleep under, or NULL.
  */
 int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t *mask);
 
 /*
- * The caller of adma_drive() with ADMA_BUSY or ADMA_QUIET, or of adma_sleep(), comes back, and
- * until then nobody else copies for these channels. It came to an end without that: by an
- * exception, say. (Not needed after ADMA_READY, or with spin_ns 0.)
+ * A caller to which adma_drive() returned ADMA_BUSY or ADMA_QUIET, or which called adma_sleep(), is
+ * expected to come back, and until then nobody else copies for these channels. This says that it does not,
+ * because of an exception, for example. (It is not needed after ADMA_READY, or with spin_ns 0.)
  */
 void adma_give_up(const struct adma_wait *wait);
 
@@ -301,14 +301,16 @@ int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout
 void adma_give_up_one(struct adma_chan *chan);
 
 /*
- * Block all signals that do not come from a fault of our own; the old mask in
- * *old. And back. (A caller that has to answer signals blocks them, looks
- * whether one came, and sleeps under the old mask.)
+ * Block all signals but those of faults of the thread itself, and store the old mask in *old; and restore
+ * it. (A caller that has to answer signals blocks them, looks whether one came, and sleeps under the old mask.)
  */
 void adma_signals_block(sigset_t *old);
 void adma_signals_restore(const sigset_t *old);
 
-/* How many tasks this process has, the progress thread left out: with one, no other can be handed our signal. */
+/*
+ * How many threads this process has, without the progress thread: with one, no other thread can be handed
+ * its signals. A system call.
+ */
 int adma_task_count(void);
 
 /* ---- looking ---- */
@@ -319,29 +321,35 @@ struct adma_message {
 	uint64_t nbytes;  /* parts included */
 };
 
-/* The first message in line, after one round of progress. 0, or why none will ever come. */
+/* The next message, after one round of progress, which may make system calls. 0, or why none will ever come. */
 int adma_peek(struct adma_chan *chan, struct adma_message *message);
 
-/* True when both ends sit in a blocking write of a large message that the other does not read. */
+/*
+ * True when both endpoints sit in a blocking write of a large message that the other one does not read. With
+ * the kernel helper, a system call.
+ */
 bool adma_deadlocked(struct adma_chan *chan);
-/* Count this end in (+1) or out (-1) of a blocking write of a large message. */
+/* A thread of this endpoint begins (+1) or ends (-1) a blocking write of a large message. */
 void adma_blocked(struct adma_chan *chan, int delta);
 
-/* A descriptor to poll: readable while a completion is unobserved, a message waits or the peer is gone. */
+/*
+ * A descriptor to poll: it is readable while a completed request is unobserved, a message waits, or the peer
+ * is gone. The first call makes it.
+ */
 int adma_fileno(struct adma_chan *chan);
 
-/* 0 while usable, or why not (negative), without a system call. */
+/* 0 while the channel can be used, or why it cannot (negative). */
 int adma_health(struct adma_chan *chan);
 
-/* ---- choice ---- */
+/* ---- selection: queries, which may look at the load of the machine ---- */
 
-/* Does the next large write of n bytes want a bulk segment, and is there none yet? */
+/* Would a write of n bytes travel by a mechanism that needs a bulk segment, and is there none yet? */
 bool adma_wants_bulk(struct adma_chan *chan, uint64_t n);
 
-/* The segment, ADMA_BULK_SIZE bytes; the fd is duplicated as needed and stays the caller's. 0 or negated errno. */
+/* Here is the segment, of adma_bulk_size() bytes. The descriptor is duplicated and stays the caller's. 0 or a negated errno. */
 int adma_give_bulk(struct adma_chan *chan, int fd);
 
-/* The bulk segment could not be made: `shared` carries no more writes of ours. */
+/* The bulk segment could not be made: the mechanism that needs it carries no more writes of ours. */
 void adma_no_bulk(struct adma_chan *chan, int err);
 
 /* How a write of n bytes would travel: enum adma_carry | enum adma_mechanism_id << 8; negative: not at all. */
@@ -394,33 +402,33 @@ const char *adma_mechanism_name(uint32_t id);
 uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs);
 
 struct adma_stats {
-	uint64_t writes, reads;              /* messages through */
+	uint64_t writes, reads;              /* messages that were carried */
 	uint64_t bytes_out, bytes_in;
 	uint64_t inlined, eager, rendezvous; /* messages written, by carry */
 	uint64_t mechanism[16];              /* transfers, either direction, by enum adma_mechanism_id */
-	uint64_t chunks_copied;              /* chunks this end copied */
-	uint64_t chunks_peer;                /* chunks the peer copied */
-	uint64_t chunks_mover;               /* of chunks_copied: by the progress thread (mover.h) */
-	uint64_t chunks_queues;              /* and by queues of the engine that helped it */
+	uint64_t chunks_copied;              /* chunks that this endpoint copied */
+	uint64_t chunks_peer;                /* chunks that the peer copied */
+	uint64_t chunks_mover;               /* of chunks_copied: by the progress thread */
+	uint64_t chunks_queues;              /* and by copy worker threads that assisted it */
 	uint64_t wakes_sent, sleeps;
 	uint64_t pending_reads, pending_writes;
-	/* Sums over requests that were not of blocking calls and ended well, nanoseconds: figure 7. */
+	/* Sums in nanoseconds over requests that ended well and were not those of blocking calls: figure 7. */
 	uint64_t timed;                      /* how many */
 	int64_t post_ns, match_ns, start_ns, copy_ns, complete_ns;
 };
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
 
 /*
- * The progress thread of this process, which copies for requests that nobody waits for. There is
- * none before the first of them, nor when the channels that had any are closed.
+ * The progress thread of this process, which makes progress on requests that nobody waits for. It exists from
+ * the first of them until the channels that had any are closed.
  */
 struct adma_progress_stats {
-	uint64_t wakeups;  /* times it was woken, or woke for a moment that had come */
+	uint64_t wakeups;  /* times that it woke, for an event or because a time had come */
 	uint64_t starts;
-	uint64_t failures; /* times it, or what it needs for a channel, could not be had */
+	uint64_t failures; /* times that it could not be started, or lacked what it needs for a channel */
 	int32_t error;     /* errno of the last of these */
 	int32_t running;
-	uint32_t channels; /* that it may have to look after */
+	uint32_t channels; /* that were delegated to it so far, and are open */
 };
 void adma_get_progress_stats(struct adma_progress_stats *stats);
 

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bell.h - how a sleeper learns that its peer did something.
+ * eventcount.h - how a sleeper learns that its peer did something.
  *
- * A bell is one 64-bit word {events:63, armed:1} in the half of the end that
+ * An event count is one 64-bit word {events:63, armed:1} in the segment of the endpoint that
  * sleeps on it.
  *
- *   sleeper:  v = bell_read();  look at everything;  nothing to do:
- *             bell_arm(v) -> true: sleep on the socket;  false: look again
- *   ringer:   publish something (release);  bell_ring() -> true: the sleeper
- *             is (about to be) asleep and this ringer was first: send a byte
+ *   sleeper:    v = ec_read();  look at everything;  there is nothing to do:
+ *               ec_arm(v) -> true: sleep on the socket;  false: look again
+ *   signaller:  publish something (release);  ec_signal() -> true: the sleeper is asleep, or
+ *               about to be, and this signaller was the first to see that: send a byte
  *
- * Arm and re-check are one compare-and-swap: it fails when anything was rung
- * since bell_read(), so there is no moment between the last look and the
- * sleep in which an event is lost. A plain store of `armed` followed by a
- * load of the ring passes in a sequentially consistent world and deadlocks
- * behind a store buffer (tests/model/wakeup.pml shows both).
+ * To arm and to look again are one compare-and-swap: it fails when anything was signalled since
+ * ec_read(), so that there is no moment between the last look and the sleep in which an event is
+ * lost. A plain store of `armed` that is followed by a load of the ring works where memory is
+ * sequentially consistent, and deadlocks behind a store buffer (tests/model/wakeup.pml shows both).
  *
- * Ordering: ringing is a read-modify-write with release, so what was
- * published before it is visible to whoever reads the bell with acquire.
+ * Ordering: to signal is a read-modify-write with release, so that whoever reads the event count
+ * with acquire sees what was published before.
  */
 #ifndef ADMA_SHM_EVENTCOUNT_H
 #define ADMA_SHM_EVENTCOUNT_H
@@ -29,34 +28,34 @@
 #define ADMA_EC_ARMED 1ull
 #define ADMA_EC_EVENT 2ull
 
-static inline uint64_t adma_ec_read(_Atomic uint64_t *bell)
+static inline uint64_t adma_ec_read(_Atomic uint64_t *event_count)
 {
-	return atomic_load_explicit(bell, memory_order_acquire);
+	return atomic_load_explicit(event_count, memory_order_acquire);
 }
 
-/* True when the caller may sleep: nothing was rung since `seen` was read. */
-static inline bool adma_ec_arm(_Atomic uint64_t *bell, uint64_t seen)
+/* True when the caller may sleep: nothing was signalled since `seen` was read. */
+static inline bool adma_ec_arm(_Atomic uint64_t *event_count, uint64_t seen)
 {
-	return atomic_compare_exchange_strong_explicit(bell, &seen, seen | ADMA_EC_ARMED,
+	return atomic_compare_exchange_strong_explicit(event_count, &seen, seen | ADMA_EC_ARMED,
 						       memory_order_seq_cst, memory_order_relaxed);
 }
 
-static inline void adma_ec_disarm(_Atomic uint64_t *bell)
+static inline void adma_ec_disarm(_Atomic uint64_t *event_count)
 {
-	atomic_fetch_and_explicit(bell, ~ADMA_EC_ARMED, memory_order_acq_rel);
+	atomic_fetch_and_explicit(event_count, ~ADMA_EC_ARMED, memory_order_acq_rel);
 }
 
 /*
- * True when the caller has to send the byte that ends the sleep. Two ringers
- * may both see the bell armed; the one whose swap clears it sends.
+ * True when the caller has to send the byte that ends the sleep. Two signallers may both see the
+ * event count armed; the one whose swap disarms it sends.
  */
-static inline bool adma_ec_signal(_Atomic uint64_t *bell)
+static inline bool adma_ec_signal(_Atomic uint64_t *event_count)
 {
-	uint64_t before = atomic_fetch_add_explicit(bell, ADMA_EC_EVENT, memory_order_seq_cst);
+	uint64_t before = atomic_fetch_add_explicit(event_count, ADMA_EC_EVENT, memory_order_seq_cst);
 
 	if (!(before & ADMA_EC_ARMED))
 		return false;
-	return atomic_fetch_and_explicit(bell, ~ADMA_EC_ARMED, memory_order_seq_cst) & ADMA_EC_ARMED;
+	return atomic_fetch_and_explicit(event_count, ~ADMA_EC_ARMED, memory_order_seq_cst) & ADMA_EC_ARMED;
 }
 
 #endif

@@ -2,22 +2,22 @@
 /*
  * layout.h - what two processes share, byte by byte.
  *
- * Each end of a channel makes one sealed memfd, its *half*, and maps the
- * other's. A half carries the messages its maker writes: the descriptor ring,
- * the bounce ring for eager payloads, the slots of large messages. So each
- * ring has one producer (the maker) and one consumer (the peer), and there is
- * no maker of the channel as a whole: both ends do the same thing.
+ * Each endpoint of a channel makes one sealed memfd, its *segment*, and maps the segment of the
+ * other. A segment carries the messages that its maker writes: the descriptor ring, the bounce
+ * ring for eager payloads, and the slots of large messages. So each ring has one producer (the
+ * maker) and one consumer (the peer), and nobody makes the channel as a whole: both endpoints do
+ * the same thing.
  *
- *      half of A                              half of B
- *      +-- bell, closed ... written by A      +-- bell, closed ... by B
- *      +-- head, drained .. written by B      +-- head, drained .. by A
- *      +-- cells ---------> A to B            +-- cells ---------> B to A
- *      +-- slots            (both, by CAS)    +-- slots
- *      +-- bounce --------> A to B            +-- bounce --------> B to A
+ *      segment of A                             segment of B
+ *      +-- closed, waiting .. written by A      +-- closed, waiting .. by B
+ *      +-- head, drained .... written by B      +-- head, drained .... by A
+ *      +-- cells -----------> A to B            +-- cells -----------> B to A
+ *      +-- slots              (both, by CAS)    +-- slots
+ *      +-- bounce ----------> A to B            +-- bounce ----------> B to A
  *
- * Trust: a peer can write any byte here at any time. Whatever is read is
- * copied into private memory once, checked there, and only then used. The
- * constants below are compiled in, never read from the half.
+ * Trust: a peer can write any byte here at any time. Whatever is read is copied into private
+ * memory once, checked there, and only then used. The constants below are compiled in, and are
+ * never read from the segment.
  */
 #ifndef ADMA_SHM_LAYOUT_H
 #define ADMA_SHM_LAYOUT_H
@@ -44,7 +44,7 @@ enum {
 enum adma_carry {
 	ADMA_INLINE = 1, /* in the descriptor */
 	ADMA_EAGER = 2,  /* in the bounce ring */
-	ADMA_SLOT = 3,   /* they stay put until matched: rendezvous */
+	ADMA_SLOT = 3,   /* they stay where they are until the message is matched: rendezvous */
 };
 
 /* What a message is. A read takes messages of one kind only. */
@@ -64,7 +64,7 @@ struct adma_desc {
 	union {
 		uint8_t bytes[ADMA_INLINE_MAX];
 		struct {
-			uint64_t offset; /* position in the bounce ring, ever growing */
+			uint64_t offset; /* position in the bounce ring; only grows */
 		} eager;
 		struct {
 			uint32_t index;
@@ -84,10 +84,9 @@ struct adma_cell {
 };
 
 /*
- * A large message on its way: see slot.h for the protocol. The first line is
- * plain data, written by one side before the swap of `state` that publishes
- * it (the writer before POSTED, the reader before MATCHED); the second is
- * changed by compare-and-swap only.
+ * A large message on its way: see slot.h for the protocol. The first cache line is plain data,
+ * written by one endpoint before the swap of `state` that publishes it (by the writer before
+ * POSTED, by the reader before MATCHED). The second one is changed by compare-and-swap only.
  */
 struct adma_slot {
 	uint64_t source;      /* writer: address in the writer's memory */
@@ -107,30 +106,30 @@ struct adma_slot {
 	uint64_t spare[3];
 };
 
-/* A half: written by its maker, by its reader, or by both through slots. */
+/* A segment: its words are written by its maker, by its reader, or by both, in slots. */
 struct adma_segment {
 	uint64_t magic;
 	/*
-	 * Written by the maker: somebody there is in a call that waits, and copies. A hint, in a
-	 * line that is read seldom: it is stored in every such call, and a line that both ends
-	 * have at hand would go back and forth for it.
+	 * Written by the maker: a thread there is in a call that waits, and copies. It is a hint, in
+	 * a cache line that is seldom read: it is stored in every such call, and a cache line that
+	 * both endpoints use would go back and forth for it.
 	 */
 	_Atomic uint32_t waiting;
 	uint32_t nothing[13];
 
 	/* Written by the maker. */
-	_Atomic uint32_t closed;  /* it closed in order: nothing follows */
-	_Atomic uint32_t blocked; /* it sits in a blocking write of a large message */
-	_Atomic uint64_t filled;  /* bulk cells filled, ever growing */
+	_Atomic uint32_t closed;  /* it closed the channel in order: nothing follows */
+	_Atomic uint32_t blocked; /* a thread there is in a blocking write of a large message */
+	_Atomic uint64_t filled;  /* bulk cells filled; only grows */
 	uint64_t maker[6];
 
-	/* Written by the reader of this half. */
+	/* Written by the reader of this segment. */
 	_Atomic uint64_t head;        /* cells consumed */
 	_Atomic uint64_t bounce_head; /* bounce bytes consumed */
-	_Atomic uint64_t drained;     /* bulk cells drained, ever growing */
+	_Atomic uint64_t drained;     /* bulk cells drained; only grows */
 	uint64_t reader[5];
 
-	/* The maker's bell: rung by its peer, armed by the maker (bell.h). */
+	/* The maker's event count: signalled by its peer, armed by the maker (eventcount.h). */
 	_Atomic uint64_t event_count;
 	uint64_t quiet[7];
 
@@ -141,7 +140,7 @@ struct adma_segment {
 
 _Static_assert(sizeof(struct adma_cell) == ADMA_CACHE_LINE, "a cell is one cache line");
 _Static_assert(sizeof(struct adma_slot) == 2 * ADMA_CACHE_LINE, "a slot is two cache lines");
-_Static_assert(offsetof(struct adma_segment, event_count) == 3 * ADMA_CACHE_LINE, "lines do not share writers");
+_Static_assert(offsetof(struct adma_segment, event_count) == 3 * ADMA_CACHE_LINE, "cache lines do not share writers");
 _Static_assert((ADMA_CELLS & (ADMA_CELLS - 1)) == 0, "positions wrap by masking");
 _Static_assert((ADMA_BOUNCE_SIZE & (ADMA_BOUNCE_SIZE - 1)) == 0, "offsets wrap by masking");
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ring.c - one producer, one consumer; ring.h tells how. */
+/* ring.c - a ring with one producer and one consumer; see ring.h. */
 #include "shm/ring.h"
 
 #include <errno.h>
@@ -10,13 +10,13 @@
 #define CELL_STEP (ADMA_CELLS / 4ull)
 #define BOUNCE_STEP (ADMA_BOUNCE_SIZE / 4ull)
 
-static inline uint64_t rounded(uint64_t n)
+static inline uint64_t ring_rounded(uint64_t n)
 {
 	return (n + ADMA_CACHE_LINE - 1) & ~(uint64_t)(ADMA_CACHE_LINE - 1);
 }
 
 /* Where a payload of n bytes begins that is put at `tail`: here, or at the next start of the ring. */
-static inline uint64_t placed(uint64_t tail, uint64_t n)
+static inline uint64_t ring_placed(uint64_t tail, uint64_t n)
 {
 	uint64_t in_ring = tail & BOUNCE_MASK;
 
@@ -35,7 +35,7 @@ int adma_ring_room(struct adma_ring_out *ring)
 	return ring->tail - head < ADMA_CELLS;
 }
 
-static void publish(struct adma_ring_out *ring, const struct adma_desc *desc)
+static void ring_publish(struct adma_ring_out *ring, const struct adma_desc *desc)
 {
 	struct adma_cell *cell = &ring->segment->cells[ring->tail & CELL_MASK];
 
@@ -45,7 +45,7 @@ static void publish(struct adma_ring_out *ring, const struct adma_desc *desc)
 }
 
 /* 1: bytes [offset, offset + n) are free; 0: not yet; -EPROTO. */
-static int bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_t n)
+static int ring_bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_t n)
 {
 	if (offset + n - ring->bounce_head <= ADMA_BOUNCE_SIZE)
 		return 1;
@@ -63,26 +63,26 @@ int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void
 		desc->carry = ADMA_INLINE;
 		if (desc->length) /* memcpy() wants a valid pointer even for nothing */
 			memcpy(desc->u.bytes, payload, desc->length);
-		publish(ring, desc);
+		ring_publish(ring, desc);
 		return 1;
 	}
-	uint64_t offset = placed(ring->bounce_tail, desc->length);
-	int rc = bounce_room(ring, offset, rounded(desc->length));
+	uint64_t offset = ring_placed(ring->bounce_tail, desc->length);
+	int rc = ring_bounce_room(ring, offset, ring_rounded(desc->length));
 
 	if (rc <= 0)
 		return rc;
 	memcpy(ring->segment->bounce + (offset & BOUNCE_MASK), payload, desc->length);
 	desc->carry = ADMA_EAGER;
 	desc->u.eager.offset = offset;
-	ring->bounce_tail = offset + rounded(desc->length);
-	publish(ring, desc);
+	ring->bounce_tail = offset + ring_rounded(desc->length);
+	ring_publish(ring, desc);
 	return 1;
 }
 
 void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc)
 {
 	desc->carry = ADMA_SLOT;
-	publish(ring, desc);
+	ring_publish(ring, desc);
 }
 
 bool adma_ring_fresh(const struct adma_ring_in *ring)
@@ -92,8 +92,8 @@ bool adma_ring_fresh(const struct adma_ring_in *ring)
 	return atomic_load_explicit(&cell->seq, memory_order_relaxed) == ring->head + 1;
 }
 
-/* The rules of a descriptor, on our own copy of it. */
-static bool possible(const struct adma_ring_in *ring, const struct adma_desc *desc)
+/* The rules of a descriptor, checked on our own copy of it. */
+static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_desc *desc)
 {
 	if (desc->kind < ADMA_BYTES || desc->kind > ADMA_PART || desc->total < desc->length)
 		return false;
@@ -104,7 +104,7 @@ static bool possible(const struct adma_ring_in *ring, const struct adma_desc *de
 		return desc->length <= ADMA_INLINE_MAX;
 	case ADMA_EAGER:
 		return desc->length > ADMA_INLINE_MAX && desc->length <= ADMA_EAGER_MAX &&
-		       desc->u.eager.offset == placed(ring->bounce_head, desc->length);
+		       desc->u.eager.offset == ring_placed(ring->bounce_head, desc->length);
 	case ADMA_SLOT:
 		return desc->u.slot.index < ADMA_SLOTS && desc->length <= INT64_MAX;
 	default:
@@ -120,13 +120,13 @@ int adma_ring_peek(struct adma_ring_in *ring)
 	uint64_t seq = atomic_load_explicit(&cell->seq, memory_order_acquire);
 
 	if (seq != ring->head + 1) {
-		/* The previous lap's value, or nothing yet; anything else is no producer's. */
+		/* It holds the value of the previous lap, or nothing yet. No producer stores anything else. */
 		uint64_t before = ring->head < ADMA_CELLS ? 0 : ring->head + 1 - ADMA_CELLS;
 
 		return seq == before ? 0 : -EPROTO;
 	}
 	memcpy(&ring->desc, &cell->desc, sizeof(ring->desc));
-	if (!possible(ring, &ring->desc))
+	if (!ring_is_possible(ring, &ring->desc))
 		return -EPROTO;
 	ring->held = true;
 	return 1;
@@ -144,7 +144,7 @@ bool adma_ring_take(struct adma_ring_in *ring)
 	bool room = false;
 
 	if (ring->desc.carry == ADMA_EAGER) {
-		uint64_t after = ring->desc.u.eager.offset + rounded(ring->desc.length);
+		uint64_t after = ring->desc.u.eager.offset + ring_rounded(ring->desc.length);
 
 		room = after / BOUNCE_STEP != ring->bounce_head / BOUNCE_STEP;
 		ring->bounce_head = after;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ring.h - descriptors and eager payloads, one producer, one consumer.
+ * ring.h - descriptors and eager payloads, with one producer and one consumer.
  *
- * Positions only grow and wrap by masking. The producer owns a cell from the
- * consumer's `head` + ADMA_CELLS on; it fills the descriptor and then stores
- * seq = position + 1. Eager payloads lie in the bounce ring in the order of
- * their descriptors, each contiguous: one that would cross the end begins at
- * the start again, and the gap is given back with it.
+ * Positions only grow, and wrap by masking. A cell belongs to the producer as long as its position
+ * is less than the consumer's `head` + ADMA_CELLS; the producer fills the descriptor and then
+ * stores seq = position + 1. Eager payloads lie in the bounce ring in the order of their
+ * descriptors, each of them contiguous: a payload that would cross the end of the ring is placed
+ * at its start, and the gap before the end is given back together with it.
  *
  *      bounce   |..done..|== taken ==|..free..|   offsets grow to the right
  *                        ^ bounce_head        ^ bounce_tail
  *
- * The consumer tells the producer about room in steps of a quarter ring
- * (`room` below), not for each message: whoever sleeps on its bell for an
- * answer is not woken for every message that is merely taken. A quarter is
- * enough: a producer that found no room left more than half a ring to take.
+ * The consumer tells the producer about room in steps of a quarter of the ring (see
+ * adma_ring_take()), and not for each message: a producer that sleeps until an answer comes is not
+ * woken for every message that is merely taken. A quarter is enough: a producer that found no room
+ * has left more than half of the ring to be taken.
  */
 #ifndef ADMA_SHM_RING_H
 #define ADMA_SHM_RING_H
@@ -24,7 +24,7 @@
 
 #include "shm/layout.h"
 
-/* The writing end of a ring; private to the half's maker. */
+/* The writing side of a ring; private to the maker of the segment. */
 struct adma_ring_out {
 	struct adma_segment *segment;
 	uint64_t tail;        /* position of the next descriptor */
@@ -33,12 +33,12 @@ struct adma_ring_out {
 	uint64_t bounce_head;
 };
 
-/* The reading end; private to the half's reader. */
+/* The reading side; private to the reader of the segment. */
 struct adma_ring_in {
 	struct adma_segment *segment;
 	uint64_t head;
 	uint64_t bounce_head;
-	struct adma_desc desc; /* the first message in line: our own, checked copy */
+	struct adma_desc desc; /* the next message: our own copy, which was checked */
 	bool held;             /* desc is filled in */
 };
 
@@ -54,16 +54,16 @@ int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void
 /* Publish a message that waits in a slot. There must be room. */
 void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc);
 
-/* Is there a message that was not looked at? (A hint: no checks, one load.) */
+/* Is there a message that was not looked at yet? This is a hint: one load, and no checks. */
 bool adma_ring_fresh(const struct adma_ring_in *ring);
 
-/* 1: ring->desc is the first message; 0: empty; -EPROTO: what stands there is impossible. */
+/* 1: ring->desc is the next message; 0: the ring is empty; -EPROTO: what stands there is impossible. */
 int adma_ring_peek(struct adma_ring_in *ring);
 
 /* The payload of the inline or eager message that peek found. */
 const void *adma_ring_payload(const struct adma_ring_in *ring);
 
-/* Done with the message that peek found. True: tell the producer that there is room. */
+/* The caller is done with the message that peek found. True: tell the producer that there is room. */
 bool adma_ring_take(struct adma_ring_in *ring);
 
 #endif

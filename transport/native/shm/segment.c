@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* half.c - sealed shared memory for one direction; see half.h. */
+/* segment.c - sealed shared memory for one direction; see adma_handshake.h. */
 #include "adma_handshake.h"
 
 #include <errno.h>
@@ -28,11 +28,11 @@ uint64_t adma_segment_size(void)
 
 void adma_segment_init(struct adma_segment *segment)
 {
-	/* A fresh memfd reads as zeros: no cell is published, no slot has a life. */
+	/* A fresh memfd reads as zeros: no cell is published, and no slot has a life. */
 	segment->magic = ADMA_SEGMENT_MAGIC;
 }
 
-static int map(int fd, struct adma_segment **segment)
+static int segment_map(int fd, struct adma_segment **segment)
 {
 	void *p = mmap(NULL, segment_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -42,9 +42,9 @@ static int map(int fd, struct adma_segment **segment)
 	return 0;
 }
 
-static int allocate_and_seal(int fd)
+static int segment_seal(int fd)
 {
-	/* Allocate now: memory that runs out later would be SIGBUS. */
+	/* The pages are allocated now: if memory ran out later, an access would raise SIGBUS. */
 	int err = posix_fallocate(fd, 0, (off_t)segment_bytes());
 
 	if (err)
@@ -59,9 +59,9 @@ int adma_segment_make(int *fd, struct adma_segment **segment)
 
 	if (made < 0)
 		return -errno;
-	rc = allocate_and_seal(made);
+	rc = segment_seal(made);
 	if (!rc)
-		rc = map(made, segment);
+		rc = segment_map(made, segment);
 	if (rc) {
 		close(made);
 		return rc;
@@ -71,7 +71,7 @@ int adma_segment_make(int *fd, struct adma_segment **segment)
 	return 0;
 }
 
-static bool sealed_segment(int fd)
+static bool segment_is_sealed(int fd)
 {
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
@@ -84,9 +84,9 @@ int adma_segment_map(int fd, struct adma_segment **segment)
 {
 	int rc;
 
-	if (!sealed_segment(fd))
+	if (!segment_is_sealed(fd))
 		return -EPROTO;
-	rc = map(fd, segment);
+	rc = segment_map(fd, segment);
 	if (rc)
 		return rc;
 	if ((*segment)->magic != ADMA_SEGMENT_MAGIC) {

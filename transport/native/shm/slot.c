@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* slot.c - the swaps of the slot protocol; slot.h tells what they mean. */
+/* slot.c - the swaps of the slot protocol; see slot.h. */
 #include "shm/slot.h"
 
 #include <errno.h>
 
 /*
- * A failed swap means that another claimer or retirer made a step. There are
- * at most a few threads at two ends, so an honest swap succeeds within a few
- * tries; a peer that keeps changing a word to hold us up runs into this.
+ * A failed swap means that another thread claimed or retired a chunk. There are only a few threads
+ * at the two endpoints, so that an honest swap succeeds within a few tries. A peer that keeps
+ * changing a word in order to hold us up reaches this bound.
  */
 #define SWAP_TRIES 100000
 
@@ -49,7 +49,7 @@ void adma_slot_post(struct adma_slot *slot, uint32_t gen)
 }
 
 /* POSTED to `to`: 0, -EBUSY when another state of this life got there first, -EPROTO. */
-static int leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
+static int slot_leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
 {
 	uint64_t seen = word(gen, ADMA_POSTED);
 
@@ -61,7 +61,7 @@ static int leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
 
 int adma_slot_match(struct adma_slot *slot, uint32_t gen)
 {
-	int rc = leave_posted(slot, gen, ADMA_MATCHED);
+	int rc = slot_leave_posted(slot, gen, ADMA_MATCHED);
 
 	if (rc != -EBUSY)
 		return rc;
@@ -70,7 +70,7 @@ int adma_slot_match(struct adma_slot *slot, uint32_t gen)
 
 int adma_slot_cancel(struct adma_slot *slot, uint32_t gen)
 {
-	return leave_posted(slot, gen, ADMA_CANCELLED);
+	return slot_leave_posted(slot, gen, ADMA_CANCELLED);
 }
 
 int adma_slot_state(struct adma_slot *slot, uint32_t gen)
@@ -119,7 +119,7 @@ int adma_slot_close(struct adma_slot *slot, uint32_t gen)
 	return -EPROTO;
 }
 
-static int note_error(struct adma_slot *slot, uint32_t gen, int err)
+static int slot_note_error(struct adma_slot *slot, uint32_t gen, int err)
 {
 	uint64_t seen = word(gen, 0);
 
@@ -131,7 +131,7 @@ static int note_error(struct adma_slot *slot, uint32_t gen, int err)
 
 int adma_slot_fail(struct adma_slot *slot, uint32_t gen, int err)
 {
-	int rc = note_error(slot, gen, err);
+	int rc = slot_note_error(slot, gen, err);
 
 	return rc ? rc : adma_slot_close(slot, gen);
 }

@@ -7,29 +7,28 @@
  *                        |                      |            or ABORTED
  *                        +-- cancel -> CANCELLED +
  *
- * Every word is {generation:32, value:32}. What both ends change is changed by
- * compare-and-swap on the whole word, so that a late claimer of one life can
- * never take a chunk of the next; post, end and see are release stores, each of
- * a word that nobody else writes at that time. Match and cancel race on one swap of `state`; after a
- * match, cancel is false. Chunks are claimed from `cursor` by whichever end
- * is free, copied, and retired in `done`, copied or failed:
+ * Every word is {generation:32, value:32}. What both endpoints change is changed by
+ * compare-and-swap on the whole word, so that a late claimer of one life can never take a chunk of
+ * the next one. To post, to complete and to see are release stores, each of a word that nobody
+ * else writes at that time. Match and cancel race on one swap of `state`; after a match, cancel
+ * fails. Chunks are claimed from `cursor` by whichever endpoint is free, copied, and then retired
+ * in `done`, whether they were copied or failed:
  *
  *   claim    cursor {gen, open, i} -> {gen, i + 1 == chunks, i + 1}
  *   close    cursor {gen, open, i} -> {gen, closed, i}       (nothing else)
  *   retire   done   {gen, n}       -> {gen, n + 1}
  *   quiet    cursor is closed and done == next
  *
- * A slot that is quiet touches no buffer any more: only then are buffers let
- * go, or when our own chunks are retired and the peer is proven dead. An
- * error is stored before the cursor is closed and before its chunk is
- * retired, and only by who holds an unretired chunk, or where none can be
- * claimed; so whoever sees the slot quiet sees the error. The writer uses
- * the slot again (generation + 1) when it has taken the result and the
- * reader's `seen` carries this generation.
+ * Nobody touches the buffers of a slot that is quiet. Only then are buffers let go, or when our
+ * own chunks are retired and the peer is proven dead. An error is stored before the cursor is
+ * closed and before its chunk is retired, and only by a thread that holds an unretired chunk, or
+ * where no chunk can be claimed. So whoever sees the slot quiet sees the error. The writer uses
+ * the slot again, with the next generation, when it has taken the result and the reader's `seen`
+ * carries this generation.
  *
- * Swap loops are bounded: each failed swap means that the other end made a
- * step, and an honest one has few to make. Past the bound, or on a foreign
- * generation, the functions return -EPROTO.
+ * Swap loops are bounded: each failed swap means that the other endpoint made a step, and an
+ * honest one has few steps to make. Past the bound, or on a foreign generation, the functions
+ * return -EPROTO.
  */
 #ifndef ADMA_SHM_SLOT_H
 #define ADMA_SHM_SLOT_H
@@ -50,11 +49,11 @@ enum adma_slot_state {
 
 #define ADMA_CHUNKS_MAX 0x7fffffffu
 
-/* Writer: publish a life. The plain fields are filled in already. */
+/* Writer: publish a life. The plain fields have been filled in before. */
 void adma_slot_post(struct adma_slot *slot, uint32_t gen);
 
 /*
- * Reader: POSTED to MATCHED; the reader's plain fields are filled in already.
+ * Reader: POSTED to MATCHED; the reader's plain fields have been filled in before.
  * 0; -ECANCELED when the writer withdrew it; -EPROTO.
  */
 int adma_slot_match(struct adma_slot *slot, uint32_t gen);
@@ -71,10 +70,10 @@ int64_t adma_slot_claim(struct adma_slot *slot, uint32_t gen, uint32_t chunks);
 /* No chunk is claimed after this. 0 or -EPROTO. */
 int adma_slot_close(struct adma_slot *slot, uint32_t gen);
 
-/* The transfer fails with this positive errno (if it is the first), and no chunk is claimed any more. 0 or -EPROTO. */
+/* The transfer fails with this positive errno, unless it has failed before, and no chunk is claimed any more. 0 or -EPROTO. */
 int adma_slot_fail(struct adma_slot *slot, uint32_t gen, int err);
 
-/* A claimed chunk is through; `err` (positive errno, 0: copied) sticks if it is the first. 0 or -EPROTO. */
+/* A claimed chunk was copied, or failed with `err` (a positive errno), which stays if it is the first. 0 or -EPROTO. */
 int adma_slot_retire(struct adma_slot *slot, uint32_t gen, int err);
 
 struct adma_slot_result {
@@ -91,7 +90,7 @@ int adma_slot_look(struct adma_slot *slot, uint32_t gen, struct adma_slot_result
 /* Reader: MATCHED to DONE or ABORTED; the result was taken. */
 void adma_slot_complete(struct adma_slot *slot, uint32_t gen, bool aborted);
 
-/* Reader: this life is of no interest any more; the last word it writes in it. */
+/* Reader: it is through with this life. This is the last word that it writes in it. */
 void adma_slot_see(struct adma_slot *slot, uint32_t gen);
 
 /* Writer: may the slot begin its next life? */
