@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """All bars beside what was measured: adma against the better of mpi4py on two MPIs.
 
-Measures the sizes that bars are stated for, with more rounds than a ping-pong, or judges a stored
-report (--from). Bars for what adma does not have yet are named too.
+The script measures the sizes that bars are stated for, with more rounds than a ping-pong. With
+--from it judges a stored report instead. It also names the bars for what adma does not have yet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def measure(chosen: argparse.Namespace) -> Report:
-    """A run with the contestants that bars name."""
+    """Run the contestants that bars name, and report their samples."""
     plan = Plan(rounds=chosen.rounds, iterations=chosen.iters)
     report = Report("bars")
     report.settings = {**asdict(plan), "sizes": chosen.sizes}
@@ -46,7 +46,7 @@ def measure(chosen: argparse.Namespace) -> Report:
 
 
 def text(report: Report) -> str:
-    """Who took part, the bars, and those that wait for something."""
+    """The contestants, the bars, and the bars for what adma does not have yet."""
     later = [("later", "waits for"), *bars.LATER]
     return "\n\n".join(
         (

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Both ends copying against the receiver alone, over ``mapped:cma``.
+"""A copy that both sides make against one that the receiver makes alone, over ``mapped:cma``.
 
-The same blocking ping-pong with the same mechanism forced; only who may copy differs, by the
-environment variable ADMA_COPIERS. Bar: both together take at most 0.6 of the receiver's time.
+All contestants run the same blocking ping-pong with the same mechanism forced. They differ only in
+who may copy, which the environment variable ADMA_COPIERS says. The bar: both sides together take
+at most 0.6 of the time that the receiver takes alone.
 """
 
 from __future__ import annotations

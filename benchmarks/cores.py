@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What one core can copy, and all of them at once: the most that queues can gain here.
+"""What one core can copy, and all at once: the most that copy worker threads can gain here.
 
-Threads of this process, each pinned to a core, copy from one area to another with NumPy, past what
-the caches hold, without a word between them. A round is one thread alone, then one on each core.
+Each thread of this process is pinned to a core. It copies with NumPy from one area to another, both
+larger than the caches, and does not talk to the other threads. A round measures one thread alone,
+and then one thread on each core.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ def main() -> int:
 
 
 def bandwidth(cores: list[int], areas: list[tuple[Area, Area]]) -> float:
-    """MB/s of one thread on each of these cores, together."""
+    """The MB/s of one thread on each of these cores, in sum."""
     together = threading.Barrier(len(cores))
     found = [0.0] * len(cores)
 
     def copy(number: int, core: int) -> None:
-        os.sched_setaffinity(0, {core})  # this thread's alone
+        os.sched_setaffinity(0, {core})  # of this thread only
         to, from_ = areas[number]
         copied = 0
         together.wait()

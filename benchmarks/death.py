@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How long the other side waits after its peer was killed: from SIGKILL until its call raises.
+"""The time from the SIGKILL of a process until the call of its peer raises an exception.
 
 Each round has new processes. The survivor is asleep in the call when the kill is sent. The kernel
-frees the victim's memory before it tells anybody, so a large victim is measured too.
-Bar: 50 ms for a peer of less than 256 MB.
+frees the victim's memory before it tells anybody, so a large victim is measured, too.
+The bar: 50 ms for a victim of less than 256 MB.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def kill_one(directory: Path, case: dict[str, Any], mechanism: str) -> float:
-    """Microseconds from the kill to the error, with a pair of its own."""
+    """Microseconds from the kill until the survivor's exception, with a new pair of processes."""
     local = Local("death", "death", mechanism, module="adma.bench.death_worker")
     with local(directory) as pair:
         pair.start()
@@ -75,7 +75,7 @@ def kill_one(directory: Path, case: dict[str, Any], mechanism: str) -> float:
 
 
 def wait_asleep(pair: Pair) -> None:
-    """Until the survivor sleeps in its call: it spins first. Raises ContestantError."""
+    """Return once the survivor sleeps in its call; it spins first. Raises ContestantError."""
     pid = int(pair.ranks[0].hello["pid"])
     deadline = time.monotonic() + ASLEEP_TIMEOUT
     seen = 0

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The paper's experiments by the DMA channels of the kernel helper, in a short form.
+"""The paper's experiments with the DMA channels of the kernel helper, in a short form.
 
-Each of ``adma bench`` with the engine `dmaengine`, at few sizes and for few rounds: memcpy, one
-channel, and all of them. Fails unless each contestant was measured and as many channels as
---channels says carried data. `make bench-vm` runs it in an emulated machine with eight channels.
+The script runs each experiment of ``adma bench`` with the engine `dmaengine`, at few sizes and for
+few rounds. The contestants are memcpy, one DMA channel, and all DMA channels. The script fails
+unless each contestant was measured and at least --channels DMA channels carried data.
+`make bench-vm` runs it in an emulated machine with eight DMA channels.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def main() -> int:
 
 
 def run(name: str, experiment: Experiment, quick: bool, directory: str | None) -> Report:
-    """Measure, print and store one. Raises OSError."""
+    """Measure, print and store one experiment. Raises OSError."""
     short = not quick and name in SIZES
     sizes = parse_sizes(SIZES[name]) if short else []
     settings = experiment.settings(ENGINE, sizes=sizes, rounds=0 if quick else ROUNDS, quick=quick)
@@ -68,7 +69,7 @@ def run(name: str, experiment: Experiment, quick: bool, directory: str | None) -
 
 
 def unmeasured(report: Report) -> list[str]:
-    """Those of ours that took no part, and why."""
+    """Our own contestants that were not measured, each with the reason."""
     return [
         f"{report.benchmark}: {each.title} was not measured: {each.why}"
         for each in report.contestants

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a message costs where seconds mean nothing: system calls, pins, descriptors, instructions.
+"""What a message costs where times mean nothing: system calls, pins, descriptors, instructions.
 
-Counts each mechanism's system calls (by the kernel's tracing), and on the DMA path descriptors,
-pages pinned and bytes copied by the CPU (by the helper's counters). With --instructions, in a
-machine whose clock counts instructions, also the instructions of a message. `make counts-vm` runs
-it where all is to be had. Bars: one system call a post, none a check but the look whether the peer
-lives, due once a millisecond, and no page pinned on a buffer's second use.
+The script counts the system calls of each mechanism, by the kernel's tracing. On the DMA path it
+counts descriptors, pinned pages and bytes that the CPU copied, by the helper's counters. With
+--instructions it also counts the instructions of a message, in a machine whose clock counts them.
+`make counts-vm` runs it in a machine that has all of this.
+
+The bars: a post makes one system call. A check makes none, except that once a millisecond one call
+sees whether the peer lives. No page is pinned when a buffer is used for the second time.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ IDLE_MOST = 0.01
 
 
 class Run:
-    """One run: the report, and what could not be measured."""
+    """One run: its report, and notes on what could not be measured."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         self.chosen = chosen
@@ -58,7 +60,7 @@ class Run:
         self.report.verdicts = list(judge(self.report))
 
     def attempt(self, what: str, measure: Callable[[], None]) -> None:
-        """What cannot be measured here is said, with the cure, and the rest goes on."""
+        """Run `measure`. If it cannot measure here, note the cause and the cure, and go on."""
         try:
             measure()
         except (OSError, RuntimeError) as error:
@@ -77,7 +79,7 @@ class Run:
                         entrant.contestant.cure = error.cure
 
     def calls_of(self, entrant: Entrant, pair: Pair, calls: SystemCalls) -> None:
-        """System calls of one mechanism. Raises ContestantError."""
+        """Count the system calls of one mechanism. Raises ContestantError."""
         pair.start()
         if entrant.describe is not None:
             entrant.describe(pair, entrant.contestant)
@@ -116,7 +118,7 @@ class Run:
         self.attempt("the helper's time split", self.split)
 
     def split(self) -> None:
-        """Only where the clock counts instructions: the helper tells time by the same one."""
+        """Add the helper's stages. It reads the same clock, so they are instructions, too."""
         with (
             ended_by_signals(),
             private_directory() as directory,
@@ -131,7 +133,7 @@ class Run:
 
 
 def judge(report: Report) -> Iterator[Verdict]:
-    """What is exact is held exactly, wherever it was counted."""
+    """Judge the exact counts by their bars, on whatever machine they were counted."""
     for key in HELPER:
         name = key.removeprefix("adma:")
         for metric, hold in ((counts.POST, 1.0), (counts.BEYOND, 0.0)):
@@ -155,7 +157,7 @@ def _ends(metric: str) -> Sequence[str]:
 
 
 def text(report: Report, notes: Iterable[str]) -> str:
-    """All tables; what was not measured is named."""
+    """All tables, and the notes on what was not measured."""
     parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
     parts += [part for part in (calls(report), posts(report), path(report)) if part]
     if report.sizes(table.INSTRUCTIONS):
@@ -168,7 +170,7 @@ def text(report: Report, notes: Iterable[str]) -> str:
 
 
 def calls(report: Report) -> str:
-    """System calls of a blocking message, and which."""
+    """How many system calls a blocking message makes, and which ones."""
     rows: list[Sequence[str]] = [("mechanism", "size", "calls", "which, of both processes")]
     for contestant in report.contestants:
         for size in CALL_SIZES:
@@ -183,7 +185,7 @@ def calls(report: Report) -> str:
 
 
 def posts(report: Report) -> str:
-    """System calls of a post, and of a check of what is pending."""
+    """The system calls of a post, and of a check of a pending request."""
     size = counts.POSTED_SIZE
     metrics = (*_ends(counts.POST), counts.CHECK)
     heads = ("mechanism", "iread", "iwrite", "check", "which, of each")
@@ -200,7 +202,7 @@ def posts(report: Report) -> str:
 
 
 def names(report: Report, key: str, metric: str, size: int) -> str:
-    """Each system call of a metric with its median, the frequent first."""
+    """Each system call of a metric with its median, the most frequent one first."""
     prefix = f"{metric}: "
     found = {
         series.metric.removeprefix(prefix): median(series.values)
@@ -212,7 +214,7 @@ def names(report: Report, key: str, metric: str, size: int) -> str:
 
 
 def path(report: Report) -> str:
-    """One message over DMA: descriptors, who copied what, pages pinned."""
+    """One message over DMA: its descriptors, who copied which bytes, and the pinned pages."""
     heads = (
         ("descriptors", "pieces, first use"),
         ("runs from", "runs of source"),
@@ -233,7 +235,7 @@ def path(report: Report) -> str:
 
 
 def split(report: Report) -> str:
-    """Where the helper says the instructions went."""
+    """How many instructions each stage took, as the helper counts them."""
     metrics = [metric for metric in counts.SPLIT if report.sizes(metric)]
     if not metrics:
         return ""
@@ -246,14 +248,14 @@ def split(report: Report) -> str:
 
 
 def titled(report: Report, title: str, rows: Sequence[Sequence[str]]) -> str:
-    """A table with its label, or nothing where there are no rows."""
+    """A table with its label, or an empty text when there are no rows."""
     if len(rows) == 1:
         return ""
     return f"# {label(report.machine)}{title}\n{table.columns(rows)}"
 
 
 def spread(values: Sequence[float]) -> str:
-    """A count that is the same every time, or from which to which."""
+    """A count if it is the same every time, else the smallest and the largest."""
     low, high = int(min(values)), int(max(values))
     return str(low) if low == high else f"{low} to {high}"
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The ping-pong where the kernel helper is loaded, and which DMA channels carried it.
 
-Times the helper's mechanisms beside those that need no module, with the device held open, and then
-tells for each DMA channel what it copied and how often each interrupt of a DMA engine came. Fails
-unless as many channels as --channels says carried data and their interrupts came.
-`make pingpong-vm` runs it in an emulated machine with eight channels.
+The script times the helper's mechanisms beside those that need no module, and holds the device open
+meanwhile. Then it prints what each DMA channel copied, and how often each interrupt of a DMA engine
+came. It fails unless at least --channels DMA channels carried data and interrupts of them came.
+`make pingpong-vm` runs it in an emulated machine with eight DMA channels.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def measure(report: Report, plan: Plan, helper: Helper) -> None:
-    """The samples, and around them what channels and interrupts counted. Raises OSError."""
+    """Take the samples, and count meanwhile what channels and interrupts did. Raises OSError."""
     before = dma.interrupts()
     with Session([adma_entrant(name) for name in MECHANISMS], Progress()) as session:
         report.contestants = [entrant.contestant for entrant in session.entrants]
@@ -57,7 +57,7 @@ def measure(report: Report, plan: Plan, helper: Helper) -> None:
 
 
 def verdict(report: Report, wanted: int) -> int:
-    """Say whether every mechanism was measured and enough channels worked; the exit status."""
+    """Print what is missing: mechanisms, or channels that carried data. Returns the exit status."""
     missing = [each.title for each in report.contestants if not each.measured]
     carried = [each for each in report.settings["channels"] if each["bytes"]]
     interrupts = report.settings["interrupts"]
@@ -75,7 +75,7 @@ def verdict(report: Report, wanted: int) -> int:
 
 
 def text(report: Report) -> str:
-    """Latencies and bandwidths, then the channels."""
+    """The latencies and bandwidths, then the DMA channels and the interrupts."""
     parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
     if report.series:
         parts += [table.latencies(report), table.bandwidths(report)]

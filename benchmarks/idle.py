@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What an idle channel costs each side: memory and descriptors.
 
-Opens many channels between two processes and divides what both then hold more. Memory is the
-Pss of the kernel: a page that both sides map counts half on each. Memory that the kernel keeps for
-sockets is in no such figure. Bars: 256 KB and 4 descriptors per side.
+The script opens many channels between two processes. What each process then holds more, divided
+by the number of channels, is the cost of one. Memory is the kernel's Pss: a page that both
+sides map counts half on each. It leaves out memory that the kernel keeps for sockets. The bars
+are 256 KB and 4 descriptors per side.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SIDES = {
 }
 MEMORY_BAR, MEMORY_AIM = 256.0, 64.0  # KiB
 DESCRIPTOR_BAR, DESCRIPTOR_AIM = 4.0, 4.0
-# What is done to every channel before each measurement, and what it is then called.
+# The name of each measurement, and what every channel does before it.
 STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("opened", {}),
     ("all rings used", {"op": "exchange", "size": 4096, "times": 150}),
@@ -68,13 +69,13 @@ def main() -> int:
 
 
 def allow_descriptors() -> None:
-    """As many descriptors as we may have: the two processes inherit the limit."""
+    """Raise the limit of descriptors as far as we may. The two processes inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def one_round(report: Report, directory: Path, count: int, mechanism: str) -> None:
-    """Two new processes: what a process freed before would hide what a channel costs."""
+    """Measure two new processes. In old ones, memory freed earlier would hide a channel's cost."""
     local = Local("idle", "idle", mechanism, module="adma.bench.idle_worker")
     with tempfile.TemporaryDirectory(dir=directory) as place, local(directory) as pair:
         pair.start()
@@ -92,7 +93,7 @@ def one_round(report: Report, directory: Path, count: int, mechanism: str) -> No
 
 
 def warm(pair: Pair, path: str) -> None:
-    """One channel first, which stays open: modules, libraries and heaps are not its cost."""
+    """Open one channel that stays open, so that modules, libraries and heaps are not counted."""
     pair.ask_rank(0, {"op": "listen", "path": path})
     pair.ask({"op": "open", "count": 1, "path": path})
     for _, command in STEPS:
@@ -113,7 +114,7 @@ def keep(
 
 
 def judge(report: Report) -> list[Verdict]:
-    """Memory and descriptors against their bars, in every state and on both sides."""
+    """Judge memory and descriptors by their bars, in every state and on both sides."""
     verdicts = []
     for series in report.series:
         what, _, state = series.metric.partition(", ")
