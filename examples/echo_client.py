@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Sends messages of growing size to echo_server.py and checks that they come back.
+"""This program sends messages of growing size to echo_server.py and checks that they come back.
 
-python examples/echo_client.py [name]
+    python examples/echo_client.py [name]
+
+Start echo_server.py first.
 """
 
 import sys
@@ -17,14 +19,14 @@ def main() -> None:
             message = bytes(nbytes)
             answer = bytearray(nbytes)
             started = time.perf_counter()
-            # Post the read first: then the answer is copied straight into `answer`.
+            # The read is posted first, so that the answer is copied straight into `answer`.
             request = channel.iread(answer)
             channel.write(message)
             request.wait(timeout=10)
             seconds = time.perf_counter() - started
             assert answer == message
             print(f"{nbytes:>10} bytes there and back in {seconds * 1e6:10.1f} us")
-        print(channel.explain(16 * 1024**2))  # which way large messages took, and why
+        print(channel.explain(16 * 1024**2))  # which mechanism large messages used, and why
 
 
 if __name__ == "__main__":

@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Answers every message with itself. Start it, then run echo_client.py in another terminal.
+"""This program sends every message back to the client that sent it.
 
     python examples/echo_server.py [name]
 
-It serves one client after the other, until Ctrl-C.
+Start it, then run echo_client.py in another terminal. It serves one client after the other, until
+you press Ctrl-C.
 """
 
 import sys
 
 import adma
 
-LARGEST = 64 * 1024 * 1024  # bytes of the longest message it takes
+LARGEST = 64 * 1024 * 1024  # bytes of the longest message that the server accepts
 
 
 def serve(channel: adma.Channel) -> None:
-    """Echo until the client closes the channel, or is gone."""
+    """Echo until the client closes the channel or dies."""
     buffer = bytearray(LARGEST)
     while True:
         try:
-            nbytes = channel.read(buffer)  # one read is one whole message
+            nbytes = channel.read(buffer)  # one read returns one whole message
         except adma.ChannelClosed:
-            return  # an orderly end: everything the client wrote was read
+            return  # the client closed the channel, and all that it wrote was read
         except adma.PeerDied:
             print("the client died", file=sys.stderr)
             return
@@ -30,7 +31,7 @@ def serve(channel: adma.Channel) -> None:
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "echo"
-    # A name is enough: only processes of this user find the server by it.
+    # A name is enough. Only processes of the same user can find the server by it.
     with adma.listen(name) as server:
         print(f"listening as {name!r}", flush=True)
         while True:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Takes the arrays of numpy_producer.py, and reads each into an array of its own.
+"""This program receives the arrays of numpy_producer.py, each into an array of its own.
 
-python examples/numpy_consumer.py [name]
+    python examples/numpy_consumer.py [name]
+
+Start numpy_producer.py first.
 """
 
 import sys
@@ -14,7 +16,7 @@ import adma
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "arrays"
     with adma.connect(name, timeout=5) as channel:
-        # recv() unpickles, so it works between processes of one user only.
+        # recv() unpickles, so by default it works only between processes of one user.
         while (header := channel.recv()) is not None:
             array = np.empty(header["shape"], header["dtype"])
             nbytes = channel.read(array)

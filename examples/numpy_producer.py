@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Makes arrays and hands them to numpy_consumer.py. Start this one first.
+"""This program makes arrays and sends them to numpy_consumer.py, which you start second.
 
     python examples/numpy_producer.py [name]
 
-Each array travels as two messages: a small object that tells shape and dtype, then the
-bytes, copied from this array into the consumer's and nowhere else on the way.
+Each array travels as two messages. The first one is a small object with shape and dtype. The second
+one is the bytes. They go from this array into the consumer's; neither program has a buffer between.
 """
 
 import sys
@@ -26,7 +26,7 @@ def main() -> None:
                 channel.send({"shape": array.shape, "dtype": array.dtype.str})
                 channel.write(array)
                 print(f"sent {array.dtype}{list(array.shape)}, sum {array.sum():.6f}")
-            channel.send(None)  # no more
+            channel.send(None)  # there are no more arrays
 
 
 if __name__ == "__main__":
