@@ -15,8 +15,8 @@ import pytest
 
 import adma
 from adma._core._native import lib
-from adma.connect.handshake import shake
 from adma.connect.record import Entry, Wire, pack
+from adma.handshake.handshake import shake
 from adma.mechanisms import NAMES, Refusal, check_name, loopback
 from adma.mechanisms.cma import Circumstances, explain
 from support.ends import (

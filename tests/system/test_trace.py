@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from adma import trace
+from adma._core import trace as core_trace
 from adma._core._native import ffi, lib
 from adma.cli.trace import merge
 from support.limits import HANG
@@ -302,7 +302,7 @@ def test_off_it_keeps_nothing() -> None:
 
 
 def test_an_event_is_as_python_reads_it() -> None:
-    assert ffi.sizeof("struct adma_trace_event") == trace._EVENT.size
+    assert ffi.sizeof("struct adma_trace_event") == core_trace._EVENT.size
     for name in ("at", "lasted", "id", "a", "b", "c", "tid", "kind"):
         assert hasattr(ffi.new("struct adma_trace_event *"), name)
     assert lib.adma_trace_start(3) == -22  # no power of two

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Buffers of the caller: held for as long as the C core may touch them.
+"""Buffers of the caller: held for as long as the core may touch them.
 
 A hold is a cffi buffer object. While it lives, the exporter's `Py_buffer` is
 held, so that a `bytearray` cannot be resized under a pending request: Python
@@ -10,24 +10,27 @@ from __future__ import annotations
 
 import re
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ._native import ffi
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from ._native import CData
+    from .types import Hold
 
 __all__ = [
     "empty",
+    "filled",
     "holds_objects",
+    "is_hold",
     "lengths_differ",
     "no_buffer",
     "objects_refused",
     "pair",
     "read_only",
     "readable",
+    "release",
     "writable",
 ]
 
@@ -39,7 +42,7 @@ _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
-def readable(buf: ReadableBuffer, call: str) -> CData:
+def readable(buf: ReadableBuffer, call: str) -> Hold:
     """Hold a buffer to read from: anything contiguous. `call` is for the error: "write"."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
@@ -49,7 +52,7 @@ def readable(buf: ReadableBuffer, call: str) -> CData:
         return _by_force(buf, call, need_writable=False)
 
 
-def writable(buf: WriteableBuffer, call: str) -> CData:
+def writable(buf: WriteableBuffer, call: str) -> Hold:
     """Hold a buffer to write into: contiguous and not read-only."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
@@ -62,6 +65,20 @@ def writable(buf: WriteableBuffer, call: str) -> CData:
 def empty(nbytes: int) -> Any:
     """A new writable buffer of `nbytes` bytes, its contents undefined. MemoryError."""
     return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+
+
+def filled(buffer: Any) -> Hold:
+    """Hold one that `empty` made, to write into."""
+    return ffi.from_buffer(_CHARS, buffer, True)
+
+
+def is_hold(hold: object) -> TypeGuard[Hold]:
+    """Is it a hold of this module's?"""
+    return isinstance(hold, ffi.CData)
+
+
+#: The buffer is its owner's again, also while something refers to the hold. Twice is no error.
+release = ffi.release
 
 
 def _is_plain_array(buf: object) -> bool:
@@ -92,7 +109,7 @@ def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
         )
 
 
-def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
+def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> Hold:
     """Hold what the quick way refused (Fortran order), or say what is wrong with it."""
     wanted = "a writable, contiguous buffer" if need_writable else "a contiguous buffer"
     try:
@@ -112,6 +129,7 @@ def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
 
 
 def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
+    """The error for an argument that is no buffer."""
     kind = type(buf).__name__
     cure = "; encode it first" if isinstance(buf, str) else ""
     return TypeError(
@@ -121,6 +139,7 @@ def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
 
 
 def read_only(buf: object, name: str, call: str) -> BufferError:
+    """The error for a buffer that cannot be filled."""
     return BufferError(
         f"{call}({name}): {name} is read-only ({type(buf).__name__}), it cannot be filled; "
         "pass a writable buffer such as bytearray or numpy.empty(...)"
@@ -130,7 +149,7 @@ def read_only(buf: object, name: str, call: str) -> BufferError:
 # The two sides of a copy
 
 
-def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[CData, CData] | None:
+def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[Hold, Hold] | None:
     """Both held as ranges of bytes; or None, and nothing is held: look at them as arrays."""
     if type(dst) not in _PLAIN:
         _refuse_copied_objects(dst, "dst", call)
@@ -143,6 +162,7 @@ def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[CData, C
 
 
 def lengths_differ(call: str, dst: int, src: int) -> ValueError:
+    """The error for two ranges of bytes of which one is longer."""
     return ValueError(
         f"{call}(dst, src): dst has {dst} bytes, src {src}; a copy needs equal lengths: "
         "slice the longer one, such as memoryview(buf)[:n]"
@@ -150,6 +170,7 @@ def lengths_differ(call: str, dst: int, src: int) -> ValueError:
 
 
 def objects_refused(name: str, call: str) -> TypeError:
+    """The error for an array of Python objects."""
     return TypeError(
         f"{call}({name}): {name} is an array of Python objects: copying its bytes would copy "
         "references without counting them; assign instead, such as dst[...] = src"

@@ -8,10 +8,9 @@ from typing import Any
 
 def describe() -> dict[str, Any]:
     """Version and variant: "release", or "faults" with fault points and live assertions."""
-    from adma._core._native import lib
+    from adma._core import faults
 
-    faults = bool(lib.adma_faults_built())
-    return {"version": version(), "build": "faults" if faults else "release"}
+    return {"version": version(), "build": "faults" if faults.BUILT else "release"}
 
 
 def version() -> str:
@@ -23,20 +22,19 @@ def version() -> str:
 
 def waiting() -> str:
     """How a blocking call waits, with the limit of spinning where this core tells it."""
-    from adma._core._native import lib
+    from adma._core.constants import SPIN_MAX_NS
 
-    tell = getattr(lib, "adma_spin_max_ns", None)
-    limit = f"up to {int(tell()) / 1000:g} us" if tell is not None else "for a bounded time"
+    limit = f"up to {SPIN_MAX_NS / 1000:g} us"
     return f"spins {limit}, not with more runnable processes than cores; then sleeps in ppoll"
 
 
 def thresholds() -> dict[str, int]:
     """Sizes in bytes at which a message starts to travel in another way."""
-    from adma._core._native import lib
+    from adma._core.constants import BULK_SIZE, EAGER_MAX, INLINE_MAX, SEGMENT_SIZE
 
     return {
-        "inline, up to": int(lib.adma_inline_max()),
-        "eager, up to": int(lib.adma_eager_max()),
-        "bulk segment of shared": int(lib.adma_bulk_size()),
-        "half, mapped by both sides": int(lib.adma_segment_size()),
+        "inline, up to": INLINE_MAX,
+        "eager, up to": EAGER_MAX,
+        "bulk segment of shared": BULK_SIZE,
+        "half, mapped by both sides": SEGMENT_SIZE,
     }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import adma
-from adma._core._native import lib
 from adma._core.buffers import pair
+from adma._core.copies import copy_now
 from adma.bench import helper
 from adma.bench.build import describe
 from adma.bench.places import Place, Take
@@ -156,7 +156,7 @@ def memcpy(dst: Any, src: Any) -> int:
     assert holds is not None
     to, from_ = holds
     nbytes = len(to)
-    lib.adma_copy_now(to, from_, nbytes)
+    copy_now(to, from_, nbytes)
     return nbytes
 
 

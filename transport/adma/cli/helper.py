@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adma.bench.helper import Helper
-from adma.mechanisms.helper import DEVICE, circumstances, explain
+from adma.kernel_helper import DEVICE, circumstances, explain
 
 __all__ = ["ABI", "FEATURES", "describe", "rows"]
 

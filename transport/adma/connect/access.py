@@ -10,12 +10,12 @@ named here (of another user namespace, or unknown), so it is nobody's.
 from __future__ import annotations
 
 import errno
-import operator
 import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..arguments import whole
 from .identity import OVERFLOW_UID, is_same_user
 
 __all__ = ["PRIVATE", "Guests", "Judge", "anybody", "at_path", "guests", "own_user", "user"]
@@ -169,7 +169,7 @@ def guests(mode: int | None, allow_uids: Iterable[int] | None) -> Guests:
 
 
 def _mode(mode: int) -> int:
-    bits = _index(mode, "mode", "an int, permissions as for chmod")
+    bits = whole(mode, "mode must be an int, permissions as for chmod", allow_bool=False)
     if not 0 <= bits <= 0o777:
         raise ValueError(f"mode={bits:#o}: permissions are 0o600 to 0o777")
     if bits & _OWNER != _OWNER:
@@ -188,7 +188,7 @@ def _uids(allow_uids: Iterable[int]) -> frozenset[int]:
 
 
 def _uid(each: int) -> int:
-    uid = _index(each, "allow_uids", "ints, numbers of users")
+    uid = whole(each, "allow_uids must be ints, numbers of users", allow_bool=False)
     if not 0 <= uid <= UID_MAX:
         raise ValueError(f"allow_uids: {uid} is no uid; they go from 0 to {UID_MAX}")
     if uid == OVERFLOW_UID:
@@ -197,15 +197,6 @@ def _uid(each: int) -> int:
             "nobody; cure: a user of its own for who runs as nobody"
         )
     return uid
-
-
-def _index(value: int, argument: str, what: str) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{argument} must be {what}, not {type(value).__name__}") from None
 
 
 # Words

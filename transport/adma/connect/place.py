@@ -18,6 +18,7 @@ import stat
 import tempfile
 from dataclasses import dataclass
 
+from .. import config
 from . import access
 from .identity import OVERFLOW_UID
 
@@ -157,7 +158,7 @@ def _text(name: str | os.PathLike[str]) -> str:
 
 def _private_directory() -> str:
     """The user's own directory for private sockets, made when missing, checked in any case."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    runtime = config.runtime_directory()
     if runtime and _is_own(runtime):
         path = os.path.join(runtime, "adma")
     else:
@@ -183,8 +184,7 @@ def _private_directory() -> str:
 
 def _open_directory(uid: int) -> str:
     """Where a user's sockets are that others may call: the same for all who look."""
-    base = os.path.abspath(os.environ.get("ADMA_OPEN_DIR") or "/tmp")
-    return os.path.join(base, f"adma-{uid}-open")
+    return os.path.join(config.open_directory(), f"adma-{uid}-open")
 
 
 def _is_open_usable() -> bool:

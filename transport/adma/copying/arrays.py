@@ -13,13 +13,14 @@ import ctypes
 import errno
 from typing import TYPE_CHECKING
 
-from .._core._native import ffi, lib
+from .._core import copies as core
 from .._core.buffers import holds_objects, lengths_differ, no_buffer, objects_refused, read_only
+from .._core.constants import DIMS_MAX
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .._core._native import CData
+    from .._core.types import Dims, Plan
 
 __all__ = ["Strided", "plan_strided"]
 
@@ -119,9 +120,9 @@ class Strided:
 
 
 def plan_strided(
-    plan: CData, dst: WriteableBuffer, src: ReadableBuffer, call: str
-) -> tuple[tuple[Strided, Strided], CData]:
-    """Fill in `struct adma_plan`; what holds the buffers, and memory the plan needs.
+    plan: Plan, dst: WriteableBuffer, src: ReadableBuffer, call: str
+) -> tuple[tuple[Strided, Strided], Dims | None]:
+    """Fill in a plan; what holds the buffers, and memory that has to live as long as the plan.
 
     TypeError, BufferError, ValueError name the argument, the limit and the cure.
     """
@@ -138,34 +139,30 @@ def plan_strided(
         raise
 
 
-def _plan(plan: CData, to: Strided, from_: Strided, call: str) -> CData:
+def _plan(plan: Plan, to: Strided, from_: Strided, call: str) -> Dims | None:
     if to.contiguous and from_.contiguous:
         if to.nbytes != from_.nbytes:
             raise lengths_differ(call, to.nbytes, from_.nbytes)
-        lib.adma_plan_bytes(plan, _pointer(to), _pointer(from_), to.nbytes)
-        return ffi.NULL
+        core.plan_bytes(plan, to.address, from_.address, to.nbytes)
+        return None
     if to.shape != from_.shape or to.itemsize != from_.itemsize:
         raise ValueError(
             f"{call}(dst, src): dst has shape {to.shape} with elements of {to.itemsize} bytes, src "
             f"{from_.shape} with {from_.itemsize}; arrays that are not contiguous need the same: "
             "reshape or slice one of them"
         )
-    dims = ffi.new("struct adma_dim[]", list(zip(to.shape, to.strides, from_.strides, strict=True)))
-    rc = lib.adma_plan_strided(plan, _pointer(to), _pointer(from_), to.itemsize, dims, len(dims))
+    steps = list(zip(to.shape, to.strides, from_.strides, strict=True))
+    rc, dims = core.plan_strided(plan, to.address, from_.address, to.itemsize, steps)
     if rc:
         raise ValueError(
             f"{call}(dst, src): dst has strides {to.strides} for shape {to.shape}, so several of "
             "its elements are one piece of memory; pass an array whose elements are its own"
             if rc == -errno.EINVAL
-            else f"{call}(dst, src): {len(dims)} dimensions; at most {lib.ADMA_DIMS_MAX} are copied"
+            else f"{call}(dst, src): {len(steps)} dimensions; at most {DIMS_MAX} are copied"
             if rc == -errno.E2BIG
             else f"{call}(dst, src): shape {to.shape} is more than there can be memory"
         )
     return dims
-
-
-def _pointer(held: Strided) -> CData:
-    return ffi.cast("void *", held.address)
 
 
 def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strided:

@@ -15,7 +15,9 @@ import struct
 import sys
 from dataclasses import dataclass
 
-from .._core._native import ffi, lib
+from .. import config
+from .._core import handshake as core
+from .._core.constants import CMA_PULL, CMA_PUSH, MECH_CMA
 from ..connect.identity import start_time
 from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
@@ -123,12 +125,12 @@ class MappedCMA(Probe):
     """Pull the peer's nonce, push our own; see on both ends what came of it."""
 
     name = "mapped:cma"
-    id = lib.ADMA_MECH_CMA
+    id = MECH_CMA
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.can_pull = False
-        self.can_push = False
+        self._can_pull = False
+        self._can_push = False
         self._peer_pulls = False
         self._peer_pushes = False
         self._pull_refused: Refusal | None = None
@@ -140,7 +142,7 @@ class MappedCMA(Probe):
         if refusal is not None:
             return refusal.entry(self.id)
         named = _name_tracer(self.context)
-        return Entry(self.id, 0, _OFFER.pack(lib.adma_dumpable(), named, _user_namespace()))
+        return Entry(self.id, 0, _OFFER.pack(core.is_dumpable(), named, _user_namespace()))
 
     def answer(self, offer: Entry) -> Entry:
         """Pull and push."""
@@ -153,10 +155,10 @@ class MappedCMA(Probe):
             self._pull_refused = self._pull(offer)
         if self._pull_refused is not None:
             return self._pull_refused.entry(self.id)
-        self.can_pull = True
+        self._can_pull = True
         token = self.context.nonce[:8]
-        pushed = lib.adma_vm_write(peer.pid, peer.scratch_address, token, len(token))
-        self.can_push = pushed == 0
+        pushed = core.write_memory(peer.pid, peer.scratch_address, token, len(token))
+        self._can_push = pushed == 0
         return Entry(self.id)
 
     def _out_of_the_question(self) -> Refusal | None:
@@ -172,13 +174,12 @@ class MappedCMA(Probe):
         if refusal is not None:
             return refusal
         peer = self.context.peer
-        found = ffi.new("uint8_t[]", len(peer.nonce))
-        number = errno.ESRCH
+        number, found = -errno.ESRCH, b""
         if peer.pid:
-            number = -lib.adma_vm_read(peer.pid, peer.nonce_address, found, len(found))
-        if number == 0 and ffi.buffer(found)[:] == peer.nonce:
+            number, found = core.read_memory(peer.pid, peer.nonce_address, len(peer.nonce))
+        if number == 0 and found == peer.nonce:
             return None
-        number = number or errno.ESTALE
+        number = -number or errno.ESTALE
         dumpable, named, namespace = _OFFER.unpack(offer.data)
         circumstances = Circumstances(
             visible=peer.pid != 0,
@@ -196,15 +197,16 @@ class MappedCMA(Probe):
             self._peer_refused = refusal_in(answer, self.name)
         else:
             self._peer_pulls = True
-        scratch = int(lib.adma_nonce_scratch(self.context.own)).to_bytes(8, sys.byteorder)
+        scratch = int(core.nonce_scratch(self.context.own)).to_bytes(8, sys.byteorder)
         self._peer_pushes = self._peer_pulls and scratch == self.context.peer.nonce[:8]
         return Entry(self.id, 0 if self._peer_pushes else _NOT_PUSHED)
 
     def conclude(self, verdict: Entry) -> None:
         """Who can copy, and so which directions work."""
-        self.can_push = self.can_push and not verdict.error
-        inward = self.can_pull or self._peer_pushes
-        outward = self._peer_pulls or self.can_push
+        self._can_push = self._can_push and not verdict.error
+        inward = self._can_pull or self._peer_pushes
+        outward = self._peer_pulls or self._can_push
+        self.found = CMA_PULL * self._can_pull | CMA_PUSH * self._can_push
         self.in_ = None if inward else self._pull_refused or self._peer_refused
         self.out = None if outward else self._peer_refused or self._pull_refused
 
@@ -251,15 +253,15 @@ def _name_tracer(context: Context) -> int:
     global _tracer
     if ptrace_scope() != 1:
         return _NAMED_NOBODY
-    if os.environ.get("ADMA_PTRACER") == "any":
-        return _NAMED_YOU if lib.adma_set_tracer(lib.ADMA_TRACER_ANY) == 0 else _NAMED_NOBODY
+    if config.any_tracer():
+        return _NAMED_YOU if core.set_tracer(core.ANY_TRACER) == 0 else _NAMED_NOBODY
     pid = context.peer.pid
     if _tracer is not None and _tracer[0] == os.getpid():
         if _tracer[1] == pid and _tracer[2] == start_time(pid):
             return _NAMED_YOU
         if start_time(_tracer[1]) == _tracer[2]:
             return _NAMED_ANOTHER
-    if not context.client or pid <= 0 or lib.adma_set_tracer(pid):
+    if not context.client or pid <= 0 or core.set_tracer(pid):
         return _NAMED_NOBODY
     _tracer = (os.getpid(), pid, start_time(pid))
     return _NAMED_YOU

@@ -13,101 +13,32 @@ what needs no module has not been measured on hardware yet.
 from __future__ import annotations
 
 import errno
-import grp
 import mmap
 import os
 import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from .._core._native import ffi, lib
+from .._core import buffers
+from .._core import device as core
+from .._core.constants import MECH_DMA, MECH_HELPER
 from ..connect.record import Entry
+from ..kernel_helper import (
+    DEVICE,
+    Circumstances,
+    circumstances,
+    explain,
+    explain_copies,
+    explain_dma,
+)
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["DEVICE", "Circumstances", "Dma", "MappedHelper", "circumstances"]
 __all__ += ["explain", "explain_copies", "explain_dma"]
 
-DEVICE: Final = "/dev/adma"
-_MODULE = Path("/sys/module/adma")
 _TRIAL = 2 * mmap.PAGESIZE  # bytes: enough for a DMA channel to be tried
 _TOKEN = 16  # random bytes at the beginning of a trial message
 _PATIENCE = 5.0  # seconds for a trial message, a DMA time-out included
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What else is known where the device could not be used."""
-
-    loaded: bool = False  # /sys/module/adma
-    group: str = "root"  # of the device
-    group_may: bool = False  # open it for reading and writing
-
-
-def circumstances(device: str = DEVICE) -> Circumstances:
-    """What can be seen without opening the device."""
-    loaded = _MODULE.is_dir()
-    try:
-        status = os.stat(device)
-    except OSError:
-        return Circumstances(loaded=loaded)
-    try:
-        group = grp.getgrgid(status.st_gid).gr_name
-    except KeyError:
-        group = str(status.st_gid)
-    return Circumstances(loaded=loaded, group=group, group_may=status.st_mode & 0o060 == 0o060)
-
-
-def explain(number: int, found: Circumstances) -> tuple[str, str]:
-    """Cause and cure for an errno of opening or asking the device. Pure: looks at nothing else."""
-    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        if found.loaded:
-            return (
-                "the module is loaded, but there is no device file of it here",
-                "udev, or in a container the device (docker: --device=/dev/adma)",
-            )
-        return (
-            "the kernel module adma is not loaded",
-            "modprobe adma, after make -C kernel install (kernel/README.md)",
-        )
-    if number in (errno.EACCES, errno.EPERM):
-        if found.group_may and found.group != "root":
-            cure = f"usermod -aG {found.group} USER, and a new login"
-        else:
-            cure = "the udev rule of kernel/udev, which gives the device to the group adma"
-        return "this user may not open the device", cure
-    if number in (errno.ENOTTY, errno.EINVAL, errno.E2BIG, errno.EPROTONOSUPPORT):
-        return (
-            "what is there does not answer as the helper does",
-            "module and package of the same version",
-        )
-    if number == errno.EDQUOT:
-        return (
-            "this user has as many pairs of descriptors as one may have",
-            "close channels, or raise /sys/module/adma/parameters/connections_max",
-        )
-    return f"the device cannot be used: {os.strerror(number)}", ""
-
-
-def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:
-    """The same where DMA channels are asked for. Pure."""
-    if number == errno.ENODEV and found.loaded:
-        return (
-            "the kernel helper has no DMA channel that works",
-            "a driver that offers copies in memory (ls /sys/class/dma)",
-        )
-    return explain(number, found)
-
-
-def explain_copies(number: int, found: Circumstances) -> tuple[str, str]:
-    """The same for the device opened for copies within this process. Pure."""
-    if number == errno.EDQUOT:
-        return (
-            "this user has the device open as often as one may",
-            "close some, or raise /sys/module/adma/parameters/opens_max",
-        )
-    return explain_dma(number, found)
 
 
 def _explain_trial(number: int) -> tuple[str, str]:
@@ -140,14 +71,14 @@ class _End:
         self._out = mmap.mmap(-1, _TRIAL)
         self._in = mmap.mmap(-1, _TRIAL)
         self.fd = fd
-        self._holds = [ffi.from_buffer("char[]", each, True) for each in (self._out, self._in)]
+        self._holds = [buffers.filled(each) for each in (self._out, self._in)]
 
     def write(self, token: bytes) -> None:
         self._out[:_TOKEN] = self._out[-_TOKEN:] = token
-        _check(lib.adma_helper_try(self.fd, False, self._holds[0], _TRIAL))
+        _check(core.post_trial(self.fd, False, self._holds[0], _TRIAL))
 
     def read(self) -> None:
-        _check(lib.adma_helper_try(self.fd, True, self._holds[1], _TRIAL))
+        _check(core.post_trial(self.fd, True, self._holds[1], _TRIAL))
 
     def came(self, token: bytes, seconds: float) -> None:
         """Wait for the message that was asked for by read(); OSError when it is another one."""
@@ -155,7 +86,7 @@ class _End:
         result = -errno.EINTR
         while result == -errno.EINTR:  # a signal, whose handler has run by now
             left = max(0, int((deadline - time.monotonic()) * 1e9))
-            result = lib.adma_helper_tried(self.fd, True, left)
+            result = core.await_trial(self.fd, True, left)
         _check(result)
         if (self._in[:_TOKEN], self._in[-_TOKEN:]) != (token, token):
             raise OSError(errno.EPROTO, "a trial message came with other bytes")
@@ -166,7 +97,7 @@ class _End:
 
     def forget(self) -> bool:
         """Withdraw what has not come to its end. False: it is being copied, and does not end."""
-        stays = [read for read in (False, True) if lib.adma_helper_forget(self.fd, read)]
+        stays = [read for read in (False, True) if core.forget_trial(self.fd, read)]
         if stays and self not in _quarantine:
             _quarantine.append(self)
         return not stays
@@ -179,7 +110,7 @@ class _End:
         if self.fd >= 0:
             os.close(self.take())
         for hold in self._holds:
-            ffi.release(hold)
+            buffers.release(hold)
         self._out.close()
         self._in.close()
 
@@ -200,6 +131,7 @@ _quarantine: list[_End] = []
 class _Helper(Probe):
     """Both directions work, or neither."""
 
+    keeps_descriptor = True
     by_dma: ClassVar[bool]
 
     def __init__(self, context: Context) -> None:
@@ -229,11 +161,13 @@ class _Helper(Probe):
         """Make a pair, post a message in each direction, and pass the other end on."""
         if self.context.client:
             return Entry(self.id)
-        fds = ffi.new("int32_t[2]")
-        if result := lib.adma_helper_pair(DEVICE.encode(), self.by_dma, fds):
-            return self._fail(-result, *self._explain_pair(-result))
-        self._passed, self._made = fds[1], True
-        self._end = _own(fds[0])
+        try:
+            kept, passed = core.make_pair(DEVICE, self.by_dma)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            return self._fail(number, *self._explain_pair(number))
+        self._passed, self._made = passed, True
+        self._end = _own(kept)
         try:
             self._end.write(self._token)
             self._end.read()
@@ -292,7 +226,7 @@ class _Helper(Probe):
 
     def _join(self, offer: Entry) -> None:
         self._end = _own(offer.take_fd())
-        _check(lib.adma_helper_verify(self._end.fd))
+        _check(core.verify(self._end.fd))
         self._end.read()
         self._end.came(offer.data, self.context.remaining(_PATIENCE))
         self._end.write(self._token)
@@ -329,7 +263,7 @@ class Dma(_Helper):
     """The helper pins both buffers and drives DMA channels: the paper's ADCEC."""
 
     name = "dma"
-    id = lib.ADMA_MECH_DMA
+    id = MECH_DMA
     by_dma = True
 
 
@@ -337,5 +271,5 @@ class MappedHelper(_Helper):
     """One copy by a kernel worker: the paper's KAMMC."""
 
     name = "mapped:helper"
-    id = lib.ADMA_MECH_HELPER
+    id = MECH_HELPER
     by_dma = False

@@ -10,8 +10,11 @@ the other end's next step is given:
     conclude(verdict)
 
 After `conclude`, `out` and `in_` say for both directions whether the mechanism
-works (None) or why not (a Refusal), and the two ends agree. A new mechanism is
-one file with a Probe and one line in `mechanisms/__init__.py`.
+works (None) or why not (a Refusal), and the two ends agree. `take` and `found` are what the
+probe leaves to the core's side of the mechanism.
+
+A new mechanism is one file with a Probe, and one line in `mechanisms/__init__.py` or a call
+of `register`. All that is special to it is in that file.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from ..connect.record import Entry
 from ..errors import MechanismUnavailable
 
 if TYPE_CHECKING:
-    from .._core._native import CData
+    from .._core.types import Nonce
     from ..connect.identity import Peer
 
 __all__ = ["Context", "Probe", "Refusal", "refusal_in"]
@@ -72,7 +75,7 @@ class Context:
     """What a probe knows: this end, the peer, and how long it may take."""
 
     peer: Peer
-    own: CData  # struct adma_nonce *, of this end
+    own: Nonce  # of this end
     nonce: bytes  # the bytes of it
     client: bool  # this end called the other one
     deadline: float  # time.monotonic()
@@ -93,17 +96,37 @@ class Probe(ABC):
     """
 
     name: ClassVar[str]
-    id: ClassVar[int]  # enum adma_mechanism_id
+    id: ClassVar[int]  # the same in all processes: enum adma_mechanism_id, or a number above those
+    keeps_descriptor: ClassVar[bool] = False  # it works only with the one that `take` returned
+
     out: Refusal | None = None
     in_: Refusal | None = None
+    found: int = 0  # what the core's side has to know of it, in bits of the mechanism's own
 
     def __init__(self, context: Context) -> None:
         self.context = context
+
+    # Before there is a peer, and for as long as there is one
 
     @classmethod
     def left_out(cls, forced: int) -> Refusal | None:
         """Why it is not even tried between two ends that force this mechanism (0: auto)."""
         return None
+
+    @classmethod
+    def sweep(cls) -> None:
+        """Remove what dead processes of this user left. Called before two processes meet."""
+
+    @classmethod
+    def make_segment(cls, same_user: bool) -> int:
+        """Make the memory that the core wants for what this end writes; a descriptor of it.
+
+        `same_user`: the peer is of this process's user. OSError with cause and cure when it
+        cannot be made; the mechanism carries no writes of this end then.
+        """
+        raise NotImplementedError
+
+    # The steps
 
     @abstractmethod
     def offer(self) -> Entry:
@@ -121,8 +144,13 @@ class Probe(ABC):
     def conclude(self, verdict: Entry) -> None:
         """Settle `out` and `in_`. Must not fail: the peer hears of nothing after this."""
 
+    # What is left of it
+
     def take(self) -> int:
-        """A descriptor that the channel needs for this mechanism, or -1; the caller owns it."""
+        """A descriptor that the channel needs for this mechanism, or -1; the caller owns it.
+
+        Called only where the channel is going to use the mechanism.
+        """
         return -1
 
     def close(self) -> None:

@@ -13,30 +13,23 @@ import contextlib
 import errno
 import hashlib
 import hmac
-import os
 import secrets
 import selectors
 import socket
 import struct
 import time
 
-from .._core._native import lib
+from .. import config
+from .._core.constants import MECH_TCP
 from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["LoopbackTCP", "explain"]
 
-_DEFAULT_ADDRESS = "127.0.0.1"
-_VARIABLE = "ADMA_LOOPBACK_ADDRESS"
 _SECRET = 32  # bytes; the reply, a digest of it, is as long
 _PATIENCE = 2.0  # seconds for a connection that stays on this machine
 _PORT = struct.Struct("=H")
 _STRANGERS = 64  # connections that may wait at once to say the secret
-
-
-def address() -> str:
-    """Where loopback:tcp listens: ADMA_LOOPBACK_ADDRESS, or 127.0.0.1."""
-    return os.environ.get(_VARIABLE) or _DEFAULT_ADDRESS
 
 
 def explain(number: int, where: str) -> tuple[str, str]:
@@ -44,7 +37,7 @@ def explain(number: int, where: str) -> tuple[str, str]:
     if number in (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENODEV):
         return (
             f"no interface of this machine has the address {where}",
-            f"ip link set lo up, or set {_VARIABLE} to an address of this machine "
+            f"ip link set lo up, or set {config.LOOPBACK_ADDRESS} to an address of this machine "
             "(both processes in one network namespace)",
         )
     if number == errno.ETIMEDOUT:
@@ -58,7 +51,10 @@ def explain(number: int, where: str) -> tuple[str, str]:
             "run both in one network namespace",
         )
     if number in (errno.EAFNOSUPPORT, errno.EINVAL):
-        return (f"{where} is no address of a kind that this machine has", f"set {_VARIABLE}")
+        return (
+            f"{where} is no address of a kind that this machine has",
+            f"set {config.LOOPBACK_ADDRESS}",
+        )
     if number in (errno.EPERM, errno.EACCES):
         return (
             "TCP sockets are forbidden to this process",
@@ -71,12 +67,13 @@ class LoopbackTCP(Probe):
     """One end listens, the other connects; each then knows that its bytes reach the other."""
 
     name = "loopback:tcp"
-    id = lib.ADMA_MECH_TCP
+    id = MECH_TCP
+    keeps_descriptor = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._listens = context.nonce < context.peer.nonce
-        self._where = address()
+        self._where = config.loopback_address()
         self._secret = b""
         self._listener: socket.socket | None = None
         self._sock: socket.socket | None = None

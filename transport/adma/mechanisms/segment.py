@@ -22,11 +22,11 @@ import stat
 
 import posix_ipc
 
-from .._core._native import lib
+from .._core.constants import BULK_SIZE
 from ..connect.identity import start_time
 from ..errors import ProtocolError
 
-__all__ = ["bulk_size", "check", "make", "sweep"]
+__all__ = ["check", "make", "sweep"]
 
 _DIRECTORY = "/dev/shm"
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -34,18 +34,13 @@ _MADE_OFTEN_ENOUGH = 16
 _counter = itertools.count()
 
 
-def bulk_size() -> int:
-    """Bytes of a bulk segment."""
-    return int(lib.adma_bulk_size())
-
-
 def make(same_user: bool) -> int:
-    """A bulk segment of `bulk_size()` bytes, every page allocated; a descriptor, close-on-exec.
+    """A bulk segment of `BULK_SIZE` bytes, every page allocated; a descriptor, close-on-exec.
 
     `same_user`: a POSIX segment, else a sealed memfd. OSError with cause and
     cure when there is no room for it; nothing is left behind then.
     """
-    size = bulk_size()
+    size = BULK_SIZE
     fd = _posix_segment() if same_user else _memfd()
     try:
         # Allocated now, a full file system is an error here and not a SIGBUS later.
@@ -65,7 +60,7 @@ def make(same_user: bool) -> int:
 
 def check(fd: int, same_user: bool) -> None:
     """Is the descriptor of a peer a bulk segment that is safe to map? ProtocolError if not."""
-    size = bulk_size()
+    size = BULK_SIZE
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size < size:
         raise ProtocolError(f"the peer's bulk segment is no memory of {size} bytes")

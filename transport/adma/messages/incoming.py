@@ -8,30 +8,75 @@ object is ours already, and the next recv() goes on where this one stopped.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from .._core._native import ffi, lib
-from .._core.buffers import empty
+from .._core import operation as core
+from .._core.buffers import empty, filled
+from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
+from .._core.operation import Operation
+from .._core.results import TOO_LONG, raise_for
 from .._core.waiting import OneWaiter
-from ..errors import MessageTooLong, raise_for
-from .message import OBJECT, PART, load, part_sizes
-from .operation import Operation
+from ..arguments import remaining
+from ..errors import MessageTooLong
+from .message import load, part_sizes
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from .endpoint import Endpoint
 
-__all__ = ["Incoming"]
+__all__ = ["Receiver"]
 
-_IDLE, _NEED = 0, 4  # enum adma_req_state
-_NO_LIMIT = (1 << 63) - 1
+
+class Receiver:
+    """Receives objects on a channel, one at a time, whichever threads ask for them."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._incoming: Incoming | None = None  # what a call that was interrupted left
+        self._lock = threading.Lock()
+        self._thread = 0  # the one that receives
+
+    @property
+    def begun(self) -> int | None:
+        """Bytes of an object that was matched and did not come to its end; None: there is none."""
+        incoming = self._incoming
+        return incoming.nbytes if incoming is not None and incoming.matched else None
+
+    def receive(self, deadline: float | None, limit: int | None) -> Any:
+        """The next object. See `Channel.recv`."""
+        if self._thread == threading.get_ident():
+            raise RuntimeError("recv() is running already in this thread: a signal handler?")
+        left = remaining(deadline)
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise TimeoutError("another thread is receiving an object on this channel")
+        try:
+            self._thread = threading.get_ident()
+            incoming = self._receive(deadline, limit)
+        finally:
+            self._thread = 0
+            self._lock.release()
+        return incoming.load()
+
+    def _receive(self, deadline: float | None, limit: int | None) -> Incoming:
+        incoming = self._incoming or Incoming(self._endpoint)
+        self._incoming = incoming
+        try:
+            incoming.receive(deadline, limit)
+        except BaseException:
+            incoming.withdraw()
+            if not incoming.unfinished:
+                self._incoming = None
+            raise
+        self._incoming = None
+        return incoming
 
 
 class Incoming:
     """One object being received on a channel."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        flags = lib.ADMA_REQ_OPEN | lib.ADMA_REQ_BLOCKING
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        flags = OPEN | BLOCKING
         self._head = Operation(None, read=True, kind=OBJECT, flags=flags)
         self._head_buffer: Any = None
         self._over = False
@@ -59,7 +104,7 @@ class Incoming:
         `limit`: MessageTooLong for an object of more bytes, begun or not.
         """
         if self._head_buffer is None:
-            self._head.req.limit = _NO_LIMIT if limit is None else limit
+            self._head.req.limit = MESSAGE_MAX if limit is None else limit
             self._begin(deadline)
         elif limit is not None and self.nbytes > limit:
             raise self._too_long(limit)
@@ -82,19 +127,19 @@ class Incoming:
 
     def withdraw(self) -> None:
         """Take back what was asked for. A match that won stays, `unfinished` tells."""
-        if lib.adma_cancel(self._channel._chan, self._head.req):
+        if core.cancel(self._endpoint.chan, self._head.req):
             self._head_buffer = None
             self._settle([self._head])
 
     def _begin(self, deadline: float | None) -> None:
         """Get in line, and when the turn comes, give the head a buffer of its size."""
-        head, chan = self._head, self._channel._chan
-        self._channel._post([head])
+        head, chan = self._head, self._endpoint.chan
+        self._endpoint.post([head])
         self._wait(head, deadline)
-        if head.req.state == _NEED:
+        if head.req.state == NEED:
             self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays in line
-            head.hold = ffi.from_buffer("char[]", self._head_buffer, True)
-            if rc := lib.adma_supply(chan, head.req, head.hold, head.req.need_length):
+            head.hold = filled(self._head_buffer)
+            if rc := core.supply(chan, head.req, head.hold, head.req.need_length):
                 raise_for(rc)
 
     def _finish_head(self, deadline: float | None) -> bool:
@@ -104,16 +149,16 @@ class Incoming:
             self._wait(head, deadline)
         self._settle([head])
         error = head.req.error
-        if error == lib.ADMA_E_TOOLONG and self._head_buffer is not None:
+        if error == TOO_LONG and self._head_buffer is not None:
             # Another one, longer than its buffer, has taken its place in line.
             self._head_buffer = None
-            head.req.flags |= lib.ADMA_REQ_OPEN
+            head.req.flags |= OPEN
             return False
-        if error == lib.ADMA_E_TOOLONG:
+        if error == TOO_LONG:
             raise self._too_long(head.req.limit)
         if error:
             self._over = True  # nothing of it was taken, or it is lost with its writer
-            raise self._channel._explain_error(error)
+            raise self._endpoint.error(error)
         # In that place it may also be a shorter one.
         self._head_buffer = memoryview(self._head_buffer)[: head.req.done_bytes]
         return True
@@ -125,34 +170,34 @@ class Incoming:
             self._part_buffers = [empty(size) for size in sizes]
             self._parts = [
                 Operation(
-                    ffi.from_buffer("char[]", buffer, True),
+                    filled(buffer),
                     read=True,
                     kind=PART,
-                    flags=lib.ADMA_REQ_BLOCKING,
+                    flags=BLOCKING,
                 )
                 for buffer in self._part_buffers
             ]
-        unposted = [part for part in self._parts if part.req.state == _IDLE]
+        unposted = [part for part in self._parts if part.req.state == IDLE]
         if unposted:
-            self._channel._post(unposted)
+            self._endpoint.post(unposted)
         for part in self._parts:
             self._wait(part, deadline)
         self._settle(self._parts)
         for part in self._parts:
             if part.req.error:
                 self._over = True
-                raise self._channel._explain_error(part.req.error)
+                raise self._endpoint.error(part.req.error)
 
     def _wait(self, operation: Operation, deadline: float | None) -> None:
         if operation.done:
             return
-        if not OneWaiter(self._channel._chan, operation.req).wait(deadline):
+        if not OneWaiter(self._endpoint.chan, operation.req).wait(deadline):
             raise TimeoutError("no object came in time" if not self.matched else _HALF)
 
     def _settle(self, operations: list[Operation]) -> None:
         for operation in operations:
-            lib.adma_observe(self._channel._chan, operation.req)
-            self._channel._forget(operation)
+            core.observe(self._endpoint.chan, operation.req)
+            self._endpoint.forget(operation)
 
 
 _HALF = "the object did not come to its end in time; the next recv() goes on with it"

@@ -15,16 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._core.constants import BYTES, OBJECT, PART, PENDING_MAX
 from ..errors import ProtocolError
 
-__all__ = ["BYTES", "OBJECT", "PART", "Frames", "Message", "dump", "load", "part_sizes"]
-
-BYTES = 1  # enum adma_kind, layout.h
-OBJECT = BYTES + 1
-PART = BYTES + 2
+__all__ = ["KINDS", "Frames", "Message", "dump", "load", "part_sizes"]
 
 OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
-PARTS_MAX = 512  # half of what may be outstanding per direction
+PARTS_MAX = PENDING_MAX // 2  # so that an object fits among other requests
 
 KINDS = {BYTES: "bytes", OBJECT: "object", PART: "object"}
 

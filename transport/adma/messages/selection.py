@@ -3,17 +3,27 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from .._core._native import ffi, lib
-from ..errors import MechanismUnavailable, raise_for
+from .. import config
+from .._core import channel as core
+from .._core.constants import (
+    COPY_AS_READER,
+    COPY_AS_WRITER,
+    EAGER,
+    EAGER_MAX,
+    INLINE,
+    INLINE_MAX,
+    RENDEZVOUS,
+)
+from .._core.results import NO_MECHANISM, raise_for
+from ..errors import MechanismUnavailable
 from ..mechanisms import NAMES, Refusal
 from .explanation import Explanation
 
 if TYPE_CHECKING:
-    from .._core._native import CData
-    from ..connect.link import Link
+    from .._core.types import Chan
+    from ..handshake.link import Link
 
 __all__ = ["CMA_FROM", "configuration", "explain", "stats", "unavailable"]
 
@@ -22,57 +32,55 @@ __all__ = ["CMA_FROM", "configuration", "explain", "stats", "unavailable"]
 CMA_FROM = 512 * 1024
 CMA_FROM_WAITING = 32 * 1024 * 1024
 
-_COPIERS = {"both": 3, "reader": 1, "writer": 2}  # mask of enum adma_copier
-_CARRIES = {1: "inline", 2: "eager", 3: "rendezvous"}  # enum adma_carry
+_COPIERS = {
+    "both": COPY_AS_READER | COPY_AS_WRITER,
+    "reader": COPY_AS_READER,
+    "writer": COPY_AS_WRITER,
+}
+_CARRIES = {INLINE: "inline", EAGER: "eager", RENDEZVOUS: "rendezvous"}
 
 
 def copiers() -> int:
-    """Which end may copy chunks: ADMA_COPIERS=both (the default), reader or writer."""
-    word = os.environ.get("ADMA_COPIERS", "both")
+    """Which end may copy chunks, as ADMA_COPIERS says: both (the default), reader or writer."""
+    word = config.copiers()
     if word not in _COPIERS:
-        raise ValueError(f"ADMA_COPIERS={word!r}: choose one of {', '.join(_COPIERS)}")
+        raise ValueError(f"{config.COPIERS}={word!r}: choose one of {', '.join(_COPIERS)}")
     return _COPIERS[word]
 
 
-def configuration(link: Link) -> CData:
-    """`struct adma_config` for a link."""
-    config = ffi.new("struct adma_config *")
-    config.sock = link.sock
-    config.pidfd = link.pidfd
-    for number in range(lib.ADMA_MECH_MAX):
-        config.mech_fd[number] = -1
-    config.mech_fd[lib.ADMA_MECH_TCP] = link.tcp
-    if link.helper >= 0:
-        config.mech_fd[link.forced_id] = link.helper
-    config.pid = link.pid
-    config.local = link.mine
-    config.remote = link.theirs
-    config.nonce_address = link.nonce_address
-    ffi.memmove(config.nonce, link.nonce, len(link.nonce))
-    config.out_mask = link.out_mask
-    config.in_mask = link.in_mask
-    config.forced = link.forced_id
-    config.mech_found[lib.ADMA_MECH_CMA] = (
-        lib.ADMA_CMA_PULL * link.can_pull | lib.ADMA_CMA_PUSH * link.can_push
+def configuration(link: Link) -> core.Config:
+    """What the core's channel is made of. ValueError for a wrong ADMA_COPIERS."""
+    return core.Config(
+        sock=link.sock,
+        pidfd=link.pidfd,
+        pid=link.pid,
+        local=link.local,
+        remote=link.remote,
+        nonce=link.nonce,
+        nonce_address=link.nonce_address,
+        out_mask=link.out_mask,
+        in_mask=link.in_mask,
+        forced=link.forced_id,
+        same_user=link.same_user,
+        copiers=copiers(),
+        single_copy_from=CMA_FROM,
+        single_copy_from_waiting=CMA_FROM_WAITING,
+        fds=link.fds,
+        found=link.found,
     )
-    config.same_user = link.same_user
-    config.copiers = copiers()
-    config.single_copy_from = CMA_FROM
-    config.single_copy_from_waiting = CMA_FROM_WAITING
-    return config
 
 
-def explain(chan: CData, link: Link, nbytes: int) -> Explanation:
+def explain(chan: Chan, link: Link, nbytes: int) -> Explanation:
     """What the core would do with a write of `nbytes`, in words."""
-    chosen = lib.adma_choose(chan, nbytes)
-    if chosen < 0 and chosen != -lib.ADMA_E_NO_MECHANISM:
-        raise_for(chosen)
+    way, number = core.choose(chan, nbytes)
+    if way < 0 and way != -NO_MECHANISM:
+        raise_for(way)
     refusals = dict(_refusals(chan, link))
-    if chosen < 0:
+    if way < 0:
         others = {name: _why_not(name, "", nbytes, link, refusals) for name in NAMES.values()}
         return Explanation(nbytes, "refused", None, "no mechanism works", others, refusals)
-    carry = _CARRIES[chosen & 0xFF]
-    name = NAMES.get(chosen >> 8)
+    carry = _CARRIES[way]
+    name = NAMES.get(number)
     others = {
         other: _why_not(other, name or carry, nbytes, link, refusals)
         for other in NAMES.values()
@@ -83,14 +91,13 @@ def explain(chan: CData, link: Link, nbytes: int) -> Explanation:
     )
 
 
-def _refusals(chan: CData, link: Link) -> list[tuple[str, Refusal]]:
+def _refusals(chan: Chan, link: Link) -> list[tuple[str, Refusal]]:
     found = [(name, refusal) for name, refusal in link.out.items() if refusal is not None]
-    errs = ffi.new("int32_t[]", lib.ADMA_MECH_MAX)
-    withdrawn = lib.adma_withdrawn(chan, errs)
+    withdrawn = core.withdrawn(chan)
     for number, name in NAMES.items():
-        if withdrawn & (1 << number):
+        if number in withdrawn:
             cause = "it worked when the channel was made, and failed in mid-life"
-            found.append((name, Refusal(name, errs[number], cause, "connect anew")))
+            found.append((name, Refusal(name, withdrawn[number], cause, "connect anew")))
     return found
 
 
@@ -98,9 +105,9 @@ def _why(
     carry: str, name: str | None, nbytes: int, link: Link, refusals: dict[str, Refusal]
 ) -> str:
     if carry == "inline":
-        return f"up to {lib.adma_inline_max()} bytes ride in the descriptor"
+        return f"up to {INLINE_MAX} bytes ride in the descriptor"
     if carry == "eager":
-        return f"up to {lib.adma_eager_max()} bytes go through the bounce ring, without a handshake"
+        return f"up to {EAGER_MAX} bytes go through the bounce ring, without a handshake"
     if link.forced == name:
         return "this mechanism was asked for"
     if name == "mapped:cma" and nbytes >= CMA_FROM:
@@ -135,7 +142,7 @@ def _why_not(name: str, chosen: str, nbytes: int, link: Link, refusals: dict[str
     return f"a system call for each chunk; below {CMA_FROM} bytes shared is quicker"
 
 
-def unavailable(chan: CData, link: Link) -> MechanismUnavailable:
+def unavailable(chan: Chan, link: Link) -> MechanismUnavailable:
     """The error for a message that nothing can carry (any more)."""
     for name, refusal in _refusals(chan, link):
         if link.forced in (None, name):
@@ -143,15 +150,9 @@ def unavailable(chan: CData, link: Link) -> MechanismUnavailable:
     return MechanismUnavailable(mechanism=link.forced or "", cause="the peer cannot serve it")
 
 
-def stats(chan: CData) -> dict[str, int]:
+def stats(chan: Chan) -> dict[str, int]:
     """The core's counters by name; `mechanism:NAME` counts transfers of that mechanism."""
-    counters = ffi.new("struct adma_stats *")
-    lib.adma_get_stats(chan, counters)
-    result = {
-        name: int(getattr(counters, name))
-        for name, _ in ffi.typeof("struct adma_stats").fields
-        if name != "mechanism"
-    }
+    result, transfers = core.stats(chan)
     for number, name in NAMES.items():
-        result[f"mechanism:{name}"] = int(counters.mechanism[number])
+        result[f"mechanism:{name}"] = transfers[number]
     return result

@@ -6,12 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from .._core._native import ffi, lib
-from .._core.waiting import ManyWaiter, deadline_of
+from .._core.copies import Copies, Signal
+from .._core.operation import Operation
+from .._core.waiting import ManyWaiter
+from ..arguments import deadline_of
 from ..copying.copies import CopyRequest, judged, wait_copies
 from ..copying.engine import queues_running
 from ..request import Request
-from .operation import ChannelRequest, Operation
+from .channel_request import ChannelRequest
 
 __all__ = ["wait_all", "wait_any", "wait_some"]
 
@@ -100,11 +102,11 @@ def _waiter(messages: Sequence[ChannelRequest], need: int, also: int = -1) -> Ma
     found done at once. Without it, who waits for any would wait for the rest.
     """
     waited = [
-        (request._channel, operation) for request in messages for operation in _unfinished(request)
+        (request._endpoint, operation) for request in messages for operation in _unfinished(request)
     ]
-    channels = {id(channel): channel._chan for channel, _ in waited}
+    chans = {id(endpoint): endpoint.chan for endpoint, _ in waited}
     reqs = [operation.req for _, operation in waited]
-    return ManyWaiter(list(channels.values()), reqs, need or len(reqs), also)
+    return ManyWaiter(list(chans.values()), reqs, need or len(reqs), also)
 
 
 def _unfinished(request: ChannelRequest) -> Sequence[Operation]:
@@ -125,22 +127,20 @@ def _wait_mixed(
     """Until one of either kind is done. A sleep on the channels ends when a copy does, too."""
     if not queues_running():
         return wait_copies(copies, 1, deadline)  # nobody but us would copy
-    structs = ffi.new("struct adma_copy *[]", [request._copy for request in copies])
-    signal = ffi.new("struct adma_copy_signal *", {"fd": -1})
+    waited = Copies([request._copy for request in copies])
+    signal = Signal()
     waiter: ManyWaiter | None = None
     try:  # from before it is opened on: a signal may strike as that returns
-        if rc := lib.adma_copy_signal_open(signal):
-            raise OSError(-rc, "no descriptor to wait for copies and messages at once")
-        waiter = _waiter(messages, 1, also=signal.fd)
+        waiter = _waiter(messages, 1, also=signal.open())
         while True:
-            lib.adma_copy_signal_arm(signal)
-            if rc := lib.adma_copy_wait(structs, len(copies), 1, 0):
+            signal.arm()
+            if rc := waited.wait(1, 0):
                 return judged(rc)
             if waiter.step(deadline):
                 return True
             if deadline is not None and time.monotonic() >= deadline:
                 return False
     finally:
-        lib.adma_copy_signal_close(signal)
+        signal.close()
         if waiter is not None:
             waiter.give_up()  # the messages go on without us

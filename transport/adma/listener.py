@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import operator
 import os
 import select
 import socket
@@ -17,14 +16,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import NoReturn
 
-from .._core.waiting import deadline_of
-from ..channel import Channel
-from ..errors import ChannelClosed, PeerDied
-from ..mechanisms import check_name, segment
-from . import access, address, place
-from .handshake import Terms, refuse, shake
-from .identity import credentials_of
-from .link import Link
+from . import mechanisms
+from .arguments import FOREVER, deadline_of, whole_between
+from .channel import Channel
+from .connect import access, address, place
+from .connect.identity import credentials_of
+from .errors import ChannelClosed, PeerDied
+from .handshake.handshake import Terms, refuse, shake
+from .handshake.link import Link
 
 __all__ = ["Listener", "connect", "from_socket", "listen"]
 
@@ -33,8 +32,6 @@ _log = logging.getLogger("adma")
 # Seconds for a client's handshake; and what accept() grants it beyond its own timeout.
 _HANDSHAKE = 5.0
 _GRACE = 1.0
-# Seconds that stand for ever: what the system's timers take without overflow.
-_LONG = 1e6
 _BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
 
 
@@ -158,7 +155,7 @@ class Listener:
         One thread at a time looks, at all clients there are: a second one would
         not know of those that the first lets in while it sleeps.
         """
-        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONG)
+        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), FOREVER)
         if not self._turn.acquire(timeout=left):
             raise TimeoutError(f"nobody connected to {self._name!r} in time")
         try:
@@ -183,7 +180,7 @@ class Listener:
             for fd in speakers:
                 poll.register(fd, select.POLLIN)
             ends = [*silent.values(), *([] if deadline is None else [deadline])]
-            wait = None if not ends else min(max(0.0, min(ends) - now), _LONG) * 1000
+            wait = None if not ends else min(max(0.0, min(ends) - now), FOREVER) * 1000
             ready = [fd for fd, _ in poll.poll(wait)]
             for fd in ready:
                 if fd in speakers and self._forget(speakers[fd]):
@@ -309,21 +306,16 @@ def listen(
     sockets and is not private, or belongs to somebody else, or when the name is
     one of another user.
     """
-    callers = _callers(backlog)
+    callers = whole_between(
+        backlog,
+        1,
+        _BACKLOG_MAX,
+        "backlog must be an int, a number of callers",
+        f"backlog={{}}: from 1 to {_BACKLOG_MAX} callers can wait",
+    )
     guests = access.guests(mode, allow_uids)
-    segment.sweep()
+    mechanisms.sweep()
     return Listener(name, callers, guests)
-
-
-def _callers(backlog: int) -> int:
-    try:
-        callers = operator.index(backlog)
-    except TypeError:
-        kind = type(backlog).__name__
-        raise TypeError(f"backlog must be an int, a number of callers, not {kind}") from None
-    if not 1 <= callers <= _BACKLOG_MAX:
-        raise ValueError(f"backlog={callers}: from 1 to {_BACKLOG_MAX} callers can wait")
-    return callers
 
 
 def connect(
@@ -349,10 +341,10 @@ def connect(
     user than it should, or does not let this one in; PeerDied, ProtocolError,
     VersionMismatch when the other end fails.
     """
-    forced = check_name(mechanism)
+    forced = mechanisms.check_name(mechanism)
     deadline = _deadline(timeout, "connect")
     callee = place.to_call(name)
-    segment.sweep()
+    mechanisms.sweep()
     sock = address.connect(callee, deadline)
     try:
         _judge_other_end(sock, callee.judge)
@@ -375,7 +367,7 @@ def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str =
     detached, and closed when the handshake fails. Timeout, mechanism and errors
     as for `connect`.
     """
-    forced = check_name(mechanism)
+    forced = mechanisms.check_name(mechanism)
     deadline = _deadline(timeout, "from_socket")
     _check_socket(sock)
     terms = Terms("socket", client=False, forced=forced, admit=access.anybody)
@@ -406,7 +398,7 @@ def _channel(link: Link) -> Channel:
 def _deadline(timeout: float | None, call: str) -> float:
     """As `deadline_of`, for what needs a moment also where there is no limit."""
     deadline = deadline_of(timeout, call)
-    return time.monotonic() + _LONG if deadline is None else deadline
+    return time.monotonic() + FOREVER if deadline is None else deadline
 
 
 def _check_socket(sock: socket.socket) -> None:

@@ -3,7 +3,7 @@
 
 Both ends do the same, in lock step, whoever called whom:
 
-    HELLO    who I am: credentials, pidfd, half, nonce; versions, mechanisms, the forced one
+    HELLO    who I am: credentials, pidfd, segment, nonce; versions, mechanisms, the forced one
     OFFER    what each mechanism's probe needs of me
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
@@ -26,21 +26,28 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .._core._native import ffi, lib
+from .._core import faults
+from .._core import handshake as core
+from .._core.constants import SEGMENT_SIZE
+from ..connect import access
+from ..connect.identity import (
+    Credentials,
+    Peer,
+    is_same_user,
+    own_pidfd,
+    start_time,
+    verified_pidfd,
+)
+from ..connect.record import Entry, Record, Wire
 from ..errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
 from ..mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
-from ..mechanisms.cma import MappedCMA
-from . import access
-from .identity import Credentials, Peer, is_same_user, own_pidfd, start_time, verified_pidfd
 from .link import Link
-from .record import Entry, Record, Wire
 
 if TYPE_CHECKING:
-    from .._core._native import CData
+    from .._core.types import Nonce, Segment
 
 __all__ = ["Terms", "refuse", "shake"]
 
-_HELPERS = (lib.ADMA_MECH_DMA, lib.ADMA_MECH_HELPER)
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
 _SUBJECT = 0  # of the entry in a hello or a refusal
 
@@ -98,13 +105,11 @@ class _Handshake:
         self.undo = undo
 
     def run(self) -> Link:
-        own = ffi.gc(lib.adma_nonce_new(), lib.adma_nonce_free)
-        if own == ffi.NULL:
-            raise MemoryError("no memory for a nonce")
-        nonce = bytes(ffi.buffer(own.bytes))
-        mine = self._send_hello(own)
-        with self._receive(lib.ADMA_ROUND_HELLO) as record:
-            peer, pidfd, theirs = self._meet(record, nonce)
+        own = core.make_nonce()
+        nonce = core.nonce_bytes(own)
+        local = self._send_hello(own)
+        with self._receive(core.HELLO) as record:
+            peer, pidfd, remote = self._meet(record, nonce)
         forced = self._settle_forced(peer)
         terms = self.terms
         context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
@@ -121,96 +126,90 @@ class _Handshake:
             if refusal is not None:
                 raise refusal.error()
         self.wire.close()
-        kept = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
+        taken = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
         for probe in probes:
             probe.close()
-        cma = next((probe for probe in probes if isinstance(probe, MappedCMA)), None)
         return Link(
             sock=self.wire.sock.fileno(),
             pidfd=pidfd,
-            tcp=kept.get(lib.ADMA_MECH_TCP, -1),
-            helper=next((kept[each] for each in _HELPERS if each in kept), -1),
             pid=peer.pid,
             uid=peer.uid,
             same_user=peer.same_user,
-            mine=mine,
-            theirs=theirs,
+            local=local,
+            remote=remote,
             own_nonce=own,
             nonce=peer.nonce,
             nonce_address=peer.nonce_address,
             out=out,
             in_=in_,
             forced=NAMES[forced] if forced else None,
-            can_pull=cma is not None and cma.can_pull,
-            can_push=cma is not None and cma.can_push,
+            fds={number: fd for number, fd in taken.items() if fd >= 0},
+            found={probe.id: probe.found for probe in probes},
             label=self.terms.label,
         )
 
     # Hello
 
-    def _send_hello(self, own: CData) -> CData:
-        """Make our half and introduce ourselves with it; the half, mapped."""
-        fd = ffi.new("int *", -1)
-        half = ffi.new("struct adma_segment **")
-        _check(lib.adma_segment_make(fd, half), "no memory for the channel's rings")
-        self.undo.callback(lib.adma_segment_unmap, half[0])
-        fds = [fd[0]]
+    def _send_hello(self, own: Nonce) -> Segment:
+        """Make our segment and introduce ourselves with it; the segment, mapped."""
+        fd, segment = core.make_segment()
+        self.undo.callback(core.unmap_segment, segment)
+        fds = [fd]
         try:
             fds.append(own_pidfd())
-            self._send(lib.ADMA_ROUND_HELLO, [Entry(_SUBJECT, 0, self._hello(own), fds)])
+            self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack(), fds)])
         finally:
             for number in fds:
                 os.close(number)
-        return half[0]
+        return segment
 
-    def _hello(self, own: CData) -> bytes:
-        hello = ffi.new("struct adma_hello *")
-        hello.pid = os.getpid()
-        hello.uid = os.geteuid()
-        hello.start_time = start_time() or 0
-        hello.half_size = lib.adma_segment_size()
-        ffi.memmove(hello.nonce, own.bytes, lib.ADMA_NONCE_BYTES)
-        hello.nonce_address = lib.adma_nonce_address(own)
-        hello.scratch_address = lib.adma_nonce_scratch_address(own)
-        hello.mechanisms = sum(1 << number for number in NAMES)
-        hello.forced = self.terms.forced
-        return bytes(ffi.buffer(hello))
+    def _hello(self, own: Nonce) -> core.Hello:
+        nonce_address, scratch_address = core.nonce_addresses(own)
+        return core.Hello(
+            pid=os.getpid(),
+            uid=os.geteuid(),
+            start_time=start_time() or 0,
+            half_size=SEGMENT_SIZE,
+            nonce=core.nonce_bytes(own),
+            nonce_address=nonce_address,
+            scratch_address=scratch_address,
+            mechanisms=sum(1 << number for number in NAMES),
+            forced=self.terms.forced,
+        )
 
-    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, CData]:
-        """Check all that the peer says of itself; who it is, its pidfd, its half mapped."""
-        hello = ffi.new("struct adma_hello *")
+    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, Segment]:
+        """Check all that the peer says of itself; who it is, its pidfd, its segment mapped."""
         entry = record.entry(_SUBJECT)
-        if entry is None or lib.adma_hello_parse(entry.data, len(entry.data), hello):
+        if entry is None:
             raise ProtocolError("the peer's hello is malformed")
-        nonce = bytes(ffi.buffer(hello.nonce))
-        if nonce == own_nonce:
+        hello = core.Hello.parse(entry.data)
+        if hello.nonce == own_nonce:
             raise ProtocolError("the other end only repeats what it is told")
         sender = record.sender
         same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
-        if hello.half_size != lib.adma_segment_size():
+        if hello.half_size != SEGMENT_SIZE:
             raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
-        half_fd = entry.take_fd()
+        segment_fd = entry.take_fd()
         try:
             pidfd = verified_pidfd(entry.take_fd(), sender)
             self.undo.callback(os.close, pidfd)
-            half = ffi.new("struct adma_segment **")
-            _check(lib.adma_segment_map(half_fd, half), "the peer's half cannot be used")
-            self.undo.callback(lib.adma_segment_unmap, half[0])
+            segment = core.map_segment(segment_fd)
+            self.undo.callback(core.unmap_segment, segment)
         finally:
-            os.close(half_fd)
+            os.close(segment_fd)
         peer = Peer(
             pid=sender.pid,
             uid=sender.uid,
             same_user=same_user,
             same_pid_namespace=hello.pid == sender.pid,
-            nonce=nonce,
+            nonce=hello.nonce,
             nonce_address=hello.nonce_address,
             scratch_address=hello.scratch_address,
             mechanisms=hello.mechanisms,
             forced=hello.forced,
         )
-        return peer, pidfd, half[0]
+        return peer, pidfd, segment
 
     def _settle_forced(self, peer: Peer) -> int:
         """The mechanism that one end forces holds for both; 0 for auto. Both ends find the same."""
@@ -234,22 +233,22 @@ class _Handshake:
     def _probe(self, probes: Sequence[Probe], sender: Credentials) -> None:
         """The rounds after the hello."""
         offers = [_guarded(p, p.offer, True) for p in probes]
-        self._send(lib.ADMA_ROUND_OFFER, offers)
+        self._send(core.OFFER, offers)
 
-        with self._receive(lib.ADMA_ROUND_OFFER, sender) as record:
+        with self._receive(core.OFFER, sender) as record:
             answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
-        self._send(lib.ADMA_ROUND_ANSWER, answers)
+        self._send(core.ANSWER, answers)
 
-        with self._receive(lib.ADMA_ROUND_ANSWER, sender) as record:
+        with self._receive(core.ANSWER, sender) as record:
             verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
-        self._send(lib.ADMA_ROUND_VERDICT, verdicts)
+        self._send(core.VERDICT, verdicts)
 
-        with self._receive(lib.ADMA_ROUND_VERDICT, sender) as record:
+        with self._receive(core.VERDICT, sender) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
 
     def _send(self, round_: int, entries: list[Entry]) -> None:
-        fault = lib.adma_fault_handshake()
+        fault = faults.in_handshake()
         if fault:
             raise OSError(fault, f"{os.strerror(fault)} (fault point in the handshake)")
         try:
@@ -257,14 +256,14 @@ class _Handshake:
         except PeerDied:
             while True:  # it may have told why before it hung up; then it is read up to the end
                 with self.wire.receive() as record:
-                    if record.round == lib.ADMA_ROUND_REFUSED:
+                    if record.round == core.REFUSED:
                         raise _refused(record) from None
 
     def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
         """The record of this round, from the process that said hello (None: whoever says it)."""
         record = self.wire.receive()
         try:
-            if record.round == lib.ADMA_ROUND_REFUSED:
+            if record.round == core.REFUSED:
                 raise _refused(record)
             if record.round != round_:
                 raise ProtocolError(f"the peer is in round {record.round}, this end in {round_}")
@@ -335,7 +334,7 @@ def _tell(wire: Wire, error: Exception) -> None:
         number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
     wire.deadline = time.monotonic() + _LAST_WORD
     with contextlib.suppress(Exception):
-        wire.send(lib.ADMA_ROUND_REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
+        wire.send(core.REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
 
 
 def _refused(record: Record) -> Exception:
@@ -352,10 +351,3 @@ def _refused(record: Record) -> Exception:
 
 def _text(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-def _check(result: int, what: str) -> None:
-    if result == -errno.EPROTO:
-        raise ProtocolError(what)
-    if result < 0:
-        raise OSError(-result, f"{what}: {os.strerror(-result)}")

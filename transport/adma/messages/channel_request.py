@@ -1,65 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages under way: the core's request, its buffer, and what the user holds of them."""
+"""What the user holds of messages under way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .._core._native import ffi, lib
-from .._core.waiting import OneWaiter, deadline_of
-from ..errors import Cancelled, error_for
+from .._core import operation as core
+from .._core.constants import DONE, MATCHED, POSTED
+from .._core.operation import Operation
+from .._core.results import CANCELLED, TOO_LONG, error_for
+from .._core.waiting import OneWaiter
+from ..arguments import deadline_of
+from ..errors import Cancelled
 from ..mechanisms import NAMES
 from ..request import Request, size_text
 
 if TYPE_CHECKING:
-    from .._core._native import CData
-    from ..channel import Channel
+    from .endpoint import Endpoint
 
-__all__ = ["ChannelRequest", "Operation", "quarantine"]
-
-# enum adma_req_state
-_QUEUED, _POSTED, _MATCHED, _NEED, _DONE = 1, 2, 3, 4, 5
-
-
-class Operation:
-    """One message under way: the core's request and the buffer it may touch.
-
-    The channel keeps it until it is done, also when nobody else does: what is
-    posted happens, and its buffer stays for as long.
-    """
-
-    __slots__ = ("hold", "req")
-
-    def __init__(self, hold: CData | None, *, read: bool, kind: int, flags: int = 0) -> None:
-        self.hold = hold
-        self.req = req = ffi.new("struct adma_req *")
-        req.kind = kind
-        req.is_read = read
-        req.flags = flags
-        if hold is not None:
-            self.aim(hold)
-
-    def aim(self, hold: CData) -> None:
-        """The buffer that the message is in, or will be."""
-        self.hold = hold
-        self.req.address = hold
-        self.req.length = len(hold)
-
-    @property
-    def done(self) -> bool:
-        """Will the core not touch it any more?"""
-        return bool(self.req.state == _DONE)
-
-    def let_go(self) -> None:
-        """The core is through: the buffer is its owner's again.
-
-        Released by hand: a traceback, too, may hold what holds the buffer.
-        """
-        if not self.req.held:
-            hold, self.hold = self.hold, None  # two threads may come by at once
-            if hold is not None:
-                ffi.release(hold)
+__all__ = ["ChannelRequest"]
 
 
 class ChannelRequest(Request):
@@ -70,18 +30,18 @@ class ChannelRequest(Request):
     dropped: what was posted happens all the same.
     """
 
-    __slots__ = ("_channel", "_nbytes", "_operations", "_verb")
+    __slots__ = ("_endpoint", "_nbytes", "_operations", "_verb")
 
-    def __init__(self, channel: Channel, verb: str, operations: Sequence[Operation]) -> None:
-        self._channel = channel
+    def __init__(self, endpoint: Endpoint, verb: str, operations: Sequence[Operation]) -> None:
+        self._endpoint = endpoint
         self._verb = verb
         self._operations = tuple(operations)
         self._nbytes: int | None = None  # once seen to be done without error
 
     @classmethod
-    def _of_result(cls, channel: Channel, verb: str, nbytes: int) -> ChannelRequest:
+    def _of_result(cls, endpoint: Endpoint, verb: str, nbytes: int) -> ChannelRequest:
         """A request that is done already: the result of a call that was interrupted just then."""
-        request = cls(channel, verb, ())
+        request = cls(endpoint, verb, ())
         request._nbytes = nbytes
         return request
 
@@ -96,7 +56,7 @@ class ChannelRequest(Request):
             return True
         for operation in self._operations:
             if not operation.done:
-                state = lib.adma_drive_one(self._channel._chan, operation.req, 0, 0)
+                state = core.drive(self._endpoint.chan, operation.req, 0, 0)
                 if state < 0 and not operation.done:
                     raise error_for(state)
                 if not operation.done:
@@ -128,14 +88,14 @@ class ChannelRequest(Request):
             return False
         first = self._operations[0]
         if first.done:
-            return bool(first.req.error == lib.ADMA_E_CANCELLED)
-        won = bool(lib.adma_cancel(self._channel._chan, first.req))
+            return bool(first.req.error == CANCELLED)
+        won = bool(core.cancel(self._endpoint.chan, first.req))
         if won:
             # The parts of an object are never matched without their head.
             for operation in self._operations:
-                lib.adma_cancel(self._channel._chan, operation.req)
-                lib.adma_observe(self._channel._chan, operation.req)
-                self._channel._forget(operation)
+                core.cancel(self._endpoint.chan, operation.req)
+                core.observe(self._endpoint.chan, operation.req)
+                self._endpoint.forget(operation)
         return won
 
     def times(self) -> dict[str, int]:
@@ -156,16 +116,7 @@ class ChannelRequest(Request):
         """
         if not self._done:
             raise ValueError(f"{self!r}: what it took is known once it is done")
-        split = ffi.new("struct adma_req_split *")
-        found = dict.fromkeys(("post", "match", "pin", "start", "copy", "complete"), 0)
-        for operation in self._operations:
-            lib.adma_tell_times(self._channel._chan, operation.req)
-            lib.adma_split(operation.req, split)
-            for name in found:
-                found[name] += int(getattr(split, f"{name}_ns"))
-        if not any(operation.req.times.kernel.told for operation in self._operations):
-            del found["pin"]
-        return found
+        return core.stage_times(self._endpoint.chan, self._operations)
 
     @property
     def _done(self) -> bool:
@@ -173,7 +124,7 @@ class ChannelRequest(Request):
 
     def _wait_until(self, deadline: float | None) -> bool:
         """Wait without judging the result. False when the deadline passed before."""
-        chan = self._channel._chan
+        chan = self._endpoint.chan
         return all(
             operation.done or OneWaiter(chan, operation.req).wait(deadline)
             for operation in self._operations
@@ -183,10 +134,10 @@ class ChannelRequest(Request):
         """Take the result of what is done: bytes, or the request's error."""
         for operation in self._operations:
             # Takes the channel's lock: what is read after it was written before it.
-            lib.adma_observe(self._channel._chan, operation.req)
+            core.observe(self._endpoint.chan, operation.req)
         failed = next((op for op in self._operations if op.req.error), None)
         for operation in self._operations:
-            self._channel._forget(operation)
+            self._endpoint.forget(operation)
         if failed is not None:
             raise self._error(failed)
         self._nbytes = sum(operation.req.done_bytes for operation in self._operations)
@@ -194,51 +145,47 @@ class ChannelRequest(Request):
 
     def _error(self, operation: Operation) -> Exception:
         req = operation.req
-        if req.error == lib.ADMA_E_TOOLONG:
+        if req.error == TOO_LONG:
             return error_for(
                 req.error,
                 f"the message in line has {req.needed} bytes, the buffer {req.length}: "
                 "it stays first in line, read it into a larger one",
                 needed=req.needed,
             )
-        if req.error == lib.ADMA_E_CANCELLED:
+        if req.error == CANCELLED:
             return Cancelled(f"the {self._verb} was cancelled")
-        return self._channel._explain_error(req.error)
+        return self._endpoint.error(req.error)
 
     def __repr__(self) -> str:
-        verb, channel = self._verb, self._channel
+        verb = self._verb
         if not self._operations:
             return f"<{verb} of {size_text(self._nbytes or 0)}, done>"
         total = sum(operation.req.length for operation in self._operations)
         preposition = "from" if self._operations[0].req.is_read else "to"
         return (
-            f"<{verb} {size_text(total)} {preposition} {channel._peer_text}, "
+            f"<{verb} {size_text(total)} {preposition} {self._endpoint.peer_text}, "
             f"{self._state_text(total)}>"
         )
 
     def _state_text(self, total: int) -> str:
         first = self._operations[0].req
         failed = next((op.req.error for op in self._operations if op.req.error), 0)
-        if failed == lib.ADMA_E_CANCELLED:
+        if failed == CANCELLED:
             return "cancelled"
         if failed:
             return f"failed: {type(error_for(failed)).__name__}"
         if all(operation.done for operation in self._operations):
             return "done"
         for operation in self._operations:
-            lib.adma_refresh(self._channel._chan, operation.req)
-        if first.state in (_MATCHED, _DONE):
+            core.refresh(self._endpoint.chan, operation.req)
+        if first.state in (MATCHED, DONE):
             moved = sum(operation.req.done_bytes for operation in self._operations)
             percent = 100 * moved // total if total else 100
             return f"{NAMES.get(first.mechanism, 'eager')}, {percent} %"
-        return "in line" if first.state == _POSTED else "queued"
+        return "in line" if first.state == POSTED else "queued"
 
     def __del__(self) -> None:
         # Nobody will look at the result: it must not keep fileno() readable.
         if getattr(self, "_nbytes", 0) is None:
             for operation in self._operations:
-                lib.adma_observe(self._channel._chan, operation.req)
-
-
-# Kept for ever: buffers that a stopped peer may still touch.
-quarantine: list[Operation] = []
+                core.observe(self._endpoint.chan, operation.req)
