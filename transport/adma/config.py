@@ -11,12 +11,12 @@ import os
 from typing import Final
 
 COPIERS: Final = "ADMA_COPIERS"
-EMULATED: Final = "ADMA_EMULATED"
+EMULATED: Final = "ADMA_EMULATED"  # what emulates this machine, where that cannot be seen
 ENGINE: Final = "ADMA_ENGINE"
 LOOPBACK_ADDRESS: Final = "ADMA_LOOPBACK_ADDRESS"
 OPEN_DIR: Final = "ADMA_OPEN_DIR"
-PEER_MPICH: Final = "ADMA_PEER_MPICH"
-PEER_OPENMPI: Final = "ADMA_PEER_OPENMPI"
+PEER_MPICH: Final = "ADMA_PEER_MPICH"  # the Python of an environment with mpi4py on MPICH
+PEER_OPENMPI: Final = "ADMA_PEER_OPENMPI"  # and on Open MPI
 PTRACER: Final = "ADMA_PTRACER"
 QUEUES: Final = "ADMA_QUEUES"
 SCHEDULE: Final = "ADMA_SCHEDULE"

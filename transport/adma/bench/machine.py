@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from adma import config
 from adma.bench.dma import describe_channels
 
-EMULATED = "ADMA_EMULATED"
-"""The environment variable that says what emulates this machine, where it cannot be seen."""
 # Boards that exist in an emulator only, by what their device trees call themselves.
 _EMULATED_BOARDS = {"xlnx-versal-virt": "QEMU xlnx-versal-virt"}
 _UNLIMITED = "unlimited"
@@ -79,7 +78,7 @@ def label(machine: dict[str, Any]) -> str:
 
 
 def _emulator() -> str | None:
-    told = os.environ.get(EMULATED)
+    told = config.value(config.EMULATED)
     if told:
         return told
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adma import config
 from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.schema import Contestant
 
@@ -45,7 +46,7 @@ class Flavour:
         self, control: Path, worker: Path = WORKER, arguments: Sequence[str] = ()
     ) -> Sequence[Program]:
         """The one command that starts both ranks. Raises ContestantError with the cure."""
-        python = os.environ.get(self.variable, "")
+        python = config.value(self.variable)
         if not python:
             raise ContestantError(f"{self.variable} is not set", self.cure)
         if not os.access(python, os.X_OK):
@@ -123,11 +124,11 @@ def _bound(hello: dict[str, Any]) -> str:
 
 
 FLAVOURS = (
-    Flavour("mpich", "MPICH", "ADMA_PEER_MPICH", "mpich", _launch_mpich, {}, _explain_mpich),
+    Flavour("mpich", "MPICH", config.PEER_MPICH, "mpich", _launch_mpich, {}, _explain_mpich),
     Flavour(
         "openmpi",
         "Open MPI",
-        "ADMA_PEER_OPENMPI",
+        config.PEER_OPENMPI,
         "openmpi",
         _launch_openmpi,
         {

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .._core.types import Chan
     from ..handshake.link import Link
 
-__all__ = ["CMA_FROM", "configuration", "explain", "stats", "unavailable"]
+__all__ = ["SINGLE_COPY_FROM", "configuration", "explain", "stats", "unavailable"]
 
 # Bytes from which one copy by process_vm_readv beats two copies through the bulk segment, when
 # one end computes, and when both wait: measured on the development machine, see docs/benchmarks.md.
-CMA_FROM = 512 * 1024
-CMA_FROM_WAITING = 32 * 1024 * 1024
+SINGLE_COPY_FROM = 512 * 1024
+SINGLE_COPY_FROM_WAITING = 32 * 1024 * 1024
 
 _COPIERS = {
     "both": COPY_AS_READER | COPY_AS_WRITER,
@@ -63,8 +63,8 @@ def configuration(link: Link) -> core.Config:
         forced=link.forced_id,
         same_user=link.same_user,
         copiers=copiers(),
-        single_copy_from=CMA_FROM,
-        single_copy_from_waiting=CMA_FROM_WAITING,
+        single_copy_from=SINGLE_COPY_FROM,
+        single_copy_from_waiting=SINGLE_COPY_FROM_WAITING,
         fds=link.fds,
         found=link.found,
     )
@@ -110,12 +110,15 @@ def _why(
         return f"up to {EAGER_MAX} bytes go through the bounce ring, without a handshake"
     if link.forced == name:
         return "this mechanism was asked for"
-    if name == "mapped:cma" and nbytes >= CMA_FROM:
-        return f"from {CMA_FROM} bytes one copy costs less than two; either end copies, or both"
+    if name == "mapped:cma" and nbytes >= SINGLE_COPY_FROM:
+        return (
+            f"from {SINGLE_COPY_FROM} bytes one copy costs less than two; "
+            "either end copies, or both"
+        )
     if name == "mapped:cma":
         return "one copy; shared would be quicker at this size, but does not work here"
-    if name == "shared" and nbytes < CMA_FROM:
-        return f"below {CMA_FROM} bytes two copies in user space beat one in the kernel"
+    if name == "shared" and nbytes < SINGLE_COPY_FROM:
+        return f"below {SINGLE_COPY_FROM} bytes two copies in user space beat one in the kernel"
     if name == "shared" and "mapped:cma" not in refusals:
         return "both ends wait, and there are cores for both: two copies that overlap are quicker"
     if name == "shared":
@@ -134,12 +137,12 @@ def _why_not(name: str, chosen: str, nbytes: int, link: Link, refusals: dict[str
         return "the network stack copies twice and more: only when asked for, or nothing else works"
     if name == "shared":
         return (
-            f"two copies: from {CMA_FROM} bytes on only up to {CMA_FROM_WAITING}, "
+            f"two copies: from {SINGLE_COPY_FROM} bytes on only up to {SINGLE_COPY_FROM_WAITING}, "
             "and while the peer waits, too, and there are cores for both"
         )
-    if nbytes >= CMA_FROM:
+    if nbytes >= SINGLE_COPY_FROM:
         return "one copy, in the kernel; while both ends wait shared is quicker"
-    return f"a system call for each chunk; below {CMA_FROM} bytes shared is quicker"
+    return f"a system call for each chunk; below {SINGLE_COPY_FROM} bytes shared is quicker"
 
 
 def unavailable(chan: Chan, link: Link) -> MechanismUnavailable:
