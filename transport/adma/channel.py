@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A channel: one end of a connected pair that exchanges messages."""
+"""A channel: this process's end of a connected pair that exchanges messages."""
 
 from __future__ import annotations
 
@@ -31,22 +31,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel"]
 
-_SPIN: Final = -1  # the core's own measure
+_OWN_MEASURE: Final = -1  # the core decides how long to spin
 
 
 class Channel:
-    """A connected pair's near end: ordered both ways, message boundaries kept.
+    """This end of a connected pair: ordered in both directions, message boundaries kept.
 
-    Each write is one message for one read at the other end, in post order.
-    Made by `connect`, `Listener.accept` and `from_socket`. Threads may share
-    it. A context manager: leaving closes it.
+    `connect`, `Listener.accept` and `from_socket` make channels. Each write is one message,
+    for one read at the other end; messages are read in the order in which they were posted.
+    Threads may share a channel. It is a context manager, which closes it.
 
-    Every call that blocks takes `timeout` in seconds (None: for ever; 0: only
-    try) and fails at once when the peer is gone: what it published is
-    delivered first, then `ChannelClosed` after an orderly close, else
-    `PeerDied`. A call that times out or is interrupted takes back what it
-    posted; where the match has won, the exception has the request as
-    `.request`, still pending and owning its buffer.
+    Every call that blocks has a `timeout` in seconds. None means no limit, and 0 means to try
+    without waiting. When the peer is gone, a call fails at once: first the messages that the
+    peer published are delivered, then `ChannelClosed` is raised after an orderly close, and
+    `PeerDied` otherwise.
+
+    A call that times out, or that a signal's exception interrupts, takes back what it posted.
+    If the message was matched before that, the exception has the request as `.request`: it is
+    still pending and owns its buffer.
     """
 
     def __init__(self, link: Link) -> None:
@@ -58,11 +60,13 @@ class Channel:
     # Bytes
 
     def write(self, buf: ReadableBuffer, timeout: float | None = None) -> None:
-        """Write one message: all bytes of a contiguous buffer.
+        """Write one message: all bytes of a contiguous buffer. (Paper, table 2.)
 
-        Returns when the buffer may be used again: a small message is published
-        then (it may be lost with a reader that dies), a large one copied.
-        TypeError, BufferError for what is no contiguous buffer. (Paper, table 2.)
+        It returns when the buffer may be used again. A small message is published by then,
+        and is lost if the reader dies before it reads it. A large one is copied.
+
+        TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
+        contiguous. OSError: copying failed.
         """
         deadline = None if timeout is None else deadline_of(timeout, "write")
         hold = readable(buf, "write")
@@ -84,17 +88,18 @@ class Channel:
             raise
 
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
-        """Read one message into a writable contiguous buffer; the message's bytes.
+        """Read one message into a writable contiguous buffer; returns its length in bytes.
 
-        A larger buffer is fine. `MessageTooLong` (with `.needed`) for a smaller
-        one, `WrongKind` when an object is in line: the message stays first in
-        line for the next read. BufferError for a read-only buffer.
+        The buffer may be longer than the message. `MessageTooLong` (with `.needed`): it is
+        shorter. `WrongKind`: the next message is an object. In both cases the message stays
+        and is the next one again. BufferError: `buf` is read-only or not contiguous.
+        (Paper, table 2.)
         """
         deadline = None if timeout is None else deadline_of(timeout, "read")
         hold = writable(buf, "read")
         try:
             space = len(hold)
-            spin = 0 if timeout == 0 else _SPIN
+            spin = 0 if timeout == 0 else _OWN_MEASURE
             try:
                 nbytes = read_now(self._endpoint.chan, hold, space, spin)
             except BaseException as interruption:
@@ -110,10 +115,10 @@ class Channel:
             raise
 
     def iwrite(self, buf: ReadableBuffer) -> Request:
-        """Post a write; a request. The buffer is the request's until it is done.
+        """Post a write; returns a request, which owns the buffer until it is done.
 
-        A small message is usually done at once. BlockingIOError when 1024
-        writes are outstanding already: wait for one of them.
+        A small message is usually done at once. BlockingIOError: 1024 writes are outstanding;
+        wait for one of them first. Other errors as for `write`. (Paper, table 2.)
         """
         hold = readable(buf, "iwrite")
         self._endpoint.bring_segment(len(hold))
@@ -124,9 +129,10 @@ class Channel:
         return request
 
     def iread(self, buf: WriteableBuffer) -> Request:
-        """Post a read; a request. It is matched in post order, and owns the buffer until done.
+        """Post a read; returns a request, which owns the buffer until it is done.
 
-        BlockingIOError when 1024 reads are outstanding already.
+        Reads are matched in the order in which they were posted. BlockingIOError: 1024 reads
+        are outstanding; wait for one of them first. (Paper, table 2.)
         """
         hold = writable(buf, "iread")
         request = ChannelRequest(self._endpoint, "read", (Operation(hold, read=True, kind=BYTES),))
@@ -136,9 +142,11 @@ class Channel:
     # Objects
 
     def send(self, obj: object, timeout: float | None = None) -> None:
-        """Write a Python object: pickled (protocol 5), large buffers in it not copied twice.
+        """Write a Python object, for `recv` at the other end.
 
-        Whatever pickle raises is raised before anything is posted.
+        It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is
+        copied straight from the object to the reader. Whatever pickling raises is raised
+        before anything is posted.
         """
         deadline = deadline_of(timeout, "send")
         self._blocking.send(dump(obj), timeout, deadline)
@@ -150,14 +158,17 @@ class Channel:
         *,
         allow_pickle: bool = False,
     ) -> Any:
-        """Read the next message, an object, and unpickle it.
+        """Read the next message, which `send` wrote, and unpickle it.
 
-        `max_bytes`: `MessageTooLong` for a larger one, which stays in line.
-        `WrongKind` when bytes are in line. Unpickling runs code of the peer's
-        choice: PermissionError when it is of another user, unless
-        `allow_pickle`. After a TimeoutError nothing is lost: an object that had
-        begun to come is gone on with by the next recv. What unpickling raises is
-        passed on: that object is gone then, the channel is not.
+        `max_bytes`: the longest object that is accepted; `MessageTooLong` for a longer one.
+        `WrongKind`: the next message is bytes. In both cases the message stays and is the next
+        one again.
+
+        Unpickling runs code of the peer's choice. So PermissionError is raised when the peer
+        belongs to another user, unless `allow_pickle` is true.
+
+        A TimeoutError loses nothing: the next call goes on with an object that had begun to
+        arrive. When unpickling raises, that object is lost, and the channel can be used on.
         """
         deadline = deadline_of(timeout, "recv")
         link = self._endpoint.link
@@ -172,7 +183,7 @@ class Channel:
     # Looking
 
     def probe(self, timeout: float | None = None) -> Message:
-        """Wait for a message to be in line; its kind and bytes. It stays there."""
+        """Wait until there is a message to read; returns its kind and length, and leaves it."""
         deadline = deadline_of(timeout, "probe")
         while (message := self.iprobe()) is None:
             if not OneWaiter(self._endpoint.chan).wait(deadline):
@@ -180,7 +191,10 @@ class Channel:
         return message
 
     def iprobe(self) -> Message | None:
-        """The first message in line, or None. Raises when none can come any more."""
+        """The next message to read, or None. Never waits.
+
+        Raises `ChannelClosed` or `PeerDied` when no message can come any more.
+        """
         begun = self._receiver.begun
         if begun is not None:
             return Message("object", begun)
@@ -190,20 +204,20 @@ class Channel:
         return Message(KINDS[kind], nbytes) if kind else None
 
     def explain(self, nbytes: int) -> Explanation:
-        """How a `write` of `nbytes` would travel now, why so, and why not otherwise."""
+        """How a `write` of `nbytes` would travel now: by what, why, and why not by the others."""
         wanted = _bytes(nbytes, "explain(nbytes)")
         return selection.explain(self._endpoint.chan, self._endpoint.link, wanted)
 
     def stats(self) -> dict[str, int]:
-        """Counters since the channel was made: messages, bytes, by carry and mechanism."""
+        """Counters since the channel was made: messages and bytes, each carry and mechanism."""
         return selection.stats(self._endpoint.chan)
 
     def fileno(self) -> int:
-        """A descriptor for select, poll and epoll, the channel's own.
+        """A descriptor for select(2), poll(2) and epoll(7). The channel owns it.
 
-        Readable while a completed request was not looked at, a message waits, a
-        transfer waits for this end to go on, or the peer is gone. Do not read it:
-        call `check`, `iprobe` or any other method until it is quiet.
+        It is readable while a completed request was not looked at, a message waits to be read,
+        a transfer waits for this end to go on, or the peer is gone. Do not read from it: call
+        `check`, `iprobe` or any other method until it is no longer readable.
         """
         fd = core.fileno(self._endpoint.chan)
         if fd < 0:
@@ -212,24 +226,25 @@ class Channel:
 
     @property
     def closed(self) -> bool:
-        """Was it closed on this side? Also True for the copy that a forked child has of it."""
+        """Was the channel closed by this process? Also True for a forked child's copy of it."""
         return self._endpoint.closed
 
     @property
     def peer_pid(self) -> int:
-        """The peer's process id as seen from here; 0 when it is not to be seen."""
+        """The peer's process id as seen from here; 0 if it has none in this pid namespace."""
         return self._endpoint.link.pid
 
     # Ending
 
     def close(self, timeout: float | None = 5) -> None:
-        """Close in order. What was published can still be read by the peer.
+        """Close in order. The peer can still read what was published.
 
-        Pending requests fail with `ChannelClosed`, waiters in other threads
-        wake. Waits up to `timeout` seconds for a chunk that the peer is copying
-        this moment; TimeoutError when a stopped peer keeps one: the channel is
-        closed all the same, and the buffer is kept for ever, untouched. Twice
-        is no error.
+        Pending requests fail with `ChannelClosed`, and calls that wait in other threads wake.
+
+        The peer may be copying a chunk at this moment. `close` waits for that, up to
+        `timeout` seconds. TimeoutError: the peer is stopped and keeps the chunk. The channel
+        is closed all the same, and its buffer is kept for ever, since the peer may still touch
+        it. Closing twice is no error.
         """
         self._endpoint.close(deadline_of(timeout, "close"))
 

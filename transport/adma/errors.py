@@ -49,7 +49,7 @@ class _Coded(AdmaError, OSError):
 
 
 class ChannelClosed(AdmaError, EOFError):
-    """The channel was closed in order: by the peer (everything it wrote was read), or here."""
+    """The channel was closed in order: here, or by the peer, all of whose messages were read."""
 
 
 class PeerDied(_Coded, ConnectionError):
@@ -59,9 +59,9 @@ class PeerDied(_Coded, ConnectionError):
 
 
 class MessageTooLong(_Coded):
-    """A message does not fit the buffer it met. It stays first in line.
+    """The next message does not fit the buffer. It stays and is the next one again.
 
-    `needed`: bytes a buffer must have to take it.
+    `needed`: bytes that the buffer must have.
     """
 
     code = errno.EMSGSIZE
@@ -72,34 +72,34 @@ class MessageTooLong(_Coded):
 
 
 class WrongKind(_Coded):
-    """A read met a message of another kind, such as an object. It stays first in line."""
+    """The next message is of another kind than the read: an object, or bytes. It stays."""
 
     code = errno.EPROTOTYPE
 
 
 class Cancelled(_Coded):
-    """The request was cancelled: nothing of it happened, or will."""
+    """The request was cancelled. Nothing of it happened, or will."""
 
     code = errno.ECANCELED
 
 
 class ProtocolError(_Coded):
-    """The other end does not keep to the protocol, or is no `adma` at all."""
+    """The other end breaks the protocol, or is not `adma`."""
 
     code = errno.EPROTO
 
 
 class VersionMismatch(ProtocolError):
-    """The other end speaks no version of the wire protocol that this one speaks."""
+    """The two ends have no version of the wire protocol in common."""
 
     code = errno.EPROTONOSUPPORT
 
 
 class MechanismUnavailable(_Coded):
-    """A mechanism that was asked for does not work between these two processes.
+    """No mechanism can carry the message, or the one that was asked for does not work here.
 
-    `mechanism`: its name; `cause`: why not; `cure`: what would change that
-    (empty when nothing is known); `errno`: of the step that failed.
+    `mechanism`: its name. `cause`: why it does not work. `cure`: what would change that; empty
+    when nothing is known. `errno`: of the step that failed.
     """
 
     code = errno.EOPNOTSUPP

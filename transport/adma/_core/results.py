@@ -66,7 +66,7 @@ _ERRORS: dict[int, tuple[type[AdmaError], str]] = {
     lib.ADMA_E_DIED: (PeerDied, "the peer is gone: its process ended without closing the channel"),
     lib.ADMA_E_KIND: (
         WrongKind,
-        "the message in line is of another kind: an object is taken by recv(), bytes by read()",
+        "the next message is of another kind: an object is taken by recv(), bytes by read()",
     ),
     CANCELLED: (Cancelled, "the request was cancelled"),
     errno.ECANCELED: (Cancelled, "the request was cancelled"),

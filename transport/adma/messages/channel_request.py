@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the user holds of messages under way."""
+"""Requests for messages under way."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["ChannelRequest"]
 
 
 class ChannelRequest(Request):
-    """A read or write under way.
+    """A read or a write under way.
 
-    Made by `Channel.iread` and `Channel.iwrite`, and found as `.request` on an
-    exception that could not take back what the call had posted. It may be
-    dropped: what was posted happens all the same.
+    `Channel.iread` and `Channel.iwrite` make it. An exception has it as `.request` when the
+    call could not take back what it had posted. A program may drop it: what was posted happens
+    all the same.
     """
 
     __slots__ = ("_endpoint", "_nbytes", "_operations", "_verb")
@@ -40,17 +40,16 @@ class ChannelRequest(Request):
 
     @classmethod
     def _of_result(cls, endpoint: Endpoint, verb: str, nbytes: int) -> ChannelRequest:
-        """A request that is done already: the result of a call that was interrupted just then."""
+        """A request that is done, for a call that was interrupted after it had its result."""
         request = cls(endpoint, verb, ())
         request._nbytes = nbytes
         return request
 
     def check(self) -> bool:
-        """True when it is done, False while it is not. Never blocks, but may copy for a moment.
+        """Is it done? Never blocks, but may copy for a moment. (Paper, table 2: adma_check.)
 
-        Raises the request's own error: `MessageTooLong`, `WrongKind`,
-        `Cancelled`, `ChannelClosed`, `PeerDied`, OSError of a failed copy.
-        (The paper's table 2: adma_check.)
+        Raises the request's own error: `MessageTooLong`, `WrongKind`, `Cancelled`,
+        `ChannelClosed`, `PeerDied`, or the OSError of a copy that failed.
         """
         if self._nbytes is not None:
             return True
@@ -65,11 +64,11 @@ class ChannelRequest(Request):
         return True
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it is done; the bytes of the message.
+        """Wait until it is done; returns the message's bytes. (Paper, table 2: adma_wait.)
 
-        `timeout` in seconds, None: for ever. TimeoutError leaves it pending
-        and its buffer owned by it, as does an interruption. Raises the
-        request's own error as `check` does. (Table 2: adma_wait.)
+        `timeout` is in seconds; None means no limit. After a TimeoutError, or the exception of
+        a signal handler, the request is still pending and owns its buffer. Raises the
+        request's own error, as `check` does.
         """
         deadline = deadline_of(timeout, "wait")
         if self._nbytes is not None:
@@ -79,10 +78,10 @@ class ChannelRequest(Request):
         return self._settle()
 
     def cancel(self) -> bool:
-        """Take it back. True only if nothing of it will happen any more.
+        """Take it back. True: nothing of it happened, or will.
 
-        False: it is done, or was matched and is being copied; wait for it.
-        After True, `check` and `wait` raise `Cancelled`. Wakes those who wait.
+        False: it is done, or was matched and is being copied; wait for it. After True, `check`
+        and `wait` raise `Cancelled`, and so do calls that wait in other threads.
         """
         if not self._operations:
             return False
@@ -99,20 +98,21 @@ class ChannelRequest(Request):
         return won
 
     def times(self) -> dict[str, int]:
-        """Where the time of a message that is done went, in nanoseconds: the paper's figure 7.
+        """Nanoseconds that each stage of a message took, once it is done. (Paper, figure 7.)
 
-        `post`: until it stood in line; `match`: until it met its other side;
-        `start`: until this end began to copy, 0 if it did not; `copy`: until the
-        last byte was there; `complete`: until `check` or `wait` saw it. All 0
-        for what a blocking call had posted. ValueError while it is pending.
+        `post`: until it was published. `match`: until it met its counterpart. `start`: until
+        this end began to copy, 0 if it never did. `copy`: until the last byte was there.
+        `complete`: until `check` or `wait` saw it. All are 0 for a message that a blocking
+        call posted. ValueError: it is pending.
 
-        With the kernel helper they are the kernel's: `post`: in its call; `pin`:
-        pinning this end's pages; `start`: from the match to the first piece, without
-        pinning; `copy`: to the last; `complete`: until the result was stored, and seen.
-        `match` is all else: waiting for the other side, for a turn, or for somebody here to look.
-        The kernel is asked by the first call, and knows for 512 more posts of this direction,
-        until the channel is closed; after that there is no `pin`, and `copy` holds all from
-        `post` to the end.
+        With the kernel helper the kernel measures. `post`: in its call. `pin`: pinning this
+        end's pages. `start`: from the match to the first piece, without pinning. `copy`: to
+        the last piece. `complete`: until the result was stored, and seen. `match` is the rest:
+        waiting for the counterpart, for earlier transfers, or for a thread here to look.
+
+        The first call asks the kernel, which remembers 512 more posts of this direction, and
+        only while the channel is open. After that there is no `pin`, and `copy` is all the
+        time from `post` to the end.
         """
         if not self._done:
             raise ValueError(f"{self!r}: what it took is known once it is done")
@@ -123,7 +123,7 @@ class ChannelRequest(Request):
         return all(operation.done for operation in self._operations)
 
     def _wait_until(self, deadline: float | None) -> bool:
-        """Wait without judging the result. False when the deadline passed before."""
+        """Wait; its result is not looked at. False: the deadline passed before."""
         chan = self._endpoint.chan
         return all(
             operation.done or OneWaiter(chan, operation.req).wait(deadline)
@@ -131,9 +131,9 @@ class ChannelRequest(Request):
         )
 
     def _settle(self) -> int:
-        """Take the result of what is done: bytes, or the request's error."""
+        """The result of what is done: its bytes, or the request's error."""
         for operation in self._operations:
-            # Takes the channel's lock: what is read after it was written before it.
+            # This takes the channel's lock. So what is read below was written before.
             core.observe(self._endpoint.chan, operation.req)
         failed = next((op for op in self._operations if op.req.error), None)
         for operation in self._operations:
@@ -148,8 +148,8 @@ class ChannelRequest(Request):
         if req.error == TOO_LONG:
             return error_for(
                 req.error,
-                f"the message in line has {req.needed} bytes, the buffer {req.length}: "
-                "it stays first in line, read it into a larger one",
+                f"the next message has {req.needed} bytes, the buffer {req.length}: "
+                "it stays, read it into a larger one",
                 needed=req.needed,
             )
         if req.error == CANCELLED:
@@ -182,10 +182,10 @@ class ChannelRequest(Request):
             moved = sum(operation.req.done_bytes for operation in self._operations)
             percent = 100 * moved // total if total else 100
             return f"{NAMES.get(first.mechanism, 'eager')}, {percent} %"
-        return "in line" if first.state == POSTED else "queued"
+        return "posted" if first.state == POSTED else "queued"
 
     def __del__(self) -> None:
-        # Nobody will look at the result: it must not keep fileno() readable.
+        # A result that nobody will look at must not keep fileno() readable.
         if getattr(self, "_nbytes", 0) is None:
             for operation in self._operations:
                 core.observe(self._endpoint.chan, operation.req)

@@ -174,8 +174,8 @@ class Endpoint:
         if code == TOO_LONG:
             needed = core.needed()
             return MessageTooLong(
-                f"the message in line has {needed} bytes, the buffer {space}: "
-                "it stays first in line, read it into a larger one",
+                f"the next message has {needed} bytes, the buffer {space}: "
+                "it stays, read it into a larger one",
                 needed=needed,
             )
         if code == NO_MECHANISM:

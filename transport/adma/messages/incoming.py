@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An object on its way in: asked for, sized, filled, put together.
+"""Receiving an object: ask for it, give it memory of its size, fill that, unpickle.
 
-Each step can be interrupted by a deadline or a signal. Before the head is
-matched that takes everything back and the message stays in line; after it, the
-object is ours already, and the next recv() goes on where this one stopped.
+A deadline or a signal can interrupt each step. Before the head is matched, everything is
+taken back and the message stays where it is. After that the object belongs to this end, and
+the next recv() goes on where this one stopped.
 """
 
 from __future__ import annotations
@@ -85,23 +85,23 @@ class Incoming:
 
     @property
     def matched(self) -> bool:
-        """Was the object taken out of the line, so that it must be received to its end?"""
+        """Was its head matched, so that it has to be received to its end?"""
         return self._head_buffer is not None
 
     @property
     def unfinished(self) -> bool:
-        """Is there something left that the next recv() has to go on with?"""
+        """Is there a part of it that the next recv() has to go on with?"""
         return self.matched and not self._over
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole object, once matched."""
+        """Bytes of the whole object, once it is matched."""
         return int(self._head.req.needed)
 
     def receive(self, deadline: float | None, limit: int | None) -> None:
-        """Take in all of it; TimeoutError when the deadline passes first.
+        """Receive all of it. TimeoutError: the deadline passed before.
 
-        `limit`: MessageTooLong for an object of more bytes, begun or not.
+        `limit`: bytes; MessageTooLong for a longer object, whether it has begun or not.
         """
         if self._head_buffer is None:
             self._head.req.limit = MESSAGE_MAX if limit is None else limit
@@ -111,55 +111,54 @@ class Incoming:
         while not self._finish_head(deadline):
             self._begin(deadline)
         if limit is not None and self.nbytes > limit:
-            raise self._too_long(limit)  # it came in place of another, which was withdrawn
+            raise self._too_long(limit)  # its writer withdrew another one, and this one came
         self._finish_parts(deadline)
 
     def load(self) -> Any:
-        """The object, once received."""
+        """The object, once it is received."""
         return load(self._head_buffer, self._part_buffers)
 
     def _too_long(self, limit: int) -> MessageTooLong:
         return MessageTooLong(
-            f"the object in line has {self.nbytes} bytes, recv(max_bytes) allows {limit}: "
-            "it stays first in line",
+            f"the next object has {self.nbytes} bytes, recv(max_bytes) allows {limit}: it stays",
             needed=self.nbytes,
         )
 
     def withdraw(self) -> None:
-        """Take back what was asked for. A match that won stays, `unfinished` tells."""
+        """Take back what was posted. If it was matched before, it is `unfinished`."""
         if core.cancel(self._endpoint.chan, self._head.req):
             self._head_buffer = None
             self._settle([self._head])
 
     def _begin(self, deadline: float | None) -> None:
-        """Get in line, and when the turn comes, give the head a buffer of its size."""
+        """Post a read for the head, and once it is matched give it a buffer of its size."""
         head, chan = self._head, self._endpoint.chan
         self._endpoint.post([head])
         self._wait(head, deadline)
         if head.req.state == NEED:
-            self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays in line
+            self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays
             head.hold = filled(self._head_buffer)
             if rc := core.supply(chan, head.req, head.hold, head.req.need_length):
                 raise_for(rc)
 
     def _finish_head(self, deadline: float | None) -> bool:
-        """False: to be begun anew, since the object that was asked for was withdrawn."""
+        """False: the writer withdrew the object that was matched; begin anew."""
         head = self._head
         if self._head_buffer is not None:
             self._wait(head, deadline)
         self._settle([head])
         error = head.req.error
         if error == TOO_LONG and self._head_buffer is not None:
-            # Another one, longer than its buffer, has taken its place in line.
+            # Another one has taken its place, and is longer than the buffer.
             self._head_buffer = None
             head.req.flags |= OPEN
             return False
         if error == TOO_LONG:
             raise self._too_long(head.req.limit)
         if error:
-            self._over = True  # nothing of it was taken, or it is lost with its writer
+            self._over = True  # nothing of it was received, or it is lost with its writer
             raise self._endpoint.error(error)
-        # In that place it may also be a shorter one.
+        # The one that has taken its place may also be shorter.
         self._head_buffer = memoryview(self._head_buffer)[: head.req.done_bytes]
         return True
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Between a link and the C core: what is configured, and what the core chooses and why."""
+"""What the core is told of a link, and what it says about the mechanisms it chooses from."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SINGLE_COPY_FROM", "configuration", "explain", "stats", "unavailable"]
 
-# Bytes from which one copy by process_vm_readv beats two copies through the bulk segment, when
-# one end computes, and when both wait: measured on the development machine, see docs/benchmarks.md.
+# Bytes from which one copy in the kernel beats two copies through a segment: when one end
+# computes, and when both wait. Measured on the development machine, see docs/benchmarks.md.
 SINGLE_COPY_FROM = 512 * 1024
 SINGLE_COPY_FROM_WAITING = 32 * 1024 * 1024
 
