@@ -36,10 +36,10 @@ _TEXT_MAX = 800
 
 @dataclass
 class Entry:
-    """A part of a record: one mechanism's word, or a hello, or a refusal.
+    """A part of a record: what one mechanism's probe says, or a hello, or a refusal.
 
-    An entry that is sent leaves `fds` with the sender; one that was received
-    owns them until they are taken or its record is closed.
+    The sender keeps the `fds` of an entry that it sends. An entry that was received owns them,
+    until they are taken or its record is closed.
     """
 
     subject: int  # enum adma_mechanism_id; 0 in a hello or a refusal
@@ -61,9 +61,9 @@ class Entry:
 
 @dataclass
 class Record:
-    """What arrived: a round, its entries, and who the kernel says has sent it.
+    """A record that was received: its round, its entries, and the kernel's word on the sender.
 
-    A context manager: leaving it closes the descriptors that nobody took.
+    It is a context manager, which closes the descriptors that nobody took.
     """
 
     round: int
@@ -99,21 +99,21 @@ def close_all(fds: list[int]) -> None:
 
 
 class Wire:
-    """A socket, spoken to in records, until a deadline (`time.monotonic()`).
+    """Sends and receives records on a socket, until a deadline (`time.monotonic()`).
 
-    Every method raises TimeoutError at the deadline and PeerDied when the
-    peer has hung up; the socket is then of no further use.
+    Every method raises TimeoutError at the deadline, and PeerDied when the peer has hung up.
+    The socket is of no further use then.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
         self.deadline = deadline
         self._stream = sock.type == socket.SOCK_STREAM
-        # Before anything is read: else the credentials of what arrives are nobody's.
+        # Set before anything is read, since what arrives earlier carries no credentials.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     def close(self) -> None:
-        """The handshake is over: what follows on this socket carries no credentials."""
+        """End the handshake: what follows on this socket carries no credentials."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
 
     # Sending
@@ -127,7 +127,7 @@ class Wire:
         if fds:
             ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes()))
         try:
-            while data:  # once, but for a socket with a tiny send buffer
+            while data:  # only a socket with a tiny send buffer takes it in several pieces
                 self._arm()
                 data = data[self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL) :]
                 ancillary = [credentials]
@@ -139,8 +139,8 @@ class Wire:
     def receive(self) -> Record:
         """Receive one record, whatever its round.
 
-        VersionMismatch when the peer speaks no version of ours, ProtocolError
-        when what comes is no record.
+        VersionMismatch: the peer speaks no version of ours. ProtocolError: what came is no
+        record.
         """
         fds: list[int] = []
         try:
