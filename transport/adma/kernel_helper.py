@@ -18,7 +18,7 @@ _MODULE = Path("/sys/module/adma")
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What else is known where the device could not be used."""
+    """What else is known about a device that could not be used."""
 
     loaded: bool = False  # /sys/module/adma
     group: str = "root"  # of the device
@@ -40,7 +40,7 @@ def circumstances(device: str = DEVICE) -> Circumstances:
 
 
 def explain(number: int, found: Circumstances) -> tuple[str, str]:
-    """Cause and cure for an errno of opening or asking the device. Pure: looks at nothing else."""
+    """Cause and cure for an errno of the device. Looks at its arguments only."""
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         if found.loaded:
             return (
@@ -71,7 +71,7 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
 
 
 def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:
-    """The same where DMA channels are asked for. Pure."""
+    """The same where DMA channels are asked for."""
     if number == errno.ENODEV and found.loaded:
         return (
             "the kernel helper has no DMA channel that works",
@@ -81,7 +81,7 @@ def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:
 
 
 def explain_copies(number: int, found: Circumstances) -> tuple[str, str]:
-    """The same for the device opened for copies within this process. Pure."""
+    """The same where the device is opened for copies within this process."""
     if number == errno.EDQUOT:
         return (
             "this user has the device open as often as one may",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A timeline of what this process did, for Perfetto or chrome://tracing: ADMA_TRACE=FILE.json.
 
-Posts, matches, chunks, and which thread copied each. `%p` in FILE is the
-process's id. Events are kept in memory, the last ADMA_TRACE_EVENTS of them (262144
-unless set), and written when the interpreter ends. See docs/tracing.md.
+It shows posts, matches and chunks, and which thread copied each. `%p` in FILE stands for the
+process's id. The last ADMA_TRACE_EVENTS events (262144 unless set) are kept in memory, and
+written when the interpreter ends. See docs/tracing.md.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _size = 0
 
 
 def start() -> None:
-    """Begin, as the environment says. OSError: the file cannot be written. ValueError."""
+    """Begin, as the environment says. OSError: the file cannot be written. ValueError: a number."""
     global _pattern, _size
     _pattern = os.path.abspath(config.value(config.TRACE))
     _size = _events_of(config.value(config.TRACE_EVENTS) or str(_EVENTS))
@@ -41,7 +41,7 @@ def start() -> None:
 
 
 def write() -> None:
-    """Stop, and write the file. One that cannot be written any more is said on stderr."""
+    """Stop, and write the file. Says on stderr when it cannot be written any more."""
     global _path
     path, _path = _path, ""
     if not path:
@@ -56,7 +56,7 @@ def write() -> None:
 
 
 def events() -> tuple[list[dict[str, Any]], int]:
-    """What happened since the start, in the Trace Event Format, and how many events are lost."""
+    """What happened since the start, in the Trace Event Format, and how many events were lost."""
     taken, dropped = core.take(_size)
     found = sorted(_timeline(taken), key=lambda event: float(event["ts"]))
     return [*_names(core.threads()), *found], dropped
@@ -77,9 +77,9 @@ def _begin(*, check: bool) -> None:
 
 
 def _forked() -> None:
-    """A child has a file of its own if it can have another name than its parent's; else none.
+    """In the child: begin anew, if its file has another name than its parent's.
 
-    Made when it is written: most children are about to become another program.
+    The file is made when it is written, since most children become another program.
     """
     global _path
     _path = ""
@@ -96,7 +96,7 @@ def _forked() -> None:
 
 
 class _Ending:
-    """Has its child of multiprocessing write when it ends."""
+    """Lets a child of multiprocessing write its file when it ends."""
 
     @staticmethod
     def announce(_: object) -> None:
@@ -125,7 +125,7 @@ def _names(threads: dict[int, str]) -> Iterator[dict[str, Any]]:
 
 
 def _timeline(taken: list[Event]) -> Iterator[dict[str, Any]]:
-    """What did not end, or began before the oldest event that is left, is a moment."""
+    """Events in time's order. A request whose end or beginning is not known is a moment."""
     open_: dict[int, dict[str, Any]] = {}  # requests that were posted
     for event in sorted(taken):
         kind = event.kind
@@ -161,7 +161,7 @@ def _span(event: Event, name: str, **args: Any) -> dict[str, Any]:
 
 
 def _both(event: Event, cat: str, name: str, **args: Any) -> Iterator[dict[str, Any]]:
-    """Something that lasts beyond a call and is no thread's own: on a line of its own."""
+    """What lasts longer than a call, and belongs to no thread: it has a track of its own."""
     begun = {**_base(event, name, **args), "ph": "b", "cat": cat, "id": hex(event.id)}
     yield begun
     yield {**begun, "ph": "e", "ts": (event.at + event.lasted) / 1000, "args": {}}
@@ -193,7 +193,7 @@ def _match(event: Event) -> dict[str, Any]:
 
 
 def _pair(word: int) -> dict[str, str]:
-    """What names a transfer at both ends: the writer's slot and its generation."""
+    """The name of a transfer, the same at both ends: the writer's slot and its generation."""
     direction = "out" if word >> 31 & 1 else "in"
     return {"match": f"{word & 0x7FFFFFFF}/{word >> 32}", "direction": direction}
 

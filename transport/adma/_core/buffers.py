@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Buffers of the caller: held for as long as the core may touch them.
 
-A hold is a cffi buffer object. While it lives, the exporter's `Py_buffer` is
-held, so that a `bytearray` cannot be resized under a pending request: Python
-itself raises `BufferError` for that.
+A hold is a cffi buffer object. While it lives, it has the exporter's `Py_buffer`. So nobody
+can resize a `bytearray` under a pending request: Python itself raises `BufferError`.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def readable(buf: ReadableBuffer, call: str) -> Hold:
-    """Hold a buffer to read from: anything contiguous. `call` is for the error: "write"."""
+    """Hold a contiguous buffer, to read from it. `call` names the call in errors: "write"."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
     try:
@@ -53,7 +52,7 @@ def readable(buf: ReadableBuffer, call: str) -> Hold:
 
 
 def writable(buf: WriteableBuffer, call: str) -> Hold:
-    """Hold a buffer to write into: contiguous and not read-only."""
+    """Hold a contiguous buffer that is not read-only, to write into it."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
     try:
@@ -82,13 +81,13 @@ release = ffi.release
 
 
 def _is_plain_array(buf: object) -> bool:
-    """Does it say as NumPy's arrays do that it holds no objects? Cheaper than to ask its buffer."""
+    """Does it say, as NumPy's arrays do, that it holds no objects? This is the cheapest way."""
     dtype = getattr(buf, "dtype", None)
     return getattr(dtype, "hasobject", True) is False
 
 
 def holds_objects(buf: ReadableBuffer) -> bool:
-    """Is it an array of Python objects, or of structures with some? False for what is no buffer."""
+    """Does an array hold Python objects, in structures or as they are? False: it is no buffer."""
     if _is_plain_array(buf):
         return False
     try:
@@ -101,7 +100,7 @@ def holds_objects(buf: ReadableBuffer) -> bool:
 
 
 def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
-    """An array of Python objects holds addresses, which mean nothing in another process."""
+    """TypeError for an array of Python objects: its addresses mean nothing to another process."""
     if holds_objects(buf):
         raise TypeError(
             f"{call}(buf): buf is an array of Python objects, whose memory holds addresses of this "
@@ -110,7 +109,7 @@ def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
 
 
 def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> Hold:
-    """Hold what the quick way refused (Fortran order), or say what is wrong with it."""
+    """Hold a buffer in Fortran order, which cffi refuses; or raise what is wrong with it."""
     wanted = "a writable, contiguous buffer" if need_writable else "a contiguous buffer"
     try:
         view = memoryview(buf)
@@ -124,7 +123,7 @@ def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> Hold:
                 f"{call}(buf): buf is not contiguous (shape {view.shape}, strides {view.strides}); "
                 "pass a contiguous one, such as numpy.ascontiguousarray(buf)"
             )
-    # Contiguous, but not in C order: its raw memory is.
+    # It is contiguous, but not in C order. Its raw memory is one run of bytes.
     return ffi.from_buffer("char[]", PickleBuffer(buf).raw(), need_writable)
 
 
@@ -150,7 +149,7 @@ def read_only(buf: object, name: str, call: str) -> BufferError:
 
 
 def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[Hold, Hold] | None:
-    """Both held as ranges of bytes; or None, and nothing is held: look at them as arrays."""
+    """Hold both as ranges of bytes. None: they are none, and not held; they may be arrays."""
     if type(dst) not in _PLAIN:
         _refuse_copied_objects(dst, "dst", call)
     if type(src) not in _PLAIN:

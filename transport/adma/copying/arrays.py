@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two sides of a copy inside one process: buffers held, and how they are laid out.
+"""Source and destination of a copy that are not both contiguous: how they are laid out.
 
-What is contiguous on both sides is a range of bytes and needs equal lengths
-only (buffers.py). Anything else is an array: equal shapes, elements of one
-size, any strides. `memoryview` tells those, but not where it begins; so such
-buffers are held by the C API itself (PyObject_GetBuffer).
+Two contiguous buffers are ranges of bytes, and only need equal lengths (see
+_core/buffers.py). All others are arrays of equal shape, with elements of one size and any
+strides. A `memoryview` tells the strides, but not the address. So the C API itself holds such
+buffers (PyObject_GetBuffer).
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ class Strided:
 
     def __init__(self, buf: ReadableBuffer, *, writable: bool) -> None:
         self._buffer = _PyBuffer()
-        # From before it is: a signal may strike as the call returns. Releasing nothing is no harm.
+        # Set before the call, since a signal may strike as that returns. Releasing a buffer
+        # that is not held does nothing.
         self._held = True
         # Without a format: NumPy has none for datetime64.
         _get_buffer(buf, self._buffer, _STRIDES | (_WRITABLE if writable else 0))
 
     def release(self) -> None:
-        """The buffer is its owner's again. Twice is no error."""
+        """Give the buffer back to its owner. Releasing twice is no error."""
         held, self._held = self._held, False
         if held:
             _release_buffer(self._buffer)
@@ -78,7 +79,7 @@ class Strided:
 
     @property
     def address(self) -> int:
-        """Of the element whose indices are all 0."""
+        """The address of the element whose indices are all 0."""
         return self._buffer.buf or 0
 
     @property
@@ -92,7 +93,7 @@ class Strided:
             return ()
         if self._buffer.strides:
             return tuple(self._buffer.strides[: self._buffer.ndim])
-        # ctypes' arrays say nothing, also when asked for strides: they are in C order.
+        # Arrays of ctypes tell no strides, even if asked for them. They are in C order.
         strides = [self.itemsize]
         for count in reversed(self.shape[1:]):
             strides.insert(0, strides[0] * count)
@@ -108,7 +109,7 @@ class Strided:
 
     @property
     def contiguous(self) -> bool:
-        """In C order."""
+        """Are its elements in C order, without gaps?"""
         if not self.nbytes:
             return True
         expected = self.itemsize
@@ -124,7 +125,7 @@ def plan_strided(
 ) -> tuple[tuple[Strided, Strided], Dims | None]:
     """Fill in a plan; what holds the buffers, and memory that has to live as long as the plan.
 
-    TypeError, BufferError, ValueError name the argument, the limit and the cure.
+    TypeError, BufferError and ValueError name the argument, the limit and the cure.
     """
     to = _hold(dst, "dst", call, writable=True)
     try:

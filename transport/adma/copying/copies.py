@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 
-# Blocking copies below are made here and now: handing over half of one gains less than it costs.
-# 512 KiB: measured, see docs/benchmarks.md.
+# Bytes from which the engine's threads take part in a blocking copy. For less, handing a part
+# over costs more than it gains. Measured, see docs/benchmarks.md.
 _SPREAD_FROM = 512 << 10
-_SMALL = engine.AT_ONCE_MAX  # more is not worth asking whether it is to be copied at once
-_SWEEP_FROM = 64  # outstanding; from then on what is done and was dropped is looked for
+_SMALL = engine.AT_ONCE_MAX  # bytes; icopy never makes a longer copy itself
+_SWEEP_FROM = 64  # outstanding copies from which those that are done and dropped are looked for
 
 # Looked up once: these are called for each small copy.
 _copy_now, _copy_small, _new_copy = core.copy_now, core.copy_small, core.new
 
 
 class CopyRequest(Request):
-    """A copy under way inside this process, made by `icopy`."""
+    """A copy under way inside this process. `icopy` makes it."""
 
     __slots__ = ("_copy", "_dims", "_holds", "_nbytes")
 
@@ -51,9 +51,9 @@ class CopyRequest(Request):
         self._dims: Dims | None = None
 
     def check(self) -> bool:
-        """True when it is done, False while it is not. No system call. (Table 1: adma_checkcopy.)
+        """Is it done? Makes no system call. (Paper, table 1: adma_checkcopy.)
 
-        Raises `Cancelled`, or OSError for a copy that its engine could not make.
+        Raises `Cancelled`, or OSError: the engine could not make the copy.
         """
         if self._nbytes is not None:
             return True
@@ -65,11 +65,11 @@ class CopyRequest(Request):
         return True
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it is done, copying meanwhile if nobody else is; the bytes.
+        """Wait until it is done; returns its bytes. (Paper, table 1: adma_waitcopy.)
 
-        `timeout` in seconds, None: for ever. TimeoutError leaves it pending
-        and its buffers owned by it, as does an interruption. Raises as
-        `check` does. (Table 1: adma_waitcopy.)
+        The calling thread helps to copy, unless the engine is configured otherwise. `timeout`
+        is in seconds; None means no limit. After a TimeoutError, or the exception of a signal
+        handler, the request is still pending and owns its buffers. Raises as `check` does.
         """
         deadline = None if timeout is None else deadline_of(timeout, "wait")
         if self._nbytes is not None:
@@ -81,10 +81,10 @@ class CopyRequest(Request):
         return self._settle()
 
     def cancel(self) -> bool:
-        """Take it back. True only if nothing of it will happen: no byte of dst is written.
+        """Take it back. True: no byte of dst was written, or will be.
 
-        False: it is done, or has begun; wait for it. After True, `check` and
-        `wait` raise `Cancelled`.
+        False: it is done, or has begun; wait for it. After True, `check` and `wait` raise
+        `Cancelled`.
         """
         if self._copy is None or not core.cancel(self._copy):
             return False
@@ -92,11 +92,11 @@ class CopyRequest(Request):
         return True
 
     def times(self) -> dict[str, int]:
-        """Where the time of a copy that is done went, in nanoseconds: the paper's figure 7.
+        """Nanoseconds that each stage of a copy took, once it is done. (Paper, figure 7.)
 
-        `post`: in icopy; `start`: from there to its first byte; `copy`: to the
-        last; `complete`: until a caller saw it. All 0 for one that icopy made
-        itself, being small. ValueError while it is pending.
+        `post`: in icopy. `start`: from there to its first byte. `copy`: to the last byte.
+        `complete`: until a caller saw it. All are 0 for a small copy, which icopy made itself.
+        ValueError: it is pending.
         """
         if not self._done:
             raise ValueError(f"{self!r}: what it took is known once it is done")
@@ -125,7 +125,7 @@ class CopyRequest(Request):
         return self._nbytes
 
     def _let_go(self) -> None:
-        """The engine is through with the buffers: they are their owner's again."""
+        """Give the buffers back to their owner. The engine is through with them."""
         holds, self._holds = self._holds, ()  # two threads may come by at once
         if self._copy is not None and self._copy.error == errno.EIO:
             keep_for_ever(holds)
@@ -141,16 +141,16 @@ class CopyRequest(Request):
 
 
 def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
-    """Copy src to dst; the bytes. As memmove: they may overlap. (Table 1: adma_copy.)
+    """Copy src to dst; returns the number of bytes. (Paper, table 1: adma_copy.)
 
-    Contiguous buffers of equal length, or arrays of equal shape and element
-    size with any strides. Waits for earlier copies of these bytes. A large one is
-    shared between this thread and the engine's queues; the engine's threads
-    start with the first that pays.
+    Both are contiguous buffers of equal length, or arrays of equal shape and element size with
+    any strides. They may overlap, as for memmove(3). The copy waits for earlier ones of the
+    same bytes. This thread and the engine's threads make a large copy together; the first one
+    that is large enough starts the engine's threads.
 
-    ValueError: lengths or shapes differ. BufferError: dst is read-only.
-    TypeError: no buffer, or an array of objects. Interrupted, it is taken back; if
-    it has begun it goes on, and the exception has the request as `.request`.
+    ValueError: lengths or shapes differ. BufferError: dst is read-only. TypeError: no buffer,
+    or an array of Python objects. When a signal's exception interrupts it, the copy is taken
+    back. If it has begun it goes on, and the exception has the request as `.request`.
     """
     holds = pair(dst, src, "copy")
     if holds is None:
@@ -171,16 +171,15 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
 
 
 def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
-    """Begin to copy src to dst; a request. (Table 1: adma_icopy.)
+    """Begin to copy src to dst; returns a request. (Paper, table 1: adma_icopy.)
 
-    Both buffers are the request's until it is done. Copies behave as if made one
-    after the other in the order of their posts: one that touches bytes which an
-    earlier one writes, or writes bytes which an earlier one touches, waits
-    for it. Small copies are made at once. Arguments and errors as `copy`.
+    The request owns both buffers until it is done. The result is as if copies were made one
+    after the other, in the order in which they were posted: a copy that touches bytes which an
+    earlier one writes, or writes bytes which an earlier one touches, waits for that one.
+    Small copies are made at once. Arguments and errors are as for `copy`.
 
-    With more than 65536 waiting in line it waits for room, copying meanwhile.
-    An engine that cannot be started is said so once, by a RuntimeWarning; the
-    copy is made here then.
+    When 65536 copies wait, `icopy` waits for room, and helps to copy. When the engine cannot
+    be started, a RuntimeWarning says so once, and this thread makes the copy.
     """
     holds = pair(dst, src, "icopy")
     if holds is None:
@@ -199,7 +198,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
 
 
 def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | None) -> bool:
-    """Wait until `need` are done, without judging them. False: the deadline passed before."""
+    """Wait until `need` are done; results are not looked at. False: the deadline passed before."""
     waited = [request._copy for request in requests if request._nbytes is None]
     need -= len(requests) - len(waited)
     if need <= 0:
@@ -212,7 +211,7 @@ def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | No
 
 
 def judged(rc: int) -> bool:
-    """The result of a wait, not 0: True, or the error."""
+    """True for a wait that ended well; raises the error of another one. `rc` is not 0."""
     if rc == -FORKED:
         raise ProcessLookupError(
             errno.ESRCH,
@@ -247,9 +246,9 @@ def _planned(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyReques
 
 
 def _post(request: CopyRequest, *range_: Any) -> None:
-    """Hand it over; it is kept until it is done, whoever drops it.
+    """Hand a copy over. It is kept until it is done, whoever drops it.
 
-    `range_`: dst, src, bytes of a contiguous one; others are planned already.
+    `range_`: dst, src and bytes, of a contiguous copy. Others are planned already.
     """
     if len(pending) > _sweep_at:
         _sweep()
@@ -281,16 +280,16 @@ def _take_back(request: CopyRequest, error: BaseException) -> None:
 
 
 def _copy_here(request: CopyRequest) -> None:
-    """Nobody but us copies."""
+    """Make a copy in this thread: there is no other one that would."""
     engine.warn_if_refused()
     while not core.wait_one(request._copy, SLICE_NS):
         pass  # signals are looked at
 
 
 def _sweep() -> None:
-    """Let go of what is done and nobody asked after. Rarely: a post costs the same with many."""
+    """Let go of what is done and was dropped. Seldom, so that posts do not cost more with many."""
     global _sweep_at
-    for request in list(pending):  # at once: other threads post
+    for request in list(pending):  # a copy of the set, since other threads post
         if core.is_done(request._copy):
             request._let_go()
     _sweep_at = max(_SWEEP_FROM, 2 * len(pending))
@@ -303,7 +302,7 @@ def _slice(deadline: float | None) -> int:
 
 
 def _mismatch(call: str, holds: tuple[Hold, Hold]) -> ValueError:
-    """And let go: a traceback would hold the buffers for as long as it lives."""
+    """The error for two lengths. The holds are released: a traceback would keep them."""
     error = lengths_differ(call, *map(len, holds))
     _release(holds)
     return error
@@ -324,7 +323,7 @@ def _state(copy: Copy, plan: Plan) -> str:
         return "cancelled" if copy.error == errno.ECANCELED else f"failed: errno {copy.error}"
     if copy.state == core.RUNNING:
         return f"{100 * copy.copied // plan.parts} %"
-    return "in line" if copy.state == core.READY else "behind earlier copies"
+    return "queued" if copy.state == core.READY else "waits for earlier copies"
 
 
 _sweep_at = _SWEEP_FROM

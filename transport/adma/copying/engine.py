@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The copy engine: which one serves, with how many queues, and what it has done.
+"""The copy engine: which one makes copies, with how many threads, and what it has done.
 
-========== ==============================================================
-thread     queues that are threads of this process, asleep while idle
-caller     none: who waits copies. What one core gets
-dmaengine  the DMA channels of the kernel helper, where /dev/adma is; what they
-           cannot copy is left to queues as those of `thread`
-========== ==============================================================
+========== ==============================================================================
+thread     copy worker threads of this process, which sleep while there is nothing to do
+caller     no threads: a thread that waits for a copy makes it
+dmaengine  the DMA channels of the kernel helper, where there is /dev/adma; copy worker
+           threads make what these cannot copy
+========== ==============================================================================
 
-`auto` is `thread` with a queue for each core that this process may use but
-one, at most 4; `caller` with one core; never `dmaengine`. ADMA_ENGINE, ADMA_QUEUES and
-ADMA_SCHEDULE in the environment say otherwise, and `configure` overrides them.
+`auto` is `thread`, with one copy worker thread less than this process has cores, and at most
+4. With one core it is `caller`. It is never `dmaengine`. The variables ADMA_ENGINE, ADMA_QUEUES
+and ADMA_SCHEDULE say otherwise, and `configure` overrides them. (Copy worker threads are called
+queues in these names.)
 """
 
 from __future__ import annotations
@@ -56,19 +57,22 @@ def configure(
     kernel: str | None = None,
     at_once: SupportsIndex | None = None,
 ) -> None:
-    """Choose what copies from now on; what is not named stays as it is.
+    """Choose what makes copies from now on. What is not named stays as it is.
 
-    `engine`: see this module. `queues`: 1 to 16, or 0 for as many as suit the
-    cores. `schedule`: "adaptive" (small copies do not wait behind large ones, a
-    large one spreads over idle queues) or "round-robin" (the paper's: copy i
-    goes to queue i modulo their number). `callers_help`: does who waits
-    copy, too? (Without, its caches stay clean.) `kernel`: how a core copies,
-    "auto" (what is measured to be fastest, on the copies themselves), "libc" and,
-    on x86-64, "movsb", "stream", "prefetch". `at_once`: `icopy` makes copies of up
-    to so many bytes itself, 0 to 1 MiB; 64 KiB unless set, less than it takes to hand over.
+    `engine`: "thread", "caller", "dmaengine" or "auto".
+    `queues`: copy worker threads, 1 to 16; 0 for as many as suit the cores.
+    `schedule`: with "adaptive", small copies do not wait behind large ones, and idle threads
+    share a large one. With "round-robin", copy i goes to thread i modulo their number, as in
+    the paper.
+    `callers_help`: does a thread that waits for a copy help to make it? If not, the copy
+    leaves the thread's caches as they are.
+    `kernel`: how a core copies. "auto" measures, on the copies themselves, which way is
+    fastest. The ways are "libc" and, on x86-64, "movsb", "stream" and "prefetch".
+    `at_once`: bytes, 0 to 1 MiB; `icopy` makes copies of up to so many bytes itself. It is
+    64 KiB unless set; to hand over a copy of that size takes longer than to make it.
 
-    Waits for what is outstanding. ValueError, TypeError for a bad argument;
-    OSError with errno, cause and cure for an engine that cannot be had here.
+    Waits for copies that are outstanding. ValueError, TypeError: a bad argument. OSError with
+    errno, cause and cure: the engine cannot be used here.
     """
     with _preparing:
         first = not _prepared
@@ -104,18 +108,17 @@ def configure(
 def stats() -> dict[str, int]:
     """What the engine has done in this process: copies, bytes, parts, sleeps, nanoseconds.
 
-    `*_ns` are sums over copies that were handed over: in the post, from
-    there to the first part, copying, and from the last part until a caller
-    saw it (the paper's figure 7).
+    `*_ns` are sums over copies that were handed over: the time in the post, from there to the
+    first part, to the end of the last part, and until a caller saw it. (Paper, figure 7.)
     """
     return core.stats()
 
 
 def describe() -> dict[str, Any]:
-    """The engine in use, and why each other cannot be had here. Raises nothing.
+    """The engine in use, and why others cannot be used here. Raises nothing.
 
-    `engines`: None for one that can be had, else cause and cure in words; `refusals`: the same
-    apart, with the errno. `error`: what is wrong with the environment's choice.
+    `engines`: for each None, or cause and cure in words. `refusals`: the same as errno, cause
+    and cure. `error`: what is wrong with the choice that the environment makes.
     """
     error = None
     try:
@@ -142,14 +145,14 @@ def describe() -> dict[str, Any]:
 
 
 def _measured(number: int) -> dict[str, Any]:
-    """What copying 128 KiB took in each way, in copies of one class of size, and the choice."""
+    """What it took to copy 128 KiB in each way, in copies of one class of size; and the best."""
     best, found = core.kernel_times(number)
     medians = {core.KERNEL_NAMES[way]: median for way, median in found.items()}
     return {"best": core.KERNEL_NAMES[best], "median_ns": medians}
 
 
 def prepare() -> None:
-    """Take in the environment, once, and see to the end. ValueError names a wrong variable."""
+    """Read the environment, once, and arrange for the end. ValueError names a wrong variable."""
     with _preparing:
         if not _prepared:
             config = core.configuration()
@@ -159,16 +162,17 @@ def prepare() -> None:
 
 
 def prepare_to_help() -> None:
-    """For channels, with whose large messages queues help: these do without what cannot be had.
+    """Let copy worker threads help with the large messages of channels.
 
-    A RuntimeWarning tells of a wrong variable.
+    Channels do without them where the engine cannot be used. A RuntimeWarning tells of a
+    wrong variable.
     """
     if ready:
         return
     try:
         prepare()
     except (OSError, ValueError) as wrong:
-        text = f"{wrong}; until then no queue of the copy engine helps with large messages"
+        text = f"{wrong}; until it is mended no copy worker thread helps with large messages"
         warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
@@ -187,7 +191,7 @@ def _read_environment(config: EngineConfig, skip: Collection[str]) -> None:
 
 
 def _named(engine: object, queues: object, schedule: object) -> list[str]:
-    """The variables whose settings a call names: they are not even looked at."""
+    """The variables that a call overrides. They are not even looked at."""
     asked = {
         environment.ENGINE: engine,
         environment.QUEUES: queues,
@@ -197,7 +201,7 @@ def _named(engine: object, queues: object, schedule: object) -> list[str]:
 
 
 def _is_prepared() -> None:
-    """Set up; its end is seen to, by the interpreter's or that of a multiprocessing child."""
+    """Arrange for the end, at that of the interpreter or of a child of multiprocessing."""
     global _prepared, ready
     _prepared = True
     core.may_assist()
@@ -207,7 +211,8 @@ def _is_prepared() -> None:
     if process is not None and process.parent_process() is not None:
         from multiprocessing import util
 
-        util.Finalize(None, _end, exitpriority=-100)  # these leave without the interpreter's end
+        # Such a child ends without the interpreter's functions at exit.
+        util.Finalize(None, _end, exitpriority=-100)
     elif not _registered:
         _registered.append(True)
         atexit.register(_end)
@@ -215,19 +220,19 @@ def _is_prepared() -> None:
 
 
 def _forked() -> None:
-    """In the child: it may end in another way than its parent, and another thread had the lock."""
+    """In the child: begin anew. It may end in another way, and no thread will free the lock."""
     global ready, _preparing
     ready = False
     _preparing = threading.RLock()
 
 
 def queues_running() -> int:
-    """Queues that copy by themselves; 0: only who waits copies."""
+    """How many copy worker threads run; 0: only threads that wait for copies make them."""
     return core.look().running
 
 
 def warn_if_refused() -> None:
-    """Say once that the engine could not be started, and that copying goes on without it."""
+    """Say once that the engine could not be started, and that copies are made without it."""
     state = core.look()
     if state.refused and not _warned:
         _warned.append(state.refused)
@@ -235,13 +240,13 @@ def warn_if_refused() -> None:
         why = _words(_explained(name, state.refused))
         warnings.warn(
             f"the copy engine {name!r} cannot be started ({why}): "
-            "copies are made by who waits for them",
+            "a thread that waits for a copy makes it",
             RuntimeWarning,
             stacklevel=4,
         )
 
 
-#: Is nothing left to prepare? Each post looks.
+#: Is everything prepared? Each post looks.
 ready = False
 _prepared = False
 _registered: list[bool] = []
@@ -315,12 +320,12 @@ def _name(known: dict[str, int], number: int) -> str:
 
 
 def _end() -> None:
-    """At exit: what was posted is copied before its buffers go, and the queues end."""
+    """At exit: finish what was posted, before its buffers are freed, and end the threads."""
     try:
         outstanding.finish()
-        # Daemon threads may post still: no queue must be at their buffers when these go.
+        # Daemon threads may still post. No worker thread may use buffers that are freed.
         while core.end():
             core.drain(outstanding.SLICE_NS)
-    except BaseException:  # Ctrl-C: the interpreter ends while queues copy
+    except BaseException:  # Ctrl-C: the interpreter ends while threads copy
         outstanding.abandon()
         raise

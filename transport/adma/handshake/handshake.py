@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The handshake: from a connected Unix socket to a `Link`.
 
-Both ends do the same, in lock step, whoever called whom:
+Both ends do the same, in lock step, whichever of them connected:
 
     HELLO    who I am: credentials, pidfd, segment, nonce; versions, mechanisms, the forced one
     OFFER    what each mechanism's probe needs of me
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
 
-A REFUSED record may take the place of any of them: it carries an errno and a
-text, and ends the matter. After VERDICT both ends know the same, and the
-socket belongs to the C core.
+A REFUSED record may come in place of any of them. It carries an errno and a text, and ends
+the handshake. After VERDICT both ends know the same, and the socket belongs to the core.
 """
 
 from __future__ import annotations
@@ -54,27 +53,26 @@ _SUBJECT = 0  # of the entry in a hello or a refusal
 
 @dataclass(frozen=True)
 class Terms:
-    """What this end wants of a handshake."""
+    """What this end expects of a handshake."""
 
     label: str  # how the two met, for people
-    client: bool  # this end called the other one
+    client: bool  # this end connected to the other one
     forced: int = 0  # enum adma_mechanism_id, 0: auto
     admit: access.Judge = access.own_user  # of the peer's uid
-    private: bool = True  # False: other users are let in, too, if not this one
+    private: bool = True  # False: this end lets other users in
 
 
 def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
     """Shake hands over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
 
-    On success the socket is detached: the link owns its descriptor. On failure
-    it stays the caller's, who can only close it, and everything else that was
-    made or received is let go. The peer is told why, where that is possible.
+    On success the socket is detached, and the link owns its descriptor. On failure it stays
+    the caller's, who can only close it; everything else that was made or received is let go.
+    The peer is told why, where that is possible.
 
-    TimeoutError after `timeout` seconds; PeerDied when the peer hangs up;
-    ProtocolError when it says what no adma says; VersionMismatch;
-    PermissionError when it may not (see `Terms.admit`);
-    MechanismUnavailable when a mechanism was forced that does not work in both
-    directions, or each end forced another.
+    TimeoutError: it took more than `timeout` seconds. PeerDied: the peer hung up.
+    ProtocolError, VersionMismatch: the peer breaks the protocol, or speaks another one.
+    PermissionError: its user is not admitted. MechanismUnavailable: the forced mechanism does
+    not work in both directions, or the two ends force different ones.
     """
     wire = Wire(sock, time.monotonic() + timeout)
     with ExitStack() as undo:
@@ -89,15 +87,15 @@ def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
 
 
 def refuse(sock: socket.socket, error: Exception) -> None:
-    """Tell who called why there will be no handshake; nothing was sent on the socket before.
+    """Tell a client why there will be no handshake. Nothing was sent on the socket before.
 
-    It stays the caller's of this function, to be closed.
+    The socket stays the caller's, who closes it.
     """
     _tell(Wire(sock, time.monotonic()), error)
 
 
 class _Handshake:
-    """One end of one handshake. Whatever is made goes to `undo` until it is the link's."""
+    """One end of a handshake. `undo` lets go of what was made, until the link owns it."""
 
     def __init__(self, wire: Wire, terms: Terms, undo: ExitStack) -> None:
         self.wire = wire
@@ -212,7 +210,7 @@ class _Handshake:
         return peer, pidfd, segment
 
     def _settle_forced(self, peer: Peer) -> int:
-        """The mechanism that one end forces holds for both; 0 for auto. Both ends find the same."""
+        """The mechanism that is forced on both ends; 0 for auto. Both ends find the same."""
         mine, theirs = self.terms.forced, peer.forced
         forced = mine or theirs
         if mine and theirs and mine != theirs:
@@ -254,13 +252,13 @@ class _Handshake:
         try:
             self.wire.send(round_, entries)
         except PeerDied:
-            while True:  # it may have told why before it hung up; then it is read up to the end
+            while True:  # the peer may have told why before it hung up: read to the end
                 with self.wire.receive() as record:
                     if record.round == core.REFUSED:
                         raise _refused(record) from None
 
     def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
-        """The record of this round, from the process that said hello (None: whoever says it)."""
+        """The record of this round, sent by `sender`; None: by any process."""
         record = self.wire.receive()
         try:
             if record.round == core.REFUSED:
@@ -279,7 +277,7 @@ _UNKNOWN = ("the peer's adma does not have this mechanism", "use the same versio
 
 
 def _said(record: Record, probe: Probe) -> Entry:
-    """What the peer's side of a probe said; its silence is an error."""
+    """The peer's entry for a probe. Where there is none, an entry with an error."""
     entry = record.entry(probe.id)
     if entry is None:
         return Entry(probe.id, errno.EPROTO, b"the peer said nothing about this mechanism")
@@ -287,7 +285,7 @@ def _said(record: Record, probe: Probe) -> Entry:
 
 
 def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
-    """Run a step; an OSError refuses the direction it speaks about, here and at the peer."""
+    """Run a step. An OSError refuses the direction that the step is about, at both ends."""
     try:
         return step()
     except OSError as error:
@@ -313,7 +311,7 @@ def _directions(
 
 
 def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
-    """Will the channel use what this probe could keep: forced, or nothing else goes one way?"""
+    """Will the channel use this mechanism: is it forced, or the only one in a direction?"""
     others = [other for other in probes if other is not probe]
     return (
         forced == probe.id
@@ -326,7 +324,7 @@ def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
 
 
 def _tell(wire: Wire, error: Exception) -> None:
-    """Tell the peer, as well as it goes, why this is the end."""
+    """Tell the peer why the handshake ends, where that is possible."""
     if isinstance(error, PeerDied):
         return
     number = getattr(error, "errno", None)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`dma` and `mapped:helper`: through the kernel helper, which matches and copies by itself.
 
-One end makes a connected pair of descriptors and passes one over the socket: whoever
-holds it may use it, of whatever user and in whatever namespace. A message then goes each
-way for a trial. The end that was called makes the pair; of two ends that were handed their
-sockets both bring one, and that of the smaller nonce is used.
+One end makes a connected pair of descriptors and passes one over the socket. A process that
+holds it may use it, whatever its user and namespaces. Then a trial message goes in each
+direction. The server makes the pair. Where neither end is the server, both make one, and that
+of the end with the smaller nonce is used.
 
-The device is opened only for a channel that asks for the helper: where it is quicker than
+The device is opened only for a channel that asks for the helper. Where it is quicker than
 what needs no module has not been measured on hardware yet.
 """
 
@@ -42,7 +42,7 @@ _PATIENCE = 5.0  # seconds for a trial message, a DMA time-out included
 
 
 def _explain_trial(number: int) -> tuple[str, str]:
-    """The same for an errno of a trial message."""
+    """Cause and cure for an errno of a trial message."""
     if number == errno.ENOMEM:
         return (
             "RLIMIT_MEMLOCK does not allow to pin a single page",
@@ -64,8 +64,8 @@ def _check(result: int) -> None:
         raise OSError(-result, os.strerror(-result))
 
 
-class _End:
-    """One end of a pair, and the trial messages on it."""
+class _Endpoint:
+    """One endpoint of a pair, and the trial messages on it."""
 
     def __init__(self, fd: int) -> None:
         self._out = mmap.mmap(-1, _TRIAL)
@@ -81,10 +81,10 @@ class _End:
         _check(core.post_trial(self.fd, True, self._holds[1], _TRIAL))
 
     def came(self, token: bytes, seconds: float) -> None:
-        """Wait for the message that was asked for by read(); OSError when it is another one."""
+        """Wait for the message that read() asked for. OSError: another one came, or none."""
         deadline = time.monotonic() + seconds
         result = -errno.EINTR
-        while result == -errno.EINTR:  # a signal, whose handler has run by now
+        while result == -errno.EINTR:  # there was a signal, whose handler has run by now
             left = max(0, int((deadline - time.monotonic()) * 1e9))
             result = core.await_trial(self.fd, True, left)
         _check(result)
@@ -96,14 +96,14 @@ class _End:
         return fd
 
     def forget(self) -> bool:
-        """Withdraw what has not come to its end. False: it is being copied, and does not end."""
+        """Withdraw what is not done. False: it is being copied, and that does not end."""
         stays = [read for read in (False, True) if core.forget_trial(self.fd, read)]
         if stays and self not in _quarantine:
             _quarantine.append(self)
         return not stays
 
     def close(self) -> None:
-        """Let the memory go when the kernel is through with it, whoever else holds the end."""
+        """Close, and free the memory if the kernel is through with it."""
         if self.fd >= 0 and not self.forget():
             os.close(self.take())
             return
@@ -115,17 +115,17 @@ class _End:
         self._in.close()
 
 
-def _own(fd: int) -> _End:
-    """An end of its own for a descriptor, which is closed when there is no memory for it."""
+def _own(fd: int) -> _Endpoint:
+    """Make a descriptor an endpoint. It is closed when there is no memory for that."""
     try:
-        return _End(fd)
+        return _Endpoint(fd)
     except BaseException:
         os.close(fd)
         raise
 
 
 # Kept for ever: memory that a copy which does not end may still touch.
-_quarantine: list[_End] = []
+_quarantine: list[_Endpoint] = []
 
 
 class _Helper(Probe):
@@ -136,7 +136,7 @@ class _Helper(Probe):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._end: _End | None = None
+        self._end: _Endpoint | None = None
         self._passed = -1  # the pair's other end, until it is sent
         self._made = False  # our pair, not the peer's
         self._token = secrets.token_bytes(_TOKEN)
@@ -144,7 +144,7 @@ class _Helper(Probe):
 
     @classmethod
     def left_out(cls, forced: int) -> Refusal | None:
-        """Tried only when it is asked for. Else: is there one, as far as can be seen?"""
+        """It is tried only when it is asked for. Otherwise say whether there seems to be one."""
         if forced == cls.id:
             return None
         if not os.access(DEVICE, os.R_OK | os.W_OK):
@@ -158,7 +158,7 @@ class _Helper(Probe):
         )
 
     def offer(self) -> Entry:
-        """Make a pair, post a message in each direction, and pass the other end on."""
+        """Make a pair, post a message in each direction, and pass the other endpoint on."""
         if self.context.client:
             return Entry(self.id)
         try:
@@ -177,8 +177,8 @@ class _Helper(Probe):
         return Entry(self.id, 0, self._token, [self._passed])
 
     def answer(self, offer: Entry) -> Entry:
-        """Whose pair is it? The end that joins takes the maker's message and sends its own."""
-        self._close_passed()  # it is sent, and held open here would hide the peer's death
+        """Settle whose pair is used. The end that joins it reads a message and sends its own."""
+        self._close_passed()  # the peer has it now; an open copy here would hide its death
         if self._made and (not offer.fds or self.context.nonce < self.context.peer.nonce):
             return Entry(self.id)
         if not offer.fds:
@@ -195,7 +195,7 @@ class _Helper(Probe):
         return Entry(self.id, 0, self._token)
 
     def verdict(self, answer: Entry) -> Entry:
-        """The maker takes the message of the end that joined."""
+        """The end that made the pair reads the message of the end that joined it."""
         if self._failed is None and answer.error:
             self._failed = refusal_in(answer, self.name)
         if self._failed is not None:
@@ -209,7 +209,7 @@ class _Helper(Probe):
         return Entry(self.id)
 
     def conclude(self, verdict: Entry) -> None:
-        """Settled by whoever failed first."""
+        """The first failure at either end refuses both directions."""
         if verdict.error and self._failed is None:
             self._failed = refusal_in(verdict, self.name)
         if self._failed is None and self._end is not None and not self._end.forget():
@@ -217,11 +217,11 @@ class _Helper(Probe):
         self.out = self.in_ = self._failed
 
     def take(self) -> int:
-        """The end, unless it failed."""
+        """The endpoint; -1 if it failed."""
         return -1 if self._end is None or self._failed is not None else self._end.take()
 
     def close(self) -> None:
-        """Close the end and let the trial's memory go."""
+        """Close the endpoint and free the memory of the trial messages."""
         self._let_go()
 
     def _join(self, offer: Entry) -> None:
@@ -268,7 +268,7 @@ class Dma(_Helper):
 
 
 class MappedHelper(_Helper):
-    """One copy by a kernel worker: the paper's KAMMC."""
+    """One copy, made by a work queue of the kernel: the paper's KAMMC."""
 
     name = "mapped:helper"
     id = MECH_HELPER

@@ -40,7 +40,10 @@ _NO_WORD = "the peer says so and gives no reason"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a mechanism does not work in one direction, and what would change that."""
+    """Why a mechanism does not work in one direction, and what would change that.
+
+    `errno`: of the step that failed. `cure` is empty where none is known.
+    """
 
     mechanism: str
     errno: int
@@ -52,27 +55,27 @@ class Refusal:
         return f"{text}; cure: {self.cure}" if self.cure else text
 
     def error(self) -> MechanismUnavailable:
-        """The exception for who asked for this mechanism and no other."""
+        """The exception for a caller that asked for this mechanism and no other."""
         text = f"mechanism {self.mechanism!r} is not available: {self}"
         return MechanismUnavailable(
             self.errno, text, mechanism=self.mechanism, cause=self.cause, cure=self.cure
         )
 
     def entry(self, subject: int) -> Entry:
-        """What is sent to the peer, so that its user reads the same."""
+        """The refusal as it is sent to the peer, so that both ends tell the same."""
         parts = (text.encode()[:_TEXT_MAX] for text in (self.cause, self.cure))
         return Entry(subject, self.errno, b"\0".join(parts))
 
 
 def refusal_in(entry: Entry, mechanism: str) -> Refusal:
-    """The refusal that the peer put into an entry; its texts are printable and short."""
+    """The refusal in an entry of the peer's. Its texts are short and printable."""
     cause, _, cure = entry.text().partition("\0")
     return Refusal(mechanism, entry.error, cause or _NO_WORD, cure)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a probe knows: this end, the peer, and how long it may take."""
+    """What a probe knows: this end, the peer, and how long the handshake may take."""
 
     peer: Peer
     own: Nonce  # of this end
@@ -82,17 +85,16 @@ class Context:
     private: bool = True  # this end serves one user only
 
     def remaining(self, at_most: float) -> float:
-        """Seconds that a step may wait: `at_most`, less when the deadline is nearer."""
+        """Seconds that a step may wait: `at_most`, or less where the deadline is nearer."""
         return max(0.0, min(at_most, self.deadline - time.monotonic()))
 
 
 class Probe(ABC):
     """One mechanism between two processes, tried for real in both directions.
 
-    A step that raises OSError refuses the directions it speaks about: `answer`
-    what comes in, `offer` and `verdict` what goes out. Steps may wait, at most
-    as long as the context allows. `close` is called in any case, last, and
-    lets go of all that is not kept.
+    A step that raises OSError refuses one direction: `answer` refuses what comes in, `offer`
+    and `verdict` what goes out. Steps may wait, as long as the context allows. `close` is
+    called last, in any case, and lets go of all that was not taken.
     """
 
     name: ClassVar[str]
@@ -110,7 +112,7 @@ class Probe(ABC):
 
     @classmethod
     def left_out(cls, forced: int) -> Refusal | None:
-        """Why it is not even tried between two ends that force this mechanism (0: auto)."""
+        """Why it is not even tried where `forced` is asked for (0: auto); None: try it."""
         return None
 
     @classmethod
@@ -134,15 +136,15 @@ class Probe(ABC):
 
     @abstractmethod
     def answer(self, offer: Entry) -> Entry:
-        """Try what the peer brought. `offer.error`: it brought nothing."""
+        """Try what the peer offered. Where `offer.error` is set, it offered nothing."""
 
     @abstractmethod
     def verdict(self, answer: Entry) -> Entry:
-        """See whether what the peer tried left its mark here."""
+        """Look at this end for what the peer's trial should have left."""
 
     @abstractmethod
     def conclude(self, verdict: Entry) -> None:
-        """Settle `out` and `in_`. Must not fail: the peer hears of nothing after this."""
+        """Set `out` and `in_`. It must not fail, since the peer hears nothing after this."""
 
     # What is left of it
 
@@ -154,7 +156,7 @@ class Probe(ABC):
         return -1
 
     def close(self) -> None:
-        """Let go of everything that was not taken. Idempotent."""
+        """Let go of everything that was not taken. Closing twice is no error."""
 
     def refuse(self, errno: int, cause: str, cure: str = "") -> Refusal:
         """A Refusal of this mechanism."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`loopback:tcp`: through the network stack, over an address of this machine.
 
-The end with the smaller nonce listens on a port that the kernel picks and
-tells it to the peer over the Unix socket, with a secret. Whoever connects and
-does not say the secret is a stranger and dropped. The two then exchange bytes
-in both directions. The connection is kept only if it will be used.
+The end with the smaller nonce listens on a port that the kernel picks. It tells the peer that
+port and a secret over the Unix socket. A connection that does not send the secret is a
+stranger's and dropped. Then bytes go in both directions. The connection is kept only if the
+channel will use it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STRANGERS = 64  # connections that may wait at once to say the secret
 
 
 def explain(number: int, where: str) -> tuple[str, str]:
-    """Cause and cure for an errno of a connection to `where`. Pure."""
+    """Cause and cure for an errno of a connection to `where`. Looks at its arguments only."""
     if number in (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENODEV):
         return (
             f"no interface of this machine has the address {where}",
@@ -80,7 +80,7 @@ class LoopbackTCP(Probe):
         self._failed: Refusal | None = None
 
     def offer(self) -> Entry:
-        """The listening end tells port, secret and address."""
+        """The listening end tells the port, the secret and the address."""
         if not self._listens:
             return Entry(self.id)
         try:
@@ -91,7 +91,7 @@ class LoopbackTCP(Probe):
         return Entry(self.id, 0, _PORT.pack(port) + self._secret + self._where.encode())
 
     def answer(self, offer: Entry) -> Entry:
-        """The connecting end connects and says the secret."""
+        """The other end connects and sends the secret."""
         if offer.error and self._failed is None:
             self._failed = refusal_in(offer, self.name)
         if self._listens or self._failed is not None:
@@ -103,11 +103,11 @@ class LoopbackTCP(Probe):
         return Entry(self.id)
 
     def verdict(self, answer: Entry) -> Entry:
-        """The listening end hears the secret and replies; the connecting end hears the reply."""
+        """The listening end reads the secret and replies; the other end reads the reply."""
         if answer.error and self._failed is None:
             self._failed = refusal_in(answer, self.name)
         if self._failed is not None:
-            self.close()  # the peer, waiting for our word, sees it at once
+            self.close()  # the peer may wait for our reply, and sees this at once
             return self._entry()
         try:
             if self._listens:
@@ -127,7 +127,7 @@ class LoopbackTCP(Probe):
         self.out = self.in_ = self._failed
 
     def take(self) -> int:
-        """The connection, non-blocking; -1 when it did not come about."""
+        """The connection, non-blocking; -1 if there is none."""
         if self._sock is None or self._failed is not None:
             return -1
         self._sock.setblocking(False)
@@ -135,7 +135,7 @@ class LoopbackTCP(Probe):
         return sock.detach()
 
     def close(self) -> None:
-        """Drop connection and listener without a trace in the port table."""
+        """Drop connection and listener. No port is left in TIME_WAIT (tcp(7))."""
         if self._sock is not None:
             _drop(self._sock)
             self._sock = None
@@ -153,7 +153,7 @@ class LoopbackTCP(Probe):
         return int(self._listener.getsockname()[1])
 
     def _accept(self) -> socket.socket:
-        """The connection that says the secret; all others are dropped."""
+        """The connection that sends the secret. All others are dropped."""
         listener = self._listener
         assert listener is not None
         self._listener = None
@@ -165,7 +165,7 @@ class LoopbackTCP(Probe):
                 while (left := deadline - time.monotonic()) > 0:
                     for key, _ in selector.select(left):
                         if key.fileobj is listener:
-                            self._meet(listener, said, selector)
+                            self._let_in(listener, said, selector)
                         elif self._hear(key.fileobj, said, selector):  # type: ignore[arg-type]
                             return _prepare(_taken(key.fileobj, said))  # type: ignore[arg-type]
             finally:
@@ -174,7 +174,7 @@ class LoopbackTCP(Probe):
         raise TimeoutError(errno.ETIMEDOUT, "the peer did not connect")
 
     @staticmethod
-    def _meet(
+    def _let_in(
         listener: socket.socket, said: dict[socket.socket, bytes], selector: selectors.BaseSelector
     ) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -192,7 +192,7 @@ class LoopbackTCP(Probe):
         said: dict[socket.socket, bytes],
         selector: selectors.BaseSelector,
     ) -> bool:
-        """Read on; True when this one has said the secret. A stranger is dropped."""
+        """Read on. True: this one has sent the secret. A stranger is dropped."""
         try:
             part = sock.recv(_SECRET - len(said[sock]))
         except BlockingIOError:
@@ -221,7 +221,7 @@ class LoopbackTCP(Probe):
         self._sock = sock
         sock.settimeout(self.context.remaining(_PATIENCE) or _PATIENCE)
         try:
-            # An address that we can bind is this machine's: no peer can send us elsewhere.
+            # What we can bind is an address of this machine. So no peer can send us elsewhere.
             sock.bind((self._where, 0))
             sock.connect((self._where, port))
         except TimeoutError:
@@ -259,7 +259,7 @@ class LoopbackTCP(Probe):
 
 
 def _family(where: str) -> socket.AddressFamily:
-    """Of a numeric address: a name would send us to a resolver. OSError when it is none."""
+    """The family of a numeric address. OSError: it is a name, which a resolver would look up."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError, ValueError):
             socket.inet_pton(family, where)
@@ -282,7 +282,7 @@ def _taken(sock: socket.socket, said: dict[socket.socket, bytes]) -> socket.sock
 
 
 def _drop(sock: socket.socket) -> None:
-    # Reset instead of an orderly end: no port is left in TIME_WAIT.
+    # With a linger time of 0 the connection is reset, which leaves no port in TIME_WAIT.
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`shared`: two copies through a bulk segment that both ends have mapped.
 
-The writer makes the segment. The probe makes one of the real size and kind,
-since that is what can fail (a small /dev/shm), and lets go of it again: an
-idle channel keeps none.
+The writer makes the segment. That is what can fail, where /dev/shm is small. So the probe
+makes one of the real size and kind, and lets go of it again: an idle channel keeps none.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _ANSWER_AT = 4096  # where the peer puts its copy
 
 
 class Shared(Probe):
-    """Each end makes a segment for what it writes; the other finds a pattern in it, and answers."""
+    """Each end makes a segment; the other one finds a pattern in it, and writes one back."""
 
     name = "shared"
     id = MECH_SHARED
@@ -36,7 +35,7 @@ class Shared(Probe):
     _token = b""
 
     def offer(self) -> Entry:
-        """A segment with a random pattern, whose bytes are the entry's."""
+        """Pass a segment with a random pattern, and say what the pattern is."""
         try:
             self._fd = segment.make(self.context.peer.same_user)
             self._map = mmap.mmap(self._fd, BULK_SIZE)
@@ -79,7 +78,7 @@ class Shared(Probe):
         return self.out.entry(self.id)
 
     def conclude(self, verdict: Entry) -> None:
-        """The peer says whether its segment came to life."""
+        """The peer says whether its own segment works."""
         if verdict.error and self.in_ is None:
             self.in_ = refusal_in(verdict, self.name)
 
