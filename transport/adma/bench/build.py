@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which adma this is: version, variant of the build, and the sizes its core was built with."""
+"""Which adma is measured: its version, the variant of the build, and the sizes in its core."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def describe() -> dict[str, Any]:
 
 
 def version() -> str:
-    """The version of the package that is imported, which need not be one that is installed."""
+    """The version of the package that is imported, which may not be the one that is installed."""
     import adma
 
     return adma.__version__
 
 
 def waiting() -> str:
-    """How a blocking call waits, with the limit of spinning where this core tells it."""
+    """How a blocking call waits, and how long it spins at most."""
     from adma._core.constants import SPIN_MAX_NS
 
     limit = f"up to {SPIN_MAX_NS / 1000:g} us"
@@ -29,7 +29,7 @@ def waiting() -> str:
 
 
 def thresholds() -> dict[str, int]:
-    """Sizes in bytes at which a message starts to travel in another way."""
+    """Sizes in bytes at which messages travel in another way, and of the memory they go through."""
     from adma._core.constants import BULK_SIZE, EAGER_MAX, INLINE_MAX, SEGMENT_SIZE
 
     return {

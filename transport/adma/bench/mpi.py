@@ -19,7 +19,7 @@ from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.schema import Contestant
 
 WORKER = Path(__file__).with_name("mpi_worker.py")
-# Of our own environment; in the peer's they would lead to the wrong packages.
+# Variables of our own environment, which would lead the peer to the wrong packages.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
 
 
@@ -57,7 +57,7 @@ class Flavour:
         command = [str(mpiexec), *self.launch(len(os.sched_getaffinity(0)))]
         environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         environment.update(self.environment)
-        # What an MPI leaves when it is killed goes with the run's own directory.
+        # An MPI that is killed leaves files; the run's own directory is removed with them.
         environment["TMPDIR"] = str(control.parent)
         argv = [*command, python, str(worker), *arguments, str(control)]
         return [Program(argv, environment)]
@@ -84,7 +84,7 @@ def _launch_mpich(cores: int) -> list[str]:
 
 
 def _launch_openmpi(cores: int) -> list[str]:
-    # Told that it is oversubscribed, Open MPI yields instead of spinning: only where it is true.
+    # Open MPI yields instead of spinning when it is told that it is oversubscribed.
     return ["-n", "2"] if cores >= 2 else ["--oversubscribe", "-n", "2"]
 
 
@@ -132,10 +132,10 @@ FLAVOURS = (
         "openmpi",
         _launch_openmpi,
         {
-            # It refuses to run as root otherwise, which is what a container is.
+            # Without these it does not run as root, as in a container.
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-            # Said once, while starting: which components it chose.
+            # It says once, while it starts, which components it chose.
             "OMPI_MCA_pml_base_verbose": "20",
             "OMPI_MCA_btl_base_verbose": "20",
             "OMPI_MCA_smsc_base_verbose": "20",
