@@ -104,7 +104,7 @@ def make_segment() -> tuple[int, Segment]:
 def map_segment(fd: int) -> Segment:
     """Map the peer's segment; the descriptor stays the caller's. ProtocolError, OSError."""
     segment = ffi.new("struct adma_segment **")
-    _check(lib.adma_segment_map(fd, segment), "the peer's half cannot be used")
+    _check(lib.adma_segment_map(fd, segment), "the peer's segment cannot be used")
     mapped: Segment = segment[0]
     return mapped
 

@@ -187,7 +187,7 @@ class _Handshake:
         same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
         if hello.half_size != SEGMENT_SIZE:
-            raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
+            raise ProtocolError(f"the peer's segment has {hello.half_size} bytes")
         segment_fd = entry.take_fd()
         try:
             pidfd = verified_pidfd(entry.take_fd(), sender)
