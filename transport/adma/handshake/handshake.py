@@ -111,11 +111,7 @@ class _Handshake:
         forced = self._settle_forced(peer)
         terms = self.terms
         context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
-        common = [kind for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
-        left_out = {kind.name: kind.left_out(forced) for kind in common}
-        probes = [kind(context) for kind in common if left_out[kind.name] is None]
-        for probe in probes:
-            self.undo.callback(probe.close)
+        probes, left_out = self._make_probes(context, forced)
         self._probe(probes, record.sender)
 
         out, in_ = _directions(probes, left_out)
@@ -145,6 +141,17 @@ class _Handshake:
             found={probe.id: probe.found for probe in probes},
             label=self.terms.label,
         )
+
+    def _make_probes(
+        self, context: Context, forced: int
+    ) -> tuple[list[Probe], dict[str, Refusal | None]]:
+        """The probes of what both ends know and try; and why others are left out, by name."""
+        common = [kind for kind in MECHANISMS if context.peer.mechanisms >> kind.id & 1]
+        left_out = {kind.name: kind.left_out(forced) for kind in common}
+        probes = [kind(context) for kind in common if left_out[kind.name] is None]
+        for probe in probes:
+            self.undo.callback(probe.close)
+        return probes, left_out
 
     # Hello
 
