@@ -335,7 +335,7 @@ def test_who_was_killed_is_left_out(tmp_path: Path) -> None:
     assert done.returncode == 0
     done = cli("merge", str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "b"))
     assert (done.returncode, done.stdout) == (0, "0 events, 0 dropped\n")
-    assert done.stderr == f"{tmp_path / 'b'}: empty, its process did not come to its end\n"
+    assert done.stderr == f"{tmp_path / 'b'}: empty, its process was killed or still runs\n"
 
 
 def test_a_child_that_becomes_another_program_leaves_no_file(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Write what was joined. Returns 0."""
     found = {path: _load(path) for path in options.inputs}
     for path in (path for path, trace in found.items() if trace is None):
-        print(f"{path}: empty, its process did not come to its end", file=sys.stderr)
+        print(f"{path}: empty, its process was killed or still runs", file=sys.stderr)
     joined = merge([trace for trace in found.values() if trace is not None])
     with open(options.out, "w", encoding="utf-8") as file:
         json.dump(joined, file)
