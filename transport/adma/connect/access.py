@@ -52,7 +52,7 @@ def user(expected: int) -> Judge:
     def judge(uid: int) -> None:
         if uid != expected or uid == OVERFLOW_UID:
             raise _refusal(
-                f"who listens there belongs to {_named(uid)}, not to uid {expected}, which was "
+                f"the listener there belongs to {_named(uid)}, not to uid {expected}, which was "
                 "asked for; cure: none here, somebody else has taken that user's place"
             )
 
@@ -71,13 +71,13 @@ def at_path(path: str) -> Judge:
             return
         if uid == OVERFLOW_UID:
             raise _refusal(
-                f"who listens at {path} belongs to {_named(uid)}; cure: hand over a connected "
+                f"the listener at {path} belongs to {_named(uid)}; cure: hand over a connected "
                 "socket, for from_socket"
             )
         doubtful = _doubtful(path, frozenset((0, os.geteuid(), uid)))
         if doubtful is not None:
             raise _refusal(
-                f"who listens at {path} belongs to uid {uid}, and others could have put it there: "
+                f"the listener at {path} belongs to uid {uid}, and others could have put it there: "
                 f"{doubtful} is not for its owner alone, or of a third user; cure: a directory "
                 'that only the listener can write to, or a name, and connect to "NAME@USER"'
             )

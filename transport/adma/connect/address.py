@@ -208,7 +208,7 @@ def _connect(path: str, deadline: float) -> socket.socket:
                 pause = min(2 * pause, _RETRY_LONGEST)
             except PermissionError:
                 text = "this socket or its directory is closed to this user; cure: connect as the "
-                text += "one who listens, or listen with mode= or allow_uids="
+                text += "listener's user, or listen with mode= or allow_uids="
                 raise PermissionError(errno.EACCES, text, path) from None
             except OSError as error:
                 if error.errno in (errno.EPROTOTYPE, errno.ENOTSOCK):

@@ -218,10 +218,10 @@ class _Handshake:
 
     def _settle_forced(self, peer: Peer) -> int:
         """The mechanism that is forced on both ends; 0 for auto. Both ends find the same."""
-        mine, theirs = self.terms.forced, peer.forced
-        forced = mine or theirs
-        if mine and theirs and mine != theirs:
-            names = [NAMES.get(number, f"number {number}") for number in (mine, theirs)]
+        here, there = self.terms.forced, peer.forced
+        forced = here or there
+        if here and there and here != there:
+            names = [NAMES.get(number, f"number {number}") for number in (here, there)]
             raise MechanismUnavailable(
                 mechanism=names[0],
                 cause=f"this end forces {names[0]}, the other {names[1]}",

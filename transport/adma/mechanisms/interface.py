@@ -6,7 +6,7 @@ the other end's next step is given:
 
     offer()          what I bring along
     answer(offer)    I tried what the peer brought; this came of it
-    verdict(answer)  I looked at what the peer came to
+    verdict(answer)  I looked at what the peer's trial left here
     conclude(verdict)
 
 After `conclude`, `out` and `in_` say for both directions whether the mechanism

@@ -38,7 +38,7 @@ class Receiver:
 
     @property
     def begun(self) -> int | None:
-        """Bytes of an object that was matched and did not come to its end; None: there is none."""
+        """Bytes of an object that was matched and is not complete; None: there is none."""
         incoming = self._incoming
         return incoming.nbytes if incoming is not None and incoming.matched else None
 
@@ -85,7 +85,7 @@ class Incoming:
 
     @property
     def matched(self) -> bool:
-        """Was its head matched, so that it has to be received to its end?"""
+        """Was its head matched, so that all of it has to be received?"""
         return self._head_buffer is not None
 
     @property
@@ -191,7 +191,7 @@ class Incoming:
         if operation.done:
             return
         if not OneWaiter(self._endpoint.chan, operation.req).wait(deadline):
-            raise TimeoutError("no object came in time" if not self.matched else _HALF)
+            raise TimeoutError("no object came in time" if not self.matched else _INCOMPLETE)
 
     def _settle(self, operations: list[Operation]) -> None:
         for operation in operations:
@@ -199,4 +199,4 @@ class Incoming:
             self._endpoint.forget(operation)
 
 
-_HALF = "the object did not come to its end in time; the next recv() goes on with it"
+_INCOMPLETE = "the object was not complete in time; the next recv() goes on with it"
