@@ -38,7 +38,12 @@ CONSTANTS = {
         "ADMA_OBJECT",
         "ADMA_PART",
     ),
-    "copy/schedule.h": ("ADMA_ADAPTIVE", "ADMA_ROUND_ROBIN", "ADMA_QUEUES_MAX", "ADMA_CLASSES"),
+    "copy/schedule.h": (
+        "ADMA_ADAPTIVE",
+        "ADMA_ROUND_ROBIN",
+        "ADMA_COPY_WORKERS_MAX",
+        "ADMA_CLASSES",
+    ),
 }
 UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 

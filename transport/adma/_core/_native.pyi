@@ -108,8 +108,7 @@ class adma_req(CData):  # noqa: N801
     need_parts: int
     mechanism: int
     times: adma_req_times
-    next: adma_req
-    prev: adma_req
+    link: adma_list
     transfer: adma_transfer
     slot_index: int
     slot_gen: int
@@ -137,6 +136,11 @@ class adma_message(CData):  # noqa: N801
     present: int
     kind: int
     nbytes: int
+
+class adma_candidate(CData):  # noqa: N801
+    mechanism: int
+    reason: int
+    error: int
 
 class adma_stats(CData):  # noqa: N801
     writes: int
@@ -239,11 +243,10 @@ class adma_plan(CData):  # noqa: N801
 
 class adma_work(CData):  # noqa: N801
     bytes: int
-    lent: int
-    next: adma_work
-    prev: adma_work
-    line: int
+    assist: int
+    run_queue: int
     listed: int
+    link: adma_list
 
 class adma_copy_times(CData):  # noqa: N801
     posted: int
@@ -259,18 +262,17 @@ class adma_copy(CData):  # noqa: N801
     copied: int
     times: adma_copy_times
     work: adma_work
-    next: adma_copy
-    prev: adma_copy
+    link: adma_list
     claimed: int
     place: int
     blockers: int
-    family: int
+    fork_generation: int
     cookie: int
 
 class adma_copy_signal(CData):  # noqa: N801
     fd: int
     armed: int
-    next: adma_copy_signal
+    link: adma_list
 
 class adma_engine_config(CData):  # noqa: N801
     engine: int
@@ -364,6 +366,9 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_message *"], init: object = ...) -> adma_message: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_stats *"], init: object = ...) -> adma_stats: ...
@@ -531,6 +536,22 @@ class _Lib:
     ADMA_READY: int
     ADMA_BUSY: int
     ADMA_QUIET: int
+    ADMA_REASON_NONE: int
+    ADMA_REASON_FORCED: int
+    ADMA_REASON_SINGLE_COPY: int
+    ADMA_REASON_ONLY_SINGLE_COPY: int
+    ADMA_REASON_TWO_COPIES_SHORT: int
+    ADMA_REASON_TWO_COPIES_WAITING: int
+    ADMA_REASON_ONLY_TWO_COPIES: int
+    ADMA_REASON_LAST: int
+    ADMA_REASON_WITHDRAWN: int
+    ADMA_REASON_UNAVAILABLE: int
+    ADMA_REASON_OTHER_FORCED: int
+    ADMA_REASON_NOT_NEEDED: int
+    ADMA_REASON_SLOW: int
+    ADMA_REASON_TWO_COPIES_MORE: int
+    ADMA_REASON_SLOWER_WAITING: int
+    ADMA_REASON_SLOWER_SHORT: int
     ADMA_RECORD_MAGIC: int
     ADMA_WIRE_VERSION: int
     ADMA_WIRE_OLDEST: int
@@ -608,7 +629,7 @@ class _Lib:
     ADMA_PART: int
     ADMA_ADAPTIVE: int
     ADMA_ROUND_ROBIN: int
-    ADMA_QUEUES_MAX: int
+    ADMA_COPY_WORKERS_MAX: int
     ADMA_CLASSES: int
 
     @staticmethod
@@ -683,6 +704,12 @@ class _Lib:
     def adma_no_bulk(chan: adma_chan, err: int, /) -> None: ...
     @staticmethod
     def adma_choose(chan: adma_chan, n: int, /) -> int: ...
+    @staticmethod
+    def adma_candidates(chan: adma_chan, n: int, found: adma_candidate, /) -> int: ...
+    @staticmethod
+    def adma_mechanism_register(mechanism: adma_mechanism, /) -> int: ...
+    @staticmethod
+    def adma_mechanism_name(id_: int, /) -> Pointer[bytes]: ...
     @staticmethod
     def adma_withdrawn(chan: adma_chan, errs: Pointer[int], /) -> int: ...
     @staticmethod

@@ -6,9 +6,10 @@ Results are as adma.h says: negative ones are errors, for `results.error_for`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._native import ffi, lib
 from .constants import MECH_MAX, MECH_SHARED
@@ -16,6 +17,22 @@ from .results import raise_for
 
 if TYPE_CHECKING:
     from .types import Chan, Segment
+
+# Why a mechanism would carry a message, or would not: enum adma_reason.
+FORCED: Final = lib.ADMA_REASON_FORCED
+SINGLE_COPY: Final = lib.ADMA_REASON_SINGLE_COPY
+ONLY_SINGLE_COPY: Final = lib.ADMA_REASON_ONLY_SINGLE_COPY
+TWO_COPIES_SHORT: Final = lib.ADMA_REASON_TWO_COPIES_SHORT
+TWO_COPIES_WAITING: Final = lib.ADMA_REASON_TWO_COPIES_WAITING
+ONLY_TWO_COPIES: Final = lib.ADMA_REASON_ONLY_TWO_COPIES
+LAST: Final = lib.ADMA_REASON_LAST
+WITHDRAWN: Final = lib.ADMA_REASON_WITHDRAWN
+UNAVAILABLE: Final = lib.ADMA_REASON_UNAVAILABLE
+NOT_NEEDED: Final = lib.ADMA_REASON_NOT_NEEDED
+SLOW: Final = lib.ADMA_REASON_SLOW
+TWO_COPIES_MORE: Final = lib.ADMA_REASON_TWO_COPIES_MORE
+SLOWER_WAITING: Final = lib.ADMA_REASON_SLOWER_WAITING
+SLOWER_SHORT: Final = lib.ADMA_REASON_SLOWER_SHORT
 
 # Each of these is one call into C: adma.h says what it does.
 write_now = lib.adma_write_now
@@ -95,11 +112,34 @@ def choose(chan: Chan, nbytes: int) -> tuple[int, int]:
     return (chosen, 0) if chosen < 0 else (chosen & 0xFF, chosen >> 8)
 
 
+class Candidate(NamedTuple):
+    """How a mechanism stands to a message: `struct adma_candidate`."""
+
+    mechanism: int
+    reason: int  # enum adma_reason
+    error: int  # errno, where there is one
+
+
+def candidates(chan: Chan, nbytes: int) -> list[Candidate]:
+    """How each mechanism stands to a write of `nbytes`. Raises why the channel is over."""
+    found = ffi.new("struct adma_candidate[]", MECH_MAX)
+    count = lib.adma_candidates(chan, nbytes, found)
+    if count < 0:
+        raise_for(count)
+    return [Candidate(found[i].mechanism, found[i].reason, found[i].error) for i in range(count)]
+
+
 def withdrawn(chan: Chan) -> dict[int, int]:
     """The errno of each mechanism that worked at first and failed since."""
     errs = ffi.new("int32_t[]", MECH_MAX)
     mask = lib.adma_withdrawn(chan, errs)
     return {number: errs[number] for number in range(MECH_MAX) if mask >> number & 1}
+
+
+def register_mechanism(address: int) -> None:
+    """Add the `struct adma_mechanism` at an address, which stays there for ever. OSError."""
+    if rc := lib.adma_mechanism_register(ffi.cast("const struct adma_mechanism *", address)):
+        raise OSError(-rc, f"the core does not take this mechanism: {os.strerror(-rc)}")
 
 
 def stats(chan: Chan) -> tuple[dict[str, int], list[int]]:

@@ -45,7 +45,7 @@ COPY_AS_WRITER: Final = lib.ADMA_COPY_AS_WRITER
 PENDING_MAX: Final = lib.ADMA_PENDING_MAX  # requests outstanding, per direction
 MESSAGE_MAX: Final = (1 << 63) - 1  # bytes: lengths come back as signed numbers
 DIMS_MAX: Final = lib.ADMA_DIMS_MAX  # dimensions of an array that is copied
-QUEUES_MAX: Final = lib.ADMA_QUEUES_MAX  # copy worker threads
+QUEUES_MAX: Final = lib.ADMA_COPY_WORKERS_MAX  # copy worker threads
 NONCE_BYTES: Final = lib.ADMA_NONCE_BYTES
 
 # Bytes.

@@ -6,6 +6,7 @@ Those that adma brings along are in one table; `register` adds others.
 
 from __future__ import annotations
 
+from .._core.channel import register_mechanism
 from .._core.constants import MECH_MAX
 from ..connect.record import Entry
 from . import cma, helper, loopback, shared
@@ -27,16 +28,21 @@ MECHANISMS: list[type[Probe]] = [
 NAMES: dict[int, str] = {probe.id: probe.name for probe in MECHANISMS}
 
 
-def register(probe: type[Probe]) -> None:
+def register(probe: type[Probe], core: int | None = None) -> None:
     """Add a mechanism, for all channels that are made from now on, in this process.
 
-    Two processes use it when both have registered it, by one id. ValueError for an id or a
-    name that is taken, or an id that the core has no room for.
+    Two processes use it when both have registered it, by the same id. `core`: the address of
+    the core's side of it, a `struct adma_mechanism` (mech/mechanism.h) that stays for ever.
+
+    ValueError: the id or the name is taken, or the core has no room for the id. OSError: the
+    core does not take its side.
     """
     if not 0 < probe.id < MECH_MAX or probe.id in NAMES:
         raise ValueError(f"mechanism id {probe.id}: taken, or not from 1 to {MECH_MAX - 1}")
     if probe.name == "auto" or probe.name in NAMES.values():
         raise ValueError(f"there is a mechanism {probe.name!r} already")
+    if core is not None:
+        register_mechanism(core)
     MECHANISMS.append(probe)
     NAMES[probe.id] = probe.name
 

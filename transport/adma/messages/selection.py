@@ -72,77 +72,84 @@ def configuration(link: Link) -> core.Config:
 
 def explain(chan: Chan, link: Link, nbytes: int) -> Explanation:
     """What the core would do with a write of `nbytes`, in words."""
-    way, number = core.choose(chan, nbytes)
+    way, _ = core.choose(chan, nbytes)
     if way < 0 and way != -NO_MECHANISM:
         raise_for(way)
+    carry = "refused" if way < 0 else _CARRIES[way]
     refusals = dict(_refusals(chan, link))
-    if way < 0:
-        others = {name: _why_not(name, "", nbytes, link, refusals) for name in NAMES.values()}
-        return Explanation(nbytes, "refused", None, "no mechanism works", others, refusals)
-    carry = _CARRIES[way]
-    name = NAMES.get(number)
+    # The chosen one comes first. (The core may have changed its mind since the line above.)
+    candidates = {each.mechanism: each for each in core.candidates(chan, nbytes)}
+    chosen = next(iter(candidates.values())) if way == RENDEZVOUS else None
     others = {
-        other: _why_not(other, name or carry, nbytes, link, refusals)
-        for other in NAMES.values()
-        if other != name
+        name: str(refusals.get(name) or _why_not(candidates.get(number), nbytes, carry, link))
+        for number, name in NAMES.items()
+        if chosen is None or number != chosen.mechanism
     }
-    return Explanation(
-        nbytes, carry, name, _why(carry, name, nbytes, link, refusals), others, refusals
-    )
+    if chosen is None:
+        return Explanation(nbytes, carry, None, _CARRIED[carry], others, refusals)
+    why = _TEXTS[chosen.reason]
+    return Explanation(nbytes, carry, NAMES[chosen.mechanism], why, others, refusals)
+
+
+def _why_not(candidate: core.Candidate | None, nbytes: int, carry: str, link: Link) -> str:
+    """Why a mechanism that works would not carry a message."""
+    if candidate is None:
+        return "the core does not have it"
+    if link.forced:
+        return f"{link.forced} was asked for"
+    if candidate.reason == core.NOT_NEEDED:
+        return f"{nbytes} bytes travel {carry}, which needs no mechanism"
+    return _TEXTS[candidate.reason]
 
 
 def _refusals(chan: Chan, link: Link) -> list[tuple[str, Refusal]]:
+    """The mechanisms that do not work, or not any more, and why."""
     found = [(name, refusal) for name, refusal in link.out.items() if refusal is not None]
     withdrawn = core.withdrawn(chan)
     for number, name in NAMES.items():
         if number in withdrawn:
-            cause = "it worked when the channel was made, and failed in mid-life"
+            cause = _TEXTS[core.WITHDRAWN]
             found.append((name, Refusal(name, withdrawn[number], cause, "connect anew")))
     return found
 
 
-def _why(
-    carry: str, name: str | None, nbytes: int, link: Link, refusals: dict[str, Refusal]
-) -> str:
-    if carry == "inline":
-        return f"up to {INLINE_MAX} bytes ride in the descriptor"
-    if carry == "eager":
-        return f"up to {EAGER_MAX} bytes go through the bounce ring, without a handshake"
-    if link.forced == name:
-        return "this mechanism was asked for"
-    if name == "mapped:cma" and nbytes >= SINGLE_COPY_FROM:
-        return (
-            f"from {SINGLE_COPY_FROM} bytes one copy costs less than two; "
-            "either end copies, or both"
-        )
-    if name == "mapped:cma":
-        return "one copy; shared would be quicker at this size, but does not work here"
-    if name == "shared" and nbytes < SINGLE_COPY_FROM:
-        return f"below {SINGLE_COPY_FROM} bytes two copies in user space beat one in the kernel"
-    if name == "shared" and "mapped:cma" not in refusals:
-        return "both ends wait, and there are cores for both: two copies that overlap are quicker"
-    if name == "shared":
-        return "two copies that overlap; mapped:cma would cost less, but does not work here"
-    return "nothing better works here"
-
-
-def _why_not(name: str, chosen: str, nbytes: int, link: Link, refusals: dict[str, Refusal]) -> str:
-    if name in refusals:
-        return str(refusals[name])
-    if link.forced:
-        return f"{link.forced} was asked for"
-    if chosen in ("inline", "eager"):
-        return f"{nbytes} bytes travel {chosen}, which needs no mechanism"
-    if name == "loopback:tcp":
-        return "the network stack copies twice and more: only when asked for, or nothing else works"
-    if name == "shared":
-        return (
-            f"two copies: from {SINGLE_COPY_FROM} bytes on only up to {SINGLE_COPY_FROM_WAITING}, "
-            "and while the peer waits, too, and there are cores for both"
-        )
-    if nbytes >= SINGLE_COPY_FROM:
-        return "one copy, in the kernel; while both ends wait shared is quicker"
-    return f"a system call for each chunk; below {SINGLE_COPY_FROM} bytes shared is quicker"
+_CARRIED = {
+    "refused": "no mechanism works",
+    "inline": f"up to {INLINE_MAX} bytes ride in the descriptor",
+    "eager": f"up to {EAGER_MAX} bytes go through the bounce ring, without a handshake",
+}
+_ON_DEMAND = "slower than others: used only when it is asked for, or when nothing else works"
+_TEXTS = {
+    core.FORCED: "this mechanism was asked for",
+    core.SINGLE_COPY: (
+        f"from {SINGLE_COPY_FROM} bytes one copy costs less than two; either end copies, or both"
+    ),
+    core.ONLY_SINGLE_COPY: (
+        "one copy; two copies would be quicker at this size, but no mechanism that makes two works"
+    ),
+    core.TWO_COPIES_SHORT: (
+        f"below {SINGLE_COPY_FROM} bytes two copies in user space beat one in the kernel"
+    ),
+    core.TWO_COPIES_WAITING: (
+        "both ends wait, and there are cores for both: two copies that overlap are quicker"
+    ),
+    core.ONLY_TWO_COPIES: (
+        "two copies that overlap; one copy would cost less, but no mechanism that makes one works"
+    ),
+    core.LAST: "nothing better works here",
+    core.WITHDRAWN: "it worked when the channel was made, and failed in mid-life",
+    core.SLOW: _ON_DEMAND,
+    # It worked when it was tried. Its descriptor was let go, since the channel will not use it.
+    core.UNAVAILABLE: _ON_DEMAND,
+    core.TWO_COPIES_MORE: (
+        f"two copies: from {SINGLE_COPY_FROM} bytes on only up to {SINGLE_COPY_FROM_WAITING}, "
+        "and while the peer waits, too, and there are cores for both"
+    ),
+    core.SLOWER_WAITING: "one copy, in the kernel; while both ends wait two copies are quicker",
+    core.SLOWER_SHORT: (
+        f"a system call for each chunk; below {SINGLE_COPY_FROM} bytes two copies are quicker"
+    ),
+}
 
 
 def unavailable(chan: Chan, link: Link) -> MechanismUnavailable:
