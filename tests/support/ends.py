@@ -16,9 +16,9 @@ from typing import Any
 
 from adma._core._native import ffi, lib
 from adma.connect import access
-from adma.connect.handshake import Terms, shake
-from adma.connect.link import Link
 from adma.connect.record import Entry
+from adma.handshake.handshake import Terms, shake
+from adma.handshake.link import Link
 from support.limits import HANG
 
 NOBODY_SPECIAL = 4321  # a uid that no file and no process has
@@ -146,10 +146,10 @@ def summary(link: Link) -> dict[str, Any]:
         "allow_pickle": link.allow_pickle,
         "out": dict(link.out),
         "in": dict(link.in_),
-        "can_pull": link.can_pull,
-        "can_push": link.can_push,
+        "can_pull": bool(link.found.get(lib.ADMA_MECH_CMA, 0) & lib.ADMA_CMA_PULL),
+        "can_push": bool(link.found.get(lib.ADMA_MECH_CMA, 0) & lib.ADMA_CMA_PUSH),
         "forced": link.forced,
-        "tcp": link.tcp >= 0,
+        "tcp": lib.ADMA_MECH_TCP in link.fds,
         "out_mask": link.out_mask,
         "in_mask": link.in_mask,
     }

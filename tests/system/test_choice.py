@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 import adma
-from adma.messages.selection import CMA_FROM, CMA_FROM_WAITING
+from adma.messages.selection import SINGLE_COPY_FROM, SINGLE_COPY_FROM_WAITING
 from support.acts import computing, messages
 from support.limits import HANG, LARGE
 from support.mechanisms import FORCED
@@ -72,17 +72,17 @@ def test_one_copy_of_what_is_huge(peer: Peer) -> None:
     channel = peer.connect()
     until_by_shared(peer, channel)
     before = carried(channel)
-    both_wait(peer, channel, CMA_FROM_WAITING, 1)
+    both_wait(peer, channel, SINGLE_COPY_FROM_WAITING, 1)
     assert carried(channel) == (before[0], before[1] + 1)
 
 
 def test_it_is_explained(peer: Peer) -> None:
     channel = peer.connect()
-    computes = channel.explain(CMA_FROM)
+    computes = channel.explain(SINGLE_COPY_FROM)
     assert computes.mechanism == "mapped:cma"
     assert "while the peer waits" in computes.others["shared"]
-    assert channel.explain(CMA_FROM - 1).mechanism == "shared"
-    assert channel.explain(CMA_FROM_WAITING).mechanism == "mapped:cma"
+    assert channel.explain(SINGLE_COPY_FROM - 1).mechanism == "shared"
+    assert channel.explain(SINGLE_COPY_FROM_WAITING).mechanism == "mapped:cma"
 
     reading = peer.begin(messages.read_expected, 1, 0)
 

@@ -141,16 +141,16 @@ def engine_lines(**changed: Any) -> list[str]:
 
 def test_the_engine_in_rows() -> None:
     assert engine_lines() == [
-        "engine: thread, auto having been asked for",
-        "queues: 3 queues, adaptive, started by the first copy that pays",
-        "who waits: copies, too",
-        "dmaengine: available, for who asks for it",
+        "engine: thread, auto was asked for",
+        "queues: 3 queues, adaptive, started by the first copy that is large enough",
+        "a waiting thread: copies, too",
+        "dmaengine: available, where it is asked for",
     ]
 
 
 def test_the_engine_of_one_core_in_rows() -> None:
     rows = engine_lines(engine="caller", queues=0, callers_help=False)
-    assert rows[1] == "who waits: copies, too"
+    assert rows[1] == "a waiting thread: copies, too"
 
 
 def test_why_there_is_no_dmaengine() -> None:
@@ -162,10 +162,10 @@ def test_why_there_is_no_dmaengine() -> None:
         callers_help=False,
     )
     assert rows == [
-        "engine: thread, auto having been asked for",
+        "engine: thread, auto was asked for",
         ": not what the environment asks for: 'dmaengine' cannot be had here",
-        "queues: 3 queues, adaptive, started by the first copy that pays",
-        "who waits: only waits",
+        "queues: 3 queues, adaptive, started by the first copy that is large enough",
+        "a waiting thread: only waits",
         "dmaengine: refused: no channel",
         ": cure: a driver",
     ]

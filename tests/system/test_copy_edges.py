@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import adma
+from adma._core import faults as fault_points
 from adma.copying import engine as adma_engine
 from adma.messages import waitset
 from support import engine
@@ -37,7 +38,7 @@ THREAD: dict[str, Any] = {"engine": "thread", "queues": 2}
 def _disarmed() -> Iterator[None]:
     """Points that a test armed in this process are its own."""
     yield
-    if adma_engine.lib.adma_faults_built():
+    if fault_points.BUILT:
         faults.disarm_all()
 
 

@@ -164,7 +164,7 @@ def test_a_peer_stopped_in_a_chunk_keeps_the_buffer(peer: Peer, point: str) -> N
     assert peer_works(peer)
     assert channel.closed
     # Kept for ever on purpose; the test gives it back, now that the peer is through with it.
-    from adma.messages import operation
+    from adma._core import operation
 
     operation.quarantine.clear()
 

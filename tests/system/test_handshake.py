@@ -15,8 +15,8 @@ import pytest
 
 import adma
 from adma._core._native import lib
-from adma.connect.handshake import shake
 from adma.connect.record import Entry, Wire, pack
+from adma.handshake.handshake import shake
 from adma.mechanisms import NAMES, Refusal, check_name, loopback
 from adma.mechanisms.cma import Circumstances, explain
 from support.ends import (
@@ -237,8 +237,8 @@ def test_it_repeats_what_it_hears() -> None:
         (lambda: [half_fd()], "lacks a descriptor"),
         (lambda: [half_fd(), half_fd()], "in place of its pidfd"),
         (lambda: [half_fd(), os.pidfd_open(os.getppid())], "its pidfd of process"),
-        (lambda: [os.memfd_create("x"), os.pidfd_open(os.getpid())], "half cannot be used"),
-        (lambda: [os.open("/dev/null", os.O_RDWR), os.pidfd_open(os.getpid())], "half cannot"),
+        (lambda: [os.memfd_create("x"), os.pidfd_open(os.getpid())], "segment cannot be used"),
+        (lambda: [os.open("/dev/null", os.O_RDWR), os.pidfd_open(os.getpid())], "segment cannot"),
         (lambda: [os.dup(0) for _ in range(8)], "pidfd"),
     ],
 )

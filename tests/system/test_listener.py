@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import adma
-from adma.connect import listener as module
+from adma import listener as module
 from support.ends import InChild, InThread, pair
 from support.limits import HANG, SHORT
 

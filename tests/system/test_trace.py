@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from adma import trace
+from adma._core import trace as core_trace
 from adma._core._native import ffi, lib
 from adma.cli.trace import merge
 from support.limits import HANG
@@ -302,7 +302,7 @@ def test_off_it_keeps_nothing() -> None:
 
 
 def test_an_event_is_as_python_reads_it() -> None:
-    assert ffi.sizeof("struct adma_trace_event") == trace._EVENT.size
+    assert ffi.sizeof("struct adma_trace_event") == core_trace._EVENT.size
     for name in ("at", "lasted", "id", "a", "b", "c", "tid", "kind"):
         assert hasattr(ffi.new("struct adma_trace_event *"), name)
     assert lib.adma_trace_start(3) == -22  # no power of two
@@ -335,7 +335,7 @@ def test_who_was_killed_is_left_out(tmp_path: Path) -> None:
     assert done.returncode == 0
     done = cli("merge", str(tmp_path / "out"), str(tmp_path / "a"), str(tmp_path / "b"))
     assert (done.returncode, done.stdout) == (0, "0 events, 0 dropped\n")
-    assert done.stderr == f"{tmp_path / 'b'}: empty, its process did not come to its end\n"
+    assert done.stderr == f"{tmp_path / 'b'}: empty, its process was killed or still runs\n"
 
 
 def test_a_child_that_becomes_another_program_leaves_no_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import adma
 from adma import errors
+from adma._core import results
 from adma._core._native import lib
 
 CLASSES = [
@@ -58,7 +59,7 @@ def test_pickled(kind: type[errors.AdmaError]) -> None:
 
 
 def test_what_they_carry_is_pickled() -> None:
-    too_long = pickle.loads(pickle.dumps(errors.error_for(-lib.ADMA_E_TOOLONG, needed=70)))
+    too_long = pickle.loads(pickle.dumps(results.error_for(-lib.ADMA_E_TOOLONG, needed=70)))
     assert too_long.needed == 70
     assert "70 bytes" in str(too_long)
     refused = errors.MechanismUnavailable(mechanism="dma", cause="no module", cure="load it")
@@ -91,15 +92,15 @@ def test_what_they_carry_is_pickled() -> None:
 )
 @pytest.mark.parametrize("sign", [1, -1])
 def test_codes_of_the_core(code: int, kind: type[Exception], word: str, sign: int) -> None:
-    error = errors.error_for(sign * code)
+    error = results.error_for(sign * code)
     assert isinstance(error, kind)
     assert word in str(error)
-    assert str(errors.error_for(code, "other words")).endswith("other words")
+    assert str(results.error_for(code, "other words")).endswith("other words")
     with pytest.raises(kind, match=r"other words"):
-        errors.raise_for(code, "other words")
+        results.raise_for(code, "other words")
 
 
 def test_a_full_queue_is_eagain() -> None:
-    error = errors.error_for(-lib.ADMA_E_FULL)
+    error = results.error_for(-lib.ADMA_E_FULL)
     assert isinstance(error, BlockingIOError)
     assert error.errno == errno.EAGAIN

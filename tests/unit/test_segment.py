@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from adma import ProtocolError
+from adma._core.constants import BULK_SIZE
 from adma.connect.identity import start_time
 from adma.mechanisms import segment
 
@@ -29,8 +30,8 @@ def test_a_segment_is_whole_and_has_no_name(same_user: bool) -> None:
     fd = segment.make(same_user)
     try:
         status = os.fstat(fd)
-        assert status.st_size == segment.bulk_size()
-        assert status.st_blocks * 512 >= segment.bulk_size()  # every page is there
+        assert status.st_size == BULK_SIZE
+        assert status.st_blocks * 512 >= BULK_SIZE  # every page is there
         assert not os.get_inheritable(fd)
         assert not names()
         segment.check(fd, same_user)
@@ -52,7 +53,7 @@ def test_between_users_it_is_sealed() -> None:
 def test_what_is_no_segment_is_refused(size: int | None) -> None:
     fd = os.memfd_create("not-sealed", os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, segment.bulk_size() if size is None else size)
+        os.ftruncate(fd, BULK_SIZE if size is None else size)
         with pytest.raises(ProtocolError, match="not sealed" if size is None else "no memory"):
             segment.check(fd, same_user=False)
     finally:
@@ -127,6 +128,6 @@ def test_no_room_is_an_error_and_names_the_size() -> None:
     )
     error, left = result.stdout.splitlines()
     assert error.startswith(f"{errno.ENOSPC} /dev/shm has no room")
-    assert str(segment.bulk_size()) in error
+    assert str(BULK_SIZE) in error
     assert "cure" in error
     assert left == "[]"

@@ -10,10 +10,8 @@ adma.copy(dst, src); request = adma.icopy(dst, src); request.wait()
 
 from __future__ import annotations
 
-import os as _os
-
+from . import config as _config
 from .channel import Channel
-from .connect.listener import Listener, connect, from_socket, listen
 from .copying.copies import copy, icopy
 from .copying.engine import configure, stats
 from .errors import (
@@ -27,6 +25,7 @@ from .errors import (
     VersionMismatch,
     WrongKind,
 )
+from .listener import Listener, connect, from_socket, listen
 from .mechanisms import Refusal
 from .messages.explanation import Explanation
 from .messages.message import Message
@@ -35,7 +34,7 @@ from .request import Request
 
 __version__ = "0.1.0"
 
-if _os.environ.get("ADMA_TRACE"):
+if _config.value(_config.TRACE):
     from . import trace as _trace
 
     _trace.start()

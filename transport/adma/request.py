@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Requests: what a post returns, the paper's cookie."""
+"""Requests: what a post returns. The paper calls them cookies."""
 
 from __future__ import annotations
 
@@ -9,51 +9,46 @@ __all__ = ["Request", "size_text"]
 
 
 class Request:
-    """Something under way: check it, wait for it, cancel it.
+    """A copy or a message under way: check it, wait for it, cancel it.
 
-    Made by `icopy`, `Channel.iread` and `Channel.iwrite`. It owns the buffers
-    that it was given until it is done. It may be dropped: what was posted
-    happens all the same, and nobody has to call for that: threads of the
-    library copy while the program computes.
+    `icopy`, `Channel.iread` and `Channel.iwrite` make requests. A request owns the buffers
+    that it was given until it is done. A program may drop it: what was posted happens all the
+    same. Threads of the library copy while the program computes, so that no call is needed.
     """
 
     __slots__ = ("__weakref__",)
 
     def check(self) -> bool:
-        """True when it is done, False while it is not. Never blocks, but may copy for a moment.
-
-        Raises the request's own error.
-        """
+        """Is it done? Never blocks, but may copy for a moment. Raises the request's own error."""
         raise NotImplementedError
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it is done; the bytes.
+        """Wait until it is done; returns its bytes. Raises the request's own error.
 
-        `timeout` in seconds, None: for ever. TimeoutError leaves it pending
-        and its buffers owned by it, as does an interruption. Raises the
-        request's own error.
+        `timeout` is in seconds; None means no limit. After a TimeoutError, or the exception of
+        a signal handler, the request is still pending and owns its buffers.
         """
         raise NotImplementedError
 
     def cancel(self) -> bool:
-        """Take it back. True only if nothing of it will happen any more.
+        """Take it back. True: nothing of it happened, or will.
 
-        False: it is done, or has begun; wait for it. After True, `check` and
-        `wait` raise `Cancelled`.
+        False: it is done, or has begun; wait for it. After True, `check` and `wait` raise
+        `Cancelled`.
         """
         raise NotImplementedError
 
     def times(self) -> dict[str, int]:
-        """Where the time went, by stage, in nanoseconds, once it is done: the paper's figure 7.
+        """Nanoseconds that each stage took, once it is done. (Paper, figure 7.)
 
-        `post`, `start`, `copy`, `complete`; of a message `match`, too, and `pin` if the kernel
-        helper told. ValueError while it is pending.
+        The stages are `post`, `start`, `copy` and `complete`; for a message also `match`, and
+        `pin` if the kernel helper told. ValueError: it is pending.
         """
         raise NotImplementedError
 
     @property
     def _done(self) -> bool:
-        """Is it over, as far as can be seen without doing anything?"""
+        """Is it done, as far as can be seen without making progress?"""
         raise NotImplementedError
 
     def __reduce__(self) -> NoReturn:
@@ -61,7 +56,7 @@ class Request:
 
 
 def size_text(nbytes: int) -> str:
-    """Bytes for people: "4 MiB"."""
+    """A number of bytes for people, such as "4 MiB"."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if nbytes >= factor:
             return f"{nbytes / factor:.4g} {unit}"

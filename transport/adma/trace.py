@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A timeline of what this process did, for Perfetto or chrome://tracing: ADMA_TRACE=FILE.json.
 
-Posts, matches, chunks, and which thread copied each. `%p` in FILE is the
-process's id. Events are kept in memory, the last ADMA_TRACE_EVENTS of them (262144
-unless set), and written when the interpreter ends. See docs/tracing.md.
+It shows posts, matches and chunks, and which thread copied each. `%p` in FILE stands for the
+process's id. The last ADMA_TRACE_EVENTS events (262144 unless set) are kept in memory, and
+written when the interpreter ends. See docs/tracing.md.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ._core._native import ffi, lib
+from . import config
+from ._core import trace as core
+from ._core.trace import Event
+from .mechanisms import NAMES
 
 __all__ = ["events", "start", "write"]
 
 _EVENTS = 1 << 18
 _EVENTS_MAX = 1 << 24
-_THREADS = 256
-# struct adma_trace_event: at, lasted, id, a, b, c, tid, kind
-_EVENT = struct.Struct("=qqQQQQII")
 
 _pattern = ""  # as ADMA_TRACE names it, %p and all
 _path = ""  # of this process; "": nothing is written
@@ -32,22 +31,22 @@ _size = 0
 
 
 def start() -> None:
-    """Begin, as the environment says. OSError: the file cannot be written. ValueError."""
+    """Begin, as the environment says. OSError: the file cannot be written. ValueError: a number."""
     global _pattern, _size
-    _pattern = os.path.abspath(os.environ["ADMA_TRACE"])
-    _size = _events_of(os.environ.get("ADMA_TRACE_EVENTS") or str(_EVENTS))
+    _pattern = os.path.abspath(config.value(config.TRACE))
+    _size = _events_of(config.value(config.TRACE_EVENTS) or str(_EVENTS))
     _begin(check=True)
     atexit.register(write)
     os.register_at_fork(after_in_child=_forked)
 
 
 def write() -> None:
-    """Stop, and write the file. One that cannot be written any more is said on stderr."""
+    """Stop, and write the file. Says on stderr when it cannot be written any more."""
     global _path
     path, _path = _path, ""
     if not path:
         return
-    lib.adma_trace_stop()
+    core.stop()
     try:
         with open(path, "w", encoding="utf-8") as file:
             _dump(file)
@@ -57,10 +56,10 @@ def write() -> None:
 
 
 def events() -> tuple[list[dict[str, Any]], int]:
-    """What happened since the start, in the Trace Event Format, and how many events are lost."""
-    taken, dropped = _take()
+    """What happened since the start, in the Trace Event Format, and how many events were lost."""
+    taken, dropped = core.take(_size)
     found = sorted(_timeline(taken), key=lambda event: float(event["ts"]))
-    return [*_names(_threads()), *found], dropped
+    return [*_names(core.threads()), *found], dropped
 
 
 def _begin(*, check: bool) -> None:
@@ -72,15 +71,15 @@ def _begin(*, check: bool) -> None:
     except OSError as error:
         text = f"ADMA_TRACE: {path!r} cannot be written: {error.strerror}"
         raise OSError(error.errno, text) from None
-    if rc := lib.adma_trace_start(_size):
+    if rc := core.start(_size):
         raise OSError(-rc, f"ADMA_TRACE: no room for {_size} events: {os.strerror(-rc)}")
     _path = path
 
 
 def _forked() -> None:
-    """A child has a file of its own if it can have another name than its parent's; else none.
+    """In the child: begin anew, if its file has another name than its parent's.
 
-    Made when it is written: most children are about to become another program.
+    The file is made when it is written, since most children become another program.
     """
     global _path
     _path = ""
@@ -97,7 +96,7 @@ def _forked() -> None:
 
 
 class _Ending:
-    """Has its child of multiprocessing write when it ends."""
+    """Lets a child of multiprocessing write its file when it ends."""
 
     @staticmethod
     def announce(_: object) -> None:
@@ -116,20 +115,6 @@ def _events_of(text: str) -> int:
 # ---- from the core's events to those of the format ----
 
 
-def _take() -> tuple[list[tuple[int, ...]], int]:
-    ring = ffi.new("struct adma_trace_event[]", _size)
-    dropped = ffi.new("uint64_t *")
-    count = lib.adma_trace_take(ring, _size, dropped)
-    taken = list(_EVENT.iter_unpack(ffi.buffer(ring)[: count * _EVENT.size]))
-    return taken, int(dropped[0])
-
-
-def _threads() -> dict[int, str]:
-    found = ffi.new("struct adma_trace_thread[]", _THREADS)
-    count = lib.adma_trace_threads(found, _THREADS)
-    return {found[i].tid: ffi.string(found[i].name).decode(errors="replace") for i in range(count)}
-
-
 def _names(threads: dict[int, str]) -> Iterator[dict[str, Any]]:
     pid = os.getpid()
     title = f"{os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else 'python'} {pid}"
@@ -139,17 +124,17 @@ def _names(threads: dict[int, str]) -> Iterator[dict[str, Any]]:
         yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": named}}
 
 
-def _timeline(taken: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
-    """What did not end, or began before the oldest event that is left, is a moment."""
+def _timeline(taken: list[Event]) -> Iterator[dict[str, Any]]:
+    """Events in time's order. A request whose end or beginning is not known is a moment."""
     open_: dict[int, dict[str, Any]] = {}  # requests that were posted
     for event in sorted(taken):
-        kind = event[-1]
-        if kind == lib.ADMA_TRACE_POST:
-            if before := open_.pop(event[2], None):
+        kind = event.kind
+        if kind == core.POST:
+            if before := open_.pop(event.id, None):
                 yield _as_moment(before)
-            open_[event[2]] = _posted(event)
-        elif kind == lib.ADMA_TRACE_COMPLETE:
-            begun = open_.pop(event[2], None)
+            open_[event.id] = _posted(event)
+        elif kind == core.COMPLETE:
+            begun = open_.pop(event.id, None)
             yield from _ended(event, begun)
         else:
             yield from _KINDS[kind](event)
@@ -157,35 +142,35 @@ def _timeline(taken: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
         yield _as_moment(begun)
 
 
-def _base(event: tuple[int, ...], name: str, **args: Any) -> dict[str, Any]:
+def _base(event: Event, name: str, **args: Any) -> dict[str, Any]:
     return {
         "name": name,
         "pid": os.getpid(),
-        "tid": event[6],
-        "ts": event[0] / 1000,
+        "tid": event.tid,
+        "ts": event.at / 1000,
         "args": args,
     }
 
 
-def _moment(event: tuple[int, ...], name: str, **args: Any) -> dict[str, Any]:
+def _moment(event: Event, name: str, **args: Any) -> dict[str, Any]:
     return {**_base(event, name, **args), "ph": "i", "s": "t", "cat": "adma"}
 
 
-def _span(event: tuple[int, ...], name: str, **args: Any) -> dict[str, Any]:
-    return {**_base(event, name, **args), "ph": "X", "dur": event[1] / 1000, "cat": "adma"}
+def _span(event: Event, name: str, **args: Any) -> dict[str, Any]:
+    return {**_base(event, name, **args), "ph": "X", "dur": event.lasted / 1000, "cat": "adma"}
 
 
-def _both(event: tuple[int, ...], cat: str, name: str, **args: Any) -> Iterator[dict[str, Any]]:
-    """Something that lasts beyond a call and is no thread's own: on a line of its own."""
-    begun = {**_base(event, name, **args), "ph": "b", "cat": cat, "id": hex(event[2])}
+def _both(event: Event, cat: str, name: str, **args: Any) -> Iterator[dict[str, Any]]:
+    """What lasts longer than a call, and belongs to no thread: it has a track of its own."""
+    begun = {**_base(event, name, **args), "ph": "b", "cat": cat, "id": hex(event.id)}
     yield begun
-    yield {**begun, "ph": "e", "ts": (event[0] + event[1]) / 1000, "args": {}}
+    yield {**begun, "ph": "e", "ts": (event.at + event.lasted) / 1000, "args": {}}
 
 
-def _posted(event: tuple[int, ...]) -> dict[str, Any]:
-    verb = "read" if event[4] else "write"
-    begun = _base(event, verb, bytes=event[3])
-    return {**begun, "ph": "b", "cat": "message", "id": hex(event[2])}
+def _posted(event: Event) -> dict[str, Any]:
+    verb = "read" if event.b else "write"
+    begun = _base(event, verb, bytes=event.a)
+    return {**begun, "ph": "b", "cat": "message", "id": hex(event.id)}
 
 
 def _as_moment(begun: dict[str, Any]) -> dict[str, Any]:
@@ -193,48 +178,44 @@ def _as_moment(begun: dict[str, Any]) -> dict[str, Any]:
     return {**moment, "name": f"post of a {begun['name']}", "ph": "i", "s": "t", "cat": "adma"}
 
 
-def _ended(event: tuple[int, ...], begun: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    args = {"bytes": event[3], "error": event[4]}
+def _ended(event: Event, begun: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    args = {"bytes": event.a, "error": event.b}
     if begun is None:
         yield _moment(event, "end of a message", **args)
         return
     yield begun
-    yield {**begun, "ph": "e", "tid": event[6], "ts": event[0] / 1000, "args": args}
+    yield {**begun, "ph": "e", "tid": event.tid, "ts": event.at / 1000, "args": args}
 
 
-def _match(event: tuple[int, ...]) -> dict[str, Any]:
-    from .mechanisms import NAMES
-
-    name = NAMES.get(event[4], "eager")
-    return _moment(event, f"match: {name}", bytes=event[3], mechanism=name, **_pair(event[5]))
+def _match(event: Event) -> dict[str, Any]:
+    name = NAMES.get(event.b, "eager")
+    return _moment(event, f"match: {name}", bytes=event.a, mechanism=name, **_pair(event.c))
 
 
 def _pair(word: int) -> dict[str, str]:
-    """What names a transfer at both ends: the writer's slot and its generation."""
+    """The name of a transfer, the same at both ends: the writer's slot and its generation."""
     direction = "out" if word >> 31 & 1 else "in"
     return {"match": f"{word & 0x7FFFFFFF}/{word >> 32}", "direction": direction}
 
 
 _KINDS: dict[int, Any] = {
-    lib.ADMA_TRACE_COPY_POST: lambda e: [_span(e, "post", bytes=e[3], copy=hex(e[2]))],
-    lib.ADMA_TRACE_COPY_HERE: lambda e: [_span(e, "copy in the post", bytes=e[3])],
-    lib.ADMA_TRACE_COPY_PART: lambda e: [
-        _span(e, "part", part=e[3], parts=e[4], copy=hex(e[2])),
+    core.COPY_POST: lambda e: [_span(e, "post", bytes=e.a, copy=hex(e.id))],
+    core.COPY_HERE: lambda e: [_span(e, "copy in the post", bytes=e.a)],
+    core.COPY_PART: lambda e: [
+        _span(e, "part", part=e.a, parts=e.b, copy=hex(e.id)),
     ],
-    lib.ADMA_TRACE_COPY_GIVE: lambda e: [
-        _span(e, "hand to the device", bytes=e[3], errno=e[4], copy=hex(e[2]))
+    core.COPY_GIVE: lambda e: [
+        _span(e, "hand to the device", bytes=e.a, errno=e.b, copy=hex(e.id))
     ],
-    lib.ADMA_TRACE_COPY_DEVICE: lambda e: _both(e, "device", "DMA", bytes=e[3], errno=e[4]),
-    lib.ADMA_TRACE_COPY_END: lambda e: _both(e, "copy", "copy", bytes=e[3], errno=e[4]),
-    lib.ADMA_TRACE_MATCH: lambda e: [_match(e)],
-    lib.ADMA_TRACE_CHUNK: lambda e: [
-        _span(e, "chunk", bytes=e[3], chunk=e[4], **_pair(e[5])),
+    core.COPY_DEVICE: lambda e: _both(e, "device", "DMA", bytes=e.a, errno=e.b),
+    core.COPY_END: lambda e: _both(e, "copy", "copy", bytes=e.a, errno=e.b),
+    core.MATCH: lambda e: [_match(e)],
+    core.CHUNK: lambda e: [
+        _span(e, "chunk", bytes=e.a, chunk=e.b, **_pair(e.c)),
     ],
-    lib.ADMA_TRACE_PEER: lambda e: [
-        _moment(e, "copied by the peer", chunks=e[3], of=e[4], **_pair(e[5]))
-    ],
-    lib.ADMA_TRACE_WRITE_NOW: lambda e: [_moment(e, "write at once", bytes=e[3])],
-    lib.ADMA_TRACE_READ_NOW: lambda e: [_moment(e, "read at once", bytes=e[3])],
+    core.PEER: lambda e: [_moment(e, "copied by the peer", chunks=e.a, of=e.b, **_pair(e.c))],
+    core.WRITE_NOW: lambda e: [_moment(e, "write at once", bytes=e.a)],
+    core.READ_NOW: lambda e: [_moment(e, "read at once", bytes=e.a)],
 }
 
 

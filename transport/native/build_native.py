@@ -27,6 +27,24 @@ NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._core._native"
 INCLUDE = NATIVE / "include"
 HEADERS = ("adma.h", "adma_handshake.h", "adma_copy.h", "adma_trace.h", "adma_fault.h")
+# Python needs these numbers, too. They are defined in headers of lower layers, whose types
+# are nobody else's business; the compiler fills in the values.
+CONSTANTS = {
+    "shm/layout.h": (
+        "ADMA_INLINE",
+        "ADMA_EAGER",
+        "ADMA_SLOT",
+        "ADMA_BYTES",
+        "ADMA_OBJECT",
+        "ADMA_PART",
+    ),
+    "copy/schedule.h": (
+        "ADMA_ADAPTIVE",
+        "ADMA_ROUND_ROBIN",
+        "ADMA_COPY_WORKERS_MAX",
+        "ADMA_CLASSES",
+    ),
+}
 UAPI = NATIVE.parent.parent / "kernel" / "include" / "uapi"  # of the kernel helper
 
 COMMON_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
@@ -97,6 +115,12 @@ def declarations(text: str, name: str) -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
+def constants() -> str:
+    """Declarations of :data:`CONSTANTS`, as cffi reads them."""
+    names = [name for names in CONSTANTS.values() for name in names]
+    return "".join(f"#define {name} ...\n" for name in names)
+
+
 def flavour() -> str:
     """The value of ADMA_BUILD; SystemExit when it is none that is known."""
     name = os.environ.get("ADMA_BUILD") or "release"
@@ -116,10 +140,11 @@ def make_builder() -> cffi.FFI:
     builder.cdef(SYSTEM_TYPES)
     for header in HEADERS:
         builder.cdef(declarations((INCLUDE / header).read_text(encoding="utf-8"), header))
+    builder.cdef(constants())
     name = flavour()
     builder.set_source(
         MODULE,
-        GENERATED_PREAMBLE + "".join(f'#include "{header}"\n' for header in HEADERS),
+        GENERATED_PREAMBLE + "".join(f'#include "{header}"\n' for header in (*HEADERS, *CONSTANTS)),
         sources=relative(list(NATIVE.rglob("*.c"))),
         depends=relative(
             [*NATIVE.rglob("*.[ch]"), UAPI / "linux" / "adma.h", Path(__file__).resolve()]

@@ -1,33 +1,35 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Buffers of the caller: held for as long as the C core may touch them.
+"""Buffers of the caller: held for as long as the core may touch them.
 
-A hold is a cffi buffer object. While it lives, the exporter's `Py_buffer` is
-held, so that a `bytearray` cannot be resized under a pending request: Python
-itself raises `BufferError` for that.
+A hold is a cffi buffer object. While it lives, it has the exporter's `Py_buffer`. So nobody
+can resize a `bytearray` under a pending request: Python itself raises `BufferError`.
 """
 
 from __future__ import annotations
 
 import re
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ._native import ffi
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from ._native import CData
+    from .types import Hold
 
 __all__ = [
     "empty",
+    "filled",
     "holds_objects",
+    "is_hold",
     "lengths_differ",
     "no_buffer",
     "objects_refused",
     "pair",
     "read_only",
     "readable",
+    "release",
     "writable",
 ]
 
@@ -39,8 +41,8 @@ _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
-def readable(buf: ReadableBuffer, call: str) -> CData:
-    """Hold a buffer to read from: anything contiguous. `call` is for the error: "write"."""
+def readable(buf: ReadableBuffer, call: str) -> Hold:
+    """Hold a contiguous buffer, to read from it. `call` names the call in errors: "write"."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
     try:
@@ -49,8 +51,8 @@ def readable(buf: ReadableBuffer, call: str) -> CData:
         return _by_force(buf, call, need_writable=False)
 
 
-def writable(buf: WriteableBuffer, call: str) -> CData:
-    """Hold a buffer to write into: contiguous and not read-only."""
+def writable(buf: WriteableBuffer, call: str) -> Hold:
+    """Hold a contiguous buffer that is not read-only, to write into it."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
     try:
@@ -64,14 +66,28 @@ def empty(nbytes: int) -> Any:
     return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
 
 
+def filled(buffer: Any) -> Hold:
+    """Hold one that `empty` made, to write into."""
+    return ffi.from_buffer(_CHARS, buffer, True)
+
+
+def is_hold(hold: object) -> TypeGuard[Hold]:
+    """Is it a hold of this module's?"""
+    return isinstance(hold, ffi.CData)
+
+
+#: The buffer is its owner's again, also while something refers to the hold. Twice is no error.
+release = ffi.release
+
+
 def _is_plain_array(buf: object) -> bool:
-    """Does it say as NumPy's arrays do that it holds no objects? Cheaper than to ask its buffer."""
+    """Does it say, as NumPy's arrays do, that it holds no objects? This is the cheapest way."""
     dtype = getattr(buf, "dtype", None)
     return getattr(dtype, "hasobject", True) is False
 
 
 def holds_objects(buf: ReadableBuffer) -> bool:
-    """Is it an array of Python objects, or of structures with some? False for what is no buffer."""
+    """Does an array hold Python objects, in structures or as they are? False: it is no buffer."""
     if _is_plain_array(buf):
         return False
     try:
@@ -84,7 +100,7 @@ def holds_objects(buf: ReadableBuffer) -> bool:
 
 
 def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
-    """An array of Python objects holds addresses, which mean nothing in another process."""
+    """TypeError for an array of Python objects: its addresses mean nothing to another process."""
     if holds_objects(buf):
         raise TypeError(
             f"{call}(buf): buf is an array of Python objects, whose memory holds addresses of this "
@@ -92,8 +108,8 @@ def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
         )
 
 
-def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
-    """Hold what the quick way refused (Fortran order), or say what is wrong with it."""
+def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> Hold:
+    """Hold a buffer in Fortran order, which cffi refuses; or raise what is wrong with it."""
     wanted = "a writable, contiguous buffer" if need_writable else "a contiguous buffer"
     try:
         view = memoryview(buf)
@@ -107,11 +123,12 @@ def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> CData:
                 f"{call}(buf): buf is not contiguous (shape {view.shape}, strides {view.strides}); "
                 "pass a contiguous one, such as numpy.ascontiguousarray(buf)"
             )
-    # Contiguous, but not in C order: its raw memory is.
+    # It is contiguous, but not in C order. Its raw memory is one run of bytes.
     return ffi.from_buffer("char[]", PickleBuffer(buf).raw(), need_writable)
 
 
 def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
+    """The error for an argument that is no buffer."""
     kind = type(buf).__name__
     cure = "; encode it first" if isinstance(buf, str) else ""
     return TypeError(
@@ -121,6 +138,7 @@ def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
 
 
 def read_only(buf: object, name: str, call: str) -> BufferError:
+    """The error for a buffer that cannot be filled."""
     return BufferError(
         f"{call}({name}): {name} is read-only ({type(buf).__name__}), it cannot be filled; "
         "pass a writable buffer such as bytearray or numpy.empty(...)"
@@ -130,8 +148,8 @@ def read_only(buf: object, name: str, call: str) -> BufferError:
 # The two sides of a copy
 
 
-def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[CData, CData] | None:
-    """Both held as ranges of bytes; or None, and nothing is held: look at them as arrays."""
+def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[Hold, Hold] | None:
+    """Hold both as ranges of bytes. None: they are none, and not held; they may be arrays."""
     if type(dst) not in _PLAIN:
         _refuse_copied_objects(dst, "dst", call)
     if type(src) not in _PLAIN:
@@ -143,6 +161,7 @@ def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[CData, C
 
 
 def lengths_differ(call: str, dst: int, src: int) -> ValueError:
+    """The error for two ranges of bytes of which one is longer."""
     return ValueError(
         f"{call}(dst, src): dst has {dst} bytes, src {src}; a copy needs equal lengths: "
         "slice the longer one, such as memoryview(buf)[:n]"
@@ -150,6 +169,7 @@ def lengths_differ(call: str, dst: int, src: int) -> ValueError:
 
 
 def objects_refused(name: str, call: str) -> TypeError:
+    """The error for an array of Python objects."""
     return TypeError(
         f"{call}({name}): {name} is an array of Python objects: copying its bytes would copy "
         "references without counting them; assign instead, such as dst[...] = src"

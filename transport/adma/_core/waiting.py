@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Waiting that answers Ctrl-C, keeps its deadline and burns no core.
 
-The C core copies and spins in slices of a few milliseconds; between them the
+The core copies and spins in slices of a few milliseconds; between them the
 interpreter runs signal handlers as it always does. Before the core sleeps, all
 signals are blocked, those that came before are handled, and `ppoll` lets the
 others in while it sleeps: there is no moment between in which a Ctrl-C is
@@ -10,53 +10,46 @@ only noted (signal(7), ppoll(2)).
 
 from __future__ import annotations
 
-import numbers
 import signal
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ..errors import raise_for
+from ..arguments import remaining
 from ._native import ffi, lib
+from .results import raise_for
+from .types import NO_REQUEST
 
 if TYPE_CHECKING:
-    from ._native import CData
+    from ._native import sigset_t
+    from .types import Chan, Req
 
-__all__ = ["ManyWaiter", "OneWaiter", "deadline_of", "remaining"]
+__all__ = ["ManyWaiter", "OneWaiter"]
 
-_LONG = 1e6  # seconds; more, infinity included, is as good as for ever
-_READY, _BUSY = 0, 1  # enum adma_drive_result
-_BUDGET_NS = 5_000_000  # copy at most this long before signals are looked at
-_OWN_MEASURE = -1  # let the core decide how long to spin
-# The kernel may hand a signal for the process to any thread, which does not
-# end the main thread's sleep; so with other threads around it looks this often.
-_SIGNAL_SLICE_NS = 100_000_000
-
-
-def deadline_of(timeout: float | None, call: str) -> float | None:
-    """The moment (time.monotonic) at which `timeout` seconds from now are over; None: never."""
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
-        kind = type(timeout).__name__
-        raise TypeError(f"{call}(timeout): seconds as a number, or None for ever, not {kind}")
-    if not timeout >= 0:  # also NaN
-        raise ValueError(f"{call}(timeout): {timeout} is no time to wait; use 0 to only try")
-    return time.monotonic() + float(min(timeout, _LONG))
+_READY: Final = lib.ADMA_READY
+_BUSY: Final = lib.ADMA_BUSY
+_BUDGET_NS: Final = 5_000_000  # the core copies at most this long before signals are looked at
+_OWN_MEASURE: Final = -1  # the core decides how long to spin
+# The kernel may hand a signal for the process to any thread, which does not end the main
+# thread's sleep. So where there are other threads, the main thread looks this often.
+_SIGNAL_SLICE_NS: Final = 100_000_000
 
 
-def remaining(deadline: float | None) -> float | None:
-    """Seconds left until the deadline, at least 0; None: for ever."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+class _Waiter(Protocol):
+    """What waits: the core's calls for one request, or for many."""
+
+    def drive(self, spin: int) -> int: ...
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> None: ...
+    def give_up(self) -> None: ...
 
 
 class OneWaiter:
-    """Waits for one request of one channel, or (request NULL) for a message on it."""
+    """Waits for one request of one channel, or without a request for a message on it."""
 
     __slots__ = ("_chan", "_req")
 
-    def __init__(self, chan: CData, req: CData = ffi.NULL) -> None:
+    def __init__(self, chan: Chan, req: Req = NO_REQUEST) -> None:
         self._chan = chan
         self._req = req
 
@@ -64,10 +57,10 @@ class OneWaiter:
         """True when what is waited for is there, False when the deadline passed before."""
         return _wait(self, deadline)
 
-    def drive(self, spin: int) -> Any:
+    def drive(self, spin: int) -> int:
         return lib.adma_drive_one(self._chan, self._req, spin, _BUDGET_NS)
 
-    def sleep(self, nanoseconds: int, mask: CData) -> None:
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
         lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
 
     def give_up(self) -> None:
@@ -80,7 +73,7 @@ class ManyWaiter:
     __slots__ = ("_chans", "_reqs", "_struct")
 
     def __init__(
-        self, chans: Sequence[CData], reqs: Sequence[CData], need: int, also: int = -1
+        self, chans: Sequence[Chan], reqs: Sequence[Req], need: int, also: int = -1
     ) -> None:
         """`also`: a descriptor that ends a sleep when it is readable, or -1."""
         self._chans = ffi.new("struct adma_chan *[]", chans)
@@ -104,26 +97,26 @@ class ManyWaiter:
             _sleep(self, deadline)
         return False
 
-    def drive(self, spin: int) -> Any:
+    def drive(self, spin: int) -> int:
         return lib.adma_drive(self._struct, spin, _BUDGET_NS)
 
-    def sleep(self, nanoseconds: int, mask: CData) -> None:
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
         lib.adma_sleep(self._struct, nanoseconds, mask)
 
     def give_up(self) -> None:
         lib.adma_give_up(self._struct)
 
 
-def _wait(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> bool:
+def _wait(waiter: _Waiter, deadline: float | None) -> bool:
     try:
         return _wait_on(waiter, deadline)
     except BaseException:
-        # Else what stays pending would be left to a caller who is not coming back.
+        # The core leaves what is pending to this thread until it comes back. It will not.
         waiter.give_up()
         raise
 
 
-def _wait_on(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> bool:
+def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
     while True:
         late = deadline is not None and time.monotonic() >= deadline
         state = waiter.drive(0 if late else _OWN_MEASURE)
@@ -137,7 +130,7 @@ def _wait_on(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> bool:
             _sleep(waiter, deadline)
 
 
-def _sleep(waiter: OneWaiter | ManyWaiter, deadline: float | None) -> None:
+def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     left = remaining(deadline)
     nanoseconds = -1 if left is None else int(left * 1e9)
     if threading.current_thread() is not threading.main_thread():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The bars that adma is held to, beside what was measured.
+"""The limits ("bars") that adma is measured against, and what was measured.
 
-A bar on a ratio is held when the upper end of the interval of the median paired ratio does not
-exceed it. Bars that are not binding yet are printed all the same: a trend is seen early.
+A bar on a ratio is held when the interval of the median paired ratio ends at it or below. Bars
+that are not binding yet are printed too, so that a trend is seen early.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PERSISTENT = ("mpich:persistent", "openmpi:persistent")
 
 @dataclass(frozen=True)
 class Bar:
-    """`ours` against the better of `against`, at one size: at most `hold`, better `aim`."""
+    """The ratio of `ours` to the better of `against` at a size: at most `hold`, at best `aim`."""
 
     what: str
     size: int
@@ -46,7 +46,7 @@ COOPERATIVE = tuple(
     for mib in (1, 4, 16)
 )
 
-# What has no figure yet: what it is, and what it waits for.
+# What is not measured yet, and what is missing for it.
 LATER = (
     ("64K, 1M, 4M, 16M with one buffer in a region", "regions"),
     ("8 bytes, 1M, 4M in the MPI layer", "the MPI layer"),
@@ -55,7 +55,7 @@ LATER = (
 
 
 def judge(report: Report, bars: Iterable[Bar]) -> list[Verdict]:
-    """A verdict for each bar; one that cannot be judged says why."""
+    """A verdict for each bar. Where one cannot be judged, its verdict says why."""
     return [_judge(report, bar) for bar in bars]
 
 
@@ -120,7 +120,7 @@ def limit(
 
 
 def values(report: Report, key: str, metric: str, size: int | None = None) -> list[float]:
-    """The samples of a series; none where it was not measured."""
+    """The samples of a series; empty if it was not measured."""
     series = report.find(key, metric, size)
     return series.values if series is not None else []
 
@@ -132,7 +132,7 @@ def _judge(report: Report, bar: Bar) -> Verdict:
         return _unjudged(bar, f"{bar.ours} was not measured at this size")
     if not rivals:
         return _unjudged(bar, f"none of {', '.join(bar.against)} was measured")
-    # The better one over the whole run. The better one of each round would reward its noise.
+    # The one that is better over the whole run: the better one of each round would be so by chance.
     rival = min(rivals, key=lambda series: median(series.values))
     ratio = paired_ratio(ours.values, rival.values)
     missing = [key for key in bar.against if key not in {s.contestant for s in rivals}]

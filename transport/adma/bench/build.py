@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which adma this is: version, variant of the build, and the sizes its core was built with."""
+"""Which adma is measured: its version, the variant of the build, and the sizes in its core."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from typing import Any
 
 def describe() -> dict[str, Any]:
     """Version and variant: "release", or "faults" with fault points and live assertions."""
-    from adma._core._native import lib
+    from adma._core import faults
 
-    faults = bool(lib.adma_faults_built())
-    return {"version": version(), "build": "faults" if faults else "release"}
+    return {"version": version(), "build": "faults" if faults.BUILT else "release"}
 
 
 def version() -> str:
-    """The version of the package that is imported, which need not be one that is installed."""
+    """The version of the package that is imported, which may not be the one that is installed."""
     import adma
 
     return adma.__version__
 
 
 def waiting() -> str:
-    """How a blocking call waits, with the limit of spinning where this core tells it."""
-    from adma._core._native import lib
+    """How a blocking call waits, and how long it spins at most."""
+    from adma._core.constants import SPIN_MAX_NS
 
-    tell = getattr(lib, "adma_spin_max_ns", None)
-    limit = f"up to {int(tell()) / 1000:g} us" if tell is not None else "for a bounded time"
+    limit = f"up to {SPIN_MAX_NS / 1000:g} us"
     return f"spins {limit}, not with more runnable processes than cores; then sleeps in ppoll"
 
 
 def thresholds() -> dict[str, int]:
-    """Sizes in bytes at which a message starts to travel in another way."""
-    from adma._core._native import lib
+    """Sizes in bytes at which messages travel in another way, and of the memory they go through."""
+    from adma._core.constants import BULK_SIZE, EAGER_MAX, INLINE_MAX, SEGMENT_SIZE
 
     return {
-        "inline, up to": int(lib.adma_inline_max()),
-        "eager, up to": int(lib.adma_eager_max()),
-        "bulk segment of shared": int(lib.adma_bulk_size()),
-        "half, mapped by both sides": int(lib.adma_segment_size()),
+        "inline, up to": INLINE_MAX,
+        "eager, up to": EAGER_MAX,
+        "bulk segment of shared": BULK_SIZE,
+        "half, mapped by both sides": SEGMENT_SIZE,
     }

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 6.9, 5.6  # inches of a chart
 
 @dataclass
 class Chart:
-    """What all charts have: a title, and what stands at the axis."""
+    """What all charts have: a title, and the name of the axis."""
 
     title: str
     axis: str = ""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Is the clock of this machine a counter of instructions, and what did it count while nobody ran?
+"""Does the clock of this machine count instructions, and how many while all processors idled?
 
 QEMU's ``-icount shift=0`` moves the guest's clock on by one nanosecond for each instruction that
-any of its processors executes, so that a time is a number of instructions. That is not believed but
-tried here: with a loop whose instructions are known, because it is machine code written here.
+any of its processors executes. So a time is a number of instructions. This module checks that, with
+a loop of machine code whose number of instructions is known.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOLERANCE = 0.01  # the timer's interrupts take part of it
 
 @dataclass(frozen=True)
 class Calibration:
-    """A loop of known length by the clock: `ns` for `instructions`."""
+    """What the clock showed for a loop of known length: `ns` for `instructions`."""
 
     instructions: int
     ns: int
@@ -47,7 +47,7 @@ class Calibration:
 def calibrate(turns: int = TURNS) -> Calibration:
     """Time the loop: the shortest of a few trials, less that of half as many turns.
 
-    The difference takes the way into the loop and out of it away. Raises RuntimeError on a
+    The difference leaves out the way into the loop and out of it. Raises RuntimeError on a
     processor for which there is no loop, OSError where memory may not be executed.
     """
     code = LOOPS.get(platform.machine())
@@ -61,7 +61,7 @@ def calibrate(turns: int = TURNS) -> Calibration:
 
 
 def idle_seconds() -> float:
-    """For how long all processors together had nothing to run, since boot; steps of 10 ms."""
+    """How long all processors together had nothing to run since boot, in steps of 10 ms."""
     return float(Path("/proc/uptime").read_text(encoding="ascii").split()[1])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Something to compute while others copy: arithmetic whose length can be chosen.
 
-Needs the standard library and NumPy; not adma, because an MPI's environment runs it, too.
+It needs the standard library and NumPy, but not adma, since it also runs in an MPI's environment.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from itertools import repeat
 
-ELEMENTS = 2048  # 16 KB: it stays in the first-level cache, so that memory is left to who copies
+ELEMENTS = (
+    2048  # 16 KB: it stays in the first-level cache, and leaves memory to the thread that copies
+)
 TRIAL = 0.002  # seconds
 TRIALS = 5
 
@@ -19,7 +21,7 @@ Compute = Callable[[int], None]
 
 
 def by_numpy() -> Compute:
-    """Multiply and add a vector; NumPy lets go of the GIL meanwhile."""
+    """Multiply and add a vector. NumPy releases the GIL while it does."""
     import numpy as np
 
     x, step, bias = np.linspace(0.0, 1.0, ELEMENTS), 0.999, 0.001

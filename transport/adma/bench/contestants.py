@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Who takes part: adma by each mechanism, ``multiprocessing.Pipe``, mpi4py on two MPIs."""
+"""The contestants: adma by each mechanism, ``multiprocessing.Pipe``, mpi4py on two MPIs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MECHANISMS = ("auto", "dma", "mapped:helper", "mapped:cma", "shared", "loopback:
 class Entrant:
     """A contestant and how to start it.
 
-    Entrants of the same `pair` share its two processes and differ in `mode` only. `sizes`, when
-    given, are the only ones at which it takes part.
+    Entrants of the same `pair` share its two processes and differ in `mode` only. `sizes`: those
+    at which it takes part; None means all.
     """
 
     contestant: Contestant
@@ -105,7 +105,7 @@ def mpi_entrants(flavour: mpi.Flavour, persistent_at: Iterable[int] = (8,)) -> l
 
 
 def entrants(mechanism: str, peers: bool) -> list[Entrant]:
-    """Those of ``adma pingpong``. Raises ValueError for an unknown mechanism."""
+    """The entrants of ``adma pingpong``. Raises ValueError for an unknown mechanism."""
     if mechanism != "all" and mechanism not in MECHANISMS:
         known = ", ".join(("all", *MECHANISMS))
         raise ValueError(f"mechanism {mechanism!r}: is unknown; choose one of {known}")

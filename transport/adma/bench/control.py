@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The control line between the driver of a benchmark and a contestant's process.
 
-One JSON object per line over a private Unix socket. A process that waits for its turn blocks in
-``recv`` here and takes no processor time from whoever is being measured.
+It carries one JSON object per line over a private Unix socket. A process that waits for its turn
+blocks in ``recv`` here, and takes no processor time from the one that is measured.
 
 The worker for MPI (``mpi_worker.py``) speaks the same protocol with its own few lines, because it
 runs where adma is not installed.

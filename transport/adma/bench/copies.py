@@ -22,7 +22,7 @@ LARGE = 1 << 20  # figure 4c begins there
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """All ways at all sizes: hot ones up to 256 KB, cold ones at each."""
+    """Measure all ways to copy: hot buffers up to 256 KB, cold buffers at each size."""
     report = experiment.started("copy", settings)
     places = Places()
     with kept():
@@ -40,7 +40,7 @@ def measure(settings: Settings, progress: Progress) -> Report:
 
 
 def turns(here: Sequence[Way], places: Places, metric: str, size: int) -> list[Turn]:
-    """Who takes part at this size, each with its way to come by places."""
+    """The contestants at this size, each with the places that it copies between."""
     finder = places.hot if metric == HOT else places.cold
     take: Take = finder
     apart: Take = partial(finder, offset=OFFSET)
@@ -67,7 +67,7 @@ def turn(
     metric: str,
     size: int,
 ) -> Turn:
-    """A contestant that copies from place to place; the places are found before the clock runs."""
+    """A contestant that copies from place to place. The places are found before the clock runs."""
 
     def run(count: int) -> Result:
         taken = take(size, count)
@@ -82,11 +82,11 @@ def turn(
 
 
 def free() -> None:
-    """Nothing to configure: no engine takes part."""
+    """Configure nothing, where no engine takes part."""
 
 
 def remember(report: Report, found: Sequence[Turn]) -> None:
-    """The contestants of these turns, those that are new."""
+    """Add the contestants of these turns to the report, if they are new."""
     known = {each.key for each in report.contestants}
     report.contestants += [each.contestant for each in found if each.contestant.key not in known]
 
@@ -134,7 +134,7 @@ def charts(report: Report) -> list[Chart]:
 
 
 def _within(lines: list[plot.Curve], wanted: Callable[[int], bool]) -> list[plot.Curve]:
-    """The points at these sizes, of curves that have any."""
+    """The curves that have points at these sizes, without their other points."""
     for line in lines:
         line.points = [(size, summary) for size, summary in line.points if wanted(size)]
     return [line for line in lines if line.points]
@@ -146,8 +146,8 @@ EXPERIMENT = Experiment(
     summary="latency of a copy against memcpy: hot, cold, large",
     description=(
         "Post a copy and wait for it, beside memcpy through the same call layer and numpy.copyto. "
-        "Queues copy alone but for 'queue+caller', where who waits copies, too; '+2K' are buffers "
-        "whose places within a page differ by 2 KB."
+        "Queues copy alone but for 'queue+caller', where the thread that waits copies, too; '+2K' "
+        "are buffers whose places within a page differ by 2 KB."
     ),
     plan=Plan(rounds=21, round_time=0.008, least=2, budget=5.0),
     sizes="1K,4K,16K,64K,256K,1M,4M,16M",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``adma bench costs``: what a call costs: copies of 64 bytes, handing over a large one, waking."""
+"""``adma bench costs``: what it costs to copy 64 bytes, to hand over a large copy, to wake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adma.bench.ways import Copy, Way, kept, memcpy, usable, ways
 SMALL, LARGE = 64, 1 << 20
 BURST = 8
 MOST = 400  # large copies in a round
-ASLEEP = 0.001  # seconds after which a queue sleeps: it looks for 20 us
+ASLEEP = 0.001  # seconds after which a queue sleeps; it spins for 20 us
 COST = "cost"
 TITLES = {
     "memcpy": "memcpy 64 B, same call layer",
@@ -35,17 +35,17 @@ TITLES = {
     "start": "to the first byte, queue awake",
     "wake": "to the first byte, queue asleep",
 }
-# With DMA channels who is awake or asleep is the thread that hands copies to the module.
+# With DMA channels it is the submitter, which hands copies to the module, that sleeps or not.
 SERVANTS = {
-    "awake": "icopy 1 MB, servant awake",
-    "asleep": "icopy 1 MB, servant asleep",
-    "start": "until it is taken, servant awake",
-    "wake": "until it is taken, servant asleep",
+    "awake": "icopy 1 MB, submitter awake",
+    "asleep": "icopy 1 MB, submitter asleep",
+    "start": "until it is taken, submitter awake",
+    "wake": "until it is taken, submitter asleep",
 }
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """All calls, taking turns; large copies by one queue or channel, and by many."""
+    """Measure all calls, in turns; large copies by one queue or channel, and by many."""
     report = experiment.started("costs", settings)
     with kept():
         here, report.contestants = usable(ways(settings.engine, settings.queues), settings.demanded)
@@ -60,7 +60,7 @@ def measure(settings: Settings, progress: Progress) -> Report:
             report.contestants += [_titled(key, way, suffix) for key in ("start", "wake")]
         with progress.task("calling", settings.plan.rounds) as step:
             series = alternate(found, None, settings.plan, step)
-    for each in series:  # what a large one told of its start is a line of its own
+    for each in series:  # what a large copy tells of its start is a row of its own
         each.contestant, each.metric = each.metric, COST
     report.series = series
     report.verdicts = verdicts(report)
@@ -93,8 +93,8 @@ def _small(key: str, call: Copy, dst: object, src: object) -> Turn:
 
 
 def large_ones(way: Way, suffix: str) -> list[Turn]:
-    """Handing over copies of 1 MB: a burst behind one that is under way; and one to who sleeps."""
-    # Bytes and bytearrays, as the small ones have them: an array is looked at for its elements.
+    """Hand over copies of 1 MB: a burst behind one under way, and one to a queue that sleeps."""
+    # Bytes and bytearrays, as for the small copies: the elements of an array are looked at.
     buffers = [(bytearray(LARGE), bytes(LARGE)) for _ in range(BURST + 1)]
     runs = {
         "awake": lambda count: _awake(buffers, count),
@@ -111,7 +111,7 @@ def _suffixed(run: Callable[[int], Result], suffix: str, count: int) -> Result:
 
 
 def _awake(buffers: Sequence[tuple[bytearray, bytes]], count: int) -> Result:
-    """A copy is under way, and its queue awake, when the burst is posted."""
+    """Post a burst while a copy is under way, so that its queue is awake."""
     (first, origin), *others = buffers
     call = start = 0
     count = max(1, min(count, MOST) // BURST)
@@ -122,7 +122,7 @@ def _awake(buffers: Sequence[tuple[bytearray, bytes]], count: int) -> Result:
             requests.append(adma.icopy(dst, src))
         call += time.perf_counter_ns() - begin
         adma.wait_all(requests)
-        # Awake, and nothing in front of it.
+        # The queue is awake, and has nothing else to do.
         request = adma.icopy(first, origin)
         request.wait()
         start += request.times()["start"]
@@ -139,7 +139,7 @@ def _asleep(dst: bytearray, src: bytes, count: int) -> Result:
         call += time.perf_counter_ns() - begin
         request.wait()
         start += request.times()["start"]
-        del request  # freeing it is no part of the next post
+        del request  # freed here, so that the next post does not pay for it
     return {"asleep": call / count / 1000, "wake": start / count / 1000}
 
 

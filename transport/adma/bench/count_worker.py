@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One side of ``benchmarks/helper_counts.py``: does one thing at a time, so that it can be counted.
+"""One side of ``benchmarks/helper_counts.py``. It does one thing at a time, which can be counted.
 
 Started as ``python -m adma.bench.count_worker adma RANK CONTROL_SOCKET LINK_FD MECHANISM``.
 Besides ping-pong it posts, checks and streams on command: rank 0 writes, rank 1 reads.
@@ -39,9 +39,9 @@ COMMANDS = (
 
 
 class Area:
-    """Private memory of its own, all of it touched, that begins `offset` bytes behind a page.
+    """Private memory, all of it touched, that begins `offset` bytes after the start of a page.
 
-    In huge pages as far as the kernel gives them, or in ordinary ones, aligned alike.
+    It is in huge pages as far as the kernel gives them, or in ordinary ones, aligned the same.
     """
 
     def __init__(self, size: int, offset: int, huge: bool) -> None:
@@ -56,7 +56,7 @@ class Area:
         self.view[-1] = 0
 
     def runs(self) -> int:
-        """Pieces that are contiguous in physical memory; 0 where only root may know."""
+        """How many physically contiguous pieces it has; 0 where only root may know."""
         first = self.address // PAGE
         last = (self.address + len(self.view) - 1) // PAGE
         with open("/proc/self/pagemap", "rb", buffering=0) as file:
@@ -79,12 +79,12 @@ class Counted(Pinger):
         self.requests: list[Any] = []
 
     def nothing(self, command: dict[str, Any]) -> dict[str, Any]:
-        """What the command itself costs."""
+        """Do nothing, so that the cost of a command itself is known."""
         del command
         return {"ok": True}
 
     def buffers(self, command: dict[str, Any]) -> dict[str, Any]:
-        """As many buffers as are to be posted at a time, made now so that a post is a post only."""
+        """Make the buffers that will be posted, so that a post costs nothing else."""
         self.posted = [bytearray(int(command["size"])) for _ in range(int(command["count"]))]
         return {"ok": True}
 
@@ -96,7 +96,7 @@ class Counted(Pinger):
         return {"ok": True}
 
     def check(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Check every posted request `times` times, whatever comes of it."""
+        """Check every posted request `times` times, whether it is done or not."""
         done = 0
         begin = time.monotonic_ns()
         for _ in repeat(None, int(command["times"])):
@@ -104,7 +104,7 @@ class Counted(Pinger):
         return {"done": done, "ns": time.monotonic_ns() - begin}
 
     def finish(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Check every posted request until it is done: by nothing but checks."""
+        """Check every posted request until it is done. No other call is made."""
         del command
         deadline = time.monotonic() + TIMEOUT
         checks = 0

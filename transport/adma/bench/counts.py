@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Counts that no clock has a part in: system calls, pins, DMA descriptors, instructions.
+"""Counts that need no clock: system calls, pins, DMA descriptors, instructions.
 
 Each function takes a pair of ``count_worker`` processes (or starts contestants of its own) and
 returns series: a value per repetition, most of which should be the same number.
@@ -41,7 +41,7 @@ def local(mechanism: str) -> Local:
 
 
 class Caller:
-    """Gives a pair commands and tells which system calls they took, less what a command takes."""
+    """Gives a pair commands, and counts their system calls without those of a command itself."""
 
     def __init__(self, pair: Pair, calls: SystemCalls) -> None:
         self._pair = pair
@@ -76,7 +76,7 @@ class Caller:
 def blocking_calls(key: str, caller: Caller, pair: Pair, size: int) -> list[Series]:
     """System calls per message of a blocking ping-pong, of both processes together, by name.
 
-    What a run of N round trips more takes, so that beginning and end of a run do not count.
+    It is what N more round trips take, so that the beginning and the end of a run do not count.
     """
     pair.ask({"op": "prepare", "size": size})
     runs = []
@@ -94,7 +94,7 @@ def posted_calls(key: str, caller: Caller, pair: Pair) -> list[Series]:
 
     The reads are posted and checked while nothing is written, then the writes are posted, then both
     ends check until all is done: as long as that takes, by nothing but checks. Once a millisecond a
-    check looks whether the peer lives; what is called beyond that is a figure of its own.
+    check looks whether the peer lives; other calls are a figure of their own.
     """
     pair.ask({"op": "buffers", "count": POSTED, "size": POSTED_SIZE})
     reads, writes, waiting, beyond = [], [], [], []
@@ -105,7 +105,7 @@ def posted_calls(key: str, caller: Caller, pair: Pair) -> list[Series]:
             raise RuntimeError("a read was done before its write was posted")
         write, _ = caller.of_rank(0, {"op": "post"})
         pair.ask({"op": "finish"})
-        if number:  # the first time costs what later ones find done
+        if number:  # the first time does what later ones find done
             reads.append(_share(read, Calls(), POSTED))
             writes.append(_share(write, Calls(), POSTED))
             waiting.append(_share(pending, Calls(), POSTED * CHECKS))
@@ -119,7 +119,7 @@ def posted_calls(key: str, caller: Caller, pair: Pair) -> list[Series]:
 
 
 def _without_looks(found: Calls, ns: int) -> int:
-    """How many calls, but for as many looks for the peer as that time allows."""
+    """How many calls there were, without the looks for the peer that this time allows."""
     looks = min(sum(found[name] for name in LOOKS), 1 + ns // LOOK_NS)
     return found.total() - looks
 
@@ -205,7 +205,7 @@ def dma_path(key: str, pair: Pair, helper: Helper, size: int, layout: Layout) ->
 
 @dataclass(frozen=True)
 class Idle:
-    """For how long the processor had nothing to do while something was measured."""
+    """How long the processor had nothing to do while something was measured."""
 
     elapsed: float
     idle: float
@@ -218,9 +218,9 @@ class Idle:
 def instructions(
     entrants: Sequence[Entrant], sizes: Iterable[int], plan: Plan
 ) -> tuple[list[Series], dict[int, Idle]]:
-    """Instructions per message of all processors, kernel and both processes, by a clock of them.
+    """Instructions per message: of all processors, in the kernel and in both processes.
 
-    The ping-pong of all benchmarks, whose microseconds are thousands of instructions. Only true
+    It is the usual ping-pong, in which a microsecond is a thousand instructions. That is true only
     where :func:`adma.bench.clock.calibrate` says so, and as far as no processor idles.
     """
     series: list[Series] = []

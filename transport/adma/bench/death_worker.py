@@ -27,12 +27,12 @@ class Survivor:
         self.ballast = bytearray()
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Hold that many bytes of touched memory: the kernel frees them before anybody hears."""
+        """Hold so many bytes of touched memory, which the kernel frees before the death is seen."""
         self.ballast = bytearray(b"\x01") * int(command["bytes"])
         return {"ok": True}
 
     def block(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Say so, block in a call, and tell when and with what it ended."""
+        """Announce it, block in a call, and tell when the call ended, and with what."""
         buffer = bytearray(int(command["size"]))
         call = self.channel.read if command["call"] == "read" else self.channel.write
         self.line.send({"ready": True})

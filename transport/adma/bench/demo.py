@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``adma demo overlap``: the same receive and the same computing, with mpi4py and with adma, live.
 
-Each library has a bar as long as receiving and computing take together: what computing takes
-alone, and behind it what of the receive is not hidden.
+Each library has a bar, as long as receiving and computing take together. It begins with the time of
+computing alone; behind that is the part of the receive that computing does not hide.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REFRESHES = 10  # a second
 
 @dataclass
 class Lane:
-    """One library: its latest times in ms."""
+    """A library, and its latest times in ms."""
 
     title: str
     copy: list[float] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Lane:
     total: list[float] = field(default_factory=list)
 
     def add(self, answer: dict[str, float]) -> None:
-        """One turn's times, in seconds."""
+        """Add the times of one turn, in seconds."""
         for part in ("copy", "compute", "total"):
             values: list[float] = getattr(self, part)
             values.append(answer[part] * 1e3)
@@ -48,21 +48,21 @@ class Lane:
 
     @property
     def overlap(self) -> float:
-        """The paper's, over the latest turns."""
+        """The overlap as the paper defines it, over the latest turns."""
         parts = zip(self.copy, self.compute, self.total, strict=True)
         return median([(c + p - t) / c for c, p, t in parts])
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a demonstration leaves: lanes, and what was not there with the cure."""
+    """What a demonstration leaves: a lane for each library; and for missing ones, the cure."""
 
     lanes: list[Lane]
     absent: list[str]
 
 
 def show(size: int, seconds: float, once: bool) -> Outcome:
-    """Run for `seconds`, or one turn each, and show it. Raises RuntimeError without NumPy."""
+    """Run for `seconds`, or once each, and show it. Raises RuntimeError without NumPy."""
     entrants = _entrants()
     copying = 2 * size / 8e9  # about what two memcpy take; the same for all, whatever it is
     with Session(entrants) as session, _screen(once) as draw:
@@ -85,7 +85,7 @@ def show(size: int, seconds: float, once: bool) -> Outcome:
 
 
 def picture(size: int, lanes: Sequence[Lane], blocks: tuple[str, str], columns: int = 120) -> str:
-    """All lanes as text: compute in full blocks, what is not hidden behind it in light ones."""
+    """All lanes as text: full blocks for computing, light ones for what it does not hide."""
     shown = [lane for lane in lanes if lane.total]
     longest = max((median(lane.total) for lane in shown), default=1.0)
     margin = max((len(lane.title) for lane in shown), default=0)
@@ -117,7 +117,7 @@ def _absent(entrant: Entrant) -> str:
 
 
 def _blocks() -> tuple[str, str]:
-    """Full and light, as far as the terminal's encoding has them."""
+    """A full and a light block, if the terminal's encoding has them."""
     try:
         "\u2588\u2591".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -127,7 +127,7 @@ def _blocks() -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _screen(once: bool) -> Iterator[Callable[[str], None]]:
-    """Draws over what it drew before; off a terminal, or without rich, the last picture alone."""
+    """Draws a picture over the one before. Without a terminal or rich, prints the last one only."""
     last = [""]
 
     def keep(text: str) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The paper's numbers beside ours, from stored reports, into a document.
+"""Writes the paper's numbers beside ours into a document, from stored reports.
 
 ``python -m adma.bench.digest DOCUMENT REPORT.json...`` replaces what stands between two marks of
-the document; all of it comes from the reports, so that nothing there is edited by hand.
+the document. All of it comes from the reports, so that nobody edits it by hand.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Row = tuple[str, str, str, str]
 
 
 def digest(reports: Sequence[Report]) -> str:
-    """Where it ran; each figure's result and ours; the bars."""
+    """Where the benchmarks ran, the paper's result of each figure and ours, and the bars."""
     rows: list[Row] = []
     for report in reports:
         if report.benchmark in ROWS:
@@ -48,7 +48,7 @@ def digest(reports: Sequence[Report]) -> str:
 
 
 def replace(document: str, made: str) -> str:
-    """The document with this between its marks. ValueError when it has none."""
+    """The document with a text between its marks. ValueError: it has no marks."""
     before, mark, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not mark or not end:
@@ -57,7 +57,7 @@ def replace(document: str, made: str) -> str:
 
 
 def _where(reports: Sequence[Report]) -> list[str]:
-    # The first one's: those after it see the load that the runs before them left.
+    # Of the first report: the others see the load that the runs before them left.
     load_before = reports[0].machine["load"][0]
     quick = any(report.settings.get("quick") for report in reports)
     lines = [

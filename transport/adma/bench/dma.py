@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The machine's DMA channels as any user may see them: sysfs, and the interrupts they raised."""
+"""The machine's DMA channels, as every user sees them: in sysfs, and by their interrupts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERRUPTS = Path("/proc/interrupts")
 
 
 def describe_channels(where: Path = CLASS) -> list[dict[str, str]]:
-    """Name and driver of every channel of every engine; none where the kernel has no such class."""
+    """Name and driver of every channel of every engine; empty if the kernel has no such class."""
     try:
         names = sorted(os.listdir(where), key=_natural)
     except OSError:

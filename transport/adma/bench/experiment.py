@@ -22,7 +22,7 @@ QUICK_ROUNDS, QUICK_TIME = 2, 0.001
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run was told. `sizes` is empty where size plays no part."""
+    """The options of a run. `sizes` is empty where size does not matter."""
 
     engine: str
     queues: int
@@ -32,7 +32,7 @@ class Settings:
 
     @property
     def demanded(self) -> bool:
-        """An engine was named: that it cannot be had is an error."""
+        """Was an engine named, so that it is an error when it cannot be used?"""
         return self.engine != "auto"
 
 
@@ -61,7 +61,7 @@ class Experiment:
         iterations: int | None = None,
         quick: bool = False,
     ) -> Settings:
-        """From options; 0, none and nothing stand for the defaults."""
+        """The settings of a run from its options; 0, None and an empty list mean the defaults."""
         chosen = list(sizes)
         if not chosen and self.sizes:
             chosen = parse_sizes(self.quick if quick else self.sizes)
@@ -77,12 +77,12 @@ class Experiment:
             raise RuntimeError("adma bench needs NumPy: pip install 'adma[bench]'")
         report = self.measure(settings, progress)
         if settings.engine == "caller" or report.machine.get("emulated"):
-            report.verdicts = []  # bars are stated for queues, and for machines that there are
+            report.verdicts = []  # bars are about worker threads, and about real machines
         return report
 
 
 def started(name: str, settings: Settings, **more: Any) -> Report:
-    """A report with what the run was told in it."""
+    """A report with the options of the run in it."""
     report = Report(name)
     report.settings = {
         **asdict(settings.plan),
@@ -96,12 +96,12 @@ def started(name: str, settings: Settings, **more: Any) -> Report:
 
 
 def key(report: Report, queues: int) -> str:
-    """The contestant that bars are stated for: of the engine that was named, else threads."""
+    """The contestant that bars are about: of the engine that was named, or of `thread`."""
     return f"{_engine(report)}:{queues}"
 
 
 def titled(report: Report, queues: int) -> str:
-    """How that one is called."""
+    """The title of that contestant."""
     return ways.title(_engine(report), queues)
 
 
@@ -111,7 +111,7 @@ def _engine(report: Report) -> str:
 
 
 def default_queues(engine: str) -> int:
-    """The many of "one and many": all DMA channels, or 2 to 4 queues, by the cores."""
+    """How many "many" is, beside "one": all DMA channels, or 2 to 4 queues, by the cores."""
     channels = helper.channels() if engine == "dmaengine" else 0
     return channels or max(2, min(4, len(os.sched_getaffinity(0))))
 

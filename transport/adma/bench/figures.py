@@ -42,7 +42,7 @@ class Ratio:
     count: int
 
     def holds(self, bar: float) -> bool:
-        """A bar is held when the upper end of the interval does not exceed it."""
+        """Is the bar held: does the interval end at it or below?"""
         return self.high <= bar
 
 
@@ -92,7 +92,7 @@ def paired_ratio(
 
 
 def middle(values: Sequence[float]) -> Ratio:
-    """The same for plain values, one per round. Raises ValueError without samples."""
+    """As `paired_ratio`, for plain values, one per round. Raises ValueError without samples."""
     return paired_ratio(values, [1.0] * len(values))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the kernel helper says of itself, for benchmarks: counters, DMA channels, limits.
+"""What the kernel helper tells benchmarks about itself: counters, DMA channels, limits.
 
-The structures are those of ``kernel/include/uapi/linux/adma.h``, read through ctypes, so that a
-count does not depend on the core that is being counted. Nothing here moves a message.
+The structures are those of ``kernel/include/uapi/linux/adma.h``. ctypes reads them, so that a count
+does not depend on the core that is counted. Nothing here moves a message.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ INFO = _iowr(0x00, Info)
 CHANNEL = _iowr(0x01, Channel)
 COUNTERS = _iowr(0x02, Counters)
 
-# All commands by their number, for those who see requests go by.
+# All commands by their number.
 COMMANDS = {
     0x00: "info",
     0x01: "channel",
@@ -116,12 +116,12 @@ COMMANDS = {
 
 
 def command_of(request: int) -> str | None:
-    """The name of a helper's command, from an ioctl's request number; None for another's."""
+    """The name of one of the helper's commands, by its ioctl(2) number; None: it is another's."""
     return COMMANDS.get(request & 0xFF) if request >> 8 & 0xFF == MAGIC else None
 
 
 class Helper:
-    """The device, held open: DMA channels and what they counted last while somebody holds it.
+    """The device, held open: the module keeps its DMA channels and their counts for as long.
 
     Raises FileNotFoundError without the module, PermissionError without the right to open it.
     """
@@ -134,7 +134,7 @@ class Helper:
         return _plain(self._ask(INFO, Info()))
 
     def counters(self) -> dict[str, int]:
-        """Of the whole module since it was loaded; ``time_NAME`` in nanoseconds. Raises OSError."""
+        """The module's counters since it was loaded; ``time_NAME`` is in nanoseconds. OSError."""
         found = self._ask(COUNTERS, Counters(flags=COUNTERS_OF_MODULE))
         times = {f"time_{name}": int(ns) for name, ns in zip(TIMES, found.times, strict=True)}
         return {**_plain(found), **times}
@@ -155,7 +155,7 @@ class Helper:
         ]
 
     def close(self) -> None:
-        """Let the device go. Idempotent."""
+        """Close the device. Closing twice is no error."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -178,11 +178,11 @@ class Helper:
 
 
 class ChannelsFixed(OSError):
-    """The module uses another number of DMA channels, and this process may not change that."""
+    """The module uses another number of DMA channels, and this process may not change it."""
 
 
 def channels() -> int:
-    """DMA channels that the module holds, or takes for who opens it; 0 where it cannot be asked."""
+    """How many DMA channels the module has while it is open; 0 where it cannot be asked."""
     try:
         with Helper() as helper:
             return helper.info()["channels"]
@@ -191,7 +191,7 @@ def channels() -> int:
 
 
 def use_channels(number: int) -> None:
-    """Copies that begin from now on use so many of the channels: for the whole machine.
+    """Let copies use so many of the channels from now on. This is for the whole machine.
 
     Raises ChannelsFixed where there are fewer, or where only root may say so.
     """
@@ -209,7 +209,7 @@ def use_channels(number: int) -> None:
 
 @contextlib.contextmanager
 def channels_kept() -> Iterator[None]:
-    """The module keeps the channels that it has, and uses as many afterwards as it did before."""
+    """Keep the module's channels, and let it use as many afterwards as before."""
     try:
         before, helper = MAX_CHANNELS.read_text(), Helper()
     except OSError:
@@ -229,7 +229,7 @@ def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
 
 
 def _plain(found: ctypes.Structure) -> dict[str, int]:
-    """The numbers of a structure by name, without what only frames them."""
+    """The numbers of a structure by name, without its padding and sizes."""
     values = {field[0]: getattr(found, field[0]) for field in found._fields_}
     return {
         name: value

@@ -2,7 +2,7 @@
 """One side of ``benchmarks/idle.py``: opens many channels and tells what they cost it.
 
 Started as ``python -m adma.bench.idle_worker KIND RANK CONTROL_SOCKET LINK_FD MECHANISM``: rank 0
-accepts, rank 1 connects. The link is not used; the channels come from a listener, as a user's do.
+accepts, rank 1 connects. The link is not used: the channels come from a listener, as a user's do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Side:
         self.server: Any = None
 
     def listen(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Rank 0 only, before `open`."""
+        """Listen: rank 0 only, before `open`."""
         import adma
 
         self.server = adma.listen(command["path"])
@@ -44,7 +44,7 @@ class Side:
         return {"ok": True}
 
     def exchange(self, command: dict[str, Any]) -> dict[str, Any]:
-        """`times` messages of `size` bytes each way on every channel, from one pair of buffers."""
+        """Send `times` messages of `size` bytes in both directions on every channel."""
         out, into = bytearray(int(command["size"])), bytearray(int(command["size"]))
         for channel in self.channels:
             for _ in range(int(command["times"])):
@@ -57,7 +57,7 @@ class Side:
         return {"ok": True}
 
     def poll(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Ask every channel for its descriptor to poll, which is made then."""
+        """Ask every channel for its descriptor to poll. The channel makes it at that moment."""
         del command
         for channel in self.channels:
             channel.fileno()
@@ -78,7 +78,7 @@ class Side:
 
 
 def memory() -> dict[str, float]:
-    """Pss (a shared page counts half on each of two sides) and Rss, in KiB."""
+    """Pss and Rss in KiB. (In Pss a page that two processes share counts half for each.)"""
     with open("/proc/self/smaps_rollup", encoding="ascii") as file:
         fields = dict(_fields(file))
     return {"pss": fields["Pss"], "rss": fields["Rss"]}

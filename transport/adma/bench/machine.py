@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from adma import config
 from adma.bench.dma import describe_channels
 
-EMULATED = "ADMA_EMULATED"
-"""The environment variable that says what emulates this machine, where it cannot be seen."""
+EMULATED = config.EMULATED
 # Boards that exist in an emulator only, by what their device trees call themselves.
 _EMULATED_BOARDS = {"xlnx-versal-virt": "QEMU xlnx-versal-virt"}
 _UNLIMITED = "unlimited"
@@ -22,7 +22,7 @@ _UNLIMITED = "unlimited"
 def describe_machine() -> dict[str, Any]:
     """Processor, cores this process may use, memory in bytes, kernel, and DMA channels.
 
-    `emulated` says what emulates this machine, or is None for one that is real, or looks so.
+    `emulated` says what emulates this machine; None means that it is real, or looks so.
     """
     return {
         "cpu": _cpu_model(),
@@ -49,7 +49,7 @@ def describe_software() -> dict[str, Any]:
 
 
 def describe_limits() -> dict[str, int | str]:
-    """Limits that decide how many channels fit, and which mechanisms may work."""
+    """Limits that decide how many channels there can be, and which mechanisms work."""
     return {
         "open files": _rlimit(resource.RLIMIT_NOFILE),
         "processes": _rlimit(resource.RLIMIT_NPROC),
@@ -73,13 +73,13 @@ def headline(machine: dict[str, Any]) -> str:
 
 
 def label(machine: dict[str, Any]) -> str:
-    """What goes before every figure that was taken in an emulated machine; else nothing."""
+    """The mark of figures that were taken in an emulated machine; empty for a real one."""
     emulator = machine.get("emulated")
     return f"EMULATED ({emulator}): " if emulator else ""
 
 
 def _emulator() -> str | None:
-    told = os.environ.get(EMULATED)
+    told = config.value(EMULATED)
     if told:
         return told
     try:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adma import config
 from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.schema import Contestant
 
 WORKER = Path(__file__).with_name("mpi_worker.py")
-# Of our own environment; in the peer's they would lead to the wrong packages.
+# Variables of our own environment, which would lead the peer to the wrong packages.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
 
 
@@ -45,7 +46,7 @@ class Flavour:
         self, control: Path, worker: Path = WORKER, arguments: Sequence[str] = ()
     ) -> Sequence[Program]:
         """The one command that starts both ranks. Raises ContestantError with the cure."""
-        python = os.environ.get(self.variable, "")
+        python = config.value(self.variable)
         if not python:
             raise ContestantError(f"{self.variable} is not set", self.cure)
         if not os.access(python, os.X_OK):
@@ -56,7 +57,7 @@ class Flavour:
         command = [str(mpiexec), *self.launch(len(os.sched_getaffinity(0)))]
         environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         environment.update(self.environment)
-        # What an MPI leaves when it is killed goes with the run's own directory.
+        # An MPI that is killed leaves files; the run's own directory is removed with them.
         environment["TMPDIR"] = str(control.parent)
         argv = [*command, python, str(worker), *arguments, str(control)]
         return [Program(argv, environment)]
@@ -83,7 +84,7 @@ def _launch_mpich(cores: int) -> list[str]:
 
 
 def _launch_openmpi(cores: int) -> list[str]:
-    # Told that it is oversubscribed, Open MPI yields instead of spinning: only where it is true.
+    # Open MPI yields instead of spinning when it is told that it is oversubscribed.
     return ["-n", "2"] if cores >= 2 else ["--oversubscribe", "-n", "2"]
 
 
@@ -123,18 +124,18 @@ def _bound(hello: dict[str, Any]) -> str:
 
 
 FLAVOURS = (
-    Flavour("mpich", "MPICH", "ADMA_PEER_MPICH", "mpich", _launch_mpich, {}, _explain_mpich),
+    Flavour("mpich", "MPICH", config.PEER_MPICH, "mpich", _launch_mpich, {}, _explain_mpich),
     Flavour(
         "openmpi",
         "Open MPI",
-        "ADMA_PEER_OPENMPI",
+        config.PEER_OPENMPI,
         "openmpi",
         _launch_openmpi,
         {
-            # It refuses to run as root otherwise, which is what a container is.
+            # Without these it does not run as root, as in a container.
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-            # Said once, while starting: which components it chose.
+            # It says once, while it starts, which components it chose.
             "OMPI_MCA_pml_base_verbose": "20",
             "OMPI_MCA_btl_base_verbose": "20",
             "OMPI_MCA_smsc_base_verbose": "20",

@@ -2,8 +2,8 @@
 """One rank of an MPI contestant. Needs the standard library and mpi4py; not adma.
 
 Started by ``mpiexec`` in the MPI's own environment: ``mpi_worker.py CONTROL_SOCKET``. Both ranks
-connect to the driver and block there between rounds: a rank that waited inside MPI would spin, and
-take a core from whoever is being measured.
+connect to the driver and block there between rounds. A rank that waited inside MPI would spin, and
+take a core from the contestant that is measured.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def read_settings() -> dict[str, int]:
                 found[name] = value
         library.MPI_T_finalize()
     except (OSError, AttributeError):
-        pass  # a library without the tool interface: nothing is known, and said so
+        pass  # the library has no tool interface, so that nothing is known
     return found
 
 
@@ -186,7 +186,7 @@ def main() -> int:
             say(answer(rank, command))
         except Exception as error:
             say({"error": f"{type(error).__name__}: {error}"})
-    # The driver is gone without a word: end the other rank as well, it may wait inside MPI.
+    # The driver is gone. End the other rank too, since it may wait inside MPI.
     COMM.Abort(1)
     return 1
 

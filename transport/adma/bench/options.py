@@ -17,7 +17,7 @@ ROUNDS = 25
 def add_measuring(
     parser: argparse.ArgumentParser, sizes: str = SIZES, rounds: int = ROUNDS
 ) -> None:
-    """Options for what is measured and for how long, shared with ``benchmarks/``."""
+    """Add the options for what is measured and for how long, which ``benchmarks/`` has too."""
     parser.add_argument(
         "--sizes",
         type=size_list,
@@ -46,7 +46,7 @@ def parser_for(text: str | None) -> argparse.ArgumentParser:
 
 
 def add_channels(parser: argparse.ArgumentParser) -> None:
-    """How many DMA channels have to work, where the kernel helper is measured."""
+    """Add the option for how many DMA channels have to work where the helper is measured."""
     parser.add_argument(
         "--channels",
         type=positive,
@@ -57,7 +57,7 @@ def add_channels(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """The option for a stored report."""
+    """Add the option for a stored report."""
     parser.add_argument("--json", metavar="FILE", help="write the report; - for stdout, alone")
 
 
@@ -73,7 +73,7 @@ def publish(report: Report, json_path: str | None, printed: str) -> None:
 
 
 def check_outputs(*paths: str | None) -> None:
-    """Find out now, rather than after minutes, that a file cannot be written. Raises OSError."""
+    """Check now, and not after minutes, that the files can be written. Raises OSError."""
     for path in paths:
         if not path or path == "-":
             continue

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``adma bench overlap``: how much of a copy is hidden behind computing (figures 6a, 6b).
 
-T_copy: post and wait. T_compute: computing alone, for twice as long as memcpy takes. T_total:
-post, compute, wait. The paper's overlap is (T_copy + T_compute - T_total) / T_copy. The Intel MPI
-Benchmarks take the time that computing took within T_total in place of T_compute (so that what
-slows computing down is not charged), divide by the shorter of the two, and keep to 0..1.
+T_copy is the time of a post and a wait; T_compute that of computing alone, twice as long as memcpy
+takes; T_total that of a post, computing and a wait. The paper's overlap is
+(T_copy + T_compute - T_total) / T_copy. The Intel MPI Benchmarks replace T_compute by the time that
+computing took within T_total, so that slower computing does not count as less overlap. They divide
+by the shorter of the two, and limit the result to 0..1.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ Wait = Callable[[Any], object]
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """Within this process, hot and cold; then between two, beside both MPIs."""
+    """Measure within this process, hot and cold; then between two, beside both MPIs."""
     report = experiment.started("overlap", settings, compute_over_copy=COMPUTE_OVER_COPY)
     places = Places()
     seconds: dict[int, float] = {}
     with kept():
-        # Who waits must not copy, or T_copy would be that of two.
+        # The waiting thread must not copy: T_copy would be that of two threads.
         only = [way for way in ways(settings.engine, settings.queues) if not way.helps]
         here, report.contestants = usable(only, settings.demanded) if only else ([], [])
         total = 2 * len(settings.sizes) * settings.plan.rounds
@@ -115,7 +116,7 @@ class _Maker:
 
 
 def overlap(report: Report, key: str, where: str, size: int) -> list[float]:
-    """The paper's, round by round."""
+    """The overlap as the paper defines it, round by round."""
     copy, compute, total = (
         bars.values(report, key, f"{part}, {where}", size) for part in ("copy", "compute", "total")
     )
@@ -123,7 +124,7 @@ def overlap(report: Report, key: str, where: str, size: int) -> list[float]:
 
 
 def imb(report: Report, key: str, where: str, size: int) -> list[float]:
-    """That of the Intel MPI Benchmarks, round by round."""
+    """The overlap as the Intel MPI Benchmarks define it, round by round."""
     copy, during, total = (
         bars.values(report, key, f"{part}, {where}", size) for part in ("copy", "during", "total")
     )
@@ -254,7 +255,7 @@ def _wait(request: adma.Request) -> None:
 
 
 def _nothing(request: object) -> None:
-    """memcpy is done when it returns."""
+    """Wait for nothing: memcpy is done when it returns."""
 
 
 EXPERIMENT = Experiment(

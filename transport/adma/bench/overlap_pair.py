@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The overlap between two processes: adma over ``mapped:cma`` beside mpi4py on two MPIs.
 
-T_copy is that of the end that waits, copying alone (ADMA_COPIERS): the other end computes and
-could not help. When both compute, both may copy in T_copy.
+T_copy is that of the waiting end, which copies alone (ADMA_COPIERS): the other end computes and
+cannot help. When both compute, both may copy in T_copy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adma.bench.progress import Progress
 from adma.bench.schema import Contestant, Report, Series
 from adma.bench.session import UNIT, Session
 
-PATIENCE = 4  # times the budget of a size: there are so many to meet
+PATIENCE = 4  # times the budget of a size, since there are many contestants
 MECHANISM = "mapped:cma"
 WORKER = Path(__file__).with_name("overlap_worker.py")
 TITLES = {
@@ -31,7 +31,7 @@ TITLES = {
     "sender": "the sender computes, the receiver waits",
     "both": "both compute",
 }
-# Who copies while the other end computes.
+# Which end copies while the other one computes.
 COPIERS = {"receiver": "writer", "early": "writer", "sender": "reader", "both": "both"}
 NUMPY_CURE = "install NumPy in that environment: DIR/bin/pip install numpy"
 
@@ -45,7 +45,7 @@ class Meeting:
 
 
 def judged() -> list[tuple[str, str, str]]:
-    """Contestant, way to meet and title of those that a bar is stated for: one side waits."""
+    """Contestant, way to meet and title of those that a bar is about: one side waits."""
     return [("adma", mode, TITLES[mode]) for mode in TITLES if mode != "both"]
 
 
@@ -56,7 +56,7 @@ def measure(
     found = meetings()
     entrants = list({each.entrant.pair: each.entrant for each in found}.values())
     with Session(entrants, progress) as session:
-        # One contestant for all of adma's pairs: they differ in who may copy only.
+        # All of adma's pairs are one contestant: they differ only in which end may copy.
         for entrant in entrants:
             if all(entrant.key != each.key for each in report.contestants):
                 report.contestants.append(entrant.contestant)
@@ -114,7 +114,7 @@ def _measure_size(
     for entrant in session.running:
         session.ask_both(entrant, {"op": "prepare", "size": size, "seconds": seconds})
     plan = settings.plan
-    each = 3 * seconds  # about what one costs
+    each = 3 * seconds  # about what one of them takes
     count = plan.iterations or min(plan.most, max(plan.least, int(plan.round_time / each)))
     series: dict[tuple[str, str], Series] = {}
     begin = time.monotonic()
@@ -134,7 +134,7 @@ def _measure_size(
                     continue
                 metric = f"{part}, {mode}"
                 made = series.setdefault((key, metric), Series(key, metric, UNIT, [], size, count))
-                # Both told a time: it is over when the later one is through.
+                # Both ends told a time. The message is over when the later one is done.
                 made.values.append(max(values) * 1e6)
         step(f"{size} bytes")
     return list(series.values())

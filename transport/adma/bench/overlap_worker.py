@@ -131,7 +131,7 @@ class Side:
         self.buf = bytearray(1)
 
     def prepare(self, command: dict[str, Any]) -> dict[str, Any]:
-        """A buffer of `size`, touched, and computing that takes `seconds`; one message, checked."""
+        """Make a buffer of `size` and computing that takes `seconds`; check one message."""
         size = int(command["size"])
         self.buf = bytearray([self.rank + 1]) * size
         self.units = units_for(self.compute, float(command["seconds"]))
@@ -144,7 +144,7 @@ class Side:
         return {"ok": True}
 
     def run(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Copies without and with computing; mean times in seconds of who computes, or nothing."""
+        """Copy without and with computing. Mean times in seconds, at the end that computes."""
         step = getattr(self, command["mode"])
         sums = {"copy": 0.0, "compute": 0.0, "during": 0.0, "total": 0.0}
         count = int(command["iterations"])
@@ -166,7 +166,7 @@ class Side:
         return time.perf_counter() - begin
 
     def posted(self, post: Callable[[Any], Any], units: int) -> tuple[float, float]:
-        """Post, compute, wait: how long all of it took, and computing within."""
+        """Post, compute, wait. The times of all of it, and of computing within it."""
         begin = time.perf_counter()
         request = post(self.buf)
         during = self.computed(units)
@@ -206,7 +206,7 @@ class Side:
         return self.posted(self.end.post_send, units)
 
     def both(self, units: int) -> tuple[float, float]:
-        """Nobody waits: both post, compute, and wait then."""
+        """Both ends post, compute, and then wait."""
         if self.rank == RECEIVER:
             self.end.go()
             return self.posted(self.end.post_receive, units)
@@ -215,7 +215,7 @@ class Side:
 
 
 def serve(side: Side, path: str, about: dict[str, Any]) -> int:
-    """Answer the driver's commands; between them this process blocks, and takes no core."""
+    """Answer the driver's commands. Between them this process blocks, and uses no core."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(path)
     line = sock.makefile("rw", encoding="utf-8", newline="\n")
@@ -241,7 +241,7 @@ def main(argv: list[str]) -> int:
     if argv[0] == "mpi":
         ranks = MpiEnd()
         status = serve(Side(ranks, ranks.rank), argv[1], ranks.about())
-        if status:  # the driver is gone: the other rank may wait inside MPI
+        if status:  # the driver is gone, and the other rank may wait inside MPI
             ranks.world.Abort(status)
         return status
     rank, control, link, mechanism = int(argv[1]), argv[2], int(argv[3]), argv[4]

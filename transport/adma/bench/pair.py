@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A pair of long-lived processes that belong to one contestant.
 
-The driver starts them, they call back on a private Unix socket, and from then on they do only
+The driver starts them, and they connect to it on a private Unix socket. From then on they do only
 what they are told there. Whatever happens (an error, a time-out, Ctrl-C), :meth:`Pair.close` leaves
-no process behind: each is held by a pidfd, so none can be mistaken for another.
+no process behind. It has a pidfd of each, so that none can be mistaken for another.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Program:
 
 @dataclass
 class Rank:
-    """One of the two ends, as the driver knows it after its first words."""
+    """One of the two ends, as the driver knows it once it has connected."""
 
     line: Line
     hello: dict[str, Any]
@@ -95,8 +95,8 @@ class Pair:
     def ask(self, command: dict[str, Any], timeout: float = ROUND_TIMEOUT) -> list[dict[str, Any]]:
         """Give both ranks a command and wait for both answers, in the order of ranks.
 
-        Raises ContestantError when one reports an error, ends, or stays silent; the pair is
-        good for nothing afterwards but `close()`.
+        Raises ContestantError when one reports an error, ends, or stays silent. The pair can
+        only be closed then.
         """
         return self._collect({0: command, 1: command}, timeout)
 
@@ -118,7 +118,7 @@ class Pair:
         return self._answer(self.ranks[rank], time.monotonic() + timeout)
 
     def kill(self, rank: int) -> None:
-        """End one rank at once by SIGKILL, without a word: what a benchmark of deaths is for."""
+        """End one rank at once by SIGKILL, as a benchmark of deaths needs it."""
         signal.pidfd_send_signal(self.ranks[rank].pidfd, signal.SIGKILL)
 
     def last_words(self) -> str:
@@ -160,7 +160,7 @@ class Pair:
                     os.close(fd)
 
     def _gather(self, listener: socket.socket, deadline: float) -> None:
-        """Accept both ranks, watching the processes: one that ends will never call."""
+        """Accept both ranks, and watch the processes: one that ends will never connect."""
         watched = {os.pidfd_open(process.pid): process for process in self._processes}
         try:
             while len(self.ranks) < 2:
@@ -188,7 +188,7 @@ class Pair:
             self.tell(index, command)
         waiting = {self.ranks[index].line.fileno(): index for index in commands}
         answers: dict[int, dict[str, Any]] = {}
-        # Whichever is ready first: an error of one must not wait for the other, which may hang.
+        # Take whichever is ready first: the other one may hang, and an error must not wait for it.
         while waiting:
             left = max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select(list(waiting), [], [], left)
@@ -209,7 +209,7 @@ class Pair:
         return message
 
     def _failure(self, what: str) -> ContestantError:
-        """The error with the last words of whoever failed; it gets no time to say goodbye."""
+        """The error, with the last words of the process that failed."""
         self._failed = True
         words = " ".join(self.last_words()[-TAIL:].split())
         return ContestantError(f"{what}: {words}" if words else what)
@@ -238,7 +238,7 @@ def _spawn(program: Program, words: IO[bytes]) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            # Ctrl-C is for the driver alone, which then ends the others in order.
+            # Ctrl-C reaches the driver only, which ends the others in order.
             start_new_session=True,
         )
     except OSError as error:
@@ -246,13 +246,13 @@ def _spawn(program: Program, words: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _peer_pid(sock: socket.socket) -> int:
-    """The process at the other end, by the kernel's word rather than its own."""
+    """The process at the other end, as the kernel says."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", raw)[0])
 
 
 def _kill(pidfd: int) -> None:
-    """End the process behind the pidfd, if it is still there, and let the pidfd go."""
+    """End the process that the pidfd refers to, if it still runs, and close the pidfd."""
     if pidfd < 0:
         return
     with contextlib.suppress(OSError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory that is copied: the same bytes again and again, or others each time.
+"""Memory to copy: the same bytes each time, or others.
 
 *Hot*: one pair of buffers. *Cold*: two large areas through which the pointers advance by the size
 of a copy (the paper's figure 4b), so that no cache holds what comes next. *Fresh*: mapped for each
@@ -30,7 +30,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 class Places:
-    """Two areas, and where in them the next cold copy goes; shared by all that take turns."""
+    """Two areas, and where in them the next cold copy goes. All contestants share them."""
 
     def __init__(self, area: int = 0) -> None:
         self.area = area or min(AREA_MAX, max(AREA, 2 * cache_size(3)))
@@ -61,7 +61,7 @@ class Places:
 
 
 def fresh(size: int, count: int, offset: int = 0) -> list[Place]:
-    """`count` places that did not exist before."""
+    """Map `count` new places."""
     total = (size + offset + SLACK) * count
     dst, src = memory(total), memory(total)
     step = -(-(size + offset) // SLACK) * SLACK
@@ -82,7 +82,7 @@ def memory(nbytes: int) -> Bytes:
 
 
 def cache_size(level: int) -> int:
-    """Bytes of this level's cache for data, as the kernel tells it; 0 where it does not."""
+    """Bytes of the data cache of this level, as the kernel tells; 0 where it does not."""
     for index in sorted(_CACHES.glob("index*")):
         try:
             if int((index / "level").read_text()) != level:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``adma bench pollution``: what a large copy does to a cache (figure 8).
 
-A small matrix that fits the cache is walked column by column. Before each walk: nothing; a large
-copy by memcpy; the same handed over, with the caller only waiting; or an idle wait of the same
-length, because a machine that others use loses lines by itself. Who waits sleeps, or polls with
-`check`, and its control then polls a clock: who sleeps leaves its core to others, to queues, too.
+A small matrix, which fits the cache, is walked column by column. Before each walk there is nothing;
+or a large memcpy; or the same copy handed over while the caller only waits; or an idle wait of the
+same length, since the cache of a shared machine loses lines by itself. The caller waits asleep, or
+it polls with `check`. For the latter the idle wait polls a clock: a caller that sleeps leaves its
+core to others, copy worker threads included.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ WARM = 3  # walks before each disturbance
 NOTHING, IDLE, BUSY = "nothing", "idle", "busy"
 POLLS = " polls"
 Disturbance = Callable[[], int]
-"""Does it, and tells for how many nanoseconds."""
+"""Disturbs the cache, and tells how many nanoseconds that took."""
 
 
 class Matrix:
-    """A small matrix that fits the cache, and its columns: of each line one element."""
+    """A small matrix that fits the cache. A column has one element of each cache line."""
 
     def __init__(self, nbytes: int) -> None:
         import numpy as np
@@ -45,21 +46,23 @@ class Matrix:
         self.columns = [matrix[:, index] for index in range(0, ROW // 8, LINE // 8)]
 
     def walk(self) -> None:
-        """Each column from top to bottom."""
+        """Walk each column from top to bottom."""
         for column in self.columns:
             column.sum()
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """Walks after each disturbance, at each size of the copy."""
+    """Measure walks after each disturbance, at each size of the copy."""
     small = working_set()
     report = experiment.started("pollution", settings, matrix=small)
     places, matrix = Places(), Matrix(small)
     with kept():
-        # Who waits must not copy: it is the waiter's cache that is looked at.
+        # The waiting thread must not copy, since its cache is what is measured.
         only = [way for way in ways(settings.engine, settings.queues) if not way.helps]
         if not only:
-            raise ValueError("pollution: with the engine 'caller' nobody copies but who waits")
+            raise ValueError(
+                "pollution: with the engine 'caller' only the thread that waits copies"
+            )
         here, report.contestants = usable(only, settings.demanded)
         with progress.task("walking", len(settings.sizes) * settings.plan.rounds) as step:
             for size in settings.sizes:
@@ -78,7 +81,7 @@ def measure(settings: Settings, progress: Progress) -> Report:
                     ((dst, src),) = take(size, 1)
                     return spent(lambda: poll(adma.icopy(dst, src)))
 
-                # The controls, too, find places: that is Python's business, and not the copy's.
+                # The controls find places too: that work is Python's, and no part of a copy.
                 def idled(size: int = size, lengths: dict[str, int] = lengths) -> int:
                     places.cold(size, 1)
                     return spent(lambda: time.sleep(lengths["last"] / 1e9))
@@ -106,7 +109,7 @@ def measure(settings: Settings, progress: Progress) -> Report:
 
 
 def working_set() -> int:
-    """Half of the second-level cache: it fits with room for what else runs."""
+    """Half of the second-level cache, so that there is room for what else runs."""
     return max(64 << 10, min(1 << 20, cache_size(2) // 2))
 
 
@@ -126,27 +129,27 @@ def turn(
 
 
 def spent(operate: Callable[[], object]) -> int:
-    """Nanoseconds that it takes."""
+    """How many nanoseconds a call takes."""
     begin = time.perf_counter_ns()
     operate()
     return time.perf_counter_ns() - begin
 
 
 def poll(request: adma.Request) -> None:
-    """Ask until it is done."""
+    """Check until it is done."""
     while not request.check():
         pass
 
 
 def pause(ns: int) -> None:
-    """Look at a clock for so long."""
+    """Look at a clock again and again, for so long."""
     end = time.perf_counter_ns() + ns
     while time.perf_counter_ns() < end:
         pass
 
 
 def verdicts(report: Report) -> list[Verdict]:
-    """One queue: with as many as cores, one of them has to run where the caller does."""
+    """Judge one queue. With as many queues as cores, one has to run where the caller does."""
     size = 4 << 20
     if size not in report.settings["sizes"]:
         return []
@@ -180,7 +183,10 @@ def charts(report: Report) -> list[Chart]:
     if not lines:
         return []
     middle = [summary.median for line in lines for _, summary in line.points]
-    span = (0.5 * min(middle), 1.3 * max(middle))  # the spread of a busy machine would hide them
+    span = (
+        0.5 * min(middle),
+        1.3 * max(middle),
+    )  # the spread on a busy machine would hide the curves
     return [Lines(title, "us", lines, log=False, span=span, sizes=size)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Progress on a terminal, on stderr only; silent otherwise, and where rich is not installed."""
+"""Shows progress on a terminal, on stderr; silent otherwise, and where rich is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Progress:
         self._console = Console(stderr=True)
 
     def say(self, text: str) -> None:
-        """A line that is overwritten by the next one."""
+        """Show a line, which the next one overwrites."""
         if self._console is not None:
             self._console.print(text, style="dim", end="\x1b[K\r", highlight=False)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``adma bench schedule``: a small copy while large ones stream: its future work, kept."""
+"""``adma bench schedule``: a small copy while large ones stream (the paper's future work)."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from adma.copying.engine import EngineName, ScheduleName
 
 SMALL, LARGE = 64 << 10, 64 << 20
-DEPTH = 2  # large ones that are outstanding for each queue; of each all DMA channels copy a part
+DEPTH = 2  # large copies outstanding per queue; all DMA channels share each of them
 LATENCY = "latency"
 ALONE = "alone"
 BEHIND = "adaptive"  # behind large ones
 SCHEDULES = ("adaptive", "round-robin")
 BY_MODULE = "the module's turns"
-SLOW_ENOUGH = 0.05  # seconds of a turn, after which it ends with fewer operations
+SLOW_ENOUGH = 0.05  # seconds after which a turn ends with fewer operations
 
 
 class Stream:
-    """Copies of 64 MB that are always under way; destinations of their own, so that none waits."""
+    """Copies of 64 MB that are always under way. Their destinations differ, so that none waits."""
 
     def __init__(self, depth: int, nbytes: int) -> None:
         self._dsts = [memory(nbytes) for _ in range(depth)]
@@ -44,7 +44,7 @@ class Stream:
         self._requests: list[adma.Request] = []
 
     def top_up(self) -> None:
-        """Post again what is done."""
+        """Post each copy that is done again."""
         if not self._requests:
             self._requests = [adma.icopy(dst, self._src) for dst in self._dsts]
             return
@@ -53,7 +53,7 @@ class Stream:
                 self._requests[index] = adma.icopy(self._dsts[index], self._src)
 
     def end(self) -> None:
-        """Take back what has not begun, wait for the rest."""
+        """Take back what has not begun, and wait for the rest."""
         for request in self._requests:
             if not request.cancel():
                 request.wait()
@@ -61,7 +61,7 @@ class Stream:
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """The small copy alone, and beside the stream under each schedule."""
+    """Measure the small copy alone, and beside the stream under each schedule."""
     large = min(LARGE, 4 << 20) if settings.quick else LARGE
     report = experiment.started("schedule", settings, small=SMALL, large=large, depth=DEPTH)
     with kept():
@@ -78,14 +78,14 @@ def measure(settings: Settings, progress: Progress) -> Report:
         remember(report, found)
         with progress.task("scheduling", settings.plan.rounds) as step:
             report.series = alternate(found, SMALL, settings.plan, step)
-    # With a queue on each core the caller has none, and waits for its own.
+    # With a queue on each core the caller has to wait for a core.
     alone = [way for way in here if not way.helps and way.threads < report.machine["cores"]]
     report.verdicts = verdicts(report, [default, *alone])
     return report
 
 
 def as_set(settings: Settings) -> Way:
-    """What users get who set nothing: small copies are not handed over at all."""
+    """The defaults, with which small copies are not handed over at all."""
     by_dma = settings.engine == "dmaengine"
     engine: EngineName = "dmaengine" if by_dma else "thread"
     queues = settings.queues if by_dma else 0
@@ -100,12 +100,12 @@ def turn_of(way: Way, name: str, stream: Stream | None) -> Turn:
 
 
 def told(way: Way, name: str) -> str:
-    """A schedule in the table: of DMA channels the module's, whatever the engine's is."""
+    """The name of a schedule in the table. For DMA channels it is the module's own."""
     return BY_MODULE if way.by_dma and name == BEHIND else name
 
 
 def turns(way: Way, stream: Stream) -> list[Turn]:
-    way = replace(way, at_once=0)  # else who posts a copy of 64 KB makes it, and no queue sees it
+    way = replace(way, at_once=0)  # or the thread that posts a copy of 64 KB makes it itself
     found = [turn_of(way, ALONE, None)]
     for name in (BEHIND,) if way.by_dma else SCHEDULES:
         found.append(turn_of(replace(way, schedule=cast("ScheduleName", name)), name, stream))

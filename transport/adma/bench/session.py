@@ -20,7 +20,7 @@ from adma.bench.signals import ended_by_signals
 
 METRIC = "latency"
 UNIT = "us"
-ROUNDS_LEAST = 3  # whatever they take
+ROUNDS_LEAST = 3  # however long they take
 SOCKET_PATH_MAX = 80  # of the directory; sun_path holds 107 bytes in all
 
 
@@ -28,9 +28,9 @@ SOCKET_PATH_MAX = 80  # of the directory; sun_path holds 107 bytes in all
 class Plan:
     """How long to measure. Times in seconds.
 
-    Without `iterations`, each contestant gets as many round trips per round as fill `round_time`,
-    found by a trial at each size; at least `least`, however long that takes. With `budget`, a size
-    that took so many seconds gets no more rounds, but for the first few.
+    Without `iterations`, each contestant makes as many round trips per round as fill
+    `round_time`, at least `least`; a trial at each size finds the number. `budget`: seconds
+    after which a size gets no more rounds than the first few.
     """
 
     rounds: int = 25
@@ -42,11 +42,11 @@ class Plan:
     budget: float | None = None
 
     def spent(self, rounds: int, seconds: float) -> bool:
-        """So many rounds that took so long are enough, though there were to be more."""
+        """Has a size had its budget, so that it gets no more rounds?"""
         return self.budget is not None and rounds >= ROUNDS_LEAST and seconds >= self.budget
 
     def warmup(self, iterations: int) -> int:
-        """Untimed round trips before a round: caches and cores were another's until then."""
+        """Round trips before a round that are not timed: the caches were another contestant's."""
         return max(1, iterations // self.warmup_share)
 
 
@@ -80,7 +80,7 @@ class Session:
 
     @property
     def running(self) -> list[Entrant]:
-        """Those that are still in the race."""
+        """The contestants that did not fail."""
         return [entrant for entrant in self.entrants if entrant.pair in self._pairs]
 
     def measure(self, sizes: Sequence[int], plan: Plan) -> list[Series]:
@@ -92,7 +92,7 @@ class Session:
         return series
 
     def ask_both(self, entrant: Entrant, command: dict[str, Any]) -> list[dict[str, Any]]:
-        """The answers of both ranks; none when it is out of the race, or is now."""
+        """The answers of both ranks; None if the contestant has failed, before or now."""
         pair = self._pairs.get(entrant.pair)
         if pair is None:
             return []
@@ -106,7 +106,7 @@ class Session:
         found = {e.key: self._prepare(e, size, plan) for e in self._entered(size)}
         for number in range(plan.rounds):
             entered = [e for e in self._entered(size) if found.get(e.key)]
-            # Each round begins with another: nobody always runs after the same neighbour.
+            # Each round begins with another contestant, so that none always follows the same one.
             first = number % len(entered) if entered else 0
             for entrant in entered[first:] + entered[:first]:
                 self._round(entrant, found[entrant.key], plan)
@@ -132,7 +132,7 @@ class Session:
                 entrant.describe(pair, entrant.contestant)
 
     def _drop(self, name: str, pair: Pair, error: ContestantError) -> None:
-        """Out of the race: ended at once, so that it disturbs nobody."""
+        """End a contestant that failed at once, so that it disturbs no other."""
         self._pairs.pop(name, None)
         pair.close()
         for entrant in self.entrants:
@@ -146,7 +146,7 @@ class Session:
         return answers[0] if answers else None
 
     def _prepare(self, entrant: Entrant, size: int, plan: Plan) -> Series | None:
-        """Buffers of this size, checked; and how many round trips make a round."""
+        """Make and check buffers of this size; and find how many round trips make a round."""
         ready = self._ask(entrant, {"op": "prepare", "size": size})
         if ready is None:
             return None
@@ -157,7 +157,7 @@ class Session:
         return Series(entrant.key, METRIC, UNIT, [], size, iterations, path)
 
     def _calibrate(self, entrant: Entrant, plan: Plan) -> int | None:
-        """Round trips that fill a round, by a trial that grows until it is long enough."""
+        """How many round trips fill a round: a trial grows until it is long enough."""
         iterations = 1
         while True:
             seconds = self._time(entrant, iterations, plan)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ctrl-C and its relatives, so that no process is lost between its start and its bookkeeping.
+"""Ctrl-C and similar signals: no process is left behind that the driver does not know.
 
 Between `ended_by_signals()` SIGINT, SIGTERM and SIGHUP unwind the stack as exceptions. Inside
 `held()` they wait until its end: while a process is being started (an exception there would leave
@@ -17,7 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Gate:
-    """How many `held()` are open, and the first signal that came meanwhile."""
+    """How many `held()` blocks are open, and the first signal that came meanwhile."""
 
     depth = 0
     waiting: int | None = None

@@ -26,7 +26,7 @@ TIMES = ("post", "start", "copy", "complete")
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """Cold copies, one at a time, by each way; the parts of each are the engine's own times."""
+    """Measure cold copies, one at a time, each way. The engine tells the parts of each."""
     report = experiment.started("splitup", settings)
     places = Places()
     with kept():
@@ -44,7 +44,7 @@ def measure(settings: Settings, progress: Progress) -> Report:
 
 
 def reference(take: Take, size: int) -> Turn:
-    """memcpy: all of it is copying."""
+    """memcpy, all of whose time is copying."""
 
     def run(count: int) -> Result:
         taken = take(size, count)
@@ -78,7 +78,7 @@ def turn(way: Way, contestant: Contestant, take: Take, size: int) -> Turn:
 
 
 def counters(way: Way) -> dict[str, int]:
-    """The module's, of a way by DMA channels. Nobody else should use it meanwhile."""
+    """The module's counters, for DMA channels. Nobody else should use it meanwhile."""
     if not way.by_dma:
         return {}
     with Helper() as helper:
@@ -86,7 +86,7 @@ def counters(way: Way) -> dict[str, int]:
 
 
 def refined(sums: dict[str, int], counted: dict[str, int]) -> dict[str, int]:
-    """What the engine takes for copying, from its post to the end, as the module splits it."""
+    """What the engine counts as copying, split as the module tells."""
     if not counted:
         return sums
     start = counted["time_post"] + counted["time_start"]
@@ -116,7 +116,7 @@ def _table(report: Report, contestant: Contestant) -> str:
 
 
 def parts(report: Report, key: str, size: int) -> dict[str, float]:
-    """Medians of those parts that it has at a size, in us."""
+    """Medians of the parts that a contestant has at a size, in us."""
     found = {part: report.find(key, part, size) for part in PARTS}
     return {part: median(each.values) for part, each in found.items() if each}
 

@@ -14,11 +14,11 @@ METRIC = "latency"
 INSTRUCTIONS = "instructions a message"
 LEFT = 12
 WIDTH = 16
-BUSY = 1.0  # load average from which another's work shows in the figures
+BUSY = 1.0  # load average from which other processes disturb the figures
 
 
 def heading(report: Report) -> str:
-    """What ran where, in comment lines."""
+    """What ran, and where, in comment lines."""
     software = report.software
     ours = software["adma"]
     load = report.machine.get("load", [0.0])[0]
@@ -41,7 +41,7 @@ def titled(report: Report, what: str) -> str:
 
 
 def cast(contestants: Iterable[Contestant]) -> str:
-    """Who took part: version, path of the bytes, way of waiting; and who did not, with the cure."""
+    """The contestants: version, path of the bytes, way of waiting; those missing, with the cure."""
     absent: list[str] = []
     present: dict[str, list[str]] = {}
     for each in contestants:
@@ -80,7 +80,7 @@ def latencies(report: Report) -> str:
 
 
 def bandwidths(report: Report) -> str:
-    """Size over one-way time, in MB/s (10^6 bytes): not a stream of messages, one at a time."""
+    """Size over one-way time in MB/s (10^6 bytes), of one message at a time."""
 
     def cell(summary: Summary, size: int) -> str:
         return number(size / summary.median)
@@ -157,7 +157,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float) -> str:
-    """Three or four digits that count: 0.53, 12.4, 1234."""
+    """A number with three or four significant digits: 0.53, 12.4, 1234."""
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -187,14 +187,14 @@ def _row(left: str, cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _columns(report: Report, metric: str) -> list[Contestant]:
-    """Who has a column: one that gave up half way keeps it, with what it left."""
+    """The contestants with a column. One that failed keeps it, with what it measured."""
     few = {each.key for each in _partial(report)}
     measured = {series.contestant for series in report.series if series.metric == metric}
     return [each for each in report.contestants if each.key in measured - few]
 
 
 def _partial(report: Report) -> list[Contestant]:
-    """Those that enter at a few sizes only: a line of their own says more than a column."""
+    """The contestants at a few sizes only, which get a line instead of a column."""
     return [each for each in report.contestants if each.partial]
 
 
@@ -206,7 +206,7 @@ def _bar_row(each: Verdict) -> tuple[str, ...]:
 
 
 def _word(each: Verdict) -> str:
-    """Held or not, and whether that counts yet."""
+    """Is the bar held, and does it count yet?"""
     if each.held is None:
         return f"not measured: {each.why}"
     word = "held" if each.held else "not held"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """System calls as the kernel itself counts them, by thread and by name.
 
-A histogram in the kernel's tracing counts every entry into a system call, so nothing is missed and
-nobody is stopped, as ptrace would. It needs tracefs, so root and a kernel with histogram triggers.
+A histogram of the kernel's tracing counts every entry into a system call. It misses none, and stops
+nobody as ptrace(2) would. It needs tracefs, root, and a kernel with histogram triggers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adma.bench import helper
 
 PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 CURE = "run as root, with tracefs mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
-# Every system call by thread and number; and of ioctl the request, which tells whose it is.
+# Counts every system call by thread and number; and for ioctl also by its request.
 EVENTS = {
     "raw_syscalls/sys_enter": "hist:keys=common_pid,id.syscall:size=4096",
     "syscalls/sys_enter_ioctl": "hist:keys=common_pid,cmd.hex:size=4096",
@@ -71,7 +71,7 @@ class SystemCalls:
         return count(calls, requests, threads)
 
     def close(self) -> None:
-        """Stop counting and leave nothing in the kernel. Idempotent."""
+        """Stop counting, and leave nothing in the kernel. Closing twice is no error."""
         self._stack.close()
 
     def __enter__(self) -> SystemCalls:
@@ -116,7 +116,7 @@ def _place() -> Path:
 
 
 def _until_asleep(pid: int) -> None:
-    """Until the process waits for something: what it answered is not the last thing it does."""
+    """Wait until the process sleeps: its answer is not the last thing that it does."""
     deadline = time.monotonic() + SLEEP_TIMEOUT
     while True:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Contestants that share a process: they take turns within each size, round by round."""
+"""Contestants that share a process. They take turns at each size, round by round."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def alternate(
 
 
 def rotated(turns: Sequence[Turn], number: int) -> Iterable[Turn]:
-    """Each round begins with another: nobody always runs after the same beginning."""
+    """The order of a round. Each begins with another contestant."""
     first = number % len(turns) if turns else 0
     return [*turns[first:], *turns[:first]]
 
@@ -62,7 +62,7 @@ def timed(operate: Callable[[], None], count: int) -> float:
 
 
 def _settle(turn: Turn, plan: Plan, count: int) -> None:
-    """Untimed operations, for a while: threads that were just made have to find their cores."""
+    """Operate for a while, not timed: new threads have to find their cores."""
     end = time.perf_counter() + (0 if plan.iterations else SETTLING)
     turn.run(plan.warmup(count))
     while time.perf_counter() < end:
@@ -70,7 +70,7 @@ def _settle(turn: Turn, plan: Plan, count: int) -> None:
 
 
 def _operations(turn: Turn, plan: Plan) -> int:
-    """Operations that fill a round, by a trial that grows until it is long enough."""
+    """How many operations fill a round: a trial grows until it is long enough."""
     if plan.iterations:
         return plan.iterations
     turn.enter()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import adma
-from adma._core._native import lib
 from adma._core.buffers import pair
+from adma._core.copies import copy_now
 from adma.bench import helper
 from adma.bench.build import describe
 from adma.bench.places import Place, Take
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 NAMES = ("auto", "thread", "caller", "dmaengine")
 Copy = Callable[[Any, Any], Any]
-NO_DMA = 4095  # bytes: the module leaves so few to the CPU, unless it was told otherwise
+NO_DMA = 4095  # bytes: the module leaves so few to the CPU, unless it is told otherwise
 PINNED = ", memory whose pages are pinned already"
 
 
 @dataclass(frozen=True)
 class Way:
-    """An engine as it is configured for its turns. Of `dmaengine` the queues are DMA channels."""
+    """An engine and its configuration. For `dmaengine` the queues are DMA channels."""
 
     key: str
     title: str
@@ -40,7 +40,7 @@ class Way:
     at_once: int = 64 << 10  # copies of up to so many bytes are not handed over
 
     def enter(self) -> None:
-        """Configure it. Raises OSError where the engine, or so many channels, cannot be had."""
+        """Configure the engine. OSError: it, or so many channels, cannot be used here."""
         adma.configure(
             engine=self.engine,
             queues=0 if self.by_dma else self.queues,
@@ -53,20 +53,20 @@ class Way:
 
     @property
     def by_dma(self) -> bool:
-        """DMA channels copy."""
+        """Do DMA channels copy?"""
         return self.engine == "dmaengine"
 
     @property
     def threads(self) -> int:
-        """Cores that its queues take while they copy."""
+        """How many cores its queues use while they copy."""
         return 0 if self.by_dma else self.queues
 
     def found(self, take: Take) -> Take:
-        """Its way to come by places: DMA channels find their pages pinned."""
+        """How it gets places. For DMA channels their pages are pinned before."""
         return pinned(take) if self.by_dma else take
 
     def missed(self) -> Contestant:
-        """The contestant whose pages the cache of pins cannot know: take its places by `fresh`."""
+        """The contestant whose pages were never pinned. Its places come from `fresh`."""
         made = self.contestant(" miss", " miss")
         made.path = made.path.replace(PINNED, ", memory whose pages were never pinned before")
         return made
@@ -77,12 +77,14 @@ class Way:
         made = Contestant(self.key + suffix, self.title + title, library="adma")
         made.version = f"{about['version']} ({about['build']})"
         made.path = f"engine {self.engine}{PINNED if self.by_dma else ''}"
-        made.wait = "who waits copies, too" if self.helps else "who waits only waits"
+        made.wait = (
+            "a thread that waits copies, too" if self.helps else "a thread that waits only waits"
+        )
         return made
 
 
 def ways(engine: str, queues: int) -> list[Way]:
-    """Those that an option names: the engine with one queue, with `queues`, and with callers."""
+    """The ways that an option names: one queue, `queues` of them, and callers that help."""
     if engine == "auto":
         return ways("thread", queues) + ways("dmaengine", helper.channels() or queues)
     if engine == "caller":
@@ -100,15 +102,15 @@ def ways(engine: str, queues: int) -> list[Way]:
 
 
 def title(engine: str, queues: int) -> str:
-    """How the contestant with so many queues is called."""
+    """The title of the contestant with so many queues."""
     what = "channel" if engine == "dmaengine" else "queue"
     return f"{queues} {what}{'s' if queues > 1 else ''}"
 
 
 def usable(found: Sequence[Way], demanded: bool) -> tuple[list[Way], list[Contestant]]:
-    """Those that can be had here, and the others as contestants that say why not.
+    """The ways that work here; and contestants for the others, which say why not.
 
-    Raises OSError for the first that cannot be had, if it was demanded by name.
+    Raises OSError for the first that does not work, if it was demanded by name.
     """
     here: list[Way] = []
     absent: dict[str, Contestant] = {}
@@ -130,7 +132,7 @@ def usable(found: Sequence[Way], demanded: bool) -> tuple[list[Way], list[Contes
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """The engine's configuration, and the module's, are afterwards what they were."""
+    """Restore the configuration of the engine and of the module afterwards."""
     before = engines._current()
     with ended_by_signals(), helper.channels_kept():
         try:
@@ -140,7 +142,7 @@ def kept() -> Iterator[None]:
 
 
 def pinned(take: Take) -> Take:
-    """The same places, each copied once by the engine in use, so that its pages are pinned."""
+    """The same places. The engine copies each of them once, so that its pages are pinned."""
 
     def taken(size: int, count: int) -> list[Place]:
         found = take(size, count)
@@ -151,17 +153,17 @@ def pinned(take: Take) -> Take:
 
 
 def memcpy(dst: Any, src: Any) -> int:
-    """One ``memmove`` with the call layer of `adma.copy`: both buffers held, one call into C."""
+    """``memmove`` as `adma.copy` would call it: both buffers are held, one call into C."""
     holds = pair(dst, src, "copy")
     assert holds is not None
     to, from_ = holds
     nbytes = len(to)
-    lib.adma_copy_now(to, from_, nbytes)
+    copy_now(to, from_, nbytes)
     return nbytes
 
 
 def icopy_wait(dst: Any, src: Any) -> int:
-    """The paper's latency: post it, then wait for it."""
+    """Post a copy and wait for it: the paper's latency."""
     return adma.icopy(dst, src).wait()
 
 

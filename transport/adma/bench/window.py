@@ -25,7 +25,7 @@ Many = Callable[[Sequence[Place]], Any]
 
 
 def measure(settings: Settings, progress: Progress) -> Report:
-    """Windows that walk through large areas, and windows over the same two buffers."""
+    """Measure windows that walk through large areas, and windows over the same two buffers."""
     report = experiment.started("window", settings, window=WINDOW)
     places = Places()
     with kept():
@@ -66,13 +66,13 @@ def turns(here: Sequence[Way], places: Places, metric: str, size: int) -> list[T
 
 
 def copied(window: Sequence[Place]) -> None:
-    """What a CPU does with a window: one after the other."""
+    """Copy a window by memcpy, one copy after the other."""
     for dst, src in window:
         memcpy(dst, src)
 
 
 def posted(window: Sequence[Place]) -> None:
-    """All of it handed over, then waited for."""
+    """Hand over a window, then wait for all of it."""
     adma.wait_all([adma.icopy(dst, src) for dst, src in window])
 
 
@@ -98,7 +98,7 @@ def charts(report: Report) -> list[Chart]:
 
 
 def rate(size: int, us: float) -> float:
-    """MB/s."""
+    """The bandwidth in MB/s."""
     return size / us
 
 

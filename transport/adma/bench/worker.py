@@ -24,8 +24,8 @@ CONNECT_TIMEOUT = 20.0
 class End(Protocol):
     """One end of a connected pair.
 
-    The two calls are fetched once and called in the measured loop as they are, so that no layer
-    of the harness is charged to anybody.
+    The measured loop calls the library's own two methods, so that the harness adds nothing to
+    their time.
     """
 
     @property
@@ -95,7 +95,7 @@ class Pinger:
         self.into = bytearray(b"\xa5") * size
 
     def prepare(self, command: dict[str, Any]) -> dict[str, Any]:
-        """New buffers, and one round trip of patterns that both ends check, outside any timing."""
+        """Make new buffers, and check one round trip of patterns, which is not timed."""
         size = int(command["size"])
         self.prepare_buffers(size)
         self.loop(1)
@@ -141,13 +141,13 @@ def serve(line: Line, answers: dict[str, Callable[[dict[str, Any]], dict[str, An
         try:
             reply = answers[command["op"]](command)
         except Exception as error:
-            # The driver decides what a failed contestant means; it needs to hear of it.
+            # The driver decides what to do about a contestant that failed.
             reply = {"error": f"{type(error).__name__}: {error}", "cure": cure_of(error)}
         line.send(reply)
 
 
 def cure_of(error: Exception) -> str:
-    """What adma's own errors say about a way out, for the table."""
+    """The cure that one of adma's errors tells, for the table."""
     return str(getattr(error, "cure", ""))
 
 

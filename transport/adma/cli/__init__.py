@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _words(error: Exception) -> str:
-    """An error in one line, without the number that means nothing to a reader."""
+    """An error in one line, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
     return str(error)

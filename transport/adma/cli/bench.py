@@ -7,14 +7,13 @@ import argparse
 import sys
 from functools import partial
 
+from adma._core.constants import QUEUES_MAX
 from adma.bench.experiment import Experiment, whole_text
 from adma.bench.experiments import EXPERIMENTS, draw
 from adma.bench.options import add_json, check_outputs, positive, publish, size_list
 from adma.bench.plot import require
 from adma.bench.progress import Progress
 from adma.bench.ways import NAMES
-
-QUEUES_MAX = 16
 
 
 def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``adma demo``: something to see."""
+"""``adma demo``: watch copying and computing overlap."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="the same receive and computing, with mpi4py and with adma",
         description=(
             "Two processes each: one sends and waits, the other receives while it computes. A bar "
-            "is as long as both take; what of the receive was not hidden stands out. MPIs are "
-            "found by ADMA_PEER_MPICH and ADMA_PEER_OPENMPI (make peers makes them)."
+            "is as long as both take; its end is the part of the receive that computing did not "
+            "hide. MPIs are found by ADMA_PEER_MPICH and ADMA_PEER_OPENMPI (make peers makes them)."
         ),
     )
     overlap.add_argument(
@@ -43,7 +43,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it. 0 when adma was shown, with or without MPI."""
+    """Show it. Returns 0 when adma was shown, with or without MPI."""
     if importlib.util.find_spec("numpy") is None:
         raise RuntimeError("adma demo needs NumPy: pip install 'adma[bench]'")
     outcome = show(options.size, options.seconds, options.once)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `adma info` tells of the kernel helper: DMA channels and limits, or why there is none."""
+"""What `adma info` tells about the kernel helper: channels and limits, or why it is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adma.bench.helper import Helper
-from adma.mechanisms.helper import DEVICE, circumstances, explain
+from adma.kernel_helper import DEVICE, circumstances, explain
 
 __all__ = ["ABI", "FEATURES", "describe", "rows"]
 
@@ -36,9 +36,10 @@ _FIRST_USER_NAMESPACE = 0xEFFFFFFD  # its inode, PROC_USER_INIT_INO
 
 
 def describe(device: str = DEVICE) -> dict[str, Any]:
-    """All of it as plain data; sizes in bytes. Raises nothing.
+    """All of it as plain data; sizes are in bytes. Raises nothing.
 
-    `available`, else `errno`, `cause` and `cure`; the rest is there as far as it is known.
+    `errno`, `cause` and `cure` are for a helper that is not `available`. The rest is filled in
+    as far as it is known.
     """
     found: dict[str, Any] = {
         "device": device,
@@ -75,7 +76,7 @@ def describe(device: str = DEVICE) -> dict[str, Any]:
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The same for people: a name and a value, or no name where the former value goes on."""
+    """The same for people: rows of a name and a value; without a name, the last one goes on."""
     if not found["available"]:
         lines = [(found["device"], f"refused: {found['cause']}")]
         return lines + ([("", f"cure: {found['cure']}")] if found["cure"] else [])
@@ -113,7 +114,7 @@ def _channel(each: dict[str, Any]) -> str:
 
 
 def _locked(memlock: int | None, window: int) -> str:
-    """What the limit on pinned memory means here, for transfers between ends of this user."""
+    """What the limit on pinned memory means for transfers between processes of this user."""
     both = 2 * window
     cure = "cure: ulimit -l, or memlock in /etc/security/limits.conf"
     if memlock is None:
@@ -136,20 +137,20 @@ def _size(nbytes: int) -> str:
 
 
 def _features(bits: int) -> list[str]:
-    """Known ones by name, later ones by their bit."""
+    """Features by name, and those of later versions by their bits."""
     found = [name for bit, name in enumerate(FEATURES) if bits >> bit & 1]
     later = bits >> len(FEATURES) << len(FEATURES)
     return found + ([f"others ({later:#x})"] if later else [])
 
 
 def _memlock() -> int | None:
-    """Bytes that this user may pin; None: no limit."""
+    """Bytes that this user may pin; None means no limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return None if soft == resource.RLIM_INFINITY or _may_lock_any() else soft
 
 
 def _may_lock_any() -> bool:
-    """CAP_IPC_LOCK, in the first user namespace: in another one the helper does not look at it."""
+    """Is there CAP_IPC_LOCK? It counts for the helper only in the first user namespace."""
     try:
         if os.stat("/proc/self/ns/user").st_ino != _FIRST_USER_NAMESPACE:
             return False

@@ -93,25 +93,26 @@ def _mechanism(finding: Finding) -> list[str]:
 
 
 def _engine(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Rows about the copy engine: the one in use, the queues it would start, and who is refused."""
-    asked = "" if found["asked"] == found["engine"] else f", {found['asked']} having been asked for"
+    """Rows about the copy engine: the one in use, its queues, and those that are refused."""
+    asked = "" if found["asked"] == found["engine"] else f", {found['asked']} was asked for"
     rows = [("engine", f"{found['engine']}{asked}")]
     if found["error"]:
         rows.append(("", f"not what the environment asks for: {found['error']}"))
     if found["queues"]:
         queues = f"{found['queues']} queue{'s' if found['queues'] > 1 else ''}"
-        begin = "started by the first copy that pays"
+        begin = "started by the first copy that is large enough"
         rows.append(("queues", f"{queues}, {found['schedule']}, {begin}"))
     helps = "copies, too" if found["callers_help"] or not found["queues"] else "only waits"
-    rows.append(("who waits", helps))
+    rows.append(("a waiting thread", helps))
     if found["refused"]:
-        rows.append(("", f"could not be started, so that who waits copies: {found['refused']}"))
-    for name, why in found["refusals"].items():
-        rows.append((name, f"refused: {why['cause']}"))
-        if why["cure"]:
-            rows.append(("", f"cure: {why['cure']}"))
+        why = found["refused"]
+        rows.append(("", f"could not be started, so that a waiting thread copies: {why}"))
+    for name, refusal in found["refusals"].items():
+        rows.append((name, f"refused: {refusal['cause']}"))
+        if refusal["cure"]:
+            rows.append(("", f"cure: {refusal['cure']}"))
     if not found["engines"]["dmaengine"]:
-        rows.append(("dmaengine", "available, for who asks for it"))
+        rows.append(("dmaengine", "available, where it is asked for"))
     return rows
 
 

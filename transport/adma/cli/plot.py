@@ -27,7 +27,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw. Raises as :func:`adma.bench.schema.load` and :func:`adma.bench.experiments.draw`."""
+    """Draw it. Raises as :func:`adma.bench.schema.load` and :func:`adma.bench.experiments.draw`."""
     report = load(options.report)
     path = Path(options.plot or Path(options.report).with_suffix(".png"))
     draw(report, path)

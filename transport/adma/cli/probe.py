@@ -26,7 +26,7 @@ EXPLAINED = (8, 4096, 64 << 10, 1 << 20)
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one mechanism: available, or refused with errno, cause and cure."""
+    """What came of trying a mechanism: available, or refused with errno, cause and cure."""
 
     mechanism: str
     available: bool
@@ -45,7 +45,7 @@ def probe_all() -> list[Finding]:
 
 
 def explanations(sizes: Sequence[int] = EXPLAINED) -> list[dict[str, Any]]:
-    """How a message of each size would travel by free choice, in the channel's own words."""
+    """How a message of each size would travel if the core chooses, as the channel explains."""
     import adma
 
     with _child(["auto"]) as links, adma.from_socket(links[0], timeout=TIMEOUT) as channel:
@@ -74,14 +74,14 @@ def _probe(link: socket.socket, mechanism: str) -> Finding:
         cause = error.cause or str(error)
         return Finding(mechanism, False, error.errno or 0, cause, error.cure)
     except (OSError, EOFError, ValueError) as error:
-        # A probe that fails in another way is a finding too: say what happened.
+        # A trial that fails in another way is a finding too, and says what happened.
         number = getattr(error, "errno", None) or 0
         return Finding(mechanism, False, number, f"{type(error).__name__}: {error}")
     return Finding(mechanism, True)
 
 
 def _exchange(channel: adma.Channel) -> None:
-    """One message there and back. Raises ValueError when other bytes came back."""
+    """Send a message there and back. Raises ValueError when other bytes came back."""
     out = bytes(i % 251 for i in range(251)) * (SIZE // 251 + 1)
     out = out[:SIZE]
     into = bytearray(SIZE)
@@ -93,7 +93,7 @@ def _exchange(channel: adma.Channel) -> None:
 
 @contextlib.contextmanager
 def _child(mechanisms: Sequence[str]) -> Iterator[list[socket.socket]]:
-    """A second process that echoes one message on each of as many sockets; ended on the way out."""
+    """Run a second process, which echoes one message on each of as many sockets."""
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM) for _ in mechanisms]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     arguments = [f"{end.fileno()}={name}" for end, name in zip(theirs, mechanisms, strict=True)]
@@ -117,14 +117,14 @@ def _child(mechanisms: Sequence[str]) -> Iterator[list[socket.socket]]:
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """The child: for each ``FD=MECHANISM``, connect and send back the message that comes."""
+    """Serve as the child: for each ``FD=MECHANISM``, connect and echo a message."""
     import adma
 
     into = bytearray(SIZE)
     for argument in arguments:
         fd, _, mechanism = argument.partition("=")
         link = socket.socket(fileno=int(fd))
-        # What fails is told by the other end, which sees the same refusal.
+        # The other end sees the same refusal, and tells it.
         with contextlib.suppress(OSError, EOFError, ValueError):  # noqa: SIM117
             with adma.from_socket(link, timeout=TIMEOUT, mechanism=mechanism) as channel:
                 channel.read(into, timeout=TIMEOUT)

@@ -26,10 +26,10 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write what was joined; 0."""
+    """Write what was joined. Returns 0."""
     found = {path: _load(path) for path in options.inputs}
     for path in (path for path, trace in found.items() if trace is None):
-        print(f"{path}: empty, its process did not come to its end", file=sys.stderr)
+        print(f"{path}: empty, its process was killed or still runs", file=sys.stderr)
     joined = merge([trace for trace in found.values() if trace is not None])
     with open(options.out, "w", encoding="utf-8") as file:
         json.dump(joined, file)
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def merge(traces: list[dict[str, Any]]) -> dict[str, Any]:
-    """All their events in one trace. Pure."""
+    """All their events in one trace."""
     return {
         "displayTimeUnit": "ns",
         "otherData": {
@@ -50,7 +50,7 @@ def merge(traces: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _load(path: str) -> dict[str, Any] | None:
-    """None for an empty file: made at the start of a process that was killed, or runs still."""
+    """A trace; None for an empty file, whose process was killed or still runs."""
     with open(path, encoding="utf-8") as file:
         text = file.read()
     try:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a process finds another one and knows who that is: sockets, names, users, records."""

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Who may meet: which users a listener lets in, and whom a caller takes for its listener.
+"""Users: which ones a listener lets in, and whose listener a client accepts.
 
-Both ends judge the other's uid, as the kernel vouches for it. A judge is a
-function that is given that uid and raises PermissionError, with cause and cure,
-when the two shall not meet. The uid 65534 stands for users that cannot be
-named here (of another user namespace, or unknown), so it is nobody's.
+Each end judges the other's uid, for which the kernel vouches. A judge is a function that is
+given that uid and raises PermissionError, with cause and cure, when the two must not meet.
+The uid 65534 stands for all users that cannot be named here (of another user namespace, or
+unknown), so it is never taken for a user of its own.
 """
 
 from __future__ import annotations
 
 import errno
-import operator
 import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..arguments import whole
 from .identity import OVERFLOW_UID, is_same_user
 
 __all__ = ["PRIVATE", "Guests", "Judge", "anybody", "at_path", "guests", "own_user", "user"]
@@ -42,7 +42,7 @@ def own_user(uid: int) -> None:
 
 
 def anybody(uid: int) -> None:
-    """Whoever it is: the socket itself is the permission."""
+    """Everybody: who holds the socket was given it."""
     del uid
 
 
@@ -52,7 +52,7 @@ def user(expected: int) -> Judge:
     def judge(uid: int) -> None:
         if uid != expected or uid == OVERFLOW_UID:
             raise _refusal(
-                f"who listens there belongs to {_named(uid)}, not to uid {expected}, which was "
+                f"the listener there belongs to {_named(uid)}, not to uid {expected}, which was "
                 "asked for; cure: none here, somebody else has taken that user's place"
             )
 
@@ -60,10 +60,10 @@ def user(expected: int) -> Judge:
 
 
 def at_path(path: str) -> Judge:
-    """Our own user; or another one, when nobody else can have put its socket at this path.
+    """Our own user; or another one, if nobody else can have put its socket at this path.
 
-    That is when every directory on the way, those of symbolic links included,
-    belongs to root, to us or to that user, and only its owner may write to it.
+    That is the case when every directory on the way, those of symbolic links included, belongs
+    to root, to us or to that user, and only its owner may write to it.
     """
 
     def judge(uid: int) -> None:
@@ -71,13 +71,13 @@ def at_path(path: str) -> Judge:
             return
         if uid == OVERFLOW_UID:
             raise _refusal(
-                f"who listens at {path} belongs to {_named(uid)}; cure: hand over a connected "
+                f"the listener at {path} belongs to {_named(uid)}; cure: hand over a connected "
                 "socket, for from_socket"
             )
         doubtful = _doubtful(path, frozenset((0, os.geteuid(), uid)))
         if doubtful is not None:
             raise _refusal(
-                f"who listens at {path} belongs to uid {uid}, and others could have put it there: "
+                f"the listener at {path} belongs to uid {uid}, and others could have put it there: "
                 f"{doubtful} is not for its owner alone, or of a third user; cure: a directory "
                 'that only the listener can write to, or a name, and connect to "NAME@USER"'
             )
@@ -86,7 +86,7 @@ def at_path(path: str) -> Judge:
 
 
 def _doubtful(path: str, trusted: frozenset[int]) -> str | None:
-    """What on the way to a path somebody not trusted may have put there; None: nothing."""
+    """The first part of a path that somebody not trusted may have put there; None: no part."""
     here = os.sep
     todo = path.split(os.sep)[::-1]
     links = 0
@@ -114,7 +114,7 @@ def _doubtful(path: str, trusted: frozenset[int]) -> str | None:
                 here = os.sep
         return None if os.lstat(here).st_uid in trusted else here
     except OSError:
-        return here  # what cannot be looked at may be anybody's
+        return here  # what we cannot look at may be anybody's
 
 
 # Guests
@@ -122,18 +122,18 @@ def _doubtful(path: str, trusted: frozenset[int]) -> str | None:
 
 @dataclass(frozen=True)
 class Guests:
-    """Whom a listener lets in beside its own user."""
+    """The users that a listener lets in beside its own."""
 
     mode: int  # of the socket's file, to the last bit
     uids: frozenset[int] | None  # None: all that the mode lets call
 
     @property
     def welcome(self) -> bool:
-        """May any other user come?"""
+        """May any other user connect?"""
         return bool(self.mode & _MAY_CALL)
 
     def judge(self, uid: int) -> None:
-        """May this user come? See the head of this file."""
+        """May this user connect? A judge, as the head of this file says."""
         if not self.welcome:
             own_user(uid)
         elif is_same_user(uid):
@@ -153,7 +153,7 @@ PRIVATE = Guests(_OWNER, None)
 
 
 def guests(mode: int | None, allow_uids: Iterable[int] | None) -> Guests:
-    """What `listen` was told about other users. TypeError, ValueError for what makes no sense."""
+    """What `listen` was told about other users. TypeError, ValueError: it makes no sense."""
     if mode is None and allow_uids is None:
         return PRIVATE
     uids = None if allow_uids is None else _uids(allow_uids)
@@ -169,7 +169,7 @@ def guests(mode: int | None, allow_uids: Iterable[int] | None) -> Guests:
 
 
 def _mode(mode: int) -> int:
-    bits = _index(mode, "mode", "an int, permissions as for chmod")
+    bits = whole(mode, "mode must be an int, permissions as for chmod", allow_bool=False)
     if not 0 <= bits <= 0o777:
         raise ValueError(f"mode={bits:#o}: permissions are 0o600 to 0o777")
     if bits & _OWNER != _OWNER:
@@ -180,7 +180,7 @@ def _mode(mode: int) -> int:
 
 
 def _uids(allow_uids: Iterable[int]) -> frozenset[int]:
-    # The bytes of a name are ints, but no uids.
+    # Bytes are ints too, but a name in bytes is no list of uids.
     if isinstance(allow_uids, (str, bytes, bytearray)) or not isinstance(allow_uids, Iterable):
         kind = type(allow_uids).__name__
         raise TypeError(f"allow_uids must be an iterable of uids, not {kind}")
@@ -188,7 +188,7 @@ def _uids(allow_uids: Iterable[int]) -> frozenset[int]:
 
 
 def _uid(each: int) -> int:
-    uid = _index(each, "allow_uids", "ints, numbers of users")
+    uid = whole(each, "allow_uids must be ints, numbers of users", allow_bool=False)
     if not 0 <= uid <= UID_MAX:
         raise ValueError(f"allow_uids: {uid} is no uid; they go from 0 to {UID_MAX}")
     if uid == OVERFLOW_UID:
@@ -197,15 +197,6 @@ def _uid(each: int) -> int:
             "nobody; cure: a user of its own for who runs as nobody"
         )
     return uid
-
-
-def _index(value: int, argument: str, what: str) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{argument} must be {what}, not {type(value).__name__}") from None
 
 
 # Words

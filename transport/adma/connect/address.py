@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Sockets in the file system: made, found, told stale from live, removed.
+"""Socket files: make one, connect to one, tell a stale one from one in use, remove it.
 
-Making, reusing and removing a socket file happens under a lock on its directory,
-for names on the private one (flock on the directory itself, so that no lock file
-is left), which also lets a caller who found nobody look again when a listener is
-just moving in.
+All this happens under a lock on the file's directory; names have theirs on the private
+directory. The lock is flock(2) on the directory itself, so that no lock file is left. A client
+that found nobody takes it too, and looks again: a listener may be about to listen.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["Bound", "bind", "connect"]
 
 _IN_USE = "the name is in use: a process listens there; cure: another name, or end that process"
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
-_MOVING_IN = 0.05  # seconds; so long who may not lock looks again
+_MOVING_IN = 0.05  # seconds for which a client that may not take the lock looks again
 _RETRY_FIRST, _RETRY_LONGEST = 0.001, 0.02  # seconds between two tries, growing
 
 
@@ -38,10 +37,10 @@ class Bound:
     lock: str  # the directory to lock
     device: int
     inode: int
-    pid: int  # of the process that made it; its forked children own nothing
+    pid: int  # of the process that made it; forked children do not own it
 
     def remove(self) -> None:
-        """Remove the file, if it is still ours and this process made it. Raises nothing."""
+        """Remove the file if this process made it and it is still there. Raises nothing."""
         if os.getpid() != self.pid:
             return
         with contextlib.suppress(OSError), _locked(self.lock):
@@ -51,11 +50,10 @@ class Bound:
 
 
 def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
-    """Listen at a place; a stale file there is replaced. What fails leaves no file.
+    """Listen at a place. A stale file there is replaced; an error leaves no file.
 
-    `mode`: of the file. OSError (EADDRINUSE) when somebody listens there or the
-    file is no socket; PermissionError and FileNotFoundError when the directory
-    cannot be used.
+    `mode`: of the file. OSError (EADDRINUSE): somebody listens there, or the file is no socket.
+    PermissionError, FileNotFoundError: the directory cannot be used.
     """
     path = place.path
     with _locked(place.lock):
@@ -64,7 +62,7 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
         _remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            # Before bind, this is the mode of the file to be: nobody else may even call.
+            # The file gets this mode as it is made, so that nobody else can connect yet.
             os.fchmod(sock.fileno(), 0o600)
             _make_file(sock, path)
             try:
@@ -83,7 +81,7 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
 
 
 def _set_mode(path: str, made: os.stat_result, mode: int) -> None:
-    """Past the umask; and of our socket, not of what others may have put in its place since."""
+    """Set the mode past the umask, and only of our socket: others may have replaced it."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
@@ -100,7 +98,7 @@ def _set_mode(path: str, made: os.stat_result, mode: int) -> None:
 
 
 def _make_file(sock: socket.socket, path: str) -> None:
-    """Bind the socket; what the system says of a failure lacks the path and the cure."""
+    """Bind the socket. The system's own errors lack the path and the cure."""
     try:
         sock.bind(path)
     except PermissionError:
@@ -113,19 +111,19 @@ def _make_file(sock: socket.socket, path: str) -> None:
 
 
 def connect(callee: Callee, deadline: float) -> socket.socket:
-    """A socket connected to a listener, until `deadline` (`time.monotonic()`).
+    """A socket connected to a listener, at `deadline` (`time.monotonic()`) at the latest.
 
-    FileNotFoundError when there is no such socket, ConnectionRefusedError when
-    nobody listens at it any more or it is no socket, PermissionError when it
-    may not be used, TimeoutError when the listener's queue stays full.
+    FileNotFoundError: there is no such file. ConnectionRefusedError: nobody listens there any
+    more, or it is no socket. PermissionError: this user may not use it. TimeoutError: the
+    listener's queue stays full.
     """
     for path in callee.paths:
         _check_kind(path)
     with contextlib.suppress(*_NOBODY):
         return _connect_first(callee, deadline)
     try:
-        # Between bind and listen, or while a stale file is replaced, a living
-        # listener looks like none: look again when whoever holds the lock is through.
+        # A listener that is between bind and listen, or replaces a stale file, looks like
+        # none. It holds the lock: look again once we have it.
         if callee.lock is not None:
             with contextlib.suppress(PermissionError), _locked(callee.lock):
                 return _connect_first(callee, deadline)
@@ -153,7 +151,7 @@ _NOBODY = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 
 
 def _connect_first(callee: Callee, deadline: float) -> socket.socket:
-    """Connect at the first path that has a listener; the error of the one that came nearest."""
+    """Connect at the first path that has a listener. Raises the error that says most."""
     nearest: OSError | None = None
     for path in callee.paths:
         try:
@@ -167,7 +165,7 @@ def _connect_first(callee: Callee, deadline: float) -> socket.socket:
 
 
 def _connect_patiently(callee: Callee, deadline: float) -> socket.socket:
-    """Who may not lock the directory sees a listener that is moving in by trying again."""
+    """Try again for a moment, where we may not take the lock: a listener may be about to listen."""
     end = min(deadline, time.monotonic() + _MOVING_IN)
     pause = _RETRY_FIRST
     while True:
@@ -181,11 +179,11 @@ def _connect_patiently(callee: Callee, deadline: float) -> socket.socket:
 
 
 def _check_kind(path: str) -> None:
-    """Refuse what is there and no socket: the kernel's answer would be that nobody listens."""
+    """Refuse what is no socket. The kernel would only say that nobody listens."""
     try:
         mode = os.stat(path).st_mode  # as connect does, through symbolic links
     except OSError:
-        return  # connect has its own words for it
+        return  # connect() says what is wrong
     if not stat.S_ISSOCK(mode):
         what = "a directory" if stat.S_ISDIR(mode) else "a file"
         text = f"this is {what}, no socket; cure: the name or path that was given to listen"
@@ -210,7 +208,7 @@ def _connect(path: str, deadline: float) -> socket.socket:
                 pause = min(2 * pause, _RETRY_LONGEST)
             except PermissionError:
                 text = "this socket or its directory is closed to this user; cure: connect as the "
-                text += "one who listens, or listen with mode= or allow_uids="
+                text += "listener's user, or listen with mode= or allow_uids="
                 raise PermissionError(errno.EACCES, text, path) from None
             except OSError as error:
                 if error.errno in (errno.EPROTOTYPE, errno.ENOTSOCK):
@@ -240,7 +238,7 @@ def _remove_stale(path: str) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            pass  # full queue, another type, another user: alive, or none of our business
+            pass  # a full queue, another type or another user: it is in use, or not ours
     raise OSError(errno.EADDRINUSE, _IN_USE, path)
 
 
@@ -265,7 +263,7 @@ def _locked(directory: str) -> Iterator[None]:
 
 
 def _lock(fd: int, directory: str) -> None:
-    """Not waiting in flock itself: in a public directory anybody may hold it for ever."""
+    """Take the lock, with a limit: in a public directory anybody may hold it for ever."""
     deadline = time.monotonic() + _LOCK_PATIENCE
     pause = _RETRY_FIRST
     while True:

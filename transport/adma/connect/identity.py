@@ -23,14 +23,14 @@ __all__ = [
     "verified_pidfd",
 ]
 
-# What the kernel calls users it cannot name here: who it is, is unknown.
+# The kernel's number for all users that it cannot name in this user namespace.
 OVERFLOW_UID = 65534
 _UCRED = struct.Struct("3i")
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """SCM_CREDENTIALS: vouched for by the kernel, in the terms of the receiver's namespaces."""
+    """SCM_CREDENTIALS (unix(7)): the kernel vouches for them, in the receiver's namespaces."""
 
     pid: int
     uid: int
@@ -54,15 +54,15 @@ def _signed(number: int) -> int:
 
 
 def own_credentials() -> Credentials:
-    """Of this process, in its effective user."""
+    """This process's own, with its effective user."""
     return Credentials(os.getpid(), os.geteuid(), os.getegid())
 
 
 def credentials_of(sock: socket.socket) -> Credentials:
-    """SO_PEERCRED: who called connect, or listen, at the other end of a socket.
+    """SO_PEERCRED (unix(7)): the process that called connect or listen at the other end.
 
-    Not always who speaks there now, since sockets are handed on; the handshake
-    judges that one. This one is known before a word was said.
+    Another process may speak there by now, since sockets are passed on; the handshake judges
+    that one. This one is known before a byte is sent.
     """
     return Credentials.unpack(
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, Credentials.SIZE)
@@ -75,10 +75,10 @@ def is_same_user(uid: int) -> bool:
 
 
 def start_time(pid: int | None = None) -> int | None:
-    """When a process began, in clock ticks after boot; None when there is none (any more).
+    """When a process began, in clock ticks after boot; None: there is no such process.
 
-    Together with the pid it names a process for good, since pids are used
-    again. None for `pid` means this process.
+    Pids are used again, so only pid and start time together name a process for good. A `pid`
+    of None means this process.
     """
     who = "self" if pid is None else str(pid)
     try:
@@ -96,10 +96,9 @@ def own_pidfd() -> int:
 
 
 def pid_of_pidfd(fd: int) -> int | None:
-    """The process that a descriptor stands for; None when it is no pidfd.
+    """The pid of the process that a pidfd refers to; None: the descriptor is no pidfd.
 
-    0: a process that is not to be seen from this pid namespace; -1: one that
-    ended and was reaped.
+    0: the process has no pid in this namespace. -1: it has ended and was reaped.
     """
     with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
         for line in file:
@@ -110,11 +109,11 @@ def pid_of_pidfd(fd: int) -> int | None:
 
 
 def verified_pidfd(fd: int, credentials: Credentials) -> int:
-    """A pidfd of the process that the kernel says is our peer: `fd`, if that is one.
+    """A pidfd of the process that the kernel says is our peer: `fd`, if it is that.
 
-    It wakes us when that process dies, so one of another process would hide a
-    death. Takes `fd` over and returns a descriptor that the caller owns.
-    ProtocolError when it is another's or none, PeerDied when the peer is gone.
+    The pidfd wakes us when that process dies, so one of another process would hide a death.
+    Takes `fd` over and returns a descriptor that the caller owns. ProtocolError: `fd` is of
+    another process, or no pidfd. PeerDied: the peer is gone.
     """
     try:
         try:
@@ -135,9 +134,9 @@ def verified_pidfd(fd: int, credentials: Credentials) -> int:
 
 
 def _without_proc(fd: int, credentials: Credentials) -> int:
-    """No word on `fd`: /proc is not mounted, or closed to us since we are not dumpable."""
+    """As above, where `fd` cannot be looked at: no /proc, or we are not dumpable."""
     if not credentials.pid:
-        return fd  # and with no pid of the peer either, its own word has to do
+        return fd  # there is no pid to open either, so we have to trust the peer
     try:
         own = os.pidfd_open(credentials.pid)
     except ProcessLookupError:
@@ -148,9 +147,9 @@ def _without_proc(fd: int, credentials: Credentials) -> int:
 
 @dataclass(frozen=True)
 class Peer:
-    """The process at the other end, as far as it was verified, and what it said in its hello."""
+    """The process at the other end: what was verified of it, and what its hello says."""
 
-    pid: int  # as seen from here; 0 when it is not to be seen
+    pid: int  # as seen from here; 0 if it has none in this pid namespace
     uid: int  # as seen from here
     same_user: bool
     same_pid_namespace: bool  # it sees itself under the pid that we see

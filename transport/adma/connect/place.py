@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Names: where a listener's socket is, and who a caller takes for its listener.
+"""Names: where a listener's socket is, and whose listener a client accepts there.
 
-A str with "/" and every os.PathLike is a path. Any other str is a name: a file
-in a directory of the user's own. There are two of these, and a name lives in one
-of them: a private one (0700), and an open one (0711: others can call what they
-can name, and make nothing) for listeners that let other users in. Others name
-the user, too: "NAME@USER". So no two users' names can meet, and who squats on
-another one's directory is found out by the uid.
+A str with "/" and every os.PathLike is a path. Any other str is a name: a file in a directory
+of the user's own. Each user has two of these, and a name is in one of them: a private one
+(mode 0700), and an open one for listeners that let other users in (mode 0711: others can
+connect to what they can name, and make nothing). Others also name the user: "NAME@USER". So
+names of two users are never the same, and the uid tells when somebody has made the directory
+of another user.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import stat
 import tempfile
 from dataclasses import dataclass
 
+from .. import config
 from . import access
 from .identity import OVERFLOW_UID
 
@@ -32,12 +33,12 @@ class Place:
 
     path: str
     lock: str  # the directory to lock
-    rival: str | None = None  # where the name's socket is when it is open, or when it is not
+    rival: str | None = None  # where the name is in the user's other directory
 
 
 @dataclass(frozen=True)
 class Callee:
-    """Where a caller looks, in this order, and whom it takes for its listener."""
+    """Where a client looks, in this order, and whose listener it accepts."""
 
     paths: tuple[str, ...]
     lock: str | None  # the directory to lock; None: another user's
@@ -50,15 +51,14 @@ class Callee:
 
 
 def to_listen(name: str | os.PathLike[str], opened: bool = False) -> Place:
-    """Where to listen at a name; `opened`: so that other users can call there.
+    """Where to listen at a name. `opened`: other users are to connect.
 
-    The str "x" is a name, `pathlib.Path("x")` a path relative to the working
-    directory, like the str "./x".
+    The str "x" is a name, `pathlib.Path("x")` a path relative to the working directory, like
+    the str "./x". The user's own directory is made when it is missing.
 
-    TypeError and ValueError for what can be no name; OSError (ENAMETOOLONG) when the path
-    does not fit a socket address; PermissionError when the user's own directory
-    is not safe to use, or the name is one of another user. Makes that directory
-    when it is missing.
+    TypeError, ValueError: no name looks like that. OSError (ENAMETOOLONG): the path does not
+    fit a socket address. PermissionError: the user's own directory is not safe to use, or the
+    name is one of another user.
     """
     path, text, uid = _parse(name)
     if path is not None:
@@ -75,7 +75,7 @@ def to_listen(name: str | os.PathLike[str], opened: bool = False) -> Place:
 
 
 def to_call(name: str | os.PathLike[str]) -> Callee:
-    """Where to connect to a name. As `to_listen`, and ValueError for a user that is not known."""
+    """Where to connect to a name. As `to_listen`; ValueError also for an unknown user."""
     path, text, uid = _parse(name)
     if path is not None:
         return Callee((path,), os.path.dirname(path), access.at_path(path))
@@ -99,7 +99,7 @@ def _parse(name: str | os.PathLike[str]) -> tuple[str | None, str, int | None]:
 
 
 def _uid_of(user: str) -> int:
-    """A user's number; the login name comes first, as everywhere."""
+    """A user's number. A login name that looks like a number comes first, as for chown(1)."""
     try:
         uid = pwd.getpwnam(user).pw_uid
     except KeyError:
@@ -135,7 +135,7 @@ def _checked(path: str) -> str:
 
 
 def _text(name: str | os.PathLike[str]) -> str:
-    """What a name says, checked for what no file can be called."""
+    """A name as a str. TypeError, ValueError: no file can be called that."""
     text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else name
     if not isinstance(text, str):
         kind = type(text).__name__
@@ -156,8 +156,8 @@ def _text(name: str | os.PathLike[str]) -> str:
 
 
 def _private_directory() -> str:
-    """The user's own directory for private sockets, made when missing, checked in any case."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    """The user's own directory for private sockets, made when it is missing, and checked."""
+    runtime = config.runtime_directory()
     if runtime and _is_own(runtime):
         path = os.path.join(runtime, "adma")
     else:
@@ -183,12 +183,11 @@ def _private_directory() -> str:
 
 def _open_directory(uid: int) -> str:
     """Where a user's sockets are that others may call: the same for all who look."""
-    base = os.path.abspath(os.environ.get("ADMA_OPEN_DIR") or "/tmp")
-    return os.path.join(base, f"adma-{uid}-open")
+    return os.path.join(config.open_directory(), f"adma-{uid}-open")
 
 
 def _is_open_usable() -> bool:
-    """Is this user's open directory really this user's, if it is there, and not a squatter's?"""
+    """Does this user's open directory belong to this user, or is there none?"""
     try:
         status = os.lstat(_open_directory(os.geteuid()))
     except FileNotFoundError:
@@ -199,7 +198,7 @@ def _is_open_usable() -> bool:
 
 
 def _make_open_directory() -> None:
-    """Make this user's own, or see that it is this user's, and let others pass through it."""
+    """Make it, or check that it is this user's, and let others pass through it."""
     path = _open_directory(os.geteuid())
     cure = "set ADMA_OPEN_DIR to another directory, for all who meet; or use a path"
     try:
@@ -231,7 +230,7 @@ def _make_open_directory() -> None:
 
 
 def _is_own(directory: str) -> bool:
-    # After su or sudo it may still be the one of the user before.
+    # After su or sudo, XDG_RUNTIME_DIR may still name the directory of the first user.
     try:
         status = os.stat(directory)
     except OSError:
@@ -240,7 +239,7 @@ def _is_own(directory: str) -> bool:
 
 
 def not_writable(directory: str) -> PermissionError:
-    """What to raise when no file can be made in a directory."""
+    """The error where no file can be made in a directory."""
     text = "no socket can be made in this directory: it is not writable for this user; cure: "
     cure = "another directory, or one's rights on this one"
     return PermissionError(errno.EACCES, text + cure, directory)

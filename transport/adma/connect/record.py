@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Records of the handshake on a Unix socket: bytes, descriptors and credentials.
 
-What a record looks like is told in hello.h; the parser is C and takes a
+What a record looks like is told in adma_handshake.h; the parser is C and takes a
 stranger's bytes. Here is what belongs to the socket: a record is read to its
 last byte and not further, since on a stream the peer's first wake-ups may
 follow at once, and no descriptor that came along is ever lost.
@@ -17,8 +17,8 @@ import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from .._core._native import ffi, lib
-from ..errors import PeerDied, ProtocolError, VersionMismatch
+from .._core import record as core
+from ..errors import PeerDied, ProtocolError
 from .identity import Credentials, own_credentials
 
 __all__ = ["Entry", "Record", "Wire"]
@@ -28,7 +28,7 @@ _INT = array.array("i").itemsize
 # socket that was handed to us may be set to attach besides.
 _ANCILLARY = (
     socket.CMSG_SPACE(Credentials.SIZE)
-    + socket.CMSG_SPACE(lib.ADMA_RECORD_FDS_MAX * _INT)
+    + socket.CMSG_SPACE(core.FDS_MAX * _INT)
     + socket.CMSG_SPACE(64)
 )
 _TEXT_MAX = 800
@@ -36,10 +36,10 @@ _TEXT_MAX = 800
 
 @dataclass
 class Entry:
-    """A part of a record: one mechanism's word, or a hello, or a refusal.
+    """A part of a record: what one mechanism's probe says, or a hello, or a refusal.
 
-    An entry that is sent leaves `fds` with the sender; one that was received
-    owns them until they are taken or its record is closed.
+    The sender keeps the `fds` of an entry that it sends. An entry that was received owns them,
+    until they are taken or its record is closed.
     """
 
     subject: int  # enum adma_mechanism_id; 0 in a hello or a refusal
@@ -61,9 +61,9 @@ class Entry:
 
 @dataclass
 class Record:
-    """What arrived: a round, its entries, and who the kernel says has sent it.
+    """A record that was received: its round, its entries, and the kernel's word on the sender.
 
-    A context manager: leaving it closes the descriptors that nobody took.
+    It is a context manager, which closes the descriptors that nobody took.
     """
 
     round: int
@@ -99,21 +99,21 @@ def close_all(fds: list[int]) -> None:
 
 
 class Wire:
-    """A socket, spoken to in records, until a deadline (`time.monotonic()`).
+    """Sends and receives records on a socket, until a deadline (`time.monotonic()`).
 
-    Every method raises TimeoutError at the deadline and PeerDied when the
-    peer has hung up; the socket is then of no further use.
+    Every method raises TimeoutError at the deadline, and PeerDied when the peer has hung up.
+    The socket is of no further use then.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
         self.deadline = deadline
         self._stream = sock.type == socket.SOCK_STREAM
-        # Before anything is read: else the credentials of what arrives are nobody's.
+        # Set before anything is read, since what arrives earlier carries no credentials.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     def close(self) -> None:
-        """The handshake is over: what follows on this socket carries no credentials."""
+        """End the handshake: what follows on this socket carries no credentials."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
 
     # Sending
@@ -127,7 +127,7 @@ class Wire:
         if fds:
             ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes()))
         try:
-            while data:  # once, but for a socket with a tiny send buffer
+            while data:  # only a socket with a tiny send buffer takes it in several pieces
                 self._arm()
                 data = data[self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL) :]
                 ancillary = [credentials]
@@ -139,8 +139,8 @@ class Wire:
     def receive(self) -> Record:
         """Receive one record, whatever its round.
 
-        VersionMismatch when the peer speaks no version of ours, ProtocolError
-        when what comes is no record.
+        VersionMismatch: the peer speaks no version of ours. ProtocolError: what came is no
+        record.
         """
         fds: list[int] = []
         try:
@@ -156,14 +156,13 @@ class Wire:
         length = 0
         sender: Credentials | None = None
         while not length or len(data) < length:
-            head = ffi.sizeof("struct adma_record_head")
-            want = (length or head) - len(data) if self._stream else lib.ADMA_RECORD_MAX + 1
+            want = (length or core.HEAD_SIZE) - len(data) if self._stream else core.RECORD_MAX + 1
             part, credentials = self._recvmsg(want, fds)
             if sender is not None and credentials != sender:
                 raise ProtocolError("one record came from two processes")
             sender = credentials
             data += part
-            length = self._length(data)
+            length = core.length(data)
             if not self._stream:
                 break
         assert sender is not None
@@ -187,7 +186,7 @@ class Wire:
                 sender = Credentials.unpack(content)
         if not part:
             raise PeerDied("the peer hung up during the handshake")
-        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(fds) > lib.ADMA_RECORD_FDS_MAX:
+        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(fds) > core.FDS_MAX:
             raise ProtocolError(
                 "the peer sent more, or more descriptors, than a record may have; "
                 "or this process has no descriptors left (ulimit -n)"
@@ -197,25 +196,10 @@ class Wire:
         return part, sender
 
     @staticmethod
-    def _length(data: bytes) -> int:
-        length = int(lib.adma_record_length(data, len(data)))
-        if length < 0:
-            raise _fault(length, data)
-        return length
-
-    @staticmethod
     def _parse(data: bytes, sender: Credentials, fds: list[int]) -> Record:
-        parsed = ffi.new("struct adma_record *")
-        fault = lib.adma_record_parse(data, len(data), len(fds), parsed)
-        if fault:
-            raise _fault(fault, data)
-        entries = []
-        for i in range(parsed.head.entries):
-            found = parsed.entries[i]
-            content = data[found.offset : found.offset + found.head.length]
-            own = fds[found.first_fd : found.first_fd + found.head.fds]
-            entries.append(Entry(found.head.subject, found.head.error, content, own))
-        return Record(parsed.head.round, entries, sender)
+        round_, parts = core.parse(data, len(fds))
+        entries = [Entry(each.subject, each.error, each.data, fds[each.fds]) for each in parts]
+        return Record(round_, entries, sender)
 
     # Both
 
@@ -234,34 +218,5 @@ class Wire:
 
 def pack(round_: int, entries: list[Entry]) -> bytes:
     """The bytes of a record. OverflowError when it would be longer than a record may be."""
-    body = b""
-    for entry in entries:
-        head = ffi.new("struct adma_entry_head *")
-        head.subject = entry.subject
-        head.fds = len(entry.fds)
-        head.error = entry.error
-        head.length = len(entry.data)
-        body += bytes(ffi.buffer(head)) + entry.data + bytes(-len(entry.data) % 8)
-    head = ffi.new("struct adma_record_head *")
-    head.magic = lib.ADMA_RECORD_MAGIC
-    head.oldest = lib.ADMA_WIRE_OLDEST
-    head.newest = lib.ADMA_WIRE_VERSION
-    head.round = round_
-    head.entries = len(entries)
-    head.length = ffi.sizeof("struct adma_record_head") + len(body)
-    head.fds = sum(len(entry.fds) for entry in entries)
-    if head.length > lib.ADMA_RECORD_MAX:
-        raise OverflowError(f"a record of {head.length} bytes, {lib.ADMA_RECORD_MAX} allowed")
-    return bytes(ffi.buffer(head)) + body
-
-
-def _fault(fault: int, data: bytes) -> ProtocolError:
-    text = ffi.string(lib.adma_record_fault_text(fault)).decode()
-    if fault != lib.ADMA_RECORD_VERSION:
-        return ProtocolError(f"the other end does not speak adma's protocol: {text}")
-    head = ffi.new("struct adma_record_head *")
-    ffi.memmove(head, data, ffi.sizeof("struct adma_record_head"))
-    return VersionMismatch(
-        f"{text}: this end speaks {lib.ADMA_WIRE_OLDEST} to {lib.ADMA_WIRE_VERSION}, the other "
-        f"{head.oldest} to {head.newest}; cure: use the same version of adma on both ends"
-    )
+    packed = [core.pack_entry(e.subject, e.error, e.data, len(e.fds)) for e in entries]
+    return core.pack(round_, packed, sum(len(entry.fds) for entry in entries))

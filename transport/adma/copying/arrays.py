@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The two sides of a copy inside one process: buffers held, and how they are laid out.
+"""Source and destination of a copy that are not both contiguous: how they are laid out.
 
-What is contiguous on both sides is a range of bytes and needs equal lengths
-only (buffers.py). Anything else is an array: equal shapes, elements of one
-size, any strides. `memoryview` tells those, but not where it begins; so such
-buffers are held by the C API itself (PyObject_GetBuffer).
+Two contiguous buffers are ranges of bytes, and only need equal lengths (see
+_core/buffers.py). All others are arrays of equal shape, with elements of one size and any
+strides. A `memoryview` tells the strides, but not the address. So the C API itself holds such
+buffers (PyObject_GetBuffer).
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import ctypes
 import errno
 from typing import TYPE_CHECKING
 
-from .._core._native import ffi, lib
+from .._core import copies as core
 from .._core.buffers import holds_objects, lengths_differ, no_buffer, objects_refused, read_only
+from .._core.constants import DIMS_MAX
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .._core._native import CData
+    from .._core.types import Dims, Plan
 
 __all__ = ["Strided", "plan_strided"]
 
@@ -60,13 +61,14 @@ class Strided:
 
     def __init__(self, buf: ReadableBuffer, *, writable: bool) -> None:
         self._buffer = _PyBuffer()
-        # From before it is: a signal may strike as the call returns. Releasing nothing is no harm.
+        # Set before the call, since a signal may strike as that returns. Releasing a buffer
+        # that is not held does nothing.
         self._held = True
         # Without a format: NumPy has none for datetime64.
         _get_buffer(buf, self._buffer, _STRIDES | (_WRITABLE if writable else 0))
 
     def release(self) -> None:
-        """The buffer is its owner's again. Twice is no error."""
+        """Give the buffer back to its owner. Releasing twice is no error."""
         held, self._held = self._held, False
         if held:
             _release_buffer(self._buffer)
@@ -77,7 +79,7 @@ class Strided:
 
     @property
     def address(self) -> int:
-        """Of the element whose indices are all 0."""
+        """The address of the element whose indices are all 0."""
         return self._buffer.buf or 0
 
     @property
@@ -91,7 +93,7 @@ class Strided:
             return ()
         if self._buffer.strides:
             return tuple(self._buffer.strides[: self._buffer.ndim])
-        # ctypes' arrays say nothing, also when asked for strides: they are in C order.
+        # Arrays of ctypes tell no strides, even if asked for them. They are in C order.
         strides = [self.itemsize]
         for count in reversed(self.shape[1:]):
             strides.insert(0, strides[0] * count)
@@ -107,7 +109,7 @@ class Strided:
 
     @property
     def contiguous(self) -> bool:
-        """In C order."""
+        """Are its elements in C order, without gaps?"""
         if not self.nbytes:
             return True
         expected = self.itemsize
@@ -119,11 +121,11 @@ class Strided:
 
 
 def plan_strided(
-    plan: CData, dst: WriteableBuffer, src: ReadableBuffer, call: str
-) -> tuple[tuple[Strided, Strided], CData]:
-    """Fill in `struct adma_plan`; what holds the buffers, and memory the plan needs.
+    plan: Plan, dst: WriteableBuffer, src: ReadableBuffer, call: str
+) -> tuple[tuple[Strided, Strided], Dims | None]:
+    """Fill in a plan; what holds the buffers, and memory that has to live as long as the plan.
 
-    TypeError, BufferError, ValueError name the argument, the limit and the cure.
+    TypeError, BufferError and ValueError name the argument, the limit and the cure.
     """
     to = _hold(dst, "dst", call, writable=True)
     try:
@@ -138,34 +140,30 @@ def plan_strided(
         raise
 
 
-def _plan(plan: CData, to: Strided, from_: Strided, call: str) -> CData:
+def _plan(plan: Plan, to: Strided, from_: Strided, call: str) -> Dims | None:
     if to.contiguous and from_.contiguous:
         if to.nbytes != from_.nbytes:
             raise lengths_differ(call, to.nbytes, from_.nbytes)
-        lib.adma_plan_bytes(plan, _pointer(to), _pointer(from_), to.nbytes)
-        return ffi.NULL
+        core.plan_bytes(plan, to.address, from_.address, to.nbytes)
+        return None
     if to.shape != from_.shape or to.itemsize != from_.itemsize:
         raise ValueError(
             f"{call}(dst, src): dst has shape {to.shape} with elements of {to.itemsize} bytes, src "
             f"{from_.shape} with {from_.itemsize}; arrays that are not contiguous need the same: "
             "reshape or slice one of them"
         )
-    dims = ffi.new("struct adma_dim[]", list(zip(to.shape, to.strides, from_.strides, strict=True)))
-    rc = lib.adma_plan_strided(plan, _pointer(to), _pointer(from_), to.itemsize, dims, len(dims))
+    steps = list(zip(to.shape, to.strides, from_.strides, strict=True))
+    rc, dims = core.plan_strided(plan, to.address, from_.address, to.itemsize, steps)
     if rc:
         raise ValueError(
             f"{call}(dst, src): dst has strides {to.strides} for shape {to.shape}, so several of "
             "its elements are one piece of memory; pass an array whose elements are its own"
             if rc == -errno.EINVAL
-            else f"{call}(dst, src): {len(dims)} dimensions; at most {lib.ADMA_DIMS_MAX} are copied"
+            else f"{call}(dst, src): {len(steps)} dimensions; at most {DIMS_MAX} are copied"
             if rc == -errno.E2BIG
             else f"{call}(dst, src): shape {to.shape} is more than there can be memory"
         )
     return dims
-
-
-def _pointer(held: Strided) -> CData:
-    return ffi.cast("void *", held.address)
 
 
 def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strided:

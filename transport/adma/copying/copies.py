@@ -7,53 +7,57 @@ import errno
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from .._core._native import ffi, lib
-from .._core.buffers import lengths_differ, pair
-from .._core.waiting import deadline_of
-from ..errors import Cancelled, error_for
+from .._core import copies as core
+from .._core.buffers import is_hold, lengths_differ, pair
+from .._core.buffers import release as release_hold
+from .._core.results import FORKED, error_for
+from ..arguments import deadline_of
+from ..errors import Cancelled
 from ..request import Request, size_text
 from . import engine
+from .outstanding import SLICE_NS, keep_for_ever, pending
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .._core._native import CData
+    from .._core.types import Copy, Dims, Hold, Plan
+    from .arrays import Strided
 
 __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 
-# Blocking copies below are made here and now: handing over half of one gains less than it costs.
-# 512 KiB: measured, see docs/benchmarks.md.
+# Bytes from which the engine's threads take part in a blocking copy. For less, handing a part
+# over costs more than it gains. Measured, see docs/benchmarks.md.
 _SPREAD_FROM = 512 << 10
-_SMALL = engine.AT_ONCE_MAX  # more is not worth asking whether it is to be copied at once
-_SLICE_NS = 5_000_000  # copying and sleeping before signals are looked at
-_SWEEP_FROM = 64  # outstanding; from then on what is done and was dropped is looked for
-_DONE, _RUNNING, _READY = lib.ADMA_COPY_DONE, lib.ADMA_COPY_RUNNING, lib.ADMA_COPY_READY
+_SMALL = engine.AT_ONCE_MAX  # bytes; icopy never makes a longer copy itself
+_SWEEP_FROM = 64  # outstanding copies from which those that are done and dropped are looked for
 
-_new_copy = ffi.new
-_COPY = ffi.typeof("struct adma_copy *")
+# Looked up once: these are called for each small copy.
+_copy_now, _copy_small, _new_copy = core.copy_now, core.copy_small, core.new
 
 
 class CopyRequest(Request):
-    """A copy under way inside this process, made by `icopy`."""
+    """A copy under way inside this process. `icopy` makes it."""
 
     __slots__ = ("_copy", "_dims", "_holds", "_nbytes")
 
-    def __init__(self, nbytes: int | None, copy: CData | None = None, holds: Any = ()) -> None:
+    def __init__(
+        self, nbytes: int | None, copy: Copy | None = None, holds: Sequence[Hold | Strided] = ()
+    ) -> None:
         self._nbytes = nbytes  # once it is known to be done without error
         self._copy: Any = copy  # None: icopy made it itself
         self._holds = holds
-        self._dims: CData | None = None
+        self._dims: Dims | None = None
 
     def check(self) -> bool:
-        """True when it is done, False while it is not. No system call. (Table 1: adma_checkcopy.)
+        """Is it done? Makes no system call. (Paper, table 1: adma_checkcopy.)
 
-        Raises `Cancelled`, or OSError for a copy that its engine could not make.
+        Raises `Cancelled`, or OSError: the engine could not make the copy.
         """
         if self._nbytes is not None:
             return True
-        rc = lib.adma_copy_check(self._copy)
+        rc = core.check(self._copy)
         if not rc:
             return False
         judged(rc)
@@ -61,38 +65,38 @@ class CopyRequest(Request):
         return True
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it is done, copying meanwhile if nobody else is; the bytes.
+        """Wait until it is done; returns its bytes. (Paper, table 1: adma_waitcopy.)
 
-        `timeout` in seconds, None: for ever. TimeoutError leaves it pending
-        and its buffers owned by it, as does an interruption. Raises as
-        `check` does. (Table 1: adma_waitcopy.)
+        The calling thread helps to copy, unless the engine is configured otherwise. `timeout`
+        is in seconds; None means no limit. After a TimeoutError, or the exception of a signal
+        handler, the request is still pending and owns its buffers. Raises as `check` does.
         """
         deadline = None if timeout is None else deadline_of(timeout, "wait")
         if self._nbytes is not None:
             return self._nbytes
-        while not (rc := lib.adma_copy_wait_one(self._copy, _slice(deadline))):
+        while not (rc := core.wait_one(self._copy, _slice(deadline))):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
         judged(rc)
         return self._settle()
 
     def cancel(self) -> bool:
-        """Take it back. True only if nothing of it will happen: no byte of dst is written.
+        """Take it back. True: no byte of dst was written, or will be.
 
-        False: it is done, or has begun; wait for it. After True, `check` and
-        `wait` raise `Cancelled`.
+        False: it is done, or has begun; wait for it. After True, `check` and `wait` raise
+        `Cancelled`.
         """
-        if self._copy is None or not lib.adma_copy_cancel(self._copy):
+        if self._copy is None or not core.cancel(self._copy):
             return False
         self._let_go()
         return True
 
     def times(self) -> dict[str, int]:
-        """Where the time of a copy that is done went, in nanoseconds: the paper's figure 7.
+        """Nanoseconds that each stage of a copy took, once it is done. (Paper, figure 7.)
 
-        `post`: in icopy; `start`: from there to its first byte; `copy`: to the
-        last; `complete`: until a caller saw it. All 0 for one that icopy made
-        itself, being small. ValueError while it is pending.
+        `post`: in icopy. `start`: from there to its first byte. `copy`: to the last byte.
+        `complete`: until a caller saw it. All are 0 for a small copy, which icopy made itself.
+        ValueError: it is pending.
         """
         if not self._done:
             raise ValueError(f"{self!r}: what it took is known once it is done")
@@ -108,7 +112,7 @@ class CopyRequest(Request):
 
     @property
     def _done(self) -> bool:
-        return self._nbytes is not None or bool(lib.adma_copy_done(self._copy))
+        return self._nbytes is not None or bool(core.is_done(self._copy))
 
     def _settle(self) -> int:
         copy = self._copy
@@ -121,13 +125,13 @@ class CopyRequest(Request):
         return self._nbytes
 
     def _let_go(self) -> None:
-        """The engine is through with the buffers: they are their owner's again."""
+        """Give the buffers back to their owner. The engine is through with them."""
         holds, self._holds = self._holds, ()  # two threads may come by at once
         if self._copy is not None and self._copy.error == errno.EIO:
-            _keep(holds)
+            keep_for_ever(holds)
         else:
             _release(holds)
-        _pending.discard(self)
+        pending.discard(self)
 
     def __repr__(self) -> str:
         if self._copy is None:
@@ -137,16 +141,16 @@ class CopyRequest(Request):
 
 
 def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
-    """Copy src to dst; the bytes. As memmove: they may overlap. (Table 1: adma_copy.)
+    """Copy src to dst; returns the number of bytes. (Paper, table 1: adma_copy.)
 
-    Contiguous buffers of equal length, or arrays of equal shape and element
-    size with any strides. Waits for earlier copies of these bytes. A large one is
-    shared between this thread and the engine's queues; the engine's threads
-    start with the first that pays.
+    Both are contiguous buffers of equal length, or arrays of equal shape and element size with
+    any strides. They may overlap, as for memmove(3). The copy waits for earlier ones of the
+    same bytes. This thread and the engine's threads make a large copy together; the first one
+    that is large enough starts the engine's threads.
 
-    ValueError: lengths or shapes differ. BufferError: dst is read-only.
-    TypeError: no buffer, or an array of objects. Interrupted, it is taken back; if
-    it has begun it goes on, and the exception has the request as `.request`.
+    ValueError: lengths or shapes differ. BufferError: dst is read-only. TypeError: no buffer,
+    or an array of Python objects. When a signal's exception interrupts it, the copy is taken
+    back. If it has begun it goes on, and the exception has the request as `.request`.
     """
     holds = pair(dst, src, "copy")
     if holds is None:
@@ -155,9 +159,9 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
     nbytes = len(to)
     if nbytes != len(from_):
         raise _mismatch("copy", holds)
-    if nbytes <= _SPREAD_FROM and not lib.adma_copy_now(to, from_, nbytes):
+    if nbytes <= _SPREAD_FROM and not _copy_now(to, from_, nbytes):
         return nbytes
-    request = CopyRequest(None, _new_copy(_COPY), holds)
+    request = CopyRequest(None, _new_copy(), holds)
     try:  # from before the post on: a signal may strike as that returns
         _post(request, to, from_, nbytes)
         return request.wait()
@@ -167,16 +171,15 @@ def copy(dst: WriteableBuffer, src: ReadableBuffer) -> int:
 
 
 def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
-    """Begin to copy src to dst; a request. (Table 1: adma_icopy.)
+    """Begin to copy src to dst; returns a request. (Paper, table 1: adma_icopy.)
 
-    Both buffers are the request's until it is done. Copies behave as if made one
-    after the other in the order of their posts: one that touches bytes which an
-    earlier one writes, or writes bytes which an earlier one touches, waits
-    for it. Small copies are made at once. Arguments and errors as `copy`.
+    The request owns both buffers until it is done. The result is as if copies were made one
+    after the other, in the order in which they were posted: a copy that touches bytes which an
+    earlier one writes, or writes bytes which an earlier one touches, waits for that one.
+    Small copies are made at once. Arguments and errors are as for `copy`.
 
-    With more than 65536 waiting in line it waits for room, copying meanwhile.
-    An engine that cannot be started is said so once, by a RuntimeWarning; the
-    copy is made here then.
+    When 65536 copies wait, `icopy` waits for room, and helps to copy. When the engine cannot
+    be started, a RuntimeWarning says so once, and this thread makes the copy.
     """
     holds = pair(dst, src, "icopy")
     if holds is None:
@@ -187,29 +190,29 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     nbytes = len(to)
     if nbytes != len(from_):
         raise _mismatch("icopy", holds)
-    if nbytes <= _SMALL and not lib.adma_copy_small(to, from_, nbytes):
+    if nbytes <= _SMALL and not _copy_small(to, from_, nbytes):
         return CopyRequest(nbytes)
-    request = CopyRequest(None, _new_copy(_COPY), holds)
+    request = CopyRequest(None, _new_copy(), holds)
     _post(request, to, from_, nbytes)
     return request
 
 
 def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | None) -> bool:
-    """Wait until `need` are done, without judging them. False: the deadline passed before."""
-    pending = [request._copy for request in requests if request._nbytes is None]
-    need -= len(requests) - len(pending)
+    """Wait until `need` are done; results are not looked at. False: the deadline passed before."""
+    waited = [request._copy for request in requests if request._nbytes is None]
+    need -= len(requests) - len(waited)
     if need <= 0:
         return True
-    structs = ffi.new("struct adma_copy *[]", pending)
-    while not (rc := lib.adma_copy_wait(structs, len(pending), need, _slice(deadline))):
+    copies = core.Copies(waited)
+    while not (rc := copies.wait(need, _slice(deadline))):
         if deadline is not None and time.monotonic() >= deadline:
             return False
     return judged(rc)
 
 
 def judged(rc: int) -> bool:
-    """The result of a wait, not 0: True, or the error."""
-    if rc == -lib.ADMA_E_FORKED:
+    """True for a wait that ended well; raises the error of another one. `rc` is not 0."""
+    if rc == -FORKED:
         raise ProcessLookupError(
             errno.ESRCH,
             "the copy was posted by the parent process, before the fork, and goes on there: "
@@ -235,27 +238,27 @@ def _copy_strided(dst: WriteableBuffer, src: ReadableBuffer) -> int:
 def _planned(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyRequest:
     from .arrays import plan_strided  # ctypes, for those who need it
 
-    copy = _new_copy(_COPY)
-    holds, dims = plan_strided(ffi.addressof(copy, "plan"), dst, src, call)
+    copy = _new_copy()
+    holds, dims = plan_strided(core.plan_of(copy), dst, src, call)
     request = CopyRequest(None, copy, holds)
     request._dims = dims
     return request
 
 
 def _post(request: CopyRequest, *range_: Any) -> None:
-    """Hand it over; it is kept until it is done, whoever drops it.
+    """Hand a copy over. It is kept until it is done, whoever drops it.
 
-    `range_`: dst, src, bytes of a contiguous one; others are planned already.
+    `range_`: dst, src and bytes, of a contiguous copy. Others are planned already.
     """
-    if len(_pending) > _sweep_at:
+    if len(pending) > _sweep_at:
         _sweep()
     if not engine.ready:
         engine.prepare()
-    post = lib.adma_copy_post_bytes if range_ else lib.adma_copy_post
+    post = core.post_bytes if range_ else core.post_planned
     try:
-        _pending.add(request)
+        pending.add(request)
         while (rc := post(request._copy, *range_)) == -errno.EAGAIN:
-            lib.adma_copy_wait_room(_SLICE_NS)
+            core.wait_room(SLICE_NS)
         if rc < 0:
             nbytes = request._copy.plan.bytes
             raise MemoryError(
@@ -270,89 +273,57 @@ def _post(request: CopyRequest, *range_: Any) -> None:
 
 
 def _take_back(request: CopyRequest, error: BaseException) -> None:
-    if request._copy.state == 0:
+    if request._copy.state == core.IDLE:
         request._let_go()  # it was never posted
     elif not request._done and not request.cancel():
         error.request = request  # type: ignore[attr-defined]
 
 
 def _copy_here(request: CopyRequest) -> None:
-    """Nobody but us copies."""
+    """Make a copy in this thread: there is no other one that would."""
     engine.warn_if_refused()
-    while not lib.adma_copy_wait_one(request._copy, _SLICE_NS):
+    while not core.wait_one(request._copy, SLICE_NS):
         pass  # signals are looked at
 
 
 def _sweep() -> None:
-    """Let go of what is done and nobody asked after. Rarely: a post costs the same with many."""
+    """Let go of what is done and was dropped. Seldom, so that posts do not cost more with many."""
     global _sweep_at
-    for request in list(_pending):  # at once: other threads post
-        if request._done:
+    for request in list(pending):  # a copy of the set, since other threads post
+        if core.is_done(request._copy):
             request._let_go()
-    _sweep_at = max(_SWEEP_FROM, 2 * len(_pending))
-
-
-def finish() -> None:
-    """Wait for all that is outstanding now; not for what other threads post meanwhile."""
-    for request in list(_pending):
-        if request._copy.state == 0:
-            continue  # another thread is about to post it
-        while not lib.adma_copy_wait_one(request._copy, _SLICE_NS):
-            pass
-
-
-def abandon() -> None:
-    """The interpreter ends before the copies do: it must not free what is copied."""
-    import ctypes
-
-    for request in list(_pending):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(request))
-
-
-def _keep(holds: Any) -> None:
-    """For ever, past the interpreter's end: an engine that did not stop may still touch them."""
-    import ctypes
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(holds))
-
-
-def _forked() -> None:
-    """In the child: what the parent has outstanding is the parent's, its buffers here are not."""
-    for request in list(_pending):
-        request._let_go()
+    _sweep_at = max(_SWEEP_FROM, 2 * len(pending))
 
 
 def _slice(deadline: float | None) -> int:
     if deadline is None:
-        return _SLICE_NS
-    return max(0, min(_SLICE_NS, int((deadline - time.monotonic()) * 1e9)))
+        return SLICE_NS
+    return max(0, min(SLICE_NS, int((deadline - time.monotonic()) * 1e9)))
 
 
-def _mismatch(call: str, holds: tuple[CData, CData]) -> ValueError:
-    """And let go: a traceback would hold the buffers for as long as it lives."""
+def _mismatch(call: str, holds: tuple[Hold, Hold]) -> ValueError:
+    """The error for two lengths. The holds are released: a traceback would keep them."""
     error = lengths_differ(call, *map(len, holds))
     _release(holds)
     return error
 
 
-def _release(holds: Sequence[Any]) -> None:
+def _release(holds: Sequence[Hold | Strided]) -> None:
     for hold in holds:
-        if isinstance(hold, ffi.CData):
-            ffi.release(hold)
+        if is_hold(hold):
+            release_hold(hold)
         else:
-            hold.release()
+            cast("Strided", hold).release()
 
 
-def _state(copy: CData, plan: CData) -> str:
-    if copy.state == _DONE:
+def _state(copy: Copy, plan: Plan) -> str:
+    if copy.state == core.DONE:
         if not copy.error:
             return "done"
         return "cancelled" if copy.error == errno.ECANCELED else f"failed: errno {copy.error}"
-    if copy.state == _RUNNING:
+    if copy.state == core.RUNNING:
         return f"{100 * copy.copied // plan.parts} %"
-    return "in line" if copy.state == _READY else "behind earlier copies"
+    return "queued" if copy.state == core.READY else "waits for earlier copies"
 
 
-_pending: set[CopyRequest] = set()
 _sweep_at = _SWEEP_FROM
-os.register_at_fork(after_in_child=_forked)

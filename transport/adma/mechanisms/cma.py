@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`mapped:cma`: one copy between two processes' memory, by process_vm_readv and writev.
+"""`mapped:cma`: one copy between two processes' memory (process_vm_readv(2)).
 
-Each end pulls the peer's nonce and, when that was the right one, pushes its
-own to the peer's scratch word, where the peer looks for it. A direction works
-when the reader can pull or the writer can push; a push is always preceded by a
-pull, which tells that the process is still the one that was met.
+Each end reads the peer's nonce. If that is the right one, it writes its own to the peer's
+scratch word, where the peer looks for it. A direction works if its reader can read the
+writer's memory, or its writer can write to the reader's. A process always reads before it
+writes, and so knows that the other process is still the one that it met.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import struct
 import sys
 from dataclasses import dataclass
 
-from .._core._native import ffi, lib
+from .. import config
+from .._core import handshake as core
+from .._core.constants import CMA_PULL, CMA_PUSH, MECH_CMA
 from ..connect.identity import start_time
 from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
@@ -26,26 +28,26 @@ _OFFER = struct.Struct("=iIQ")  # dumpable, whom the sender named as tracer, use
 _NOT_PUSHED = errno.EPERM
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
-# Whom a process named as its tracer, as its peer is told.
+# Which process may attach to this one, as its peer is told.
 _NAMED_NOBODY, _NAMED_YOU, _NAMED_ANOTHER = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What decides over access to another process's memory, beside the kernel's own word."""
+    """What decides whether a process may access another one's memory."""
 
     same_user: bool = True
-    private: bool = True  # neither end is a listener that lets other users in
+    private: bool = True  # this end is no listener that lets other users in
     visible: bool = True  # the peer has a pid in our pid namespace
     same_user_namespace: bool = True
     peer_dumpable: int = 1  # its PR_GET_DUMPABLE
     ptrace_scope: int = 0  # of Yama; 0 where there is no Yama
-    named_another: bool = False  # the peer's one tracer is somebody else
-    seccomp: int = 0  # our own mode: 2 means a filter
+    named_another: bool = False  # the peer's one tracer is another process
+    seccomp: int = 0  # our own mode; 2 means that there is a filter
 
 
 def explain(number: int, found: Circumstances) -> tuple[str, str]:
-    """Cause and cure for an errno of process_vm_readv or writev. Pure: looks at nothing else."""
+    """Cause and cure for an errno of process_vm_readv(2). Looks at its arguments only."""
     if not found.same_user:
         return (
             "the two processes belong to different users",
@@ -120,30 +122,30 @@ def _explain_refused(found: Circumstances) -> tuple[str, str]:
 
 
 class MappedCMA(Probe):
-    """Pull the peer's nonce, push our own; see on both ends what came of it."""
+    """Read the peer's nonce and write our own; see at both ends what came of it."""
 
     name = "mapped:cma"
-    id = lib.ADMA_MECH_CMA
+    id = MECH_CMA
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.can_pull = False
-        self.can_push = False
+        self._can_pull = False
+        self._can_push = False
         self._peer_pulls = False
         self._peer_pushes = False
         self._pull_refused: Refusal | None = None
         self._peer_refused: Refusal | None = None
 
     def offer(self) -> Entry:
-        """How we are protected, and, where Yama asks for it, the permission."""
+        """Say how we are protected, and permit the peer to attach where Yama asks for that."""
         refusal = self._out_of_the_question()
         if refusal is not None:
             return refusal.entry(self.id)
         named = _name_tracer(self.context)
-        return Entry(self.id, 0, _OFFER.pack(lib.adma_dumpable(), named, _user_namespace()))
+        return Entry(self.id, 0, _OFFER.pack(core.is_dumpable(), named, _user_namespace()))
 
     def answer(self, offer: Entry) -> Entry:
-        """Pull and push."""
+        """Read the peer's nonce, and write ours to its scratch word."""
         peer = self.context.peer
         if offer.error:
             self._pull_refused = refusal_in(offer, self.name)
@@ -153,14 +155,14 @@ class MappedCMA(Probe):
             self._pull_refused = self._pull(offer)
         if self._pull_refused is not None:
             return self._pull_refused.entry(self.id)
-        self.can_pull = True
+        self._can_pull = True
         token = self.context.nonce[:8]
-        pushed = lib.adma_vm_write(peer.pid, peer.scratch_address, token, len(token))
-        self.can_push = pushed == 0
+        pushed = core.write_memory(peer.pid, peer.scratch_address, token, len(token))
+        self._can_push = pushed == 0
         return Entry(self.id)
 
     def _out_of_the_question(self) -> Refusal | None:
-        """Between two trust domains nothing is offered, and nothing tried."""
+        """Why nothing is offered or tried: it would join two trust domains; None: it would not."""
         same_user, private = self.context.peer.same_user, self.context.private
         if same_user and private:
             return None
@@ -172,13 +174,12 @@ class MappedCMA(Probe):
         if refusal is not None:
             return refusal
         peer = self.context.peer
-        found = ffi.new("uint8_t[]", len(peer.nonce))
-        number = errno.ESRCH
+        number, found = -errno.ESRCH, b""
         if peer.pid:
-            number = -lib.adma_vm_read(peer.pid, peer.nonce_address, found, len(found))
-        if number == 0 and ffi.buffer(found)[:] == peer.nonce:
+            number, found = core.read_memory(peer.pid, peer.nonce_address, len(peer.nonce))
+        if number == 0 and found == peer.nonce:
             return None
-        number = number or errno.ESTALE
+        number = -number or errno.ESTALE
         dumpable, named, namespace = _OFFER.unpack(offer.data)
         circumstances = Circumstances(
             visible=peer.pid != 0,
@@ -196,15 +197,16 @@ class MappedCMA(Probe):
             self._peer_refused = refusal_in(answer, self.name)
         else:
             self._peer_pulls = True
-        scratch = int(lib.adma_nonce_scratch(self.context.own)).to_bytes(8, sys.byteorder)
+        scratch = int(core.nonce_scratch(self.context.own)).to_bytes(8, sys.byteorder)
         self._peer_pushes = self._peer_pulls and scratch == self.context.peer.nonce[:8]
         return Entry(self.id, 0 if self._peer_pushes else _NOT_PUSHED)
 
     def conclude(self, verdict: Entry) -> None:
-        """Who can copy, and so which directions work."""
-        self.can_push = self.can_push and not verdict.error
-        inward = self.can_pull or self._peer_pushes
-        outward = self._peer_pulls or self.can_push
+        """Settle which end can copy, and so which directions work."""
+        self._can_push = self._can_push and not verdict.error
+        inward = self._can_pull or self._peer_pushes
+        outward = self._peer_pulls or self._can_push
+        self.found = CMA_PULL * self._can_pull | CMA_PUSH * self._can_push
         self.in_ = None if inward else self._pull_refused or self._peer_refused
         self.out = None if outward else self._peer_refused or self._pull_refused
 
@@ -219,7 +221,7 @@ def ptrace_scope() -> int:
 
 
 def _same(namespace: int, other: int) -> bool:
-    """As far as it is known: who is not dumpable may not even look at its own."""
+    """Are they the same, as far as is known? A process that is not dumpable cannot tell its own."""
     return not namespace or not other or namespace == other
 
 
@@ -242,24 +244,25 @@ def _seccomp_mode() -> int:
 
 
 # The process that this one named to Yama: (own pid, tracer's pid, tracer's start time).
-# One per process, and a new one replaces the old: so the first server stays, as long as it lives.
+# A process has one tracer, and a new one replaces the old. So the first server stays the tracer
+# for as long as it lives (prctl(2), PR_SET_PTRACER).
 _tracer: tuple[int, int, int | None] | None = None
 
 
 def _name_tracer(context: Context) -> int:
-    """Under Yama, permit the server to copy. Whom this process has named, as the peer is told."""
+    """Under Yama, permit the server to copy. Returns which process was named, for the peer."""
     global _tracer
     if ptrace_scope() != 1:
         return _NAMED_NOBODY
-    if os.environ.get("ADMA_PTRACER") == "any":
-        return _NAMED_YOU if lib.adma_set_tracer(lib.ADMA_TRACER_ANY) == 0 else _NAMED_NOBODY
+    if config.any_tracer():
+        return _NAMED_YOU if core.set_tracer(core.ANY_TRACER) == 0 else _NAMED_NOBODY
     pid = context.peer.pid
     if _tracer is not None and _tracer[0] == os.getpid():
         if _tracer[1] == pid and _tracer[2] == start_time(pid):
             return _NAMED_YOU
         if start_time(_tracer[1]) == _tracer[2]:
             return _NAMED_ANOTHER
-    if not context.client or pid <= 0 or lib.adma_set_tracer(pid):
+    if not context.client or pid <= 0 or core.set_tracer(pid):
         return _NAMED_NOBODY
     _tracer = (os.getpid(), pid, start_time(pid))
     return _NAMED_YOU

@@ -1,117 +1,48 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`dma` and `mapped:helper`: through the kernel helper, which matches and copies by itself.
 
-One end makes a connected pair of descriptors and passes one over the socket: whoever
-holds it may use it, of whatever user and in whatever namespace. A message then goes each
-way for a trial. The end that was called makes the pair; of two ends that were handed their
-sockets both bring one, and that of the smaller nonce is used.
+One end makes a connected pair of descriptors and passes one over the socket. A process that
+holds it may use it, whatever its user and namespaces. Then a trial message goes in each
+direction. The server makes the pair. Where neither end is the server, both make one, and that
+of the end with the smaller nonce is used.
 
-The device is opened only for a channel that asks for the helper: where it is quicker than
+The device is opened only for a channel that asks for the helper. Where it is quicker than
 what needs no module has not been measured on hardware yet.
 """
 
 from __future__ import annotations
 
 import errno
-import grp
 import mmap
 import os
 import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from .._core._native import ffi, lib
+from .._core import buffers
+from .._core import device as core
+from .._core.constants import MECH_DMA, MECH_HELPER
 from ..connect.record import Entry
+from ..kernel_helper import (
+    DEVICE,
+    Circumstances,
+    circumstances,
+    explain,
+    explain_copies,
+    explain_dma,
+)
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["DEVICE", "Circumstances", "Dma", "MappedHelper", "circumstances"]
 __all__ += ["explain", "explain_copies", "explain_dma"]
 
-DEVICE: Final = "/dev/adma"
-_MODULE = Path("/sys/module/adma")
 _TRIAL = 2 * mmap.PAGESIZE  # bytes: enough for a DMA channel to be tried
 _TOKEN = 16  # random bytes at the beginning of a trial message
 _PATIENCE = 5.0  # seconds for a trial message, a DMA time-out included
 
 
-@dataclass(frozen=True)
-class Circumstances:
-    """What else is known where the device could not be used."""
-
-    loaded: bool = False  # /sys/module/adma
-    group: str = "root"  # of the device
-    group_may: bool = False  # open it for reading and writing
-
-
-def circumstances(device: str = DEVICE) -> Circumstances:
-    """What can be seen without opening the device."""
-    loaded = _MODULE.is_dir()
-    try:
-        status = os.stat(device)
-    except OSError:
-        return Circumstances(loaded=loaded)
-    try:
-        group = grp.getgrgid(status.st_gid).gr_name
-    except KeyError:
-        group = str(status.st_gid)
-    return Circumstances(loaded=loaded, group=group, group_may=status.st_mode & 0o060 == 0o060)
-
-
-def explain(number: int, found: Circumstances) -> tuple[str, str]:
-    """Cause and cure for an errno of opening or asking the device. Pure: looks at nothing else."""
-    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        if found.loaded:
-            return (
-                "the module is loaded, but there is no device file of it here",
-                "udev, or in a container the device (docker: --device=/dev/adma)",
-            )
-        return (
-            "the kernel module adma is not loaded",
-            "modprobe adma, after make -C kernel install (kernel/README.md)",
-        )
-    if number in (errno.EACCES, errno.EPERM):
-        if found.group_may and found.group != "root":
-            cure = f"usermod -aG {found.group} USER, and a new login"
-        else:
-            cure = "the udev rule of kernel/udev, which gives the device to the group adma"
-        return "this user may not open the device", cure
-    if number in (errno.ENOTTY, errno.EINVAL, errno.E2BIG, errno.EPROTONOSUPPORT):
-        return (
-            "what is there does not answer as the helper does",
-            "module and package of the same version",
-        )
-    if number == errno.EDQUOT:
-        return (
-            "this user has as many pairs of descriptors as one may have",
-            "close channels, or raise /sys/module/adma/parameters/connections_max",
-        )
-    return f"the device cannot be used: {os.strerror(number)}", ""
-
-
-def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:
-    """The same where DMA channels are asked for. Pure."""
-    if number == errno.ENODEV and found.loaded:
-        return (
-            "the kernel helper has no DMA channel that works",
-            "a driver that offers copies in memory (ls /sys/class/dma)",
-        )
-    return explain(number, found)
-
-
-def explain_copies(number: int, found: Circumstances) -> tuple[str, str]:
-    """The same for the device opened for copies within this process. Pure."""
-    if number == errno.EDQUOT:
-        return (
-            "this user has the device open as often as one may",
-            "close some, or raise /sys/module/adma/parameters/opens_max",
-        )
-    return explain_dma(number, found)
-
-
 def _explain_trial(number: int) -> tuple[str, str]:
-    """The same for an errno of a trial message."""
+    """Cause and cure for an errno of a trial message."""
     if number == errno.ENOMEM:
         return (
             "RLIMIT_MEMLOCK does not allow to pin a single page",
@@ -133,29 +64,29 @@ def _check(result: int) -> None:
         raise OSError(-result, os.strerror(-result))
 
 
-class _End:
-    """One end of a pair, and the trial messages on it."""
+class _Endpoint:
+    """One endpoint of a pair, and the trial messages on it."""
 
     def __init__(self, fd: int) -> None:
         self._out = mmap.mmap(-1, _TRIAL)
         self._in = mmap.mmap(-1, _TRIAL)
         self.fd = fd
-        self._holds = [ffi.from_buffer("char[]", each, True) for each in (self._out, self._in)]
+        self._holds = [buffers.filled(each) for each in (self._out, self._in)]
 
     def write(self, token: bytes) -> None:
         self._out[:_TOKEN] = self._out[-_TOKEN:] = token
-        _check(lib.adma_helper_try(self.fd, False, self._holds[0], _TRIAL))
+        _check(core.post_trial(self.fd, False, self._holds[0], _TRIAL))
 
     def read(self) -> None:
-        _check(lib.adma_helper_try(self.fd, True, self._holds[1], _TRIAL))
+        _check(core.post_trial(self.fd, True, self._holds[1], _TRIAL))
 
     def came(self, token: bytes, seconds: float) -> None:
-        """Wait for the message that was asked for by read(); OSError when it is another one."""
+        """Wait for the message that read() asked for. OSError: another one came, or none."""
         deadline = time.monotonic() + seconds
         result = -errno.EINTR
-        while result == -errno.EINTR:  # a signal, whose handler has run by now
+        while result == -errno.EINTR:  # there was a signal, whose handler has run by now
             left = max(0, int((deadline - time.monotonic()) * 1e9))
-            result = lib.adma_helper_tried(self.fd, True, left)
+            result = core.await_trial(self.fd, True, left)
         _check(result)
         if (self._in[:_TOKEN], self._in[-_TOKEN:]) != (token, token):
             raise OSError(errno.EPROTO, "a trial message came with other bytes")
@@ -165,46 +96,47 @@ class _End:
         return fd
 
     def forget(self) -> bool:
-        """Withdraw what has not come to its end. False: it is being copied, and does not end."""
-        stays = [read for read in (False, True) if lib.adma_helper_forget(self.fd, read)]
+        """Withdraw what is not done. False: it is being copied, and that does not end."""
+        stays = [read for read in (False, True) if core.forget_trial(self.fd, read)]
         if stays and self not in _quarantine:
             _quarantine.append(self)
         return not stays
 
     def close(self) -> None:
-        """Let the memory go when the kernel is through with it, whoever else holds the end."""
+        """Close, and free the memory if the kernel is through with it."""
         if self.fd >= 0 and not self.forget():
             os.close(self.take())
             return
         if self.fd >= 0:
             os.close(self.take())
         for hold in self._holds:
-            ffi.release(hold)
+            buffers.release(hold)
         self._out.close()
         self._in.close()
 
 
-def _own(fd: int) -> _End:
-    """An end of its own for a descriptor, which is closed when there is no memory for it."""
+def _own(fd: int) -> _Endpoint:
+    """Make a descriptor an endpoint. It is closed when there is no memory for that."""
     try:
-        return _End(fd)
+        return _Endpoint(fd)
     except BaseException:
         os.close(fd)
         raise
 
 
 # Kept for ever: memory that a copy which does not end may still touch.
-_quarantine: list[_End] = []
+_quarantine: list[_Endpoint] = []
 
 
 class _Helper(Probe):
     """Both directions work, or neither."""
 
+    keeps_descriptor = True
     by_dma: ClassVar[bool]
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._end: _End | None = None
+        self._end: _Endpoint | None = None
         self._passed = -1  # the pair's other end, until it is sent
         self._made = False  # our pair, not the peer's
         self._token = secrets.token_bytes(_TOKEN)
@@ -212,7 +144,7 @@ class _Helper(Probe):
 
     @classmethod
     def left_out(cls, forced: int) -> Refusal | None:
-        """Tried only when it is asked for. Else: is there one, as far as can be seen?"""
+        """It is tried only when it is asked for. Otherwise say whether there seems to be one."""
         if forced == cls.id:
             return None
         if not os.access(DEVICE, os.R_OK | os.W_OK):
@@ -226,14 +158,16 @@ class _Helper(Probe):
         )
 
     def offer(self) -> Entry:
-        """Make a pair, post a message in each direction, and pass the other end on."""
+        """Make a pair, post a message in each direction, and pass the other endpoint on."""
         if self.context.client:
             return Entry(self.id)
-        fds = ffi.new("int32_t[2]")
-        if result := lib.adma_helper_pair(DEVICE.encode(), self.by_dma, fds):
-            return self._fail(-result, *self._explain_pair(-result))
-        self._passed, self._made = fds[1], True
-        self._end = _own(fds[0])
+        try:
+            kept, passed = core.make_pair(DEVICE, self.by_dma)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            return self._fail(number, *self._explain_pair(number))
+        self._passed, self._made = passed, True
+        self._end = _own(kept)
         try:
             self._end.write(self._token)
             self._end.read()
@@ -243,8 +177,8 @@ class _Helper(Probe):
         return Entry(self.id, 0, self._token, [self._passed])
 
     def answer(self, offer: Entry) -> Entry:
-        """Whose pair is it? The end that joins takes the maker's message and sends its own."""
-        self._close_passed()  # it is sent, and held open here would hide the peer's death
+        """Settle whose pair is used. The end that joins it reads a message and sends its own."""
+        self._close_passed()  # the peer has it now; an open copy here would hide its death
         if self._made and (not offer.fds or self.context.nonce < self.context.peer.nonce):
             return Entry(self.id)
         if not offer.fds:
@@ -261,7 +195,7 @@ class _Helper(Probe):
         return Entry(self.id, 0, self._token)
 
     def verdict(self, answer: Entry) -> Entry:
-        """The maker takes the message of the end that joined."""
+        """The end that made the pair reads the message of the end that joined it."""
         if self._failed is None and answer.error:
             self._failed = refusal_in(answer, self.name)
         if self._failed is not None:
@@ -275,7 +209,7 @@ class _Helper(Probe):
         return Entry(self.id)
 
     def conclude(self, verdict: Entry) -> None:
-        """Settled by whoever failed first."""
+        """The first failure at either end refuses both directions."""
         if verdict.error and self._failed is None:
             self._failed = refusal_in(verdict, self.name)
         if self._failed is None and self._end is not None and not self._end.forget():
@@ -283,16 +217,16 @@ class _Helper(Probe):
         self.out = self.in_ = self._failed
 
     def take(self) -> int:
-        """The end, unless it failed."""
+        """The endpoint; -1 if it failed."""
         return -1 if self._end is None or self._failed is not None else self._end.take()
 
     def close(self) -> None:
-        """Close the end and let the trial's memory go."""
+        """Close the endpoint and free the memory of the trial messages."""
         self._let_go()
 
     def _join(self, offer: Entry) -> None:
         self._end = _own(offer.take_fd())
-        _check(lib.adma_helper_verify(self._end.fd))
+        _check(core.verify(self._end.fd))
         self._end.read()
         self._end.came(offer.data, self.context.remaining(_PATIENCE))
         self._end.write(self._token)
@@ -329,13 +263,13 @@ class Dma(_Helper):
     """The helper pins both buffers and drives DMA channels: the paper's ADCEC."""
 
     name = "dma"
-    id = lib.ADMA_MECH_DMA
+    id = MECH_DMA
     by_dma = True
 
 
 class MappedHelper(_Helper):
-    """One copy by a kernel worker: the paper's KAMMC."""
+    """One copy, made by a work queue of the kernel: the paper's KAMMC."""
 
     name = "mapped:helper"
-    id = lib.ADMA_MECH_HELPER
+    id = MECH_HELPER
     by_dma = False

@@ -6,12 +6,15 @@ the other end's next step is given:
 
     offer()          what I bring along
     answer(offer)    I tried what the peer brought; this came of it
-    verdict(answer)  I looked at what the peer came to
+    verdict(answer)  I looked at what the peer's trial left here
     conclude(verdict)
 
 After `conclude`, `out` and `in_` say for both directions whether the mechanism
-works (None) or why not (a Refusal), and the two ends agree. A new mechanism is
-one file with a Probe and one line in `mechanisms/__init__.py`.
+works (None) or why not (a Refusal), and the two ends agree. `take` and `found` are what the
+probe leaves to the core's side of the mechanism.
+
+A new mechanism is one file with a Probe, and one line in `mechanisms/__init__.py` or a call
+of `register`. All that is special to it is in that file.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from ..connect.record import Entry
 from ..errors import MechanismUnavailable
 
 if TYPE_CHECKING:
-    from .._core._native import CData
+    from .._core.types import Nonce
     from ..connect.identity import Peer
 
 __all__ = ["Context", "Probe", "Refusal", "refusal_in"]
@@ -37,7 +40,10 @@ _NO_WORD = "the peer says so and gives no reason"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a mechanism does not work in one direction, and what would change that."""
+    """Why a mechanism does not work in one direction, and what would change that.
+
+    `errno`: of the step that failed. `cure` is empty where none is known.
+    """
 
     mechanism: str
     errno: int
@@ -49,61 +55,80 @@ class Refusal:
         return f"{text}; cure: {self.cure}" if self.cure else text
 
     def error(self) -> MechanismUnavailable:
-        """The exception for who asked for this mechanism and no other."""
+        """The exception for a caller that asked for this mechanism and no other."""
         text = f"mechanism {self.mechanism!r} is not available: {self}"
         return MechanismUnavailable(
             self.errno, text, mechanism=self.mechanism, cause=self.cause, cure=self.cure
         )
 
     def entry(self, subject: int) -> Entry:
-        """What is sent to the peer, so that its user reads the same."""
+        """The refusal as it is sent to the peer, so that both ends tell the same."""
         parts = (text.encode()[:_TEXT_MAX] for text in (self.cause, self.cure))
         return Entry(subject, self.errno, b"\0".join(parts))
 
 
 def refusal_in(entry: Entry, mechanism: str) -> Refusal:
-    """The refusal that the peer put into an entry; its texts are printable and short."""
+    """The refusal in an entry of the peer's. Its texts are short and printable."""
     cause, _, cure = entry.text().partition("\0")
     return Refusal(mechanism, entry.error, cause or _NO_WORD, cure)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a probe knows: this end, the peer, and how long it may take."""
+    """What a probe knows: this end, the peer, and how long the handshake may take."""
 
     peer: Peer
-    own: CData  # struct adma_nonce *, of this end
+    own: Nonce  # of this end
     nonce: bytes  # the bytes of it
     client: bool  # this end called the other one
     deadline: float  # time.monotonic()
     private: bool = True  # this end serves one user only
 
     def remaining(self, at_most: float) -> float:
-        """Seconds that a step may wait: `at_most`, less when the deadline is nearer."""
+        """Seconds that a step may wait: `at_most`, or less where the deadline is nearer."""
         return max(0.0, min(at_most, self.deadline - time.monotonic()))
 
 
 class Probe(ABC):
     """One mechanism between two processes, tried for real in both directions.
 
-    A step that raises OSError refuses the directions it speaks about: `answer`
-    what comes in, `offer` and `verdict` what goes out. Steps may wait, at most
-    as long as the context allows. `close` is called in any case, last, and
-    lets go of all that is not kept.
+    A step that raises OSError refuses one direction: `answer` refuses what comes in, `offer`
+    and `verdict` what goes out. Steps may wait, as long as the context allows. `close` is
+    called last, in any case, and lets go of all that was not taken.
     """
 
     name: ClassVar[str]
-    id: ClassVar[int]  # enum adma_mechanism_id
+    id: ClassVar[int]  # the same in all processes: enum adma_mechanism_id, or a number above those
+    keeps_descriptor: ClassVar[bool] = False  # it works only with the one that `take` returned
+
     out: Refusal | None = None
     in_: Refusal | None = None
+    found: int = 0  # what the core's side has to know of it, in bits of the mechanism's own
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    # Before there is a peer, and for as long as there is one
+
     @classmethod
     def left_out(cls, forced: int) -> Refusal | None:
-        """Why it is not even tried between two ends that force this mechanism (0: auto)."""
+        """Why it is not even tried where `forced` is asked for (0: auto); None: try it."""
         return None
+
+    @classmethod
+    def sweep(cls) -> None:
+        """Remove what dead processes of this user left. Called before two processes meet."""
+
+    @classmethod
+    def make_segment(cls, same_user: bool) -> int:
+        """Make the memory that the core wants for what this end writes; a descriptor of it.
+
+        `same_user`: the peer is of this process's user. OSError with cause and cure when it
+        cannot be made; the mechanism carries no writes of this end then.
+        """
+        raise NotImplementedError
+
+    # The steps
 
     @abstractmethod
     def offer(self) -> Entry:
@@ -111,22 +136,27 @@ class Probe(ABC):
 
     @abstractmethod
     def answer(self, offer: Entry) -> Entry:
-        """Try what the peer brought. `offer.error`: it brought nothing."""
+        """Try what the peer offered. Where `offer.error` is set, it offered nothing."""
 
     @abstractmethod
     def verdict(self, answer: Entry) -> Entry:
-        """See whether what the peer tried left its mark here."""
+        """Look at this end for what the peer's trial should have left."""
 
     @abstractmethod
     def conclude(self, verdict: Entry) -> None:
-        """Settle `out` and `in_`. Must not fail: the peer hears of nothing after this."""
+        """Set `out` and `in_`. It must not fail, since the peer hears nothing after this."""
+
+    # What is left of it
 
     def take(self) -> int:
-        """A descriptor that the channel needs for this mechanism, or -1; the caller owns it."""
+        """A descriptor that the channel needs for this mechanism, or -1; the caller owns it.
+
+        Called only where the channel is going to use the mechanism.
+        """
         return -1
 
     def close(self) -> None:
-        """Let go of everything that was not taken. Idempotent."""
+        """Let go of everything that was not taken. Closing twice is no error."""
 
     def refuse(self, errno: int, cause: str, cure: str = "") -> Refusal:
         """A Refusal of this mechanism."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`loopback:tcp`: through the network stack, over an address of this machine.
 
-The end with the smaller nonce listens on a port that the kernel picks and
-tells it to the peer over the Unix socket, with a secret. Whoever connects and
-does not say the secret is a stranger and dropped. The two then exchange bytes
-in both directions. The connection is kept only if it will be used.
+The end with the smaller nonce listens on a port that the kernel picks. It tells the peer that
+port and a secret over the Unix socket. A connection that does not send the secret is a
+stranger's and dropped. Then bytes go in both directions. The connection is kept only if the
+channel will use it.
 """
 
 from __future__ import annotations
@@ -13,38 +13,31 @@ import contextlib
 import errno
 import hashlib
 import hmac
-import os
 import secrets
 import selectors
 import socket
 import struct
 import time
 
-from .._core._native import lib
+from .. import config
+from .._core.constants import MECH_TCP
 from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["LoopbackTCP", "explain"]
 
-_DEFAULT_ADDRESS = "127.0.0.1"
-_VARIABLE = "ADMA_LOOPBACK_ADDRESS"
 _SECRET = 32  # bytes; the reply, a digest of it, is as long
 _PATIENCE = 2.0  # seconds for a connection that stays on this machine
 _PORT = struct.Struct("=H")
 _STRANGERS = 64  # connections that may wait at once to say the secret
 
 
-def address() -> str:
-    """Where loopback:tcp listens: ADMA_LOOPBACK_ADDRESS, or 127.0.0.1."""
-    return os.environ.get(_VARIABLE) or _DEFAULT_ADDRESS
-
-
 def explain(number: int, where: str) -> tuple[str, str]:
-    """Cause and cure for an errno of a connection to `where`. Pure."""
+    """Cause and cure for an errno of a connection to `where`. Looks at its arguments only."""
     if number in (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENODEV):
         return (
             f"no interface of this machine has the address {where}",
-            f"ip link set lo up, or set {_VARIABLE} to an address of this machine "
+            f"ip link set lo up, or set {config.LOOPBACK_ADDRESS} to an address of this machine "
             "(both processes in one network namespace)",
         )
     if number == errno.ETIMEDOUT:
@@ -58,7 +51,10 @@ def explain(number: int, where: str) -> tuple[str, str]:
             "run both in one network namespace",
         )
     if number in (errno.EAFNOSUPPORT, errno.EINVAL):
-        return (f"{where} is no address of a kind that this machine has", f"set {_VARIABLE}")
+        return (
+            f"{where} is no address of a kind that this machine has",
+            f"set {config.LOOPBACK_ADDRESS}",
+        )
     if number in (errno.EPERM, errno.EACCES):
         return (
             "TCP sockets are forbidden to this process",
@@ -71,19 +67,20 @@ class LoopbackTCP(Probe):
     """One end listens, the other connects; each then knows that its bytes reach the other."""
 
     name = "loopback:tcp"
-    id = lib.ADMA_MECH_TCP
+    id = MECH_TCP
+    keeps_descriptor = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._listens = context.nonce < context.peer.nonce
-        self._where = address()
+        self._where = config.loopback_address()
         self._secret = b""
         self._listener: socket.socket | None = None
         self._sock: socket.socket | None = None
         self._failed: Refusal | None = None
 
     def offer(self) -> Entry:
-        """The listening end tells port, secret and address."""
+        """The listening end tells the port, the secret and the address."""
         if not self._listens:
             return Entry(self.id)
         try:
@@ -94,7 +91,7 @@ class LoopbackTCP(Probe):
         return Entry(self.id, 0, _PORT.pack(port) + self._secret + self._where.encode())
 
     def answer(self, offer: Entry) -> Entry:
-        """The connecting end connects and says the secret."""
+        """The other end connects and sends the secret."""
         if offer.error and self._failed is None:
             self._failed = refusal_in(offer, self.name)
         if self._listens or self._failed is not None:
@@ -106,11 +103,11 @@ class LoopbackTCP(Probe):
         return Entry(self.id)
 
     def verdict(self, answer: Entry) -> Entry:
-        """The listening end hears the secret and replies; the connecting end hears the reply."""
+        """The listening end reads the secret and replies; the other end reads the reply."""
         if answer.error and self._failed is None:
             self._failed = refusal_in(answer, self.name)
         if self._failed is not None:
-            self.close()  # the peer, waiting for our word, sees it at once
+            self.close()  # the peer may wait for our reply, and sees this at once
             return self._entry()
         try:
             if self._listens:
@@ -130,7 +127,7 @@ class LoopbackTCP(Probe):
         self.out = self.in_ = self._failed
 
     def take(self) -> int:
-        """The connection, non-blocking; -1 when it did not come about."""
+        """The connection, non-blocking; -1 if there is none."""
         if self._sock is None or self._failed is not None:
             return -1
         self._sock.setblocking(False)
@@ -138,7 +135,7 @@ class LoopbackTCP(Probe):
         return sock.detach()
 
     def close(self) -> None:
-        """Drop connection and listener without a trace in the port table."""
+        """Drop connection and listener. No port is left in TIME_WAIT (tcp(7))."""
         if self._sock is not None:
             _drop(self._sock)
             self._sock = None
@@ -156,7 +153,7 @@ class LoopbackTCP(Probe):
         return int(self._listener.getsockname()[1])
 
     def _accept(self) -> socket.socket:
-        """The connection that says the secret; all others are dropped."""
+        """The connection that sends the secret. All others are dropped."""
         listener = self._listener
         assert listener is not None
         self._listener = None
@@ -168,7 +165,7 @@ class LoopbackTCP(Probe):
                 while (left := deadline - time.monotonic()) > 0:
                     for key, _ in selector.select(left):
                         if key.fileobj is listener:
-                            self._meet(listener, said, selector)
+                            self._let_in(listener, said, selector)
                         elif self._hear(key.fileobj, said, selector):  # type: ignore[arg-type]
                             return _prepare(_taken(key.fileobj, said))  # type: ignore[arg-type]
             finally:
@@ -177,7 +174,7 @@ class LoopbackTCP(Probe):
         raise TimeoutError(errno.ETIMEDOUT, "the peer did not connect")
 
     @staticmethod
-    def _meet(
+    def _let_in(
         listener: socket.socket, said: dict[socket.socket, bytes], selector: selectors.BaseSelector
     ) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -195,7 +192,7 @@ class LoopbackTCP(Probe):
         said: dict[socket.socket, bytes],
         selector: selectors.BaseSelector,
     ) -> bool:
-        """Read on; True when this one has said the secret. A stranger is dropped."""
+        """Read on. True: this one has sent the secret. A stranger is dropped."""
         try:
             part = sock.recv(_SECRET - len(said[sock]))
         except BlockingIOError:
@@ -224,7 +221,7 @@ class LoopbackTCP(Probe):
         self._sock = sock
         sock.settimeout(self.context.remaining(_PATIENCE) or _PATIENCE)
         try:
-            # An address that we can bind is this machine's: no peer can send us elsewhere.
+            # What we can bind is an address of this machine. So no peer can send us elsewhere.
             sock.bind((self._where, 0))
             sock.connect((self._where, port))
         except TimeoutError:
@@ -262,7 +259,7 @@ class LoopbackTCP(Probe):
 
 
 def _family(where: str) -> socket.AddressFamily:
-    """Of a numeric address: a name would send us to a resolver. OSError when it is none."""
+    """The family of a numeric address. OSError: it is a name, which a resolver would look up."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError, ValueError):
             socket.inet_pton(family, where)
@@ -285,7 +282,7 @@ def _taken(sock: socket.socket, said: dict[socket.socket, bytes]) -> socket.sock
 
 
 def _drop(sock: socket.socket) -> None:
-    # Reset instead of an orderly end: no port is left in TIME_WAIT.
+    # With a linger time of 0 the connection is reset, which leaves no port in TIME_WAIT.
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()

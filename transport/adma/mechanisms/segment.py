@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The bulk segment of `shared`: memory for the two copies of a large message.
 
-Between processes of one user it is a POSIX segment: made under a name of its
-own, allocated to the last page, and unlinked at once, so that only descriptors
-remain. Between users it is a sealed memfd, since a POSIX segment can be shrunk
-under the other one's feet, which would be a SIGBUS there.
+Between processes of one user it is a POSIX segment (shm_open(3)). It is made under a name of
+its own, all its pages are allocated, and the name is removed at once, so that only descriptors
+remain. Between users it is a sealed memfd: a user could shrink a POSIX segment, and the other
+process would get a SIGBUS.
 
-A maker that is killed between making and unlinking leaves a name. It tells
-user, pid and start time, and `sweep()` removes those of dead makers.
+A process that is killed before it removes the name leaves it behind. The name tells its user,
+pid and start time, and `sweep()` removes those of dead processes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import stat
 
 import posix_ipc
 
-from .._core._native import lib
+from .._core.constants import BULK_SIZE
 from ..connect.identity import start_time
 from ..errors import ProtocolError
 
-__all__ = ["bulk_size", "check", "make", "sweep"]
+__all__ = ["check", "make", "sweep"]
 
 _DIRECTORY = "/dev/shm"
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -34,21 +34,16 @@ _MADE_OFTEN_ENOUGH = 16
 _counter = itertools.count()
 
 
-def bulk_size() -> int:
-    """Bytes of a bulk segment."""
-    return int(lib.adma_bulk_size())
-
-
 def make(same_user: bool) -> int:
-    """A bulk segment of `bulk_size()` bytes, every page allocated; a descriptor, close-on-exec.
+    """A bulk segment of `BULK_SIZE` bytes, every page allocated; a descriptor, close-on-exec.
 
-    `same_user`: a POSIX segment, else a sealed memfd. OSError with cause and
-    cure when there is no room for it; nothing is left behind then.
+    `same_user`: make a POSIX segment, otherwise a sealed memfd. OSError with cause and cure:
+    there is no room for it. Nothing is left behind then.
     """
-    size = bulk_size()
+    size = BULK_SIZE
     fd = _posix_segment() if same_user else _memfd()
     try:
-        # Allocated now, a full file system is an error here and not a SIGBUS later.
+        # A file system that is full is an error here, and not a SIGBUS later.
         os.posix_fallocate(fd, 0, size)
         if not same_user:
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
@@ -64,8 +59,8 @@ def make(same_user: bool) -> int:
 
 
 def check(fd: int, same_user: bool) -> None:
-    """Is the descriptor of a peer a bulk segment that is safe to map? ProtocolError if not."""
-    size = bulk_size()
+    """Check that a peer's descriptor is a segment that is safe to map. ProtocolError: it is not."""
+    size = BULK_SIZE
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size < size:
         raise ProtocolError(f"the peer's bulk segment is no memory of {size} bytes")
@@ -80,7 +75,7 @@ def check(fd: int, same_user: bool) -> None:
 
 
 def sweep() -> int:
-    """Remove the names that dead processes of this user left behind; how many there were."""
+    """Remove the names that dead processes of this user left; returns how many there were."""
     ours = re.compile(rf"adma-{os.geteuid()}-(\d+)-(\d+)-\d+")
     removed = 0
     try:
@@ -91,7 +86,7 @@ def sweep() -> int:
         match = ours.fullmatch(name)
         if match is None or start_time(int(match[1])) == int(match[2]):
             continue
-        # Anybody may call a file of theirs by such a name; that one is left alone.
+        # Another user may have made a file of such a name; it is left alone.
         with contextlib.suppress(OSError, posix_ipc.Error):
             if os.lstat(f"{_DIRECTORY}/{name}").st_uid == os.geteuid():
                 posix_ipc.unlink_shared_memory(f"/{name}")
@@ -112,7 +107,7 @@ def _posix_segment() -> int:
             raise PermissionError(errno.EACCES, text) from None
         except posix_ipc.Error as error:
             raise OSError(errno.EIO, f"no POSIX segment could be made: {error}") from None
-        # Whoever swept meanwhile may have taken us for dead: another pid namespace again.
+        # A process of another pid namespace may have taken us for dead, and removed the name.
         with contextlib.suppress(posix_ipc.ExistentialError):
             posix_ipc.unlink_shared_memory(name)
         return int(segment.fd)

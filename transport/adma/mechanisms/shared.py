@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`shared`: two copies through a bulk segment that both ends have mapped.
 
-The writer makes the segment. The probe makes one of the real size and kind,
-since that is what can fail (a small /dev/shm), and lets go of it again: an
-idle channel keeps none.
+The writer makes the segment. That is what can fail, where /dev/shm is small. So the probe
+makes one of the real size and kind, and lets go of it again: an idle channel keeps none.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import mmap
 import os
 import secrets
 
-from .._core._native import lib
+from .._core.constants import BULK_SIZE, MECH_SHARED
 from ..connect.record import Entry
 from ..errors import ProtocolError
 from . import segment
@@ -26,28 +25,27 @@ _ANSWER_AT = 4096  # where the peer puts its copy
 
 
 class Shared(Probe):
-    """Each end makes a segment for what it writes; the other finds a pattern in it, and answers."""
+    """Each end makes a segment; the other one finds a pattern in it, and writes one back."""
 
     name = "shared"
-    id = lib.ADMA_MECH_SHARED
+    id = MECH_SHARED
 
     _fd = -1
     _map: mmap.mmap | None = None
     _token = b""
 
     def offer(self) -> Entry:
-        """A segment with a random pattern, whose bytes are the entry's."""
-        size = segment.bulk_size()
+        """Pass a segment with a random pattern, and say what the pattern is."""
         try:
             self._fd = segment.make(self.context.peer.same_user)
-            self._map = mmap.mmap(self._fd, size)
+            self._map = mmap.mmap(self._fd, BULK_SIZE)
         except OSError as error:
             number = error.errno or errno.EIO
             cause, _, cure = str(error.strerror).partition("; cure: ")
             self.out = self.refuse(number, cause, cure)
             return self.out.entry(self.id)
         self._token = secrets.token_bytes(_TOKEN)
-        self._map[:_TOKEN] = self._map[size - _TOKEN :] = self._token
+        self._map[:_TOKEN] = self._map[BULK_SIZE - _TOKEN :] = self._token
         return Entry(self.id, 0, self._token, [self._fd])
 
     def answer(self, offer: Entry) -> Entry:
@@ -58,8 +56,8 @@ class Shared(Probe):
         fd = offer.take_fd()
         try:
             segment.check(fd, self.context.peer.same_user)
-            with mmap.mmap(fd, segment.bulk_size()) as peers:
-                found = peers[:_TOKEN], peers[segment.bulk_size() - _TOKEN :]
+            with mmap.mmap(fd, BULK_SIZE) as peers:
+                found = peers[:_TOKEN], peers[BULK_SIZE - _TOKEN :]
                 if found != (offer.data, offer.data):
                     raise ProtocolError("the peer's pattern is not in the segment it sent")
                 peers[_ANSWER_AT : _ANSWER_AT + _TOKEN] = offer.data
@@ -80,9 +78,19 @@ class Shared(Probe):
         return self.out.entry(self.id)
 
     def conclude(self, verdict: Entry) -> None:
-        """The peer says whether its segment came to life."""
+        """The peer says whether its own segment works."""
         if verdict.error and self.in_ is None:
             self.in_ = refusal_in(verdict, self.name)
+
+    @classmethod
+    def make_segment(cls, same_user: bool) -> int:
+        """The segment for what this end writes. The core asks for it before the first write."""
+        return segment.make(same_user)
+
+    @classmethod
+    def sweep(cls) -> None:
+        """Remove the names of segments whose makers died between making and unlinking them."""
+        segment.sweep()
 
     def close(self) -> None:
         """Unmap and close the segment."""

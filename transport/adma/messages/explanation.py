@@ -15,12 +15,10 @@ __all__ = ["Explanation"]
 class Explanation:
     """How a message of `nbytes` would travel from here to the peer.
 
-    `carry`: "inline" (in the descriptor), "eager" (in the bounce ring) or
-    "rendezvous" (matched first); `mechanism`: what moves a rendezvous message,
-    None for the others; `why`: the reason in words; `others`: for every other
-    mechanism a sentence why it is not used; `refusals`: for those that do not
-    work at all, errno, cause and cure. `mechanism` is None and `carry`
-    "refused" when nothing can carry it.
+    `carry`: "inline" (in the descriptor), "eager" (in the bounce ring), "rendezvous" (matched
+    first), or "refused" (nothing can carry it). `mechanism`: what moves a rendezvous message;
+    None for the others. `why`: the reason in words. `others`: for every other mechanism, why
+    it is not used. `refusals`: errno, cause and cure for those that do not work at all.
     """
 
     nbytes: int

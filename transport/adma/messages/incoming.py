@@ -1,37 +1,82 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An object on its way in: asked for, sized, filled, put together.
+"""Receiving an object: ask for it, give it memory of its size, fill that, unpickle.
 
-Each step can be interrupted by a deadline or a signal. Before the head is
-matched that takes everything back and the message stays in line; after it, the
-object is ours already, and the next recv() goes on where this one stopped.
+A deadline or a signal can interrupt each step. Before the head is matched, everything is
+taken back and the message stays where it is. After that the object belongs to this end, and
+the next recv() goes on where this one stopped.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from .._core._native import ffi, lib
-from .._core.buffers import empty
+from .._core import operation as core
+from .._core.buffers import empty, filled
+from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
+from .._core.operation import Operation
+from .._core.results import TOO_LONG, raise_for
 from .._core.waiting import OneWaiter
-from ..errors import MessageTooLong, raise_for
-from .message import OBJECT, PART, load, part_sizes
-from .operation import Operation
+from ..arguments import remaining
+from ..errors import MessageTooLong
+from .message import load, part_sizes
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from .endpoint import Endpoint
 
-__all__ = ["Incoming"]
+__all__ = ["Receiver"]
 
-_IDLE, _NEED = 0, 4  # enum adma_req_state
-_NO_LIMIT = (1 << 63) - 1
+
+class Receiver:
+    """Receives objects on a channel, one at a time, whichever threads ask for them."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._incoming: Incoming | None = None  # what a call that was interrupted left
+        self._lock = threading.Lock()
+        self._thread = 0  # the one that receives
+
+    @property
+    def begun(self) -> int | None:
+        """Bytes of an object that was matched and is not complete; None: there is none."""
+        incoming = self._incoming
+        return incoming.nbytes if incoming is not None and incoming.matched else None
+
+    def receive(self, deadline: float | None, limit: int | None) -> Any:
+        """The next object. See `Channel.recv`."""
+        if self._thread == threading.get_ident():
+            raise RuntimeError("recv() is running already in this thread: a signal handler?")
+        left = remaining(deadline)
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise TimeoutError("another thread is receiving an object on this channel")
+        try:
+            self._thread = threading.get_ident()
+            incoming = self._receive(deadline, limit)
+        finally:
+            self._thread = 0
+            self._lock.release()
+        return incoming.load()
+
+    def _receive(self, deadline: float | None, limit: int | None) -> Incoming:
+        incoming = self._incoming or Incoming(self._endpoint)
+        self._incoming = incoming
+        try:
+            incoming.receive(deadline, limit)
+        except BaseException:
+            incoming.withdraw()
+            if not incoming.unfinished:
+                self._incoming = None
+            raise
+        self._incoming = None
+        return incoming
 
 
 class Incoming:
     """One object being received on a channel."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        flags = lib.ADMA_REQ_OPEN | lib.ADMA_REQ_BLOCKING
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        flags = OPEN | BLOCKING
         self._head = Operation(None, read=True, kind=OBJECT, flags=flags)
         self._head_buffer: Any = None
         self._over = False
@@ -40,81 +85,80 @@ class Incoming:
 
     @property
     def matched(self) -> bool:
-        """Was the object taken out of the line, so that it must be received to its end?"""
+        """Was its head matched, so that all of it has to be received?"""
         return self._head_buffer is not None
 
     @property
     def unfinished(self) -> bool:
-        """Is there something left that the next recv() has to go on with?"""
+        """Is there a part of it that the next recv() has to go on with?"""
         return self.matched and not self._over
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole object, once matched."""
+        """Bytes of the whole object, once it is matched."""
         return int(self._head.req.needed)
 
     def receive(self, deadline: float | None, limit: int | None) -> None:
-        """Take in all of it; TimeoutError when the deadline passes first.
+        """Receive all of it. TimeoutError: the deadline passed before.
 
-        `limit`: MessageTooLong for an object of more bytes, begun or not.
+        `limit`: bytes; MessageTooLong for a longer object, whether it has begun or not.
         """
         if self._head_buffer is None:
-            self._head.req.limit = _NO_LIMIT if limit is None else limit
+            self._head.req.limit = MESSAGE_MAX if limit is None else limit
             self._begin(deadline)
         elif limit is not None and self.nbytes > limit:
             raise self._too_long(limit)
         while not self._finish_head(deadline):
             self._begin(deadline)
         if limit is not None and self.nbytes > limit:
-            raise self._too_long(limit)  # it came in place of another, which was withdrawn
+            raise self._too_long(limit)  # its writer withdrew another one, and this one came
         self._finish_parts(deadline)
 
     def load(self) -> Any:
-        """The object, once received."""
+        """The object, once it is received."""
         return load(self._head_buffer, self._part_buffers)
 
     def _too_long(self, limit: int) -> MessageTooLong:
         return MessageTooLong(
-            f"the object in line has {self.nbytes} bytes, recv(max_bytes) allows {limit}: "
-            "it stays first in line",
+            f"the next object has {self.nbytes} bytes, recv(max_bytes) allows {limit}: it stays",
             needed=self.nbytes,
         )
 
     def withdraw(self) -> None:
-        """Take back what was asked for. A match that won stays, `unfinished` tells."""
-        if lib.adma_cancel(self._channel._chan, self._head.req):
+        """Take back what was posted. If it was matched before, it is `unfinished`."""
+        if core.cancel(self._endpoint.chan, self._head.req):
             self._head_buffer = None
             self._settle([self._head])
 
     def _begin(self, deadline: float | None) -> None:
-        """Get in line, and when the turn comes, give the head a buffer of its size."""
-        head, chan = self._head, self._channel._chan
-        self._channel._post([head])
+        """Post a read for the head, and once it is matched give it a buffer of its size."""
+        head, chan = self._head, self._endpoint.chan
+        self._endpoint.post([head])
         self._wait(head, deadline)
-        if head.req.state == _NEED:
-            self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays in line
-            head.hold = ffi.from_buffer("char[]", self._head_buffer, True)
-            if rc := lib.adma_supply(chan, head.req, head.hold, head.req.need_length):
+        if head.req.state == NEED:
+            self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays
+            head.hold = filled(self._head_buffer)
+            if rc := core.supply(chan, head.req, head.hold, head.req.need_length):
                 raise_for(rc)
 
     def _finish_head(self, deadline: float | None) -> bool:
-        """False: to be begun anew, since the object that was asked for was withdrawn."""
+        """False: the writer withdrew the object that was matched; begin anew."""
         head = self._head
         if self._head_buffer is not None:
             self._wait(head, deadline)
         self._settle([head])
         error = head.req.error
-        if error == lib.ADMA_E_TOOLONG and self._head_buffer is not None:
-            # Another one, longer than its buffer, has taken its place in line.
+        if error == TOO_LONG and self._head_buffer is not None:
+            # Another one has taken its place, and is longer than the buffer.
             self._head_buffer = None
-            head.req.flags |= lib.ADMA_REQ_OPEN
+            head.req.flags |= OPEN
             return False
-        if error == lib.ADMA_E_TOOLONG:
+        if error == TOO_LONG:
             raise self._too_long(head.req.limit)
         if error:
-            self._over = True  # nothing of it was taken, or it is lost with its writer
-            raise self._channel._explain_error(error)
-        # In that place it may also be a shorter one.
+            self._over = True  # nothing of it was received, or it is lost with its writer
+            raise self._endpoint.error(error)
+        # The one that has taken its place may also be shorter.
         self._head_buffer = memoryview(self._head_buffer)[: head.req.done_bytes]
         return True
 
@@ -125,34 +169,34 @@ class Incoming:
             self._part_buffers = [empty(size) for size in sizes]
             self._parts = [
                 Operation(
-                    ffi.from_buffer("char[]", buffer, True),
+                    filled(buffer),
                     read=True,
                     kind=PART,
-                    flags=lib.ADMA_REQ_BLOCKING,
+                    flags=BLOCKING,
                 )
                 for buffer in self._part_buffers
             ]
-        unposted = [part for part in self._parts if part.req.state == _IDLE]
+        unposted = [part for part in self._parts if part.req.state == IDLE]
         if unposted:
-            self._channel._post(unposted)
+            self._endpoint.post(unposted)
         for part in self._parts:
             self._wait(part, deadline)
         self._settle(self._parts)
         for part in self._parts:
             if part.req.error:
                 self._over = True
-                raise self._channel._explain_error(part.req.error)
+                raise self._endpoint.error(part.req.error)
 
     def _wait(self, operation: Operation, deadline: float | None) -> None:
         if operation.done:
             return
-        if not OneWaiter(self._channel._chan, operation.req).wait(deadline):
-            raise TimeoutError("no object came in time" if not self.matched else _HALF)
+        if not OneWaiter(self._endpoint.chan, operation.req).wait(deadline):
+            raise TimeoutError("no object came in time" if not self.matched else _INCOMPLETE)
 
     def _settle(self, operations: list[Operation]) -> None:
         for operation in operations:
-            lib.adma_observe(self._channel._chan, operation.req)
-            self._channel._forget(operation)
+            core.observe(self._endpoint.chan, operation.req)
+            self._endpoint.forget(operation)
 
 
-_HALF = "the object did not come to its end in time; the next recv() goes on with it"
+_INCOMPLETE = "the object was not complete in time; the next recv() goes on with it"

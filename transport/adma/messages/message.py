@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is in line to be read, and how an object becomes messages.
+"""What a message is to its reader, and how an object becomes messages.
 
 An object travels as one message of kind OBJECT: the sizes of its out-of-band
 buffers (8 bytes each), then the pickle. The buffers follow as messages of kind
@@ -15,25 +15,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._core.constants import BYTES, OBJECT, PART, PENDING_MAX
 from ..errors import ProtocolError
 
-__all__ = ["BYTES", "OBJECT", "PART", "Frames", "Message", "dump", "load", "part_sizes"]
-
-BYTES = 1  # enum adma_kind, layout.h
-OBJECT = BYTES + 1
-PART = BYTES + 2
+__all__ = ["KINDS", "Frames", "Message", "dump", "load", "part_sizes"]
 
 OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
-PARTS_MAX = 512  # half of what may be outstanding per direction
+PARTS_MAX = PENDING_MAX // 2  # so that an object fits among other requests
 
 KINDS = {BYTES: "bytes", OBJECT: "object", PART: "object"}
 
 
 @dataclass(frozen=True)
 class Message:
-    """The first message in line: `kind` "bytes" (for read) or "object" (for recv).
+    """The next message to read. `kind` is "bytes", for read(), or "object", for recv().
 
-    `nbytes`: its length; of an object, with its out-of-band buffers.
+    `nbytes`: its length; for an object, out-of-band buffers included.
     """
 
     kind: str
@@ -42,7 +39,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Frames:
-    """An object, ready to be written: `head` is one message, each of `parts` another."""
+    """An object that is ready to be written: `head` is one message, each part another."""
 
     head: bytes
     parts: Sequence[memoryview]
@@ -54,7 +51,7 @@ class Frames:
 
 
 def dump(obj: object) -> Frames:
-    """Pickle (protocol 5) with large contiguous buffers out of band. PicklingError and others."""
+    """Pickle an object (protocol 5), large contiguous buffers out of band. Raises as pickle."""
     parts: list[memoryview] = []
 
     def in_band(buffer: pickle.PickleBuffer) -> bool:
@@ -75,7 +72,7 @@ def dump(obj: object) -> Frames:
 
 
 def part_sizes(head: Any, count: int, total: int) -> tuple[int, ...]:
-    """The sizes of the `count` parts that the head of an object tells. ProtocolError."""
+    """The sizes of an object's `count` parts, as its head tells them. ProtocolError."""
     if len(head) < 8 * count:
         raise ProtocolError("the peer announced an object with parts, and did not tell their sizes")
     sizes: tuple[int, ...] = struct.unpack_from(f"={count}Q", head)
@@ -85,6 +82,6 @@ def part_sizes(head: Any, count: int, total: int) -> tuple[int, ...]:
 
 
 def load(head: Any, parts: Sequence[Any]) -> Any:
-    """The object again; its large buffers are `parts`, not copies of them."""
+    """The object. Its large buffers are `parts` themselves, not copies of them."""
     with memoryview(head) as view, view[8 * len(parts) :] as body:
         return pickle.loads(body, buffers=parts)

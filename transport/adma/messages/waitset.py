@@ -1,32 +1,34 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Waiting for several requests at once, copies and messages alike."""
+"""Waiting for several requests at once, be they copies or messages."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
 
-from .._core._native import ffi, lib
-from .._core.waiting import ManyWaiter, deadline_of
+from .._core.copies import Copies, Signal
+from .._core.operation import Operation
+from .._core.waiting import ManyWaiter
+from ..arguments import deadline_of
 from ..copying.copies import CopyRequest, judged, wait_copies
 from ..copying.engine import queues_running
 from ..request import Request
-from .operation import ChannelRequest, Operation
+from .channel_request import ChannelRequest
 
 __all__ = ["wait_all", "wait_any", "wait_some"]
 
 
 def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
-    """Wait until all are done; the bytes of each, in order.
+    """Wait until all requests are done; returns the bytes of each, in their order.
 
-    They may belong to different channels; all of these are served meanwhile.
-    When some failed, the first one's error is raised, after all are done.
-    TimeoutError leaves those that are not done pending.
+    They may be copies, and messages on different channels. When some failed, the error of the
+    first of these is raised once all are done. TimeoutError: some are still pending, and own
+    their buffers. (Paper, tables 1 and 2.)
     """
     requests = _checked(reqs, "wait_all")
     deadline = deadline_of(timeout, "wait_all")
     copies, messages = _sorted(requests)
-    # Copies need nobody else to end.
+    # Copies first: no other process has to do anything for them.
     if not wait_copies(copies, len(copies), deadline) or not _wait_messages(messages, deadline):
         left = sum(not request._done for request in requests)
         raise TimeoutError(f"{left} of {len(requests)} requests are still pending")
@@ -34,19 +36,19 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
 
 
 def wait_any(reqs: Iterable[Request], timeout: float | None = None) -> int:
-    """Wait until one is done; its index (the first, when several are).
+    """Wait until one request is done; returns its index, the lowest if several are done.
 
-    Whether it failed is told by its own `check` or `wait`. ValueError for no
-    requests; TimeoutError leaves all pending.
+    Whether it failed is told by its own `check` or `wait`. ValueError: there are no requests.
+    TimeoutError: all are still pending.
     """
     return _some(reqs, timeout, "wait_any")[0]
 
 
 def wait_some(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
-    """Wait until at least one is done; the indices of all that are.
+    """Wait until one request or more are done; returns the indices of all that are.
 
-    Whether they failed is told by their own `check` or `wait`. ValueError for
-    no requests; TimeoutError leaves all pending.
+    Whether they failed is told by their own `check` or `wait`. ValueError: there are no
+    requests. TimeoutError: all are still pending.
     """
     return _some(reqs, timeout, "wait_some")
 
@@ -59,7 +61,7 @@ def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int
     while not (done := [index for index, request in enumerate(requests) if request._done]):
         copies, messages = _sorted(requests)
         if len(copies) + len(messages) < len(requests):
-            continue  # one was done just now: the others may never be
+            continue  # one was done just now, and the others may never be
         if copies and messages:
             found = _wait_mixed(copies, messages, deadline)
         elif copies:
@@ -94,17 +96,17 @@ def _sorted(requests: Sequence[Request]) -> tuple[list[CopyRequest], list[Channe
 
 
 def _waiter(messages: Sequence[ChannelRequest], need: int, also: int = -1) -> ManyWaiter:
-    """Of requests that were pending a moment ago; `need` of their operations, 0: all.
+    """Waits for `need` operations of requests that were pending a moment ago; 0 means all.
 
-    Others complete them meanwhile: one that is done by now is among them, and
-    found done at once. Without it, who waits for any would wait for the rest.
+    Other threads may have completed a request since then. It is waited for all the same, and
+    found done at once. If it were left out, a call that waits for any would wait for the rest.
     """
     waited = [
-        (request._channel, operation) for request in messages for operation in _unfinished(request)
+        (request._endpoint, operation) for request in messages for operation in _unfinished(request)
     ]
-    channels = {id(channel): channel._chan for channel, _ in waited}
+    chans = {id(endpoint): endpoint.chan for endpoint, _ in waited}
     reqs = [operation.req for _, operation in waited]
-    return ManyWaiter(list(channels.values()), reqs, need or len(reqs), also)
+    return ManyWaiter(list(chans.values()), reqs, need or len(reqs), also)
 
 
 def _unfinished(request: ChannelRequest) -> Sequence[Operation]:
@@ -122,25 +124,23 @@ def _wait_messages(messages: list[ChannelRequest], deadline: float | None) -> bo
 def _wait_mixed(
     copies: Sequence[CopyRequest], messages: Sequence[ChannelRequest], deadline: float | None
 ) -> bool:
-    """Until one of either kind is done. A sleep on the channels ends when a copy does, too."""
+    """Wait until a copy or a message is done. The end of a copy also ends a sleep for messages."""
     if not queues_running():
-        return wait_copies(copies, 1, deadline)  # nobody but us would copy
-    structs = ffi.new("struct adma_copy *[]", [request._copy for request in copies])
-    signal = ffi.new("struct adma_copy_signal *", {"fd": -1})
+        return wait_copies(copies, 1, deadline)  # no other thread would make the copies
+    waited = Copies([request._copy for request in copies])
+    signal = Signal()
     waiter: ManyWaiter | None = None
     try:  # from before it is opened on: a signal may strike as that returns
-        if rc := lib.adma_copy_signal_open(signal):
-            raise OSError(-rc, "no descriptor to wait for copies and messages at once")
-        waiter = _waiter(messages, 1, also=signal.fd)
+        waiter = _waiter(messages, 1, also=signal.open())
         while True:
-            lib.adma_copy_signal_arm(signal)
-            if rc := lib.adma_copy_wait(structs, len(copies), 1, 0):
+            signal.arm()
+            if rc := waited.wait(1, 0):
                 return judged(rc)
             if waiter.step(deadline):
                 return True
             if deadline is not None and time.monotonic() >= deadline:
                 return False
     finally:
-        lib.adma_copy_signal_close(signal)
+        signal.close()
         if waiter is not None:
-            waiter.give_up()  # the messages go on without us
+            waiter.give_up()  # the progress thread goes on with the messages

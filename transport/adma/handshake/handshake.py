@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The handshake: from a connected Unix socket to a `Link`.
 
-Both ends do the same, in lock step, whoever called whom:
+Both ends do the same, in lock step, whichever of them connected:
 
-    HELLO    who I am: credentials, pidfd, half, nonce; versions, mechanisms, the forced one
+    HELLO    who I am: credentials, pidfd, segment, nonce; versions, mechanisms, the forced one
     OFFER    what each mechanism's probe needs of me
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
 
-A REFUSED record may take the place of any of them: it carries an errno and a
-text, and ends the matter. After VERDICT both ends know the same, and the
-socket belongs to the C core.
+A REFUSED record may come in place of any of them. It carries an errno and a text, and ends
+the handshake. After VERDICT both ends know the same, and the socket belongs to the core.
 """
 
 from __future__ import annotations
@@ -26,48 +25,54 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .._core._native import ffi, lib
+from .._core import faults
+from .._core import handshake as core
+from .._core.constants import SEGMENT_SIZE
+from ..connect import access
+from ..connect.identity import (
+    Credentials,
+    Peer,
+    is_same_user,
+    own_pidfd,
+    start_time,
+    verified_pidfd,
+)
+from ..connect.record import Entry, Record, Wire
 from ..errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
 from ..mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
-from ..mechanisms.cma import MappedCMA
-from . import access
-from .identity import Credentials, Peer, is_same_user, own_pidfd, start_time, verified_pidfd
 from .link import Link
-from .record import Entry, Record, Wire
 
 if TYPE_CHECKING:
-    from .._core._native import CData
+    from .._core.types import Nonce, Segment
 
 __all__ = ["Terms", "refuse", "shake"]
 
-_HELPERS = (lib.ADMA_MECH_DMA, lib.ADMA_MECH_HELPER)
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
 _SUBJECT = 0  # of the entry in a hello or a refusal
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What this end wants of a handshake."""
+    """What this end expects of a handshake."""
 
     label: str  # how the two met, for people
-    client: bool  # this end called the other one
+    client: bool  # this end connected to the other one
     forced: int = 0  # enum adma_mechanism_id, 0: auto
     admit: access.Judge = access.own_user  # of the peer's uid
-    private: bool = True  # False: other users are let in, too, if not this one
+    private: bool = True  # False: this end lets other users in
 
 
 def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
     """Shake hands over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
 
-    On success the socket is detached: the link owns its descriptor. On failure
-    it stays the caller's, who can only close it, and everything else that was
-    made or received is let go. The peer is told why, where that is possible.
+    On success the socket is detached, and the link owns its descriptor. On failure it stays
+    the caller's, who can only close it; everything else that was made or received is let go.
+    The peer is told why, where that is possible.
 
-    TimeoutError after `timeout` seconds; PeerDied when the peer hangs up;
-    ProtocolError when it says what no adma says; VersionMismatch;
-    PermissionError when it may not (see `Terms.admit`);
-    MechanismUnavailable when a mechanism was forced that does not work in both
-    directions, or each end forced another.
+    TimeoutError: it took more than `timeout` seconds. PeerDied: the peer hung up.
+    ProtocolError, VersionMismatch: the peer breaks the protocol, or speaks another one.
+    PermissionError: its user is not admitted. MechanismUnavailable: the forced mechanism does
+    not work in both directions, or the two ends force different ones.
     """
     wire = Wire(sock, time.monotonic() + timeout)
     with ExitStack() as undo:
@@ -82,15 +87,15 @@ def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
 
 
 def refuse(sock: socket.socket, error: Exception) -> None:
-    """Tell who called why there will be no handshake; nothing was sent on the socket before.
+    """Tell a client why there will be no handshake. Nothing was sent on the socket before.
 
-    It stays the caller's of this function, to be closed.
+    The socket stays the caller's, who closes it.
     """
     _tell(Wire(sock, time.monotonic()), error)
 
 
 class _Handshake:
-    """One end of one handshake. Whatever is made goes to `undo` until it is the link's."""
+    """One end of a handshake. `undo` lets go of what was made, until the link owns it."""
 
     def __init__(self, wire: Wire, terms: Terms, undo: ExitStack) -> None:
         self.wire = wire
@@ -98,21 +103,15 @@ class _Handshake:
         self.undo = undo
 
     def run(self) -> Link:
-        own = ffi.gc(lib.adma_nonce_new(), lib.adma_nonce_free)
-        if own == ffi.NULL:
-            raise MemoryError("no memory for a nonce")
-        nonce = bytes(ffi.buffer(own.bytes))
-        mine = self._send_hello(own)
-        with self._receive(lib.ADMA_ROUND_HELLO) as record:
-            peer, pidfd, theirs = self._meet(record, nonce)
+        own = core.make_nonce()
+        nonce = core.nonce_bytes(own)
+        local = self._send_hello(own)
+        with self._receive(core.HELLO) as record:
+            peer, pidfd, remote = self._meet(record, nonce)
         forced = self._settle_forced(peer)
         terms = self.terms
         context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
-        common = [kind for kind in MECHANISMS if peer.mechanisms >> kind.id & 1]
-        left_out = {kind.name: kind.left_out(forced) for kind in common}
-        probes = [kind(context) for kind in common if left_out[kind.name] is None]
-        for probe in probes:
-            self.undo.callback(probe.close)
+        probes, left_out = self._make_probes(context, forced)
         self._probe(probes, record.sender)
 
         out, in_ = _directions(probes, left_out)
@@ -121,103 +120,108 @@ class _Handshake:
             if refusal is not None:
                 raise refusal.error()
         self.wire.close()
-        kept = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
+        taken = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
         for probe in probes:
             probe.close()
-        cma = next((probe for probe in probes if isinstance(probe, MappedCMA)), None)
         return Link(
             sock=self.wire.sock.fileno(),
             pidfd=pidfd,
-            tcp=kept.get(lib.ADMA_MECH_TCP, -1),
-            helper=next((kept[each] for each in _HELPERS if each in kept), -1),
             pid=peer.pid,
             uid=peer.uid,
             same_user=peer.same_user,
-            mine=mine,
-            theirs=theirs,
+            local=local,
+            remote=remote,
             own_nonce=own,
             nonce=peer.nonce,
             nonce_address=peer.nonce_address,
             out=out,
             in_=in_,
             forced=NAMES[forced] if forced else None,
-            can_pull=cma is not None and cma.can_pull,
-            can_push=cma is not None and cma.can_push,
+            fds={number: fd for number, fd in taken.items() if fd >= 0},
+            found={probe.id: probe.found for probe in probes},
             label=self.terms.label,
         )
 
+    def _make_probes(
+        self, context: Context, forced: int
+    ) -> tuple[list[Probe], dict[str, Refusal | None]]:
+        """The probes of what both ends know and try; and why others are left out, by name."""
+        common = [kind for kind in MECHANISMS if context.peer.mechanisms >> kind.id & 1]
+        left_out = {kind.name: kind.left_out(forced) for kind in common}
+        probes = [kind(context) for kind in common if left_out[kind.name] is None]
+        for probe in probes:
+            self.undo.callback(probe.close)
+        return probes, left_out
+
     # Hello
 
-    def _send_hello(self, own: CData) -> CData:
-        """Make our half and introduce ourselves with it; the half, mapped."""
-        fd = ffi.new("int *", -1)
-        half = ffi.new("struct adma_segment **")
-        _check(lib.adma_segment_make(fd, half), "no memory for the channel's rings")
-        self.undo.callback(lib.adma_segment_unmap, half[0])
-        fds = [fd[0]]
+    def _send_hello(self, own: Nonce) -> Segment:
+        """Make our segment and introduce ourselves with it; the segment, mapped."""
+        fd, segment = core.make_segment()
+        self.undo.callback(core.unmap_segment, segment)
+        fds = [fd]
         try:
             fds.append(own_pidfd())
-            self._send(lib.ADMA_ROUND_HELLO, [Entry(_SUBJECT, 0, self._hello(own), fds)])
+            self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack(), fds)])
         finally:
             for number in fds:
                 os.close(number)
-        return half[0]
+        return segment
 
-    def _hello(self, own: CData) -> bytes:
-        hello = ffi.new("struct adma_hello *")
-        hello.pid = os.getpid()
-        hello.uid = os.geteuid()
-        hello.start_time = start_time() or 0
-        hello.half_size = lib.adma_segment_size()
-        ffi.memmove(hello.nonce, own.bytes, lib.ADMA_NONCE_BYTES)
-        hello.nonce_address = lib.adma_nonce_address(own)
-        hello.scratch_address = lib.adma_nonce_scratch_address(own)
-        hello.mechanisms = sum(1 << number for number in NAMES)
-        hello.forced = self.terms.forced
-        return bytes(ffi.buffer(hello))
+    def _hello(self, own: Nonce) -> core.Hello:
+        nonce_address, scratch_address = core.nonce_addresses(own)
+        return core.Hello(
+            pid=os.getpid(),
+            uid=os.geteuid(),
+            start_time=start_time() or 0,
+            half_size=SEGMENT_SIZE,
+            nonce=core.nonce_bytes(own),
+            nonce_address=nonce_address,
+            scratch_address=scratch_address,
+            mechanisms=sum(1 << number for number in NAMES),
+            forced=self.terms.forced,
+        )
 
-    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, CData]:
-        """Check all that the peer says of itself; who it is, its pidfd, its half mapped."""
-        hello = ffi.new("struct adma_hello *")
+    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, Segment]:
+        """Check all that the peer says of itself; who it is, its pidfd, its segment mapped."""
         entry = record.entry(_SUBJECT)
-        if entry is None or lib.adma_hello_parse(entry.data, len(entry.data), hello):
+        if entry is None:
             raise ProtocolError("the peer's hello is malformed")
-        nonce = bytes(ffi.buffer(hello.nonce))
-        if nonce == own_nonce:
+        hello = core.Hello.parse(entry.data)
+        if hello.nonce == own_nonce:
             raise ProtocolError("the other end only repeats what it is told")
         sender = record.sender
         same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
-        if hello.half_size != lib.adma_segment_size():
-            raise ProtocolError(f"the peer's half has {hello.half_size} bytes")
-        half_fd = entry.take_fd()
+        if hello.half_size != SEGMENT_SIZE:
+            raise ProtocolError(f"the peer's segment has {hello.half_size} bytes")
+        segment_fd = entry.take_fd()
         try:
             pidfd = verified_pidfd(entry.take_fd(), sender)
             self.undo.callback(os.close, pidfd)
-            half = ffi.new("struct adma_segment **")
-            _check(lib.adma_segment_map(half_fd, half), "the peer's half cannot be used")
-            self.undo.callback(lib.adma_segment_unmap, half[0])
+            segment = core.map_segment(segment_fd)
+            self.undo.callback(core.unmap_segment, segment)
         finally:
-            os.close(half_fd)
+            os.close(segment_fd)
         peer = Peer(
             pid=sender.pid,
             uid=sender.uid,
             same_user=same_user,
             same_pid_namespace=hello.pid == sender.pid,
-            nonce=nonce,
+            nonce=hello.nonce,
             nonce_address=hello.nonce_address,
             scratch_address=hello.scratch_address,
             mechanisms=hello.mechanisms,
             forced=hello.forced,
         )
-        return peer, pidfd, half[0]
+        return peer, pidfd, segment
 
     def _settle_forced(self, peer: Peer) -> int:
-        """The mechanism that one end forces holds for both; 0 for auto. Both ends find the same."""
-        mine, theirs = self.terms.forced, peer.forced
-        forced = mine or theirs
-        if mine and theirs and mine != theirs:
-            names = [NAMES.get(number, f"number {number}") for number in (mine, theirs)]
+        """The mechanism that is forced on both ends; 0 for auto. Both ends find the same."""
+        here, there = self.terms.forced, peer.forced
+        forced = here or there
+        if here and there and here != there:
+            names = [NAMES.get(number, f"number {number}") for number in (here, there)]
             raise MechanismUnavailable(
                 mechanism=names[0],
                 cause=f"this end forces {names[0]}, the other {names[1]}",
@@ -234,37 +238,37 @@ class _Handshake:
     def _probe(self, probes: Sequence[Probe], sender: Credentials) -> None:
         """The rounds after the hello."""
         offers = [_guarded(p, p.offer, True) for p in probes]
-        self._send(lib.ADMA_ROUND_OFFER, offers)
+        self._send(core.OFFER, offers)
 
-        with self._receive(lib.ADMA_ROUND_OFFER, sender) as record:
+        with self._receive(core.OFFER, sender) as record:
             answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
-        self._send(lib.ADMA_ROUND_ANSWER, answers)
+        self._send(core.ANSWER, answers)
 
-        with self._receive(lib.ADMA_ROUND_ANSWER, sender) as record:
+        with self._receive(core.ANSWER, sender) as record:
             verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
-        self._send(lib.ADMA_ROUND_VERDICT, verdicts)
+        self._send(core.VERDICT, verdicts)
 
-        with self._receive(lib.ADMA_ROUND_VERDICT, sender) as record:
+        with self._receive(core.VERDICT, sender) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
 
     def _send(self, round_: int, entries: list[Entry]) -> None:
-        fault = lib.adma_fault_handshake()
+        fault = faults.in_handshake()
         if fault:
             raise OSError(fault, f"{os.strerror(fault)} (fault point in the handshake)")
         try:
             self.wire.send(round_, entries)
         except PeerDied:
-            while True:  # it may have told why before it hung up; then it is read up to the end
+            while True:  # the peer may have told why before it hung up: read to the end
                 with self.wire.receive() as record:
-                    if record.round == lib.ADMA_ROUND_REFUSED:
+                    if record.round == core.REFUSED:
                         raise _refused(record) from None
 
     def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
-        """The record of this round, from the process that said hello (None: whoever says it)."""
+        """The record of this round, sent by `sender`; None: by any process."""
         record = self.wire.receive()
         try:
-            if record.round == lib.ADMA_ROUND_REFUSED:
+            if record.round == core.REFUSED:
                 raise _refused(record)
             if record.round != round_:
                 raise ProtocolError(f"the peer is in round {record.round}, this end in {round_}")
@@ -280,7 +284,7 @@ _UNKNOWN = ("the peer's adma does not have this mechanism", "use the same versio
 
 
 def _said(record: Record, probe: Probe) -> Entry:
-    """What the peer's side of a probe said; its silence is an error."""
+    """The peer's entry for a probe. Where there is none, an entry with an error."""
     entry = record.entry(probe.id)
     if entry is None:
         return Entry(probe.id, errno.EPROTO, b"the peer said nothing about this mechanism")
@@ -288,7 +292,7 @@ def _said(record: Record, probe: Probe) -> Entry:
 
 
 def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
-    """Run a step; an OSError refuses the direction it speaks about, here and at the peer."""
+    """Run a step. An OSError refuses the direction that the step is about, at both ends."""
     try:
         return step()
     except OSError as error:
@@ -314,7 +318,7 @@ def _directions(
 
 
 def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
-    """Will the channel use what this probe could keep: forced, or nothing else goes one way?"""
+    """Will the channel use this mechanism: is it forced, or the only one in a direction?"""
     others = [other for other in probes if other is not probe]
     return (
         forced == probe.id
@@ -327,7 +331,7 @@ def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
 
 
 def _tell(wire: Wire, error: Exception) -> None:
-    """Tell the peer, as well as it goes, why this is the end."""
+    """Tell the peer why the handshake ends, where that is possible."""
     if isinstance(error, PeerDied):
         return
     number = getattr(error, "errno", None)
@@ -335,7 +339,7 @@ def _tell(wire: Wire, error: Exception) -> None:
         number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
     wire.deadline = time.monotonic() + _LAST_WORD
     with contextlib.suppress(Exception):
-        wire.send(lib.ADMA_ROUND_REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
+        wire.send(core.REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
 
 
 def _refused(record: Record) -> Exception:
@@ -352,10 +356,3 @@ def _refused(record: Record) -> Exception:
 
 def _text(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-def _check(result: int, what: str) -> None:
-    if result == -errno.EPROTO:
-        raise ProtocolError(what)
-    if result < 0:
-        raise OSError(-result, f"{what}: {os.strerror(-result)}")

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How two processes meet: `listen`, `connect`, `from_socket`."""
+"""How two processes get a channel: `listen`, `connect`, `from_socket`."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import logging
-import operator
 import os
 import select
 import socket
@@ -17,14 +16,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import NoReturn
 
-from .._core.waiting import deadline_of
-from ..channel import Channel
-from ..errors import ChannelClosed, PeerDied
-from ..mechanisms import check_name, segment
-from . import access, address, place
-from .handshake import Terms, refuse, shake
-from .identity import credentials_of
-from .link import Link
+from . import mechanisms
+from .arguments import FOREVER, deadline_of, whole_between
+from .channel import Channel
+from .connect import access, address, place
+from .connect.identity import credentials_of
+from .errors import ChannelClosed, PeerDied
+from .handshake.handshake import Terms, refuse, shake
+from .handshake.link import Link
 
 __all__ = ["Listener", "connect", "from_socket", "listen"]
 
@@ -33,16 +32,14 @@ _log = logging.getLogger("adma")
 # Seconds for a client's handshake; and what accept() grants it beyond its own timeout.
 _HANDSHAKE = 5.0
 _GRACE = 1.0
-# Seconds that stand for ever: what the system's timers take without overflow.
-_LONG = 1e6
 _BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
 
 
 class Listener:
-    """A name at which this process can be reached. Made by `listen`.
+    """A name at which other processes reach this one. `listen` makes listeners.
 
-    A context manager; iterating over it yields the channels of all who
-    connect, until it is closed. Threads may share it.
+    It is a context manager, which closes it. Iterating over it yields a channel for each
+    process that connects, until it is closed. Threads may share it.
     """
 
     def __init__(
@@ -56,8 +53,8 @@ class Listener:
         self._sock.setblocking(False)
         self._closed = False
         self._lock = threading.Lock()
-        self._turn = threading.Lock()  # to look for clients
-        # Who called but has said nothing yet, and until when that is suffered.
+        self._looking = threading.Lock()  # one thread looks for clients
+        # Clients that have connected but sent nothing yet, and until when they may take.
         self._silent: dict[socket.socket, float] = {}
 
     @property
@@ -71,17 +68,19 @@ class Listener:
         return self._bound.path
 
     def fileno(self) -> int:
-        """The listening socket's descriptor, readable when somebody calls; -1 after close."""
+        """The listening socket's descriptor, readable when a client connects; -1 after close."""
         return self._sock.fileno()
 
     def accept(self, timeout: float | None = None) -> Channel:
-        """Wait for a client and shake hands with it.
+        """Wait for a client and shake hands with it; returns the channel.
 
-        A client whose handshake fails is told why, logged and forgotten, and
-        the waiting goes on: nothing a client does ends it. Silent ones do not
-        hold up others and are dropped after 5 s. TimeoutError after `timeout`
-        seconds (None: no limit), and up to a second later when a handshake has
-        begun in time. ChannelClosed when the listener is closed.
+        A client whose handshake fails is told why and logged, and `accept` goes on waiting:
+        nothing that a client does ends it. Clients that send nothing do not hold up others,
+        and are dropped after 5 s.
+
+        `timeout` is in seconds; None means no limit. TimeoutError: nobody connected in time;
+        it comes up to a second late when a handshake had begun. ChannelClosed: the listener
+        was closed.
         """
         deadline = deadline_of(timeout, "accept")
         while True:
@@ -91,9 +90,10 @@ class Listener:
                 return channel
 
     def close(self) -> None:
-        """Stop listening and remove the socket's file. Idempotent; wakes who waits in accept.
+        """Stop listening and remove the socket's file. Closing twice is no error.
 
-        In a forked child it closes the child's copy only. Channels live on.
+        Threads that wait in `accept` wake with ChannelClosed. Channels live on. In a forked
+        child only the child's copy is closed.
         """
         with self._lock:
             closed, self._closed = self._closed, True
@@ -153,18 +153,18 @@ class Listener:
     # Waiting
 
     def _next_speaker(self, deadline: float | None) -> socket.socket:
-        """The next client that has said something, or hung up; now the caller's.
+        """The next client that has sent something, or hung up. The caller owns its socket.
 
-        One thread at a time looks, at all clients there are: a second one would
-        not know of those that the first lets in while it sleeps.
+        One thread at a time looks, at all clients that there are. A second one would not know
+        of those that the first one lets in while the second sleeps.
         """
-        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONG)
-        if not self._turn.acquire(timeout=left):
+        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), FOREVER)
+        if not self._looking.acquire(timeout=left):
             raise TimeoutError(f"nobody connected to {self._name!r} in time")
         try:
             return self._await_speaker(deadline)
         finally:
-            self._turn.release()
+            self._looking.release()
 
     def _await_speaker(self, deadline: float | None) -> socket.socket:
         looked = False
@@ -183,22 +183,22 @@ class Listener:
             for fd in speakers:
                 poll.register(fd, select.POLLIN)
             ends = [*silent.values(), *([] if deadline is None else [deadline])]
-            wait = None if not ends else min(max(0.0, min(ends) - now), _LONG) * 1000
+            wait = None if not ends else min(max(0.0, min(ends) - now), FOREVER) * 1000
             ready = [fd for fd, _ in poll.poll(wait)]
             for fd in ready:
                 if fd in speakers and self._forget(speakers[fd]):
                     return speakers[fd]
             if listening in ready:
-                self._meet()
+                self._let_in()
             self._drop_silent()
 
     def _forget(self, sock: socket.socket) -> bool:
-        """Take a client off the list; False when another thread was faster."""
+        """Take a client off the list. False: another thread was faster."""
         with self._lock:
             return self._silent.pop(sock, None) is not None
 
-    def _meet(self) -> None:
-        """Let one caller in, if there still is one."""
+    def _let_in(self) -> None:
+        """Accept one connection, if there still is one."""
         try:
             sock, _ = self._sock.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -217,7 +217,7 @@ class Listener:
         sock.close()
 
     def _turned_away(self, sock: socket.socket) -> bool:
-        """Was it said no to at once? A stranger who then says nothing holds no descriptor."""
+        """Was it refused at once? So a stranger that then sends nothing holds no descriptor."""
         try:
             _judge_other_end(sock, self._guests.judge)
         except PermissionError as error:
@@ -227,7 +227,7 @@ class Listener:
         return False
 
     def _drop_oldest(self) -> bool:
-        """Out of descriptors: who has been silent longest goes. False when there is nobody."""
+        """Out of descriptors: drop the client that was silent longest. False: there is none."""
         with self._lock:
             sock = next(iter(self._silent), None)
             if sock is None:
@@ -258,7 +258,7 @@ class Listener:
         try:
             return _channel(shake(sock, terms, left))
         except PeerDied as error:
-            # Also what a look whether we are alive looks like.
+            # This is also what it looks like when a process tests whether somebody listens.
             _log.info("%s: a client left: %s", self.name, error)
         except OSError as error:
             _log.warning("%s: refused a client: %s", self.name, error)
@@ -274,85 +274,79 @@ def listen(
     mode: int | None = None,
     allow_uids: Iterable[int] | None = None,
 ) -> Listener:
-    """Listen at a name: a file in a directory of the user's own, or with "/" in it, a path.
+    """Listen at a name, or at a path: a str with "/" in it, or any os.PathLike.
 
-    An os.PathLike is a path in any case: `pathlib.Path("x")` is relative to the
-    working directory, while the str "x" is a name. "x@USER", with this process's
-    own user, is the name "x" as other users have to call it. `backlog`: callers
-    that wait for accept at most, from 1 to 2**31 - 1; the kernel's own limit is
-    net.core.somaxconn.
+    A name is a file in a directory of this user's own. `pathlib.Path("x")` is a path, relative
+    to the working directory, while the str "x" is a name. "x@USER", with this process's own
+    user, is the name "x" as other users call it. `backlog`: how many clients may wait for
+    `accept`, from 1 to 2**31 - 1; the kernel's own limit is net.core.somaxconn (listen(2)).
 
-    Only processes of the same user get through, unless one of these is given:
+    Only processes of the same user can connect, unless one of these is given:
 
-    `mode`      permissions of the socket's file, whatever the umask: 0o666 lets
-                every user call, 0o660 those of the file's group (this process's,
-                that of a directory with the set-group-id bit, or another one
-                after `os.chown(server.address, -1, gid)`). 0o600 is as without.
-    `allow_uids`  uids that may call beside this process's own, judged by what
-                the kernel says of who connects and of who speaks. Without
-                `mode`, the file's is 0o666 then; with it, both have to agree.
+    `mode`      permissions of the socket's file, whatever the umask. 0o666 lets
+                every user connect, 0o660 those of the file's group. That is this
+                process's group, that of a directory with the set-group-id bit, or
+                another one after `os.chown(server.address, -1, gid)`. 0o600 is
+                the same as no mode.
+    `allow_uids`  uids that may connect beside this process's own. The kernel
+                vouches for the uid of the process that connects, and of the one
+                that speaks. Without `mode` the file's mode is 0o666 then; with
+                it, both have to allow a user.
 
-    A name opened to others is a file in a directory that they can reach, below /tmp
-    or the directory that ADMA_OPEN_DIR names for all of them, and they connect to
-    "NAME@USER" (see `connect`); the user's own processes connect to either. A path
-    stays what it is: others follow one only where none but root and the listener
-    can have put it there. The uid 65534 stands for users that cannot be told here,
-    of another user namespace for instance, and is never let in. A listener that
-    lets others in does without `mapped:cma` towards all, and a channel between two
-    users unpickles nothing unasked. A guest who falls silent within its handshake
-    holds up an accept for up to 5 s, so a busy server accepts in several threads.
+    A name that is open to others is a file in a directory that they can reach, below /tmp or
+    the directory that ADMA_OPEN_DIR names for all of them. They connect to "NAME@USER" (see
+    `connect`); this user's own processes connect to either. Others use a path only where
+    nobody but root and the listener's user can have put it there. The uid 65534 stands for
+    users that cannot be named here, such as those of another user namespace; it is never
+    let in.
 
-    TypeError and ValueError for what can be no name, backlog, mode or uid. OSError
-    (EADDRINUSE) when the name is in use; a socket file that a dead process left
-    is reused; OSError (ENAMETOOLONG) when the path has more than 107 bytes;
-    PermissionError when the directory is not writable, is to hold private
-    sockets and is not private, or belongs to somebody else, or when the name is
-    one of another user.
+    A listener that lets others in does not use `mapped:cma`, with anybody, and a channel
+    between two users unpickles nothing unless asked to. A client that stops in the middle of
+    its handshake holds up `accept` for up to 5 s, so a busy server accepts in several threads.
+
+    TypeError, ValueError: no name, backlog, mode or uid looks like that. OSError (EADDRINUSE):
+    the name is in use; a file that a dead process left is replaced. OSError (ENAMETOOLONG):
+    the path has more than 107 bytes. PermissionError: the directory is not writable, should
+    hold private sockets and is not private, or belongs to somebody else; or the name is one
+    of another user.
     """
-    callers = _callers(backlog)
+    callers = whole_between(
+        backlog,
+        1,
+        _BACKLOG_MAX,
+        "backlog must be an int, a number of callers",
+        f"backlog={{}}: from 1 to {_BACKLOG_MAX} callers can wait",
+    )
     guests = access.guests(mode, allow_uids)
-    segment.sweep()
+    mechanisms.sweep()
     return Listener(name, callers, guests)
-
-
-def _callers(backlog: int) -> int:
-    try:
-        callers = operator.index(backlog)
-    except TypeError:
-        kind = type(backlog).__name__
-        raise TypeError(f"backlog must be an int, a number of callers, not {kind}") from None
-    if not 1 <= callers <= _BACKLOG_MAX:
-        raise ValueError(f"backlog={callers}: from 1 to {_BACKLOG_MAX} callers can wait")
-    return callers
 
 
 def connect(
     name: str | os.PathLike[str], timeout: float | None = 5, mechanism: str = "auto"
 ) -> Channel:
-    """Connect to who listens at a name, or a path, as for `listen`.
+    """Connect to the process that listens at a name or a path, written as for `listen`.
 
-    "x" is the name "x" of this process's own user, "x@USER" that of another one,
-    who is told by a login name or a number and must have opened it. Who answers
-    for somebody else is refused before a word is said. At a path, the listener
-    may be another user only if nobody but root, this user and that one can have
-    put it there: no directory on the way, nor of a symbolic link, may be
-    another's or writable for others. So a path below /tmp leads to one's own
-    listeners only.
+    "x" is the name "x" of this process's own user, "x@USER" that of another one, who has to
+    have opened it; USER is a login name or a number. A listener of any other user is refused
+    before a byte is sent. At a path the listener may be another user's only if nobody but
+    root, this user and that one can have put it there: no directory on the way, those of
+    symbolic links included, may belong to somebody else or be writable for others. So a path
+    below /tmp leads to listeners of this user only.
 
-    `timeout`: seconds until TimeoutError, None for no limit; nothing is left
-    behind then. `mechanism`: the one to use for every message, on both ends
-    ("auto": whatever is best); MechanismUnavailable when it does not work
-    between the two, ValueError when there is none of that name.
-    FileNotFoundError and ConnectionRefusedError when nobody listens, or what is
-    there is no socket; TypeError and ValueError for an argument that is none, or
-    a user that is not known; PermissionError when the listener is of another
-    user than it should, or does not let this one in; PeerDied, ProtocolError,
-    VersionMismatch when the other end fails.
+    `timeout` is in seconds; None means no limit. TimeoutError leaves nothing behind.
+    `mechanism` is the one to use for every message, in both directions; "auto" chooses for
+    each. MechanismUnavailable: it does not work between the two. ValueError: there is none of
+    that name, or no such user. TypeError: an argument is of a wrong type.
+
+    FileNotFoundError, ConnectionRefusedError: nobody listens, or what is there is no socket.
+    PermissionError: the listener belongs to another user than it should, or does not let this
+    one in. PeerDied, ProtocolError, VersionMismatch: the other end failed.
     """
-    forced = check_name(mechanism)
+    forced = mechanisms.check_name(mechanism)
     deadline = _deadline(timeout, "connect")
     callee = place.to_call(name)
-    segment.sweep()
+    mechanisms.sweep()
     sock = address.connect(callee, deadline)
     try:
         _judge_other_end(sock, callee.judge)
@@ -364,18 +358,17 @@ def connect(
 
 
 def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str = "auto") -> Channel:
-    """A channel over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
+    """Make a channel over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
 
-    The other end does the same; nothing else may be in flight on the socket.
-    It may belong to another user: whoever holds the socket was given it. Such a
-    channel unpickles nothing unless asked to, and does not use `mapped:cma`.
+    The other end does the same. Nothing else may be under way on the socket. The other end
+    may belong to another user, since whoever holds the socket was given it. Such a channel
+    unpickles nothing unless asked to, and does not use `mapped:cma`.
 
-    When an argument is refused for what it is (TypeError, ValueError), the socket
-    stays the caller's; otherwise it is the channel's from the call on: `sock` is
-    detached, and closed when the handshake fails. Timeout, mechanism and errors
-    as for `connect`.
+    TypeError, ValueError: an argument is refused for what it is, and the socket stays the
+    caller's. Otherwise the channel owns it from the call on: `sock` is detached, and closed
+    if the handshake fails. Timeout, mechanism and other errors are as for `connect`.
     """
-    forced = check_name(mechanism)
+    forced = mechanisms.check_name(mechanism)
     deadline = _deadline(timeout, "from_socket")
     _check_socket(sock)
     terms = Terms("socket", client=False, forced=forced, admit=access.anybody)
@@ -386,9 +379,9 @@ def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str =
 
 
 def _judge_other_end(sock: socket.socket, judge: access.Judge) -> None:
-    """Before a word is said: is this whom we want to speak with?
+    """Judge the user at the other end, before a byte is sent.
 
-    Root may have made the socket for another user; the handshake sees that one.
+    Root may have made the socket for another user. The handshake sees that one.
     """
     uid = credentials_of(sock).uid
     if uid != 0:
@@ -404,9 +397,9 @@ def _channel(link: Link) -> Channel:
 
 
 def _deadline(timeout: float | None, call: str) -> float:
-    """As `deadline_of`, for what needs a moment also where there is no limit."""
+    """As `deadline_of`, with a moment far away where there is no limit."""
     deadline = deadline_of(timeout, call)
-    return time.monotonic() + _LONG if deadline is None else deadline
+    return time.monotonic() + FOREVER if deadline is None else deadline
 
 
 def _check_socket(sock: socket.socket) -> None:

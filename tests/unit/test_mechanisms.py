@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Mechanisms that a third party registers: one file, and no other that knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import adma
+from adma import mechanisms
+from adma.mechanisms import Entry, Probe, Refusal
+from support.ends import InThread, pair
+
+HERE = 15  # an id that nobody has
+
+
+class Pigeon(Probe):
+    """Refuses both directions, and leaves the core nothing."""
+
+    name = "pigeon"
+    id = HERE
+    swept = 0
+
+    @classmethod
+    def sweep(cls) -> None:
+        cls.swept += 1
+
+    def offer(self) -> Entry:
+        return Entry(self.id, 0, b"corn")
+
+    def answer(self, offer: Entry) -> Entry:
+        assert offer.data == b"corn"
+        return Entry(self.id)
+
+    def verdict(self, answer: Entry) -> Entry:
+        return Entry(self.id)
+
+    def conclude(self, verdict: Entry) -> None:
+        self.out = self.in_ = self.refuse(5, "it is night", "wait for the day")
+
+
+@pytest.fixture
+def pigeon() -> Iterator[type[Pigeon]]:
+    mechanisms.register(Pigeon)
+    yield Pigeon
+    mechanisms.MECHANISMS.remove(Pigeon)
+    del mechanisms.NAMES[HERE]
+
+
+def test_it_is_probed_and_explained(pigeon: type[Pigeon]) -> None:
+    ours, theirs = pair()
+    other = InThread(lambda: adma.from_socket(theirs))
+    with adma.from_socket(ours) as near, other.result():
+        refusal = near.explain(1 << 20).refusals["pigeon"]
+        assert refusal == Refusal("pigeon", 5, "it is night", "wait for the day")
+        assert near.stats()["mechanism:pigeon"] == 0
+
+
+def test_it_can_be_asked_for(pigeon: type[Pigeon]) -> None:
+    ours, theirs = pair()
+    other = InThread(lambda: adma.from_socket(theirs))
+    with pytest.raises(adma.MechanismUnavailable, match=r"'pigeon'.*night.*day"):
+        adma.from_socket(ours, mechanism="pigeon")
+    with pytest.raises(adma.MechanismUnavailable, match=r"'pigeon'.*night.*day"):
+        other.result()
+
+
+def test_it_sweeps(pigeon: type[Pigeon]) -> None:
+    before = pigeon.swept
+    with adma.listen("test-pigeon"):
+        assert pigeon.swept == before + 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 16, -1])
+def test_an_id_is_free_and_possible(number: int) -> None:
+    kind = type("Other", (Pigeon,), {"id": number})
+    with pytest.raises(ValueError, match="mechanism id"):
+        mechanisms.register(kind)
+
+
+@pytest.mark.parametrize("name", ["auto", "shared"])
+def test_a_name_is_free(name: str) -> None:
+    kind = type("Other", (Pigeon,), {"name": name})
+    with pytest.raises(ValueError, match=name):
+        mechanisms.register(kind)

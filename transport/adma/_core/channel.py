@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The core's channel: made, asked, closed; and the calls that carry a small message at once.
+
+Results are as adma.h says: negative ones are errors, for `results.error_for`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ._native import ffi, lib
+from .constants import MECH_MAX, MECH_SHARED
+from .results import raise_for
+
+if TYPE_CHECKING:
+    from .types import Chan, Segment
+
+# Why a mechanism would carry a message, or would not: enum adma_reason.
+FORCED: Final = lib.ADMA_REASON_FORCED
+SINGLE_COPY: Final = lib.ADMA_REASON_SINGLE_COPY
+ONLY_SINGLE_COPY: Final = lib.ADMA_REASON_ONLY_SINGLE_COPY
+TWO_COPIES_SHORT: Final = lib.ADMA_REASON_TWO_COPIES_SHORT
+TWO_COPIES_WAITING: Final = lib.ADMA_REASON_TWO_COPIES_WAITING
+ONLY_TWO_COPIES: Final = lib.ADMA_REASON_ONLY_TWO_COPIES
+LAST: Final = lib.ADMA_REASON_LAST
+WITHDRAWN: Final = lib.ADMA_REASON_WITHDRAWN
+UNAVAILABLE: Final = lib.ADMA_REASON_UNAVAILABLE
+NOT_NEEDED: Final = lib.ADMA_REASON_NOT_NEEDED
+SLOW: Final = lib.ADMA_REASON_SLOW
+TWO_COPIES_MORE: Final = lib.ADMA_REASON_TWO_COPIES_MORE
+SLOWER_WAITING: Final = lib.ADMA_REASON_SLOWER_WAITING
+SLOWER_SHORT: Final = lib.ADMA_REASON_SLOWER_SHORT
+
+# Each of these is one call into C: adma.h says what it does.
+write_now = lib.adma_write_now
+read_now = lib.adma_read_now
+last_result = lib.adma_last  # again, for a caller that an exception kept from taking it
+needed = lib.adma_needed  # bytes of the message that was too long for this thread
+health = lib.adma_health
+fileno = lib.adma_fileno
+close = lib.adma_chan_close
+abandon = lib.adma_chan_abandon
+free = lib.adma_chan_free
+count_blocked = lib.adma_blocked
+is_deadlocked = lib.adma_deadlocked
+give_bulk = lib.adma_give_bulk
+refuse_bulk = lib.adma_no_bulk
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a channel is made of: `struct adma_config`."""
+
+    sock: int  # the connected AF_UNIX socket
+    pidfd: int  # of the peer, or -1
+    pid: int  # of the peer as seen from here; 0 when it is not to be seen
+    local: Segment
+    remote: Segment
+    nonce: bytes  # the peer's
+    nonce_address: int  # where it is in the peer's memory
+    out_mask: int  # mechanisms that carry our writes
+    in_mask: int  # mechanisms that carry our reads
+    forced: int  # enum adma_mechanism_id; 0: the core chooses
+    same_user: bool
+    copiers: int  # mask of enum adma_copier
+    single_copy_from: int  # bytes
+    single_copy_from_waiting: int  # bytes, while both endpoints wait
+    fds: Mapping[int, int] = field(default_factory=dict)  # by mechanism, what its probe left
+    found: Mapping[int, int] = field(default_factory=dict)  # by mechanism, bits of its own
+
+
+def make(config: Config) -> Chan:
+    """A channel, to be freed by `free`. It owns descriptors and segments unless this raises."""
+    raw = ffi.new("struct adma_config *")
+    for name in _PLAIN:
+        setattr(raw, name, getattr(config, name))
+    ffi.memmove(raw.nonce, config.nonce, len(config.nonce))
+    for number in range(MECH_MAX):
+        raw.mech_fd[number] = config.fds.get(number, -1)
+        raw.mech_found[number] = config.found.get(number, 0)
+    out = ffi.new("struct adma_chan **")
+    if rc := lib.adma_chan_new(raw, out):
+        raise_for(rc)
+    chan: Chan = out[0]
+    return chan
+
+
+_PLAIN = [name for name in Config.__annotations__ if name not in ("nonce", "fds", "found")]
+
+
+def peek(chan: Chan) -> tuple[int, int, int]:
+    """One round of progress: a result, then kind and bytes of the next message; kind 0: none."""
+    found = ffi.new("struct adma_message *")
+    rc = lib.adma_peek(chan, found)
+    return rc, found.kind if found.present else 0, found.nbytes
+
+
+def wanted_segment(chan: Chan, nbytes: int) -> int:
+    """The mechanism that has to make a segment before a write of `nbytes` is posted; 0: none."""
+    return MECH_SHARED if lib.adma_wants_bulk(chan, nbytes) else 0
+
+
+def choose(chan: Chan, nbytes: int) -> tuple[int, int]:
+    """How a write of `nbytes` would travel now: enum adma_carry, and the mechanism, 0 for none.
+
+    A negative first number is the error for which it would not travel at all.
+    """
+    chosen = lib.adma_choose(chan, nbytes)
+    return (chosen, 0) if chosen < 0 else (chosen & 0xFF, chosen >> 8)
+
+
+class Candidate(NamedTuple):
+    """How a mechanism stands to a message: `struct adma_candidate`."""
+
+    mechanism: int
+    reason: int  # enum adma_reason
+    error: int  # errno, where there is one
+
+
+def candidates(chan: Chan, nbytes: int) -> list[Candidate]:
+    """How each mechanism stands to a write of `nbytes`. Raises why the channel is over."""
+    found = ffi.new("struct adma_candidate[]", MECH_MAX)
+    count = lib.adma_candidates(chan, nbytes, found)
+    if count < 0:
+        raise_for(count)
+    return [Candidate(found[i].mechanism, found[i].reason, found[i].error) for i in range(count)]
+
+
+def withdrawn(chan: Chan) -> dict[int, int]:
+    """The errno of each mechanism that worked at first and failed since."""
+    errs = ffi.new("int32_t[]", MECH_MAX)
+    mask = lib.adma_withdrawn(chan, errs)
+    return {number: errs[number] for number in range(MECH_MAX) if mask >> number & 1}
+
+
+def register_mechanism(address: int) -> None:
+    """Add the `struct adma_mechanism` at an address, which stays there for ever. OSError."""
+    if rc := lib.adma_mechanism_register(ffi.cast("const struct adma_mechanism *", address)):
+        raise OSError(-rc, f"the core does not take this mechanism: {os.strerror(-rc)}")
+
+
+def stats(chan: Chan) -> tuple[dict[str, int], list[int]]:
+    """Counters by name, and transfers by mechanism."""
+    counters = ffi.new("struct adma_stats *")
+    lib.adma_get_stats(chan, counters)
+    return {name: int(getattr(counters, name)) for name in _COUNTERS}, list(counters.mechanism)
+
+
+_COUNTERS = [name for name, _ in ffi.typeof("struct adma_stats").fields if name != "mechanism"]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What two processes show each other before there is a channel: hello, nonce, segments.
+
+adma_handshake.h says more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import ProtocolError
+from ._native import ffi, lib
+
+if TYPE_CHECKING:
+    from .types import Nonce, Segment
+
+# Rounds of the handshake.
+HELLO: Final = lib.ADMA_ROUND_HELLO
+OFFER: Final = lib.ADMA_ROUND_OFFER
+ANSWER: Final = lib.ADMA_ROUND_ANSWER
+VERDICT: Final = lib.ADMA_ROUND_VERDICT
+REFUSED: Final = lib.ADMA_ROUND_REFUSED
+
+ANY_TRACER: Final = lib.ADMA_TRACER_ANY
+
+nonce_scratch = lib.adma_nonce_scratch  # the number that the peer may have written to it
+write_memory = lib.adma_vm_write
+set_tracer = lib.adma_set_tracer
+is_dumpable = lib.adma_dumpable
+unmap_segment = lib.adma_segment_unmap
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a process says of itself: `struct adma_hello`."""
+
+    pid: int  # as it sees itself
+    uid: int
+    start_time: int  # clock ticks after boot
+    half_size: int
+    nonce: bytes
+    nonce_address: int
+    scratch_address: int
+    mechanisms: int  # mask of those it can try
+    forced: int  # enum adma_mechanism_id, 0: none
+
+    def pack(self) -> bytes:
+        """The bytes that are sent."""
+        raw = ffi.new("struct adma_hello *", {**vars(self), "nonce": list(self.nonce)})
+        return bytes(ffi.buffer(raw))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Hello:
+        """What arrived. ProtocolError when it cannot be."""
+        raw = ffi.new("struct adma_hello *")
+        if lib.adma_hello_parse(data, len(data), raw):
+            raise ProtocolError("the peer's hello is malformed")
+        fields: dict[str, Any] = {name: getattr(raw, name) for name in cls.__annotations__}
+        return cls(**{**fields, "nonce": bytes(ffi.buffer(raw.nonce))})
+
+
+# The nonce
+
+
+def make_nonce() -> Nonce:
+    """A fresh nonce at an address of its own, freed with the last reference. MemoryError."""
+    nonce = lib.adma_nonce_new()
+    if not nonce:
+        raise MemoryError("no memory for a nonce")
+    return ffi.gc(nonce, lib.adma_nonce_free)
+
+
+def nonce_bytes(nonce: Nonce) -> bytes:
+    """The random bytes of it."""
+    return bytes(ffi.buffer(nonce.bytes))
+
+
+def nonce_addresses(nonce: Nonce) -> tuple[int, int]:
+    """Where the peer finds its bytes, and the scratch word that the peer may write."""
+    return lib.adma_nonce_address(nonce), lib.adma_nonce_scratch_address(nonce)
+
+
+def read_memory(pid: int, address: int, nbytes: int) -> tuple[int, bytes]:
+    """0 or a negated errno, and bytes of another process's memory (process_vm_readv(2))."""
+    found = ffi.new("uint8_t[]", nbytes)
+    rc = lib.adma_vm_read(pid, address, found, nbytes)
+    return rc, bytes(ffi.buffer(found))
+
+
+# Segments
+
+
+def make_segment() -> tuple[int, Segment]:
+    """A fresh segment of this end: a descriptor, close-on-exec, and where it is mapped."""
+    fd = ffi.new("int *", -1)
+    segment = ffi.new("struct adma_segment **")
+    _check(lib.adma_segment_make(fd, segment), "no memory for the channel's rings")
+    return fd[0], segment[0]
+
+
+def map_segment(fd: int) -> Segment:
+    """Map the peer's segment; the descriptor stays the caller's. ProtocolError, OSError."""
+    segment = ffi.new("struct adma_segment **")
+    _check(lib.adma_segment_map(fd, segment), "the peer's segment cannot be used")
+    mapped: Segment = segment[0]
+    return mapped
+
+
+def _check(result: int, what: str) -> None:
+    if result == -errno.EPROTO:
+        raise ProtocolError(what)
+    if result < 0:
+        raise OSError(-result, f"{what}: {os.strerror(-result)}")

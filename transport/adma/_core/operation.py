@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One message under way: the core's request, and the hold on the buffer that it may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from ._native import ffi, lib
+from .constants import DONE
+
+if TYPE_CHECKING:
+    from .types import Chan, Hold, Req
+
+__all__ = ["Operation", "post", "quarantine", "stage_times"]
+
+# Each of these is one call into C: adma.h says what it does.
+run = lib.adma_run
+supply = lib.adma_supply
+cancel = lib.adma_cancel
+refresh = lib.adma_refresh
+observe = lib.adma_observe
+give_up = lib.adma_give_up_one
+drive = lib.adma_drive_one
+
+STAGES: Final = ("post", "match", "pin", "start", "copy", "complete")
+
+
+class Operation:
+    """One message under way: the core's request and the buffer it may touch.
+
+    The channel keeps it until it is done, whoever else drops it: what is posted happens, and
+    its buffer stays for as long.
+    """
+
+    __slots__ = ("hold", "req")
+
+    def __init__(self, hold: Hold | None, *, read: bool, kind: int, flags: int = 0) -> None:
+        self.hold = hold
+        self.req: Req = ffi.new("struct adma_req *")
+        self.req.kind = kind
+        self.req.is_read = read
+        self.req.flags = flags
+        if hold is not None:
+            self.aim(hold)
+
+    def aim(self, hold: Hold) -> None:
+        """Say which buffer the message is in, or will be in."""
+        self.hold = hold
+        self.req.address = hold
+        self.req.length = len(hold)
+
+    @property
+    def done(self) -> bool:
+        """Will the core not touch the buffer any more?"""
+        return bool(self.req.state == DONE)
+
+    def let_go(self) -> None:
+        """Give the buffer back to its owner. The core is through with it.
+
+        The hold is released by hand, since a traceback may refer to what refers to it.
+        """
+        if not self.req.held:
+            hold, self.hold = self.hold, None  # two threads may come by at once
+            if hold is not None:
+                ffi.release(hold)
+
+
+# Kept for ever: buffers that a stopped peer may still touch.
+quarantine: list[Operation] = []
+
+
+def post(chan: Chan, operations: Sequence[Operation]) -> int:
+    """Post in order, all or none. 0, or an error."""
+    if len(operations) == 1:
+        return lib.adma_post_one(chan, operations[0].req)
+    reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
+    return lib.adma_post(chan, reqs, len(operations))
+
+
+def stage_times(chan: Chan, operations: Sequence[Operation]) -> dict[str, int]:
+    """Nanoseconds in each of `STAGES`, over operations that are done. (Paper, figure 7.)
+
+    "pin" is missing where the kernel helper did not tell its part.
+    """
+    split = ffi.new("struct adma_req_split *")
+    found = dict.fromkeys(STAGES, 0)
+    for operation in operations:
+        lib.adma_tell_times(chan, operation.req)
+        lib.adma_split(operation.req, split)
+        for name in found:
+            found[name] += int(getattr(split, f"{name}_ns"))
+    if not any(operation.req.times.kernel.told for operation in operations):
+        del found["pin"]
+    return found

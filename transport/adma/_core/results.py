@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the core's results mean, as exceptions: errnos, and the codes of `enum adma_error`."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final, NoReturn
+
+from ..errors import (
+    AdmaError,
+    Cancelled,
+    ChannelClosed,
+    MechanismUnavailable,
+    MessageTooLong,
+    PeerDied,
+    ProtocolError,
+    WrongKind,
+)
+from ._native import lib
+
+__all__ = ["error_for", "raise_for"]
+
+# enum adma_error. A request's `error` holds one as it is, a result is negated.
+CANCELLED: Final = lib.ADMA_E_CANCELLED
+CLOSED_HERE: Final = lib.ADMA_E_CLOSED_HERE
+FORKED: Final = lib.ADMA_E_FORKED
+NO_MECHANISM: Final = lib.ADMA_E_NO_MECHANISM
+TOO_LONG: Final = lib.ADMA_E_TOOLONG
+
+# Results that are no errors: the layer above does what they ask for.
+NOT_NOW: Final = -lib.ADMA_E_PENDING  # post it, or wait for it
+NEEDS_BULK: Final = -lib.ADMA_E_BULK  # give the channel a bulk segment first
+
+
+def error_for(code: int, text: str | None = None, *, needed: int = 0) -> Exception:
+    """The exception for a result of the core.
+
+    `code` is an errno or a value of `enum adma_error`, negated (a result) or not (the `error`
+    of a request). `text` replaces the usual wording; `needed` goes to `MessageTooLong`. Never
+    raises, whatever the code.
+    """
+    code = abs(code)
+    if code in (TOO_LONG, errno.EMSGSIZE):
+        usual = f"the message has {needed} bytes, more than the buffer: read it into a larger one"
+        return MessageTooLong(text or usual, needed=needed)
+    if code in _ERRORS:
+        kind, usual = _ERRORS[code]
+        return kind(text or usual)
+    if code in _ERRNOS:
+        number, usual = _ERRNOS[code]
+        return OSError(number, text or usual)
+    return OSError(code, text or os.strerror(code))
+
+
+def raise_for(code: int, text: str | None = None, *, needed: int = 0) -> NoReturn:
+    """Raise `error_for(...)`."""
+    raise error_for(code, text, needed=needed)
+
+
+_ERRORS: dict[int, tuple[type[AdmaError], str]] = {
+    lib.ADMA_E_CLOSED: (
+        ChannelClosed,
+        "the peer closed the channel; everything it wrote was read",
+    ),
+    lib.ADMA_E_DIED: (PeerDied, "the peer is gone: its process ended without closing the channel"),
+    lib.ADMA_E_KIND: (
+        WrongKind,
+        "the next message is of another kind: an object is taken by recv(), bytes by read()",
+    ),
+    CANCELLED: (Cancelled, "the request was cancelled"),
+    errno.ECANCELED: (Cancelled, "the request was cancelled"),
+    lib.ADMA_E_PROTOCOL: (
+        ProtocolError,
+        "the peer broke the protocol; the channel is unusable",
+    ),
+    errno.EPROTO: (ProtocolError, "the peer broke the protocol; the channel is unusable"),
+    CLOSED_HERE: (ChannelClosed, "the channel was closed on this side"),
+    FORKED: (
+        ChannelClosed,
+        "this is a forked child's copy of the channel: only the process that connected uses it; "
+        "connect anew in the child",
+    ),
+    NO_MECHANISM: (
+        MechanismUnavailable,
+        "no mechanism can carry this message; explain() tells why for each",
+    ),
+}
+
+# Where the standard library has a class for it, OSError picks that class by the errno.
+_ERRNOS: dict[int, tuple[int, str]] = {
+    errno.ETIMEDOUT: (errno.ETIMEDOUT, "timed out"),
+    lib.ADMA_E_FULL: (
+        errno.EAGAIN,
+        "too many requests are outstanding on this channel: wait for some of them first",
+    ),
+    # One layer answers these to the next. A user who reads one has found a bug.
+    -NOT_NOW: (errno.EAGAIN, "not possible at once"),
+    -NEEDS_BULK: (errno.EAGAIN, "not possible before there is a bulk segment"),
+}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The environment variables that adma looks at: all of them, and nowhere else.
+
+Each function reads its variable when it is called, so that a program may set it before.
+Nothing here judges a value: who uses it does, and names the variable in the error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+COPIERS: Final = "ADMA_COPIERS"
+EMULATED: Final = "ADMA_EMULATED"  # what emulates this machine, where that cannot be seen
+ENGINE: Final = "ADMA_ENGINE"
+LOOPBACK_ADDRESS: Final = "ADMA_LOOPBACK_ADDRESS"
+OPEN_DIR: Final = "ADMA_OPEN_DIR"
+PEER_MPICH: Final = "ADMA_PEER_MPICH"  # the Python of an environment with mpi4py on MPICH
+PEER_OPENMPI: Final = "ADMA_PEER_OPENMPI"  # and on Open MPI
+PTRACER: Final = "ADMA_PTRACER"
+QUEUES: Final = "ADMA_QUEUES"
+SCHEDULE: Final = "ADMA_SCHEDULE"
+TRACE: Final = "ADMA_TRACE"
+TRACE_EVENTS: Final = "ADMA_TRACE_EVENTS"
+
+
+def value(variable: str) -> str:
+    """The value of a variable; "" when it is not set."""
+    return os.environ.get(variable, "")
+
+
+def copiers() -> str:
+    """Which end may copy the chunks of a message: "both" unless ADMA_COPIERS says otherwise."""
+    return os.environ.get(COPIERS, "both")
+
+
+def loopback_address() -> str:
+    """The address at which `loopback:tcp` listens: 127.0.0.1 unless ADMA_LOOPBACK_ADDRESS."""
+    return value(LOOPBACK_ADDRESS) or "127.0.0.1"
+
+
+def any_tracer() -> bool:
+    """May every process of this user trace this one, where Yama asks? ADMA_PTRACER=any."""
+    return value(PTRACER) == "any"
+
+
+def open_directory() -> str:
+    """Below which all users have their directories of sockets for others: ADMA_OPEN_DIR."""
+    return os.path.abspath(value(OPEN_DIR) or "/tmp")
+
+
+def runtime_directory() -> str:
+    """The user's own directory for as long as the session lasts: XDG_RUNTIME_DIR, or ""."""
+    return value("XDG_RUNTIME_DIR")

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""This process's end of a channel: the core's channel, what is posted on it, how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import time
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from .. import mechanisms
+from .._core import channel as core
+from .._core.operation import Operation, post, quarantine
+from .._core.results import FORKED, NO_MECHANISM, TOO_LONG, error_for
+from .._core.types import NO_CHANNEL
+from ..arguments import remaining
+from ..errors import MessageTooLong
+from . import selection
+
+if TYPE_CHECKING:
+    from ..handshake.link import Link
+
+__all__ = ["Endpoint"]
+
+_CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
+_SWEEP_EVERY: Final = 64  # posts; then what is done and was dropped is let go
+
+_open: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+
+
+class Endpoint:
+    """One end of a channel, shared by the channel and the requests that were posted on it.
+
+    It lives as long as any of them. It owns the operations that are posted, and their buffers,
+    until they are done.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.chan = NO_CHANNEL
+        self.link = link
+        self.pending: set[Operation] = set()
+        self._pid = os.getpid()
+        self._posts = 0
+        self._closed = False
+        # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
+        # cycle of this and other objects is collected.)
+        self.chan = core.make(selection.configuration(link))
+        _open.add(self)
+
+    # Posting
+
+    def post(self, operations: Sequence[Operation]) -> None:
+        """Post in order, all or none, and keep them until they are done. Raises why it cannot."""
+        self._posts += 1
+        if self._posts % _SWEEP_EVERY == 0:
+            self.reap()
+        self.pending.update(operations)
+        if rc := post(self.chan, operations):
+            self.pending.difference_update(operations)
+            raise self.error(rc)
+
+    def bring_segment(self, nbytes: int) -> None:
+        """Make the segment that a write of `nbytes` needs, if there is one that is not there yet.
+
+        OSError when there is no room for it and no other mechanism may carry the message.
+        """
+        wanted = core.wanted_segment(self.chan, nbytes)
+        if not wanted:
+            return
+        mechanism = mechanisms.of_id(wanted)
+        try:
+            fd = mechanism.make_segment(self.link.same_user)
+        except OSError as error:
+            core.refuse_bulk(self.chan, error.errno or 0)
+            if self.link.forced == mechanism.name:
+                raise
+            return  # another mechanism carries it
+        try:
+            if rc := core.give_bulk(self.chan, fd):
+                raise self.error(rc)
+        finally:
+            os.close(fd)
+
+    def forget(self, operation: Operation) -> None:
+        """Give the buffer back to its owner, if the core is through with it."""
+        if operation.done:
+            self.release(operation)
+
+    def release(self, operation: Operation) -> None:
+        """Give the buffer back to its owner. The operation is done, or was never posted."""
+        if operation.req.held:
+            quarantine.append(operation)
+        self.pending.discard(operation)
+        operation.let_go()
+
+    def reap(self) -> None:
+        """Forget what is done, also where nobody looked at it."""
+        for operation in list(self.pending):
+            self.forget(operation)
+
+    # Ending
+
+    @property
+    def closed(self) -> bool:
+        """Was it closed by this process, or is it a forked child's copy?"""
+        return self._closed or os.getpid() != self._pid
+
+    @property
+    def closed_here(self) -> bool:
+        """Was it closed by this process, or its parent before the fork?"""
+        return self._closed
+
+    def close(self, deadline: float | None) -> None:
+        """Close in order; TimeoutError when a stopped peer keeps a chunk (see Channel.close)."""
+        self._closed = True
+        while core.close(self.chan, _slice(deadline)):
+            if deadline is not None and time.monotonic() >= deadline:
+                self._abandon()
+                break
+        _open.discard(self)
+        self.reap()
+
+    def _abandon(self) -> None:
+        nbytes = core.abandon(self.chan)
+        self.reap()
+        _open.discard(self)
+        if nbytes:
+            raise TimeoutError(
+                f"{self.peer_text} is stopped in the middle of a copy: the channel is closed, "
+                f"buffers of {nbytes} bytes stay quarantined, since it may still touch them when "
+                "it goes on"
+            )
+
+    def _close_quietly(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            self.close(time.monotonic())
+
+    def __del__(self) -> None:
+        if not self.chan:
+            return
+        try:
+            if not self.closed:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+        finally:  # a warning may be an error
+            self._close_quietly()
+            chan, self.chan = self.chan, NO_CHANNEL
+            core.free(chan)
+
+    # Words
+
+    def __repr__(self) -> str:
+        """The channel's, whose end this is."""
+        state = "closed" if self._closed else self.link.forced or "auto"
+        if not self._closed:
+            health = core.health(self.chan)
+            if health == -FORKED:
+                state = "copy of a forked child"
+            elif health:
+                state = f"over: {type(error_for(health)).__name__}"
+        return f"<adma.Channel to {self.peer_text} over {self.link.label}, {state}>"
+
+    @property
+    def peer_text(self) -> str:
+        """The peer, for people."""
+        return f"pid {self.link.pid}" if self.link.pid else "a peer of another pid namespace"
+
+    def error(self, code: int, *, space: int = 0) -> Exception:
+        """The exception for a result; `space`: bytes of the buffer that was too small."""
+        code = abs(code)
+        if code == TOO_LONG:
+            needed = core.needed()
+            return MessageTooLong(
+                f"the next message has {needed} bytes, the buffer {space}: "
+                "it stays, read it into a larger one",
+                needed=needed,
+            )
+        if code == NO_MECHANISM:
+            return selection.unavailable(self.chan, self.link)
+        return error_for(code)
+
+
+def _slice(deadline: float | None) -> int:
+    left = remaining(deadline)
+    return _CLOSE_SLICE_NS if left is None else min(_CLOSE_SLICE_NS, int(left * 1e9))
+
+
+def _close_all() -> None:
+    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
+    for endpoint in list(_open):
+        if os.getpid() == endpoint._pid:
+            endpoint._close_quietly()
+
+
+atexit.register(_close_all)
