@@ -42,7 +42,7 @@ from adma.bench.helper import ChannelsFixed, Helper
 from adma.bench.helper import difference as counted
 from adma.bench.progress import Progress
 from adma.bench.session import Plan
-from support.limits import MIB, SLOWNESS
+from adma.testing.limits import MIB, SLOWNESS
 from support.mechanisms import HELPER
 
 HERE = Path(__file__).resolve().parents[2]

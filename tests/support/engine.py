@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import adma
 from adma._core._native import ffi, lib
-from support.acts import faults
-from support.limits import HANG, KIB
-from support.observe import until
-from support.payload import pattern
+from adma.testing.limits import HANG, KIB
+from adma.testing.observe import until
+from adma.testing.payload import pattern
+from support.calls import faults
 
 #: Copies of up to this are made in the post.
 AT_ONCE: Final = 64 * KIB

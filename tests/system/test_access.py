@@ -22,9 +22,9 @@ from adma.connect import access, address
 from adma.connect.access import Guests, guests
 from adma.connect.identity import OVERFLOW_UID
 from adma.connect.place import PATH_MAX, to_call, to_listen
+from adma.testing.limits import HANG
 from support import places
-from support.ends import InChild, InThread, become
-from support.limits import HANG
+from support.endpoints import InChild, InThread, become
 
 ALICE, BOB, MALLORY = 4321, 4322, 4323  # uids that no file and no process has
 

@@ -20,14 +20,14 @@ import pytest
 import adma
 from adma.copying import engine as adma_engine
 from adma.messages import waitset
+from adma.testing.limits import GIB, HANG, KIB, MIB, SHORT
+from adma.testing.observe import state, until, until_asleep
+from adma.testing.payload import difference, pattern
+from adma.testing.peer import Peer, search_path
 from support import engine
-from support.acts import copies, faults
-from support.ends import NOBODY_SPECIAL, InChild, InThread, pair
+from support.calls import copies, faults
+from support.endpoints import NOBODY_SPECIAL, InChild, InThread, pair
 from support.engine import LINE, OUTSTANDING, PART, queue_threads
-from support.limits import GIB, HANG, KIB, MIB, SHORT
-from support.observe import state, until, until_asleep
-from support.payload import difference, pattern
-from support.peer import Peer, _search_path
 
 Ends = tuple[adma.Channel, adma.Channel]
 THREAD: dict[str, Any] = {"engine": "thread", "queues": 2}
@@ -54,7 +54,7 @@ def run(script: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """A Python program of its own."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
-        env={**os.environ, "PYTHONPATH": _search_path(), **more.pop("environment", {})},
+        env={**os.environ, "PYTHONPATH": search_path(), **more.pop("environment", {})},
         capture_output=True,
         text=True,
         timeout=2 * HANG,
@@ -226,7 +226,7 @@ print("at the end", flush=True)
 """
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": _search_path()},
+        env={**os.environ, "PYTHONPATH": search_path()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -30,12 +30,12 @@ from adma.bench.helper import difference as counted
 from adma.copying import engine
 from adma.mechanisms import helper
 from adma.mechanisms.helper import Circumstances
-from support.acts import faults
-from support.ends import NOBODY_SPECIAL, InChild, become
-from support.limits import CELL, HANG, KIB, LARGE, MIB
+from adma.testing.limits import CELL, HANG, KIB, LARGE, MIB
+from adma.testing.observe import until
+from adma.testing.payload import difference, pattern
+from support.calls import faults
+from support.endpoints import NOBODY_SPECIAL, InChild, become
 from support.mechanisms import HELPER
-from support.observe import until
-from support.payload import difference, pattern
 
 needs_helper = pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
 SOFT = Path("/sys/module/adma_soft/parameters")

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 import adma
-from support import pool
-from support.acts import computing, faults, messages
-from support.limits import CELL, EAGER, HANG, LARGE, MIB, SHORT
+from adma.testing import Endpoint, pool
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, EAGER, HANG, LARGE, MIB, SHORT
+from adma.testing.observe import state, until_stopped
+from adma.testing.payload import pattern
+from adma.testing.peer import Peer, PeerGone
+from support.calls import computing, faults
 from support.mechanisms import NAMES
-from support.observe import state, until_stopped
-from support.payload import pattern
-from support.peer import Peer, PeerGone
-from support.peer_main import End
 
 pytestmark = pytest.mark.faults
 
@@ -35,7 +35,7 @@ def _disarmed() -> Iterator[None]:
 
 def read_or_write(channel: adma.Channel, role: str, nbytes: int, seed: int) -> None:
     """Our part in what the peer does as `role`."""
-    end = End.of(channel)
+    end = Endpoint.of(channel)
     if role == "writer":
         messages.read_expected(end, nbytes, seed)
     else:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import pytest
 
 import adma
-from support.acts import death, forks, messages
-from support.limits import CELL, HANG, LARGE
-from support.payload import pattern
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.calls import death, messages
+from adma.testing.limits import CELL, HANG, LARGE
+from adma.testing.payload import pattern
+from support.calls import forks
 
 
 def still_works(peer: Peer, channel: adma.Channel, nbytes: int = LARGE) -> None:

@@ -19,20 +19,20 @@ from adma.connect.handshake import shake
 from adma.connect.record import Entry, Wire, pack
 from adma.mechanisms import NAMES, Refusal, check_name, loopback
 from adma.mechanisms.cma import Circumstances, explain
-from support.ends import (
+from adma.testing.limits import HANG, SHORT
+from support.endpoints import (
     NOBODY_SPECIAL,
     InChild,
     InThread,
     become,
     forbid_vm_calls,
-    half_fd,
     hello_entry,
     pair,
+    segment_fd,
     set_dumpable,
     terms,
     try_shake,
 )
-from support.limits import HANG, SHORT
 from support.mechanisms import FORCED
 
 IDS = [number for number, name in NAMES.items() if name in FORCED]
@@ -153,7 +153,7 @@ def say_hello(wire: Wire, fds: list[int], **fields: int) -> None:
 
 
 def good_fds() -> list[int]:
-    return [half_fd(), os.pidfd_open(os.getpid())]
+    return [segment_fd(), os.pidfd_open(os.getpid())]
 
 
 def test_it_hangs_up_at_once() -> None:
@@ -234,9 +234,9 @@ def test_it_repeats_what_it_hears() -> None:
     ("fds", "word"),
     [
         (list, "lacks a descriptor"),
-        (lambda: [half_fd()], "lacks a descriptor"),
-        (lambda: [half_fd(), half_fd()], "in place of its pidfd"),
-        (lambda: [half_fd(), os.pidfd_open(os.getppid())], "its pidfd of process"),
+        (lambda: [segment_fd()], "lacks a descriptor"),
+        (lambda: [segment_fd(), segment_fd()], "in place of its pidfd"),
+        (lambda: [segment_fd(), os.pidfd_open(os.getppid())], "its pidfd of process"),
         (lambda: [os.memfd_create("x"), os.pidfd_open(os.getpid())], "half cannot be used"),
         (lambda: [os.open("/dev/null", os.O_RDWR), os.pidfd_open(os.getpid())], "half cannot"),
         (lambda: [os.dup(0) for _ in range(8)], "pidfd"),

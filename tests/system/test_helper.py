@@ -27,13 +27,13 @@ from adma.connect.identity import Peer as Met
 from adma.connect.record import Entry
 from adma.mechanisms import helper
 from adma.mechanisms.interface import Context
-from support.acts import confined, messages, objects, pages
-from support.ends import NOBODY_SPECIAL
-from support.limits import CELL, HANG, LARGE, MIB
+from adma.testing import Endpoint, Peer
+from adma.testing.calls import messages, objects
+from adma.testing.limits import CELL, HANG, LARGE, MIB
+from adma.testing.payload import difference, pattern
+from support.calls import confined, pages
+from support.endpoints import NOBODY_SPECIAL
 from support.mechanisms import HELPER
-from support.payload import difference, pattern
-from support.peer import Peer
-from support.peer_main import End
 
 MECHANISMS = ("dma", "mapped:helper")
 needs_helper = pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
@@ -136,7 +136,7 @@ def test_who_copied_is_counted(peer: Peer, mechanism: str) -> None:
     with Helper() as device:
         before = device.counters()
         writing = peer.begin(messages.write, LARGE, 1)
-        messages.read_expected(End.of(channel), LARGE, 1)
+        messages.read_expected(Endpoint.of(channel), LARGE, 1)
         writing.result()
         found = counted(before, device.counters())
     assert found["bytes_dma"] + found["bytes_cpu"] == LARGE

@@ -11,12 +11,13 @@ import signal
 
 import pytest
 
-from support.acts import interrupts, messages
-from support.limits import CELL, GIB, HANG, LARGE, MIB
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, GIB, HANG, LARGE, MIB
+from adma.testing.observe import until_asleep
+from adma.testing.payload import Repeated, pattern
+from support.calls import interrupts
 from support.mechanisms import NAMES
-from support.observe import until_asleep
-from support.payload import Repeated, pattern
-from support.peer import Peer
 
 CALLS = ["read", "write", "probe", "recv", "wait", "wait_all"]
 

@@ -15,14 +15,15 @@ import threading
 import pytest
 
 import adma
+from adma.testing import Peer
+from adma.testing.calls import death, messages, traffic
+from adma.testing.limits import CELL, GIB, HANG, KIB, LARGE, MIB, SHORT
+from adma.testing.observe import until, until_asleep, until_stopped
+from adma.testing.payload import Repeated, difference, pattern
 from support import engine
-from support.acts import computing, death, faults, forks, messages, traffic
-from support.ends import InThread
-from support.limits import CELL, GIB, HANG, KIB, LARGE, MIB, SHORT
+from support.calls import computing, faults, forks
+from support.endpoints import InThread
 from support.mechanisms import FORCED
-from support.observe import until, until_asleep, until_stopped
-from support.payload import Repeated, difference, pattern
-from support.peer import Peer
 
 MECHANISMS = [name for name in ("mapped:cma", "shared", "loopback:tcp") if name in FORCED]
 IDLE_S = 10

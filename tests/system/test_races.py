@@ -12,10 +12,10 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import adma
-from support.acts import faults
-from support.ends import InThread, pair
-from support.limits import HANG, KIB, LARGE
-from support.payload import pattern
+from adma.testing.limits import HANG, KIB, LARGE
+from adma.testing.payload import pattern
+from support.calls import faults
+from support.endpoints import InThread, pair
 
 Ends = tuple[adma.Channel, adma.Channel]
 ENDED = (adma.ChannelClosed, adma.PeerDied, adma.Cancelled)

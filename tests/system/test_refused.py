@@ -11,9 +11,10 @@ import re
 import pytest
 
 import adma
-from support.acts import confined, messages
-from support.limits import CELL, HANG, KIB, LARGE
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, HANG, KIB, LARGE
+from support.calls import confined
 
 CMA = "mapped:cma"
 

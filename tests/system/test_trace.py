@@ -16,7 +16,7 @@ import pytest
 from adma import trace
 from adma._core._native import ffi, lib
 from adma.cli.trace import merge
-from support.limits import HANG
+from adma.testing.limits import HANG
 
 TIMEOUT = HANG * 2
 COPIES = """

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 import adma
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import LARGE
 from support import places
-from support.acts import confined, meeting, messages
+from support.calls import confined, meeting
 from support.confine import USER
-from support.limits import LARGE
 from support.mechanisms import FORCED
-from support.peer import Peer
 
 CMA = "mapped:cma"
 ANY = {"ADMA_PTRACER": "any"}

@@ -17,8 +17,8 @@ import pytest
 
 from adma.connect import access, address
 from adma.connect.place import PATH_MAX, Callee, Place, to_listen
-from support.ends import NOBODY_SPECIAL, InChild, InThread, become
-from support.limits import HANG, SHORT
+from adma.testing.limits import HANG, SHORT
+from support.endpoints import NOBODY_SPECIAL, InChild, InThread, become
 
 # Found by other users, too, unlike the place where this run's other files are.
 _PUBLIC = os.path.abspath(os.path.join(os.sep, "var", "tmp"))

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import adma
-from support.acts import messages
-from support.limits import CELL, HANG, LARGE
-from support.payload import pattern
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, HANG, LARGE
+from adma.testing.payload import pattern
 
 # Here, and not in the test: it starts threads of its own.
 numpy = pytest.importorskip("numpy")

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import adma
+from adma.testing.limits import GIB, HANG, KIB, MIB, SLOWNESS, around
+from adma.testing.payload import Repeated, difference, pattern
 from support import engine
 from support.engine import AT_ONCE, PART, SPREAD
-from support.limits import GIB, HANG, KIB, MIB, SLOWNESS, around
-from support.payload import Repeated, difference, pattern
 
 SIZES = [0, 2, *around((1, 64, 4 * KIB, AT_ONCE, PART, 2 * PART, SPREAD, 2 * MIB, 4 * MIB))]
 GUARD = 64

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 import adma
 from adma._core._native import lib
+from adma.testing.limits import HANG, KIB, MIB, SLOWNESS
+from adma.testing.payload import difference, pattern
 from support import engine
-from support.acts import faults
+from support.calls import faults
 from support.engine import AT_ONCE, PART
-from support.limits import HANG, KIB, MIB, SLOWNESS
-from support.payload import difference, pattern
 
 MEMORY = 700 * KIB
 EXAMPLES = 240 // SLOWNESS

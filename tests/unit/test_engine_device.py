@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.limits import SLOWNESS
+from adma.testing.limits import SLOWNESS
 
 TESTS = Path(__file__).parents[1]
 NATIVE = TESTS.parent / "transport" / "native"
