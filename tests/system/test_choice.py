@@ -15,9 +15,13 @@ from adma.testing.payload import pattern
 from support.calls import computing
 from support.mechanisms import FORCED
 
-pytestmark = pytest.mark.skipif(
-    not {"shared", "mapped:cma"} <= set(FORCED), reason="needs shared and mapped:cma to choose from"
-)
+pytestmark = [
+    pytest.mark.alone,  # the choice depends on the load of the machine
+    pytest.mark.skipif(
+        not {"shared", "mapped:cma"} <= set(FORCED),
+        reason="needs shared and mapped:cma to choose from",
+    ),
+]
 
 
 def carried(channel: adma.Channel) -> tuple[int, int]:

@@ -438,6 +438,7 @@ def test_some_threads_can_be_made(schedule: str) -> None:
     assert adma_engine.describe()["running"] == 2
 
 
+@pytest.mark.alone  # the limit counts what other tests run as the same user
 @pytest.mark.root
 @pytest.mark.parametrize(("tasks", "queues"), [(1, 0), (3, 2)])
 def test_a_limit_of_threads(tasks: int, queues: int) -> None:

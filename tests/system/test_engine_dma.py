@@ -38,6 +38,7 @@ from support.endpoints import NOBODY_SPECIAL, InChild, become
 from support.mechanisms import HELPER
 
 needs_helper = pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
+pytestmark = pytest.mark.alone  # the module counts for the whole machine
 SOFT = Path("/sys/module/adma_soft/parameters")
 needs_soft = pytest.mark.skipif(
     not SOFT.exists(), reason="not the software provider, which can be told to be slow or to fail"

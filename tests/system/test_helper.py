@@ -35,6 +35,7 @@ from support.calls import confined, pages
 from support.endpoints import NOBODY_SPECIAL
 from support.mechanisms import HELPER
 
+pytestmark = pytest.mark.alone  # the module counts for the whole machine
 MECHANISMS = ("dma", "mapped:helper")
 needs_helper = pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
 

@@ -26,6 +26,7 @@ from support.endpoints import InThread
 from support.mechanisms import FORCED
 
 MECHANISMS = [name for name in ("mapped:cma", "shared", "loopback:tcp") if name in FORCED]
+pytestmark = pytest.mark.alone  # both cores are needed, and the load of the machine is looked at
 IDLE_S = 10
 
 

@@ -41,6 +41,7 @@ def _changeable() -> bool:
 
 
 pytestmark = [
+    pytest.mark.alone,  # ptrace_scope is the machine's
     pytest.mark.root,
     pytest.mark.skipif(not _SCOPE.exists(), reason="this kernel has no Yama"),
     pytest.mark.skipif(
