@@ -199,12 +199,12 @@ step_deep() {
 
 # An emulated processor takes its time, so each guest tries what it is there for: the whole
 # conformance kit over both mechanisms once, and the rest of the suite where it runs natively.
-kit=tests/conformance
+kit=tests/conformance/test_mechanisms.py
 python_x86="$kit tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
 # The last test of Yama is for good: no process may look into another after it.
 python_rights='tests/system/test_cli.py tests/system/test_namespaces.py tests/system/test_yama.py'
-python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py $kit/test_reports.py tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
-python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py"
+python_arm64="$kit::TestSizes $kit::TestOrder $kit::TestKinds $kit::TestDeath $kit::TestClosing $kit::TestReports tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
+python_debug="$kit::TestCancelling $kit::TestTooLong $kit::TestKinds $kit::TestDeath $kit::TestClosing"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"
 export ADMA_BUILD=faults
