@@ -62,8 +62,11 @@ class Conformance:
     def peer(self, request: pytest.FixtureRequest) -> Iterator[Any]:
         """A second process, looked over for leaks after the test."""
         request.config.add_cleanup(pool.close)
+        failed = request.session.testsfailed
         with pool.borrowed(tuple(self.preload)) as peer:
             yield peer
+            if request.session.testsfailed != failed:
+                peer.discard()  # it may be in the middle of a call
 
     @pytest.fixture
     def channel(self, peer: Any, mechanism: str) -> Any:
