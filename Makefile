@@ -29,6 +29,7 @@ BUILD := build
 
 C_FILES := $(sort $(shell find transport/native -name '*.c'))
 NATIVE := $(C_FILES) $(shell find transport/native -name '*.h') transport/native/build_native.py setup.py
+C_LAYOUT := $(sort $(shell find transport/native tests kernel -name '*.[ch]' -not -name '*.mod.c'))
 PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
 SETUP := pyproject.toml $(wildcard scripts/*.sh)
 
@@ -38,7 +39,7 @@ STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -
 .PHONY: help setup prepare release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
 	test-package-quick test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep aarch64 \
-	lint lint-c lint-python lint-shell clean distclean
+	lint lint-layers lint-c lint-format lint-python lint-shell clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -184,7 +185,10 @@ aarch64: ## cross-compile the core
 
 # ---- taste ----
 
-lint: lint-c lint-python lint-shell ## check style, types and warnings
+lint: lint-layers lint-c lint-format lint-python lint-shell ## check layers, style, types and warnings
+
+lint-layers: $(VENV)/lint
+	$(VENV)/bin/python scripts/layers --largest
 
 lint-c:
 	scripts/need.sh cc
@@ -192,6 +196,13 @@ lint-c:
 	for file in $(C_FILES); do for faults in -UADMA_FAULTS -DADMA_FAULTS; do \
 		$${CC:-gcc} $(STRICT) $$faults -o $(BUILD)/lint/core.o $$file; done; done
 	@echo "lint-c: $(words $(C_FILES)) files without a warning, with and without fault points"
+
+# As .clang-format has it; what is laid out otherwise is shown as a difference.
+lint-format: $(VENV)/lint
+	@failed=0; for file in $(C_LAYOUT); do \
+		$(VENV)/bin/clang-format $$file | diff -u --label $$file --label "$$file, formatted" $$file - || failed=1; done; \
+	exit $$failed
+	@echo "lint-format: $(words $(C_LAYOUT)) files laid out as .clang-format has it"
 
 lint-python: $(VENV)/lint
 	$(VENV)/bin/ruff check .
