@@ -124,7 +124,7 @@ def _dump_all() -> None:
         print(f"stacks of peer {peer.pid}:", file=sys.stderr, flush=True)
         os.kill(peer.pid, signal.SIGCONT)
         os.kill(peer.pid, signal.SIGUSR1)
-        # It writes them on its own; there is nothing to wait for but its turn on a core.
+        # It writes them by itself, as soon as it gets a core.
         signal.sigtimedwait([], 0.5)
 
 

@@ -315,7 +315,7 @@ def test_limits_on_ratios_are_paired_and_nothing_is_judged_without_samples() -> 
 def test_parts_of_a_copy_are_those_that_a_request_tells() -> None:
     import adma as library
 
-    with ways.kept():  # which ends the queues, too
+    with ways.kept():  # which stops the worker threads, too
         request = library.icopy(bytearray(1 << 20), bytes(1 << 20))
         request.wait()
     assert tuple(request.times()) == splitup.TIMES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ends of a handshake: in a thread, in a forked process of another user, or hostile."""
+"""Endpoints of a handshake: in a thread, in a forked process of another user, or hostile."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pair(kind: socket.SocketKind = socket.SOCK_STREAM) -> tuple[socket.socket, s
 
 
 def terms(forced: int = 0, *, one_user: bool = False, client: bool = False) -> Terms:
-    """Terms of a test's end."""
+    """The terms of a test's endpoint."""
     admit = access.own_user if one_user else access.anybody
     return Terms("test", client=client, forced=forced, admit=admit)
 

@@ -75,7 +75,7 @@ class Segment(_Fields):
 
     _fields_: ClassVar = [
         ("magic", _u64),
-        ("attended", _u32),
+        ("waiting", _u32),
         ("nothing", _u32 * 13),
         ("closed", _u32),
         ("blocked", _u32),
@@ -85,7 +85,7 @@ class Segment(_Fields):
         ("bounce_head", _u64),
         ("drained", _u64),
         ("reader", _u64 * 5),
-        ("bell", _u64),
+        ("event_count", _u64),
         ("quiet", _u64 * 7),
         ("cells", Cell * CELLS),
         ("slots", Slot * SLOTS),

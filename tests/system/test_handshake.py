@@ -541,18 +541,18 @@ def test_forcing_loopback_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_strangers_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are first in the queue: one that is silent, one with a wrong secret."""
+    """Two strangers call first: one is silent, the other has a wrong secret."""
     strangers: list[socket.socket] = []
     listen = loopback.LoopbackTCP._listen
 
-    def crowded(self: loopback.LoopbackTCP) -> int:
+    def listen_behind_strangers(self: loopback.LoopbackTCP) -> int:
         port = listen(self)
         for _ in range(2):
             strangers.append(socket.create_connection(("127.0.0.1", port)))
         strangers[1].sendall(b"\0" * 32)
         return port
 
-    monkeypatch.setattr(loopback.LoopbackTCP, "_listen", crowded)
+    monkeypatch.setattr(loopback.LoopbackTCP, "_listen", listen_behind_strangers)
     for found in both(lib.ADMA_MECH_TCP, 0):
         assert found["tcp"]
     for stranger in strangers:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A peer that spoils the shared memory: it spoils its own messages and nothing else.
+"""A peer that spoils the shared memory: only its own messages suffer.
 
 Here this process is the hostile one, and the peer its victim: an end that crashes must
 not take the tests with it. The victim answers with an error, in time, and its other
@@ -110,7 +110,7 @@ def test_an_impossible_descriptor(
 
 
 def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:
-    """No call reads it, and what follows it is never reached: an error or a time-out."""
+    """No call reads the part, and no call gets past it: each fails or times out."""
     spoiler.forge(kind=PART)
     for function in (messages.read, messages.recv):
         arguments = (100, 0.2) if function is messages.read else (0.2,)
@@ -146,7 +146,7 @@ def test_an_impossible_slot(peer: Peer, spoiler: Spoiler, fields: dict[str, int]
     with pytest.raises((adma.ProtocolError, adma.MechanismUnavailable, OSError)) as caught:
         peer.call(messages.read, 200_000, 1.0)
     if isinstance(caught.value, TimeoutError):
-        # Nobody copies to the end what its writer does not bring; that is a slow peer's right.
+        # A transfer whose writer brings nothing stays pending: it could be a slow peer.
         assert "source" in fields or "offered" in fields or "cursor" in fields, fields
 
 
@@ -189,7 +189,7 @@ def test_an_impossible_match(peer: Peer, spoiler: Spoiler, fields: dict[str, int
 @pytest.mark.parametrize("name", ["head", "bounce_head"])
 @pytest.mark.parametrize("value", [HUGE, 2**64 - 1, 10_000])
 def test_an_impossible_position(peer: Peer, spoiler: Spoiler, name: str, value: int) -> None:
-    """The victim finds that we lie, or its ring is full, as that of any slow reader."""
+    """The victim detects the lie, or takes its ring for full, as with any slow reader."""
     setattr(spoiler.remote, name, value)
     plausible = (name, value) == ("bounce_head", 10_000)
     with pytest.raises(TimeoutError if plausible else adma.ProtocolError):
@@ -207,11 +207,11 @@ def test_an_impossible_stream_position(peer: Peer, spoiler: Spoiler) -> None:
         peer.call(messages.wait, "large", 1.0)
 
 
-def test_the_bell_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
-    """Words that may hold anything: at worst the victim looks once too often."""
+def test_the_event_count_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
+    """These words may hold any value: at worst the victim looks once too often."""
     for value in (0, 1, 2**64 - 1):
-        spoiler.remote.bell = value
-        spoiler.local.bell = value
+        spoiler.remote.event_count = value
+        spoiler.local.event_count = value
         spoiler.local.blocked = value & 0xFFFF_FFFF
         with pytest.raises(TimeoutError):
             peer.call(messages.read, 100, 0.05)
@@ -221,7 +221,7 @@ def test_the_bell_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
 
 
 def test_a_claimer_that_never_stops(peer: Peer, spoiler: Spoiler) -> None:
-    """While the victim copies, its words change all the time: bounded, and then an error."""
+    """While the victim copies, the slot's words keep changing: its loop ends with an error."""
     peer.call(messages.iwrite, "large", LARGE)
     slot, generation = spoiler.posted()
     slot.set(mechanism=2, chunk=4096, destination=0x1000)
@@ -240,7 +240,7 @@ def test_a_claimer_that_never_stops(peer: Peer, spoiler: Spoiler) -> None:
 @pytest.mark.faults
 @pytest.mark.skipif("mapped:cma" not in FORCED, reason="needs mapped:cma")
 def test_a_reader_that_has_it_copied_again_and_again(peer: Peer, spoiler: Spoiler) -> None:
-    """Each chunk is claimed once, by one end: who is given more of them than there are ends it."""
+    """Each chunk is claimed once: an endpoint that gets more than there are fails the transfer."""
     target = bytearray(LARGE)
     peer.call(faults.arm, faults.CHUNK, "hold", 0, LARGE // CHUNK)
     peer.call(messages.iwrite, "large", LARGE)
@@ -252,7 +252,7 @@ def test_a_reader_that_has_it_copied_again_and_again(peer: Peer, spoiler: Spoile
     until(
         "it is at the last chunk", lambda: peer.call(faults.passes, faults.CHUNK) == LARGE // CHUNK
     )
-    slot.cursor = word(generation, 1)  # the one that it is at, and none is retired
+    slot.cursor = word(generation, 1)  # the descriptor it is at, and none is consumed
     slot.done = word(generation, 0)
     peer.call(faults.arm, faults.CHUNK, "none")
     with pytest.raises(adma.ProtocolError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two things at once, on one channel or at its two ends, that once went wrong together."""
+"""Pairs of concurrent operations on one channel that once went wrong."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_message_wakes_who_probes_while_another_thread_writes(
 
 
 def test_a_read_that_another_thread_matched(joined: Callable[[str], Ends]) -> None:
-    """Its bytes come by a socket, on which the sleeping reader was not yet waiting."""
+    """Its bytes come by a socket on which the sleeping reader did not wait yet."""
     near, far = joined("loopback:tcp")
     count = 300
 

@@ -76,7 +76,7 @@ def test_what_a_test_leaves_behind_is_caught(tmp_path: Path) -> None:
 
 
 def test_a_mechanism_that_is_not_there_fails(tmp_path: Path) -> None:
-    """It is not skipped: who names it wants it tested."""
+    """It is not skipped: a suite that names a mechanism wants it tested."""
     status, output = suites.run(tmp_path, HEAD + MISSING, "-k", "wakes")
     assert status == 1, output
     assert "'pigeon' is unknown" in output

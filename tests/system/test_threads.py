@@ -45,7 +45,7 @@ def finish(*started: tuple[threading.Thread, Future[Any]]) -> list[Any]:
 
 @pytest.mark.parametrize("nbytes", SIZES)
 def test_two_readers(peer: Peer, nbytes: int) -> None:
-    """Each message is read by one of them, whole, and by each in the order of the line."""
+    """Each message is read by one thread, whole, and each thread sees them in their order."""
     channel, count = peer.connect(), 200
     task = peer.begin(many.write_numbered, count, nbytes)
 

@@ -253,7 +253,7 @@ def test_a_scope_that_changes_in_mid_life(
     first.connect_to(second)
     exchange(first, second)
     scope(2)
-    # Who reads computes: while both wait there may be no need of any rights.
+    # The reader computes: while both wait, `auto` may choose a mechanism that needs no rights.
     second.call(messages.iread, "read", LARGE)
     with pytest.raises(PermissionError):
         first.call(messages.write, LARGE)

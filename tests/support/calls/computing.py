@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A process that computes while its requests are pending: it calls nothing of the library.
 
-How it learns that one is done: from the request's own words, which the core stores.
+It learns that one is done from the memory of the request, where the core stores it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def compute_until_told(endpoint: Endpoint) -> None:
 
 
 def compute_deaf(endpoint: Endpoint, name: str) -> None:
-    """In steps of a good while each, in which no other thread can have the interpreter."""
+    """Compute in long steps, during which no other thread can have the interpreter."""
     request = endpoint.kept[name].request
     deadline = time.monotonic() + HANG
     while not is_done(request):
@@ -149,7 +149,7 @@ def hurry(endpoint: Endpoint, rounds: int, nbytes: int, role: str, seed: int) ->
 
 
 def copy_repeated(endpoint: Endpoint, nbytes: int, window: int, role: str) -> None:
-    """One huge message posted; compute until it is done, which is not for its bytes."""
+    """Post one huge message, compute until it is done, and leave its bytes unchecked."""
     with Repeated(nbytes, window=window) as buffer:
         post = endpoint.channel.iwrite if role == "writer" else endpoint.channel.iread
         request = post(buffer.view)
@@ -161,7 +161,7 @@ def copy_repeated(endpoint: Endpoint, nbytes: int, window: int, role: str) -> No
 
 
 def small_traffic(endpoint: Endpoint, count: int, role: str) -> None:
-    """Messages that come without help: blocking, and posted before or after they come."""
+    """Messages that need no progress thread: blocking, and posted before or after they come."""
     channel, buffer = endpoint.channel, bytearray(100)
     for number in range(count):
         if role == "writer":
@@ -176,13 +176,13 @@ def small_traffic(endpoint: Endpoint, count: int, role: str) -> None:
 
 
 def chunks(endpoint: Endpoint) -> dict[str, int]:
-    """Of the last channel: copied by this end, of these by its mover and queues, by the peer."""
+    """Chunks of the last channel: this end's, of these its thread's and workers', the peer's."""
     stats = endpoint.channel.stats()
     return {name: stats[f"chunks_{name}"] for name in ("copied", "mover", "queues", "peer")}
 
 
 def fork_while_configured(endpoint: Endpoint, forks: int) -> int:
-    """Children, while queues come and go and help with large messages; how many."""
+    """Fork while worker threads start, stop and assist with large messages; how many children."""
     over = threading.Event()
     buffer = bytearray(LARGE)
 
@@ -236,14 +236,14 @@ def set_copiers(endpoint: Endpoint, word: str) -> None:
 
 
 def tried_again(endpoint: Endpoint) -> bool:
-    """A read posted, whether there is a thread for it, and taken back."""
+    """Post a read and cancel it; was a progress thread started for it?"""
     request = endpoint.channel.iread(bytearray(100_000))
-    running = mover()["running"] == 1
+    running = progress_stats()["running"] == 1
     assert request.cancel()
     return running
 
 
-def mover(endpoint: Endpoint | None = None) -> dict[str, int]:
+def progress_stats(endpoint: Endpoint | None = None) -> dict[str, int]:
     """What the core says of the progress thread of this process."""
     del endpoint
     stats = ffi.new("struct adma_progress_stats *")
@@ -254,8 +254,8 @@ def mover(endpoint: Endpoint | None = None) -> dict[str, int]:
     }
 
 
-def movers(pid: int) -> list[int]:
-    """The thread ids of it, as the kernel sees them."""
+def progress_threads(pid: int) -> list[int]:
+    """The thread ids of a process's progress thread, as the kernel sees them."""
     found = []
     for entry in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(FileNotFoundError):

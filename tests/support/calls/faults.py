@@ -19,7 +19,7 @@ COMPLETE: Final = "complete"
 WAKE: Final = "wake"
 CLOSE: Final = "close"
 HANDSHAKE: Final = "handshake"
-THREAD: Final = "thread"  # a queue of the copy engine
+THREAD: Final = "thread"  # a worker thread of the copy engine
 PROGRESS_THREAD: Final = "progress_thread"
 
 #: The places that a connected channel passes.

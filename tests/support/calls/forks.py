@@ -147,13 +147,13 @@ def talk_posted_in_child(endpoint: Endpoint, nbytes: int) -> int:
 
     def answer(channel: adma.Channel, buffer: bytearray) -> None:
         request = channel.iread(buffer)
-        assert len(computing.movers(os.getpid())) == 1
+        assert len(computing.progress_threads(os.getpid())) == 1
         assert computing.until_done(request)
         request.wait()
         channel.write(buffer, timeout=HANG)
 
     def closed() -> None:
-        assert not computing.movers(os.getpid())
+        assert not computing.progress_threads(os.getpid())
 
     return _talk(nbytes, answer, closed)
 

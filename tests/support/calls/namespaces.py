@@ -37,7 +37,7 @@ class Walls:
 
 
 def enter(endpoint: Endpoint, walls: Walls) -> None:
-    """Become what the walls say. With `pid`, the peer goes on in a child of its process."""
+    """Enter the namespaces that `walls` names. With `pid`, the peer goes on in a forked child."""
     load_all()
     if walls.network:
         _unshare(_CLONE_NEWNET)
