@@ -15,12 +15,10 @@ trap 'rm -f "$log"' EXIT
 ran=''
 step() {
 	local status=0
-	"$@" > >(tee -a "$log") || status=$?
-	wait $! # for tee: what it has not written yet would be missing from the count
-	if [ "$status" != 5 ]; then
-		ran=yes
-		return "$status"
-	fi
+	"$@" | tee -a "$log" || status=${PIPESTATUS[0]}
+	[ "$status" != 5 ] || return 0
+	ran=yes
+	return "$status"
 }
 
 start=$SECONDS
