@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The pipe between a test and a peer process: pickled records, and descriptors on the way out."""
+"""The pipe between a test and a peer process: pickled records, and sockets for the peer."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Join:
 
 @dataclass(frozen=True)
 class Note:
-    """Something told to, or by, a call that is running."""
+    """What a running call is told, or tells."""
 
     content: Any
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call came to."""
+    """What a call returned or raised."""
 
     result: Any = None
     error: BaseException | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a process holds, and what it holds that it did not hold before."""
+"""What this process holds, and what of it was not there before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from .observe import children
 
 _SHM = Path("/dev/shm")
-# A mapping of the library's: a half, a bulk segment.
+# A mapping of the library's: an endpoint's segment, or a bulk segment.
 _MAPPED = re.compile(r"^\S+ \S+ \S+ \S+ \S+\s+(/memfd:.*|/dev/shm/.*)$", re.MULTILINE)
 _SETTLE = 3.0
 
@@ -35,7 +35,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Scope:
-    """What to look at beyond this process, and what in it belongs to nobody's test."""
+    """What to look at beyond this process, and what of this process belongs to no test."""
 
     pids: frozenset[int] = frozenset()  # whose segments are ours
     places: tuple[Path, ...] = ()  # directories to look for files in
@@ -58,7 +58,7 @@ def snapshot(scope: Scope) -> Snapshot:
 
 
 def left_behind(before: Snapshot, scope: Scope) -> list[str]:
-    """What is there and was not `before`, one line each; empty when nothing is.
+    """What is there now and was not there `before`, one line each.
 
     A thread that was joined may take a moment to vanish from /proc, and so may what a
     killed process held: looked at again for a while before it counts.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How long is too long, and the sizes at which the library changes its ways."""
+"""How long a test waits, and the sizes at which messages begin to travel in another way.
+
+ADMA_TEST_SLOWNESS, a whole number, multiplies all waits: for emulated machines.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ GIB: Final = 1024 * MIB
 
 
 def _slowness() -> int:
-    """A sanitizer is loaded before Python starts, and makes everything slower; so does a guest."""
+    """A sanitizer, loaded before Python starts, makes everything slower; so does a guest."""
     sanitizer = 4 if "san.so" in os.environ.get("LD_PRELOAD", "") else 1
     return sanitizer * int(os.environ.get("ADMA_TEST_SLOWNESS", "1"))
 
@@ -20,7 +23,7 @@ def _slowness() -> int:
 SLOWNESS: Final = _slowness()
 
 #: Seconds within which whatever has to happen happens, even on a busy machine.
-#: A test that runs into it has found a hang; none waits for it on purpose.
+#: A test that reaches it has found a hang; no test waits for it on purpose.
 HANG: Final = 20.0 * SLOWNESS
 
 #: Seconds of a timeout that a test does wait out.

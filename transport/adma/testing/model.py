@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One direction of a channel as a few lines of Python: what matches what, and what is left."""
+"""A model of one direction of a channel: which read meets which message, and what is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Write:
 
 @dataclass(eq=False)
 class Read:
-    """A read that was posted; it ends with a message, with the size it lacked, or cancelled."""
+    """A read that was posted. It gets a message, or is told the size it lacked, or is cancelled."""
 
     number: int
     room: int
@@ -33,7 +33,7 @@ class Read:
 
 @dataclass
 class Fifo:
-    """Writes of one end, reads of the other, in the order of their posts."""
+    """The writes of one endpoint and the reads of the other, in the order of their posts."""
 
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)

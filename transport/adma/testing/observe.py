@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Looking at processes from outside, through /proc.
 
-To look again and again until something is so is observation; tests never sleep and hope.
+Tests never sleep and hope: they look again and again until something is so.
 """
 
 from __future__ import annotations

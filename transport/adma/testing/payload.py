@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bytes to send: reproducible, different at every place, and buffers of odd shapes."""
+"""Bytes to send, which tell where they belong, and buffers that are larger than memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pattern(nbytes: int, seed: int = 0) -> bytes:
 
 
 def difference(got: bytes | bytearray | memoryview, want: bytes) -> str:
-    """Empty when equal; else where the first difference is, in words that fit a report."""
+    """An empty string when both are equal; otherwise where they differ first."""
     if len(got) != len(want):
         return f"{len(got)} bytes instead of {len(want)}"
     if got == want:

@@ -74,7 +74,7 @@ class Peer:
 
     #: Modules that every peer of this process imports first; a conftest.py may set it.
     preload_always: ClassVar[tuple[str, ...]] = ()
-    #: Those that run now, for whoever has to find out why a test hangs.
+    #: Those that run now: a test that hangs shows their stacks.
     alive: ClassVar[set[Peer]] = set()
     #: All that ever ran: segments that carry one of these pids are ours.
     pids: ClassVar[set[int]] = set()
@@ -163,7 +163,7 @@ class Peer:
         timeout: float = HANG,
         wrap: Wrap | None = None,
     ) -> Task:
-        """Have the peer make a channel of `sock`, which is closed here."""
+        """Have the peer make a channel of `sock`. The socket is closed here."""
         task = self._order(Join(mechanism, timeout, wrap))
         with sock:
             pass_socket(self._pipe, sock, self.pid)
@@ -205,7 +205,7 @@ class Peer:
         os.kill(self.pid, number)
 
     def stop(self) -> None:
-        """SIGSTOP, and wait until it is."""
+        """Send SIGSTOP, and wait until the process is stopped."""
         self.signal(signal.SIGSTOP)
         until_stopped(self.pid)
 
@@ -213,18 +213,18 @@ class Peer:
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is dead."""
+        """Send SIGKILL, and wait until the process is dead."""
         self.process.kill()
         self.expect_end(-signal.SIGKILL)
 
     def expect_end(self, code: int) -> None:
-        """Wait until it ends; AssertionError when it does so in another way than `code`."""
+        """Wait until the process ends; AssertionError when its exit status is not `code`."""
         found = self.process.wait(HANG)
         assert found == code, f"peer {self.pid} ended with {found}, not with {code}"
         self.ended = True
 
     def rest(self) -> None:
-        """Close both ends of everything; AssertionError when the peer still holds something."""
+        """Close both ends of every channel; AssertionError when the peer still holds something."""
         for channel in self._channels:
             channel.close(timeout=HANG)
         self._channels.clear()
@@ -233,7 +233,7 @@ class Peer:
         assert not left, f"peer {self.pid} left behind:\n" + "\n".join(left)
 
     def close(self) -> None:
-        """End it in order; AssertionError when it is not in order, or ended by surprise."""
+        """End the process in order; AssertionError when it left something or had ended before."""
         try:
             for channel in self._channels:
                 channel.close(timeout=HANG)
@@ -250,7 +250,7 @@ class Peer:
         return self._pipe.fileno()
 
     def discard(self) -> None:
-        """End it somehow. What tests use after a failure; may be called again."""
+        """Kill the process, if it still runs. For use after a failure; may be called again."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()

@@ -27,7 +27,7 @@ def take(preload: tuple[str, ...] = ()) -> Peer:
 
 
 def give_back(peer: Peer) -> None:
-    """Keep it for the next test; AssertionError when it holds something, or ended by surprise."""
+    """Keep it for the next test; AssertionError when it holds something or ended by itself."""
     if peer.ended:
         peer.close()
         return
@@ -44,7 +44,7 @@ def give_back(peer: Peer) -> None:
 
 @contextmanager
 def borrowed(preload: tuple[str, ...] = ()) -> Iterator[Peer]:
-    """Take one and give it back; after an error it is ended."""
+    """Take a peer and give it back; after an error it is killed."""
     peer = take(preload)
     try:
         yield peer
@@ -56,7 +56,7 @@ def borrowed(preload: tuple[str, ...] = ()) -> Iterator[Peer]:
 
 
 def idle() -> list[Peer]:
-    """Those that no test uses: what they hold is nobody's leak."""
+    """The peers that no test uses now; what they hold is not a leak."""
     return list(_idle)
 
 

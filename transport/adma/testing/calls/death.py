@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ends that are not orderly."""
+"""How a peer dies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..payload import Repeated
 
 
 def die(endpoint: Endpoint) -> None:
-    """kill -9, from within."""
+    """Kill this process with SIGKILL."""
     del endpoint
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -48,6 +48,6 @@ def fork_a_holder(endpoint: Endpoint) -> int:
 
 
 def end_holder(pid: int) -> None:
-    """Kill and reap the child, which its parent's death has made ours."""
+    """Kill and reap the child, which became ours when its parent died."""
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

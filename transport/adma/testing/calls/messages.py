@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writing, reading and looking, on the channel that the peer joined last."""
+"""Write, read and probe, on the channel that the peer joined last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..payload import difference, pattern
 
 @dataclass
 class Posted:
-    """A request of the peer's and the buffer it works on, under a name of the test's."""
+    """A request of the peer's and its buffer, which are kept under a name that the test gives."""
 
     request: adma.Request
     buffer: bytearray | bytes
@@ -53,7 +53,7 @@ def read_all(endpoint: Endpoint, sizes: list[int], room: int | None = None) -> N
 
 
 def read_until_closed(endpoint: Endpoint, room: int) -> list[bytes]:
-    """All that comes until the channel is closed in order."""
+    """All messages that come before the channel is closed in order."""
     messages = []
     with contextlib.suppress(adma.ChannelClosed):
         while True:
@@ -134,5 +134,5 @@ def explain(endpoint: Endpoint, nbytes: int) -> str:
 
 
 def nothing(endpoint: Endpoint) -> None:
-    """An order to see that the peer lives."""
+    """Do nothing: the answer shows that the peer lives."""
     del endpoint

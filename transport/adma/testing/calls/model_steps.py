@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Steps of the comparison with the model, at either end."""
+"""What either endpoint does when a channel is compared with the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cancel(endpoint: Endpoint, name: str) -> bool:
 
 
 def all_over(endpoint: Endpoint, names: list[str]) -> bool:
-    """Make progress; True when each of these requests is over, however it went."""
+    """Make progress. True when each of these requests is over, whatever came of it."""
     return sum(outcome(endpoint, name)[0] == "pending" for name in names) == 0
 
 

@@ -30,7 +30,7 @@ def recv_length_and_seed(endpoint: Endpoint, seed: int) -> int:
 
 
 def alternate(endpoint: Endpoint, count: int) -> None:
-    """Bytes and an object, `count` times; every second time the bytes are many."""
+    """Write bytes and send an object, `count` times; every second time the bytes are many."""
     for index in range(count):
         endpoint.channel.write(pattern(CELL * (index % 2) + index), timeout=HANG)
         endpoint.channel.send(index, timeout=HANG)

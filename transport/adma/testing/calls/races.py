@@ -11,7 +11,7 @@ from ..payload import pattern
 
 
 def write_and_cancel(endpoint: Endpoint, rounds: int, nbytes: int) -> list[int]:
-    """Post and try to take back; returns the numbers of those that could not be.
+    """Post writes and cancel them; the numbers of those that could not be cancelled.
 
     The first two bytes of a message are its number. An empty message ends the run.
     """

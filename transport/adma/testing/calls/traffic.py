@@ -35,7 +35,7 @@ def finish_reads(endpoint: Endpoint, sizes: list[int]) -> None:
 
 
 def exchange(endpoint: Endpoint, sizes: list[int], rounds: int) -> None:
-    """Both directions at once; the other end does the same."""
+    """Exchange messages in both directions at once; the other endpoint does the same."""
     for _ in range(rounds):
         post_reads(endpoint, sizes)
         post_writes(endpoint, sizes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An orderly end: what is complete was or will be read, then both sides know."""
+"""An orderly close: what is complete is read, and then both sides are told."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Closing(Conformance):
     """
 
     def test_unread_messages_are_delivered_first(self, peer: Peer, channel: adma.Channel) -> None:
-        """What was complete when the writer closed is read; the rest failed on its side."""
+        """The peer reads what was complete when we closed; our other requests have failed."""
         requests = [channel.iwrite(pattern(nbytes, seed)) for seed, nbytes in enumerate(SIZES)]
         complete = [request.check() for request in requests]
         channel.close(timeout=HANG)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A peer that is killed: what was complete is read, and the rest fails at once."""
+"""A peer that is killed: what was complete is read, and everything else fails at once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Death(Conformance):
             request.wait(timeout=HANG)
 
     def test_before_we_read_its_message(self, peer: Peer, channel: adma.Channel) -> None:
-        """A large message goes with its writer."""
+        """A large message is lost with its writer."""
         peer.call(messages.iwrite, "large", LARGE)
         assert channel.probe(timeout=HANG).nbytes == LARGE
         peer.kill()
@@ -108,7 +108,7 @@ class Death(Conformance):
                 request.wait(timeout=HANG)
 
     def test_a_child_of_the_peer_holds_the_socket(self, peer: Peer, channel: adma.Channel) -> None:
-        """The socket stays open in a forked child; the death is seen all the same."""
+        """A forked child keeps the socket open; the death is noticed all the same."""
         child = peer.call(death.fork_a_holder)
         try:
             peer.kill()

@@ -47,7 +47,7 @@ class Kinds(Conformance):
         assert task.result() == LARGE
 
     def test_a_read_that_meets_an_object(self, peer: Peer, channel: adma.Channel) -> None:
-        """WrongKind, the object stays, and `recv` takes it."""
+        """The read raises WrongKind, the object stays, and `recv` takes it."""
         sending = peer.begin(messages.send, {"an": "object"})
         for _ in range(2):
             with pytest.raises(adma.WrongKind, match="recv"):
@@ -66,7 +66,7 @@ class Kinds(Conformance):
 
     @pytest.mark.parametrize("nbytes", [5, CELL])
     def test_a_recv_that_meets_bytes(self, peer: Peer, channel: adma.Channel, nbytes: int) -> None:
-        """WrongKind, the bytes stay, and `read` takes them."""
+        """`recv` raises WrongKind, the bytes stay, and `read` takes them."""
         peer.call(messages.iwrite, "bytes", nbytes)
         writing = peer.begin(messages.wait, "bytes")
         with pytest.raises(adma.WrongKind):

@@ -52,7 +52,7 @@ class Order(Conformance):
 
     @pytest.mark.parametrize("first", ["reads", "writes"])
     def test_many_outstanding(self, peer: Peer, channel: adma.Channel, first: str) -> None:
-        """More than there are cells, slots and bounce bytes; whichever side posts first."""
+        """More messages than there are cells, slots and bounce bytes; either side posts first."""
         sizes = [random.Random(index).choice(MIXED[:7]) for index in range(300)]
         endpoint = Endpoint.of(channel)
         if first == "reads":
@@ -66,7 +66,7 @@ class Order(Conformance):
         task.result()
 
     def test_requests_end_in_a_stated_limit(self, peer: Peer, channel: adma.Channel) -> None:
-        """`iwrite` queues up to a limit, then BlockingIOError; all that was queued arrives."""
+        """`iwrite` queues up to a limit, then raises BlockingIOError; what was queued arrives."""
         endpoint = Endpoint.of(channel)
         posted = 0
         with pytest.raises(BlockingIOError, match="wait"):

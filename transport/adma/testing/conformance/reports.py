@@ -19,7 +19,7 @@ from .base import Conformance
 SIZES = [0, 1, CELL, LARGE]
 
 
-KERNEL = ("dma", "mapped:helper")  # they match by themselves, and tell of it when asked
+KERNEL = ("dma", "mapped:helper")  # the kernel matches, and tells of its stages when it is asked
 STAGES = ("post", "match", "start", "copy", "complete")
 KERNEL_STAGES = ("post", "match", "pin", "start", "copy", "complete")
 
@@ -68,7 +68,7 @@ class Reports(Conformance):
     def test_where_the_time_of_a_read_went(
         self, peer: Peer, channel: adma.Channel, mechanism: str
     ) -> None:
-        """All of it, stage by stage; until it met its message, it waited for that (figure 7)."""
+        """The stages add up to the whole; until it met its message, the read was in `match`."""
         before = channel.stats()
         begin = time.monotonic_ns()
         request = channel.iread(bytearray(LARGE))
@@ -90,7 +90,7 @@ class Reports(Conformance):
         assert after["timed"] - before["timed"] == 1
         counted = {stage: after[f"{stage}_ns"] - before[f"{stage}_ns"] for stage in STAGES}
         assert sum(counted.values()) == sum(times.values())
-        if mechanism not in KERNEL:  # which is not asked for the sums
+        if mechanism not in KERNEL:  # the kernel is not asked for the sums
             assert counted == times
 
     def test_a_write_without_a_reader_waits_for_its_match(

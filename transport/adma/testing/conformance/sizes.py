@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Any size, at any address: the bytes are the same, and nothing beside them changes."""
+"""Messages of any size at any address: the bytes are the same, and no other byte changes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Sizes(Conformance):
     def test_unaligned_source_and_destination(
         self, peer: Peer, channel: adma.Channel, nbytes: int
     ) -> None:
-        """Every pair of a few odd offsets; the peer echoes, so both ends read and write."""
+        """Try every pair of a few odd offsets; the peer echoes, so both ends read and write."""
         offsets = [0, 1, 3, 8, 63]
         task = peer.begin(messages.echo, nbytes, len(offsets) ** 2)
         source = bytearray(nbytes + GUARD)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every blocking call takes a timeout, and what it leaves behind is stated."""
+"""Every blocking call takes a timeout, and its state afterwards is defined."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A message longer than the buffer it meets: told, not lost, not cut."""
+"""A message longer than the buffer it meets is neither lost nor cut, and its size is told."""
 
 from __future__ import annotations
 
