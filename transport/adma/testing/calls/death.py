@@ -48,6 +48,7 @@ def fork_a_holder(endpoint: Endpoint) -> int:
 
 
 def end_holder(pid: int) -> None:
-    """Kill and reap the child, which became ours when its parent died."""
+    """Kill the child, which has no parent any more, and reap it if it became ours."""
     os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # init's, unless this process is a subreaper
+        os.waitpid(pid, 0)
