@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from adma.testing.limits import HANG
+from adma.testing.observe import children, state
 from adma.testing.peer import search_path
 
 
@@ -21,6 +22,7 @@ def run(place: Path, module: str, *arguments: str, **environment: str) -> tuple[
     file = place / "test_somebody.py"
     file.write_text(module)
     (place / "pytest.ini").write_text("[pytest]\n")
+    before = children(os.getpid())
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={place}"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments, str(file)],
@@ -28,8 +30,12 @@ def run(place: Path, module: str, *arguments: str, **environment: str) -> tuple[
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=4 * HANG,
+        timeout=10 * HANG,
     )
+    # Orphans that the tests there have killed: this process is a subreaper (conftest.py).
+    for pid in children(os.getpid()).keys() - before.keys():
+        if state(pid) == "Z":
+            os.waitpid(pid, 0)
     return done.returncode, done.stdout + done.stderr
 
 
