@@ -13,10 +13,12 @@ nor a special build of adma. A test module of yours derives one class and names 
     class TestLogged(ConformanceSuite):
         wrap = LoggedChannel           # called with the adma.Channel, at both ends
 
-Pytest then finds some 70 tests for each mechanism. A test has one end of a channel in its own
-process, and the other in a `Peer`: a fresh interpreter that calls what the test asks it to.
-What the tests ask for is in `adma.testing.calls`; a test of your own may ask for any function
+Pytest then finds about a hundred tests for each mechanism. A test has one end of a channel in
+its own process, and the other in a `Peer`: a fresh interpreter that calls what the test asks it
+to. What the tests ask for is in `adma.testing.calls`; a test of your own may ask for any function
 that the peer can import and whose first argument is an `Endpoint`::
+
+    from adma.testing import ConformanceSuite, calls
 
     class TestPigeon(ConformanceSuite):
         def test_it_comes_back(self, peer, channel):
