@@ -124,6 +124,10 @@ def test_a_failed_post_lets_go() -> None:
 # Very many
 
 
+# AddressSanitizer surrounds every object, and keeps up to 256 MiB of what was freed.
+_OVERHEAD = 2 if "asan" in os.environ.get("LD_PRELOAD", "") else 1
+
+
 @pytest.mark.faults
 def test_a_hundred_thousand_outstanding() -> None:
     """What each costs is bounded, and all are made in order."""
@@ -148,7 +152,7 @@ def test_a_hundred_thousand_outstanding() -> None:
         at, from_ = 8 * (number % cells), number % (len(target) - 8)
         want[at : at + 8] = target[from_ : from_ + 8]
     assert memory == want
-    assert each < 3 * KIB, f"{each:.0f} bytes for each"
+    assert each < 3 * KIB * _OVERHEAD, f"{each:.0f} bytes for each"
 
 
 def _resident() -> int:
