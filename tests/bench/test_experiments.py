@@ -42,7 +42,7 @@ from adma.bench.helper import ChannelsFixed, Helper
 from adma.bench.helper import difference as counted
 from adma.bench.progress import Progress
 from adma.bench.session import Plan
-from support.limits import MIB, SLOWNESS
+from adma.testing.limits import MIB, SLOWNESS
 from support.mechanisms import HELPER
 
 HERE = Path(__file__).resolve().parents[2]
@@ -315,7 +315,7 @@ def test_limits_on_ratios_are_paired_and_nothing_is_judged_without_samples() -> 
 def test_parts_of_a_copy_are_those_that_a_request_tells() -> None:
     import adma as library
 
-    with ways.kept():  # which ends the queues, too
+    with ways.kept():  # which stops the worker threads, too
         request = library.icopy(bytearray(1 << 20), bytes(1 << 20))
         request.wait()
     assert tuple(request.times()) == splitup.TIMES

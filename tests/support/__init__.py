@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests are built from: peers in real processes, payloads, observers, leak checks.
+"""What only adma's own tests need: fault points, hostile memory, other users, namespaces.
 
-Nothing here imports pytest: a peer process imports it too, and has to start fast.
+Peers, payloads, leak checks and the conformance kit are public: `adma.testing`. Nothing here
+but `places` imports pytest: a peer process imports the rest, and has to start fast.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The copy engine of this process: set up for a test, held in the middle of a copy, put to rest."""
+"""The copy engine of this process: set up, held in the middle of a copy, or stopped."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any, Final
 
 import adma
 from adma._core._native import ffi, lib
-from support.acts import faults
-from support.limits import HANG, KIB
-from support.observe import until
-from support.payload import pattern
+from adma.testing.limits import HANG, KIB
+from adma.testing.observe import until
+from adma.testing.payload import pattern
+from support.calls import faults
 
 #: Copies of up to this are made in the post.
 AT_ONCE: Final = 64 * KIB
-#: What a queue does at a time.
+#: What a worker thread does at a time.
 PART: Final = 128 * KIB
 #: Blocking copies of up to this are made in the call.
 SPREAD: Final = 512 * KIB
-#: So many are compared with each other, and so many wait in line behind them.
+#: So many are compared with each other, and so many may wait behind them.
 OUTSTANDING: Final = lib.ADMA_OUTSTANDING
 LINE: Final = lib.ADMA_BACKLOG_MAX
 
@@ -32,7 +32,7 @@ _QUEUE = re.compile(r"adma-queue-\d+")
 
 
 def configure(at_once: int = AT_ONCE, **settings: Any) -> None:
-    """`adma.configure`, and from which size on copies are handed over, which no user can say."""
+    """`adma.configure`, with the size from which on copies are handed over always set."""
     adma.configure(**settings)
     state = ffi.new("struct adma_engine_state *")
     lib.adma_engine_look(state)
@@ -41,7 +41,7 @@ def configure(at_once: int = AT_ONCE, **settings: Any) -> None:
 
 
 def queue_threads(pid: int | str = "self") -> dict[int, str]:
-    """The threads of a process that are queues, by the name they bear."""
+    """The copy worker threads of a process, by their names."""
     found = {}
     for entry in os.listdir(f"/proc/{pid}/task"):
         try:
@@ -54,16 +54,16 @@ def queue_threads(pid: int | str = "self") -> dict[int, str]:
 
 
 def drain() -> None:
-    """Until nothing is outstanding."""
+    """Wait until no copy is outstanding."""
     deadline = time.monotonic() + HANG
     while not lib.adma_engine_drain(5_000_000):
         assert time.monotonic() < deadline, "copies do not come to their end"
 
 
 def rest() -> None:
-    """Stop the queues, as adma does itself at exit, and set it up as it is by default.
+    """Stop the worker threads, as adma does at exit, and set the engine up as it is by default.
 
-    AssertionError when copies were left outstanding: these are somebody's who did not wait.
+    AssertionError when copies were outstanding: a test did not wait for them.
     """
     left = adma.stats()["outstanding"]
     drain()
@@ -75,7 +75,7 @@ def rest() -> None:
 
 @contextmanager
 def held(nbytes: int = 64 * KIB, **settings: Any) -> Iterator[tuple[adma.Request, bytearray]]:
-    """One queue and nobody who helps it, held in a copy: what is posted meanwhile stays pending.
+    """One worker thread, without help, held in a copy: what is posted meanwhile stays pending.
 
     Yields the request and the destination of that copy, whose source is `pattern(nbytes, 1)`.
     It goes on when the context ends, or at `release()`.
@@ -93,5 +93,5 @@ def held(nbytes: int = 64 * KIB, **settings: Any) -> Iterator[tuple[adma.Request
 
 
 def release() -> None:
-    """Let a held queue go on."""
+    """Let a held worker thread go on."""
     faults.arm(None, faults.CHUNK, "none")

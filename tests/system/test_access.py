@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Listeners that let other users in: who gets through, and who is not taken for another."""
+"""Listeners that let other users in: which users get through, and none passes for another."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from adma.connect import access, address
 from adma.connect.access import Guests, guests
 from adma.connect.identity import OVERFLOW_UID
 from adma.connect.place import PATH_MAX, to_call, to_listen
+from adma.testing.limits import HANG
 from support import places
-from support.ends import InChild, InThread, become
-from support.limits import HANG
+from support.endpoints import InChild, InThread, become
 
 ALICE, BOB, MALLORY = 4321, 4322, 4323  # uids that no file and no process has
 
@@ -86,7 +86,7 @@ def answer(server: adma.Listener) -> adma.Channel:
 
 @contextlib.contextmanager
 def in_vain(server: adma.Listener) -> Iterator[None]:
-    """Somebody waits in accept meanwhile, and nobody gets through to it."""
+    """A thread waits in accept meanwhile, and no caller gets through to it."""
     waiting = InThread(lambda: server.accept(timeout=HANG))
     yield
     server.close()
@@ -384,7 +384,7 @@ def test_a_stranger_who_says_nothing_is_turned_away_at_once(base: Path) -> None:
 
 @pytest.mark.root
 def test_who_speaks_is_judged_not_only_who_called(base: Path) -> None:
-    """A socket that one who is let in has handed on."""
+    """A user who is let in has handed the socket on to another."""
     with adma.listen("test", allow_uids=[ALICE]) as server:
 
         def call_and_hand_on() -> None:
@@ -565,7 +565,7 @@ def impostor(base: Path) -> Iterator[Callable[[Path], InChild]]:
 def test_a_caller_is_not_fooled_by_a_squatter(
     base: Path, impostor: Callable[[Path], InChild]
 ) -> None:
-    """And says not a word to it."""
+    """The caller does not say a word to the squatter."""
     fooled = impostor(squat(base, ALICE) / "test.sock")
     match = rf"belongs to uid {MALLORY}, not to uid {ALICE}"
     with pytest.raises(PermissionError, match=match):

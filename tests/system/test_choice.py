@@ -7,16 +7,21 @@ import pytest
 
 import adma
 from adma.messages.selection import SINGLE_COPY_FROM, SINGLE_COPY_FROM_WAITING
-from support.acts import computing, messages
-from support.limits import HANG, LARGE
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import HANG, LARGE
+from adma.testing.observe import until
+from adma.testing.payload import pattern
+from support.calls import computing
 from support.mechanisms import FORCED
-from support.observe import until
-from support.payload import pattern
-from support.peer import Peer
 
-pytestmark = pytest.mark.skipif(
-    not {"shared", "mapped:cma"} <= set(FORCED), reason="needs shared and mapped:cma to choose from"
-)
+pytestmark = [
+    pytest.mark.alone,  # the choice depends on the load of the machine
+    pytest.mark.skipif(
+        not {"shared", "mapped:cma"} <= set(FORCED),
+        reason="needs shared and mapped:cma to choose from",
+    ),
+]
 
 
 def carried(channel: adma.Channel) -> tuple[int, int]:

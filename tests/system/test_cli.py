@@ -24,8 +24,8 @@ from adma import MechanismUnavailable
 from adma.bench import schema
 from adma.cli import helper, info, main, probe
 from adma.mechanisms.helper import Circumstances
-from support.ends import NOBODY_SPECIAL, InChild, become
-from support.limits import SLOWNESS
+from adma.testing.limits import SLOWNESS
+from support.endpoints import NOBODY_SPECIAL, InChild, become
 from support.mechanisms import HELPER, KNOWN
 
 TIMEOUT = 60 * SLOWNESS

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from support.acts import deadlock
-from support.limits import MIB
-from support.observe import until
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.limits import MIB
+from adma.testing.observe import until
+from support.calls import deadlock
 
 NBYTES = 64 * MIB
 

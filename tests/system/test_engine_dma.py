@@ -30,14 +30,15 @@ from adma.bench.helper import difference as counted
 from adma.copying import engine
 from adma.mechanisms import helper
 from adma.mechanisms.helper import Circumstances
-from support.acts import faults
-from support.ends import NOBODY_SPECIAL, InChild, become
-from support.limits import CELL, HANG, KIB, LARGE, MIB
+from adma.testing.limits import CELL, HANG, KIB, LARGE, MIB
+from adma.testing.observe import until
+from adma.testing.payload import difference, pattern
+from support.calls import faults
+from support.endpoints import NOBODY_SPECIAL, InChild, become
 from support.mechanisms import HELPER
-from support.observe import until
-from support.payload import difference, pattern
 
 needs_helper = pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
+pytestmark = pytest.mark.alone  # the module counts for the whole machine
 SOFT = Path("/sys/module/adma_soft/parameters")
 needs_soft = pytest.mark.skipif(
     not SOFT.exists(), reason="not the software provider, which can be told to be slow or to fail"
@@ -74,7 +75,7 @@ def unmap(at: int, nbytes: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """The engine that was, with nothing of this one left."""
+    """Back to the engine before, with nothing left of this one."""
     yield
     faults.disarm_all()
     adma.configure(engine="auto", at_once=64 * KIB)
@@ -82,7 +83,7 @@ def _as_before() -> Iterator[None]:
 
 @pytest.fixture
 def dma() -> None:
-    """It is given what small copies would be made at once."""
+    """The engine is also given copies that are small enough to be made in the post."""
     adma.configure(engine="dmaengine", at_once=16 * KIB)
 
 
@@ -171,7 +172,7 @@ def test_dma_channels_carry_the_bytes() -> None:
 @needs_helper
 @pytest.mark.usefixtures("dma")
 def test_sizes_and_alignments() -> None:
-    """Not a byte too few or too many, whatever the pages."""
+    """Exactly the bytes of the copy change, wherever its pages begin."""
     sizes = [0, 1, 16 * KIB + 1, CELL, 256 * KIB - 1, MIB + 1, LARGE + PAGE + 1, 9 * MIB + 3]
     area, source = bytearray(max(sizes) + 2 * PAGE), pattern(max(sizes) + PAGE, 2)
     for nbytes, (to, from_) in itertools.product(sizes, [(0, 0), (1, 0), (64, 3), (4095, 4093)]):
@@ -198,7 +199,7 @@ def test_a_blocking_copy() -> None:
 @pytest.mark.usefixtures("dma")
 @pytest.mark.parametrize("shift", [-CELL - 1, -1, 1, CELL])
 def test_what_overlaps_is_the_cpus(shift: int) -> None:
-    """As memmove; and no byte of it by DMA."""
+    """The result is memmove's, and no byte of it goes by DMA."""
     area = bytearray(pattern(LARGE + 2 * CELL + 2, 4))
     at = CELL + 1
     want = bytes(area[at : at + LARGE])
@@ -393,7 +394,7 @@ def test_memory_that_goes_before_it_is_handed_over() -> None:
 @needs_helper
 @pytest.mark.usefixtures("dma")
 def test_memory_that_goes_while_it_is_copied() -> None:
-    """Either it was copied before, or EFAULT; nothing else, and nobody dies."""
+    """The copy was made before, or it fails with EFAULT; the process lives on."""
     outcomes = set()
     for turn in range(10):
         nbytes = 16 * MIB
@@ -439,7 +440,7 @@ def test_an_engine_that_fails_loses_nothing() -> None:
 @pytest.mark.root
 @pytest.mark.usefixtures("dma", "soft")
 def test_what_the_device_has_cannot_be_cancelled() -> None:
-    """And what waits for it can."""
+    """But a copy that waits for it can be."""
     (SOFT / "delay_us").write_text("20000")
     first, second, source = bytearray(LARGE), bytearray(LARGE), pattern(LARGE, 13)
     begun = adma.icopy(first, source)
@@ -506,7 +507,7 @@ def test_a_device_that_refuses_is_helped() -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("nth", [1, 2])
 def test_without_memory_for_threads(nth: int) -> None:
-    """No servant: `caller` serves, and says so. No queue beside it: the servant copies."""
+    """Without a submitter `caller` is used and says so; without workers the submitter copies."""
     adma.configure(engine="dmaengine", queues=1)
     lib.adma_fault_arm(lib.ADMA_FAULT_THREAD, lib.ADMA_FAULT_FAIL, errno.EAGAIN, nth)
     area = bytearray(pattern(MIB + 1, 16))
@@ -606,7 +607,7 @@ def _child(code: str) -> subprocess.Popen[str]:
 @needs_helper
 @pytest.mark.parametrize("ending", ["", "os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit()"])
 def test_exit_with_copies_pending(ending: str) -> None:
-    """Nobody hangs, nothing is pinned for ever (the guest's own check), others go on."""
+    """Nothing hangs or stays pinned (the guest checks that), and other processes go on."""
     code = (
         "requests = [adma.icopy(target, source) for _ in range(8)]\nprint('posted', flush=True)\n"
     )
@@ -628,7 +629,7 @@ def test_the_environment_chooses_it() -> None:
 
 @needs_helper
 def test_its_timeline(tmp_path: Path) -> None:
-    """ADMA_TRACE: the servant hands over, the device copies, nobody else does."""
+    """ADMA_TRACE shows that the submitter hands over and only the device copies."""
     path = tmp_path / "trace.json"
     code = "import adma; adma.icopy(bytearray(1 << 20), bytes(1 << 20)).wait()"
     environment = {**os.environ, "ADMA_ENGINE": "dmaengine", "ADMA_TRACE": str(path)}
@@ -646,7 +647,7 @@ def test_its_timeline(tmp_path: Path) -> None:
 
 @needs_helper
 def test_nothing_is_left_of_it() -> None:
-    """Stopped, it has given back the device, the bell, the mapping and its threads."""
+    """Once stopped, it has given back the device, its descriptors, its mapping and its threads."""
     for _ in range(3):
         adma.configure(engine="dmaengine")
         run(adma.icopy(bytearray(MIB), bytes(MIB)))
@@ -657,7 +658,7 @@ def test_nothing_is_left_of_it() -> None:
 @needs_helper
 @pytest.mark.usefixtures("dma")
 def test_somebody_closes_our_descriptor() -> None:
-    """As daemons close all they have: what was under way ends, what comes is the CPU's."""
+    """As daemons close all descriptors: running copies end, and later ones are made by the CPU."""
 
     def close_all() -> tuple[bool, dict[str, int]]:
         target, source = bytearray(LARGE), pattern(LARGE, 18)

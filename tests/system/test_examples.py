@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.limits import HANG
+from adma.testing.limits import HANG
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 import adma
-from support import pool
-from support.acts import computing, faults, messages
-from support.limits import CELL, EAGER, HANG, LARGE, MIB, SHORT
+from adma.testing import Endpoint, pool
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, EAGER, HANG, LARGE, MIB, SHORT
+from adma.testing.observe import state, until_stopped
+from adma.testing.payload import pattern
+from adma.testing.peer import Peer, PeerGone
+from support.calls import computing, faults
 from support.mechanisms import NAMES
-from support.observe import state, until_stopped
-from support.payload import pattern
-from support.peer import Peer, PeerGone
-from support.peer_main import End
 
 pytestmark = pytest.mark.faults
 
@@ -28,14 +28,14 @@ STREAMS = [name for name in NAMES if name not in ("auto", "mapped:cma")]
 
 @pytest.fixture(autouse=True)
 def _disarmed() -> Iterator[None]:
-    """Points that a test armed in this process are its own."""
+    """Disarm the fault points that a test armed in this process."""
     yield
     faults.disarm_all()
 
 
 def read_or_write(channel: adma.Channel, role: str, nbytes: int, seed: int) -> None:
-    """Our part in what the peer does as `role`."""
-    end = End.of(channel)
+    """What this side does while the peer does its part as `role`."""
+    end = Endpoint.of(channel)
     if role == "writer":
         messages.read_expected(end, nbytes, seed)
     else:
@@ -49,7 +49,7 @@ def read_or_write(channel: adma.Channel, role: str, nbytes: int, seed: int) -> N
 @pytest.mark.parametrize("point", faults.POINTS)
 @pytest.mark.parametrize("mechanism", NAMES)
 def test_killed_anywhere(mechanism: str, point: str, role: str) -> None:
-    """Whatever was being done: each message comes whole or not at all, and the end is told."""
+    """Wherever the peer dies, each message comes whole or not at all, and its death is reported."""
     for nbytes in SIZES:
         with pool.borrowed() as peer:
             channel = peer.connect(mechanism)
@@ -58,11 +58,11 @@ def test_killed_anywhere(mechanism: str, point: str, role: str) -> None:
             task = peer.begin(work, nbytes, 2)
             ending = await_end(channel, role, nbytes)
             try:
-                task.result()  # it never came by that point
+                task.result()  # the peer never passed that point
                 assert ending is adma.ChannelClosed
             except PeerGone:
                 peer.expect_end(-signal.SIGKILL)
-                # Killed when it had closed, as it woke us: that was an orderly end.
+                # It was killed after it had closed, while it woke us: the close was in order.
                 assert ending is adma.PeerDied or point == faults.WAKE
             with pytest.raises(ending):
                 channel.write(bytearray(LARGE))
@@ -72,13 +72,13 @@ def test_killed_anywhere(mechanism: str, point: str, role: str) -> None:
 
 
 def await_end(channel: adma.Channel, role: str, nbytes: int) -> type[Exception]:
-    """Exchange messages until the channel ends; how it did."""
+    """Exchange messages until the channel is over; the error that said so."""
     try:
         for seed in range(10):
             read_or_write(channel, role, nbytes, seed)
     except (adma.PeerDied, adma.ChannelClosed) as error:
         return type(error)
-    # A small write is complete when it is published: the end shows when we look.
+    # A small write is complete when it is published: only a read finds out that the peer is gone.
     with pytest.raises((adma.PeerDied, adma.ChannelClosed)) as caught:
         channel.probe(timeout=HANG)
     return caught.type
@@ -163,14 +163,14 @@ def test_a_peer_stopped_in_a_chunk_keeps_the_buffer(peer: Peer, point: str) -> N
     peer.resume()
     assert peer_works(peer)
     assert channel.closed
-    # Kept for ever on purpose; the test gives it back, now that the peer is through with it.
+    # The core keeps it for ever on purpose; the test frees it, now that the peer is done with it.
     from adma._core import operation
 
     operation.quarantine.clear()
 
 
 def peer_works(peer: Peer) -> bool:
-    """The write that was stopped ends with the channel; a new channel works."""
+    """The write that was stopped fails with its channel; a new channel works."""
     peer.pump(HANG)
     channel = peer.connect()
     reading = peer.begin(messages.read, 2)
@@ -208,7 +208,7 @@ def test_a_post_that_fails_leaves_nothing(peer: Peer) -> None:
 @pytest.mark.parametrize("mechanism", NAMES)
 @pytest.mark.parametrize("point", [faults.PUBLISH, faults.MATCH, faults.CHUNK])
 def test_one_message_fails_and_the_next_goes_on(peer: Peer, mechanism: str, point: str) -> None:
-    """With the errno, at both ends if it was matched; a broken stream is withdrawn for good."""
+    """Both ends get the errno if it was matched; the mechanism of a broken stream is withdrawn."""
     channel = peer.connect(mechanism)
     faults.arm(None, point, "fail", errno.EIO)
     buffer = bytearray(LARGE)
@@ -235,10 +235,10 @@ def test_one_message_fails_and_the_next_goes_on(peer: Peer, mechanism: str, poin
 def test_permission_lost_in_mid_life(peer: Peer) -> None:
     """EPERM withdraws the mechanism: `auto` carries the next message by another."""
     channel = peer.connect()
-    # Whichever end comes to a chunk first.
+    # Either end may be the first to claim a chunk.
     faults.arm(None, faults.CHUNK, "fail", errno.EPERM)
     peer.call(faults.arm, faults.CHUNK, "fail", errno.EPERM)
-    # Who reads computes: while both wait it may be no mechanism that needs a permission.
+    # The reader computes: while both wait, `auto` may choose a mechanism without permissions.
     request = channel.iread(bytearray(LARGE))
     with pytest.raises(PermissionError):
         peer.call(messages.write, LARGE)
@@ -252,9 +252,9 @@ def test_permission_lost_in_mid_life(peer: Peer) -> None:
 
 
 def test_the_last_mechanism_lost(peer: Peer) -> None:
-    """Forced, there is no other: the error says so, and small talk about it is possible."""
+    """A forced mechanism is the only one: once it is lost, a later write says that none is left."""
     channel = peer.connect("mapped:cma")
-    # Whichever end comes to a chunk first.
+    # Either end may be the first to claim a chunk.
     faults.arm(None, faults.CHUNK, "fail", errno.EPERM)
     peer.call(faults.arm, faults.CHUNK, "fail", errno.EPERM)
     writing = peer.begin(messages.write, LARGE)

@@ -10,11 +10,12 @@ import selectors
 import pytest
 
 import adma
-from support.acts import crowd, messages
-from support.limits import CELL, EAGER, HANG, LARGE
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, EAGER, HANG, LARGE
+from adma.testing.payload import pattern
+from support.calls import many
 from support.mechanisms import NAMES
-from support.payload import pattern
-from support.peer import Peer
 
 
 def readable(channel: adma.Channel, timeout: float = 0) -> bool:
@@ -96,7 +97,7 @@ def test_it_is_one_and_stays(peer: Peer) -> None:
 def test_no_wake_up_is_lost(peer: Peer, nbytes: int) -> None:
     """An epoll loop that reads what is there, then sleeps: two thousand times."""
     channel, count = peer.connect(), 2000 if nbytes < CELL else 300
-    task = peer.begin(crowd.write_stream, count, nbytes)
+    task = peer.begin(many.write_stream, count, nbytes)
     expected = 0
     buffer = bytearray(nbytes)
     with selectors.EpollSelector() as selector:
@@ -104,7 +105,7 @@ def test_no_wake_up_is_lost(peer: Peer, nbytes: int) -> None:
         while expected < count:
             assert selector.select(HANG), f"asleep though message {expected} was written"
             while expected < count and channel.iprobe() is not None:
-                assert crowd.read_numbered(channel, buffer) == expected
+                assert many.read_numbered(channel, buffer) == expected
                 expected += 1
     task.result()
 

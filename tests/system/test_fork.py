@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""fork after connect: the child's copy is closed and says so; nobody else notices."""
+"""A fork after connect: the child's copy of a channel is closed, and the channel goes on."""
 
 from __future__ import annotations
 
 import pytest
 
 import adma
-from support.acts import death, forks, messages
-from support.limits import CELL, HANG, LARGE
-from support.payload import pattern
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.calls import death, messages
+from adma.testing.limits import CELL, HANG, LARGE
+from adma.testing.payload import pattern
+from support.calls import forks
 
 
 def still_works(peer: Peer, channel: adma.Channel, nbytes: int = LARGE) -> None:
@@ -51,7 +52,7 @@ def test_what_was_pending_goes_on_in_the_parent(peer: Peer) -> None:
 
 
 def test_an_exiting_child_closes_nothing(peer: Peer) -> None:
-    """Its interpreter's end, with everything that is collected then, is not seen by anyone."""
+    """The end of its interpreter, which collects everything, closes nothing of the parent's."""
     channel = peer.connect()
     assert peer.call(forks.exit_child) == 0
     still_works(peer, channel)
@@ -67,7 +68,7 @@ def test_the_death_of_the_parent_is_seen_though_the_child_lives(peer: Peer) -> N
 
 
 def test_the_child_connects_anew(peer: Peer) -> None:
-    """The copies are closed; the library is not."""
+    """Its copies of channels are closed, but it can make channels of its own."""
     channel = peer.connect()
     assert peer.call(forks.talk_in_child, LARGE) == 0
     still_works(peer, channel)

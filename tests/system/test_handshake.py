@@ -19,20 +19,20 @@ from adma.connect.record import Entry, Wire, pack
 from adma.handshake.handshake import shake
 from adma.mechanisms import NAMES, Refusal, check_name, loopback
 from adma.mechanisms.cma import Circumstances, explain
-from support.ends import (
+from adma.testing.limits import HANG, SHORT
+from support.endpoints import (
     NOBODY_SPECIAL,
     InChild,
     InThread,
     become,
     forbid_vm_calls,
-    half_fd,
     hello_entry,
     pair,
+    segment_fd,
     set_dumpable,
     terms,
     try_shake,
 )
-from support.limits import HANG, SHORT
 from support.mechanisms import FORCED
 
 IDS = [number for number, name in NAMES.items() if name in FORCED]
@@ -153,7 +153,7 @@ def say_hello(wire: Wire, fds: list[int], **fields: int) -> None:
 
 
 def good_fds() -> list[int]:
-    return [half_fd(), os.pidfd_open(os.getpid())]
+    return [segment_fd(), os.pidfd_open(os.getpid())]
 
 
 def test_it_hangs_up_at_once() -> None:
@@ -234,9 +234,9 @@ def test_it_repeats_what_it_hears() -> None:
     ("fds", "word"),
     [
         (list, "lacks a descriptor"),
-        (lambda: [half_fd()], "lacks a descriptor"),
-        (lambda: [half_fd(), half_fd()], "in place of its pidfd"),
-        (lambda: [half_fd(), os.pidfd_open(os.getppid())], "its pidfd of process"),
+        (lambda: [segment_fd()], "lacks a descriptor"),
+        (lambda: [segment_fd(), segment_fd()], "in place of its pidfd"),
+        (lambda: [segment_fd(), os.pidfd_open(os.getppid())], "its pidfd of process"),
         (lambda: [os.memfd_create("x"), os.pidfd_open(os.getpid())], "segment cannot be used"),
         (lambda: [os.open("/dev/null", os.O_RDWR), os.pidfd_open(os.getpid())], "segment cannot"),
         (lambda: [os.dup(0) for _ in range(8)], "pidfd"),
@@ -541,18 +541,18 @@ def test_forcing_loopback_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_strangers_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are first in the queue: one that is silent, one with a wrong secret."""
+    """Two strangers call first: one is silent, the other has a wrong secret."""
     strangers: list[socket.socket] = []
     listen = loopback.LoopbackTCP._listen
 
-    def crowded(self: loopback.LoopbackTCP) -> int:
+    def listen_behind_strangers(self: loopback.LoopbackTCP) -> int:
         port = listen(self)
         for _ in range(2):
             strangers.append(socket.create_connection(("127.0.0.1", port)))
         strangers[1].sendall(b"\0" * 32)
         return port
 
-    monkeypatch.setattr(loopback.LoopbackTCP, "_listen", crowded)
+    monkeypatch.setattr(loopback.LoopbackTCP, "_listen", listen_behind_strangers)
     for found in both(lib.ADMA_MECH_TCP, 0):
         assert found["tcp"]
     for stranger in strangers:

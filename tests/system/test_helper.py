@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the kernel helper's mechanisms do beside what all do (the conformance kit).
+"""The kernel helper's mechanisms, beyond the conformance kit that all mechanisms pass.
 
-Where there is no helper, what they say instead.
+Where there is no helper: what is said about it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from adma.connect.identity import Peer as Met
 from adma.connect.record import Entry
 from adma.mechanisms import helper
 from adma.mechanisms.interface import Context
-from support.acts import confined, messages, objects, pages
-from support.ends import NOBODY_SPECIAL
-from support.limits import CELL, HANG, LARGE, MIB
+from adma.testing import Endpoint, Peer
+from adma.testing.calls import messages, objects
+from adma.testing.limits import CELL, HANG, LARGE, MIB
+from adma.testing.payload import difference, pattern
+from support.calls import confined, pages
+from support.endpoints import NOBODY_SPECIAL
 from support.mechanisms import HELPER
-from support.payload import difference, pattern
-from support.peer import Peer
-from support.peer_main import End
 
+pytestmark = pytest.mark.alone  # the module counts for the whole machine
 MECHANISMS = ("dma", "mapped:helper")
 needs_helper = pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
 
@@ -97,7 +98,7 @@ def _context(client: bool) -> Context:
 
 @pytest.mark.parametrize("what", ["file", "socket", "device"])
 def test_another_descriptor_than_an_end_is_refused(what: str) -> None:
-    """No command is sent to what is not the helper's: a peer may pass anything."""
+    """A peer may pass any descriptor: no command is sent to one that is not the helper's."""
     path = {"file": __file__, "device": "/dev/null"}.get(what)
     if path is None:
         sock = socket.socket(socket.AF_UNIX)
@@ -136,7 +137,7 @@ def test_who_copied_is_counted(peer: Peer, mechanism: str) -> None:
     with Helper() as device:
         before = device.counters()
         writing = peer.begin(messages.write, LARGE, 1)
-        messages.read_expected(End.of(channel), LARGE, 1)
+        messages.read_expected(Endpoint.of(channel), LARGE, 1)
         writing.result()
         found = counted(before, device.counters())
     assert found["bytes_dma"] + found["bytes_cpu"] == LARGE
@@ -172,7 +173,7 @@ def test_a_buffer_is_pinned_once(peer: Peer) -> None:
 
 @needs_helper
 def test_the_kernel_tells_where_the_time_went(peer: Peer, mechanism: str) -> None:
-    """Its stages are parts of the whole; pages that are pinned already are not pinned anew."""
+    """The stages add up to the whole; pages that are pinned already are not pinned again."""
     channel = peer.connect(mechanism)
     echoing = peer.begin(messages.echo, MIB, 2)
     with mmap.mmap(-1, 2 * MIB) as area, Helper() as device:
@@ -201,7 +202,7 @@ def test_the_kernel_tells_where_the_time_went(peer: Peer, mechanism: str) -> Non
 
 @needs_helper
 def test_the_kernel_forgets_where_the_time_went(peer: Peer, mechanism: str) -> None:
-    """When the entry is named anew: then `copy` holds its part. What was asked before is kept."""
+    """Its times go when the entry is used again: `copy` then holds their sum. Old answers stay."""
     channel = peer.connect(mechanism)
     asked, unasked = echoed(peer, channel, 2)
     kept = asked.times()
@@ -251,7 +252,7 @@ def test_an_object_with_buffers(peer: Peer, mechanism: str) -> None:
 
 @needs_helper
 def test_reads_that_wait_do_not_take_an_objects_parts(peer: Peer, mechanism: str) -> None:
-    """Parts have lines of their own; what recv() does not want is read by who asked for bytes."""
+    """Parts of objects have FIFOs of their own, so a posted read does not take them."""
     channel = peer.connect(mechanism)
     sending = peer.begin(objects.send_buffers, [CELL + 3, CELL * 2])
     assert channel.probe(timeout=HANG).kind == "object"
@@ -294,7 +295,7 @@ def test_an_object_whose_buffer_cannot_be_read(peer: Peer, mechanism: str) -> No
 
 @needs_helper
 def test_memory_that_was_replaced_is_read_anew(peer: Peer, mechanism: str) -> None:
-    """MADV_DONTNEED between post and match: what is there at the copy is what comes."""
+    """After MADV_DONTNEED between post and match the message is what is there at the copy."""
     channel = peer.connect(mechanism)
     peer.call(pages.iwrite_mapped, "message", MIB, 1)
     peer.call(pages.change, "message", 2)
@@ -357,7 +358,7 @@ def few_pairs() -> Iterator[None]:
 @pytest.mark.root
 @pytest.mark.usefixtures("few_pairs")
 def test_nothing_is_left_of_a_channel(peer: Peer, mechanism: str) -> None:
-    """No descriptor of ours, and no pair on the user's account."""
+    """No descriptor is left, and the user is charged for no pair."""
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         channel = peer.connect(mechanism)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A peer that spoils the shared memory: it spoils its own messages and nothing else.
+"""A peer that spoils the shared memory: only its own messages suffer.
 
 Here this process is the hostile one, and the peer its victim: an end that crashes must
 not take the tests with it. The victim answers with an error, in time, and its other
@@ -17,8 +17,14 @@ from collections.abc import Iterator
 import pytest
 
 import adma
-from support.acts import faults, hostile, messages
-from support.half import (
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import HANG, LARGE
+from adma.testing.observe import until
+from adma.testing.payload import pattern
+from support.calls import faults, hostile
+from support.mechanisms import FORCED
+from support.segment import (
     BOUNCE,
     CANCELLED,
     DONE,
@@ -27,16 +33,11 @@ from support.half import (
     PART,
     POSTED,
     SLOT,
-    Half,
+    Segment,
     Spoiler,
     mapped,
     word,
 )
-from support.limits import HANG, LARGE
-from support.mechanisms import FORCED
-from support.observe import until
-from support.payload import pattern
-from support.peer import Peer
 
 HUGE = 2**63
 CHUNK = 256 * 1024
@@ -46,11 +47,11 @@ CHUNK = 256 * 1024
 def spoiler(peer: Peer) -> Iterator[Spoiler]:
     """The memory of the channel that the victim joined last. An older one must stay fine."""
     good = peer.connect()
-    before = {id_of(half) for half in mapped()}
+    before = {id_of(segment) for segment in mapped()}
     bad = peer.connect()
     bad.write(b"!", timeout=HANG)
     assert peer.call(messages.read, 1) == b"!"
-    yield Spoiler([half for half in mapped() if id_of(half) not in before])
+    yield Spoiler([segment for segment in mapped() if id_of(segment) not in before])
     peer.call(hostile.close_spoilt)
     with contextlib.suppress(Exception):
         bad.close(timeout=0)
@@ -62,8 +63,8 @@ def spoiler(peer: Peer) -> Iterator[Spoiler]:
     task.result()
 
 
-def id_of(half: Half) -> int:
-    return ctypes.addressof(half)
+def id_of(segment: Segment) -> int:
+    return ctypes.addressof(segment)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_an_impossible_descriptor(
 
 
 def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:
-    """No call reads it, and what follows it is never reached: an error or a time-out."""
+    """No call reads the part, and no call gets past it: each fails or times out."""
     spoiler.forge(kind=PART)
     for function in (messages.read, messages.recv):
         arguments = (100, 0.2) if function is messages.read else (0.2,)
@@ -145,7 +146,7 @@ def test_an_impossible_slot(peer: Peer, spoiler: Spoiler, fields: dict[str, int]
     with pytest.raises((adma.ProtocolError, adma.MechanismUnavailable, OSError)) as caught:
         peer.call(messages.read, 200_000, 1.0)
     if isinstance(caught.value, TimeoutError):
-        # Nobody copies to the end what its writer does not bring; that is a slow peer's right.
+        # A transfer whose writer brings nothing stays pending: it could be a slow peer.
         assert "source" in fields or "offered" in fields or "cursor" in fields, fields
 
 
@@ -188,8 +189,8 @@ def test_an_impossible_match(peer: Peer, spoiler: Spoiler, fields: dict[str, int
 @pytest.mark.parametrize("name", ["head", "bounce_head"])
 @pytest.mark.parametrize("value", [HUGE, 2**64 - 1, 10_000])
 def test_an_impossible_position(peer: Peer, spoiler: Spoiler, name: str, value: int) -> None:
-    """The victim finds that we lie, or its ring is full, as that of any slow reader."""
-    setattr(spoiler.theirs, name, value)
+    """The victim detects the lie, or takes its ring for full, as with any slow reader."""
+    setattr(spoiler.remote, name, value)
     plausible = (name, value) == ("bounce_head", 10_000)
     with pytest.raises(TimeoutError if plausible else adma.ProtocolError):
         peer.call(hostile.write_until_error, 8000 if name == "bounce_head" else 1)
@@ -197,7 +198,7 @@ def test_an_impossible_position(peer: Peer, spoiler: Spoiler, name: str, value: 
 
 def test_an_impossible_stream_position(peer: Peer, spoiler: Spoiler) -> None:
     """Of `shared`: the copy fails or does not end; it stays inside its segment."""
-    spoiler.ours.filled = spoiler.theirs.drained = HUGE
+    spoiler.local.filled = spoiler.remote.drained = HUGE
     peer.call(messages.iwrite, "large", LARGE)
     slot, generation = spoiler.posted()
     slot.set(mechanism=1, chunk=64 * 1024, destination=0x1000)
@@ -206,21 +207,21 @@ def test_an_impossible_stream_position(peer: Peer, spoiler: Spoiler) -> None:
         peer.call(messages.wait, "large", 1.0)
 
 
-def test_the_bell_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
-    """Words that may hold anything: at worst the victim looks once too often."""
+def test_the_event_count_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
+    """These words may hold any value: at worst the victim looks once too often."""
     for value in (0, 1, 2**64 - 1):
-        spoiler.theirs.bell = value
-        spoiler.ours.bell = value
-        spoiler.ours.blocked = value & 0xFFFF_FFFF
+        spoiler.remote.event_count = value
+        spoiler.local.event_count = value
+        spoiler.local.blocked = value & 0xFFFF_FFFF
         with pytest.raises(TimeoutError):
             peer.call(messages.read, 100, 0.05)
-    spoiler.ours.closed = 77
+    spoiler.local.closed = 77
     with pytest.raises((adma.ChannelClosed, adma.ProtocolError)):
         peer.call(messages.read, 100, 1.0)
 
 
 def test_a_claimer_that_never_stops(peer: Peer, spoiler: Spoiler) -> None:
-    """While the victim copies, its words change all the time: bounded, and then an error."""
+    """While the victim copies, the slot's words keep changing: its loop ends with an error."""
     peer.call(messages.iwrite, "large", LARGE)
     slot, generation = spoiler.posted()
     slot.set(mechanism=2, chunk=4096, destination=0x1000)
@@ -239,7 +240,7 @@ def test_a_claimer_that_never_stops(peer: Peer, spoiler: Spoiler) -> None:
 @pytest.mark.faults
 @pytest.mark.skipif("mapped:cma" not in FORCED, reason="needs mapped:cma")
 def test_a_reader_that_has_it_copied_again_and_again(peer: Peer, spoiler: Spoiler) -> None:
-    """Each chunk is claimed once, by one end: who is given more of them than there are ends it."""
+    """Each chunk is claimed once: an endpoint that gets more than there are fails the transfer."""
     target = bytearray(LARGE)
     peer.call(faults.arm, faults.CHUNK, "hold", 0, LARGE // CHUNK)
     peer.call(messages.iwrite, "large", LARGE)
@@ -251,7 +252,7 @@ def test_a_reader_that_has_it_copied_again_and_again(peer: Peer, spoiler: Spoile
     until(
         "it is at the last chunk", lambda: peer.call(faults.passes, faults.CHUNK) == LARGE // CHUNK
     )
-    slot.cursor = word(generation, 1)  # the one that it is at, and none is retired
+    slot.cursor = word(generation, 1)  # the descriptor it is at, and none is consumed
     slot.done = word(generation, 0)
     peer.call(faults.arm, faults.CHUNK, "none")
     with pytest.raises(adma.ProtocolError):
@@ -260,16 +261,16 @@ def test_a_reader_that_has_it_copied_again_and_again(peer: Peer, spoiler: Spoile
 
 @pytest.mark.parametrize("seed", range(8))
 def test_noise_everywhere(peer: Peer, spoiler: Spoiler, seed: int) -> None:
-    """All of both halves overwritten with random bytes, while the victim reads and writes."""
+    """All of both segments overwritten with random bytes, while the victim reads and writes."""
     task = peer.begin(hostile.use_until_error, 1.0)
     assert peer.heard() == "using"
     chance = random.Random(seed)
-    for half in (spoiler.ours, spoiler.theirs):
-        for cell in half.cells:
+    for segment in (spoiler.local, spoiler.remote):
+        for cell in segment.cells:
             kind, carry = chance.getrandbits(2), chance.getrandbits(2)
             cell.set(length=chance.getrandbits(64), kind=kind, carry=carry)
             cell.seq = chance.choice([0, 1, 2, 3, chance.getrandbits(64)])
-        for slot in half.slots:
+        for slot in segment.slots:
             slot.set(
                 **{
                     name: chance.choice([0, 1, chance.getrandbits(32), chance.getrandbits(64)])
@@ -278,5 +279,5 @@ def test_noise_everywhere(peer: Peer, spoiler: Spoiler, seed: int) -> None:
             )
             for name in ("state", "cursor", "done", "error", "seen"):
                 setattr(slot, name, word(chance.randrange(3), chance.randrange(6)))
-        half.set(head=chance.getrandbits(8), bounce_head=chance.getrandbits(16))
+        segment.set(head=chance.getrandbits(8), bounce_head=chance.getrandbits(16))
     assert task.result() in ("ProtocolError", "TimeoutError", "ChannelClosed", "OSError")

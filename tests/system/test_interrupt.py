@@ -11,12 +11,13 @@ import signal
 
 import pytest
 
-from support.acts import interrupts, messages
-from support.limits import CELL, GIB, HANG, LARGE, MIB
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, GIB, HANG, LARGE, MIB
+from adma.testing.observe import until_asleep
+from adma.testing.payload import Repeated, pattern
+from support.calls import interrupts
 from support.mechanisms import NAMES
-from support.observe import until_asleep
-from support.payload import Repeated, pattern
-from support.peer import Peer
 
 CALLS = ["read", "write", "probe", "recv", "wait", "wait_all"]
 
@@ -44,7 +45,7 @@ def test_asleep(peer: Peer, call: str, threads: int) -> None:
 
 @pytest.mark.parametrize("call", ["read", "write", "probe"])
 def test_anywhere_on_the_way_to_sleep(peer: Peer, call: str) -> None:
-    """Sent at once, so that it comes before, while spinning, between spin and sleep, after."""
+    """The signal is sent at once: it comes before, during or after spinning, or in sleep."""
     channel = peer.connect()
     for _ in range(40):
         task = peer.begin(interrupts.block, call, LARGE)
@@ -83,7 +84,7 @@ def test_in_the_middle_of_a_large_copy(peer: Peer, mechanism: str, role: str) ->
 
 
 def test_the_message_is_not_lost(peer: Peer) -> None:
-    """A message that meets an interrupted read is in its request, or in line for the next."""
+    """A message that meets an interrupted read is in its request, or stays for the next read."""
     channel = peer.connect()
     task = peer.begin(interrupts.read_numbers, 60)
     for number in range(60):

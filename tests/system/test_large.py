@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from support.acts import large
-from support.limits import GIB, HANG, MIB
+from adma.testing import Peer
+from adma.testing.limits import GIB, HANG, MIB
+from adma.testing.payload import Repeated, difference, pattern
+from support.calls import large
 from support.mechanisms import NAMES
-from support.payload import Repeated, difference, pattern
-from support.peer import Peer
 
 WINDOW = 16 * MIB
 HUGE = 3 * GIB

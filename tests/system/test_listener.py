@@ -21,8 +21,8 @@ import pytest
 
 import adma
 from adma import listener as module
-from support.ends import InChild, InThread, pair
-from support.limits import HANG, SHORT
+from adma.testing.limits import HANG, SHORT
+from support.endpoints import InChild, InThread, pair
 
 
 @pytest.fixture

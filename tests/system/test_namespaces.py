@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 import adma
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import LARGE
 from support import places
-from support.acts import meeting, messages, namespaces
-from support.acts.namespaces import Walls
+from support.calls import meeting, namespaces
+from support.calls.namespaces import Walls
 from support.confine import USER
-from support.limits import LARGE
-from support.peer import Peer
 
 OTHER = 23456  # a uid that no file and no process has
 CMA = "mapped:cma"

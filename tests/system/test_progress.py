@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Progress between processes: what is matched is copied, whoever calls, and if nobody does.
+"""Progress between processes: a matched message is copied, even while no thread is in a call.
 
-Who "computes" here calls nothing of the library from its post until its request is done.
+A process that "computes" here makes no call of the library from its post until its request
+is done.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import threading
 import pytest
 
 import adma
+from adma.testing import Peer
+from adma.testing.calls import death, messages, traffic
+from adma.testing.limits import CELL, GIB, HANG, KIB, LARGE, MIB, SHORT
+from adma.testing.observe import until, until_asleep, until_stopped
+from adma.testing.payload import Repeated, difference, pattern
 from support import engine
-from support.acts import computing, death, faults, forks, messages, traffic
-from support.ends import InThread
-from support.limits import CELL, GIB, HANG, KIB, LARGE, MIB, SHORT
+from support.calls import computing, faults, forks
+from support.endpoints import InThread
 from support.mechanisms import FORCED
-from support.observe import until, until_asleep, until_stopped
-from support.payload import Repeated, difference, pattern
-from support.peer import Peer
 
 MECHANISMS = [name for name in ("mapped:cma", "shared", "loopback:tcp") if name in FORCED]
+pytestmark = pytest.mark.alone  # both cores are needed, and the load of the machine is looked at
 IDLE_S = 10
 
 
@@ -37,13 +40,13 @@ def arrived(reader: Peer, nbytes: int, seed: int) -> None:
     assert not difference(reader.call(messages.content, "read"), pattern(nbytes, seed))
 
 
-# Who computes
+# Processes that compute
 
 
 @pytest.mark.parametrize("first", ["reader", "writer"])
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_both_compute(two_peers: tuple[Peer, Peer], mechanism: str, first: str) -> None:
-    """Neither calls: a thread of each does the streams, one thread of one the single copy."""
+    """The progress threads of both fill and drain a stream; one of them makes a single copy."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     posts = [(reader, messages.iread, "read", LARGE), (writer, messages.iwrite, "write", LARGE, 1)]
@@ -55,7 +58,7 @@ def test_both_compute(two_peers: tuple[Peer, Peer], mechanism: str, first: str) 
         task.result()
     arrived(reader, LARGE, 1)
     counts = [peer.call(computing.chunks) for peer in two_peers]
-    # Nobody was in the library but for the post, which copies nothing.
+    # No thread was in the library but for the post, which copies nothing.
     assert all(count["mover"] + count["queues"] == count["copied"] for count in counts)
     if mechanism == "mapped:cma":
         assert sum(count["copied"] for count in counts) == sum(count["peer"] for count in counts)
@@ -65,7 +68,7 @@ def test_both_compute(two_peers: tuple[Peer, Peer], mechanism: str, first: str) 
 
 
 def test_queues_help_while_both_compute(two_peers: tuple[Peer, Peer]) -> None:
-    """A large message keeps one thread busy for long: idle queues of the copy engine join in."""
+    """Idle copy worker threads assist the progress thread with a large message."""
     reader, writer = two_peers
     for each in two_peers:
         each.call(computing.set_engine, "thread", 2)
@@ -94,7 +97,7 @@ def test_queues_help_while_both_compute(two_peers: tuple[Peer, Peer]) -> None:
 def test_only_the_progress_thread_copies(
     two_peers: tuple[Peer, Peer], engine_and_schedule: tuple[str, str]
 ) -> None:
-    """There are no queues, or their schedule is the paper's, for copies alone."""
+    """There are no copy workers, or their schedule is the paper's, which is for copies alone."""
     reader, writer = two_peers
     name, schedule = engine_and_schedule
     for each in two_peers:
@@ -110,7 +113,7 @@ def test_only_the_progress_thread_copies(
 
 
 def test_the_engine_is_configured_while_queues_help(peer: Peer) -> None:
-    """Queues come and go; the message is not theirs, and nothing of it is lost."""
+    """Copy worker threads start and stop meanwhile, and no part of the message is lost."""
     channel = peer.connect("mapped:cma")
     with Repeated(GIB, window=MIB) as ours:
         copying = peer.begin(computing.copy_repeated, GIB, MIB, "writer")
@@ -131,7 +134,7 @@ def test_the_engine_is_configured_while_queues_help(peer: Peer) -> None:
 def test_one_computes(
     two_peers: tuple[Peer, Peer], mechanism: str, computes: str, waits: str
 ) -> None:
-    """The other one sits in a blocking call, since before the post or only after it."""
+    """The other one is in a blocking call, which began before the post or after it."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     busy, idle = (reader, writer) if computes == "reader" else (writer, reader)
@@ -157,20 +160,20 @@ def test_one_computes(
     assert other["mover"] == 0  # it had a thread in the call
     assert its["mover"] + its["queues"] == its["copied"]
     if mechanism == "mapped:cma":
-        assert its["copied"] + other["copied"] == 16  # nothing twice
-        assert other["copied"] == 16  # who waits works first
+        assert its["copied"] + other["copied"] == 16  # no chunk was copied twice
+        assert other["copied"] == 16  # the thread that waits copies first
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_both_wait(two_peers: tuple[Peer, Peer], mechanism: str) -> None:
-    """No progress thread is even there when all calls block."""
+    """When all calls block, no progress thread is started."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
-    before = [peer.call(computing.mover)["starts"] for peer in two_peers]
+    before = [peer.call(computing.progress_stats)["starts"] for peer in two_peers]
     reading = reader.begin(messages.read_expected, LARGE, 1)
     writer.call(messages.write, LARGE, 1)
     reading.result()
-    assert [peer.call(computing.mover)["starts"] for peer in two_peers] == before
+    assert [peer.call(computing.progress_stats)["starts"] for peer in two_peers] == before
     for peer in two_peers:
         assert peer.call(computing.chunks)["mover"] == 0
 
@@ -180,7 +183,7 @@ def test_both_wait(two_peers: tuple[Peer, Peer], mechanism: str) -> None:
 def test_the_interpreter_is_not_needed(
     two_peers: tuple[Peer, Peer], mechanism: str, role: str
 ) -> None:
-    """It computes in steps during which no other Python thread can run."""
+    """The process computes in steps during which no other Python thread can run."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     reader.call(messages.iread, "read", LARGE)
@@ -194,7 +197,7 @@ def test_the_interpreter_is_not_needed(
 
 
 def test_a_backlog_goes_out(two_peers: tuple[Peer, Peer]) -> None:
-    """More small messages than the ring holds: the rest follows as the reader makes room."""
+    """There are more messages than the ring holds: the rest follows when the reader makes room."""
     reader, writer = two_peers
     reader.connect_to(writer)
     count = 300
@@ -213,7 +216,7 @@ def test_a_backlog_goes_out(two_peers: tuple[Peer, Peer]) -> None:
 def test_a_call_ends_without_the_request(
     two_peers: tuple[Peer, Peer], mechanism: str, leaves: str
 ) -> None:
-    """From then on the thread looks after it; what comes later wakes it."""
+    """From then on the progress thread owns the request, and a later message wakes it."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     reader.call(messages.iread, "read", LARGE)
@@ -252,7 +255,7 @@ def test_wait_any_returns_with_one(two_peers: tuple[Peer, Peer]) -> None:
 @pytest.mark.parametrize("nbytes", [20_000, MIB])
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_to_and_fro(two_peers: tuple[Peer, Peer], mechanism: str, nbytes: int) -> None:
-    """Waits that give up, checks and computing in turns, at both ends: no wake-up is lost."""
+    """Both ends time out, check and compute in random order: no wake-up is lost."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     rounds = 300 if nbytes < MIB else 60
@@ -263,7 +266,7 @@ def test_to_and_fro(two_peers: tuple[Peer, Peer], mechanism: str, nbytes: int) -
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_another_thread_sleeps_on_the_channel(peer: Peer, mechanism: str) -> None:
-    """It attends for all: the posting thread computes, and the sleeper does the copying."""
+    """It owns the channel's progress: the thread that posted computes, and the sleeper copies."""
     channel = peer.connect(mechanism)
     buffer = bytearray(LARGE)
     sleeper = threading.Thread(target=lambda: channel.probe(timeout=HANG))
@@ -280,7 +283,7 @@ def test_another_thread_sleeps_on_the_channel(peer: Peer, mechanism: str) -> Non
 
 
 def test_an_event_loop_hears_of_it(peer: Peer) -> None:
-    """It sleeps on `fileno()` only, and the completion that it did nothing for wakes it."""
+    """The loop sleeps on `fileno()` only, and is woken by a completion that the other side made."""
     channel = peer.connect("mapped:cma")
     buffer = bytearray(LARGE)
     request = channel.iread(buffer)
@@ -298,7 +301,7 @@ def test_an_event_loop_hears_of_it(peer: Peer) -> None:
 
 
 def test_no_wake_ups_while_nothing_happens(two_peers: tuple[Peer, Peer]) -> None:
-    """Ten seconds: channels that were used, and one with a read and a write that nobody meets.
+    """For ten seconds, with channels that were used, and one with requests that meet nothing.
 
     Counted by the core, and by the kernel.
     """
@@ -317,54 +320,54 @@ def test_no_wake_ups_while_nothing_happens(two_peers: tuple[Peer, Peer]) -> None
     reader.call(messages.iwrite, "unread", LARGE)
     asleep = {}
     for peer in two_peers:
-        (tid,) = computing.movers(peer.pid)
-        assert peer.call(computing.mover)["channels"] >= 4
+        (tid,) = computing.progress_threads(peer.pid)
+        assert peer.call(computing.progress_stats)["channels"] >= 4
         asleep[peer] = tid
 
     def counts() -> list[tuple[object, ...]]:
         return [
             (
-                peer.call(computing.mover)["wakeups"],
+                peer.call(computing.progress_stats)["wakeups"],
                 computing.status(peer.pid, tid)["voluntary_ctxt_switches"],
                 computing.status(peer.pid, tid)["nonvoluntary_ctxt_switches"],
             )
             for peer, tid in asleep.items()
         ]
 
-    select.select([], [], [], 0.2)  # a moment for which it was called in the traffic before
+    select.select([], [], [], 0.2)  # it may still be awake for the traffic before
     settled = counts()
     select.select([], [], [], IDLE_S)  # the time itself is what the test is about
     assert counts() == settled
 
 
 def test_small_traffic_does_not_wake_it(two_peers: tuple[Peer, Peer]) -> None:
-    """Though it is there, on another channel's account."""
+    """The progress thread is there, but for another channel."""
     reader, writer = two_peers
     for peer in two_peers:
         reader.connect_to(writer)
         peer.call(messages.iread, "unmet", LARGE)
     reader.connect_to(writer)
-    before = [peer.call(computing.mover)["wakeups"] for peer in two_peers]
+    before = [peer.call(computing.progress_stats)["wakeups"] for peer in two_peers]
     task = reader.begin(computing.small_traffic, 300, "reader")
     writer.call(computing.small_traffic, 300, "writer")
     task.result()
-    assert [peer.call(computing.mover)["wakeups"] for peer in two_peers] == before
+    assert [peer.call(computing.progress_stats)["wakeups"] for peer in two_peers] == before
     for peer in two_peers:
         assert peer.call(messages.cancel, "unmet")
 
 
 def test_a_window_of_posts_does_not_wake_it(peer: Peer) -> None:
     channel = peer.connect("mapped:cma")
-    before = computing.mover()["wakeups"]
+    before = computing.progress_stats()["wakeups"]
     requests = [channel.iread(bytearray(CELL)) for _ in range(64)]
-    assert computing.mover()["wakeups"] == before
-    assert computing.mover()["channels"] == 1
+    assert computing.progress_stats()["wakeups"] == before
+    assert computing.progress_stats()["channels"] == 1
     assert all(request.cancel() for request in requests)
 
 
 @pytest.mark.faults
 def test_wait_any_returns_with_a_copy(peer: Peer) -> None:
-    """The message is the mover's from then on, as when it was waited for alone."""
+    """From then on the progress thread owns the message, as after a wait for it alone."""
     channel = peer.connect("shared")
     buffer = bytearray(MIB)
     request = channel.iread(buffer)
@@ -381,7 +384,7 @@ def test_wait_any_returns_with_a_copy(peer: Peer) -> None:
 
 
 def test_more_short_reads_than_the_ring_holds(peer: Peer) -> None:
-    """Each lies in the ring; all of them do not, and their reader computes."""
+    """The ring has room for each of them but not for all, and their reader computes."""
     channel = peer.connect()
     sizes = [8192] * 12
     peer.call(traffic.post_reads, sizes)
@@ -392,7 +395,7 @@ def test_more_short_reads_than_the_ring_holds(peer: Peer) -> None:
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_again_and_again_while_both_compute(two_peers: tuple[Peer, Peer], mechanism: str) -> None:
-    """The news come at any moment of the grace; none is left to the next call."""
+    """Messages come at any moment of the time it stays awake; none is left to the next call."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     for seed in range(100):
@@ -416,44 +419,44 @@ def test_one_thread_for_two_hundred_channels(two_peers: tuple[Peer, Peer]) -> No
     for _ in range(count):
         reader.connect_to(writer)
     reader.call(computing.iread_each, count, nbytes)
-    assert len(computing.movers(reader.pid)) == 1
+    assert len(computing.progress_threads(reader.pid)) == 1
     names = [f"{number}" for number in range(count)]
     reading = reader.begin(computing.compute_until_done, *names)
     writer.call(computing.iwrite_each, count, nbytes)
-    assert len(computing.movers(writer.pid)) == 1
+    assert len(computing.progress_threads(writer.pid)) == 1
     writer.call(computing.compute_until_done, *names)
     reading.result()
     reader.call(computing.contents, count, nbytes)
-    assert reader.call(computing.mover)["channels"] == count
+    assert reader.call(computing.progress_stats)["channels"] == count
 
 
 def test_it_ends_with_the_last_channel(peer: Peer) -> None:
     channels = [peer.connect(), peer.connect()]
     for channel in channels:
         channel.iread(bytearray(LARGE))
-    (tid,) = computing.movers(os.getpid())
+    (tid,) = computing.progress_threads(os.getpid())
     blocked = int(computing.status(os.getpid(), tid)["SigBlk"], 16)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1):
         assert blocked >> (number - 1) & 1
     channels[0].close(timeout=HANG)
-    assert computing.mover()["running"] == 1
+    assert computing.progress_stats()["running"] == 1
     channels[1].close(timeout=HANG)
-    assert computing.mover()["running"] == 0
-    assert not computing.movers(os.getpid())
+    assert computing.progress_stats()["running"] == 0
+    assert not computing.progress_threads(os.getpid())
     again = peer.connect()
     again.iread(bytearray(LARGE))
-    assert computing.mover()["running"] == 1
+    assert computing.progress_stats()["running"] == 1
     peer.call(messages.nothing)
 
 
 @pytest.mark.faults
 def test_it_cannot_be_started(fresh_peers: tuple[Peer, Peer]) -> None:
-    """That is counted; everything works in calls, as it would without it."""
+    """The failure is counted; progress is made in calls, as it would be without the thread."""
     reader, writer = fresh_peers  # it is not tried again for a while
     reader.connect_to(writer, "mapped:cma")
     reader.call(faults.arm, faults.PROGRESS_THREAD, "fail", errno.EAGAIN)
     reader.call(messages.iread, "read", LARGE)
-    stats = reader.call(computing.mover)
+    stats = reader.call(computing.progress_stats)
     assert (stats["failures"], stats["error"], stats["running"]) == (1, errno.EAGAIN, 0)
     writing = writer.begin(messages.write, LARGE, 6)
     assert reader.call(messages.wait, "read") == LARGE
@@ -467,7 +470,9 @@ def test_it_cannot_be_started(fresh_peers: tuple[Peer, Peer]) -> None:
 
 
 def test_fork_while_queues_come_and_go(two_peers: tuple[Peer, Peer]) -> None:
-    """Who stops queues waits for them, they may want the mover's book, a fork wants it all."""
+    """The thread that stops workers waits for them, a worker takes the progress thread's lock, and
+    a fork takes all locks: they do not wait for each other.
+    """
     reader, writer = two_peers
     reader.connect_to(writer, "mapped:cma")
     writing = writer.begin(computing.write_until_closed, LARGE)
@@ -477,13 +482,13 @@ def test_fork_while_queues_come_and_go(two_peers: tuple[Peer, Peer]) -> None:
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_fork_while_pending(two_peers: tuple[Peer, Peer], mechanism: str) -> None:
-    """The child has no such thread; the parent's goes on."""
+    """The child has no progress thread; the parent's goes on."""
     reader, writer = two_peers
     reader.connect_to(writer, mechanism)
     reader.call(messages.iread, "read", LARGE)
     child = reader.call(forks.leave_child)
     try:
-        assert not computing.movers(child)
+        assert not computing.progress_threads(child)
         task = reader.begin(computing.compute_until_done, "read")
         writer.call(messages.iwrite, "write", LARGE, 7)
         writer.call(computing.compute_until_done, "write")
@@ -497,7 +502,7 @@ def test_the_child_of_a_fork_has_one_of_its_own(peer: Peer) -> None:
     peer.connect()
     peer.call(messages.iread, "unmet", LARGE)
     assert peer.call(forks.talk_posted_in_child, LARGE) == 0
-    assert len(computing.movers(peer.pid)) == 1
+    assert len(computing.progress_threads(peer.pid)) == 1
 
 
 @pytest.mark.parametrize("role", ["reader", "writer"])
@@ -513,7 +518,7 @@ def test_close_while_it_copies(peer: Peer, mechanism: str, role: str) -> None:
         assert not computing.is_done(request)
         channel.close(timeout=HANG)
         assert computing.is_done(request)
-        assert not computing.movers(os.getpid())
+        assert not computing.progress_threads(os.getpid())
         with pytest.raises(adma.ChannelClosed):
             request.check()
         copying.result()
@@ -521,7 +526,7 @@ def test_close_while_it_copies(peer: Peer, mechanism: str, role: str) -> None:
 
 
 def test_close_at_once_while_only_it_copies(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time is given, and none is needed: no peer holds anything, no buffer is kept."""
+    """The close needs no time: the peer holds nothing, and no buffer is kept."""
     monkeypatch.setenv("ADMA_COPIERS", "reader")
     peer.call(computing.set_copiers, "reader")
     channel = peer.connect("mapped:cma")
@@ -541,7 +546,7 @@ def test_close_at_once_while_only_it_copies(peer: Peer, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("role", ["reader", "writer"])
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_kill_while_it_copies(peer: Peer, mechanism: str, role: str) -> None:
-    """The survivor computes on, and finds the request failed."""
+    """The survivor goes on computing, and then finds that the request failed."""
     channel = peer.connect(mechanism)
     with Repeated(GIB, window=MIB) as ours:
         theirs = "writer" if role == "reader" else "reader"
@@ -558,7 +563,7 @@ def test_kill_while_it_copies(peer: Peer, mechanism: str, role: str) -> None:
 
 
 def test_death_while_a_child_holds_the_socket(peer: Peer) -> None:
-    """Its pidfd tells, also who only computes."""
+    """The peer's pidfd tells, also a process that only computes."""
     channel = peer.connect()
     request = channel.iread(bytearray(LARGE))
     child = peer.call(death.fork_a_holder)
@@ -573,7 +578,7 @@ def test_death_while_a_child_holds_the_socket(peer: Peer) -> None:
 
 @pytest.mark.faults
 def test_a_peer_that_is_stopped_in_the_middle(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its thread has claimed a chunk, and only it may copy: closing gives up on that."""
+    """The stopped peer has claimed a chunk that nobody else may copy: the close gives up on it."""
     monkeypatch.setenv("ADMA_COPIERS", "writer")
     channel = peer.connect("mapped:cma")
     peer.call(faults.arm, faults.CHUNK, "stop")
@@ -585,12 +590,12 @@ def test_a_peer_that_is_stopped_in_the_middle(peer: Peer, monkeypatch: pytest.Mo
     with pytest.raises(TimeoutError, match="quarantine"):
         channel.close(timeout=SHORT)
     assert computing.is_done(request)
-    assert not computing.movers(os.getpid())
+    assert not computing.progress_threads(os.getpid())
     peer.kill()
 
 
 def test_who_waits_cannot_copy(two_peers: tuple[Peer, Peer]) -> None:
-    """Only a writer may copy here, and it computes: patience with the waiting reader ends."""
+    """Only the writer may copy here, and it computes: its thread stops waiting for the reader."""
     reader, writer = two_peers
     for peer in two_peers:
         peer.call(computing.set_copiers, "writer")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two things at once, on one channel or at its two ends, that once went wrong together."""
+"""Pairs of concurrent operations on one channel that once went wrong."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import adma
-from support.acts import faults
-from support.ends import InThread, pair
-from support.limits import HANG, KIB, LARGE
-from support.payload import pattern
+from adma.testing.limits import HANG, KIB, LARGE
+from adma.testing.payload import pattern
+from support.calls import faults
+from support.endpoints import InThread, pair
 
 Ends = tuple[adma.Channel, adma.Channel]
 ENDED = (adma.ChannelClosed, adma.PeerDied, adma.Cancelled)
@@ -77,7 +77,7 @@ def test_a_message_wakes_who_probes_while_another_thread_writes(
 
 
 def test_a_read_that_another_thread_matched(joined: Callable[[str], Ends]) -> None:
-    """Its bytes come by a socket, on which the sleeping reader was not yet waiting."""
+    """Its bytes come by a socket on which the sleeping reader did not wait yet."""
     near, far = joined("loopback:tcp")
     count = 300
 

@@ -11,9 +11,10 @@ import re
 import pytest
 
 import adma
-from support.acts import confined, messages
-from support.limits import CELL, HANG, KIB, LARGE
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, HANG, KIB, LARGE
+from support.calls import confined
 
 CMA = "mapped:cma"
 
@@ -50,7 +51,7 @@ def refusal(first: Peer, second: Peer, mechanism: str) -> adma.MechanismUnavaila
 
 @pytest.mark.root
 def test_two_ordinary_processes_are_not_refused(users: tuple[Peer, Peer]) -> None:
-    """Or the tests below would show nothing."""
+    """Otherwise the tests below would show nothing."""
     users[0].connect_to(users[1], CMA)
     exchange(*users)
 
@@ -95,7 +96,7 @@ def test_a_seccomp_filter_in_mid_life(users: tuple[Peer, Peer]) -> None:
     exchange(*users)
     for peer in users:
         peer.call(confined.forbid_cma)
-    # Who reads computes: while both wait there may be no need of any rights.
+    # The reader computes: while both wait, `auto` may choose a mechanism that needs no rights.
     users[1].call(messages.iread, "read", LARGE)
     with pytest.raises(PermissionError):
         users[0].call(messages.write, LARGE)
@@ -119,7 +120,7 @@ def test_a_peer_replaced_by_another_program(peer: Peer) -> None:
 
 @pytest.mark.root
 def test_dev_shm_too_small(fresh_peers: tuple[Peer, Peer]) -> None:
-    """`auto` does without; forcing `shared` tells cause and cure."""
+    """`auto` works without `shared`; forcing it is an error with cause and cure."""
     peer = fresh_peers[0]
     peer.call(confined.shrink_shm, 64 * KIB)
     channel = peer.connect()

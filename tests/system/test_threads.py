@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import adma
-from support.acts import crowd, messages
-from support.limits import CELL, EAGER, HANG, LARGE
-from support.payload import pattern
-from support.peer import Peer
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import CELL, EAGER, HANG, LARGE
+from adma.testing.payload import pattern
+from support.calls import many
 
 SIZES = [4, EAGER, CELL + 4]
 
@@ -44,13 +45,13 @@ def finish(*started: tuple[threading.Thread, Future[Any]]) -> list[Any]:
 
 @pytest.mark.parametrize("nbytes", SIZES)
 def test_two_readers(peer: Peer, nbytes: int) -> None:
-    """Each message is read by one of them, whole, and by each in the order of the line."""
+    """Each message is read by one thread, whole, and each thread sees them in their order."""
     channel, count = peer.connect(), 200
-    task = peer.begin(crowd.write_numbered, count, nbytes)
+    task = peer.begin(many.write_numbered, count, nbytes)
 
     def read() -> list[int]:
         numbers, buffer = [], bytearray(nbytes)
-        while (number := crowd.read_numbered(channel, buffer)) is not None:
+        while (number := many.read_numbered(channel, buffer)) is not None:
             numbers.append(number)
         channel.write(b"", timeout=HANG)
         return numbers
@@ -68,9 +69,9 @@ def test_two_writers(peer: Peer, nbytes: int) -> None:
 
     def write(first: int) -> None:
         for number in range(first, 2 * count, 2):
-            channel.write(crowd.numbered(number, nbytes), timeout=HANG)
+            channel.write(many.numbered(number, nbytes), timeout=HANG)
 
-    task = peer.begin(crowd.read_count, 2 * count, nbytes)
+    task = peer.begin(many.read_count, 2 * count, nbytes)
     finish(begin(write, 0), begin(write, 1))
     numbers = task.result()
     assert sorted(numbers) == list(range(2 * count))
@@ -160,7 +161,7 @@ def test_two_hundred_channels(peer: Peer) -> None:
     """In one process, each with its own order and its own messages."""
     count = 200
     channels = [peer.connect() for _ in range(count)]
-    task = peer.begin(crowd.echo_on_each, count, CELL)
+    task = peer.begin(many.echo_on_each, count, CELL)
     requests, buffers = [], [bytearray(CELL) for _ in channels]
     for channel, buffer in zip(channels, buffers, strict=True):
         requests.append(channel.iread(buffer))
@@ -173,7 +174,7 @@ def test_two_hundred_channels(peer: Peer) -> None:
 
 def test_many_threads_each_with_a_channel(peer: Peer) -> None:
     channels = [peer.connect() for _ in range(8)]
-    task = peer.begin(crowd.echo_in_threads, len(channels), 50, CELL)
+    task = peer.begin(many.echo_in_threads, len(channels), 50, CELL)
 
     def talk(seed: int) -> None:
         buffer = bytearray(CELL)

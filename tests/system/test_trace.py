@@ -16,7 +16,7 @@ import pytest
 from adma._core import trace as core_trace
 from adma._core._native import ffi, lib
 from adma.cli.trace import merge
-from support.limits import HANG
+from adma.testing.limits import HANG
 
 TIMEOUT = HANG * 2
 COPIES = """
@@ -27,7 +27,7 @@ requests = [adma.icopy(target, source), adma.icopy(bytearray(1 << 20), target[: 
 adma.wait_all(requests)
 adma.icopy(bytearray(10), bytes(10))
 """
-# Both ends in one process would do, but who copied is the question: two, over a socket pair.
+# Two processes over a socket pair, since the question is which of them copied.
 TALK = """
 import adma, os, socket, sys
 mechanism, nbytes = sys.argv[1], int(sys.argv[2])
@@ -211,7 +211,7 @@ def test_it_is_bounded_and_tells_what_was_dropped(tmp_path: Path) -> None:
 
 
 def test_a_begin_that_is_lost_takes_no_end_along(tmp_path: Path) -> None:
-    """Whatever part of the story is left is a sound file."""
+    """Whatever events are left make a sound file."""
     for events in ("1", "4", "16"):
         done = run(
             TALK, tmp_path / f"{events}-%p.json", "mapped:cma", "4000000", ADMA_TRACE_EVENTS=events
@@ -262,7 +262,7 @@ def test_a_wrong_number_of_events(tmp_path: Path, size: str) -> None:
 
 
 def test_a_file_that_went_meanwhile(tmp_path: Path) -> None:
-    """Said on stderr; the program's own exit status is its own."""
+    """It is reported on stderr, and the exit status of the program does not change."""
     place = tmp_path / "gone"
     place.mkdir()
     done = run(f"import adma, shutil; shutil.rmtree({str(place)!r})", place / "x.json")
@@ -282,7 +282,7 @@ def test_the_name_is_not_moved_by_chdir(tmp_path: Path) -> None:
 
 
 def test_off_it_keeps_nothing() -> None:
-    """No ring, no event, no thread noted, not even the module that writes."""
+    """There is no ring and no event, no thread is noted, and the writing module is not loaded."""
     code = (
         "import adma, sys; adma.copy(bytearray(5000), bytes(5000));"
         "adma.copy(bytearray(1 << 20), bytes(1 << 20));"

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 import adma
+from adma.testing import Peer
+from adma.testing.calls import messages
+from adma.testing.limits import LARGE
 from support import places
-from support.acts import confined, meeting, messages
+from support.calls import confined, meeting
 from support.confine import USER
-from support.limits import LARGE
 from support.mechanisms import FORCED
-from support.peer import Peer
 
 CMA = "mapped:cma"
 ANY = {"ADMA_PTRACER": "any"}
@@ -40,6 +41,7 @@ def _changeable() -> bool:
 
 
 pytestmark = [
+    pytest.mark.alone,  # ptrace_scope is the machine's
     pytest.mark.root,
     pytest.mark.skipif(not _SCOPE.exists(), reason="this kernel has no Yama"),
     pytest.mark.skipif(
@@ -251,7 +253,7 @@ def test_a_scope_that_changes_in_mid_life(
     first.connect_to(second)
     exchange(first, second)
     scope(2)
-    # Who reads computes: while both wait there may be no need of any rights.
+    # The reader computes: while both wait, `auto` may choose a mechanism that needs no rights.
     second.call(messages.iread, "read", LARGE)
     with pytest.raises(PermissionError):
         first.call(messages.write, LARGE)

@@ -7,57 +7,25 @@ import errno
 import os
 import socket
 import stat
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adma.connect import access, address
-from adma.connect.place import PATH_MAX, Callee, Place, to_listen
-from support.ends import NOBODY_SPECIAL, InChild, InThread, become
-from support.limits import HANG, SHORT
+from adma.connect import address
+from adma.connect.place import PATH_MAX, to_listen
+from adma.testing.limits import HANG, SHORT
+from support.addresses import at, calling, end, runtime, soon
+from support.endpoints import InThread
 
-# Found by other users, too, unlike the place where this run's other files are.
-_PUBLIC = os.path.abspath(os.path.join(os.sep, "var", "tmp"))
-
-
-@pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An XDG_RUNTIME_DIR with a short path, which any user may look for."""
-    short = Path(tempfile.mkdtemp(prefix="a-", dir=_PUBLIC))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
-    yield short
-    for path in sorted(short.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    short.rmdir()
-
-
-def soon() -> float:
-    return time.monotonic() + HANG
+__all__ = ["runtime"]  # a fixture
 
 
 def leave_stale(path: Path) -> None:
     """A socket file whose listener is gone."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(path))
-
-
-def at(path: str | Path) -> Place:
-    """A path to listen at."""
-    return Place(str(path), os.path.dirname(path))
-
-
-def calling(path: str | Path) -> Callee:
-    """A path to call, whoever is there."""
-    return Callee((str(path),), os.path.dirname(path), access.anybody)
-
-
-def end(bound: address.Bound) -> None:
-    bound.remove()
-    bound.sock.close()
 
 
 # Names
@@ -138,37 +106,6 @@ def test_a_link_in_place_of_the_directory_is_refused(runtime: Path) -> None:
     (runtime / "adma").symlink_to(runtime / "else")
     with pytest.raises(PermissionError, match="must be a directory"):
         to_listen("echo")
-
-
-@pytest.mark.root
-def test_a_directory_of_another_user_is_refused(runtime: Path) -> None:
-    (runtime / "adma").mkdir(mode=0o700)
-    os.chown(runtime / "adma", NOBODY_SPECIAL, -1)
-    with pytest.raises(PermissionError, match=f"belongs to uid {NOBODY_SPECIAL}"):
-        to_listen("echo")
-
-
-@pytest.mark.root
-def test_a_runtime_directory_of_another_user_is_not_used(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(runtime))
-    (runtime / "theirs").mkdir(mode=0o700)
-    os.chown(runtime / "theirs", NOBODY_SPECIAL, -1)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime / "theirs"))
-    assert to_listen("echo").path == str(runtime / f"adma-{os.geteuid()}" / "echo.sock")
-
-
-@pytest.mark.root
-def test_a_directory_that_is_not_writable(runtime: Path) -> None:
-    runtime.chmod(0o755)
-
-    def other_user() -> None:
-        become(NOBODY_SPECIAL)
-        address.bind(at(runtime / "echo"), 1)
-
-    with pytest.raises(PermissionError, match=r"not writable.*cure"):
-        InChild(other_user).result()
 
 
 def test_a_directory_that_is_not_there(runtime: Path) -> None:
@@ -293,14 +230,6 @@ def test_somebody_elses_socket_is_not_removed(runtime: Path) -> None:
     assert not path.exists()
 
 
-def test_a_forked_child_removes_nothing(runtime: Path) -> None:
-    path = runtime / "echo"
-    bound = address.bind(at(path), 1)
-    InChild(bound.remove).result()
-    assert path.exists()
-    end(bound)
-
-
 # Calling
 
 
@@ -341,20 +270,6 @@ def test_a_caller_finds_a_listener_that_is_just_moving_in(runtime: Path) -> None
             caller = InThread(lambda: address.connect(calling(path), soon()))
             listener.listen(1)
         caller.result().close()
-
-
-@pytest.mark.root
-def test_a_socket_of_another_user(runtime: Path) -> None:
-    runtime.chmod(0o755)
-    bound = address.bind(at(runtime / "echo"), 1)
-
-    def other_user() -> None:
-        become(NOBODY_SPECIAL)
-        address.connect(calling(bound.path), soon())
-
-    with pytest.raises(PermissionError, match="closed to this user"):
-        InChild(other_user).result()
-    end(bound)
 
 
 def test_a_lock_that_somebody_keeps(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import adma
-from support.ends import InThread, pair
-from support.limits import HANG, LARGE
+from adma.testing.limits import HANG, LARGE
+from support.endpoints import InThread, pair
 
 Ends = tuple[adma.Channel, adma.Channel]
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import adma
+from adma.testing.limits import GIB, HANG, KIB, MIB, SLOWNESS, around
+from adma.testing.payload import Repeated, difference, pattern
 from support import engine
 from support.engine import AT_ONCE, PART, SPREAD
-from support.limits import GIB, HANG, KIB, MIB, SLOWNESS, around
-from support.payload import Repeated, difference, pattern
 
 SIZES = [0, 2, *around((1, 64, 4 * KIB, AT_ONCE, PART, 2 * PART, SPREAD, 2 * MIB, 4 * MIB))]
 GUARD = 64
@@ -63,7 +63,7 @@ def test_sizes(call: Callable[[Any, Any], int], settings_: dict[str, Any]) -> No
 @pytest.mark.parametrize("distance", [1, 7, 4 * KIB, PART - 1, PART, PART + 1, MIB])
 @pytest.mark.parametrize("nbytes", [100, AT_ONCE + 1, MIB + 3])
 def test_overlap_within_one(nbytes: int, distance: int, settings_: dict[str, Any]) -> None:
-    """As memmove, in both directions."""
+    """The result is memmove's, in both directions."""
     engine.configure(**settings_)
     for to, from_ in ((distance, 0), (0, distance), (distance, distance)):
         buffer = bytearray(pattern(nbytes + distance, 5))
@@ -332,7 +332,7 @@ def overlapping(draw: st.DrawFn) -> tuple[tuple[int, ...], list[list[slice]], li
 
 @each_engine
 def test_overlapping_views_of_one_array(settings_: dict[str, Any]) -> None:
-    """As if the source had been copied away first, whatever the strides of either."""
+    """The result is as if the source had been copied away first, whatever the strides."""
 
     @settings(max_examples=EXAMPLES)
     @given(overlapping(), st.booleans())

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 import adma
 from adma._core._native import lib
+from adma.testing.limits import HANG, KIB, MIB, SLOWNESS
+from adma.testing.payload import difference, pattern
 from support import engine
-from support.acts import faults
+from support.calls import faults
 from support.engine import AT_ONCE, PART
-from support.limits import HANG, KIB, MIB, SLOWNESS
-from support.payload import difference, pattern
 
 MEMORY = 700 * KIB
 EXAMPLES = 240 // SLOWNESS
@@ -223,7 +223,7 @@ def test_callers(at_once: int, sequence: list[Any]) -> None:
 @pytest.mark.parametrize("schedule", ["adaptive", "round-robin"])
 @pytest.mark.parametrize("helping", [False, True])
 def test_more_than_are_compared_with_each_other(schedule: str, helping: bool) -> None:
-    """Behind a held one each moves one byte on by one place: any two that swap are seen."""
+    """Behind a held copy each moves one byte by one place, so any two that swap show."""
     count = 3 * engine.OUTSTANDING
     places = [(number * 7 + 1) % 1000 for number in range(count)]
     with engine.held(schedule=schedule, callers_help=helping) as (_, target):
@@ -247,7 +247,7 @@ def test_more_than_are_compared_with_each_other(schedule: str, helping: bool) ->
 
 @pytest.mark.faults
 def test_a_small_one_behind_a_held_one_waits() -> None:
-    """Also the smallest, and copy() as well as icopy; what touches nothing of it does not."""
+    """So does the smallest, in copy() as in icopy(); one that touches none of it does not wait."""
     with engine.held() as (blocker, target):
         view = memoryview(target)
         other = bytearray(4)
@@ -267,7 +267,7 @@ def test_a_small_one_behind_a_held_one_waits() -> None:
 
 @pytest.mark.faults
 def test_no_bytes_behind_a_full_house() -> None:
-    """Nothing to copy is nothing to wait for, whatever stands in line."""
+    """A copy of no bytes waits for nothing, however long the backlog is."""
     with engine.held() as (_, target):
         view = memoryview(target)
         requests = [adma.icopy(view[:8], b"12345678") for _ in range(engine.OUTSTANDING + 10)]
@@ -278,7 +278,7 @@ def test_no_bytes_behind_a_full_house() -> None:
 
 @pytest.mark.faults
 def test_a_small_one_waits_for_one_in_line() -> None:
-    """Of those that stand behind the outstanding ones nobody knows what they touch."""
+    """It is not known what the copies of the backlog touch, so it waits for them."""
     sink, other = bytearray(PART), bytearray(8)
     with engine.held() as (_, target):
         view = memoryview(target)

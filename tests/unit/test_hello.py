@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adma._core._native import ffi, lib
 from adma.connect.record import Entry, Record, Wire, pack
-from support.ends import hello, pair
+from support.endpoints import hello, pair
 
 ENTRIES = st.lists(
     st.builds(

@@ -10,7 +10,7 @@ import pytest
 import adma
 from adma import mechanisms
 from adma.mechanisms import Entry, Probe, Refusal
-from support.ends import InThread, pair
+from support.endpoints import InThread, pair
 
 HERE = 15  # an id that nobody has
 

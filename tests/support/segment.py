@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The memory that two endpoints of a channel share, to look at and to spoil.
+
+Mirrors transport/native/shm/layout.h. A hostile peer is an honest one up to the end of the
+handshake; then it writes what it likes into memory that it has mapped anyway.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+from typing import ClassVar, Final
+
+CELLS: Final = 128
+SLOTS: Final = 64
+BOUNCE: Final = 32 * 1024
+
+INLINE, EAGER, SLOT = 1, 2, 3  # enum adma_carry
+BYTES, OBJECT, PART = 1, 2, 3  # enum adma_kind
+POSTED, MATCHED, CANCELLED, ABORTED, DONE = 1, 2, 3, 4, 5  # enum adma_slot_state
+
+_u16, _u32, _u64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
+
+
+class _Fields(ctypes.Structure):
+    """Structures that can be filled in by name."""
+
+    def set(self, **values: int) -> None:
+        names = {name for name, *_ in type(self)._fields_}
+        for name, value in values.items():
+            assert name in names, f"no field {name}"
+            setattr(self, name, value)
+
+
+class Cell(_Fields):
+    """A descriptor and the sequence that publishes it."""
+
+    _fields_: ClassVar = [
+        ("seq", _u64),
+        ("length", _u64),
+        ("total", _u64),
+        ("kind", _u16),
+        ("carry", _u16),
+        ("parts", _u32),
+        ("first", _u32),  # slot index, or low 32 bits of the bounce offset
+        ("second", _u32),  # slot generation, or the high 32 bits
+        ("rest", ctypes.c_uint8 * 24),
+    ]
+
+
+class Slot(_Fields):
+    """A large message on its way."""
+
+    _fields_: ClassVar = [
+        ("source", _u64),
+        ("length", _u64),
+        ("offered", _u32),
+        ("mechanism", _u32),
+        ("destination", _u64),
+        ("chunk", _u64),
+        ("base", _u64),
+        ("reserved", _u64 * 2),
+        ("state", _u64),
+        ("cursor", _u64),
+        ("done", _u64),
+        ("error", _u64),
+        ("seen", _u64),
+        ("spare", _u64 * 3),
+    ]
+
+
+class Segment(_Fields):
+    """One direction: written by its maker, by its reader, or by both."""
+
+    _fields_: ClassVar = [
+        ("magic", _u64),
+        ("waiting", _u32),
+        ("nothing", _u32 * 13),
+        ("closed", _u32),
+        ("blocked", _u32),
+        ("filled", _u64),
+        ("maker", _u64 * 6),
+        ("head", _u64),
+        ("bounce_head", _u64),
+        ("drained", _u64),
+        ("reader", _u64 * 5),
+        ("event_count", _u64),
+        ("quiet", _u64 * 7),
+        ("cells", Cell * CELLS),
+        ("slots", Slot * SLOTS),
+        ("bounce", ctypes.c_uint8 * BOUNCE),
+    ]
+
+
+assert ctypes.sizeof(Cell) == 64
+assert ctypes.sizeof(Slot) == 128
+
+
+def word(generation: int, value: int) -> int:
+    """A word of the slot protocol."""
+    return generation << 32 | value
+
+
+def mapped() -> list[Segment]:
+    """The segments that this process has mapped, of all its channels."""
+    maps = Path("/proc/self/maps").read_text()
+    found = re.findall(r"^([0-9a-f]+)-\S+ rw-s .*/memfd:adma-segment", maps, re.MULTILINE)
+    return [Segment.from_address(int(address, 16)) for address in found]
+
+
+class Spoiler:
+    """Both segments of a fresh channel, whose own first message was written and read."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        """`segments`: those that came with the channel; the local one has a message in it."""
+        assert len(segments) == 2, f"{len(segments)} segments of one channel"
+        self.local, self.remote = sorted(
+            segments, key=lambda segment: segment.cells[0].seq, reverse=True
+        )
+        assert (self.local.cells[0].seq, self.remote.cells[0].seq) == (1, 0)
+
+    def forge(self, **fields: int) -> None:
+        """Publish a second message of our own: one byte, inline, but for the fields given."""
+        cell = self.local.cells[1]
+        cell.set(length=1, total=1, kind=BYTES, carry=INLINE, parts=0)
+        cell.set(**fields)
+        cell.seq = fields.get("seq", 2)
+
+    def forge_slot(self, index: int = 3, generation: int = 1, **fields: int) -> None:
+        """Publish a large message of our own in a slot, with the slot's fields given."""
+        slot = self.local.slots[index]
+        honest = {"source": 0x1000, "length": 100_000, "offered": 0xE}
+        slot.set(**{**honest, "cursor": word(1, 0), "done": word(1, 0), "error": word(1, 0)})
+        slot.set(**{"state": word(1, POSTED), **fields})
+        length = 100_000
+        self.forge(length=length, total=length, carry=SLOT, first=index, second=generation)
+
+    def posted(self) -> tuple[Slot, int]:
+        """The victim's first large message: its slot and generation."""
+        cell = next(cell for cell in self.remote.cells if cell.carry == SLOT)
+        return self.remote.slots[cell.first], cell.second
