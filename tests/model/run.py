@@ -70,38 +70,42 @@ class Outcome:
 def wakeup_cases() -> Iterator[Case]:
     """Arm and sleep: sound ones first, then what must be caught."""
     for switches in (
-        "RINGERS",
-        "RINGERS EVENTS=4 TIMEOUTS=2",
-        "RINGERS TIMEOUTS=2 SOCKET=1",
+        "SIGNALLERS",
+        "SIGNALLERS EVENTS=4 TIMEOUTS=2",
+        "SIGNALLERS TIMEOUTS=2 SOCKET=1",
         "PAIR EVENTS=4",
         "PAIR EVENTS=6 ROOM=3 STEP=2",
-        "CREW MONITOR",
+        "CREW MONITOR QUERY",
+        "CREW MONITOR QUERY SLEEPERS=1",
         "CREW MONITOR SLEEPERS=1 POLLERS=1",
         "CREW MONITOR CREWMEN=3 SLEEPERS=2",
         "CREW MONITOR CREWMEN=3 SLEEPERS=1 POLLERS=1",
     ):
         yield Case("wakeup", f"STORE_BUFFERS {switches}", large="EVENTS=4 TIMEOUTS" in switches)
-    yield Case("wakeup", "STORE_BUFFERS RINGERS TIMEOUTS=1", search="finite")
+    yield Case("wakeup", "STORE_BUFFERS SIGNALLERS TIMEOUTS=1", search="finite")
     yield Case("wakeup", "STORE_BUFFERS PAIR", search="finite")
     yield Case("wakeup", "STORE_BUFFERS CREW", search="fair")
 
     # The reason for the store buffers: these pass where every store is visible at once.
-    for naive in ("NAIVE", "NAIVE_RINGER"):
-        yield Case("wakeup", f"RINGERS {naive}")
-        yield Case("wakeup", f"STORE_BUFFERS RINGERS {naive}", DEADLOCK)
+    for naive in ("NAIVE", "NAIVE_SIGNALLER"):
+        yield Case("wakeup", f"SIGNALLERS {naive}")
+        yield Case("wakeup", f"STORE_BUFFERS SIGNALLERS {naive}", DEADLOCK)
 
     for bug, scene, expected in (
-        ("RING_BY_LOAD", "RINGERS", DEADLOCK),
-        ("RING_BY_LOAD", "PAIR", DEADLOCK),
-        ("RING_FIRST", "RINGERS", DEADLOCK),
-        ("ARM_FRESH", "RINGERS", DEADLOCK),
-        ("DRAIN_LATE", "RINGERS", DEADLOCK),
-        ("BYTE_FOR_EACH", "RINGERS", ASSERTION),
+        ("SIGNAL_BY_LOAD", "SIGNALLERS", DEADLOCK),
+        ("SIGNAL_BY_LOAD", "PAIR", DEADLOCK),
+        ("SIGNAL_FIRST", "SIGNALLERS", DEADLOCK),
+        ("ARM_FRESH", "SIGNALLERS", DEADLOCK),
+        ("DRAIN_LATE", "SIGNALLERS", DEADLOCK),
+        ("BYTE_FOR_EACH", "SIGNALLERS", ASSERTION),
         ("NO_REARM", "CREW", DEADLOCK),
         ("NO_REARM", "CREW MONITOR", ASSERTION),
         ("NO_LOCAL_WAKE", "CREW", DEADLOCK),
-        ("GRAB_EVENTFD", "CREW", DEADLOCK),
+        ("GRAB_EVENTFD", "CREW CREWMEN=3 SLEEPERS=2", DEADLOCK),
         ("NO_LEVEL", "CREW SLEEPERS=1 POLLERS=1", DEADLOCK),
+        ("NO_PUBLISH", "CREW SLEEPERS=1", DEADLOCK),
+        ("NO_REMARK", "CREW MONITOR CREWMEN=3 SLEEPERS=1 POLLERS=1", ASSERTION),
+        ("WAKE_EARLY", "CREW", DEADLOCK),
     ):
         yield Case("wakeup", f"STORE_BUFFERS {scene} BUG_{bug}", expected)
     yield Case("wakeup", "STORE_BUFFERS PAIR EVENTS=6 ROOM=2 STEP=3", DEADLOCK)
