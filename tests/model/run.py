@@ -244,38 +244,41 @@ def queue_cases() -> Iterator[Case]:
 
 
 def handover_cases() -> Iterator[Case]:
-    """Between calls that attend a channel and the mover."""
+    """Between calls that own a channel and the progress thread."""
     for switches in (
         "MONITOR",
         "CHUNKS=0 EVENTS=3",
         "CALLS=3 EVENTS=1",
-        "CHUNKS=2 EVENTS=1",
-        "QUEUE CHUNKS=3 EVENTS=1 CALLS=1 MONITOR",
-        "QUEUE CHUNKS=4 EVENTS=1",
+        "QUERY CHUNKS=2 EVENTS=1",
+        "WORKER CHUNKS=3 EVENTS=1 CALLS=1 MONITOR",
+        "WORKER CHUNKS=4 EVENTS=1",
+        "WORKER CHUNKS=3 EVENTS=1 LOOK_FIRST",
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split()])
         yield Case("handover", given, large=True)
     yield Case("handover", "STORE_BUFFERS CALLS=1 EVENTS=1", search="fair")
 
     for bug, switches, expected in (
-        ("DEPART_BARE", "", DEADLOCK),
-        ("DEPART_BARE", "MONITOR", ASSERTION),
+        ("RELEASE_BARE", "", DEADLOCK),
+        ("RELEASE_BARE", "MONITOR", ASSERTION),
         ("NO_CALL", "", DEADLOCK),
         ("ARM_FRESH", "CHUNKS=0", DEADLOCK),
         ("POLL_ONCE", "CHUNKS=0", DEADLOCK),
         ("STILL_POLLED", "CHUNKS=0", DEADLOCK),
-        ("STRIKE_LATE", "", DEADLOCK),
+        ("CLEAR_CALL_LATE", "", DEADLOCK),
         ("NO_AGAIN", "", DEADLOCK),
         ("VISITOR_BARE", "CHUNKS=0", DEADLOCK),
+        ("NO_PUBLISH", "CHUNKS=0", DEADLOCK),
+        ("NO_REMARK", "WORKER CHUNKS=3 EVENTS=1 LOOK_FIRST", DEADLOCK),
         ("IN_THE_WAY", "", ASSERTION),
-        ("HELP_BARE", "QUEUE CHUNKS=3 EVENTS=1", DEADLOCK),
+        ("ASSIST_BARE", "WORKER CHUNKS=3 EVENTS=1", DEADLOCK),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("handover", given, expected)
     for witness, switches in (
         ("COPIED", ""),
         ("TAKEN_BACK", ""),
-        ("HELPED", "QUEUE CHUNKS=3 EVENTS=1"),
+        ("ASSISTED", "WORKER CHUNKS=3 EVENTS=1"),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"WITNESS_{witness}"])
         yield Case("handover", given, ASSERTION)
