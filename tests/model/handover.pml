@@ -265,8 +265,7 @@ proctype peer()
 
 /*
  * sleep_prepare(), ppoll(), sleep_finish(): the caller is woken, or its time is up. A thread that
- * is about to sleep has just looked and armed, so it takes the marks back; it is the only one that
- * relies on them while it owns the channel.
+ * is about to sleep has just looked and armed, so it clears the marks.
  */
 inline sleep(t)
 {

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Check the protocol models exhaustively, and that they catch what they must.
 
-A line for each run: model, switches, states, depth, seconds, memory in MiB, what was
-expected and what came out. Exit status 0: all as expected; 1: something was not, or a
-search was cut short; 2: a tool is missing. Everything is built in a temporary directory.
+Prints a line for each run: model, switches, states, depth, seconds, memory in MiB, what was
+expected, and what came out if that is something else. Exit status 0: all as expected; 1:
+something was not, or a search was cut short; 2: a tool is missing. Everything is built in a
+temporary directory.
 
     python3 tests/model/run.py [--jobs N] [--only TEXT] [--list]
 """

@@ -585,8 +585,10 @@ proctype visitor(byte t)
 	bool ok, found;
 
 	take_lock(t);
-	wire[0] = 0;
-	advance(t);
+	if
+	:: true -> wire[0] = 0; advance(t)
+	:: true -> advance(t); wire[0] = 0; mark_rearm = true /* adma_peer_check() */
+	fi;
 	found = false;
 #ifndef BUG_NO_PUBLISH
 	if
