@@ -363,7 +363,7 @@ bool eventfd;
 
 bool mark_waiters; /* ADMA_MARK_WAITERS */
 bool mark_rearm;   /* ADMA_MARK_REARM */
-bool copying;      /* a visitor has dropped the lock to copy a chunk, and will publish */
+byte copying;      /* visitors that have dropped the lock to copy a chunk, and will publish */
 
 /*
  * The descriptor of adma_fileno() does not become readable by a local wake-up. It is made
@@ -594,13 +594,13 @@ proctype visitor(byte t)
 	if
 	:: true ->
 		wake_marked();
-		copying = true;
+		copying++;
 		drop_lock(t);
 		take_lock(t);
 #ifndef BUG_NO_REMARK
 		mark_rearm = true;
 #endif
-		copying = false
+		copying--
 	:: true
 	fi;
 	publish(t);
@@ -650,7 +650,7 @@ proctype monitor()
 {
 end:
 	atomic {
-		mem[LOCK] == 0 && !copying &&
+		mem[LOCK] == 0 && copying == 0 &&
 		(POLLER_UNTOLD ||
 		 ((ANY_HUNGRY || POLLER_HUNGRY) &&
 		  !(mem[COUNT(0)] & ARMED) && wire[0] == 0 && claimed[0] == 0 && !eventfd)) ->
