@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * completion.pml - the kernel helper's completion entries: is any end slept
- * through, or any result seen that is not the request's?
+ * completion.pml - the completion entries of the kernel helper: does a thread ever sleep through a
+ * completion, or see a result that is not its request's?
  *
- * The kernel's half is entries.c, end.c and request.c's store(); entries are
- * read by plain loads of a mapped page, so all words go through store
- * buffers (tso.pml), the locks included. A system call is no fence here.
- * Workers end what was posted, whenever they like. Scenes:
+ * The kernel's side is entries.c, file.c and request_store() in request.c. Entries are read by plain
+ * loads of a mapped page, so all words go through store buffers (tso.pml), and those of the locks,
+ * too. A system call is no fence here. Workers complete what was posted, whenever they like. Scenes:
  *
- *   ALONE   one thread posts on every entry, LIVES times, and waits by read()
- *           of the count, a look at the entries, and ppoll()
- *   CREW    two threads share the descriptor, each with an entry of its own;
- *           who looks, looks for both, and wakes the other locally
- *   WAITER  one thread posts and waits by ADMA_IOC_WAIT
+ *   ALONE   one thread posts on every entry, LIVES times, and waits by read() of the count, a look
+ *           at the entries, and ppoll()
+ *   CREW    two threads share the descriptor, and each has an entry of its own; the one that looks
+ *           looks for both, and wakes the other by a local wake-up
+ *   WAITER  one thread posts, and waits by ADMA_IOC_WAIT
  *
- * LENGTH of life g is g, so that a length of another life shows. With PEEKS
- * a bystander reads an entry that others use again meanwhile, without a lock. A
- * run that stops while somebody waits is an invalid end state.
+ * LENGTH of life g is g, so that the length of another life shows. With PEEKS a bystander reads an
+ * entry without a lock, while others use it again. A run that stops while somebody waits is an
+ * invalid end state.
  */
 
 #if defined(CREW)
@@ -28,7 +27,7 @@
 #define ENTRIES 2
 #endif
 #ifndef LIVES
-#define LIVES 2 /* requests that use an entry, one after the other */
+#define LIVES 2 /* requests that use an entry, one after another */
 #endif
 #ifndef WORKERS
 #define WORKERS 1
@@ -42,7 +41,7 @@
 #define STATE(e) (e)        /* shared: {generation, PENDING or OVER} */
 #define LENGTH(e) (2 + (e)) /* shared */
 #define SLOT(e) (4 + (e))   /* the kernel's own copy of STATE */
-#define ENDED 6             /* requests since the last read() */
+#define COMPLETED 6         /* `completed` of struct adma_endpoint: requests since the last read() */
 #define KLOCK 7             /* the connection's lock */
 #define ULOCK 8             /* CREW: the channel's lock, in user space */
 #define WORDS 9
@@ -57,8 +56,8 @@
 
 #include "tso.pml"
 
-byte submitted[ENTRIES]; /* life that a worker has yet to end, 0: none */
-bool queued[USERS];      /* on the end's wait queue */
+byte submitted[ENTRIES]; /* the life that a worker has yet to complete, 0: none */
+bool queued[USERS];      /* on the endpoint's wait queue */
 bool woken[USERS];       /* since it last made up its mind to sleep */
 
 inline take_lock(t, lock)
@@ -73,18 +72,18 @@ inline drop_lock(t, lock)
 
 /* ---- the kernel ---- */
 
-/* adma_entries_begin(). An entry is named again only when its request has ended. */
+/* adma_entries_begin(). An entry is used again only when its request is completed. */
 inline post(t, entry, life)
 {
 	take_lock(t, KLOCK);
-	assert(VALUE(LOAD(t, SLOT(entry))) != PENDING); /* no -EBUSY between sound callers */
+	assert(VALUE(LOAD(t, SLOT(entry))) != PENDING); /* sound callers never get -EBUSY */
 	store(t, SLOT(entry), WORD(life, PENDING));
 	store(t, STATE(entry), WORD(life, PENDING));
 	submitted[entry] = life;
 	drop_lock(t, KLOCK)
 }
 
-/* A wake-up takes the queue's lock, which is a fence. */
+/* A wake-up takes the lock of the wait queue, which is a fence. */
 inline wake(t)
 {
 #ifdef BUG_ACTIVE_CHECK
@@ -106,12 +105,12 @@ inline wake(t)
 
 inline count(t)
 {
-	value = LOAD(t, ENDED);
-	store(t, ENDED, value + 1);
+	value = LOAD(t, COMPLETED);
+	store(t, COMPLETED, value + 1);
 	value = 0
 }
 
-/* store(): adma_entries_end(), then the count; the wake-up without the lock. */
+/* request_store(): adma_entries_complete(), then the count. request_wake() is called without the lock. */
 proctype worker(byte t)
 {
 	byte e, g, value;
@@ -163,32 +162,32 @@ inline enqueue(t)
 	d_step { DRAINED(t) -> queued[t] = true; woken[t] = false }
 }
 
-/* end_read(): how many ended is of no interest, that it is 0 now is. */
+/* endpoint_read(): of interest is only that the count is 0 now, and not what it was. */
 inline clear(t)
 {
 	take_lock(t, KLOCK);
-	store(t, ENDED, 0);
+	store(t, COMPLETED, 0);
 	drop_lock(t, KLOCK)
 }
 
-inline any_ended(t)
+inline any_completed(t)
 {
 	take_lock(t, KLOCK);
-	value = LOAD(t, ENDED);
+	value = LOAD(t, COMPLETED);
 	drop_lock(t, KLOCK)
 }
 
-/* ppoll() on the descriptor and on the channel's local wake-up; end_poll(). */
+/* ppoll() on the descriptor, by endpoint_poll(), and on the channel's local wake-up. */
 inline sleep(t)
 {
 	do
 	:: true ->
 #ifdef BUG_QUEUE_LATE
-		any_ended(t);
+		any_completed(t);
 		enqueue(t);
 #else
 		enqueue(t);
-		any_ended(t);
+		any_completed(t);
 #endif
 		if
 		:: value > 0 || nudged[t] -> break
@@ -200,14 +199,14 @@ inline sleep(t)
 
 /* ---- user space ---- */
 
-byte want[ENTRIES];  /* the life that is waited for, 0: none */
-bool nudged[USERS];   /* the local wake-up is up for this thread (wakeup.pml) */
+byte want[ENTRIES]; /* the life that is waited for, 0: none */
+bool nudged[USERS]; /* the local wake-up is up for this thread (wakeup.pml) */
 
-/* A life of an entry is over: its length is safe to use as long as nobody posts on it. */
+/* A life of an entry is over: its length may be used as long as nobody posts on the entry. */
 inline take_result(t, entry, life)
 {
 	value = LOAD(t, LENGTH(entry));
-	assert(value == (life)); /* never another life's, and never none yet */
+	assert(value == (life)); /* never that of another life, and never one that is not stored yet */
 	value = 0
 }
 
@@ -294,7 +293,7 @@ proctype user()
 bool done[USERS];  /* all under the channel's lock */
 bool waits[USERS];
 
-/* Who sees the other's end tells it: it may have been woken for nothing but a cleared count. */
+/* A thread that sees the other's completion wakes it: the other may find nothing but a cleared count. */
 inline look(t, e)
 {
 	state = LOAD(t, STATE(e));
@@ -326,8 +325,8 @@ inline look_at_all(t)
 }
 
 /*
- * The request is known before it is posted, and posted without the channel's lock. `mine`
- * is the thread's entry, and equals t: an inline does not take one name for two parameters.
+ * The request is made known before it is posted, and it is posted without the channel's lock.
+ * `mine` is the thread's entry and equals t, because an inline takes no name for two parameters.
  */
 proctype user(byte t, mine)
 {
@@ -371,7 +370,7 @@ proctype user(byte t, mine)
 
 #ifdef WAITER
 
-/* sleep_until_ended(): without the lock, so that a wake-up and not the lock orders it. */
+/* cookie_sleep() looks without the lock, so the wake-up orders it and not the lock. */
 proctype user()
 {
 	byte g, value;
@@ -400,7 +399,7 @@ proctype user()
 #endif
 
 #ifdef PEEKS
-/* A bystander's look: what was read counts only if the entry is still the same life's. */
+/* What a bystander reads counts only if the entry still belongs to the same life afterwards. */
 proctype bystander()
 {
 	byte state, value, again;

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * handover.pml - who sees to a channel: is anything ever left to nobody?
+ * handover.pml - who makes progress on a channel: is anything ever left to nobody?
  *
- * One channel of one process, behind store buffers (tso.pml). A caller comes
- * in, attends, maybe sleeps, and leaves, a few times; then it computes for ever. The mover has to
- * see to what is pending then: events that the peer publishes and rings for, and
- * chunks, which ring no bell. A visitor comes in once for something else. With QUEUE a queue of the
- * copy engine helps the mover once that has begun to copy.
+ * The model is one channel of one process, behind store buffers (tso.pml). A caller comes in, owns
+ * the channel, maybe sleeps, and releases it, a few times; then it computes for ever. After that
+ * the progress thread has to see to what is pending: to events, which the peer publishes and
+ * signals, and to chunks, which signal no event count. A visitor comes in once for something else.
+ * With WORKER a copy worker thread assists the progress thread once that has begun to copy. With
+ * QUERY a thread takes the lock and releases it, and does nothing else.
  *
- * A run that stops while an event is unconsumed, or a chunk not copied, or copied and not taken note of,
- * is an invalid end state: nobody is there who will. Switches that begin with BUG are mutants.
+ * A run that stops while an event is unconsumed, or a chunk is not copied, or was copied and nobody
+ * took note of it, is an invalid end state: nobody is there who will. Switches that begin with BUG_
+ * are mutants; those that begin with WITNESS_ claim what must be refuted.
  */
 
-#define BELL 0  /* {events, armed:1} */
+#define COUNT 0 /* the event count: {events, armed:1} */
 #define TAIL 1  /* events published */
 #define LOCK 2  /* the channel's */
 #define WORDS 3
@@ -22,10 +24,10 @@
 
 #define PEER 0
 #define CALLER 1
-#define MOVER 2
+#define PROGRESS 2
 #define VISITOR 3
-#define HELPER 4
-#ifdef QUEUE
+#define ASSISTANT 4
+#ifdef WORKER
 #define BUFFERED 5
 #else
 #define BUFFERED 4
@@ -41,29 +43,25 @@
 #define CHUNKS 1 /* that each event brings: a match, say */
 #endif
 
-#ifdef BUG_HELP_BARE
-#define HELPER_SETTLES false
-#else
-#define HELPER_SETTLES true
-#endif
-
 #include "tso.pml"
 
 byte wire; /* bytes in the socket */
 
 /* Under the lock. */
-byte consumed, chunks; /* events taken note of; chunks to be claimed */
-byte copying;          /* claimed, being copied without the lock */
-bool copied;           /* some were, since somebody took note: the last of them may have ended the request */
-byte attending;
-bool watched, sleeping, pending, gone;
+byte consumed, chunks; /* events that were taken note of; chunks to be claimed */
+byte copying;          /* claimed, and being copied without the lock */
+bool copied;           /* some were, and nobody took note yet: the last of them may have ended the request */
+byte owners;
+bool delegated, sleeping, pending, gone;
 bool eventfd;
+bool mark_waiters; /* ADMA_MARK_WAITERS */
+bool mark_rearm;   /* ADMA_MARK_REARM */
 
-/* The book's: called is the line of channels to look at, pinned what the mover is at. */
-bool called, pinned, polled;
-bool oneshot; /* what the kernel makes of polled: EPOLLONESHOT, spent by an event */
-bool lent;    /* the channel stands in the engine's lines */
-bool ringing; /* the peer has yet to send a byte */
+/* Under the registry's lock: the channel is to be visited; it is being visited; its socket is polled. */
+bool called, in_use, polled;
+bool oneshot;    /* what the kernel makes of polled: EPOLLONESHOT, spent by an event */
+bool listed;     /* the channel is listed in the engine's schedule, for copy workers to assist */
+bool signalling; /* the peer has yet to send a byte */
 
 #define NEEDS (pending && (consumed < EVENTS || chunks > 0 || copying > 0 || copied))
 #define THROUGH (consumed == EVENTS && chunks == 0 && copying == 0 && !copied)
@@ -78,18 +76,18 @@ inline drop_lock(t)
 	store(t, LOCK, 0)
 }
 
-/* ---- bell.h, as wakeup.pml proves it ---- */
+/* ---- shm/eventcount.h, as wakeup.pml proves it ---- */
 
-inline ring(t, hit)
+inline signal(t, hit)
 {
 	d_step {
 		DRAINED(t) ->
-		hit = mem[BELL] & ARMED;
-		ringing = hit;
-		mem[BELL] = (mem[BELL] + EVENT) & 254
+		hit = mem[COUNT] & ARMED;
+		signalling = hit;
+		mem[COUNT] = (mem[COUNT] + EVENT) & 254
 	}
 	if
-	:: hit -> atomic { wire++; ringing = false }
+	:: hit -> atomic { wire++; signalling = false }
 	:: else
 	fi;
 	hit = false
@@ -99,9 +97,9 @@ inline arm(t, seen, ok)
 {
 	d_step {
 		DRAINED(t) ->
-		ok = (mem[BELL] == seen);
+		ok = (mem[COUNT] == seen);
 		if
-		:: ok -> mem[BELL] = seen | ARMED
+		:: ok -> mem[COUNT] = seen | ARMED
 		:: else
 		fi
 	}
@@ -109,13 +107,22 @@ inline arm(t, seen, ok)
 
 inline disarm(t)
 {
-	d_step { DRAINED(t) -> mem[BELL] = mem[BELL] & 254 }
+	d_step { DRAINED(t) -> mem[COUNT] = mem[COUNT] & 254 }
 }
 
-/* ---- progress.c, wait.c, attendance.c; all with the lock ---- */
+/* ---- the marks, publishing, and ownership; all with the lock ---- */
 
-/* adma_advance(): what was published is taken note of, and brings chunks. */
-inline look(t)
+/* adma_waiters_wake_marked() */
+inline wake_marked()
+{
+	d_step {
+		eventfd = eventfd || (mark_waiters && sleeping);
+		mark_waiters = false
+	}
+}
+
+/* adma_endpoint_advance(): what was published is taken note of, and brings chunks. */
+inline advance(t)
 {
 	value = LOAD(t, TAIL);
 	d_step {
@@ -124,23 +131,31 @@ inline look(t)
 		consumed = value;
 		found = found || (copied && copying == 0);
 		copied = copied && copying > 0;
-		eventfd = eventfd || (found && sleeping);
+		mark_waiters = mark_waiters || found;
+		mark_rearm = true;
 		value = 0
 	}
 }
 
-/* One chunk: claimed with the lock, copied without. */
+/* One chunk is claimed with the lock and copied without it. Afterwards chunk_relock() marks. */
 inline copy_one(t)
 {
+	wake_marked();
 	d_step { chunks--; copying++ }
 	drop_lock(t);
 	take_lock(t);
-	d_step { copying--; copied = true }
+	d_step {
+		copying--;
+		copied = true;
+#ifndef BUG_NO_REMARK
+		mark_rearm = true
+#endif
+	}
 }
 
-inline unwatch(t)
+inline delegation_end(t)
 {
-	watched = false;
+	delegated = false;
 	if
 	:: !sleeping -> disarm(t)
 	:: else
@@ -148,82 +163,88 @@ inline unwatch(t)
 }
 
 /* adma_progress_poll() */
-inline poll(t)
+inline progress_poll(t)
 {
 	d_step {
 		DRAINED(t) ->
-		oneshot = oneshot || !polled; /* a system call only where it seems to be needed */
+		oneshot = oneshot || !polled; /* a system call is made only where it seems to be needed */
 		polled = true
 	}
 }
 
-/* adma_delegation_rearm() */
-inline watch(t)
+inline delegation_rearm(t)
 {
 	if
-	:: !NEEDS -> unwatch(t)
+	:: !NEEDS -> delegation_end(t)
 	:: else ->
 #ifndef BUG_NO_CALL
 		d_step {
 			DRAINED(t) ->
-			called = called || (chunks > 0 && t != MOVER)
+			called = called || (chunks > 0 && t != PROGRESS)
 		}
 #endif
 #ifdef BUG_POLL_ONCE
-		/* The mover's own way out forgets that what is polled fires once. */
+		/* The progress thread forgets on its own way out that what is polled fires once. */
 		if
-		:: t != MOVER -> poll(t)
+		:: t != PROGRESS -> progress_poll(t)
 		:: else
 		fi
 #else
-		poll(t)
+		progress_poll(t)
 #endif
 	fi
 }
 
-/* adma_leave() */
-inline leave(t, settles)
+/* adma_publish(). `cares` is false for a mutant that publishes for sleepers only. */
+inline publish(t, cares)
 {
+	wake_marked();
 	if
-	:: (sleeping || watched) && settles ->
+	:: mark_rearm && (sleeping || (delegated && cares)) ->
 		do
 		:: true ->
-			seen = LOAD(t, BELL);
-			look(t);
+			seen = LOAD(t, COUNT);
+			advance(t);
 #ifdef BUG_ARM_FRESH
-			seen = LOAD(t, BELL);
+			seen = LOAD(t, COUNT);
 #endif
-			arm(t, seen, ok);
+			if
+			:: !found -> arm(t, seen, ok)
+			:: else -> ok = false
+			fi;
 			if
 			:: ok -> break
 			:: else
 			fi
 		od;
 		seen = 0;
+		ok = false;
+		wake_marked();
 		eventfd = eventfd || (sleeping && chunks > 0);
 		if
-		:: watched -> watch(t)
+		:: delegated && cares -> delegation_rearm(t)
 		:: else
 		fi
 	:: else
 	fi;
-	drop_lock(t)
+	d_step { mark_waiters = false; mark_rearm = false }
 }
 
-inline attend(t)
+inline acquire(t)
 {
-	attending++;
+	owners++;
 	if
-	:: watched -> unwatch(t)
+	:: delegated -> delegation_end(t)
 	:: else
 	fi
 }
 
-/* adma_disown() for good, and adma_hand_over() */
-inline depart()
+/* adma_ownership_release() for good, with adma_ownership_hand_over() */
+inline release()
 {
-	attending--;
-	watched = watched || (NEEDS && attending == 0)
+	owners--;
+	delegated = delegated || (NEEDS && owners == 0);
+	mark_rearm = true
 }
 
 /* ---- the threads ---- */
@@ -237,23 +258,28 @@ proctype peer()
 	:: k < EVENTS ->
 		k++;
 		store(PEER, TAIL, k);
-		ring(PEER, hit)
+		signal(PEER, hit)
 	:: else -> break
 	od
 }
 
-/* lie_down(), ppoll(), get_up(): woken, or timed out. */
+/*
+ * sleep_prepare(), ppoll(), sleep_finish(): the caller is woken, or its time is up. A thread that
+ * is about to sleep has just looked and armed, so it clears the marks.
+ */
 inline sleep(t)
 {
-	seen = LOAD(t, BELL);
-	look(t);
+	seen = LOAD(t, COUNT);
+	advance(t);
 	if
 	:: !found && chunks == 0 ->
 		arm(t, seen, ok);
 		if
 		:: ok ->
 			sleeping = true;
-			d_step { DRAINED(t) -> polled = false; oneshot = false }
+			d_step { DRAINED(t) -> polled = false; oneshot = false } /* adma_progress_unpoll() */
+			wake_marked();
+			mark_rearm = false;
 			drop_lock(t);
 			if
 			:: wire > 0 || eventfd
@@ -263,38 +289,40 @@ inline sleep(t)
 			sleeping = false;
 			eventfd = false;
 			disarm(t);
-			wire = 0
+			wire = 0;
+			ok = false
 		:: else
 		fi
 	:: else
 	fi;
+	found = false;
 	seen = 0
 }
 
 proctype caller()
 {
-	byte k, seen, value, naps;
+	byte k, seen, value, sleeps;
 	bool ok, found;
 
 	do
 	:: k < CALLS ->
 		k++;
-		naps = 0;
+		sleeps = 0;
 		take_lock(CALLER);
-		attend(CALLER);
+		acquire(CALLER);
 		pending = true; /* the first call posts */
-		look(CALLER);
+		advance(CALLER);
 		do
 		:: chunks > 0 -> copy_one(CALLER)
-		:: naps < 2 -> naps++; sleep(CALLER)
+		:: sleeps < 2 -> sleeps++; sleep(CALLER)
 		:: break
 		od;
-		depart();
-#ifdef BUG_DEPART_BARE
-		leave(CALLER, false)
-#else
-		leave(CALLER, true)
+		found = false;
+		release();
+#ifndef BUG_RELEASE_BARE
+		publish(CALLER, true);
 #endif
+		drop_lock(CALLER)
 	:: else -> break
 	od;
 	gone = true
@@ -308,15 +336,29 @@ proctype visitor()
 
 	take_lock(VISITOR);
 	wire = 0;
-	look(VISITOR);
-#ifdef BUG_VISITOR_BARE
-	leave(VISITOR, sleeping)
+	advance(VISITOR);
+	found = false;
+#if defined(BUG_NO_PUBLISH)
+#elif defined(BUG_VISITOR_BARE)
+	publish(VISITOR, false);
 #else
-	leave(VISITOR, true)
+	publish(VISITOR, true);
 #endif
+	drop_lock(VISITOR)
 }
 
-proctype mover()
+/*
+ * adma_health() and the like: takes the lock, and releases it. It stores nothing that others
+ * could see late, so it needs no store buffer.
+ */
+proctype query()
+{
+	d_step { mem[LOCK] == 0 -> mem[LOCK] = 1 }
+	mem[LOCK] = 0
+}
+
+/* thread_run() and thread_visit() around adma_visit(), without its policy */
+proctype progress()
 {
 	byte seen, value;
 	bool ok, found, again;
@@ -324,113 +366,107 @@ proctype mover()
 	do
 	:: gone && THROUGH -> break
 	:: called || (oneshot && wire > 0) ->
-		/* take_events() and visit(): one hold of the book. */
+		/* The registry's lock is held once for epoll_take_events() and the beginning of thread_visit(). */
 		d_step {
 #ifndef BUG_STILL_POLLED
 			polled = polled && !(oneshot && wire > 0);
 #endif
 			oneshot = oneshot && wire == 0;
-#ifndef BUG_STRIKE_LATE
+#ifndef BUG_CLEAR_CALL_LATE
 			called = false;
 #endif
-			pinned = true
+			in_use = true
 		}
-		take_lock(MOVER);
+		take_lock(PROGRESS);
 		wire = 0;
 #ifdef WITNESS_TAKEN_BACK
-		assert(watched);
+		assert(delegated);
 #endif
-		look(MOVER);
+		advance(PROGRESS);
+		found = false;
 		do
 #ifdef BUG_IN_THE_WAY
-		:: chunks > 0 -> assert(attending == 0); copy_one(MOVER)
+		:: chunks > 0 -> assert(owners == 0); copy_one(PROGRESS); advance(PROGRESS); found = false
 #else
-		:: watched && chunks > 0 ->
-			assert(attending == 0);
+		:: delegated && chunks > 0 ->
+			assert(owners == 0);
 #ifdef WITNESS_COPIED
 			assert(!gone);
 #endif
-			copy_one(MOVER);
-			lent = watched && chunks > 0;
+			copy_one(PROGRESS);
+			listed = listed || (delegated && chunks > 0); /* adma_policy_ask_assist() */
+			advance(PROGRESS);
+			found = false
 #endif
 		:: else -> break
 		od;
-		/* adma_rearm(), then when to look again, then the lock is dropped */
-		if
-		:: sleeping || watched ->
-			do
-			:: true ->
-				seen = LOAD(MOVER, BELL);
-				look(MOVER);
-				arm(MOVER, seen, ok);
-				if
-				:: ok -> break
-				:: else
-				fi
-			od;
-			seen = 0;
-			eventfd = eventfd || (sleeping && chunks > 0);
-			if
-			:: watched -> watch(MOVER)
-			:: else
-			fi
-		:: else
-		fi;
+		/* adma_publish(), then adma_policy_next(), and then the lock is dropped. */
+		publish(PROGRESS, true);
 #ifdef BUG_NO_AGAIN
 		again = false;
 #else
-		again = watched && chunks > 0;
+		again = delegated && chunks > 0;
 #endif
-		drop_lock(MOVER);
+		drop_lock(PROGRESS);
 		d_step {
-			DRAINED(MOVER) ->
-#ifdef BUG_STRIKE_LATE
+			DRAINED(PROGRESS) ->
+#ifdef BUG_CLEAR_CALL_LATE
 			called = again
 #else
 			called = called || again
 #endif
 			;
-			pinned = false;
+			in_use = false;
 			again = false
 		}
 	od
 }
 
-/* adma_visit_assist(), as long as it is listed */
-proctype queue()
+/*
+ * adma_visit_assist(), as long as the channel is listed. The code looks after the chunk. With
+ * LOOK_FIRST it looks before, and leaves the look after the chunk to adma_publish(), which has to
+ * find a mark for that.
+ */
+proctype worker()
 {
 	byte seen, value;
 	bool ok, found;
 
 	do
 	:: gone && THROUGH -> break
-	:: lent ->
-		take_lock(HELPER);
+	:: listed ->
+		take_lock(ASSISTANT);
 		if
-		:: watched && chunks > 0 ->
-			assert(attending == 0);
-#ifdef WITNESS_HELPED
+		:: delegated && chunks > 0 ->
+			assert(owners == 0);
+#ifdef LOOK_FIRST
+			advance(ASSISTANT);
+			found = false;
+#endif
+#ifdef WITNESS_ASSISTED
 			assert(copying == 0);
 #endif
-			copy_one(HELPER);
-#ifndef BUG_HELP_BARE
-			look(HELPER);
+			copy_one(ASSISTANT);
+#if !defined(BUG_ASSIST_BARE) && !defined(LOOK_FIRST)
+			advance(ASSISTANT);
+			found = false
 #endif
-			leave(HELPER, HELPER_SETTLES)
-		:: else ->
-			lent = false;
-			leave(HELPER, HELPER_SETTLES)
-		fi
+		:: else -> listed = false
+		fi;
+#ifndef BUG_ASSIST_BARE
+		publish(ASSISTANT, true);
+#endif
+		drop_lock(ASSISTANT)
 	od
 }
 
-/* The invariant of attendance.h. */
+/* The invariant of progress/ownership.h. */
 proctype monitor()
 {
 end:
 	atomic {
-		mem[LOCK] == 0 && watched && NEEDS && !called && !pinned &&
-		!(oneshot && (mem[BELL] & ARMED || wire > 0 || ringing)) ->
+		mem[LOCK] == 0 && delegated && NEEDS && !called && !in_use &&
+		!(oneshot && (mem[COUNT] & ARMED || wire > 0 || signalling)) ->
 		assert(false)
 	}
 }
@@ -444,12 +480,16 @@ init
 		:: t < BUFFERED -> run memory(t); t++
 		:: else -> break
 		od;
+		t = 0;
 		run peer();
 		run caller();
-		run mover();
+		run progress();
 		run visitor();
-#ifdef QUEUE
-		run queue();
+#ifdef QUERY
+		run query();
+#endif
+#ifdef WORKER
+		run worker();
 #endif
 #ifdef MONITOR
 		run monitor()

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pin.pml - the kernel helper's pin cache against a mapping that changes.
+ * pin.pml - the pin cache of the kernel helper, while the mapping changes.
  *
- * One range of one process, one page long. POSTERS transfers look for a cached
- * pin or make one, copy, and let go; a mapper discards or unmaps and maps again
- * meanwhile; a worker drops what the notifier's callback declared dead; a reaper
- * drops cached entries for the limit's sake; a remover ends the subscriptions of what
- * nobody refers to any more. Page n + 1 replaces page n, so an old page is one with a
- * lower number. With STUCK the mapper may stay in the middle of an invalidation
- * for ever: then whoever does not ask for its memory still gets through.
+ * There is one range of one process, one page long. POSTERS transfers look for a cached pin or
+ * make one, copy, and put it. Meanwhile a mapper discards the page, or unmaps and maps again. A
+ * worker drops from the cache what the notifier's callback declared dead. A reaper drops cached
+ * entries to keep the limit. A remover ends the subscriptions of entries that nobody refers to any
+ * more. Page n + 1 replaces page n, so an old page is one with a lower number. With STUCK the
+ * mapper may stay in the middle of an invalidation for ever; a thread that does not ask for that
+ * memory still gets through then.
  *
- * Everything here is in the kernel and under locks: a critical section of a
- * spinlock is one step, the cache's mutex is held over several, and the
- * interval notifier does what its documentation says. The switches that
- * begin with BUG_ are mutants, those with WITNESS_ claim what must be refuted.
+ * Everything here is in the kernel and under locks: a critical section of a spinlock is one step,
+ * the cache's mutex is held over several, and the interval notifier does what its documentation
+ * says. The switches that begin with BUG_ are mutants, those with WITNESS_ claim what must be
+ * refuted.
  */
 
 #ifndef POSTERS
 #define POSTERS 2
 #endif
 #ifndef POSTS
-#define POSTS 2 /* transfers of each poster, one after the other */
+#define POSTS 2 /* transfers of each poster, one after another */
 #endif
 #ifndef CHANGES
 #define CHANGES 2
@@ -28,14 +28,14 @@
 #ifndef REAPS
 #define REAPS 1
 #endif
-#define ENTRIES (POSTERS * POSTS) /* 1, 2 or 4: each transfer makes one at most */
+#define ENTRIES (POSTERS * POSTS) /* 1, 2 or 4: each transfer makes at most one */
 #define PAGES (CHANGES + 2)
 #define NONE 255
 
 /* ---- the process's memory ---- */
 
 bool mapped = true;  /* there is a mapping */
-byte present;        /* the page in the page table, 0: none yet, or no more */
+byte present;        /* the page in the page table; 0: none yet, or none any more */
 byte newest;         /* the last page that was given out */
 byte oldest_allowed; /* for a transfer that begins now */
 byte pins[PAGES];
@@ -53,18 +53,17 @@ byte told[ENTRIES]; /* the sequence of the last callback */
 byte made;
 byte page[ENTRIES];     /* pinned by it, 0: none */
 byte refs[ENTRIES];     /* the cache's, its users', a queued work's */
-bool live[ENTRIES];     /* leaf lock: found valid once; until then its maker alone knows it */
+bool live[ENTRIES];     /* leaf lock: it was found valid once; until then only its maker knows it */
 bool dead[ENTRIES];     /* leaf lock */
 bool unmapped[ENTRIES]; /* leaf lock */
 bool queued[ENTRIES];   /* the drop work, until it has the mutex */
-bool removing[ENTRIES]; /* nobody refers to it any more: the removal's */
+bool removing[ENTRIES]; /* nobody refers to it any more: it belongs to the remover */
 bool freed[ENTRIES];
 
 byte cached = NONE; /* under the mutex */
 bool mutex;
 byte posting = POSTERS; /* posters that are not through */
 bool mapper_through;
-
 
 inline unpin(e)
 {
@@ -73,7 +72,7 @@ inline unpin(e)
 	page[e] = 0
 }
 
-/* The last reference: unpinned, and left to the remover. Callbacks still come. */
+/* adma_pin_entry_put(): the last reference unpins, and leaves the rest to the remover. Callbacks still come. */
 inline put(e)
 {
 	atomic {
@@ -97,10 +96,10 @@ inline put(e)
 
 /* ---- the mapper: an invalidation around each change of the page table ---- */
 
-/* The callback, under the leaf lock: it marks and queues, and does nothing else. */
+/* pin_invalidate(), under the leaf lock: it marks and queues, and does nothing else. */
 inline callback(e)
 {
-	assert(!freed[e]); /* no callback may run on it any more when it is freed */
+	assert(!freed[e]); /* when an entry is freed, no callback may run on it any more */
 #ifdef BUG_SKIP_USED
 	if
 	:: refs[e] > 1
@@ -128,7 +127,7 @@ inline callback(e)
 		:: !dead[e] && (refs[e] == 0 || queued[e])
 #else
 		:: !dead[e] && refs[e] > 0 -> dead[e] = true; refs[e]++; queued[e] = true
-		:: !dead[e] && refs[e] == 0 /* being removed: the work would come too late */
+		:: !dead[e] && refs[e] == 0 /* it is being removed: the work would come too late */
 #endif
 		fi
 	fi
@@ -151,7 +150,7 @@ proctype mapper()
 		:: unmapping = true /* munmap(), mremap(), exit */
 		:: unmapping = false /* madvise(), mprotect(), fork, migration */
 		fi;
-		/* Entries that subscribe from now on are told to wait; the others are called. */
+		/* Entries that subscribe from now on are told to wait; the callbacks of the others run. */
 		atomic {
 			unmaps_begun = unmaps_begun + unmapping;
 			if
@@ -185,7 +184,7 @@ proctype mapper()
 #endif
 		atomic { present = 0; gone = newest };
 		sequence++;
-		/* It has returned. A new mapping comes after an unmap only. */
+		/* The call has returned. A new mapping comes only after an unmap. */
 		atomic {
 			oldest_allowed = gone + 1;
 			gone = 0;
@@ -242,7 +241,7 @@ inline make()
 		mine = made;
 		made++;
 		refs[mine] = 1;
-		/* Who subscribes while an invalidation runs has to wait for its end. */
+		/* An entry that subscribes while an invalidation runs has to wait until that is over. */
 		told[mine] = (INVALIDATING -> sequence : sequence - 1);
 		subscribed[mine] = true
 	}
@@ -260,7 +259,7 @@ inline make()
 		:: else
 		fi;
 #ifdef BUG_INSERT_FIRST
-		/* For others to find, although it may have to be pinned anew. */
+		/* Others can find it already, although it may have to be pinned anew. */
 		atomic { !mutex -> insert(mine) };
 #endif
 		/* The mutex, and the leaf lock for this step only. */
@@ -333,7 +332,7 @@ proctype poster()
 		:: mine == NONE
 		:: else ->
 			atomic {
-				assert(page[mine] >= oldest); /* never what was gone before */
+				assert(page[mine] >= oldest); /* never one that was gone before */
 				ended_before = unmaps_ended
 			};
 			/* Copying. */
@@ -364,7 +363,7 @@ proctype poster()
 	posting--
 }
 
-/* ---- who lets cached entries go ---- */
+/* ---- the threads that drop cached entries ---- */
 
 #if ENTRIES == 1
 #define ANY(what) what[0]
@@ -374,7 +373,7 @@ proctype poster()
 #define ANY(what) (what[0] || what[1] || what[2] || what[3])
 #endif
 
-/* The drop work, one entry after the other. */
+/* pin_cache_drop_work(), for one entry after another. */
 proctype worker()
 {
 	byte e;
@@ -421,7 +420,7 @@ end:
 	od
 }
 
-/* mmu_interval_notifier_remove(), a work for each entry; here one after the other. */
+/* pin_entry_remove(): a work for each entry in the kernel, one entry after another here. */
 proctype remover()
 {
 	byte e, was;
@@ -459,7 +458,7 @@ endremove:
 	od
 }
 
-/* The limit's, and at last the cache's end: then nothing may be left pinned. */
+/* adma_pin_cache_evict(), and at last adma_pin_cache_exit(), after which nothing may be pinned. */
 #ifdef STUCK
 #define MAY_END (reaps == REAPS)
 #else

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * slot.pml - the life of a slot: post, match or cancel, copy by both ends,
- * close, failure, death, and the next life in the same words.
+ * slot.pml - the life of a slot: post, match or cancel, copy by both endpoints, close, failure,
+ * death, and the next life in the same words.
  *
- * One slot, one writer, one reader, LIVES lives of CHUNKS chunks. Each end
- * has a main thread and may have a helper, a second thread that claims chunks
- * only. Every access to a shared word is a step of its own; plain stores go
- * through store buffers (tso.pml). Waiting is on a ring since the last look,
- * which is what wakeup.pml proves of bell.h, or on the proven death of the
- * peer. The switches named BUG_ are mutants, which must be caught; those named
- * WITNESS_ claim that something never happens which must be able to happen.
+ * There is one slot with a writer and a reader, and it has LIVES lives of CHUNKS chunks. Each
+ * endpoint has a main thread and may have a helper, a second thread that claims chunks and does
+ * nothing else. Every access to a shared word is a step of its own, and plain stores go through
+ * store buffers (tso.pml). A thread waits until it is signalled after its last look, which is what
+ * wakeup.pml proves of shm/eventcount.h, or until the peer is proven dead. The switches named BUG_
+ * are mutants, which must be caught. Those named WITNESS_ claim that something never happens which
+ * must be able to happen.
  *
  * Switches of a run:
  *   CANCELS      the writer may withdraw what is posted, at any moment
- *   CLOSES       either end may close, at any moment
+ *   CLOSES       either endpoint may close, at any moment
  *   FAILS        any chunk may fail
  *   DEATH        either process, or none, dies at any moment
- *   STOP         either process, or none, stops for ever and is not dead;
- *                a closer then gives up after a while and keeps its buffer
- *   HELPERS      bit 0: the writer has a helper, bit 1: the reader has one
- *   LATE         a helper may still be about to claim when its end is
- *                through with the life (adma holds the channel's lock there)
+ *   STOP         either process, or none, stops for ever and is not dead; an endpoint that closes
+ *                gives up after a while then, and keeps its buffer
+ *   HELPERS      bit 0: the writer has a helper; bit 1: the reader has one
+ *   LATE         a helper may still be about to claim when its endpoint is through with the life
+ *                (adma holds the channel's lock there)
  */
 
 #ifndef LIVES
@@ -33,13 +33,13 @@
 #define HELPERS 0
 #endif
 #ifndef HELPS
-#define HELPS 2 /* claims that a helper tries */
+#define HELPS 2 /* claims that a helper tries to make */
 #endif
 
-/* Threads and ends. A helper's id is its end's + 2. */
+/* Endpoints and threads. The id of a helper is that of its endpoint + 2. */
 #define W 0
 #define R 1
-#define BUFFERED 2 /* helpers store nothing plainly */
+#define BUFFERED 2 /* helpers make no plain stores */
 
 /* Words, {generation:4, value:4}. */
 #define STATE 0
@@ -49,8 +49,8 @@
 #define SEEN 4
 #define OFFER 5     /* the writer's plain fields */
 #define CHOICE 6    /* the reader's plain fields */
-#define DESC 7      /* the descriptor in the ring: the generation posted last */
-#define CLOSED(e) (8 + (e)) /* half.closed */
+#define DESC 7      /* the descriptor in the ring: the generation that was posted last */
+#define CLOSED(e) (8 + (e)) /* `closed` of the endpoint's segment */
 #define WORDS 10
 
 #define WORD(g, v) ((g) * 16 + (v))
@@ -64,8 +64,7 @@
 #define POSTED 1
 #define MATCHED 2
 #define CANCELLED 3
-#define ABORTED 4
-#define ENDED 5
+#define COMPLETED 5 /* ADMA_DONE, or ADMA_ABORTED */
 
 #define NONE 15 /* no chunk */
 #define EIO 5
@@ -75,30 +74,30 @@
 /* A read-modify-write of thread t may act. */
 #define FENCED(t) ((t) >= BUFFERED || DRAINED((t) & 1))
 
-/* ---- private to an end, under its channel's lock ---- */
-byte current[2]; /* the life being copied, 0: none */
-byte busy[2];    /* helpers between the decision to claim and the end of retiring */
-bool over[2];    /* this end closed, or saw the peer closed or dead */
-bool mourns[2];  /* this end saw the peer dead */
-bool through[2]; /* the end's main thread has ended */
+/* ---- private to an endpoint, under its channel's lock ---- */
+byte current[2]; /* the life that is being copied, 0: none */
+byte busy[2];    /* helpers that have decided to claim, and have not retired their chunk yet */
+bool over[2];    /* this endpoint closed, or saw the peer closed or dead */
+bool mourns[2];  /* this endpoint saw the peer dead */
+bool through[2]; /* the endpoint's main thread has returned */
 
 /* ---- the world ---- */
-bool rung[2];    /* the end's bell was rung since it last read it */
-bool dead[2];    /* provably */
-bool halted[2];  /* executes nothing any more: dead, or stopped */
+bool signalled[2]; /* the endpoint was signalled since it last read its event count */
+bool dead[2];      /* provably */
+bool halted[2];    /* executes nothing any more: dead, or stopped */
 
 /* ---- what the properties are about ---- */
 byte copying[4];           /* the life whose buffers a thread touches now */
-byte let_go[2];            /* mask of lives whose buffer the end has let go */
-byte begun[LIVES + 1];     /* mask of chunks claimed for copying */
-byte copied[LIVES + 1];    /* mask of chunks copied without an error */
+byte let_go[2];            /* mask of lives whose buffer the endpoint has let go */
+byte begun[LIVES + 1];     /* mask of chunks that were claimed for copying */
+byte copied[LIVES + 1];    /* mask of chunks that were copied without an error */
 bool failed[LIVES + 1];    /* a chunk failed */
 bool matched[LIVES + 1];
 bool cancelled[LIVES + 1];
-byte verdict[2 * (LIVES + 1)]; /* what each end told its caller */
+byte verdict[2 * (LIVES + 1)]; /* what each endpoint told its caller */
 #define VERDICT(e, g) verdict[(e) * (LIVES + 1) + (g)]
 #ifdef WITNESS_BOTH_COPY
-byte copiers; /* mask of ends that ever copied a chunk */
+byte copiers; /* mask of endpoints that ever copied a chunk */
 #endif
 #define GOOD 1
 #define BAD 2
@@ -106,7 +105,7 @@ byte copiers; /* mask of ends that ever copied a chunk */
 #define LIFE(g) (1 << (g))
 #define ALL_CHUNKS ((1 << CHUNKS) - 1)
 
-/* ---- slot.h, one step for each access; locals of the caller: seen, ok ---- */
+/* ---- shm/slot.h, one step for each access; locals of the caller: seen, ok ---- */
 
 inline swap(t, at, expected, wanted)
 {
@@ -133,9 +132,9 @@ inline swap_value(t, at, expected, wanted)
 	}
 }
 
-inline ring(thread, whose)
+inline signal(thread, whose)
 {
-	atomic { FENCED(thread) -> rung[whose] = true }
+	atomic { FENCED(thread) -> signalled[whose] = true }
 }
 
 inline slot_post(g)
@@ -147,7 +146,7 @@ inline slot_post(g)
 	store(W, STATE, WORD(g, POSTED))
 }
 
-/* Out of POSTED, with a note of who won. */
+/* The swap out of POSTED; the model notes who won. */
 inline leave_posted(t, g, wanted, won, lost)
 {
 	atomic {
@@ -160,7 +159,7 @@ inline leave_posted(t, g, wanted, won, lost)
 	}
 }
 
-/* The mutants' way: two steps where one swap should be. */
+/* How the mutants do it: in two steps where one swap should be. */
 inline leave_posted_by_store(t, g, wanted, won, lost)
 {
 	ok = (mem[STATE] == WORD(g, POSTED));
@@ -177,10 +176,10 @@ inline leave_posted_by_store(t, g, wanted, won, lost)
 }
 
 /*
- * From here on a step is atomic { one access to a shared word; what the
- * thread makes of it by itself }.
+ * From here on a step is atomic { one access to a shared word; what the thread makes of it by
+ * itself }.
  *
- * `chunk` is NONE when there is none left.
+ * `chunk` is NONE when no chunk is left.
  */
 inline slot_claim(t, g, chunk)
 {
@@ -188,14 +187,14 @@ inline slot_claim(t, g, chunk)
 	:: atomic {
 		seen = mem[CURSOR];
 #if !defined(LATE) || defined(WITNESS_LATE_CLAIM)
-		assert(GEN(seen) == g); /* or -EPROTO between honest ends */
+		assert(GEN(seen) == g); /* else -EPROTO between honest endpoints */
 #endif
 		if
 		:: GEN(seen) != g || (seen & SHUT) -> seen = 0; break
 #ifndef BUG_CLAIM_OF_NOTHING
 		:: GEN(seen) == g && !(seen & SHUT) && CHUNKS == 0 -> seen = 0; break
 #endif
-		:: else -> assert(NEXT(seen) < CHUNKS) /* or -EPROTO */
+		:: else -> assert(NEXT(seen) < CHUNKS) /* else -EPROTO */
 		fi
 	   }
 	   atomic {
@@ -298,7 +297,7 @@ inline slot_look(g)
 		assert(GEN(done) == g && GEN(cursor) == g && GEN(error) == g);
 		quiet = true;
 #endif
-		assert(!quiet || VALUE(done) <= NEXT(cursor)); /* or -EPROTO */
+		assert(!quiet || VALUE(done) <= NEXT(cursor)); /* else -EPROTO */
 #ifdef BUG_CLOSED_IS_QUIET
 		quiet = quiet && (cursor & SHUT);
 #else
@@ -308,12 +307,12 @@ inline slot_look(g)
 	}
 }
 
-/* Drop what a look and a claim brought, so that equal states look equal. */
+/* Forget what a look and a claim brought, so that equal states look equal. */
 #define FORGET atomic { chunk = NONE; err = 0; cursor = 0; error = 0; quiet = false }
 
-/* ---- a chunk, from claim to ring: copy_claimed() in transfer.c ---- */
+/* ---- a chunk, from its claim to the signal: chunk_copy() and chunk_retire() in worker/transfer_copy.c ---- */
 
-/* The kernel moves the bytes between two buffers that must be there all the while. */
+/* The kernel moves the bytes between two buffers, which must be there all the time. */
 inline copy(t, e, g, chunk, err)
 {
 	atomic {
@@ -347,13 +346,13 @@ inline copy_one(t, e, g, chunk, err)
 	slot_retire(t, g, err);
 	slot_look(g);
 	if
-	:: quiet -> ring(t, 1 - e)
+	:: quiet -> signal(t, 1 - e)
 	:: else
 	fi;
 	FORGET
 }
 
-/* ---- an end's main thread ---- */
+/* ---- the main thread of an endpoint ---- */
 
 /* The caller gets its buffer back. */
 inline release(e, g)
@@ -374,13 +373,13 @@ inline judge(e, g, good)
 	}
 }
 
-/* begin_close(), what concerns a life that is being copied. */
+/* channel_begin_close(), as far as it concerns a life that is being copied. */
 inline begin_close(e, g)
 {
 	over[e] = true;
 	slot_close(e, g);
 	store(e, CLOSED(e), 1);
-	ring(e, 1 - e)
+	signal(e, 1 - e)
 }
 
 inline note_peer(e)
@@ -391,7 +390,7 @@ inline note_peer(e)
 	}
 }
 
-/* May the buffer be let go? outcome() in transfer.c, asked with the lock held. */
+/* May the buffer be let go? This is transfer_outcome() in worker/transfers.c, called with the lock held. */
 #if defined(BUG_DEATH_ALONE)
 #define SETTLED(e) (quiet || mourns[e])
 #elif defined(BUG_SILENCE_IS_DEATH)
@@ -403,15 +402,15 @@ inline note_peer(e)
 #endif
 
 /*
- * Claim and copy while there is something, then wait for the end of it and
- * take the result. The reader claims whenever there is a chunk; the writer
- * may have better things to do.
+ * The endpoint claims and copies while there is a chunk. Then it waits until the slot is quiet, and
+ * takes the result. The reader claims whenever there is a chunk; the writer may have other things
+ * to do.
  */
 inline transfer(e, g)
 {
 	current[e] = g;
 	do
-	:: rung[e] = false;
+	:: signalled[e] = false;
 		note_peer(e);
 		if
 		:: !over[e] -> slot_claim(e, g, chunk)
@@ -432,9 +431,9 @@ inline transfer(e, g)
 			:: atomic { SETTLED(e) -> current[e] = 0; break }
 			:: else ->
 				if
-				:: rung[e] || (dead[1 - e] && !mourns[e])
+				:: signalled[e] || (dead[1 - e] && !mourns[e])
 #ifdef STOP
-				:: over[e] -> goto gave_up /* close() timed out: the buffer stays quarantined */
+				:: over[e] -> goto gave_up /* adma_chan_close() timed out: the buffer is kept for good */
 #endif
 #ifdef CLOSES
 				:: !over[e] -> begin_close(e, g)
@@ -470,9 +469,9 @@ proctype writer()
 	do
 	:: g > LIVES -> break
 	:: else ->
-		/* The slot is ours again when the reader is through with its last life. */
+		/* The slot is the writer's again when the reader is through with its last life. */
 		do
-		:: rung[W] = false;
+		:: signalled[W] = false;
 			note_peer(W);
 			if
 			:: over[W] -> goto finished
@@ -480,23 +479,23 @@ proctype writer()
 #ifdef BUG_REUSE_EARLY
 			:: !over[W] -> break
 #endif
-			:: else -> rung[W] || dead[R]
+			:: else -> signalled[W] || dead[R]
 			fi
 		od;
 		slot_post(g);
 		store(W, DESC, g);
-		ring(W, R);
-		/* Posted: matched by the reader, or withdrawn by us. */
+		signal(W, R);
+		/* It is posted. The reader matches it, or the writer withdraws it. */
 		do
-		:: rung[W] = false;
+		:: signalled[W] = false;
 			note_peer(W);
 			seen = LOAD(W, STATE);
 			assert(GEN(seen) == g);
 			if
 			:: VALUE(seen) != POSTED -> break
-			:: VALUE(seen) == POSTED && !over[W] && !rung[W] ->
+			:: VALUE(seen) == POSTED && !over[W] && !signalled[W] ->
 				if
-				:: rung[W] || dead[R]
+				:: signalled[W] || dead[R]
 #ifdef CANCELS
 				:: goto withdraw
 #endif
@@ -504,7 +503,7 @@ proctype writer()
 				:: over[W] = true; goto withdraw
 #endif
 				fi
-			:: VALUE(seen) == POSTED && !over[W] && rung[W]
+			:: VALUE(seen) == POSTED && !over[W] && signalled[W]
 			:: VALUE(seen) == POSTED && over[W] -> goto withdraw
 			fi
 		od;
@@ -534,7 +533,7 @@ next_life:
 	od;
 finished:
 	store(W, CLOSED(W), 1);
-	ring(W, R);
+	signal(W, R);
 gave_up:
 	through[W] = true
 	} unless { halted[W] }
@@ -549,16 +548,16 @@ proctype reader()
 	do
 	:: g > LIVES -> break
 	:: else ->
-		/* A message; what was published before a close is passed over or delivered first. */
+		/* The reader waits for a message. What was published before a close is passed over or delivered first. */
 		do
-		:: rung[R] = false;
+		:: signalled[R] = false;
 			note_peer(R);
 			if
 			:: LOAD(R, DESC) >= g -> break
 			:: LOAD(R, DESC) < g && over[R] -> goto finished
 			:: LOAD(R, DESC) < g && !over[R] ->
 				if
-				:: rung[R] || dead[W]
+				:: signalled[R] || dead[W]
 #ifdef CLOSES
 				:: over[R] = true
 #endif
@@ -578,40 +577,40 @@ proctype reader()
 #endif
 		if
 		:: !ok ->
-			assert(mem[STATE] == WORD(g, CANCELLED)); /* or -EPROTO */
+			assert(mem[STATE] == WORD(g, CANCELLED)); /* else -EPROTO */
 			goto pass_over
 		:: else
 		fi;
-		ring(R, W);
+		signal(R, W);
 #ifdef BUG_SEE_EARLY
 		store(R, SEEN, WORD(g, 1));
-		ring(R, W);
+		signal(R, W);
 #endif
 		if
-		:: CHUNKS == 0 -> slot_close(R, g); ring(R, W)
+		:: CHUNKS == 0 -> slot_close(R, g); signal(R, W)
 		:: else
 		fi;
 #ifdef BUG_FAIL_UNOWNED
-		/* An error by somebody who holds no chunk may come after the result. */
+		/* An error that is stored by a thread that holds no chunk may come after the result. */
 		slot_note(R, g);
 		slot_close(R, g);
 #endif
 		transfer(R, g);
-		store(R, STATE, WORD(g, ENDED));
+		store(R, STATE, WORD(g, COMPLETED));
 pass_over:
 		store(R, SEEN, WORD(g, 1));
-		ring(R, W);
+		signal(R, W);
 		g++
 	od;
 finished:
 	store(R, CLOSED(R), 1);
-	ring(R, W);
+	signal(R, W);
 gave_up:
 	through[R] = true
 	} unless { halted[R] }
 }
 
-/* A second thread of an end. It counts itself in before it claims: a survivor waits for it. */
+/* A second thread of an endpoint. It counts itself in before it claims, so a survivor waits for it. */
 proctype helper(byte t, e)
 {
 	byte g, n, seen, done, cursor, error, chunk = NONE, err;
@@ -646,7 +645,7 @@ proctype helper(byte t, e)
 #ifndef BUG_COUNT_IN_LATE
 				busy[e]--;
 #endif
-				rung[e] = true; /* adma_wake_waiters() */
+				signalled[e] = true; /* adma_waiters_wake() */
 				g = 0
 			}
 		:: else
@@ -656,7 +655,7 @@ proctype helper(byte t, e)
 	} unless { halted[e] }
 }
 
-/* An end's process is gone: its threads, what its kernel was copying, its claims. */
+/* The process of an endpoint is gone, with its threads, its claims, and what its kernel was copying. */
 inline halt(e)
 {
 	atomic {

@@ -2,22 +2,22 @@
 /*
  * tso.pml - shared memory as an x86 core sees it.
  *
- * A plain store waits in its thread's buffer, first in, first out, and
- * reaches memory at a moment of the machine's choosing; a load looks into the
- * own buffer first, newest entry first, and then into memory; a
- * read-modify-write waits until the own buffer is empty and acts on memory at
- * once. Without STORE_BUFFERS every store is visible immediately, which is
- * the sequentially consistent world that hides the errors we look for.
+ * A plain store waits in the buffer of its thread. Stores leave the buffer in order, and each
+ * reaches memory at a moment that the machine chooses. A load looks into the thread's own buffer
+ * first, newest entry first, and then into memory. A read-modify-write waits until the thread's
+ * buffer is empty, and acts on memory at once. Without STORE_BUFFERS every store is visible
+ * immediately: that is the sequentially consistent world, which hides the errors that the models
+ * look for.
  *
- * The including file defines WORDS and BUFFERED, the number of threads that
- * have a buffer (ids 0 .. BUFFERED - 1), and runs memory(id) for each.
+ * The file that includes this one defines WORDS and BUFFERED, the number of threads that have a
+ * buffer (their ids are 0 .. BUFFERED - 1), and runs memory(id) for each of them.
  */
 
 byte mem[WORDS];
 
 #ifdef STORE_BUFFERS
 
-#define DEPTH 6 /* stores that can wait at once; no thread here has more under way */
+#define DEPTH 6 /* stores that can wait at once; no thread of these models has more under way */
 
 typedef storebuffer {
 	byte n;
@@ -28,7 +28,7 @@ storebuffer buffer[BUFFERED];
 
 #define DRAINED(t) (buffer[t].n == 0)
 
-/* The newest own store to w from entry i downwards, or else what is below. */
+/* The thread's newest store to w from entry i downwards, or else what is below. */
 #define NEWEST(t, w, i, below) \
 	(buffer[t].n > i && buffer[t].at[i] == (w) -> buffer[t].value[i] : below)
 #define LOAD(t, w) \

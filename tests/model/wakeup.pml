@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wakeup.pml - arm and sleep: is any event ever slept through?
+ * wakeup.pml - arm and sleep: does a thread ever sleep through an event?
  *
- * bell.h in small steps, behind store buffers (tso.pml). Three scenes:
+ * The model takes shm/eventcount.h in small steps, behind store buffers (tso.pml). It has three
+ * scenes:
  *
- *   RINGERS  two threads of the peer publish and ring, one sleeper consumes
- *   PAIR     two ends exchange messages over two bounded rings, so that each
- *            sleeps for messages and for room, and each rings the other
- *   CREW     threads of one process share bell, socket and local wake-up;
- *            whoever holds the lock progresses for all of them
+ *   SIGNALLERS  two threads of the peer publish and signal, and one sleeper consumes
+ *   PAIR        two endpoints exchange messages over two bounded rings, so that each of them
+ *               sleeps for messages and for room, and each signals the other
+ *   CREW        threads of one process share event count, socket and local wake-up; the thread
+ *               that holds the lock makes progress for all of them
  *
- * A run that stops while an event is unconsumed is an invalid end state: that
- * is how a lost wake-up shows. The switches that begin with a bug's name are
- * mutants, which must be caught; docs/models.md lists them.
+ * A run that stops while an event is unconsumed is an invalid end state: that is how a lost
+ * wake-up shows. The switches that begin with BUG_ are mutants, which must be caught, and so must
+ * NAIVE and NAIVE_SIGNALLER with store buffers. docs/models.md lists them.
  */
 
-/* ---- words of the halves; the second index of PAIR is the end's number ---- */
+/* ---- words of the segments; PAIR numbers its endpoints 0 and 1 ---- */
 
-#define BELL(end) (end)                /* {events, armed:1}: rung by the peer of `end` */
-#define TAIL(end) (2 + (end))          /* published by ringer or end number `end` */
-#define HEAD(end) (4 + (end))          /* consumed of what `end` published */
-#define LOCK 6                         /* CREW: the channel's lock */
+#define COUNT(whose) (whose)      /* event count of an endpoint, {events, armed:1}; its peer signals it */
+#define TAIL(whose) (2 + (whose)) /* what a signaller or an endpoint has published */
+#define HEAD(whose) (4 + (whose)) /* what the other endpoint has consumed of that */
+#define LOCK 6                    /* CREW: the channel's lock */
 #define WORDS 7
 
 #define ARMED 1
@@ -36,78 +37,78 @@
 #endif
 
 #ifndef EVENTS
-#define EVENTS 2 /* that each ringer publishes, or each end of PAIR sends */
+#define EVENTS 2 /* that each signaller publishes, or each endpoint of PAIR sends */
 #endif
 #ifndef SOCKET
-#define SOCKET 4 /* bytes a socket takes; one more is dropped (MSG_DONTWAIT) */
+#define SOCKET 4 /* bytes that a socket takes; one more is dropped (MSG_DONTWAIT) */
 #endif
 #ifndef TIMEOUTS
-#define TIMEOUTS 0 /* sleeps of RINGERS that may end for another reason than a byte */
+#define TIMEOUTS 0 /* sleeps of SIGNALLERS that may end for another reason than a byte */
 #endif
 #ifdef CREW
-#define MOST_BYTES SOCKET /* a leaver may arm although the sleeper's byte lies unread */
+#define MOST_BYTES SOCKET /* a thread may publish and arm although the sleeper's byte lies unread */
 #else
-#define MOST_BYTES (TIMEOUTS + 1) /* ever in a socket at once */
+#define MOST_BYTES (TIMEOUTS + 1) /* that are ever in a socket at once */
 #endif
 
 #include "tso.pml"
 
-byte wire[2];    /* bytes in the socket towards each end */
-byte claimed[2]; /* ringers that took the armed bit and have yet to send */
-byte grants[2];  /* armings that no ringer took and no disarm ended: bytes still allowed */
+byte wire[2];    /* bytes in the socket towards each endpoint */
+byte claimed[2]; /* signallers that took the armed bit and have yet to send */
+byte grants[2];  /* armings that no signaller took and no disarm ended: bytes that may still be sent */
 
-/* ---- bell.h, one step for each access to memory ---- */
+/* ---- shm/eventcount.h, one step for each access to memory ---- */
 
-inline send(end)
+inline send(whose)
 {
 	atomic {
-		assert(grants[end] > 0); /* at most one byte per arming */
-		grants[end]--;
-		claimed[end]--;
+		assert(grants[whose] > 0); /* at most one byte per arming */
+		grants[whose]--;
+		claimed[whose]--;
 		if
-		:: wire[end] < SOCKET -> wire[end]++; assert(wire[end] <= MOST_BYTES)
+		:: wire[whose] < SOCKET -> wire[whose]++; assert(wire[whose] <= MOST_BYTES)
 		:: else /* full: the sleeper cannot miss the bytes that fill it */
 		fi
 	}
 }
 
-/* adma_ec_signal() and the byte it asks for. `hit` is a local of the caller. */
-inline ring(t, end, hit)
+/* adma_signal_peer(): adma_ec_signal(), and the byte that it asks for. `hit` is a local of the caller. */
+inline signal(t, whose, hit)
 {
-#ifdef BUG_RING_BY_LOAD
-	/* Saves the read-modify-write when the bell looks unarmed. */
-	hit = LOAD(t, BELL(end)) & ARMED;
+#ifdef BUG_SIGNAL_BY_LOAD
+	/* Saves the read-modify-write when the event count looks unarmed. */
+	hit = LOAD(t, COUNT(whose)) & ARMED;
 	if
 	:: hit ->
 #endif
 	d_step {
 		DRAINED(t) ->
-		hit = mem[BELL(end)] & ARMED;
-		mem[BELL(end)] = mem[BELL(end)] + EVENT
+		hit = mem[COUNT(whose)] & ARMED;
+		mem[COUNT(whose)] = mem[COUNT(whose)] + EVENT
 	}
 	if
 	:: hit ->
 #ifdef BUG_BYTE_FOR_EACH
 		/* Sends on what fetch_add saw, without taking the armed bit. */
 		d_step {
-			claimed[end]++;
-			mem[BELL(end)] = mem[BELL(end)] & 254
+			claimed[whose]++;
+			mem[COUNT(whose)] = mem[COUNT(whose)] & 254
 		}
 #else
 		d_step {
 			DRAINED(t) ->
-			hit = mem[BELL(end)] & ARMED;
-			mem[BELL(end)] = mem[BELL(end)] & 254;
-			claimed[end] = claimed[end] + hit
+			hit = mem[COUNT(whose)] & ARMED;
+			mem[COUNT(whose)] = mem[COUNT(whose)] & 254;
+			claimed[whose] = claimed[whose] + hit
 		}
 #endif
 		if
-		:: hit -> send(end)
+		:: hit -> send(whose)
 		:: else
 		fi
 	:: else
 	fi
-#ifdef BUG_RING_BY_LOAD
+#ifdef BUG_SIGNAL_BY_LOAD
 	:: else
 	fi
 #endif
@@ -115,43 +116,43 @@ inline ring(t, end, hit)
 }
 
 /* adma_ec_arm(): true in `ok` when the caller may sleep. */
-inline arm(t, end, seen, ok)
+inline arm(t, whose, seen, ok)
 {
 	d_step {
 		DRAINED(t) ->
-		ok = (mem[BELL(end)] == seen);
+		ok = (mem[COUNT(whose)] == seen);
 		if
-		:: ok && !(seen & ARMED) -> grants[end]++; mem[BELL(end)] = seen | ARMED
+		:: ok && !(seen & ARMED) -> grants[whose]++; mem[COUNT(whose)] = seen | ARMED
 		:: else
 		fi
 	}
 }
 
-inline disarm(t, end)
+inline disarm(t, whose)
 {
 	d_step {
 		DRAINED(t) ->
-		grants[end] = grants[end] - (mem[BELL(end)] & ARMED);
-		mem[BELL(end)] = mem[BELL(end)] & 254
+		grants[whose] = grants[whose] - (mem[COUNT(whose)] & ARMED);
+		mem[COUNT(whose)] = mem[COUNT(whose)] & 254
 	}
 }
 
-/* ==== RINGERS ==== */
+/* ==== SIGNALLERS ==== */
 
-#ifdef RINGERS
+#ifdef SIGNALLERS
 
-/* What a store-then-load arm looks like. BELL is then the armed flag alone. */
-inline ring_naively(t, end, hit)
+/* How a sleeper is told that arms by a store and then loads. COUNT is the armed flag alone here. */
+inline signal_naively(t, whose, hit)
 {
-	hit = LOAD(t, BELL(end));
+	hit = LOAD(t, COUNT(whose));
 	if
-	:: hit -> wire[end]++
+	:: hit -> wire[whose]++
 	:: else
 	fi;
 	hit = false
 }
 
-proctype ringer(byte t)
+proctype signaller(byte t)
 {
 	byte k;
 	bool hit;
@@ -159,22 +160,22 @@ proctype ringer(byte t)
 	do
 	:: k < EVENTS ->
 		k++;
-#ifdef BUG_RING_FIRST
-		ring(t, 0, hit);
+#ifdef BUG_SIGNAL_FIRST
+		signal(t, 0, hit);
 		store(t, TAIL(t), k)
 #else
 		store(t, TAIL(t), k);
-#if defined(NAIVE) || defined(NAIVE_RINGER)
-		ring_naively(t, 0, hit)
+#if defined(NAIVE) || defined(NAIVE_SIGNALLER)
+		signal_naively(t, 0, hit)
 #else
-		ring(t, 0, hit)
+		signal(t, 0, hit)
 #endif
 #endif
 	:: else -> break
 	od
 }
 
-/* Consume what both ringers published; one load each. */
+/* Consume what both signallers published, with one load for each. */
 inline look()
 {
 	found = false;
@@ -200,35 +201,35 @@ proctype sleeper()
 	:: got[0] == EVENTS && got[1] == EVENTS -> break
 	:: else ->
 #if defined(NAIVE)
-		store(2, BELL(0), ARMED);
+		store(2, COUNT(0), ARMED);
 		look();
 		if
-		:: found -> store(2, BELL(0), 0)
+		:: found -> store(2, COUNT(0), 0)
 		:: else ->
 			wire[0] > 0;
-			store(2, BELL(0), 0);
+			store(2, COUNT(0), 0);
 			wire[0] = 0
 		fi
-#elif defined(NAIVE_RINGER)
-		/* The sleeper's half is sound here: it arms by a read-modify-write. */
-		d_step { DRAINED(2) -> mem[BELL(0)] = ARMED };
+#elif defined(NAIVE_SIGNALLER)
+		/* The sleeper is sound here: it arms by a read-modify-write. */
+		d_step { DRAINED(2) -> mem[COUNT(0)] = ARMED };
 		look();
 		if
-		:: found -> d_step { DRAINED(2) -> mem[BELL(0)] = 0 }
+		:: found -> d_step { DRAINED(2) -> mem[COUNT(0)] = 0 }
 		:: else ->
 			wire[0] > 0;
-			d_step { DRAINED(2) -> mem[BELL(0)] = 0 };
+			d_step { DRAINED(2) -> mem[COUNT(0)] = 0 };
 			wire[0] = 0
 		fi
 #else
-		seen = LOAD(2, BELL(0));
+		seen = LOAD(2, COUNT(0));
 		look();
 		if
 		:: found
 		:: else ->
 #ifdef BUG_ARM_FRESH
-			/* Compares with the bell of now, not of before the look. */
-			seen = LOAD(2, BELL(0));
+			/* Compares with the event count of now, not with that of before the look. */
+			seen = LOAD(2, COUNT(0));
 #endif
 			arm(2, 0, seen, ok);
 			if
@@ -253,7 +254,7 @@ init
 {
 	atomic {
 		run memory(0); run memory(1); run memory(2);
-		run ringer(0); run ringer(1); run sleeper()
+		run signaller(0); run signaller(1); run sleeper()
 	}
 }
 
@@ -264,10 +265,10 @@ init
 #ifdef PAIR
 
 #ifndef ROOM
-#define ROOM 1 /* messages a ring holds */
+#define ROOM 1 /* messages that a ring holds */
 #endif
 #ifndef STEP
-#define STEP 1 /* messages taken between two rings of the producer's bell (adma_ring_take()) */
+#define STEP 1 /* messages that are taken until the producer is told of room (adma_ring_take()) */
 #endif
 
 proctype peer(byte me)
@@ -279,14 +280,14 @@ proctype peer(byte me)
 	:: sent == EVENTS && got == EVENTS -> break
 	:: else ->
 		found = false;
-		seen = LOAD(me, BELL(me));
+		seen = LOAD(me, COUNT(me));
 		value = LOAD(me, HEAD(me));
 		if
 		:: sent < EVENTS && sent - value < ROOM ->
 			sent++;
 			found = true;
 			store(me, TAIL(me), sent);
-			ring(me, 1 - me, hit)
+			signal(me, 1 - me, hit)
 		:: else
 		fi;
 		value = LOAD(me, TAIL(1 - me));
@@ -296,7 +297,7 @@ proctype peer(byte me)
 			found = true;
 			store(me, HEAD(1 - me), got);
 			if
-			:: got % STEP == 0 -> ring(me, 1 - me, hit)
+			:: got % STEP == 0 -> signal(me, 1 - me, hit)
 			:: else
 			fi
 		:: else
@@ -331,20 +332,22 @@ init
 #ifdef CREW
 
 /*
- * Thread ids: 0 .. CREWMEN-1 the crew, then the ringers. Everything below is
- * read and written under the lock alone, so it needs no store buffer.
+ * Thread ids: 0 .. CREWMEN-1 are the crew, the signallers follow. Everything below is read and
+ * written with the lock held, so it needs no store buffer.
  *
- * The local wake-up: an eventfd that stays readable until every thread that
- * slept when it was written has come back (wakes_left); an epoch tells a
- * sleeper whether the write was meant for it.
+ * Local wake-ups: an eventfd stays readable until every thread that slept when it was written has
+ * come back (wakes_left). An epoch tells a sleeper whether the write was meant for it.
+ *
+ * Marks: a thread that changes something marks it (worker/endpoint.h). The marks are acted on when
+ * a thread publishes, which it does before it unlocks. Releasing the lock does nothing else.
  */
-#define RINGER (CREWMEN)
+#define SIGNALLER (CREWMEN)
 
 #ifndef SLEEPERS
 #define SLEEPERS CREWMEN /* crewmen that sleep in the library */
 #endif
 #ifndef POLLERS
-#define POLLERS 0 /* 0 or 1: crewmen that sleep in an epoll of their own on fileno() */
+#define POLLERS 0 /* 0 or 1: crewmen that sleep in an epoll of their own on adma_fileno() */
 #endif
 #define VISITORS (CREWMEN - SLEEPERS - POLLERS) /* crewmen that call once and never sleep */
 #define IS_POLLER(t) ((t) >= SLEEPERS && (t) < SLEEPERS + POLLERS)
@@ -354,14 +357,18 @@ byte queue[READS + 1]; /* reads in post order: thread + 1 */
 byte posted, matched;  /* of it: entries made, entries completed */
 bool done[CREWMEN];    /* its read is complete */
 bool waits[CREWMEN];   /* asleep, or about to be and without the lock */
-byte epoch[CREWMEN];   /* of the last local wake when it went to sleep */
+byte epoch[CREWMEN];   /* of the last local wake-up when it went to sleep */
 byte wake_epoch, wakes_left;
 bool eventfd;
 
+bool mark_waiters; /* ADMA_MARK_WAITERS */
+bool mark_rearm;   /* ADMA_MARK_REARM */
+byte copying;      /* visitors that have dropped the lock to copy a chunk, and will publish */
+
 /*
- * fileno() does not look at the local wake-up: it is made readable, and kept
- * so, while a completion is unobserved. With a poller in the crew the
- * descriptor exists all along, so everybody who leaves arms the bell.
+ * The descriptor of adma_fileno() does not become readable by a local wake-up. It is made
+ * readable, and kept so, while a completion is unobserved. With a poller in the crew the
+ * descriptor exists all the time, so whoever publishes arms the event count.
  */
 bool level;
 #define POLLER_DONE done[SLEEPERS] /* there is at most one */
@@ -377,57 +384,48 @@ inline drop_lock(t)
 	store(t, LOCK, 0)
 }
 
-/* adma_wake_waiters(): every sleeper looks. */
-inline wake_local()
+/* adma_waiters_wake_marked(): if something is marked, every sleeper looks. */
+inline wake_marked()
 {
 	d_step {
 		value = 0;
 		other = 0;
 		do
-		:: other < CREWMEN -> value = value + waits[other]; other++
+		:: other < CREWMEN -> value = value + (mark_waiters && waits[other]); other++
 		:: else -> break
 		od;
 		if
 		:: value > 0 -> wakes_left = value; wake_epoch++; eventfd = true
 		:: else
 		fi;
+		mark_waiters = false;
 		value = 0;
 		other = 0
 	}
 }
 
-/* One round of progress: each message completes the oldest read. */
-inline drive(t)
+/* adma_endpoint_advance(): each message completes the oldest read, which adma_complete() marks. */
+inline advance(t)
 {
 	value = LOAD(t, TAIL(0));
 	value = value + LOAD(t, TAIL(1));
 	d_step {
-		other = CREWMEN; /* a thread to be woken */
+		mark_rearm = true;
+		found = false;
 		do
 		:: value > matched && posted > matched ->
 			done[queue[matched] - 1] = true;
-			if
-			:: queue[matched] - 1 != t -> other = queue[matched] - 1
-			:: else
-			fi;
 			queue[matched] = 0;
-			matched++
+			matched++;
+			found = true;
+#ifndef BUG_NO_LOCAL_WAKE
+			mark_waiters = true
+#endif
 		:: else -> break
 		od;
 		value = 0
 	}
-	if
-	:: other < CREWMEN ->
-		other = 0;
-#ifndef BUG_NO_LOCAL_WAKE
-		wake_local()
-#endif
-	:: else -> other = 0
-	fi
 }
-
-/* Is there a message that a pending read could take? */
-#define MORE(t) (LOAD(t, TAIL(0)) + LOAD(t, TAIL(1)) > matched && posted > matched)
 
 #if CREWMEN == 2
 #define ANY_SLEEPER (waits[0] || waits[1])
@@ -437,30 +435,44 @@ inline drive(t)
 #define ANY_HUNGRY ((waits[0] && !done[0]) || (waits[1] && !done[1]) || (waits[2] && !done[2]))
 #endif
 
-/* adma_leave(): nobody who sleeps on is left with a bell that is not armed. */
-inline leave(t)
+/* adma_publish(): nobody who sleeps on is left with an event count that is not armed. */
+inline publish(t)
 {
+	wake_marked();
+	if
+	:: mark_rearm && (ANY_SLEEPER || POLLERS > 0) ->
+#if POLLERS > 0
+		wire[0] = 0; /* adma_peer_check() */
+#endif
 #ifndef BUG_NO_REARM
-	do
-	:: ANY_SLEEPER || POLLERS > 0 ->
-		seen = LOAD(t, BELL(0));
-		drive(t);
-		arm(t, 0, seen, ok);
-		if
-		:: ok -> break
-		:: else
-		fi
-	:: else -> break
-	od;
-	seen = 0;
+		do
+		:: true ->
+			seen = LOAD(t, COUNT(0));
+			advance(t);
+			if
+			:: !found -> arm(t, 0, seen, ok)
+			:: else -> ok = false
+			fi;
+			if
+			:: ok -> break
+			:: else
+			fi
+		od;
+		seen = 0;
+		ok = false;
+#endif
+#ifndef BUG_WAKE_EARLY
+		wake_marked();
 #endif
 #if POLLERS > 0 && !defined(BUG_NO_LEVEL)
-	level = POLLER_DONE;
+		level = POLLER_DONE;
 #endif
-	drop_lock(t)
+	:: else
+	fi;
+	d_step { mark_waiters = false; mark_rearm = false }
 }
 
-/* Sit in ppoll() without the lock, then come back for it: get_up(). */
+/* Sit in ppoll() without the lock, then come back for it: sleep_finish(). */
 inline sleep(t)
 {
 	(wire[0] > 0 || eventfd);
@@ -479,17 +491,21 @@ inline sleep(t)
 #ifdef BUG_GRAB_EVENTFD
 		eventfd = false; /* the first one back clears it for all */
 #endif
-		epoch[t] = 0
+		epoch[t] = 0;
+		mark_rearm = true /* adma_ownership_release() */
 	}
 	wire[0] = 0 /* adma_peer_check() reads the socket */
 }
 
+/* adma_sleeper_join(), and the end of sleep_prepare(): the thread has looked and armed just now. */
 inline will_sleep(t)
 {
 	d_step {
 		waits[t] = true;
 		epoch[t] = wake_epoch
 	}
+	wake_marked();
+	mark_rearm = false
 }
 
 inline post(t)
@@ -503,68 +519,106 @@ inline post(t)
 proctype sleeper(byte t)
 {
 	byte seen, value, other;
-	bool ok;
+	bool ok, found;
 
 	take_lock(t);
 	post(t);
 	do
-	:: done[t] -> break
-	:: else ->
-		seen = LOAD(t, BELL(0));
-		drive(t);
+	:: true ->
+		seen = LOAD(t, COUNT(0));
+		advance(t);
 		if
-		:: done[t] -> break
-		:: else
+		:: found || done[t] -> ok = false
+		:: else -> arm(t, 0, seen, ok)
 		fi;
-		arm(t, 0, seen, ok);
+		seen = 0;
+		found = false;
 		if
 		:: ok ->
+			ok = false;
 			will_sleep(t);
 			drop_lock(t);
 			sleep(t)
 		:: else
+		fi;
+		publish(t);
+		drop_lock(t);
+		if
+		:: done[t] -> break
+		:: else -> take_lock(t)
 		fi
-	od;
-	leave(t)
+	od
 }
 
-/* Polls fileno(): it asks without waiting, and sleeps outside of the library. */
+/* Polls adma_fileno(): it asks without waiting, and sleeps outside of the library. */
 proctype poller(byte t)
 {
 	byte seen, value, other;
-	bool ok;
+	bool ok, found;
 
 	take_lock(t);
 	post(t);
 	do
-	:: done[t] -> break
-	:: else ->
-		drive(t);
+	:: true ->
+		advance(t);
+		found = false;
+		publish(t);
+		drop_lock(t);
 		if
 		:: done[t] -> break
-		:: else
+		:: else -> (wire[0] > 0 || level)
 		fi;
-		leave(t);
-		(wire[0] > 0 || level);
 		take_lock(t);
 		wire[0] = 0
-	od;
-	leave(t)
+	od
 }
 
-/* Calls into the channel for something else; its round of progress may read the socket empty. */
+/*
+ * Calls into the channel for something else. Its round of progress may read the socket empty, and
+ * it may copy a chunk without the lock: drive_round(). Before the chunk it wakes the waiters that
+ * are marked. After the chunk it marks again, because another thread may have cleared the marks
+ * and has acted only on what concerns that thread: chunk_relock().
+ */
 proctype visitor(byte t)
 {
 	byte seen, value, other;
-	bool ok;
+	bool ok, found;
 
 	take_lock(t);
-	wire[0] = 0;
-	drive(t);
-	leave(t)
+	if
+	:: true -> wire[0] = 0; advance(t)
+	:: true -> advance(t); wire[0] = 0; mark_rearm = true /* adma_peer_check() */
+	fi;
+	found = false;
+#ifndef BUG_NO_PUBLISH
+	if
+	:: true ->
+		wake_marked();
+		copying++;
+		drop_lock(t);
+		take_lock(t);
+#ifndef BUG_NO_REMARK
+		mark_rearm = true;
+#endif
+		copying--
+	:: true
+	fi;
+	publish(t);
+#endif
+	drop_lock(t)
 }
 
-proctype ringer(byte t, mine)
+/*
+ * adma_health() and the like: takes the lock, and releases it. It stores nothing that others
+ * could see late, so it needs no store buffer.
+ */
+proctype query()
+{
+	d_step { mem[LOCK] == 0 -> mem[LOCK] = 1 }
+	mem[LOCK] = 0
+}
+
+proctype signaller(byte t, mine)
 {
 	byte k;
 	bool hit;
@@ -572,29 +626,34 @@ proctype ringer(byte t, mine)
 	do
 	:: k < mine ->
 		k++;
-		store(t, TAIL(t - RINGER), k);
-		ring(t, 0, hit)
+		store(t, TAIL(t - SIGNALLER), k);
+		signal(t, 0, hit)
 	:: else -> break
 	od
 }
 
 #if POLLERS > 0
 #define POLLER_HUNGRY (posted == READS && !POLLER_DONE && !level)
+#define POLLER_UNTOLD (POLLER_DONE && !level)
 #else
 #define POLLER_HUNGRY false
+#define POLLER_UNTOLD false
 #endif
 
 /*
- * The rule that the crew lives by: whenever the lock is free and somebody
- * waits, the bell is armed, or a byte is on its way, or the local wake-up is
- * up.
+ * The rule that the crew lives by (progress/waiters.h): whenever the lock is free and somebody
+ * waits, the event count is armed, or a byte is on its way, or the local wake-up is up, or a
+ * thread is inside that will publish. The descriptor of adma_fileno() is readable then if it has
+ * to be, or a thread is inside.
  */
 proctype monitor()
 {
 end:
 	atomic {
-		mem[LOCK] == 0 && (ANY_HUNGRY || POLLER_HUNGRY) &&
-		!(mem[BELL(0)] & ARMED) && wire[0] == 0 && claimed[0] == 0 && !eventfd ->
+		mem[LOCK] == 0 && copying == 0 &&
+		(POLLER_UNTOLD ||
+		 ((ANY_HUNGRY || POLLER_HUNGRY) &&
+		  !(mem[COUNT(0)] & ARMED) && wire[0] == 0 && claimed[0] == 0 && !eventfd)) ->
 		assert(false)
 	}
 }
@@ -615,8 +674,12 @@ init
 		:: t >= READS && t < CREWMEN -> run visitor(t); t++
 		:: t == CREWMEN -> break
 		od;
-		run ringer(RINGER, READS - READS / 2);
-		run ringer(RINGER + 1, READS / 2);
+		t = 0;
+		run signaller(SIGNALLER, READS - READS / 2);
+		run signaller(SIGNALLER + 1, READS / 2);
+#ifdef QUERY
+		run query();
+#endif
 #ifdef MONITOR
 		run monitor()
 #endif
