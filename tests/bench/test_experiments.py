@@ -161,7 +161,7 @@ def test_a_stored_experiment_is_drawn_again(tmp_path: Path) -> None:
         (["bench", "window", "--rounds", "0"], 2, "whole number"),
         (["bench", "copy", "--json", "/nonexistent/report.json"], 1, "/nonexistent/report.json"),
         (["bench", "schedule", "--engine", "caller"], 1, "no queue"),
-        (["bench", "pollution", "--engine", "caller"], 1, "nobody copies"),
+        (["bench", "pollution", "--engine", "caller"], 1, "only the thread that waits copies"),
         (["demo"], 2, "WHAT"),
         (["demo", "overlap", "--seconds", "soon"], 2, "soon"),
         (["demo", "overlap", "--size", "0"], 2, "size"),
