@@ -189,6 +189,7 @@ lint: lint-layers lint-c lint-format lint-python lint-shell ## check layers, sty
 
 lint-layers: $(VENV)/lint
 	$(VENV)/bin/python scripts/layers --largest
+	$(VENV)/bin/python tests/model/names.py
 
 lint-c:
 	scripts/need.sh cc
@@ -208,6 +209,8 @@ lint-python: $(VENV)/lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	MYPYPATH=scripts $(VENV)/bin/mypy -p layers
+	$(VENV)/bin/python transport/native/stubs.py --check
 
 lint-shell:
 	@if command -v shellcheck >/dev/null; then \

@@ -89,8 +89,8 @@ int adma_buffer_pin(struct adma_buffer *buffer, struct adma_pin *pins, u32 *pinn
 			error = buffer_pin_range(buffer, pin, index, base + offset, base + stop,
 						 long_term);
 		else
-			error = buffer_pin_or_fetch(buffer, pin, index, base + offset,
-						    base + stop, long_term);
+			error = buffer_pin_or_fetch(buffer, pin, index, base + offset, base + stop,
+						    long_term);
 		if (error)
 			return *pinned ? 0 : error;
 		++*pinned;

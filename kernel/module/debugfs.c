@@ -58,7 +58,8 @@ static int channels_show(struct seq_file *out, void *unused)
 	adma_dma_count(&channels, &retired);
 	seq_printf(out, "%u DMA channels, %u retired\n", channels, retired);
 	for (channel.index = 0; !adma_dma_describe(channel.index, &channel); channel.index++)
-		seq_printf(out, "%s %s %s align %u bytes %llu pieces %llu errors %llu timeouts %llu\n",
+		seq_printf(out,
+			   "%s %s %s align %u bytes %llu pieces %llu errors %llu timeouts %llu\n",
 			   channel.name, channel.driver, states[channel.state], channel.align,
 			   channel.bytes, channel.pieces, channel.errors, channel.timeouts);
 	return 0;

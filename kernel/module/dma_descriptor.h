@@ -33,7 +33,7 @@ struct adma_dma_descriptor {
 	/* The DMA channel's, from adma_dma_channel_submit() to complete(). */
 	struct adma_dma_channel *channel;
 	struct list_head node; /* DMA channel's lock */
-	bool live;             /* DMA channel's lock: submitted, and not completed by anybody yet */
+	bool live; /* DMA channel's lock: submitted, and not completed by anybody yet */
 	unsigned long submitted; /* jiffies */
 	/* Of dma_mapping.h. */
 	dma_addr_t to_dma;

@@ -45,9 +45,8 @@ static int dma_map_both(struct device *device, struct adma_dma_descriptor *descr
 {
 	size_t n = descriptor->length;
 
-	descriptor->from_dma = dma_map_page_attrs(device, descriptor->from,
-						  descriptor->from_offset, n, DMA_TO_DEVICE,
-						  DMA_ATTR_NO_WARN);
+	descriptor->from_dma = dma_map_page_attrs(device, descriptor->from, descriptor->from_offset,
+						  n, DMA_TO_DEVICE, DMA_ATTR_NO_WARN);
 	if (dma_mapping_error(device, descriptor->from_dma))
 		return -EIO;
 	descriptor->to_dma = dma_map_page_attrs(device, descriptor->to, descriptor->to_offset, n,

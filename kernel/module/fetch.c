@@ -23,13 +23,13 @@ struct adma_fetch {
 	struct work_struct work;
 	struct list_head node;      /* queue's lock: in its waiting or running list */
 	struct adma_waiter *waiter; /* queue's lock. NULL: nobody waits; the work frees the fetch */
-	bool running;               /* queue's lock; stays true */
-	bool completed;             /* queue's lock */
+	bool running; /* queue's lock; stays true */
+	bool completed; /* queue's lock */
 	struct adma_user *user;
-	struct adma_memory memory;  /* only what pinning needs of it */
+	struct adma_memory memory; /* only what pinning needs of it */
 	unsigned long start, end;
 	bool long_term;
-	struct adma_pin pin;        /* of a long-term one that is completed without an error */
+	struct adma_pin pin; /* of a long-term one that is completed without an error */
 	int error;
 	bool counted;
 	ktime_t begun;

@@ -83,10 +83,11 @@ static struct adma_split_limits job_limits(const struct job *job, size_t length)
 		limits.align = max(limits.align, channel->align);
 		limits.most = min(limits.most, channel->most);
 	}
-	if (working > 1)
-		limits.most = min_t(size_t, limits.most,
-				    max_t(size_t, DIV_ROUND_UP(length, working),
-					  ADMA_SPREAD_LEAST));
+	if (working > 1) {
+		size_t each = max_t(size_t, DIV_ROUND_UP(length, working), ADMA_SPREAD_LEAST);
+
+		limits.most = min_t(size_t, limits.most, each);
+	}
 	return limits;
 }
 

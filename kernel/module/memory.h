@@ -39,14 +39,14 @@ struct adma_memory {
 	struct user_struct *user; /* who is charged for long-term pins */
 	unsigned long memlock;    /* pages that this user may pin; ULONG_MAX: any number */
 	struct adma_tally *tally; /* of the poster's endpoint, which outlives the memory; or NULL */
-	u32 policy;               /* ADMA_BY_* */
-	bool write;               /* it is a destination */
+	u32 policy; /* ADMA_BY_* */
+	bool write; /* it is a destination */
 	u32 count;
 	struct adma_range *ranges;
-	u64 length;               /* bytes of all ranges */
-	bool long_term;           /* it may be pinned for long */
+	u64 length; /* bytes of all ranges */
+	bool long_term; /* it may be pinned for long */
 	enum adma_pin_wait wait;
-	u64 pin_ns;               /* spent pinning so far */
+	u64 pin_ns; /* spent pinning so far */
 };
 
 /*
@@ -60,8 +60,7 @@ int adma_memory_init(struct adma_memory *memory, u32 count, bool write, u32 poli
 int adma_memory_add(struct adma_memory *memory, u64 base, u64 length);
 
 /* Add what an ADMA_IOC_POST describes. Errors as of adma_memory_add(). */
-int adma_memory_add_all(struct adma_memory *memory, const struct adma_iovec __user *iov,
-			u32 count);
+int adma_memory_add_all(struct adma_memory *memory, const struct adma_iovec __user *iov, u32 count);
 
 /*
  * Check all ranges against the mappings. -EFAULT or -EINTR. Clears @memory's long_term where

@@ -81,8 +81,8 @@ static unsigned long pin_reserve(const struct adma_memory *memory, unsigned long
 	return count;
 }
 
-static struct adma_pin_entry *pin_make_entry(const struct adma_memory *memory,
-					     unsigned long start, unsigned long count)
+static struct adma_pin_entry *pin_make_entry(const struct adma_memory *memory, unsigned long start,
+					     unsigned long count)
 {
 	struct adma_pin_entry *entry;
 
@@ -117,8 +117,8 @@ static int pin_fill_entry(struct adma_pin_entry *entry, struct adma_pin *pin,
 		}
 		if (error)
 			return error;
-		fit = !entry->write || adma_memory_fit(memory->mm, entry->span.start,
-						       entry->span.last + 1);
+		fit = !entry->write ||
+		      adma_memory_fit(memory->mm, entry->span.start, entry->span.last + 1);
 		if (fit && adma_pin_cache_settle(entry, pin, sequence))
 			return 0;
 		unpin_user_pages(entry->pages, entry->count);

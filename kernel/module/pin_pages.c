@@ -103,8 +103,8 @@ int adma_pages_pin(const struct adma_memory *memory, unsigned long start, unsign
  * This does not use FOLL_LONGTERM, which would keep mmap_lock while it waits, and could not
  * wait for a userfaultfd before Linux 6.3.
  */
-int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start,
-			unsigned long count, struct page **pages)
+int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start, unsigned long count,
+			struct page **pages)
 {
 	unsigned int flags = memory->write ? FOLL_WRITE : 0;
 	struct mm_struct *mm = memory->mm;

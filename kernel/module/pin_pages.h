@@ -22,7 +22,7 @@ int adma_pages_pin(const struct adma_memory *memory, unsigned long start, unsign
  * Wait for the page faults of these pages, whatever the memory's `wait` says. @pages is only
  * used meanwhile. Errors as above.
  */
-int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start,
-			unsigned long count, struct page **pages);
+int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start, unsigned long count,
+			struct page **pages);
 
 #endif

@@ -134,8 +134,8 @@ struct adma_user *adma_user_add_connection(bool connected)
 
 	if (!user)
 		return ERR_PTR(-ENOMEM);
-	charged = connected ? user_charge(&user->connections, READ_ONCE(connections_max)) :
-			      user_charge(&user->opens, READ_ONCE(opens_max));
+	charged = connected ? user_charge(&user->connections, READ_ONCE(connections_max))
+			    : user_charge(&user->opens, READ_ONCE(opens_max));
 	if (charged)
 		return user;
 	adma_user_put(user);

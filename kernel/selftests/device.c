@@ -60,8 +60,7 @@ int request_post(const struct request *request)
 	return command(request->fd, ADMA_IOC_POST, &post);
 }
 
-int copy(int fd, uint32_t entry, uint32_t generation, void *to, const void *from, size_t length,
-	 uint32_t policy)
+int copy(int fd, uint32_t entry, uint32_t generation, void *to, const void *from, size_t length, uint32_t policy)
 {
 	struct adma_copy copy = {
 		.size = sizeof(copy),
@@ -209,12 +208,13 @@ union control {
 
 void send_fd(int socket, int fd)
 {
-	union control control = { .header = { .cmsg_len = CMSG_LEN(sizeof(fd)),
-					      .cmsg_level = SOL_SOCKET,
-					      .cmsg_type = SCM_RIGHTS } };
+	union control control = {
+		.header = { .cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS }
+	};
 	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 
 	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
 	SAME(sendmsg(socket, &message, 0), 1);
@@ -225,8 +225,9 @@ int receive_fd(int socket)
 	union control control;
 	char byte;
 	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	int fd;
 
 	SAME(recvmsg(socket, &message, MSG_CMSG_CLOEXEC), 1);

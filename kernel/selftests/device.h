@@ -30,11 +30,10 @@ struct request {
 };
 
 int request_post(const struct request *request);
-#define post_read(...) request_post(&(struct request){ .op = ADMA_READ, __VA_ARGS__ })
+#define post_read(...)  request_post(&(struct request){ .op = ADMA_READ, __VA_ARGS__ })
 #define post_write(...) request_post(&(struct request){ .op = ADMA_WRITE, __VA_ARGS__ })
 
-int copy(int fd, uint32_t entry, uint32_t generation, void *to, const void *from, size_t length,
-	 uint32_t policy);
+int copy(int fd, uint32_t entry, uint32_t generation, void *to, const void *from, size_t length, uint32_t policy);
 
 struct adma_check check(int fd, uint32_t entry, uint32_t generation); /* the test fails if it does */
 int check_error(int fd, uint32_t entry, uint32_t generation);

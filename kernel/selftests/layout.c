@@ -3,11 +3,9 @@
 #include <linux/adma.h>
 #include <stddef.h>
 
-#define SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type)
-#define AT(type, field, offset) \
-	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
-#define IS(name, value) _Static_assert((name) == (value), #name)
-
+#define SIZE(type, size)        _Static_assert(sizeof(struct type) == (size), #type)
+#define AT(type, field, offset) _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
+#define IS(name, value)         _Static_assert((name) == (value), #name)
 
 SIZE(adma_info, 72);
 AT(adma_info, size, 0);

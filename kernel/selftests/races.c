@@ -147,8 +147,7 @@ static void *post_until_closed(void *argument)
 
 	pthread_barrier_wait(&contest->start);
 	for (uint32_t i = 0; i < 1024; i++) {
-		result = post_read(.fd = contest->fds[0], .entry = i, .buffer = sink + i % 128 * 8192,
-				   .length = 5000);
+		result = post_read(.fd = contest->fds[0], .entry = i, .buffer = sink + i % 128 * 8192, .length = 5000);
 		if (result) {
 			AMONG(result, -EPIPE, -EBADF);
 			return NULL;
@@ -184,10 +183,12 @@ static void test_close_full(void)
 		pair_open(fds, ADMA_BY_ANY);
 		for (uint32_t i = 0; i < 1024; i++) {
 			SAME(post_read(.fd = fds[0], .entry = i, .key = i & 1 ? i : 0, .buffer = sink + i * 64,
-				       .length = 64), 0);
+				       .length = 64),
+			     0);
 			if (i < 512)
-				SAME(post_write(.fd = fds[1], .entry = i, .key = i & 1 ? i : 0,
-						.buffer = source, .length = round & 1 ? 64 : 0), 0);
+				SAME(post_write(.fd = fds[1], .entry = i, .key = i & 1 ? i : 0, .buffer = source,
+						.length = round & 1 ? 64 : 0),
+				     0);
 		}
 		close(fds[round >> 1]);
 		close(fds[!(round >> 1)]);

@@ -15,12 +15,12 @@ extern int rounds;
 
 bool among(int result, const int *allowed, size_t count);
 
-#define AMONG(what, ...)                                                               \
-	do {                                                                           \
-		const int allowed[] = { __VA_ARGS__ };                                 \
-		int among_what = (what);                                               \
-		if (!among(among_what, allowed, sizeof(allowed) / sizeof(int)))            \
-			tap_fail(__FILE__, __LINE__, "%s is %d", #what, among_what);      \
+#define AMONG(what, ...) \
+	do { \
+		const int allowed[] = { __VA_ARGS__ }; \
+		int among_what = (what); \
+		if (!among(among_what, allowed, sizeof(allowed) / sizeof(int))) \
+			tap_fail(__FILE__, __LINE__, "%s is %d", #what, among_what); \
 	} while (0)
 
 bool hung_up(int fd); /* poll() tells POLLHUP */

@@ -109,8 +109,8 @@ static int try_pair(void)
 
 static int try_post(void)
 {
-	return post_read(.fd = victim[0], .generation = victim_generation, .flags = ADMA_POST_TIMES,
-			 .buffer = sink, .length = 100000);
+	return post_read(.fd = victim[0], .generation = victim_generation, .flags = ADMA_POST_TIMES, .buffer = sink,
+			 .length = 100000);
 }
 
 static int try_match(void)
@@ -188,14 +188,10 @@ static const struct {
 	int (*run)(void);
 	void (*after)(void); /* it succeeded */
 } trials[] = {
-	{ "open", nothing_before, try_open, nothing_before },
-	{ "pair", nothing_before, try_pair, nothing_before },
-	{ "post", nothing_before, try_post, withdraw_read },
-	{ "match", before_match, try_match, finish_both },
-	{ "copy", nothing_before, try_copy, finish_copy },
-	{ "mmap", nothing_before, try_map, nothing_before },
-	{ "read", before_read, try_read, nothing_before },
-	{ "info", nothing_before, try_info, nothing_before },
+	{ "open", nothing_before, try_open, nothing_before }, { "pair", nothing_before, try_pair, nothing_before },
+	{ "post", nothing_before, try_post, withdraw_read },  { "match", before_match, try_match, finish_both },
+	{ "copy", nothing_before, try_copy, finish_copy },    { "mmap", nothing_before, try_map, nothing_before },
+	{ "read", before_read, try_read, nothing_before },    { "info", nothing_before, try_info, nothing_before },
 };
 
 void test_failing_allocations(void)

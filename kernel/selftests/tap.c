@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SKIPPED 77
+#define SKIPPED         77
 #define DEFAULT_SECONDS 30
 
 void tap_fail(const char *file, int line, const char *what, ...)
@@ -136,8 +136,8 @@ int tap_main(int argc, char **argv, const struct test *tests, size_t count)
 			continue;
 		status = run_one(&tests[i]);
 		failed += status && status != SKIPPED;
-		printf("%sok %u - %s (%.1f s)%s\n", status && status != SKIPPED ? "not " : "", ++number,
-		       tests[i].name, now() - start, status == SKIPPED ? " # SKIP" : "");
+		printf("%sok %u - %s (%.1f s)%s\n", status && status != SKIPPED ? "not " : "", ++number, tests[i].name,
+		       now() - start, status == SKIPPED ? " # SKIP" : "");
 	}
 	printf("1..%u\n", number);
 	return failed || !number;

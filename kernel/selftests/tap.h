@@ -20,23 +20,21 @@ struct test {
 int tap_main(int argc, char **argv, const struct test *tests, size_t count);
 
 /* End the test; any of its processes may call these. */
-void tap_fail(const char *file, int line, const char *what, ...)
-	__attribute__((format(printf, 3, 4), noreturn));
+void tap_fail(const char *file, int line, const char *what, ...) __attribute__((format(printf, 3, 4), noreturn));
 void tap_skip(const char *why) __attribute__((noreturn));
 
-#define CHECK(what)                                                  \
-	do {                                                         \
-		if (!(what))                                         \
-			tap_fail(__FILE__, __LINE__, "%s", #what);   \
+#define CHECK(what) \
+	do { \
+		if (!(what)) \
+			tap_fail(__FILE__, __LINE__, "%s", #what); \
 	} while (0)
 
 /* Compares two integers, and prints both if they differ. */
-#define SAME(a, b)                                                                         \
-	do {                                                                               \
-		long long same_a = (long long)(a), same_b = (long long)(b);                \
-		if (same_a != same_b)                                                      \
-			tap_fail(__FILE__, __LINE__, "%s is %lld, not %s (%lld)", #a, same_a, #b, \
-				 same_b);                                                  \
+#define SAME(a, b) \
+	do { \
+		long long same_a = (long long)(a), same_b = (long long)(b); \
+		if (same_a != same_b) \
+			tap_fail(__FILE__, __LINE__, "%s is %lld, not %s (%lld)", #a, same_a, #b, same_b); \
 	} while (0)
 
 /* Runs in a child process. */

@@ -8,7 +8,6 @@
 #include "tap.h"
 #include "uapi.h"
 
-
 char source[1 << 20], sink[1 << 20];
 
 int poll_now(int fd)

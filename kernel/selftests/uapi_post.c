@@ -24,7 +24,11 @@ void test_post_invalid(void)
 {
 	struct adma_iovec iov[65] = { { .base = (uintptr_t)source, .length = 64 } };
 	const struct adma_post good = {
-		.size = sizeof(good), .op = ADMA_WRITE, .cookie = ADMA_COOKIE(1, 3), .iov = (uintptr_t)iov, .iovcnt = 1,
+		.size = sizeof(good),
+		.op = ADMA_WRITE,
+		.cookie = ADMA_COOKIE(1, 3),
+		.iov = (uintptr_t)iov,
+		.iovcnt = 1,
 	};
 	struct adma_post post;
 	const volatile struct adma_entry *entries;
@@ -32,12 +36,12 @@ void test_post_invalid(void)
 
 	pair_open(fds, ADMA_BY_ANY);
 	entries = entries_map(fds[0]);
-#define BAD(field, value)                                          \
-	do {                                                       \
-		post = good;                                       \
-		post.field = (value);                              \
+#define BAD(field, value) \
+	do { \
+		post = good; \
+		post.field = (value); \
 		SAME(command(fds[0], ADMA_IOC_POST, &post), -EINVAL); \
-		SAME(entries[3].state, 0);                         \
+		SAME(entries[3].state, 0); \
 	} while (0)
 	BAD(op, 0);
 	BAD(op, 3);
@@ -51,8 +55,7 @@ void test_post_invalid(void)
 	iov[0].length = info(fds[0]).length_max + 1;
 	post = good;
 	/* It is too long, and not all of it is mapped. */
-	CHECK(command(fds[0], ADMA_IOC_POST, &post) == -EINVAL ||
-	      command(fds[0], ADMA_IOC_POST, &post) == -EFAULT);
+	CHECK(command(fds[0], ADMA_IOC_POST, &post) == -EINVAL || command(fds[0], ADMA_IOC_POST, &post) == -EFAULT);
 	iov[0].length = 64;
 	post = good;
 	post.op = ADMA_READ;
@@ -68,10 +71,10 @@ void test_post_invalid(void)
 void test_post_bad_memory(void)
 {
 	char *map = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct adma_iovec wrap[2] = { { .base = (uintptr_t)source, .length = 64 },
-				      { .base = -64ull, .length = 128 } };
-	struct adma_post post = { .size = sizeof(post), .op = ADMA_READ, .cookie = ADMA_COOKIE(1, 0),
-				  .iov = (uintptr_t)wrap, .iovcnt = 2 };
+	struct adma_iovec wrap[2] = { { .base = (uintptr_t)source, .length = 64 }, { .base = -64ull, .length = 128 } };
+	struct adma_post post = {
+		.size = sizeof(post), .op = ADMA_READ, .cookie = ADMA_COOKIE(1, 0), .iov = (uintptr_t)wrap, .iovcnt = 2
+	};
 	const volatile struct adma_entry *entries;
 	int fds[2];
 
@@ -155,8 +158,8 @@ void test_fifo_order(void)
 	pair_open(fds, ADMA_BY_ANY);
 	for (uint32_t i = 0; i < 64; i++) {
 		fill(source + i * 512, 500, i);
-		SAME(post_write(.fd = fds[0], .entry = i, .buffer = source + i * 512, .length = 500,
-				.note = { i, ~i }), 0);
+		SAME(post_write(.fd = fds[0], .entry = i, .buffer = source + i * 512, .length = 500, .note = { i, ~i }),
+		     0);
 	}
 	for (uint32_t i = 0; i < 64; i++) {
 		struct adma_check done;
@@ -283,10 +286,14 @@ void test_pieces(void)
 	struct adma_iovec from[64], to[3] = { { (uintptr_t)sink, 1000 },
 					      { (uintptr_t)sink + 1000, 0 },
 					      { (uintptr_t)sink + 1000, 64 * 100 } };
-	struct adma_post write = { .size = sizeof(write), .op = ADMA_WRITE, .cookie = ADMA_COOKIE(1, 0),
-				   .iov = (uintptr_t)from, .iovcnt = 64 };
-	struct adma_post read = { .size = sizeof(read), .op = ADMA_READ, .cookie = ADMA_COOKIE(1, 0),
-				  .iov = (uintptr_t)to, .iovcnt = 3 };
+	struct adma_post write = { .size = sizeof(write),
+				   .op = ADMA_WRITE,
+				   .cookie = ADMA_COOKIE(1, 0),
+				   .iov = (uintptr_t)from,
+				   .iovcnt = 64 };
+	struct adma_post read = {
+		.size = sizeof(read), .op = ADMA_READ, .cookie = ADMA_COOKIE(1, 0), .iov = (uintptr_t)to, .iovcnt = 3
+	};
 	char all[6400];
 	int fds[2];
 

@@ -264,10 +264,10 @@ void test_mmap(void)
 
 	pair_open(fds, ADMA_BY_ANY);
 	size = entries_size(fds[0]);
-#define REFUSED(protection, flags, length, offset, error)                                  \
-	do {                                                                               \
+#define REFUSED(protection, flags, length, offset, error) \
+	do { \
 		CHECK(mmap(NULL, length, protection, flags, fds[0], offset) == MAP_FAILED); \
-		SAME(errno, error);                                                        \
+		SAME(errno, error); \
 	} while (0)
 	REFUSED(PROT_READ | PROT_WRITE, MAP_SHARED, size, 0, EPERM);
 	REFUSED(PROT_READ, MAP_PRIVATE, size, 0, EINVAL);

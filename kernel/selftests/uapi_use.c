@@ -68,18 +68,21 @@ void test_close_while_matched(void)
 
 void test_copy(void)
 {
-	const struct adma_copy good = { .size = sizeof(good), .cookie = ADMA_COOKIE(1, 50),
-					.destination = (uintptr_t)sink, .source = (uintptr_t)source, .length = 100 };
+	const struct adma_copy good = { .size = sizeof(good),
+					.cookie = ADMA_COOKIE(1, 50),
+					.destination = (uintptr_t)sink,
+					.source = (uintptr_t)source,
+					.length = 100 };
 	struct adma_copy bad;
 	struct adma_check done;
 	int fd = device_open();
 
-#define BAD_COPY(field, value, error)                             \
-	do {                                                      \
-		bad = good;                                       \
-		bad.field = (value);                              \
-		SAME(command(fd, ADMA_IOC_COPY, &bad), error);    \
-		SAME(check_error(fd, 50, 1), -ENOENT);            \
+#define BAD_COPY(field, value, error) \
+	do { \
+		bad = good; \
+		bad.field = (value); \
+		SAME(command(fd, ADMA_IOC_COPY, &bad), error); \
+		SAME(check_error(fd, 50, 1), -ENOENT); \
 	} while (0)
 	BAD_COPY(flags, 2, -EINVAL);
 	BAD_COPY(pad, 1, -EINVAL);

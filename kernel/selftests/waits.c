@@ -23,11 +23,11 @@
 #include "knob.h"
 #include "tap.h"
 
-#define MS 1000000ll
-#define PAGE 4096ul
-#define PIECE 20000ul /* more than is copied in the later poster's call */
-#define STEP (5 * PAGE) /* from one piece to the next */
-#define LARGE (12ul << 20) /* several windows */
+#define MS     1000000ll
+#define PAGE   4096ul
+#define PIECE  20000ul /* more than is copied in the later poster's call */
+#define STEP   (5 * PAGE) /* from one piece to the next */
+#define LARGE  (12ul << 20) /* several windows */
 #define PROMPT 10.0 /* seconds on an emulated machine; the module promises one */
 
 static uint32_t many = 600; /* more works than a work queue runs at a time */

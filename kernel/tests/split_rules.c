@@ -63,7 +63,8 @@ static void prepare(const struct side *to, const struct side *from)
 			bytes_at(from->extents, (struct adma_place){ i, n })[0] = pattern(at++);
 	}
 	for (i = 0; i < to->count; i++)
-		memset(bytes_at(to->extents, (struct adma_place){ i, 0 }), 0, to->extents[i].length);
+		memset(bytes_at(to->extents, (struct adma_place){ i, 0 }), 0,
+		       to->extents[i].length);
 }
 
 static void check_copied(const struct side *to, size_t length)
@@ -116,8 +117,8 @@ static void check_cpu(const struct side *to, const struct side *from,
 }
 
 /* How many bytes from the piece on are contiguous on both sides, @left at most. */
-static size_t run_of(const struct side *to, const struct side *from,
-		     const struct adma_piece *piece, size_t left)
+static size_t run_of(const struct side *to, const struct side *from, const struct adma_piece *piece,
+		     size_t left)
 {
 	size_t a = to->extents[piece->to.extent].length - piece->to.offset;
 	size_t b = from->extents[piece->from.extent].length - piece->from.offset;

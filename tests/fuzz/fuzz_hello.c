@@ -10,8 +10,8 @@
 
 #include "adma_handshake.h"
 
-#define REQUIRE(condition)       \
-	do {                     \
+#define REQUIRE(condition) \
+	do { \
 		if (!(condition)) \
 			abort(); \
 	} while (0)

@@ -16,8 +16,8 @@
 #include "match/match.h"
 #include "shm/ring.h"
 
-#define REQUIRE(condition)       \
-	do {                     \
+#define REQUIRE(condition) \
+	do { \
 		if (!(condition)) \
 			abort(); \
 	} while (0)
@@ -44,7 +44,7 @@ static uint64_t next(struct program *program, size_t n)
 /* An honest message of some length, or one that waits in a slot. */
 static int put(struct adma_ring_out *ring, struct program *program)
 {
-	struct adma_desc desc = { .kind = ADMA_BYTES };
+	struct adma_desc desc = {.kind = ADMA_BYTES};
 	int rc = adma_ring_room(ring);
 
 	REQUIRE(rc == 1 || rc == 0 || rc == -EPROTO);
@@ -63,8 +63,8 @@ static int put(struct adma_ring_out *ring, struct program *program)
 static void check_message(const struct adma_ring_in *ring)
 {
 	const struct adma_desc *desc = &ring->desc;
-	struct adma_req read = { .kind = ADMA_BYTES, .length = 64, .is_read = 1 };
-	struct adma_req part = { .kind = ADMA_PART, .length = 64, .is_read = 1 };
+	struct adma_req read = {.kind = ADMA_BYTES, .length = 64, .is_read = 1};
+	struct adma_req part = {.kind = ADMA_PART, .length = 64, .is_read = 1};
 	struct adma_req_queue reads;
 	struct adma_req *met;
 
@@ -114,11 +114,11 @@ static void stray(struct adma_segment *segment, struct program *program)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct program program = { data, size };
+	struct program program = {data, size};
 	static struct adma_segment shared;
 	struct adma_segment *segment = &shared;
-	struct adma_ring_out out = { .segment = segment };
-	struct adma_ring_in in = { .segment = segment };
+	struct adma_ring_out out = {.segment = segment};
+	struct adma_ring_in in = {.segment = segment};
 	bool honest = true;
 	int rc;
 

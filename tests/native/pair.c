@@ -74,13 +74,19 @@ void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS]
 	tcp_pair(tcp);
 	for (int i = 0; i < ENDS; i++) {
 		struct adma_config config = {
-			.sock = socks[i], .pid = getpid(),
+			.sock = socks[i],
+			.pid = getpid(),
 			.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
-			.local = segments[i], .remote = segments[!i],
+			.local = segments[i],
+			.remote = segments[!i],
 			.nonce_address = adma_nonce_address(nonce),
-			.out_mask = all, .in_mask = all, .forced = forced,
+			.out_mask = all,
+			.in_mask = all,
+			.forced = forced,
 			.same_user = true,
-			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER, .single_copy_from = 300000, .single_copy_from_waiting = 600000,
+			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER,
+			.single_copy_from = 300000,
+			.single_copy_from_waiting = 600000,
 		};
 
 		for (int id = 0; id < ADMA_MECH_MAX; id++)

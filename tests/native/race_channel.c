@@ -230,8 +230,7 @@ static void *write_all(void *argument)
 	}
 	for (int i = 0; i < AT_ONCE && going; i++)
 		while (going && task->items[i].posted)
-			going = push(task, &task->items[i]) &&
-				(!done(&task->items[i]) || take(task, &task->items[i]));
+			going = push(task, &task->items[i]) && (!done(&task->items[i]) || take(task, &task->items[i]));
 	atomic_fetch_sub_explicit(&task->end->writing, 1, memory_order_relaxed);
 	return NULL;
 }
@@ -375,7 +374,11 @@ static void go(struct end ends[ENDS], unsigned long long *seed)
 	for (int i = 0; i < n; i++) {
 		uint32_t kind = (uint32_t)i % (WRITERS + READERS + 1);
 
-		start(&threads[i], kind < WRITERS ? write_all : kind < WRITERS + READERS ? read_all : meddle, &tasks[i]);
+		start(&threads[i],
+		      kind < WRITERS             ? write_all
+		      : kind < WRITERS + READERS ? read_all
+						 : meddle,
+		      &tasks[i]);
 	}
 	for (int i = 0; i < n; i++)
 		join(threads[i]);

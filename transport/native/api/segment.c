@@ -12,8 +12,7 @@
 /* The mechanism that would carry a write of n bytes of ours, if it still has no segment; else NULL. */
 static const struct adma_mechanism *segment_wanted_by(const struct adma_endpoint *ep, uint64_t n)
 {
-	const struct adma_mechanism *mechanism =
-		adma_mechanism(adma_select_from(ep, n, adma_select_working(ep), true));
+	const struct adma_mechanism *mechanism = adma_mechanism(adma_select_from(ep, n, adma_select_working(ep), true));
 
 	return mechanism && mechanism->wants_segment && mechanism->wants_segment(&ep->connection) ? mechanism : NULL;
 }

@@ -97,8 +97,8 @@ static int sleep_poll_briefly(struct pollfd *fds, nfds_t n, int64_t timeout_ns, 
 	return rc == -ETIMEDOUT && !last ? 0 : rc;
 }
 
-static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers, struct pollfd *fds,
-		    int64_t timeout_ns, const sigset_t *mask)
+static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers, struct pollfd *fds, int64_t timeout_ns,
+		    const sigset_t *mask)
 {
 	int n = wait->nchans, rc = 0;
 	nfds_t nfds = (nfds_t)n * ADMA_FDS_PER_CHANNEL + 1;
@@ -118,7 +118,8 @@ static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers,
 	may = may && !adma_wait_is_satisfied(wait);
 	begin = adma_now();
 	if (may)
-		rc = briefly ? sleep_poll_briefly(fds, nfds, timeout_ns, mask) : sleep_poll(fds, nfds, timeout_ns, mask);
+		rc = briefly ? sleep_poll_briefly(fds, nfds, timeout_ns, mask)
+			     : sleep_poll(fds, nfds, timeout_ns, mask);
 	for (int i = 0; i < n; i++)
 		sleep_finish(wait->chans[i], &sleepers[i], &fds[i * ADMA_FDS_PER_CHANNEL], adma_now() - begin);
 	return rc;

@@ -39,7 +39,7 @@ static inline int64_t adma_backoff_after_sleep(int64_t spin_ns, int64_t slept_ns
  * costs more to look at, or what the looking itself would disturb. True when either did.
  */
 static inline __attribute__((always_inline)) bool adma_spin(int64_t end_ns, bool (*look)(void *what),
-							      bool (*look_seldom)(void *what), void *what)
+							    bool (*look_seldom)(void *what), void *what)
 {
 	for (unsigned int i = 1;; i++) {
 		adma_relax();

@@ -22,9 +22,7 @@ static inline int adma_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_
 {
 	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
 
-	return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &ts, NULL, 0)
-		       ? -errno
-		       : 0;
+	return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &ts, NULL, 0) ? -errno : 0;
 }
 
 static inline void adma_futex_wake(_Atomic uint32_t *word, int sleepers)

@@ -9,11 +9,11 @@
 #include "base/descriptor.h"
 
 /* A mechanism that adma brings along: its number, and the name of its object, which its file defines. */
-#define BUILT_IN(X)      \
-	X(SHARED, shm)   \
-	X(CMA, cma)      \
-	X(TCP, tcp)      \
-	X(DMA, dma)      \
+#define BUILT_IN(X) \
+	X(SHARED, shm) \
+	X(CMA, cma) \
+	X(TCP, tcp) \
+	X(DMA, dma) \
 	X(HELPER, helper)
 
 #define DECLARE(number, name) extern const struct adma_mechanism adma_mech_##name;

@@ -47,13 +47,17 @@ static int tcp_moved(ssize_t n, uint64_t *at)
 
 static int tcp_fill(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
-	return tcp_moved(send(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT | MSG_NOSIGNAL),
-			 at);
+	const uint8_t *from = span->local + *at;
+	ssize_t n = send(tcp_socket(connection), from, tcp_left(span, *at), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return tcp_moved(n, at);
 }
 
 static int tcp_drain(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
-	return tcp_moved(recv(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT), at);
+	ssize_t n = recv(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT);
+
+	return tcp_moved(n, at);
 }
 
 /* It is for those who ask for it, or who have nothing else. */

@@ -11,7 +11,7 @@
 #define PATIENCE_WAITING_NS 10000000  /* with one that waits: it has the right to copy, but may not be able to */
 #define SLEEP_NS 500000               /* between looks at a peer that copies; doubles */
 #define SLEEP_MAX_NS 32000000
-#define ASSIST_FROM 2                 /* chunks still to be copied: for one, waking a copy worker thread is too late */
+#define ASSIST_FROM 2 /* chunks still to be copied: for one, waking a copy worker thread is too late */
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -78,7 +78,8 @@ void adma_policy_ask_assist(struct adma_chan *chan)
 		struct adma_transfer *t = adma_transfer_of(at);
 		struct adma_slot_result r;
 
-		if (!adma_transfer_is_shared(t) || adma_slot_look(t->slot, t->gen, &r) || r.next + ASSIST_FROM > t->chunks)
+		if (!adma_transfer_is_shared(t) || adma_slot_look(t->slot, t->gen, &r) ||
+		    r.next + ASSIST_FROM > t->chunks)
 			continue;
 		adma_engine_assist(&chan->assist, t->span.length, t->chunks - r.next - 1);
 		return;

@@ -26,7 +26,8 @@ void adma_spin_learn(struct adma_chan *chan, int64_t slept)
 {
 	int64_t spin_ns = atomic_load_explicit(&chan->waiters.spin_ns, memory_order_relaxed);
 
-	atomic_store_explicit(&chan->waiters.spin_ns, adma_backoff_after_sleep(spin_ns, slept, limits), memory_order_relaxed);
+	atomic_store_explicit(&chan->waiters.spin_ns, adma_backoff_after_sleep(spin_ns, slept, limits),
+			      memory_order_relaxed);
 }
 
 struct adma_hint adma_hint_take(const struct adma_chan *chan, uint64_t events, bool messages)

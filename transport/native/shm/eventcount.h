@@ -36,8 +36,8 @@ static inline uint64_t adma_ec_read(_Atomic uint64_t *event_count)
 /* True when the caller may sleep: nothing was signalled since `seen` was read. */
 static inline bool adma_ec_arm(_Atomic uint64_t *event_count, uint64_t seen)
 {
-	return atomic_compare_exchange_strong_explicit(event_count, &seen, seen | ADMA_EC_ARMED,
-						       memory_order_seq_cst, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(event_count, &seen, seen | ADMA_EC_ARMED, memory_order_seq_cst,
+						       memory_order_relaxed);
 }
 
 static inline void adma_ec_disarm(_Atomic uint64_t *event_count)

@@ -76,8 +76,8 @@ static bool segment_is_sealed(int fd)
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
 
-	return seals >= 0 && (seals & SEGMENT_SEALS) == SEGMENT_SEALS && !(seals & F_SEAL_WRITE) &&
-	       !fstat(fd, &st) && S_ISREG(st.st_mode) && (size_t)st.st_size == segment_bytes();
+	return seals >= 0 && (seals & SEGMENT_SEALS) == SEGMENT_SEALS && !(seals & F_SEAL_WRITE) && !fstat(fd, &st) &&
+	       S_ISREG(st.st_mode) && (size_t)st.st_size == segment_bytes();
 }
 
 int adma_segment_map(int fd, struct adma_segment **segment)

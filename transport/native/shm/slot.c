@@ -30,8 +30,7 @@ static inline uint32_t word_value(uint64_t w)
 
 static inline bool swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t desired)
 {
-	return atomic_compare_exchange_weak_explicit(at, expected, desired, memory_order_acq_rel,
-						     memory_order_acquire);
+	return atomic_compare_exchange_weak_explicit(at, expected, desired, memory_order_acq_rel, memory_order_acquire);
 }
 
 void adma_slot_post(struct adma_slot *slot, uint32_t gen)
@@ -53,8 +52,8 @@ static int slot_leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
 {
 	uint64_t seen = word(gen, ADMA_POSTED);
 
-	if (atomic_compare_exchange_strong_explicit(&slot->state, &seen, word(gen, to),
-						    memory_order_acq_rel, memory_order_acquire))
+	if (atomic_compare_exchange_strong_explicit(&slot->state, &seen, word(gen, to), memory_order_acq_rel,
+						    memory_order_acquire))
 		return 0;
 	return word_gen(seen) == gen ? -EBUSY : -EPROTO;
 }
@@ -123,8 +122,8 @@ static int slot_note_error(struct adma_slot *slot, uint32_t gen, int err)
 {
 	uint64_t seen = word(gen, 0);
 
-	if (atomic_compare_exchange_strong_explicit(&slot->error, &seen, word(gen, (uint32_t)err),
-						    memory_order_acq_rel, memory_order_acquire))
+	if (atomic_compare_exchange_strong_explicit(&slot->error, &seen, word(gen, (uint32_t)err), memory_order_acq_rel,
+						    memory_order_acquire))
 		return 0;
 	return word_gen(seen) == gen ? 0 : -EPROTO; /* an earlier error stays */
 }
@@ -177,8 +176,7 @@ int adma_slot_look(struct adma_slot *slot, uint32_t gen, struct adma_slot_result
 
 void adma_slot_complete(struct adma_slot *slot, uint32_t gen, bool aborted)
 {
-	atomic_store_explicit(&slot->state, word(gen, aborted ? ADMA_ABORTED : ADMA_DONE),
-			      memory_order_release);
+	atomic_store_explicit(&slot->state, word(gen, aborted ? ADMA_ABORTED : ADMA_DONE), memory_order_release);
 }
 
 void adma_slot_see(struct adma_slot *slot, uint32_t gen)

@@ -315,7 +315,8 @@ static struct adma_poll_word fifo_poll_word(const struct adma_endpoint *ep)
 
 	if (!oldest)
 		return (struct adma_poll_word){0};
-	return (struct adma_poll_word){&ep->fifo->page[oldest->slot_index].state, adma_device_pending(oldest->slot_gen)};
+	return (struct adma_poll_word){&ep->fifo->page[oldest->slot_index].state,
+				       adma_device_pending(oldest->slot_gen)};
 }
 
 /* ---- questions to the kernel ---- */

@@ -13,7 +13,8 @@ bool adma_transfer_is_next(const struct adma_endpoint *ep, const struct adma_tra
 	for (const struct adma_list *at = t->link.prev; at != &ep->transfers; at = at->prev) {
 		const struct adma_transfer *before = adma_container_of(at, struct adma_transfer, link);
 
-		if (!before->span.outbound && before->mechanism_id == t->mechanism_id && before->at < before->span.length)
+		if (!before->span.outbound && before->mechanism_id == t->mechanism_id &&
+		    before->at < before->span.length)
 			return false;
 	}
 	return true;
@@ -34,7 +35,8 @@ bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_trans
 	if (adma_transfer_is_shared(t))
 		return t->mechanism->able(&ep->connection, t->span.outbound) && !adma_slot_look(t->slot, t->gen, &r) &&
 		       !r.closed;
-	return t->mechanism->ready && adma_transfer_is_next(ep, t) && t->mechanism->ready(&ep->connection, &t->span, t->at);
+	return t->mechanism->ready && adma_transfer_is_next(ep, t) &&
+	       t->mechanism->ready(&ep->connection, &t->span, t->at);
 }
 
 bool adma_transfers_ready(const struct adma_endpoint *ep)
@@ -55,7 +57,8 @@ short adma_transfers_events(const struct adma_endpoint *ep, int fd)
 	adma_list_for_each(at, &ep->transfers) {
 		const struct adma_transfer *t = adma_transfer_of(at);
 
-		if (adma_transfer_is_polled(t) && t->mechanism->pollfd(&ep->connection) == fd && adma_transfer_is_next(ep, t))
+		if (adma_transfer_is_polled(t) && t->mechanism->pollfd(&ep->connection) == fd &&
+		    adma_transfer_is_next(ep, t))
 			events |= t->span.outbound ? POLLOUT : POLLIN;
 	}
 	return events;

@@ -72,8 +72,8 @@ static bool select_has_single_copy(uint32_t working)
 	return false;
 }
 
-static enum adma_reason select_reason(const struct adma_endpoint *ep, const struct adma_mechanism *mechanism, uint64_t n,
-				      uint32_t chosen, uint32_t working)
+static enum adma_reason select_reason(const struct adma_endpoint *ep, const struct adma_mechanism *mechanism,
+				      uint64_t n, uint32_t chosen, uint32_t working)
 {
 	uint32_t forced = ep->connection.config.forced, bit = ADMA_MECH_BIT(mechanism->id);
 

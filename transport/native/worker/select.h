@@ -27,7 +27,6 @@ uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offere
 void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error);
 
 /* Why each mechanism would carry n bytes or would not: see adma_candidates(). `chosen` may be ADMA_MECH_NONE. */
-uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen,
-			     struct adma_candidate *found);
+uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, struct adma_candidate *found);
 
 #endif

@@ -55,10 +55,10 @@
 
 /* ---- properties of the module ---- */
 
-#define ADMA_FEATURE_CPU     (1u << 0) /* the kernel-mapped copy */
-#define ADMA_FEATURE_DMA     (1u << 1) /* at least one DMA channel that works */
-#define ADMA_FEATURE_COPY    (1u << 2) /* ADMA_IOC_COPY */
-#define ADMA_FEATURE_TIMES   (1u << 3) /* ADMA_POST_TIMES */
+#define ADMA_FEATURE_CPU   (1u << 0) /* the kernel-mapped copy */
+#define ADMA_FEATURE_DMA   (1u << 1) /* at least one DMA channel that works */
+#define ADMA_FEATURE_COPY  (1u << 2) /* ADMA_IOC_COPY */
+#define ADMA_FEATURE_TIMES (1u << 3) /* ADMA_POST_TIMES */
 
 /*
  * ADMA_IOC_INFO. Errors: EINVAL, E2BIG, EFAULT.
@@ -302,16 +302,16 @@ struct adma_counters {
 	__u64 times[ADMA_TIMES]; /* nanoseconds, summed over requests */
 };
 
-#define ADMA_IOC_MAGIC   0xad
-#define ADMA_IOC_INFO    _IOWR(ADMA_IOC_MAGIC, 0x00, struct adma_info)
-#define ADMA_IOC_CHANNEL _IOWR(ADMA_IOC_MAGIC, 0x01, struct adma_channel)
-#define ADMA_IOC_COUNTERS   _IOWR(ADMA_IOC_MAGIC, 0x02, struct adma_counters)
-#define ADMA_IOC_PAIR    _IOWR(ADMA_IOC_MAGIC, 0x03, struct adma_pair)
-#define ADMA_IOC_POST    _IOW(ADMA_IOC_MAGIC, 0x10, struct adma_post)
-#define ADMA_IOC_COPY    _IOW(ADMA_IOC_MAGIC, 0x11, struct adma_copy)
-#define ADMA_IOC_PEEK    _IOWR(ADMA_IOC_MAGIC, 0x12, struct adma_peek)
-#define ADMA_IOC_CHECK   _IOWR(ADMA_IOC_MAGIC, 0x13, struct adma_check)
-#define ADMA_IOC_WAIT    _IOWR(ADMA_IOC_MAGIC, 0x14, struct adma_check)
-#define ADMA_IOC_CANCEL  _IOW(ADMA_IOC_MAGIC, 0x15, struct adma_cancel)
+#define ADMA_IOC_MAGIC    0xad
+#define ADMA_IOC_INFO     _IOWR(ADMA_IOC_MAGIC, 0x00, struct adma_info)
+#define ADMA_IOC_CHANNEL  _IOWR(ADMA_IOC_MAGIC, 0x01, struct adma_channel)
+#define ADMA_IOC_COUNTERS _IOWR(ADMA_IOC_MAGIC, 0x02, struct adma_counters)
+#define ADMA_IOC_PAIR     _IOWR(ADMA_IOC_MAGIC, 0x03, struct adma_pair)
+#define ADMA_IOC_POST     _IOW(ADMA_IOC_MAGIC, 0x10, struct adma_post)
+#define ADMA_IOC_COPY     _IOW(ADMA_IOC_MAGIC, 0x11, struct adma_copy)
+#define ADMA_IOC_PEEK     _IOWR(ADMA_IOC_MAGIC, 0x12, struct adma_peek)
+#define ADMA_IOC_CHECK    _IOWR(ADMA_IOC_MAGIC, 0x13, struct adma_check)
+#define ADMA_IOC_WAIT     _IOWR(ADMA_IOC_MAGIC, 0x14, struct adma_check)
+#define ADMA_IOC_CANCEL   _IOW(ADMA_IOC_MAGIC, 0x15, struct adma_cancel)
 
 #endif

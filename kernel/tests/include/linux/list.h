@@ -41,17 +41,17 @@ static inline void list_splice_tail_init(struct list_head *from, struct list_hea
 	INIT_LIST_HEAD(from);
 }
 
-#define list_entry(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
+#define list_entry(node, type, member)       ((type *)((char *)(node) - offsetof(type, member)))
 #define list_first_entry(list, type, member) list_entry((list)->next, type, member)
 
-#define list_for_each_entry(at, list, member)                                             \
+#define list_for_each_entry(at, list, member) \
 	for (at = list_entry((list)->next, __typeof__(*at), member); &at->member != (list); \
 	     at = list_entry(at->member.next, __typeof__(*at), member))
 
-#define list_for_each_entry_safe(at, after, list, member)                                 \
-	for (at = list_entry((list)->next, __typeof__(*at), member),                      \
-	    after = list_entry(at->member.next, __typeof__(*at), member);                 \
-	     &at->member != (list);                                                       \
+#define list_for_each_entry_safe(at, after, list, member) \
+	for (at = list_entry((list)->next, __typeof__(*at), member), \
+	    after = list_entry(at->member.next, __typeof__(*at), member); \
+	     &at->member != (list); \
 	     at = after, after = list_entry(at->member.next, __typeof__(*at), member))
 
 #endif
