@@ -285,7 +285,7 @@ static void look_once(struct end *end, unsigned long long *seed)
 	struct adma_stats stats;
 	struct pollfd fd = {.events = POLLIN};
 	struct adma_wait wait = {.chans = &end->chan, .nchans = 1, .also = -1};
-	int32_t errors[ADMA_MECH_COUNT];
+	int32_t errors[ADMA_MECH_MAX];
 
 	switch (below(seed, 7)) {
 	case 0:

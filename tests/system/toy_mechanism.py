@@ -75,8 +75,11 @@ static int toy_open(struct adma_connection *connection)
 
 static void toy_close(struct adma_connection *connection)
 {
-	if (connection->state[TOY_ID])
-		munmap(connection->state[TOY_ID], sizeof(struct toy_memory));
+	void *memory = connection->state[TOY_ID];
+
+	connection->state[TOY_ID] = NULL;
+	if (memory)
+		munmap(memory, sizeof(struct toy_memory));
 }
 
 /* The lowest of all: it is used only where it is asked for. */

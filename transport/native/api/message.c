@@ -7,6 +7,7 @@
 #include "api/entry.h"
 #include "base/fault.h"
 #include "base/trace.h"
+#include "progress/poll_descriptor.h"
 #include "progress/spin.h"
 #include "worker/peer.h"
 #include "worker/ring_send.h"
@@ -83,6 +84,9 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 			if (!rc) {
 				adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
 				adma_signal_peer(&chan->ep);
+				/* Any call that is no query leaves fileno() as it should be. */
+				if (adma_poll_descriptor_is_open(chan))
+					adma_mark(&chan->ep, ADMA_MARK_REARM);
 			}
 			adma_publish_and_leave(chan);
 		}

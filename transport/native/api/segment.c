@@ -21,7 +21,7 @@ static const struct adma_mechanism *segment_wanted_by(const struct adma_endpoint
 static const struct adma_mechanism *segment_missing_for(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = adma_mechanism(id);
+		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 
 		if (mechanism && mechanism->wants_segment && mechanism->wants_segment(&ep->connection))
 			return mechanism;

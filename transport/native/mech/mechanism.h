@@ -32,6 +32,7 @@ enum adma_mechanism_flags {
 /* What a mechanism may know of a connected pair. It lives as long as the channel. */
 struct adma_connection {
 	struct adma_config config;
+	uint32_t opened;            /* mask of the mechanisms whose open() was called, or would have been */
 	void *state[ADMA_MECH_MAX]; /* by id: whatever the mechanism keeps for this connection */
 };
 
@@ -66,6 +67,13 @@ enum adma_on_error {
 	ADMA_ON_ERROR_BREAK,    /* and what was already matched for it would find the wrong bytes: fail it */
 };
 
+/* What a segment of the peer's that came, or could not be received, means. */
+enum adma_segment_news {
+	ADMA_SEGMENT_TAKEN, /* reads can be served from now on */
+	ADMA_SEGMENT_KNOWN, /* there was one already */
+	ADMA_SEGMENT_LOST,  /* reads cannot be served any more */
+};
+
 struct adma_mechanism {
 	const char *name;
 	uint32_t id;    /* enum adma_mechanism_id, or one of a third party's */
@@ -76,7 +84,10 @@ struct adma_mechanism {
 	/* Make `state[id]`. 0 or a negated errno, which refuses the channel. */
 	int (*open)(struct adma_connection *connection);
 
-	/* Give it back. No other operation runs then, nor later. The core closes mech_fd[id] after this. */
+	/*
+	 * Give it back. No other operation runs then, nor later. The core closes mech_fd[id] after this.
+	 * `state[id]` has to be forgotten first: the child of a fork that comes in between closes, too.
+	 */
 	void (*close)(struct adma_connection *connection);
 
 	/* ---- selection: not of ADMA_KERNEL_FIFO, which is forced or not used ---- */
@@ -131,7 +142,10 @@ struct adma_mechanism {
 	/* Optional. An inbound transfer is over, maybe early: chunk number `next` of the direction is drained next. */
 	void (*go_on)(struct adma_connection *connection, uint64_t next);
 
-	/* ---- memory that the binding makes for writes of ours, and passes in mid-life: optional ---- */
+	/*
+	 * ---- memory that the binding makes for writes of ours, and passes in mid-life: optional, and not
+	 * for mechanisms that are registered, since the wire format has room for one such mechanism ----
+	 */
 
 	/* Is it still to be made? */
 	bool (*wants_segment)(const struct adma_connection *connection);
@@ -139,8 +153,8 @@ struct adma_mechanism {
 	/* Here it is. The descriptor stays the caller's. 0 or a negated errno. */
 	int (*give_segment)(struct adma_connection *connection, int fd);
 
-	/* The peer's came, or (fd -1) could not be received for this errno. False: reads cannot be served any more. */
-	bool (*take_segment)(struct adma_connection *connection, int fd, int error);
+	/* The peer's came, or (fd -1) could not be received for this errno. */
+	enum adma_segment_news (*take_segment)(struct adma_connection *connection, int fd, int error);
 
 	/* Optional. Is the process behind the peer's pid certainly another one by now? */
 	bool (*peer_replaced)(const struct adma_connection *connection);

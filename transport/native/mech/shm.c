@@ -51,11 +51,15 @@ static void shm_unmap(uint8_t *bulk)
 static void shm_close_state(struct adma_connection *connection)
 {
 	struct shm_state *state = shm_state(connection);
+	uint8_t *out, *in;
 
 	if (!state)
 		return;
-	shm_unmap(state->out);
-	shm_unmap(state->in);
+	out = state->out;
+	in = state->in;
+	connection->state[ADMA_MECH_SHARED] = NULL;
+	shm_unmap(out);
+	shm_unmap(in);
 	free(state);
 }
 
@@ -108,17 +112,17 @@ static int shm_map_peers(struct adma_connection *connection, int fd)
 	return 0;
 }
 
-static bool shm_take_segment(struct adma_connection *connection, int fd, int error)
+static enum adma_segment_news shm_take_segment(struct adma_connection *connection, int fd, int error)
 {
 	struct shm_state *state = shm_state(connection);
 
 	if (state->in)
-		return true;
+		return ADMA_SEGMENT_KNOWN;
 	if (fd >= 0)
 		error = shm_map_peers(connection, fd);
 	if (error)
 		state->in_error = error;
-	return !error;
+	return error ? ADMA_SEGMENT_LOST : ADMA_SEGMENT_TAKEN;
 }
 
 /* ---- copying ---- */

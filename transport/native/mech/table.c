@@ -49,11 +49,18 @@ static bool mechanism_is_whole(const struct adma_mechanism *mechanism)
 	}
 }
 
+/* The wire format has room for one mechanism that passes memory in mid-life, which is `shared`. */
+static bool mechanism_passes_memory(const struct adma_mechanism *mechanism)
+{
+	return mechanism->wants_segment || mechanism->give_segment || mechanism->take_segment;
+}
+
 int adma_mechanism_register(const struct adma_mechanism *mechanism)
 {
 	const struct adma_mechanism *none = NULL;
 
-	if (mechanism->id < ADMA_MECH_COUNT || mechanism->id >= ADMA_MECH_MAX || !mechanism_is_whole(mechanism))
+	if (mechanism->id < ADMA_MECH_COUNT || mechanism->id >= ADMA_MECH_MAX || !mechanism_is_whole(mechanism) ||
+	    mechanism_passes_memory(mechanism))
 		return -EINVAL;
 	return atomic_compare_exchange_strong_explicit(&mechanisms[mechanism->id], &none, mechanism,
 						       memory_order_release, memory_order_relaxed)
@@ -61,14 +68,19 @@ int adma_mechanism_register(const struct adma_mechanism *mechanism)
 		       : -EEXIST;
 }
 
-static void mechanisms_close_below(struct adma_connection *connection, uint32_t end)
+const struct adma_mechanism *adma_mechanism_of(const struct adma_connection *connection, uint32_t id)
 {
-	for (uint32_t id = 0; id < end; id++) {
-		const struct adma_mechanism *mechanism = adma_mechanism(id);
+	return connection->opened & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
+}
 
+static void mechanisms_close_opened(struct adma_connection *connection)
+{
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+		const struct adma_mechanism *mechanism = adma_mechanism_of(connection, id);
+
+		connection->opened &= ~ADMA_MECH_BIT(id);
 		if (mechanism && mechanism->close)
 			mechanism->close(connection);
-		connection->state[id] = NULL;
 	}
 }
 
@@ -79,16 +91,18 @@ int adma_mechanisms_open(struct adma_connection *connection)
 		int rc = mechanism && mechanism->open ? mechanism->open(connection) : 0;
 
 		if (rc) {
-			mechanisms_close_below(connection, id);
+			mechanisms_close_opened(connection);
 			return rc;
 		}
+		if (mechanism)
+			connection->opened |= ADMA_MECH_BIT(id);
 	}
 	return 0;
 }
 
 void adma_mechanisms_close(struct adma_connection *connection)
 {
-	mechanisms_close_below(connection, ADMA_MECH_MAX);
+	mechanisms_close_opened(connection);
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++)
 		adma_descriptor_close(&connection->config.mech_fd[id]);
 }

@@ -8,7 +8,10 @@
 /* By enum adma_mechanism_id, or NULL: there is none of this id. */
 const struct adma_mechanism *adma_mechanism(uint32_t id);
 
-/* Call open() of each mechanism of which the connection makes use. 0, or a negated errno: none is open then. */
+/* The same, or NULL where the mechanism was registered after the connection was made. */
+const struct adma_mechanism *adma_mechanism_of(const struct adma_connection *connection, uint32_t id);
+
+/* Call open() of every mechanism. 0, or a negated errno: none is open then. */
 int adma_mechanisms_open(struct adma_connection *connection);
 
 /* Close those that were opened, and the descriptors that their probes left. */

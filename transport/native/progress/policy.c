@@ -94,6 +94,8 @@ bool adma_policy_assist(struct adma_chan *chan, int64_t now)
 		if (adma_transfer_is_shared(t) && policy_due(chan, t, now) <= now &&
 		    adma_transfer_step(&chan->ep, t, ADMA_BY_ASSIST))
 			return true;
+		if (chan->ep.control.over)
+			return true;
 	}
 	return false;
 }
@@ -107,6 +109,8 @@ bool adma_policy_copy(struct adma_chan *chan, int64_t now)
 		bool try = due == ADMA_NEVER && adma_transfer_is_polled(t);
 
 		if ((due <= now || try) && adma_transfer_step(&chan->ep, t, ADMA_BY_PROGRESS_THREAD))
+			return true;
+		if (chan->ep.control.over)
 			return true;
 	}
 	return false;

@@ -72,10 +72,10 @@ void adma_send_segment(struct adma_endpoint *ep)
 }
 
 /* The mechanism whose segment the wire format knows: the one that the peer serves with and wants one for. */
-static const struct adma_mechanism *peer_segment_owner(void)
+static const struct adma_mechanism *peer_segment_owner(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = adma_mechanism(id);
+		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 
 		if (mechanism && mechanism->take_segment)
 			return mechanism;
@@ -83,13 +83,21 @@ static const struct adma_mechanism *peer_segment_owner(void)
 	return NULL;
 }
 
-/* The peer's segment came, or could not be received. Without one, its messages take another way from now on. */
-static void peer_take_segment(struct adma_endpoint *ep, int fd, int error)
+/*
+ * The peer's segment came, or could not be received. Without one, its messages take another way
+ * from now on. True when one was taken.
+ */
+static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 {
-	const struct adma_mechanism *mechanism = peer_segment_owner();
+	const struct adma_mechanism *mechanism = peer_segment_owner(ep);
+	enum adma_segment_news news;
 
-	if (mechanism && !mechanism->take_segment(&ep->connection, fd, error))
+	if (!mechanism)
+		return false;
+	news = mechanism->take_segment(&ep->connection, fd, error);
+	if (news == ADMA_SEGMENT_LOST)
 		ep->connection.config.in_mask &= ~ADMA_MECH_BIT(mechanism->id);
+	return news == ADMA_SEGMENT_TAKEN;
 }
 
 /* ---- the socket ---- */
@@ -100,9 +108,10 @@ union peer_fds_message {
 	struct cmsghdr align;
 };
 
-static void peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, bool segment)
+/* True when a segment was taken. */
+static bool peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, bool segment)
 {
-	bool taken = false;
+	bool came = false, taken = false;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = c->cmsg_len > CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
@@ -114,19 +123,20 @@ static void peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, bool seg
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
 			if (segment && i == 0) {
-				peer_take_segment(ep, fd, 0);
-				taken = true;
+				taken |= peer_take_segment(ep, fd, 0);
+				came = true;
 			}
 			close(fd);
 		}
 	}
-	if (segment && !taken)
-		peer_take_segment(ep, -1, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
+	if (segment && !came)
+		(void)peer_take_segment(ep, -1, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
+	return taken;
 }
 
 enum peer_read { PEER_READ_END = -1, PEER_READ_NOTHING = 0, PEER_READ_SOME = 1 };
 
-static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_came)
+static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_taken)
 {
 	char bytes[64];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
@@ -144,8 +154,7 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_c
 		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
 	/* Descriptors come with the last byte that was read: the kernel does not read past them. */
 	segment = n > 0 && bytes[n - 1] == BYTE_SEGMENT;
-	*segment_came |= segment;
-	peer_take_fds(ep, &msg, segment);
+	*segment_taken |= peer_take_fds(ep, &msg, segment);
 	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 
@@ -153,7 +162,7 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_c
 static bool peer_is_replaced(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = adma_mechanism(id);
+		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 
 		if (mechanism && mechanism->peer_replaced && mechanism->peer_replaced(&ep->connection))
 			return true;
@@ -187,7 +196,7 @@ bool adma_peer_check(struct adma_endpoint *ep)
 		{.fd = control->eof ? -1 : ep->connection.config.sock, .events = POLLIN},
 		{.fd = control->dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
 	};
-	bool eof_before = control->eof, dead_before = control->dead, segment_came = false;
+	bool eof_before = control->eof, dead_before = control->dead, segment_taken = false;
 
 	control->checked_at = adma_now();
 	if (poll(fds, 2, 0) <= 0)
@@ -198,11 +207,11 @@ bool adma_peer_check(struct adma_endpoint *ep)
 		enum peer_read found = PEER_READ_SOME;
 
 		for (int i = 0; i < PEER_READS_MAX && found == PEER_READ_SOME; i++)
-			found = peer_read_socket(ep, &segment_came);
+			found = peer_read_socket(ep, &segment_taken);
 		if (found == PEER_READ_END)
 			peer_note_eof(ep);
 	}
 	if (fds[1].revents)
 		peer_note_death(ep);
-	return control->eof != eof_before || control->dead != dead_before || segment_came;
+	return control->eof != eof_before || control->dead != dead_before || segment_taken;
 }

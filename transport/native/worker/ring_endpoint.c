@@ -72,7 +72,7 @@ static bool ring_is_busy(const struct adma_endpoint *ep)
 static int ring_data_fd(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = adma_mechanism(id);
+		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 		int fd = mechanism && mechanism->pollfd ? mechanism->pollfd(&ep->connection) : -1;
 
 		if (fd >= 0)
