@@ -54,6 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
         (_place / name).mkdir(mode=0o700)
         os.environ[variable] = str(_place / name)
     tempfile.tempdir = None
+    # A shell that starts us in the background may leave SIGINT ignored, and so it would stay in
+    # every program that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     Peer.preload_always = ("support.rest",)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     settings.register_profile(
