@@ -41,7 +41,8 @@ def look() -> EngineState:
 
 def configuration() -> EngineConfig:
     """A copy of its configuration, to be changed and given to `configure`."""
-    return ffi.new("struct adma_engine_config *", look().config)
+    state = look()  # owns the memory that its `config` is a part of
+    return ffi.new("struct adma_engine_config *", state.config)
 
 
 def stats() -> dict[str, int]:
