@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * adma_copy.h - copies inside one process, executed by a copy engine: the paper's table 1.
+ * adma_copy.h - copies inside one process, executed by a copy engine: table 1 of the paper.
  *
  * A copy (struct adma_copy) belongs to its caller. The caller keeps it, and does not touch its
  * two buffers, until its state is ADMA_COPY_DONE. To the caller, copies look as if they were
@@ -72,7 +72,7 @@ struct adma_plan {
 	uint32_t ndim;
 	uint8_t in_order;    /* a part may be started only when the one before it is complete */
 	uint8_t backwards;   /* the parts are copied in reverse, from the highest address on */
-	uint8_t staged;      /* the first half of the parts gathers into `stage`, the second half scatters from it */
+	uint8_t staged;      /* the first `parts` / 2 parts gather into `stage`, the others scatter from it */
 	uint8_t *stage;      /* `bytes` bytes, which the owner of the plan allocates and frees */
 };
 
@@ -113,7 +113,7 @@ enum adma_copy_state {
 	ADMA_COPY_DONE = 4,
 };
 
-/* Where the time of a copy went (the paper's figure 7): nanoseconds of CLOCK_MONOTONIC. */
+/* When a copy reached each of its stages (figure 7 of the paper): nanoseconds of CLOCK_MONOTONIC. */
 struct adma_copy_times {
 	int64_t posted;   /* the post began */
 	int64_t queued;   /* the post returned */
