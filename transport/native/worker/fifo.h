@@ -14,7 +14,7 @@
 #define ADMA_FIFO_POSTS (ADMA_DEVICE_ENTRIES / 2) /* of one direction */
 
 struct adma_fifo {
-	int fd;                                    /* our descriptor of the pair; the config holds it, too */
+	int fd;                                    /* our descriptor of the pair, that of the config */
 	const struct adma_device_entry *page;      /* the mapped completion page */
 	struct adma_entries unused[2];             /* completion entries of writes, and of reads */
 	bool timed;                                /* the module measures requests that ask for it */

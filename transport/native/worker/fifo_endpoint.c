@@ -74,7 +74,7 @@ static bool fifo_fail_part(struct adma_endpoint *ep, struct adma_req *part, int 
 	}
 	object = adma_fifo_object_of(ep->fifo, part);
 	if (object && adma_fifo_cancel(ep, object)) {
-		part->key = object->key + object->parts; /* it is not dropped with the others: the caller completes it */
+		part->key = object->key + object->parts; /* not dropped with the others: the caller completes it */
 		adma_fifo_drop_parts(ep, object, error);
 		adma_complete(ep, object, error, 0);
 		return false;
