@@ -82,7 +82,7 @@ bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns)
 	if (end == now)
 		return false;
 	adma_endpoint_release_for_use(&chan->ep);
-	/* The event count is looked at seldom: otherwise its cache line would travel between the peer's signals and us. */
+	/* The event count is looked at seldom: otherwise its cache line would travel between the peer and us. */
 	(void)adma_spin(end, spin_look, spin_look_seldom, &hint);
 	bool came = adma_hint_has_message(&hint);
 	adma_endpoint_retake(&chan->ep);
