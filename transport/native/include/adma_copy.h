@@ -241,8 +241,8 @@ void adma_engine_look(struct adma_engine_state *state);
 int adma_engine_probe(uint32_t engine);
 
 /*
- * The engine is configured, and will be ended in order. From now on its workers may also assist
- * channels (copy/assist.h), and the engine may be started for that.
+ * The caller has configured the engine, and will call adma_engine_end(). From now on its workers may
+ * also assist channels (copy/assist.h), and the engine may be started for that.
  */
 void adma_engine_may_assist(void);
 
@@ -273,7 +273,7 @@ struct adma_engine_stats {
 	uint64_t parts_queues;       /* parts that copy worker threads made */
 	uint64_t parts_callers;      /* parts that waiting callers made */
 	uint64_t held_back;          /* copies that had to wait for earlier ones */
-	uint64_t copies_device, bytes_device; /* copies, of all these, that DMA channels made */
+	uint64_t copies_device, bytes_device; /* those of `copies` and `bytes` that DMA channels made */
 	uint64_t refused_device;     /* copies that the device refused: workers and callers made them */
 	uint64_t wakes, sleeps;      /* of the engine's threads */
 	uint64_t outstanding, in_line; /* copies that are not complete; of these: in the backlog */

@@ -12,7 +12,7 @@
  * FIFO of the kernel helper (fifo_endpoint.c).
  *
  * Nothing in this folder wakes a thread, arms an event count or hands the channel over. The
- * functions here only *mark* that somebody has to be told (enum adma_mark). The entry points of
+ * functions here only *mark* what has to be done (enum adma_mark). The entry points of
  * api/ act on the marks before they unlock.
  */
 #ifndef ADMA_WORKER_ENDPOINT_H

@@ -8,7 +8,7 @@
 #include "adma.h"
 #include "base/clock.h"
 
-/* Can anybody ask for the times? Nobody can ask for those of a blocking call, which need not read the clock. */
+/* Can a caller ask for the times? Not for those of a blocking call, which is spared reading the clock. */
 static inline bool adma_is_timed(const struct adma_req *req)
 {
 	return !(req->flags & ADMA_REQ_BLOCKING);
