@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* channel.c - the life of a channel: made, closed, given up on, freed; and all channels, for a fork. */
+/* channel.c - the life of a channel: making, closing, abandoning, freeing; the list of all channels, for a fork. */
 #include "api/channel.h"
 
 #include <errno.h>
@@ -92,9 +92,9 @@ static void channel_forget_threads(struct adma_chan *chan)
 }
 
 /*
- * The child has this one thread, and locks that others may have held at the fork, for ever. So its
- * copies are closed without taking any of them, in order that no descriptor keeps the parent's
- * socket open, and they refuse all use from now on.
+ * The child has one thread only. Locks that other threads held at the fork are never released in
+ * the child. So its copies of channels are closed without taking any lock. They are closed so that
+ * no descriptor keeps the parent's socket open, and they refuse all use from now on.
  */
 void adma_channels_after_fork_child(void)
 {
@@ -102,7 +102,7 @@ void adma_channels_after_fork_child(void)
 	adma_list_for_each(at, &all) {
 		struct adma_chan *chan = adma_container_of(at, struct adma_chan, all);
 
-		channel_forget_threads(chan); /* they are the parent's */
+		channel_forget_threads(chan); /* these are threads of the parent */
 		if (chan->ep.control.torn_down)
 			continue;
 		atomic_store(&chan->ep.control.forked, true);
@@ -130,7 +130,7 @@ static void endpoint_init(struct adma_endpoint *ep, const struct adma_config *co
 	ep->control.checked_at = adma_now();
 }
 
-/* What can fail. 0 or a negated errno; nothing is left open then. */
+/* The steps that can fail. Returns 0, or a negated errno: then nothing is left open. */
 static int channel_open(struct adma_chan *chan)
 {
 	struct adma_endpoint *ep = &chan->ep;
@@ -187,12 +187,12 @@ static void channel_begin_close(struct adma_chan *chan)
 	control->closing = true;
 	if (chan->ownership.delegated)
 		adma_delegation_end(chan);
-	(void)adma_endpoint_advance(ep); /* what the peer matched before this is a transfer */
+	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
 	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
 		control->over = ADMA_E_CLOSED_HERE;
-	(void)adma_endpoint_advance(ep); /* withdraws and fails what is unmatched */
+	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
 	adma_transfers_close(ep);
-	/* After the withdrawals: whoever sees `closed` finds no message of ours that is offered by halves. */
+	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */
 	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
 	adma_signal_peer(ep);
 	adma_waiters_wake(chan);
@@ -201,11 +201,11 @@ static void channel_begin_close(struct adma_chan *chan)
 static bool channel_is_quiet(struct adma_chan *chan)
 {
 	(void)adma_peer_check(&chan->ep);
-	(void)adma_endpoint_advance(&chan->ep); /* also what was matched while it was being withdrawn */
+	(void)adma_endpoint_advance(&chan->ep); /* the peer may have matched what was being withdrawn */
 	return !chan->ep.control.users && !chan->ep.ops->is_busy(&chan->ep);
 }
 
-/* Sleep a little on what may complete the last transfer, or bring the last user out. */
+/* Sleep until something may have completed the last transfer, or the last user may have left. */
 static void channel_await_quiet(struct adma_chan *chan, uint64_t events, int64_t ns)
 {
 	const struct adma_endpoint *ep = &chan->ep;
@@ -213,7 +213,7 @@ static void channel_await_quiet(struct adma_chan *chan, uint64_t events, int64_t
 		{.fd = ep->control.eof ? -1 : ep->connection.config.sock, .events = POLLIN},
 		{.fd = ep->control.dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
 	};
-	/* A user of ours that leaves signals nothing, nor does the kernel: look again soon. */
+	/* Neither a thread of ours that leaves nor the kernel signals anything: look again soon. */
 	bool soon = ep->control.users || ep->ops->silent || !adma_ec_arm(adma_event_count(chan), events);
 
 	pthread_mutex_unlock(&chan->ep.lock);
@@ -221,7 +221,7 @@ static void channel_await_quiet(struct adma_chan *chan, uint64_t events, int64_t
 	pthread_mutex_lock(&chan->ep.lock);
 }
 
-/* It is closing, so that nobody enters it or assists it any more: wait for those of our own who did before. */
+/* The channel closes, so no thread enters it or assists it any more. Wait for those that did so before. */
 static void channel_await_threads(struct adma_chan *chan)
 {
 	adma_engine_assist_stop(&chan->assist);
@@ -234,7 +234,7 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 	int rc = 0;
 
 	if (!chan || atomic_load(&chan->ep.control.forked))
-		return 0; /* a child's copy was closed at the fork */
+		return 0; /* the copy in a forked child was closed at the fork */
 	pthread_mutex_lock(&chan->ep.lock);
 	if (!chan->ep.control.closing)
 		channel_begin_close(chan);
@@ -268,13 +268,13 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 		return 0;
 	ep = &chan->ep;
 	pthread_mutex_lock(&ep->lock);
-	/* Our own threads copy for a moment only; it is the peer's that are given up on. */
+	/* Wait for our own threads, which copy for a moment only. Only the peer's threads are given up on. */
 	while (!ep->control.torn_down && ep->control.users) {
 		adma_waiters_wake(chan);
 		channel_await_quiet(chan, 0, ABANDON_SLEEP_NS);
 	}
 	if (!ep->control.torn_down) {
-		(void)adma_endpoint_advance(ep); /* what only our threads were at is complete now, and nobody's fault */
+		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */
 		held = ep->ops->abandon(ep);
 		channel_tear_down(chan);
 	}
@@ -290,7 +290,7 @@ void adma_chan_free(struct adma_chan *chan)
 	if (adma_chan_close(chan, 0))
 		(void)adma_chan_abandon(chan);
 	channel_delist(chan);
-	if (!atomic_load(&chan->ep.control.forked)) /* in a child another thread may hold it for ever */
+	if (!atomic_load(&chan->ep.control.forked)) /* in a child it may be held for ever, by a thread of the parent */
 		pthread_mutex_destroy(&chan->ep.lock);
 	free(chan->ep.fifo);
 	free(chan);

@@ -13,7 +13,7 @@
 #include "worker/transfer_copy.h"
 #include "worker/transfers.h"
 
-#define PEER_CHECK_NS 1000000 /* look for the peer's death this often while never sleeping */
+#define PEER_CHECK_NS 1000000 /* how often a thread that never sleeps looks for the peer's death */
 
 /* ---- what is waited for ---- */
 
@@ -52,12 +52,12 @@ bool adma_wait_is_satisfied(const struct adma_wait *wait)
 
 /* What a drive knows of its channels between two rounds. */
 struct visit {
-	bool owns;     /* all of them */
-	bool released; /* and has released them */
+	bool owns;     /* it owns all channels */
+	bool released; /* it has released them again */
 	struct adma_hint hints[ADMA_SPIN_CHANNELS];
 };
 
-/* The wait is over: the one channel is released under the lock that the round has anyway. */
+/* The wait is over. If there is one channel, release it under the lock that this round holds anyway. */
 static bool drive_release_early(const struct adma_wait *wait)
 {
 	if (wait->nchans > 1 || !wait->nreqs || !adma_wait_is_satisfied(wait))
@@ -66,21 +66,21 @@ static bool drive_release_early(const struct adma_wait *wait)
 	return true;
 }
 
-/* Take note, and copy at most one chunk, for which the lock is dropped. True when anything changed. */
+/* Take note of what happened, and copy at most one chunk. Drops the lock meanwhile. True when anything changed. */
 static bool drive_progress(struct adma_chan *chan)
 {
 	bool changed = adma_endpoint_advance(&chan->ep);
 
 	if (!adma_has_transfers(&chan->ep))
 		return changed;
-	adma_waiters_wake_marked(chan); /* what completed just now is not to wait for the chunk */
+	adma_waiters_wake_marked(chan); /* waiters of what completed just now are woken before the chunk */
 	if (!adma_transfers_copy(&chan->ep))
 		return changed;
 	(void)adma_transfers_complete(&chan->ep);
 	return true;
 }
 
-/* One round over all channels, with hints for spinning. 1 moved, 0 not; negated why when none can be used. */
+/* Make one round over all channels, and take hints for spinning. 1: something changed; 0; or why none can be used. */
 static int drive_round(const struct adma_wait *wait, struct visit *visit)
 {
 	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
@@ -115,7 +115,7 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 struct spinner {
 	const struct adma_wait *wait;
 	const struct adma_hint *hints;
-	bool silent; /* something is waited for that signals no event count */
+	bool silent; /* a channel completes requests without signalling its event count */
 };
 
 /* Keep the maps of all channels in place without their locks. False: one of them is closed. */
@@ -160,7 +160,7 @@ static bool spinner_look(void *arg)
 	return false;
 }
 
-/* Sockets and the kernel signal no event count, and another thread may have completed our request. */
+/* Sockets and the kernel do not signal the event count, and another thread may have completed our request. */
 static bool spinner_look_seldom(void *arg)
 {
 	const struct spinner *spinner = arg;
@@ -169,7 +169,7 @@ static bool spinner_look_seldom(void *arg)
 	return spinner->silent || (wait->nreqs == 1 && adma_request_is_ready(wait->reqs[0]));
 }
 
-/* True when a new round is worth it; false when `end` passed in silence. */
+/* Spin until `end`. True when a new round may find something; false when nothing happened. */
 static bool drive_spin(const struct adma_wait *wait, const struct adma_hint *hints, int64_t end)
 {
 	struct spinner spinner = {.wait = wait, .hints = hints};
@@ -178,7 +178,7 @@ static bool drive_spin(const struct adma_wait *wait, const struct adma_hint *hin
 	if (wait->nchans > ADMA_SPIN_CHANNELS)
 		return false;
 	if (!spinner_hold_maps(&spinner))
-		return true; /* closed meanwhile: see what became of the requests */
+		return true; /* a channel was closed: see what became of the requests */
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
 	spinner_let_maps_go(&spinner);
 	return found;
@@ -217,7 +217,7 @@ static void drive_release_all(const struct adma_wait *wait, bool for_good)
 		struct adma_chan *chan = wait->chans[i];
 
 		if (adma_enter(chan))
-			continue; /* closed: nobody counts owners there any more */
+			continue; /* it is closed: nobody counts its owners any more */
 		adma_ownership_release(chan, for_good);
 		adma_publish_and_leave(chan);
 	}
@@ -225,7 +225,7 @@ static void drive_release_all(const struct adma_wait *wait, bool for_good)
 
 int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 {
-	struct visit visit; /* its hints are set before they are looked at */
+	struct visit visit; /* not initialised: a round sets the hints before they are looked at */
 	int result;
 
 	visit.owns = visit.released = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* entry.c - entering a channel, and telling all who rely on it before leaving; see entry.h. */
+/* entry.c - entering a channel, and publishing what changed before leaving it; see entry.h. */
 #include "api/entry.h"
 
 #include <poll.h>
@@ -15,7 +15,7 @@
 
 int adma_enter(struct adma_chan *chan)
 {
-	if (!chan) /* it was freed already, by a binding whose objects die in any order */
+	if (!chan) /* it was freed: the objects of a binding may die in any order */
 		return -ADMA_E_CLOSED_HERE;
 	if (atomic_load_explicit(&chan->ep.control.forked, memory_order_relaxed))
 		return -ADMA_E_FORKED;
@@ -26,13 +26,13 @@ int adma_enter(struct adma_chan *chan)
 	return -ADMA_E_CLOSED_HERE;
 }
 
-/* Does anybody rely on the event count being armed? */
+/* Does any thread rely on the event count being armed? */
 static bool publish_is_awaited(const struct adma_chan *chan)
 {
 	return chan->waiters.sleepers || adma_poll_descriptor_is_open(chan) || chan->ownership.delegated;
 }
 
-/* Look until there is nothing to do and nothing was signalled meanwhile. False: that does not come. */
+/* Look until there is nothing to do and the event count can be armed. False: that did not happen in so many tries. */
 static bool publish_arm(struct adma_chan *chan)
 {
 	for (int i = 0; i < ARM_TRIES; i++) {
@@ -55,12 +55,12 @@ static bool publish_rearm(struct adma_chan *chan, bool by_progress_thread)
 	bool polled = adma_poll_descriptor_is_open(chan), armed, more;
 
 	if (polled) {
-		(void)adma_peer_check(ep); /* a wake-up that is read late would keep the descriptor readable */
+		(void)adma_peer_check(ep); /* an unread wake-up would keep the descriptor readable */
 		if (ep->ops->polled)
 			ep->ops->polled(ep, POLLIN);
 	}
 	armed = publish_arm(chan);
-	/* Then a sleeper of ours takes over: we may have read the byte that was to wake it. */
+	/* If there is more to do, wake the sleepers for it: this thread may have read the byte that was to wake one. */
 	more = adma_transfers_ready(ep) || !armed;
 	if (more || adma_waiters_miss_events(chan) || (chan->waiters.listeners && publish_has_message(ep)))
 		adma_waiters_wake(chan);

@@ -3,14 +3,14 @@
  * entry.h - how every entry point of the core begins and ends.
  *
  * A query takes the lock, looks, and unlocks: it makes no progress and, unless its contract says
- * so, no system call. Whatever changes something publishes before it unlocks.
+ * so, no system call. A call that changes something publishes before it unlocks.
  */
 #ifndef ADMA_API_ENTRY_H
 #define ADMA_API_ENTRY_H
 
 #include "progress/channel.h"
 
-/* Take the lock, unless the channel cannot be used: 0, or negated why (the lock is not taken then). */
+/* Take the lock, and return 0. If the channel cannot be used, do not take it, and return the negated reason. */
 int adma_enter(struct adma_chan *chan);
 
 /* Release the lock, and nothing else. */
@@ -20,10 +20,10 @@ static inline void adma_leave(struct adma_chan *chan)
 }
 
 /*
- * With the lock: act on the marks that were set since the last time. Sleepers are woken; if any
- * sleep or poll, or the progress thread has the channel, it is looked at again until its event
- * count can be armed; the descriptor of fileno() becomes what it should be. False: the event count
- * is signalled faster than it can be armed.
+ * Act on the marks that were set since the last publication. Sleepers are woken. If a thread sleeps
+ * or polls, or the channel is delegated, look again until the event count can be armed. The
+ * descriptor of fileno() is made readable or not, as it should be. False: the peer signals the
+ * event count faster than it can be armed. Called with the lock held.
  */
 bool adma_publish(struct adma_chan *chan, bool by_progress_thread);
 

@@ -34,7 +34,7 @@ static void fork_after_in_child(void)
 	adma_channels_after_fork_child();
 }
 
-/* At load: any call takes these locks, and a fork may come while another thread has them. */
+/* Run when the library is loaded, because a fork may come while another thread is in any call and holds a lock. */
 static __attribute__((constructor)) void fork_watch(void)
 {
 	pthread_atfork(fork_before, fork_after_in_parent, fork_after_in_child);

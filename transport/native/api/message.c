@@ -13,7 +13,7 @@
 #include "worker/ring_send.h"
 #include "worker/select.h"
 
-/* The last call of this thread, for a caller that was interrupted before it could take the result. */
+/* This thread's last call, for a caller that was interrupted before it could take the result. */
 static _Thread_local struct {
 	const struct adma_chan *chan;
 	const void *p;
@@ -44,7 +44,7 @@ static int64_t message_remember(const struct adma_chan *chan, const void *p, int
 	return result;
 }
 
-/* 0; -ADMA_E_PENDING when it does not go out this moment; or why the channel is over. */
+/* Publish the message. 0; -ADMA_E_PENDING: that is not possible now; or why the channel is terminated. */
 static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
 {
 	struct adma_desc desc = {.length = n, .total = n, .kind = ADMA_BYTES};
@@ -77,14 +77,14 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 {
 	int rc = -ADMA_E_PENDING;
 
-	if (!chan || !adma_takes_slot(&chan->ep, n)) { /* which never changes */
+	if (!chan || !adma_takes_slot(&chan->ep, n)) { /* this answer never changes, so no lock is needed */
 		rc = adma_enter(chan);
 		if (!rc) {
 			rc = message_put(&chan->ep, p, n);
 			if (!rc) {
 				adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
 				adma_signal_peer(&chan->ep);
-				/* Any call that is no query leaves fileno() as it should be. */
+				/* Every call but a query leaves the descriptor of fileno() as it should be. */
 				if (adma_poll_descriptor_is_open(chan))
 					adma_mark(&chan->ep, ADMA_MARK_REARM);
 			}
@@ -94,7 +94,7 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 	return (int)message_remember(chan, p, rc);
 }
 
-/* Take the next message if it is there and fits; -ADMA_E_PENDING otherwise. */
+/* Take the next message if it has come and can be taken at once; otherwise -ADMA_E_PENDING. */
 static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 {
 	struct adma_endpoint *ep = &chan->ep;
@@ -129,7 +129,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 	return (int64_t)length;
 }
 
-/* With more to do than to wait for one message, waiting is adma_drive()'s. */
+/* If there is more to do than to wait for one message, the wait is left to adma_drive(). */
 static bool message_may_spin(const struct adma_endpoint *ep)
 {
 	return !ep->control.over && !ep->send.pending && !ep->receive.pending && !ep->receive.ring.held;

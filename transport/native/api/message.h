@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* message.h - what a blocking call shares with the calls for small messages. */
+/* message.h - what blocking calls share with the calls for small messages. */
 #ifndef ADMA_API_MESSAGE_H
 #define ADMA_API_MESSAGE_H
 
 #include <stdint.h>
 
-/* What adma_needed() returns in this thread from now on. */
+/* Set what adma_needed() returns in this thread from now on. */
 void adma_set_needed(uint64_t needed);
 
 #endif

@@ -33,7 +33,7 @@ int adma_task_count(void)
 {
 	int threads = adma_thread_count();
 
-	return threads ? threads - adma_progress_count() : 2; /* unknown: there may be others */
+	return threads ? threads - adma_progress_count() : 2; /* if unknown, assume that there are others */
 }
 
 /* ---- state ---- */
@@ -55,7 +55,7 @@ void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
 		memset(stats, 0, sizeof(*stats));
 		return;
 	}
-	pthread_mutex_lock(&chan->ep.lock); /* a closed channel still tells */
+	pthread_mutex_lock(&chan->ep.lock); /* a closed channel still has its counters */
 	*stats = chan->ep.stats;
 	stats->wakes_sent = atomic_load_explicit(&chan->ep.wakes_sent, memory_order_relaxed);
 	stats->pending_reads = chan->ep.receive.pending;
@@ -71,7 +71,7 @@ void adma_blocked(struct adma_chan *chan, int delta)
 		return;
 	send = &chan->ep.send;
 	send->blocked += delta;
-	/* Relaxed: a hint, which orders nothing. */
+	/* Relaxed: it is a hint, which orders nothing. */
 	atomic_store_explicit(&chan->ep.connection.config.local->blocked, send->blocked > 0, memory_order_relaxed);
 	adma_leave(chan);
 }
@@ -86,7 +86,7 @@ bool adma_deadlocked(struct adma_chan *chan)
 	remote = chan->ep.connection.config.remote;
 	both = chan->ep.send.blocked > 0 && atomic_load_explicit(&remote->blocked, memory_order_relaxed) &&
 	       chan->ep.ops->is_stuck(&chan->ep);
-	adma_publish_and_leave(chan); /* the kernel helper may have told that the peer is gone */
+	adma_publish_and_leave(chan); /* the kernel helper may have shown that the peer is gone */
 	return both;
 }
 
@@ -98,7 +98,7 @@ int adma_fileno(struct adma_chan *chan)
 		return rc;
 	if (!adma_poll_descriptor_is_open(chan)) {
 		rc = adma_poll_descriptor_open(chan);
-		adma_mark(&chan->ep, ADMA_MARK_REARM); /* from now on it has to be kept right */
+		adma_mark(&chan->ep, ADMA_MARK_REARM); /* from now on the descriptor has to be kept up to date */
 	}
 	if (!rc)
 		rc = chan->poll.epoll;
@@ -120,7 +120,7 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	found = ep->ops->peek(ep, message);
 	if (!found && !ep->control.over) {
 		(void)adma_peer_check(ep);
-		/* It ended just now: what it published before that is still the next message. */
+		/* If the peer closed just now, what it published before is still the next message. */
 		found = ep->control.over && ep->ops->peek(ep, message);
 	}
 	if (!found)
@@ -131,7 +131,7 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 
 /* ---- selection ---- */
 
-/* What a write of n bytes that waits would take, as if every segment were there: a post makes one when it is wanted. */
+/* The mechanism for a write of n bytes that waits, as if all segments existed: a post makes a missing one. */
 static uint32_t query_select(const struct adma_endpoint *ep, uint64_t n)
 {
 	return adma_select_from(ep, n, adma_select_working(ep), true);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* request.c - requests, for callers: post, supply, cancel, observe; and a blocking call's post and drive in one. */
+/* request.c - what callers do with requests: post, supply, cancel, observe; and post and drive in one call. */
 #include <errno.h>
 
 #include "api/entry.h"
@@ -8,10 +8,10 @@
 #include "progress/ownership.h"
 #include "worker/request.h"
 
-/* A blocking call copies this long before it looks at signals. */
+/* For how long a blocking call copies before it looks at signals. */
 #define RUN_BUDGET_NS 5000000
 
-/* Of a blocking call, which owns its requests: nobody has freed one. */
+/* These are requests of a blocking call, which cannot have been freed yet. */
 static bool requests_are_done(struct adma_req **reqs, int n)
 {
 	for (int i = 0; i < n; i++)
@@ -36,7 +36,7 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 	if (blocking)
 		adma_ownership_announce(chan);
 	(void)adma_endpoint_advance(ep);
-	/* A blocking call that is done already will not own the channel, although it announced that. */
+	/* A blocking call whose requests are done already will not own the channel, although it has announced that. */
 	if (!blocking || requests_are_done(reqs, n))
 		adma_ownership_hand_over(chan);
 	return 0;
@@ -44,7 +44,7 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 
 int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 {
-	/* This is read before the post: a request that is done may be freed. A blocking call owns the channel in a moment. */
+	/* Read before the post, because a request that is done may be freed. A blocking call will own the channel. */
 	bool blocking = !n || reqs[0]->flags & ADMA_REQ_BLOCKING;
 	int rc = adma_enter(chan);
 
@@ -73,7 +73,7 @@ int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t
 	rc = adma_post_one(chan, req);
 	if (rc)
 		return rc;
-	/* It is posted: until it is done nothing else may be said, also when another thread closes the channel. */
+	/* It is posted: until it is done the result is PENDING, even if another thread closes the channel. */
 	if (adma_drive_one(chan, req, -1, RUN_BUDGET_NS) != ADMA_READY)
 		return -ADMA_E_PENDING;
 	adma_observe(chan, req);
@@ -125,8 +125,8 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 	if (adma_enter(chan))
 		return 0;
 	won = request_cancel(&chan->ep, req);
-	(void)adma_endpoint_advance(&chan->ep); /* the match that won, or the requests that move up */
-	adma_ownership_hand_over(chan);         /* nobody waits for a request that the cancel came too late for */
+	(void)adma_endpoint_advance(&chan->ep); /* take note of a match that won, or let the next requests move up */
+	adma_ownership_hand_over(chan);         /* if the cancel came too late, nobody may be waiting for the request */
 	adma_publish_and_leave(chan);
 	return won;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* segment.c - memory that the binding makes for a mechanism, when the first write wants it. */
+/* segment.c - the segment that the binding makes for a mechanism when the first write needs it. */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -9,7 +9,7 @@
 #include "worker/peer.h"
 #include "worker/select.h"
 
-/* The mechanism that would carry a write of n bytes of ours, if it still has no segment; else NULL. */
+/* The mechanism that would carry a write of n bytes, if it needs a segment and has none; else NULL. */
 static const struct adma_mechanism *segment_wanted_by(const struct adma_endpoint *ep, uint64_t n)
 {
 	const struct adma_mechanism *mechanism = adma_mechanism(adma_select_from(ep, n, adma_select_working(ep), true));
@@ -17,7 +17,7 @@ static const struct adma_mechanism *segment_wanted_by(const struct adma_endpoint
 	return mechanism && mechanism->wants_segment && mechanism->wants_segment(&ep->connection) ? mechanism : NULL;
 }
 
-/* The mechanism that still has none of those that it needs. */
+/* A mechanism that needs a segment and has none, or NULL. */
 static const struct adma_mechanism *segment_missing_for(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
@@ -33,7 +33,7 @@ bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
 {
 	bool wants;
 
-	if (!chan || !adma_takes_slot(&chan->ep, n)) /* which never changes */
+	if (!chan || !adma_takes_slot(&chan->ep, n)) /* this answer never changes, so no lock is needed */
 		return false;
 	if (adma_enter(chan))
 		return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sleep.c - a caller that waits falls asleep: arm, look again, ppoll(2). */
+/* sleep.c - how a caller that waits falls asleep: it arms, looks again, and calls ppoll(2). */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -15,7 +15,7 @@
 #include "worker/peer.h"
 #include "worker/ready.h"
 
-/* Between looks at what became of requests of a channel that another thread has closed. */
+/* The time between two looks at the requests of a channel that another thread has closed. */
 #define CLOSED_SLEEP_NS 10000000
 
 enum prepared {
@@ -44,10 +44,10 @@ static enum prepared sleep_prepare(struct adma_chan *chan, struct adma_sleeper *
 		return STAY_AWAKE;
 	}
 	adma_progress_unpoll(chan);
-	/* A pair whose other end is closed cannot be slept on: it has that to tell for ever. */
+	/* The kernel helper's descriptor, once the peer's is closed, reports that for ever: do not sleep on it. */
 	blind = ep->ops->silent && ep->control.over;
 	adma_sleeper_join(chan, sleeper, fds, blind);
-	/* There is nothing to publish but that: the look found no change, and the event count was armed after it. */
+	/* Nothing else is to be published: the look found no change, and the event count was armed after it. */
 	adma_waiters_wake_marked(chan);
 	ep->control.marks = 0;
 	adma_leave(chan);
@@ -73,14 +73,14 @@ static void sleep_finish(struct adma_chan *chan, struct adma_sleeper *sleeper, c
 	adma_publish_and_leave(chan);
 }
 
-/* 0: something happened; -ETIMEDOUT; -EINTR. */
+/* Sleep. 0: something happened; -ETIMEDOUT; -EINTR. */
 static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
 	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
 	int rc = ppoll(fds, n, timeout_ns < 0 ? NULL : &ts, mask);
 
 	if (rc < 0) {
-		/* A failed call does not fill these in. */
+		/* A ppoll() that fails does not fill in revents. */
 		for (nfds_t i = 0; i < n; i++)
 			fds[i].revents = 0;
 		return -errno;
@@ -88,7 +88,7 @@ static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const si
 	return rc ? 0 : -ETIMEDOUT;
 }
 
-/* The thread that closes a channel cannot wake us any more: see soon what became of the requests. */
+/* A channel that is closed wakes nobody any more: sleep briefly, so that the caller soon looks at its requests. */
 static int sleep_poll_briefly(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
 	bool last = timeout_ns >= 0 && timeout_ns <= CLOSED_SLEEP_NS;
@@ -114,7 +114,7 @@ static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers,
 		may = prepared != STAY_AWAKE;
 		briefly |= prepared == SLEEP_BRIEFLY;
 	}
-	/* With all in place: what another thread completed before is seen now, and what it completes later wakes. */
+	/* All channels are prepared: what completed before is seen here, and what completes from now on wakes us. */
 	may = may && !adma_wait_is_satisfied(wait);
 	begin = adma_now();
 	if (may)

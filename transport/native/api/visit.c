@@ -11,7 +11,7 @@
 #include "progress/waiters.h"
 #include "worker/peer.h"
 
-#define BUDGET_NS 1000000 /* on one channel, before it is the turn of others */
+#define BUDGET_NS 1000000 /* for one channel, before the others are visited */
 
 bool adma_visit_assist(struct adma_assist *assist)
 {
@@ -22,12 +22,12 @@ bool adma_visit_assist(struct adma_assist *assist)
 		return false;
 	moved = chan->ownership.delegated && !chan->ep.control.over && adma_policy_assist(chan, adma_now());
 	if (moved)
-		(void)adma_endpoint_advance(&chan->ep); /* the chunk may have been the last */
+		(void)adma_endpoint_advance(&chan->ep); /* the chunk may have been the last one */
 	adma_publish_and_leave(chan);
 	return moved;
 }
 
-/* Wake whoever waits for what just completed before the lock is dropped for the next chunk. */
+/* Look, and wake the waiters of what completed, before the lock is dropped for the next chunk. */
 static void visit_look(struct adma_chan *chan)
 {
 	(void)adma_endpoint_advance(&chan->ep);
@@ -39,7 +39,7 @@ static void visit_copy(struct adma_chan *chan)
 	const struct adma_control *control = &chan->ep.control;
 	int64_t now = adma_now(), end = now + BUDGET_NS;
 
-	/* It is delegated no more when it was closed, or when somebody owns it. */
+	/* The channel is not delegated any more when it was closed, or when a thread owns it. */
 	while (chan->ownership.delegated && !control->over && now < end && adma_policy_copy(chan, now)) {
 		if (chan->ownership.delegated)
 			adma_policy_ask_assist(chan);
@@ -58,7 +58,7 @@ int64_t adma_visit(struct adma_chan *chan, bool by_time)
 		return ADMA_NEVER;
 	if (by_time)
 		adma_policy_learn(chan);
-	/* Also where somebody owns the channel: this may be the last news of the peer's death. */
+	/* Look even if a thread owns the channel: this event may be the only one that tells of the peer's death. */
 	(void)adma_peer_check(&chan->ep);
 	if (chan->ep.ops->polled)
 		chan->ep.ops->polled(&chan->ep, POLLIN);

@@ -6,12 +6,13 @@
 #include "progress/channel.h"
 
 /*
- * The progress thread sees to a channel: it does what is to be done now. When to look again, if
- * nobody calls before; ADMA_NEVER. `by_time`: because a time has come, and not for an event.
+ * The progress thread makes progress on a channel. Returns when it should visit the channel again,
+ * unless it is called before; or ADMA_NEVER. `by_time`: the visit is made by the clock, and not for
+ * an event.
  */
 int64_t adma_visit(struct adma_chan *chan, bool by_time);
 
-/* A copy worker thread copies one chunk for the channel that `assist` belongs to. False: there was none. */
+/* A copy worker thread copies one chunk for the channel to which `assist` belongs. False: none was due. */
 bool adma_visit_assist(struct adma_assist *assist);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * backoff.h - spinning before a sleep: the loop, and for how long it pays.
  *
- * Spinning pays while the answer takes less time than falling asleep and being woken does.
- * So a sleep that turned out short says that spinning for longer would have saved it, and
- * each long sleep says that there is less to wait for.
+ * Spinning pays if the event comes sooner than a thread can fall asleep and be woken. So a
+ * short sleep shows that spinning for longer would have avoided it, and a long sleep shows
+ * that the spin before it was wasted.
  */
 #ifndef ADMA_BASE_BACKOFF_H
 #define ADMA_BASE_BACKOFF_H
@@ -15,15 +15,15 @@
 #include "base/clock.h"
 #include "base/relax.h"
 
-/* Looks between two readings of the clock, which costs as much as some of them. */
+/* The clock is read once in so many looks, because reading it costs as much as several looks. */
 #define ADMA_SPIN_STRIDE 32
 
-/* How long to spin before the next sleep, from what the sleeps before it were like. Limits: not 0. */
+/* The limits of a spin. Neither is 0. */
 struct adma_backoff_limits {
 	int64_t min_ns, max_ns;
 };
 
-/* A sleep of `slept_ns` is over. Returns how long to spin next, given how long that was so far. */
+/* Returns how long to spin before the next sleep, after a spin of up to `spin_ns` and a sleep of `slept_ns`. */
 static inline int64_t adma_backoff_after_sleep(int64_t spin_ns, int64_t slept_ns, struct adma_backoff_limits limits)
 {
 	int64_t shorter = spin_ns * 3 / 4;
@@ -34,9 +34,10 @@ static inline int64_t adma_backoff_after_sleep(int64_t spin_ns, int64_t slept_ns
 }
 
 /*
- * Call look(what) until it returns true, or until the clock has passed `end_ns`. Every
- * ADMA_SPIN_STRIDE looks, `look_seldom`, which may be NULL, is called as well: it is for what
- * costs more to look at, or what the looking itself would disturb. True when either did.
+ * Call look(what) until it returns true, or until the clock has passed `end_ns`. Once in every
+ * ADMA_SPIN_STRIDE looks, `look_seldom` is called as well, unless it is NULL: it is for what costs
+ * more to look at, and for words whose writers frequent looks would slow down. Returns true when
+ * either function did.
  */
 static inline __attribute__((always_inline)) bool adma_spin(int64_t end_ns, bool (*look)(void *what),
 							    bool (*look_seldom)(void *what), void *what)

@@ -107,7 +107,7 @@ bool adma_cpu_oversubscribed(int64_t now)
 }
 
 /*
- * May this thread run on every core? If not, somebody chose its cores, and may be about to
+ * May this thread run on every core? If not, the user or a tool chose its cores, and may be about to
  * choose again: such a choice is not ours to overwrite.
  */
 static bool cpu_set_is_free(const cpu_set_t *set)

@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-/* The number is forgotten first: a fork in between must not find one that another thread uses again. */
+/* Clear *at first: a forked child must not find a number there that another thread has already reused. */
 static inline void adma_descriptor_close(int *at)
 {
 	int fd = *at;

@@ -2,8 +2,9 @@
 /*
  * futex.h - sleeping on a word of this process (futex(2)).
  *
- * Who changes the word and then wakes, and who reads it under the same lock
- * before it sleeps, miss nothing: a word that changed meanwhile ends the sleep at once.
+ * No wake-up is lost if one thread changes the word under a lock and then wakes, and the other
+ * thread reads the word under the same lock before it sleeps: the sleep ends at once if the
+ * word has changed since it was read.
  */
 #ifndef ADMA_FUTEX_H
 #define ADMA_FUTEX_H

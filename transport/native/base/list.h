@@ -66,10 +66,10 @@ static inline struct adma_list *adma_list_first(const struct adma_list *head)
 	return adma_list_empty(head) ? NULL : head->next;
 }
 
-/* Each member from the first to the last. The body must not remove any. */
+/* Visit each member from the first to the last. The body must not remove any. */
 #define adma_list_for_each(at, head) for (struct adma_list *at = (head)->next; at != (head); at = at->next)
 
-/* The same, and the body may remove the member it is at, and no other. */
+/* The same. The body may remove the current member, but no other one. */
 #define adma_list_for_each_safe(at, after, head) \
 	for (struct adma_list *at = (head)->next, *after = at->next; at != (head); at = after, after = at->next)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* relax.h - what a loop that looks again and again says to its core. */
+/* relax.h - the instruction by which a spinning loop yields resources of its core. */
 #ifndef ADMA_RELAX_H
 #define ADMA_RELAX_H
 

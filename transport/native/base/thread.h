@@ -12,7 +12,7 @@
  */
 int adma_thread_start(pthread_t *thread, const char *name, size_t stack, void *(*run)(void *), void *argument);
 
-/* How many threads this process has; 0: that cannot be told. */
+/* How many threads this process has; 0: unknown. */
 int adma_thread_count(void);
 
 #endif

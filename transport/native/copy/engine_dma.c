@@ -51,7 +51,7 @@
 
 _Static_assert((int)ADMA_OUTSTANDING <= (int)ADMA_DEVICE_ENTRIES, "each copy finds an entry");
 
-/* Where a copy is: the high half of its cookie. The low half is its entry. */
+/* Where a copy is: the upper 16 bits of its cookie. The lower 16 bits are its entry. */
 enum stage {
 	STAGE_QUEUED = 1 << 16,     /* the submitter will submit it */
 	STAGE_SUBMITTING = 2 << 16, /* the submitter is doing so, without the lock */

@@ -25,8 +25,9 @@ const struct adma_engine *adma_engine_to_assist(void);
 /*
  * For a fork: adma_engine_hold() before it sees to it that no other thread starts or stops an
  * engine, and adma_engine_let_go() ends that in the parent. adma_engine_forked() is called in the
- * child, instead, with the engine lock held as well. What the parent had outstanding remains the
- * parent's: the child's copies of it say so. An engine is started in the child when it is needed.
+ * child, instead, with the engine lock held as well. Copies that the parent had outstanding are
+ * the parent's to make: in the child, waiting for one is an error. An engine is started in the
+ * child when it is needed.
  */
 void adma_engine_hold(void);
 void adma_engine_let_go(void);

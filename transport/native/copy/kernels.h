@@ -5,7 +5,7 @@
  *
  * libc's memcpy() is correct everywhere. It is used until another way has been measured to be
  * faster. The measurements are the parts of real copies: the first parts of each class of size
- * try all ways in turn, and then the way with the best median is used. Now and then another way
+ * try each way, and then the way with the best median is used. Now and then another way
  * is tried again, because the speed of a machine changes. Each class of size has its own
  * measurements, because the fastest way depends on where the bytes are, in a cache or in memory,
  * and the size tells: the bytes of copies that fit in the caches are mostly found there, and

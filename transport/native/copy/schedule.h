@@ -12,7 +12,8 @@
  * whatever arrives later.
  *
  * ADMA_ROUND_ROBIN is the paper's policy. Each worker has a run queue of its own. Works are
- * assigned to the workers in turn, and a worker does its works whole, in order of arrival.
+ * assigned to the workers one after the other, and a worker finishes each of its works before it
+ * begins the next, in order of arrival.
  */
 #ifndef ADMA_SCHEDULE_H
 #define ADMA_SCHEDULE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * adma_copy.h - copies inside one process, executed by a copy engine: the paper's table 1.
+ * adma_copy.h - copies inside one process, executed by a copy engine: table 1 of the paper.
  *
  * A copy (struct adma_copy) belongs to its caller. The caller keeps it, and does not touch its
  * two buffers, until its state is ADMA_COPY_DONE. To the caller, copies look as if they were
@@ -72,7 +72,7 @@ struct adma_plan {
 	uint32_t ndim;
 	uint8_t in_order;    /* a part may be started only when the one before it is complete */
 	uint8_t backwards;   /* the parts are copied in reverse, from the highest address on */
-	uint8_t staged;      /* the first half of the parts gathers into `stage`, the second half scatters from it */
+	uint8_t staged;      /* the first `parts` / 2 parts gather into `stage`, the others scatter from it */
 	uint8_t *stage;      /* `bytes` bytes, which the owner of the plan allocates and frees */
 };
 
@@ -113,7 +113,7 @@ enum adma_copy_state {
 	ADMA_COPY_DONE = 4,
 };
 
-/* Where the time of a copy went (the paper's figure 7): nanoseconds of CLOCK_MONOTONIC. */
+/* When a copy reached each of its stages (figure 7 of the paper): nanoseconds of CLOCK_MONOTONIC. */
 struct adma_copy_times {
 	int64_t posted;   /* the post began */
 	int64_t queued;   /* the post returned */
@@ -241,8 +241,8 @@ void adma_engine_look(struct adma_engine_state *state);
 int adma_engine_probe(uint32_t engine);
 
 /*
- * The engine is configured, and will be ended in order. From now on its workers may also assist
- * channels (copy/assist.h), and the engine may be started for that.
+ * The caller has configured the engine, and will call adma_engine_end(). From now on its workers may
+ * also assist channels (copy/assist.h), and the engine may be started for that.
  */
 void adma_engine_may_assist(void);
 
@@ -273,7 +273,7 @@ struct adma_engine_stats {
 	uint64_t parts_queues;       /* parts that copy worker threads made */
 	uint64_t parts_callers;      /* parts that waiting callers made */
 	uint64_t held_back;          /* copies that had to wait for earlier ones */
-	uint64_t copies_device, bytes_device; /* copies, of all these, that DMA channels made */
+	uint64_t copies_device, bytes_device; /* those of `copies` and `bytes` that DMA channels made */
 	uint64_t refused_device;     /* copies that the device refused: workers and callers made them */
 	uint64_t wakes, sleeps;      /* of the engine's threads */
 	uint64_t outstanding, in_line; /* copies that are not complete; of these: in the backlog */

@@ -22,7 +22,7 @@ void adma_req_queue_remove(struct adma_req_queue *queue, struct adma_req *req)
 	queue->count--;
 }
 
-/* May this read be offered this message at all? */
+/* Parts are offered to reads for parts only, and other messages to the other reads. */
 static bool match_accepts(const struct adma_req *read, const struct adma_desc *message)
 {
 	return (read->kind == ADMA_PART) == (message->kind == ADMA_PART);

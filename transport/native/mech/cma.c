@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * cma.c - `mapped:cma`: one copy between the two processes' own pages.
+ * cma.c - `mapped:cma`: one copy, straight between the pages of the two processes.
  *
  * With process_vm_readv(2) and process_vm_writev(2) the reader pulls, the writer pushes, or both
  * do, chunk by chunk. A pid may come to name another program (exec, reuse), so a nonce in the
@@ -18,11 +18,11 @@
 
 #define CMA_CHUNK_MIN (128ull << 10)
 #define CMA_CHUNK_MAX (1ull << 20)
-/* Before `shared` where one copy is better than two, and behind it elsewhere. */
+/* Where one copy beats two, this ranks above `shared` (FIRST), and elsewhere below it (SECOND). */
 #define CMA_RANK_FIRST 30
 #define CMA_RANK_SECOND 10
 
-/* There are enough pieces for two copiers to end together, and few enough that each call pays for itself. */
+/* There are enough chunks for two copiers to finish together, and each is large enough to be worth a system call. */
 static uint64_t cma_chunk(uint64_t length)
 {
 	uint64_t n = length / 16 & ~4095ull;
@@ -43,8 +43,8 @@ static struct iovec cma_piece(uint64_t address, uint64_t n)
 }
 
 /*
- * What a failed read of the nonce means. Its address was good at the handshake, so a fault there
- * means another image, as ESRCH means none at all.
+ * What a failed read of the nonce means. Its address was mapped at the handshake, so a fault there
+ * means that the process runs another image. ESRCH means that there is no process.
  */
 static int cma_lost(int err)
 {
@@ -79,10 +79,10 @@ static int cma_pull(const struct adma_config *peer, uint64_t remote, uint8_t *lo
 		ssize_t rc = process_vm_readv(peer->pid, to, 2, from, 2, 0);
 
 		if (rc < 0)
-			return cma_lost(errno); /* not even the nonce, which comes first */
+			return cma_lost(errno); /* even the nonce, which comes first, was not read */
 		if (rc < (ssize_t)sizeof(nonce) || memcmp(nonce, peer->nonce, sizeof(nonce)) != 0)
 			return ADMA_E_DIED;
-		if (rc == (ssize_t)sizeof(nonce)) /* the first page of the rest cannot be used, ours or theirs */
+		if (rc == (ssize_t)sizeof(nonce)) /* the first page of the chunk, ours or the peer's, is inaccessible */
 			return EFAULT;
 		got += (uint64_t)rc - sizeof(nonce);
 	}
@@ -186,8 +186,8 @@ static bool cma_peer_replaced(const struct adma_connection *connection)
 }
 
 /*
- * Two copies that overlap in user space, with a core for each, take less time than one in the
- * kernel while both endpoints wait. As soon as one of them computes, or others want the cores,
+ * While both endpoints wait, and each has a core, two overlapping copies in user space take less
+ * time than one in the kernel. As soon as one endpoint computes, or other tasks need the cores,
  * one copy costs least.
  */
 static int cma_rank(const struct adma_connection *connection, uint64_t n, bool both_wait)

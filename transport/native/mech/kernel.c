@@ -2,8 +2,8 @@
 /*
  * kernel.c - `dma` and `mapped:helper`: the kernel helper queues, matches and copies.
  *
- * They are used only where they are asked for, and then by every message of the channel, whatever
- * its size. What becomes of a post is in worker/fifo_endpoint.c.
+ * They are used only when they are forced, and then for every message of the channel, whatever
+ * its size. worker/fifo_endpoint.c posts the requests and sees what becomes of them.
  */
 #include "mech/mechanism.h"
 

@@ -18,15 +18,15 @@
 #include "mech/mechanism.h"
 #include "shm/layout.h"
 
-/* The reader tells a writer that may wait for room every so many cells. */
+/* Once in so many cells the reader tells a writer that may wait for room. */
 #define SHM_ROOM_STEP (ADMA_BULK_CELLS / 4)
 #define SHM_RANK 20
 
 struct shm_state {
-	uint8_t *out; /* the segment of our writes, once the binding gave it */
-	/* The peer's, once it came. Who drains it reads these two without the lock of the channel. */
+	uint8_t *out; /* the segment for our writes, once the binding has given it */
+	/* The peer's segment, once it came. A thread that drains reads these two without the channel's lock. */
 	_Atomic(uint8_t *) in;
-	_Atomic int in_error; /* or why it could not be taken */
+	_Atomic int in_error; /* the errno for which there is none */
 };
 
 static struct shm_state *shm_state(const struct adma_connection *connection)
@@ -93,11 +93,11 @@ static bool shm_segment_is_good(const struct adma_connection *connection, int fd
 
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < ADMA_BULK_SIZE)
 		return false;
-	/* Between processes of one user a POSIX segment will do, which cannot be sealed. */
+	/* Between processes of one user a POSIX shared memory object, which cannot be sealed, is good enough. */
 	return connection->config.same_user || (seals >= 0 && (seals & wanted) == wanted);
 }
 
-/* 0, or the errno for which there is no segment. */
+/* 0, or the errno for which the segment cannot be used. */
 static int shm_map_peers(struct adma_connection *connection, int fd)
 {
 	void *bulk;
@@ -163,7 +163,7 @@ static int shm_drain(struct adma_connection *connection, const struct adma_span 
 	struct adma_segment *segment = connection->config.remote;
 	uint64_t number = shm_cell_number(span, *at);
 	uint64_t n = adma_chunk_bytes(span, (uint32_t)(*at / span->chunk));
-	/* Acquire: another thread that holds the lock may have mapped it just now. */
+	/* Acquire: another thread, which holds the lock, may have mapped it just now. */
 	uint8_t *bulk = atomic_load_explicit(&shm_state(connection)->in, memory_order_acquire);
 
 	if (!bulk)
@@ -186,7 +186,7 @@ static bool shm_ready(const struct adma_connection *connection, const struct adm
 	return (state->in || state->in_error) && atomic_load(&connection->config.remote->filled) > number;
 }
 
-/* The cells of a transfer that broke off count as drained, so that the writer waits for none of them. */
+/* The cells of a transfer that was broken off count as drained, so that the writer does not wait for them. */
 static void shm_go_on(struct adma_connection *connection, uint64_t next)
 {
 	atomic_store_explicit(&connection->config.remote->drained, next, memory_order_release);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* table.c - the mechanisms that adma brings along, one line each, and those that others registered. */
+/* table.c - the built-in mechanisms, one line each, and the registered ones. */
 #include "mech/table.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "base/descriptor.h"
 
-/* A mechanism that adma brings along: its number, and the name of its object, which its file defines. */
+/* A built-in mechanism: its id, and the object that its file defines. */
 #define BUILT_IN(X) \
 	X(SHARED, shm) \
 	X(CMA, cma) \
@@ -44,12 +44,12 @@ static bool mechanism_is_whole(const struct adma_mechanism *mechanism)
 		return common && mechanism->able && mechanism->copy;
 	case ADMA_STREAM:
 		return common && mechanism->fill && mechanism->drain && (mechanism->ready || mechanism->pollfd);
-	default: /* the kernel helper's are the core's own */
+	default: /* the core itself does the work of the kernel helper's mechanisms */
 		return false;
 	}
 }
 
-/* The wire format has room for one mechanism that passes memory in mid-life, which is `shared`. */
+/* The wire format has room for one mechanism that passes memory while the channel is in use: `shared`. */
 static bool mechanism_passes_memory(const struct adma_mechanism *mechanism)
 {
 	return mechanism->wants_segment || mechanism->give_segment || mechanism->take_segment;

@@ -25,7 +25,7 @@ static int tcp_socket(const struct adma_connection *connection)
 	return connection->config.mech_fd[ADMA_MECH_TCP];
 }
 
-/* Bytes that are left of the chunk that `at` lies in. */
+/* How many bytes are left of the chunk in which `at` lies. */
 static size_t tcp_left(const struct adma_span *span, uint64_t at)
 {
 	uint32_t i = (uint32_t)(at / span->chunk);
@@ -33,7 +33,7 @@ static size_t tcp_left(const struct adma_span *span, uint64_t at)
 	return (size_t)(i * span->chunk + adma_chunk_bytes(span, i) - at);
 }
 
-/* The socket tells the peer by itself that bytes came, so nothing is signalled. */
+/* The socket itself tells the peer that bytes came, so the event count is not signalled. */
 static int tcp_moved(ssize_t n, uint64_t *at)
 {
 	if (n > 0) {
@@ -60,7 +60,7 @@ static int tcp_drain(struct adma_connection *connection, const struct adma_span 
 	return tcp_moved(n, at);
 }
 
-/* It is for those who ask for it, or who have nothing else. */
+/* It is the slowest mechanism: it is used if it is forced, or if no other one works. */
 static int tcp_rank(const struct adma_connection *connection, uint64_t n, bool both_wait)
 {
 	(void)connection, (void)n, (void)both_wait;

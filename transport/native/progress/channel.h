@@ -2,17 +2,17 @@
 /*
  * channel.h - a channel: an endpoint, and what its process needs to wait for it.
  *
- * The endpoint (worker/endpoint.h) moves messages and knows nothing of the rest. The parts here
- * belong to one file each:
+ * The endpoint (worker/endpoint.h) moves messages and knows nothing of the rest. Each of the other
+ * parts belongs to one file:
  *
  *   waiters    waiters.c          threads that sleep on the channel
  *   poll       poll_descriptor.c  the descriptor of fileno()
- *   ownership  ownership.c        who makes progress: a thread that waits, or the progress thread
- *   entry      progress_thread.c  what the progress thread keeps of it
+ *   ownership  ownership.c        whether waiting threads or the progress thread make progress
+ *   entry      progress_thread.c  the channel's entry in the registry of the progress thread
  *   assist     copy/assist.h      copy worker threads that assist the progress thread
  *   all        api/channel.c      the list of all channels, for fork
  *
- * The lock of the endpoint guards all of it, but for what progress_thread.h says of `entry`.
+ * The lock of the endpoint guards all of them, with the exceptions in `entry`.
  */
 #ifndef ADMA_PROGRESS_CHANNEL_H
 #define ADMA_PROGRESS_CHANNEL_H
@@ -23,40 +23,40 @@
 
 struct adma_waiters {
 	uint32_t sleepers;       /* threads in ppoll() */
-	uint32_t listeners;      /* those of them that wait for a message, not for a request */
-	uint32_t wakes_left;     /* sleepers that have yet to see the last local wake-up */
+	uint32_t listeners;      /* the sleepers that wait for a message, not for a request */
+	uint32_t wakes_left;     /* sleepers that have not seen the last local wake-up yet */
 	uint64_t wake_epoch;
-	short slept_events;      /* of the data descriptor: what all sleepers wait for */
-	int eventfd;             /* local wake-ups */
+	short slept_events;      /* the events of the data descriptor for which all sleepers wait */
+	int eventfd;             /* for local wake-ups */
 	_Atomic int64_t spin_ns; /* how long to spin before a sleep; adapts */
 };
 
 struct adma_poll_descriptor {
 	int epoll;         /* fileno(), or -1 */
-	bool readable;     /* it is held readable */
-	short data_events; /* what it waits for on the data descriptor */
+	bool readable;     /* it is kept readable */
+	short data_events; /* the events that the epoll waits for on the data descriptor */
 };
 
 struct adma_ownership {
-	uint32_t owners;    /* threads in a call that waits; those between two such calls do not count */
-	bool delegated;     /* the progress thread sees to the channel; never while somebody owns it */
-	int64_t left_at;    /* when the last owner left it to the progress thread */
-	int64_t resumes_at; /* left_at of when the progress thread had it before this ownership, or 0 */
-	int64_t owned_at;   /* since when it is owned, if so */
-	int64_t grace_ns;   /* how long an owner that left is waited for; adapts */
+	uint32_t owners;    /* threads that are in a call that waits, not those between two such calls */
+	bool delegated;     /* the progress thread makes progress; never while a thread owns the channel */
+	int64_t left_at;    /* when the last owner left the channel to the progress thread */
+	int64_t resumes_at; /* left_at before this ownership, if the channel was delegated then, or 0 */
+	int64_t owned_at;   /* when the ownership began, if the channel was delegated before */
+	int64_t grace_ns;   /* how long the progress thread waits for an owner to come back; adapts */
 };
 
-/* What the progress thread keeps in each channel. */
+/* The channel's entry in the registry of the progress thread. */
 struct adma_progress_entry {
-	/* Set once, before the channel is taken: see to it. When to do so again, or ADMA_NEVER. */
+	/* Make progress on the channel. Returns when to visit it again, or ADMA_NEVER. Set once, before it is taken. */
 	int64_t (*visit)(struct adma_chan *chan, bool by_time);
-	bool taken;        /* its descriptors are in the epoll; with the channel's lock, and `life` */
-	bool incomplete;   /* not all of them are: the progress thread is of no use to it */
-	/* With the lock of the registry: */
-	bool in_use;       /* the progress thread is at the channel, or on its way */
+	bool taken;        /* the descriptors are in the epoll; guarded by the channel's lock and `life` */
+	bool incomplete;   /* not all of them are: the progress thread cannot serve the channel */
+	/* Guarded by the lock of the registry: */
+	bool in_use;       /* the progress thread visits the channel, or is about to */
 	bool polled;       /* the next byte on its socket wakes the progress thread */
-	short data_events; /* and so do these, on the data descriptor */
-	int64_t due;       /* when to visit */
+	short data_events; /* and so do these events of the data descriptor */
+	int64_t due;       /* when to visit the channel */
 	struct adma_list link; /* among the channels to be visited */
 };
 

@@ -10,7 +10,7 @@
 void adma_delegation_end(struct adma_chan *chan)
 {
 	chan->ownership.delegated = false;
-	/* Left armed, it would cost the peer a system call and the progress thread a wake-up. */
+	/* An event count that is left armed costs the peer a system call and the progress thread a wake-up. */
 	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan))
 		adma_ec_disarm(&chan->ep.connection.config.local->event_count);
 }
@@ -44,8 +44,8 @@ void adma_ownership_announce(struct adma_chan *chan)
 }
 
 /*
- * A glance, such as a check, is no return of the owner: else a caller that checks often would keep
- * the progress thread from ever copying.
+ * When the last owner left. A short ownership, such as a check, does not count as a return of the
+ * owner: otherwise a caller that checks often would keep the progress thread from ever copying.
  */
 static int64_t ownership_left_at(struct adma_ownership *ownership)
 {
@@ -65,7 +65,7 @@ void adma_ownership_hand_over(struct adma_chan *chan)
 	if (ownership->delegated || !chan->ep.ops->needs_progress(&chan->ep))
 		return;
 	if (!adma_progress_take(chan))
-		return; /* its chunks will be copied in calls */
+		return; /* chunks are then copied only by threads in calls */
 	ownership->delegated = true;
 	adma_mark(&chan->ep, ADMA_MARK_REARM);
 	adma_progress_note_caller();
@@ -82,12 +82,13 @@ void adma_delegation_rearm(struct adma_chan *chan, bool more, bool by_progress_t
 	}
 	int64_t then = chan->ownership.left_at + chan->ownership.grace_ns;
 	short data = ops->events(&chan->ep, false);
-	/* A byte stream is full of news: it is not polled before its time. */
+	/* The descriptor of a byte stream has events most of the time: it is not polled before the grace is over. */
 	bool early = data && !ops->silent && adma_now() < then;
 
 	/*
-	 * What is early now may be early no more when the progress thread looks at the clock once
-	 * more, and then nobody would be polling that descriptor: so it is called here in that case.
+	 * While the grace lasts, nobody polls the data descriptor. The grace may end before the progress
+	 * thread, at the end of its visit, reads the clock again, and finds nothing that is due later. So
+	 * in this case it is called for the end of the grace even if it is the caller.
 	 */
 	if ((more && !by_progress_thread) || early)
 		adma_progress_call(chan, then);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* policy.c - patience with owners and with the peer; see policy.h. */
+/* policy.c - how long the progress thread waits for owners and for the peer; see policy.h. */
 #include "progress/policy.h"
 
 #include "base/clock.h"
@@ -7,11 +7,11 @@
 #include "worker/ready.h"
 #include "worker/transfer_copy.h"
 
-#define PATIENCE_NS 60000             /* with a peer where nobody waits */
-#define PATIENCE_WAITING_NS 10000000  /* with one that waits: it has the right to copy, but may not be able to */
-#define SLEEP_NS 500000               /* between looks at a peer that copies; doubles */
+#define PATIENCE_NS 60000             /* for a peer where no thread waits */
+#define PATIENCE_WAITING_NS 10000000  /* for a peer where one waits: it may copy, but may be unable to */
+#define SLEEP_NS 500000               /* between two looks at a peer that copies; doubles */
 #define SLEEP_MAX_NS 32000000
-#define ASSIST_FROM 2 /* chunks still to be copied: for one, waking a copy worker thread is too late */
+#define ASSIST_FROM 2 /* chunks that are left: for only one, a copy worker thread would wake too late */
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -25,7 +25,7 @@ static int64_t policy_patience(const struct adma_chan *chan, const struct adma_t
 	return t->span.outbound ? 2 * PATIENCE_NS : PATIENCE_NS;
 }
 
-/* The peer is copying a chunk: look again after a sleep, which doubles. */
+/* The peer is copying a chunk: returns when to look again. The sleep until then doubles each time. */
 static int64_t policy_sleep_end(struct adma_transfer_watch *watch, int64_t now)
 {
 	watch->changed_at = now;
@@ -36,7 +36,7 @@ static int64_t policy_sleep_end(struct adma_transfer_watch *watch, int64_t now)
 	return watch->sleep_end;
 }
 
-/* When the next chunk of a transfer that either endpoint may copy is ours, if the peer claims none. */
+/* When we may copy the next chunk of a transfer that either endpoint may copy, if the peer claims none until then. */
 static int64_t policy_due_shared(struct adma_chan *chan, struct adma_transfer *t, int64_t now)
 {
 	struct adma_transfer_watch *watch = &t->watch;
@@ -45,9 +45,9 @@ static int64_t policy_due_shared(struct adma_chan *chan, struct adma_transfer *t
 	if (adma_slot_look(t->slot, t->gen, &r) || r.closed)
 		return ADMA_NEVER;
 	if (r.next == t->chunks && r.next - r.retired <= t->busy)
-		return ADMA_NEVER; /* all that is left is in our own hands */
+		return ADMA_NEVER; /* our own threads copy all that is left */
 	if (!watch->changed_at || r.next - t->claimed != watch->claims) {
-		/* The patience began when a local owner left, if one has just left. */
+		/* If a local owner has just left, the peer's time began then. */
 		bool fresh = !watch->changed_at && now - chan->ownership.left_at < 2 * chan->ownership.grace_ns;
 
 		watch->claims = r.next - t->claimed;
@@ -59,12 +59,12 @@ static int64_t policy_due_shared(struct adma_chan *chan, struct adma_transfer *t
 	return watch->changed_at + policy_patience(chan, t);
 }
 
-/* When to copy of this transfer, as things are; ADMA_NEVER: not before something is signalled or done. */
+/* When a chunk of this transfer is due, as things are now; ADMA_NEVER: not before something changes. */
 static int64_t policy_due(struct adma_chan *chan, struct adma_transfer *t, int64_t now)
 {
 	int64_t left = chan->ownership.left_at + chan->ownership.grace_ns, at;
 
-	if (adma_transfer_is_polled(t)) /* its descriptor tells, and is not polled before */
+	if (adma_transfer_is_polled(t)) /* after the grace, its descriptor is polled and tells */
 		return now < left ? left : ADMA_NEVER;
 	if (!adma_transfer_ready(&chan->ep, t))
 		return ADMA_NEVER;
@@ -105,7 +105,7 @@ bool adma_policy_copy(struct adma_chan *chan, int64_t now)
 	adma_list_for_each(at, &chan->ep.transfers) {
 		struct adma_transfer *t = adma_transfer_of(at);
 		int64_t due = policy_due(chan, t, now);
-		/* Whether a descriptor has room or bytes is found out by trying. */
+		/* Only a try can tell whether a descriptor has room or bytes. */
 		bool try = due == ADMA_NEVER && adma_transfer_is_polled(t);
 
 		if ((due <= now || try) && adma_transfer_step(&chan->ep, t, ADMA_BY_PROGRESS_THREAD))

@@ -1,42 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * policy.h - when the progress thread copies for a channel, and when it holds back.
+ * policy.h - when the progress thread copies for a channel, and when it is patient.
  *
- * It takes note, publishes and matches at once. It copies only when nobody else does, for each of
- * its cycles is one that the program computes with:
+ * The progress thread takes note, publishes and matches at once. It copies only when nobody else
+ * does, because it uses cycles with which the program could compute:
  *
- *   - not while a thread of ours owns the channel, nor in the moment after (ownership.h)
- *   - of chunks that either endpoint may copy, not while the peer is copying one, nor before the
- *     peer had time to begin with the next: little time when nobody waits there, and then the
- *     reader's progress thread goes first; more time when somebody does
+ *   - It does not copy while a thread of this process owns the channel, nor during the grace after
+ *     that (ownership.h).
+ *   - Of chunks that either endpoint may copy, it copies none while the peer is copying one, and
+ *     none before the peer had time to begin with the next. That time is short when no thread
+ *     waits at the peer, and shorter for the reader's progress thread than for the writer's. It
+ *     is longer when a thread waits there.
  *
- * While it holds back, event count and sockets are armed all the same, so that whatever the peer
- * signals ends the sleep; the sleep by the clock is for a peer that signals nothing. Slots decide
- * who copies what: two progress threads that lose patience at once share the chunks.
+ * Event count and sockets are armed also while it is patient, so that whatever the peer signals
+ * ends its sleep. The sleep is timed for peers that signal nothing. The claims in the slot decide
+ * which thread copies which chunk: two progress threads that stop waiting at the same time share
+ * the chunks.
  *
- * Once it copies a transfer of several chunks that either endpoint may copy, idle copy worker
- * threads are asked to assist. They follow the same rules, chunk by chunk.
+ * Once the progress thread copies a transfer of several chunks that either endpoint may copy, idle
+ * copy worker threads are asked to assist. They follow the same rules for each chunk.
  *
- * All functions are called with the lock. A step drops it while it copies.
+ * All functions are called with the lock held. Copying drops it.
  */
 #ifndef ADMA_PROGRESS_POLICY_H
 #define ADMA_PROGRESS_POLICY_H
 
 #include "progress/channel.h"
 
-/* A visit that was due has come: did somebody see to the channel all the same? */
+/* A visit by the clock has begun. It is in vain if an owner came back meanwhile: that lengthens the grace. */
 void adma_policy_learn(struct adma_chan *chan);
 
-/* Copy one chunk that is due. True when something moved. */
+/* Copy one chunk that is due. True when something was copied, or the channel is terminated. */
 bool adma_policy_copy(struct adma_chan *chan, int64_t now);
 
 /* The same on behalf of a copy worker thread that assists. */
 bool adma_policy_assist(struct adma_chan *chan, int64_t now);
 
-/* The progress thread has begun to copy: copy worker threads may join in. */
+/* The progress thread has copied a chunk: ask copy worker threads to assist. */
 void adma_policy_ask_assist(struct adma_chan *chan);
 
-/* When there is something to do again; ADMA_NEVER: not before something is signalled. */
+/* When there will be something to copy; ADMA_NEVER: not before something is signalled. */
 int64_t adma_policy_next(struct adma_chan *chan, int64_t now);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * poll_descriptor.c - an epoll over all that a channel can be told by.
+ * poll_descriptor.c - an epoll over all descriptors that can tell a channel something.
  *
- * An eventfd is writable unless it is full, so that EPOLLOUT on it makes the epoll readable at
- * will, and its counter stays free for local wake-ups.
+ * An eventfd is writable unless its counter is full. So adding EPOLLOUT for it makes the epoll
+ * readable at any time, and the counter stays free for local wake-ups.
  */
 #include "progress/poll_descriptor.h"
 
@@ -21,7 +21,7 @@ static int poll_control(struct adma_chan *chan, int op, int fd, uint32_t events)
 	return fd >= 0 && epoll_ctl(chan->poll.epoll, op, fd, &event) ? -errno : 0;
 }
 
-/* The kernel helper tells of messages and completions; a mechanism's descriptor only of what is waited for. */
+/* The kernel helper's descriptor tells of messages and completions; a mechanism's is polled only when it is needed. */
 static uint32_t poll_first_data_events(const struct adma_chan *chan)
 {
 	return chan->ep.ops->silent ? EPOLLIN | EPOLLPRI : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* progress_thread.c - the sleep of the progress thread, and which channel it visits next. */
+/* progress_thread.c - how the progress thread sleeps, and which channel it visits next. */
 #include "progress/progress_thread.h"
 
 #include <errno.h>
@@ -15,25 +15,25 @@
 #include "base/thread.h"
 
 #define STACK_BYTES (512 << 10)
-#define RETRY_NS 1000000000 /* after it could not be started */
+#define RETRY_NS 1000000000 /* after a failed start */
 #define EVENTS 32
-#define AT_ONCE 0 /* a time that has always come: something happened */
+#define AT_ONCE 0 /* a time that is always past: something happened */
 
 static struct {
 	pthread_mutex_t life;
 	pthread_t thread;
 	int epoll, timer;
-	uint32_t channels;      /* that were taken */
+	uint32_t channels;      /* channels that are taken */
 	_Atomic int running;
-	int64_t failed_at;      /* when it could not be started; 0: never */
+	int64_t failed_at;      /* when a start last failed; 0: never */
 
 	pthread_mutex_t registry;
 	pthread_cond_t not_in_use;
 	bool stop;
 	bool asleep;
-	int64_t until;          /* when it wakes by itself, or by the timer */
+	int64_t until;          /* when it wakes by its time-out or by the timer */
 	struct adma_list called; /* entries of channels that are to be visited */
-	_Atomic int computing;  /* the core of the caller that handed over last */
+	_Atomic int computing;  /* the core of the thread that handed over last */
 	int64_t moved_at;       /* when the thread last left that core */
 	struct adma_progress_stats stats;
 } thread = {
@@ -66,9 +66,9 @@ void adma_get_progress_stats(struct adma_progress_stats *stats)
 	pthread_mutex_unlock(&thread.life);
 }
 
-/* ---- the registry; all with its lock ---- */
+/* ---- the registry; called with its lock held ---- */
 
-/* Somebody else's call ends the sleep by the timer. */
+/* Another thread's call ends the sleep by the timer. */
 static void registry_set_timer(int64_t due)
 {
 	struct itimerspec at = {0};
@@ -95,7 +95,7 @@ static void registry_call(struct adma_chan *chan, int64_t due)
 	}
 }
 
-/* The first entry whose time has come, or NULL; and when the time of the next one comes. */
+/* The first channel that is due, or NULL; and in *soonest when the next one will be due. */
 static struct adma_chan *registry_next_due(int64_t *soonest)
 {
 	int64_t now = adma_list_empty(&thread.called) ? 0 : adma_now();
@@ -147,7 +147,7 @@ static uint32_t epoll_events(short events)
 void adma_progress_poll(struct adma_chan *chan, short data)
 {
 	pthread_mutex_lock(&thread.registry);
-	/* These cannot fail: the descriptors were taken. */
+	/* These calls cannot fail, because the descriptors are in the epoll. */
 	if (!chan->entry.polled && !chan->ep.control.eof)
 		(void)epoll_control(chan, EPOLL_CTL_MOD, chan->ep.connection.config.sock, EPOLLIN);
 	if (chan->entry.data_events != data)
@@ -171,7 +171,7 @@ void adma_progress_unpoll(struct adma_chan *chan)
 	pthread_mutex_unlock(&thread.registry);
 }
 
-/* What is polled in one channel counts as one event: all of it has to be asked for again. */
+/* An event on any descriptor of a channel ends the polling of all: it has to be asked for again. */
 static void epoll_take_events(void)
 {
 	struct epoll_event events[EVENTS];
@@ -194,7 +194,7 @@ void adma_progress_forget(struct adma_chan *chan)
 	if (!chan->entry.taken)
 		return;
 	pthread_mutex_lock(&thread.registry);
-	/* By hand: a copy of the descriptor in some child would keep it in there. */
+	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
 	(void)epoll_control(chan, EPOLL_CTL_DEL, chan->ep.connection.config.sock, 0);
 	(void)epoll_control(chan, EPOLL_CTL_DEL, chan->ep.connection.config.pidfd, 0);
 	(void)epoll_control(chan, EPOLL_CTL_DEL, data_fd(chan), 0);
@@ -203,7 +203,7 @@ void adma_progress_forget(struct adma_chan *chan)
 
 /* ---- the thread ---- */
 
-/* With the registry's lock, which is not held while the thread sleeps. */
+/* Called with the registry's lock held, which is dropped while the thread sleeps. */
 static void thread_sleep(int64_t until)
 {
 	struct pollfd fds[2] = {
@@ -240,7 +240,7 @@ static void thread_visit(struct adma_chan *chan)
 	pthread_mutex_lock(&thread.registry);
 	chan->entry.in_use = false;
 	if (again != ADMA_NEVER)
-		registry_call(chan, again); /* behind the others */
+		registry_call(chan, again); /* after the others */
 	pthread_cond_broadcast(&thread.not_in_use);
 }
 
@@ -271,7 +271,7 @@ static void thread_close_fds(void)
 	thread.epoll = thread.timer = -1;
 }
 
-/* 0, or the errno for which there is no thread. */
+/* Returns 0, or the errno for which there is no thread. */
 static int thread_create(void)
 {
 	int err = ADMA_FAULT(ADMA_FAULT_PROGRESS_THREAD);
@@ -300,7 +300,7 @@ static int thread_start(void)
 	return 0;
 }
 
-/* No channel is taken, so the thread holds no channel's lock and waits for none. */
+/* No channel is taken, so the thread neither holds a channel's lock nor waits for one. */
 static void thread_stop(void)
 {
 	pthread_mutex_lock(&thread.registry);
@@ -333,7 +333,7 @@ static int channel_take(struct adma_chan *chan)
 	return err;
 }
 
-/* With `life`. */
+/* Called with `life` held. */
 static void channel_give_back(struct adma_chan *chan)
 {
 	pthread_mutex_lock(&thread.registry);
@@ -390,7 +390,7 @@ void adma_progress_after_fork_parent(void)
 
 void adma_progress_after_fork_child(void)
 {
-	/* Closed, and not one descriptor taken out: the epoll behind it is the parent's, too. */
+	/* Only close the epoll, and remove nothing from it, because the parent uses the same epoll. */
 	thread_close_fds();
 	pthread_mutex_init(&thread.life, NULL);
 	pthread_mutex_init(&thread.registry, NULL);

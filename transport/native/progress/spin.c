@@ -44,7 +44,7 @@ struct adma_hint adma_hint_take(const struct adma_chan *chan, uint64_t events, b
 	};
 }
 
-/* Relaxed, here and below: whoever finds something takes the lock and looks again with acquire. */
+/* Relaxed, here and below: a thread that finds something takes the lock and looks again, with acquire. */
 bool adma_hint_has_message(const struct adma_hint *hint)
 {
 	return hint->seq_wanted && atomic_load_explicit(hint->seq, memory_order_relaxed) == hint->seq_wanted;
@@ -82,7 +82,7 @@ bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns)
 	if (end == now)
 		return false;
 	adma_endpoint_release_for_use(&chan->ep);
-	/* The event count is looked at seldom: the peer's signals and our looks would trade its cache line. */
+	/* The event count is looked at seldom: otherwise its cache line would travel between the peer and us. */
 	(void)adma_spin(end, spin_look, spin_look_seldom, &hint);
 	bool came = adma_hint_has_message(&hint);
 	adma_endpoint_retake(&chan->ep);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* waiters.c - local wake-ups, and the descriptors that sleepers sleep on; see waiters.h. */
+/* waiters.c - local wake-ups, and the descriptors on which threads sleep; see waiters.h. */
 #include "progress/waiters.h"
 
 #include <errno.h>
@@ -71,7 +71,7 @@ void adma_sleeper_join(struct adma_chan *chan, struct adma_sleeper *sleeper, str
 	chan->ep.stats.sleeps++;
 }
 
-/* The last sleeper that sees a local wake-up empties the eventfd. */
+/* The last of the sleepers that see a local wake-up empties the eventfd. */
 static void sleeper_take_wake(struct adma_waiters *waiters, const struct adma_sleeper *sleeper)
 {
 	uint64_t count;

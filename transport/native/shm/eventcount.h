@@ -8,15 +8,15 @@
  *   sleeper:    v = ec_read();  look at everything;  there is nothing to do:
  *               ec_arm(v) -> true: sleep on the socket;  false: look again
  *   signaller:  publish something (release);  ec_signal() -> true: the sleeper is asleep, or
- *               about to be, and this signaller was the first to see that: send a byte
+ *               about to be, and this signaller was the first to see that: send it a byte
  *
- * To arm and to look again are one compare-and-swap: it fails when anything was signalled since
- * ec_read(), so that there is no moment between the last look and the sleep in which an event is
- * lost. A plain store of `armed` that is followed by a load of the ring works where memory is
- * sequentially consistent, and deadlocks behind a store buffer (tests/model/wakeup.pml shows both).
+ * To arm is one compare-and-swap, which fails if anything was signalled since ec_read(). So there
+ * is no moment between the last look and the sleep in which an event is lost. A plain store of
+ * `armed` that is followed by a load of the ring works where memory is sequentially consistent, and
+ * deadlocks where stores are buffered (tests/model/wakeup.pml shows both).
  *
- * Ordering: to signal is a read-modify-write with release, so that whoever reads the event count
- * with acquire sees what was published before.
+ * Ordering: to signal is a read-modify-write with release. So a thread that reads the event count
+ * with acquire sees what was published before the signal.
  */
 #ifndef ADMA_SHM_EVENTCOUNT_H
 #define ADMA_SHM_EVENTCOUNT_H

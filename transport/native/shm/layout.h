@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * layout.h - what two processes share, byte by byte.
+ * layout.h - the memory that two processes share, byte by byte.
  *
  * Each endpoint of a channel makes one sealed memfd, its *segment*, and maps the segment of the
  * other. A segment carries the messages that its maker writes: the descriptor ring, the bounce
  * ring for eager payloads, and the slots of large messages. So each ring has one producer (the
- * maker) and one consumer (the peer), and nobody makes the channel as a whole: both endpoints do
- * the same thing.
+ * maker) and one consumer (the peer). Nobody makes the channel as a whole: both endpoints do the
+ * same thing.
  *
  *      segment of A                             segment of B
  *      +-- closed, waiting .. written by A      +-- closed, waiting .. by B
@@ -31,10 +31,10 @@
 
 enum {
 	ADMA_CELLS = 128,             /* descriptors in a ring */
-	ADMA_SLOTS = 64,              /* large messages in flight, per direction */
-	ADMA_INLINE_MAX = 32,         /* bytes that ride in a descriptor */
+	ADMA_SLOTS = 64,              /* large messages under way in each direction */
+	ADMA_INLINE_MAX = 32,         /* bytes that fit in a descriptor */
 	ADMA_BOUNCE_SIZE = 32 * 1024, /* bytes of the bounce ring */
-	ADMA_EAGER_MAX = 8 * 1024,    /* longest payload of the bounce ring */
+	ADMA_EAGER_MAX = 8 * 1024,    /* the longest payload in the bounce ring */
 	ADMA_BULK_CELL = 16 * 1024,   /* bytes of a cell of the bulk segment */
 	ADMA_BULK_CELLS = 8,          /* cells of the bulk segment (128 KiB): more were no faster */
 };
@@ -44,10 +44,10 @@ enum {
 enum adma_carry {
 	ADMA_INLINE = 1, /* in the descriptor */
 	ADMA_EAGER = 2,  /* in the bounce ring */
-	ADMA_SLOT = 3,   /* they stay where they are until the message is matched: rendezvous */
+	ADMA_SLOT = 3,   /* the bytes stay where they are until the message is matched: rendezvous */
 };
 
-/* What a message is. A read takes messages of one kind only. */
+/* The kind of a message. A read takes messages of one kind only. */
 enum adma_kind {
 	ADMA_BYTES = 1,  /* write() */
 	ADMA_OBJECT = 2, /* send(): the pickle, with the table of its parts */
@@ -64,7 +64,7 @@ struct adma_desc {
 	union {
 		uint8_t bytes[ADMA_INLINE_MAX];
 		struct {
-			uint64_t offset; /* position in the bounce ring; only grows */
+			uint64_t offset; /* position in the bounce ring; it only grows */
 		} eager;
 		struct {
 			uint32_t index;
@@ -84,52 +84,52 @@ struct adma_cell {
 };
 
 /*
- * A large message on its way: see slot.h for the protocol. The first cache line is plain data,
- * written by one endpoint before the swap of `state` that publishes it (by the writer before
- * POSTED, by the reader before MATCHED). The second one is changed by compare-and-swap only.
+ * The slot of a large message: slot.h has the protocol. The first cache line is plain data, which
+ * one endpoint writes before it changes `state` and so publishes it (the writer before POSTED, the
+ * reader before MATCHED). The second one holds the words of the protocol.
  */
 struct adma_slot {
 	uint64_t source;      /* writer: address in the writer's memory */
 	uint64_t length;      /* writer: bytes */
-	uint32_t offered;     /* writer: mask of mechanisms it can serve with */
-	uint32_t mechanism;   /* reader: enum adma_mechanism_id chosen */
+	uint32_t offered;     /* writer: mask of the mechanisms that it can serve with */
+	uint32_t mechanism;   /* reader: the enum adma_mechanism_id that it selected */
 	uint64_t destination; /* reader: address in the reader's memory */
 	uint64_t chunk;       /* reader: bytes of a chunk */
-	uint64_t base;        /* reader: place in the mechanism's stream */
+	uint64_t base;        /* reader: position in the mechanism's stream */
 	uint64_t reserved[2];
 
 	_Atomic uint64_t state;  /* {generation:32, enum adma_slot_state:32} */
 	_Atomic uint64_t cursor; /* {generation:32, closed:1, next:31} */
 	_Atomic uint64_t done;   /* {generation:32, retired:32} */
 	_Atomic uint64_t error;  /* {generation:32, errno:32}: the first one */
-	_Atomic uint64_t seen;   /* {generation:32, 1}: the reader is through */
+	_Atomic uint64_t seen;   /* {generation:32, 1}: the reader has finished with this life */
 	uint64_t spare[3];
 };
 
-/* A segment: its words are written by its maker, by its reader, or by both, in slots. */
+/* A segment. Its words are written by its maker or by its reader; those in slots, by both. */
 struct adma_segment {
 	uint64_t magic;
 	/*
-	 * Written by the maker: a thread there is in a call that waits, and copies. It is a hint, in
-	 * a cache line that is seldom read: it is stored in every such call, and a cache line that
-	 * both endpoints use would go back and forth for it.
+	 * Written by the maker: one of its threads is in a call that waits, and copies meanwhile. This is
+	 * a hint. Every such call stores it, so it has a cache line that is seldom read: otherwise a
+	 * cache line that both endpoints use would travel back and forth for it.
 	 */
 	_Atomic uint32_t waiting;
 	uint32_t nothing[13];
 
 	/* Written by the maker. */
-	_Atomic uint32_t closed;  /* it closed the channel in order: nothing follows */
-	_Atomic uint32_t blocked; /* a thread there is in a blocking write of a large message */
-	_Atomic uint64_t filled;  /* bulk cells filled; only grows */
+	_Atomic uint32_t closed;  /* the maker closed the channel: nothing follows */
+	_Atomic uint32_t blocked; /* a thread of the maker is in a blocking write of a large message */
+	_Atomic uint64_t filled;  /* bulk cells filled; it only grows */
 	uint64_t maker[6];
 
 	/* Written by the reader of this segment. */
 	_Atomic uint64_t head;        /* cells consumed */
 	_Atomic uint64_t bounce_head; /* bounce bytes consumed */
-	_Atomic uint64_t drained;     /* bulk cells drained; only grows */
+	_Atomic uint64_t drained;     /* bulk cells drained; it only grows */
 	uint64_t reader[5];
 
-	/* The maker's event count: signalled by its peer, armed by the maker (eventcount.h). */
+	/* The maker's event count: the peer signals it, the maker arms it (eventcount.h). */
 	_Atomic uint64_t event_count;
 	uint64_t quiet[7];
 

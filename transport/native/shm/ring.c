@@ -15,7 +15,7 @@ static inline uint64_t ring_rounded(uint64_t n)
 	return (n + ADMA_CACHE_LINE - 1) & ~(uint64_t)(ADMA_CACHE_LINE - 1);
 }
 
-/* Where a payload of n bytes begins that is put at `tail`: here, or at the next start of the ring. */
+/* Where a payload of n bytes begins, given `tail`: there, or at the next start of the ring. */
 static inline uint64_t ring_placed(uint64_t tail, uint64_t n)
 {
 	uint64_t in_ring = tail & BOUNCE_MASK;
@@ -92,7 +92,7 @@ bool adma_ring_fresh(const struct adma_ring_in *ring)
 	return atomic_load_explicit(&cell->seq, memory_order_relaxed) == ring->head + 1;
 }
 
-/* The rules of a descriptor, checked on our own copy of it. */
+/* Does our private copy of a descriptor obey the rules? */
 static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_desc *desc)
 {
 	if (desc->kind < ADMA_BYTES || desc->kind > ADMA_PART || desc->total < desc->length)
@@ -120,7 +120,7 @@ int adma_ring_peek(struct adma_ring_in *ring)
 	uint64_t seq = atomic_load_explicit(&cell->seq, memory_order_acquire);
 
 	if (seq != ring->head + 1) {
-		/* It holds the value of the previous lap, or nothing yet. No producer stores anything else. */
+		/* The cell holds the value of the previous lap, or 0 in the first lap. No other value is valid. */
 		uint64_t before = ring->head < ADMA_CELLS ? 0 : ring->head + 1 - ADMA_CELLS;
 
 		return seq == before ? 0 : -EPROTO;

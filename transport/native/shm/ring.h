@@ -12,9 +12,9 @@
  *                        ^ bounce_head        ^ bounce_tail
  *
  * The consumer tells the producer about room in steps of a quarter of the ring (see
- * adma_ring_take()), and not for each message: a producer that sleeps until an answer comes is not
- * woken for every message that is merely taken. A quarter is enough: a producer that found no room
- * has left more than half of the ring to be taken.
+ * adma_ring_take()), and not for each message. So a producer that sleeps until an answer comes is
+ * not woken for every message that is merely taken. Steps of a quarter lose no wake-up: when a
+ * producer finds no room, more than half of the ring is still to be taken.
  */
 #ifndef ADMA_SHM_RING_H
 #define ADMA_SHM_RING_H
@@ -38,7 +38,7 @@ struct adma_ring_in {
 	struct adma_segment *segment;
 	uint64_t head;
 	uint64_t bounce_head;
-	struct adma_desc desc; /* the next message: our own copy, which was checked */
+	struct adma_desc desc; /* the next message: a private copy, which was checked */
 	bool held;             /* desc is filled in */
 };
 
@@ -46,24 +46,24 @@ struct adma_ring_in {
 int adma_ring_room(struct adma_ring_out *ring);
 
 /*
- * Publish a message that rides in the descriptor or in the bounce ring. There
- * must be room for the descriptor. 1; 0: no room in the bounce ring; -EPROTO.
+ * Publish a message whose payload goes into the descriptor or the bounce ring. There must be room
+ * for the descriptor. 1: it is published; 0: there is no room in the bounce ring; -EPROTO.
  */
 int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload);
 
-/* Publish a message that waits in a slot. There must be room. */
+/* Publish a message that waits in a slot. There must be room for the descriptor. */
 void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc);
 
-/* Is there a message that was not looked at yet? This is a hint: one load, and no checks. */
+/* Is there a message that was not peeked at yet? This is a hint: one load, and no checks. */
 bool adma_ring_fresh(const struct adma_ring_in *ring);
 
-/* 1: ring->desc is the next message; 0: the ring is empty; -EPROTO: what stands there is impossible. */
+/* 1: ring->desc is the next message; 0: the ring is empty; -EPROTO: the cell or its descriptor is invalid. */
 int adma_ring_peek(struct adma_ring_in *ring);
 
-/* The payload of the inline or eager message that peek found. */
+/* The payload of the inline or eager message that adma_ring_peek() found. */
 const void *adma_ring_payload(const struct adma_ring_in *ring);
 
-/* The caller is done with the message that peek found. True: tell the producer that there is room. */
+/* The caller has finished with the message that adma_ring_peek() found. True: tell the producer that there is room. */
 bool adma_ring_take(struct adma_ring_in *ring);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* segment.c - sealed shared memory for one direction; see adma_handshake.h. */
+/* segment.c - the sealed shared memory of an endpoint; see adma_handshake.h. */
 #include "adma_handshake.h"
 
 #include <errno.h>

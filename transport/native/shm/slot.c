@@ -5,9 +5,9 @@
 #include <errno.h>
 
 /*
- * A failed swap means that another thread claimed or retired a chunk. There are only a few threads
- * at the two endpoints, so that an honest swap succeeds within a few tries. A peer that keeps
- * changing a word in order to hold us up reaches this bound.
+ * A failed swap means that another thread claimed or retired a chunk. The two endpoints have only a
+ * few threads, so between honest endpoints a swap succeeds within a few tries. If a peer keeps
+ * changing a word to hold us up, this bound is reached.
  */
 #define SWAP_TRIES 100000
 
@@ -36,7 +36,7 @@ static inline bool swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t desir
 void adma_slot_post(struct adma_slot *slot, uint32_t gen)
 {
 	/*
-	 * Relaxed stores: the peer reads these only after it has seen the
+	 * Relaxed stores: the peer reads these words only after it has seen the
 	 * state of this generation, which is released last. A late swap of
 	 * the previous life expects the previous generation, and that life
 	 * was closed, so it changes nothing before or after.
@@ -47,7 +47,7 @@ void adma_slot_post(struct adma_slot *slot, uint32_t gen)
 	atomic_store_explicit(&slot->state, word(gen, ADMA_POSTED), memory_order_release);
 }
 
-/* POSTED to `to`: 0, -EBUSY when another state of this life got there first, -EPROTO. */
+/* POSTED to `to`. 0; -EBUSY: this life is in another state already; -EPROTO. */
 static int slot_leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
 {
 	uint64_t seen = word(gen, ADMA_POSTED);
@@ -92,9 +92,9 @@ int64_t adma_slot_claim(struct adma_slot *slot, uint32_t gen, uint32_t chunks)
 			return -EPROTO;
 		if (next & CLOSED_BIT)
 			return -ENODATA;
-		if (!chunks) /* no bytes: its reader is about to close it */
+		if (!chunks) /* there are no bytes: the reader is about to close the cursor */
 			return -ENODATA;
-		if (next >= chunks) /* open at the end: only a peer that lies leaves it so */
+		if (next >= chunks) /* all are claimed, but it is open: only a dishonest peer leaves it so */
 			return -EPROTO;
 		uint32_t after = next + 1 == chunks ? chunks | CLOSED_BIT : next + 1;
 		if (swap(&slot->cursor, &seen, word(gen, after)))
@@ -125,7 +125,7 @@ static int slot_note_error(struct adma_slot *slot, uint32_t gen, int err)
 	if (atomic_compare_exchange_strong_explicit(&slot->error, &seen, word(gen, (uint32_t)err), memory_order_acq_rel,
 						    memory_order_acquire))
 		return 0;
-	return word_gen(seen) == gen ? 0 : -EPROTO; /* an earlier error stays */
+	return word_gen(seen) == gen ? 0 : -EPROTO; /* an earlier error is kept */
 }
 
 int adma_slot_fail(struct adma_slot *slot, uint32_t gen, int err)
@@ -137,7 +137,7 @@ int adma_slot_fail(struct adma_slot *slot, uint32_t gen, int err)
 
 int adma_slot_retire(struct adma_slot *slot, uint32_t gen, int err)
 {
-	/* The error first: whoever sees the slot quiet must see it. */
+	/* The error is stored first: a thread that sees the slot quiet must see it. */
 	int rc = err ? adma_slot_fail(slot, gen, err) : 0;
 
 	if (rc)
@@ -155,8 +155,8 @@ int adma_slot_retire(struct adma_slot *slot, uint32_t gen, int err)
 int adma_slot_look(struct adma_slot *slot, uint32_t gen, struct adma_slot_result *result)
 {
 	/*
-	 * `done` first: it never passes `next`, so when the cursor read after
-	 * it is closed at the same number, both were so at one moment.
+	 * `done` is read first. It never passes `next`. So if the cursor, read
+	 * after it, is closed at the same number, both had these values at one moment.
 	 */
 	uint64_t done = atomic_load_explicit(&slot->done, memory_order_acquire);
 	uint64_t cursor = atomic_load_explicit(&slot->cursor, memory_order_acquire);

@@ -7,28 +7,28 @@
  *                        |                      |            or ABORTED
  *                        +-- cancel -> CANCELLED +
  *
- * Every word is {generation:32, value:32}. What both endpoints change is changed by
- * compare-and-swap on the whole word, so that a late claimer of one life can never take a chunk of
- * the next one. To post, to complete and to see are release stores, each of a word that nobody
- * else writes at that time. Match and cancel race on one swap of `state`; after a match, cancel
- * fails. Chunks are claimed from `cursor` by whichever endpoint is free, copied, and then retired
- * in `done`, whether they were copied or failed:
+ * Every word is {generation:32, value:32}. A word that both endpoints change is changed by a
+ * compare-and-swap of the whole word, so that a late claim of one life can never take a chunk of
+ * the next one. Post, complete and see are release stores, each of a word that nobody else writes
+ * at that time. Match and cancel race on one swap of `state`; after a match, cancel fails.
+ * Whichever endpoint is free claims a chunk from `cursor`, copies it, and then retires it in
+ * `done`, also if the copy failed:
  *
  *   claim    cursor {gen, open, i} -> {gen, i + 1 == chunks, i + 1}
  *   close    cursor {gen, open, i} -> {gen, closed, i}       (nothing else)
  *   retire   done   {gen, n}       -> {gen, n + 1}
  *   quiet    cursor is closed and done == next
  *
- * Nobody touches the buffers of a slot that is quiet. Only then are buffers let go, or when our
+ * Nobody touches the buffers of a slot that is quiet. A buffer is let go only then, or when our
  * own chunks are retired and the peer is proven dead. An error is stored before the cursor is
  * closed and before its chunk is retired, and only by a thread that holds an unretired chunk, or
- * where no chunk can be claimed. So whoever sees the slot quiet sees the error. The writer uses
- * the slot again, with the next generation, when it has taken the result and the reader's `seen`
- * carries this generation.
+ * where no chunk can be claimed. So a thread that sees the slot quiet sees the error. The writer
+ * uses the slot again, with the next generation, when it has taken the result and the reader's
+ * `seen` carries this generation.
  *
- * Swap loops are bounded: each failed swap means that the other endpoint made a step, and an
- * honest one has few steps to make. Past the bound, or on a foreign generation, the functions
- * return -EPROTO.
+ * Swap loops are bounded: each failed swap means that another thread made a step, and honest
+ * endpoints have few steps to make. Past the bound, or when a word has another generation, the
+ * functions return -EPROTO.
  */
 #ifndef ADMA_SHM_SLOT_H
 #define ADMA_SHM_SLOT_H
@@ -49,48 +49,48 @@ enum adma_slot_state {
 
 #define ADMA_CHUNKS_MAX 0x7fffffffu
 
-/* Writer: publish a life. The plain fields have been filled in before. */
+/* Writer: publish a life. The writer's plain fields have been filled in before. */
 void adma_slot_post(struct adma_slot *slot, uint32_t gen);
 
 /*
- * Reader: POSTED to MATCHED; the reader's plain fields have been filled in before.
- * 0; -ECANCELED when the writer withdrew it; -EPROTO.
+ * Reader: POSTED to MATCHED. The reader's plain fields have been filled in before.
+ * 0; -ECANCELED when the writer has cancelled; -EPROTO.
  */
 int adma_slot_match(struct adma_slot *slot, uint32_t gen);
 
-/* Writer: POSTED to CANCELLED. 0; -EBUSY when it was matched; -EPROTO. */
+/* Writer: POSTED to CANCELLED. 0; -EBUSY when the reader has matched; -EPROTO. */
 int adma_slot_cancel(struct adma_slot *slot, uint32_t gen);
 
 /* The state of this generation, or -EPROTO when the slot holds another. */
 int adma_slot_state(struct adma_slot *slot, uint32_t gen);
 
-/* The next chunk's number; -ENODATA when none is left; -EPROTO. */
+/* Claim a chunk. Returns its number; -ENODATA when none is left; -EPROTO. */
 int64_t adma_slot_claim(struct adma_slot *slot, uint32_t gen, uint32_t chunks);
 
-/* No chunk is claimed after this. 0 or -EPROTO. */
+/* Close the cursor: no chunk is claimed after this. 0 or -EPROTO. */
 int adma_slot_close(struct adma_slot *slot, uint32_t gen);
 
-/* The transfer fails with this positive errno, unless it has failed before, and no chunk is claimed any more. 0 or -EPROTO. */
+/* Store this positive errno, unless an error is stored already, and close the cursor. 0 or -EPROTO. */
 int adma_slot_fail(struct adma_slot *slot, uint32_t gen, int err);
 
-/* A claimed chunk was copied, or failed with `err` (a positive errno), which stays if it is the first. 0 or -EPROTO. */
+/* A claimed chunk was copied, or failed with `err` (a positive errno; the first one is kept). 0 or -EPROTO. */
 int adma_slot_retire(struct adma_slot *slot, uint32_t gen, int err);
 
 struct adma_slot_result {
-	bool quiet;       /* closed, and every claimed chunk is retired */
-	bool closed;      /* no chunk is claimed any more */
+	bool quiet;       /* the cursor is closed, and every claimed chunk is retired */
+	bool closed;      /* the cursor is closed: no chunk is claimed any more */
 	uint32_t next;    /* chunks claimed */
 	uint32_t retired; /* chunks retired */
-	int error;        /* first errno, 0 if none; valid when quiet */
+	int error;        /* the first errno, 0 if there is none; valid when quiet */
 };
 
-/* Where the life stands. 0 or -EPROTO. */
+/* Read how far this life has come. 0 or -EPROTO. */
 int adma_slot_look(struct adma_slot *slot, uint32_t gen, struct adma_slot_result *result);
 
-/* Reader: MATCHED to DONE or ABORTED; the result was taken. */
+/* Reader: MATCHED to DONE or ABORTED. The reader has taken the result. */
 void adma_slot_complete(struct adma_slot *slot, uint32_t gen, bool aborted);
 
-/* Reader: it is through with this life. This is the last word that it writes in it. */
+/* Reader: it has finished with this life. This is its last store in it. */
 void adma_slot_see(struct adma_slot *slot, uint32_t gen);
 
 /* Writer: may the slot begin its next life? */

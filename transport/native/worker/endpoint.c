@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* endpoint.c - what both kinds of endpoints have in common: their end, and what the segments say. */
+/* endpoint.c - what both kinds of endpoints share: termination, and hints in the segments. */
 #include "worker/endpoint.h"
 
 void adma_terminate(struct adma_endpoint *ep, int why)
@@ -12,7 +12,7 @@ void adma_terminate(struct adma_endpoint *ep, int why)
 
 bool adma_peer_closed(const struct adma_endpoint *ep)
 {
-	/* Acquire: what the peer published before it closed is seen by whoever sees this. */
+	/* Acquire: a thread that sees this sees what the peer published before it closed. */
 	return atomic_load_explicit(&ep->connection.config.remote->closed, memory_order_acquire) != 0;
 }
 
@@ -24,7 +24,7 @@ bool adma_note_peer_closed(struct adma_endpoint *ep)
 	return true;
 }
 
-/* Relaxed, here and below: a hint, which orders nothing. */
+/* Relaxed, here and below: it is a hint, which orders nothing. */
 bool adma_peer_waits(const struct adma_endpoint *ep)
 {
 	return atomic_load_explicit(&ep->connection.config.remote->waiting, memory_order_relaxed) != 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fifo.c - requests that the kernel helper has, until they complete; see fifo.h. */
+/* fifo.c - requests that are posted to the kernel helper, until they are complete; see fifo.h. */
 #include "worker/fifo.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ int adma_fifo_open(struct adma_endpoint *ep)
 		free(fifo);
 		return rc;
 	}
-	/* Generation 1 of some entries was used up by the handshake. */
+	/* The handshake has used generation 1 of some entries. */
 	adma_entries_init(&fifo->unused[true], 0, ADMA_FIFO_POSTS, 1);
 	adma_entries_init(&fifo->unused[false], ADMA_FIFO_POSTS, ADMA_FIFO_POSTS, 1);
 	adma_req_queue_init(&fifo->posted);
@@ -51,7 +51,7 @@ void adma_fifo_lose_peer(struct adma_endpoint *ep)
 	adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
 }
 
-/* An entry whose request the kernel may still be asked about is used again after all others. */
+/* If the kernel may still be asked about the request, the entry is used again after all others. */
 void adma_fifo_return_entry(struct adma_fifo *fifo, const struct adma_req *req)
 {
 	adma_entries_return(&fifo->unused[req->is_read], req->slot_index, adma_fifo_is_timed(fifo, req));
@@ -128,7 +128,7 @@ static int fifo_error_of(struct adma_endpoint *ep, int status)
 		return ADMA_E_KIND;
 	case ECANCELED:
 		return ADMA_E_CANCELLED;
-	case ESRCH: /* the process of one endpoint is gone, and it is not this one */
+	case ESRCH: /* the process of one endpoint is gone: the peer's, since this one runs */
 		return ADMA_E_DIED;
 	case EPIPE:
 		adma_fifo_lose_peer(ep);
@@ -138,7 +138,7 @@ static int fifo_error_of(struct adma_endpoint *ep, int status)
 	}
 }
 
-/* What the writer told of its message. Of an object's parts its word is all that there is. */
+/* Take over what the writer told of its message. About the parts of an object nothing else is known. */
 static void fifo_note_message(struct adma_endpoint *ep, struct adma_req *req, const struct adma_device_entry *entry)
 {
 	req->needed = entry->length;
@@ -160,7 +160,7 @@ static void fifo_complete(struct adma_endpoint *ep, struct adma_req *req, int st
 	if (req->is_read)
 		fifo_note_message(ep, req, entry);
 	if (req->is_read && req->kind == ADMA_PART && !error && length != req->length)
-		error = EIO; /* its writer had nothing to send: see fifo_fail_part() */
+		error = EIO; /* its writer could not post it: see fifo_fail_part() */
 	if (req->is_read && status == -EIO)
 		req->held = 1; /* a DMA engine that did not stop may still write to the buffer */
 	fifo_leave(ep->fifo, req);
@@ -171,7 +171,7 @@ static void fifo_complete(struct adma_endpoint *ep, struct adma_req *req, int st
 	adma_complete(ep, req, error, length);
 }
 
-/* Another holder of our end has named the entry anew: so the request ended, but nobody knows how. */
+/* Another holder of our descriptor has reused the entry. So the request is complete, but its result is lost. */
 static void fifo_lose_entry(struct adma_endpoint *ep, struct adma_req *req)
 {
 	adma_terminate(ep, ADMA_E_PROTOCOL);
@@ -199,7 +199,7 @@ bool adma_fifo_complete_ended(struct adma_endpoint *ep)
 		else
 			fifo_lose_entry(ep, req);
 		ended = true;
-		if (parts) /* they may have gone with it, the next one in line among them */
+		if (parts) /* they may be complete with it, and the next request of the list may be one of them */
 			at = fifo->posted.list.next;
 	}
 	return ended;

@@ -10,12 +10,12 @@
 #include "worker/request.h"
 #include "worker/stages.h"
 
-/* Keys of parts: never 0, which is the FIFO. */
+/* The key of a part. It is never 0, which stands for the FIFO. */
 #define PART_KEY(number) (1ull << 32 | (uint32_t)(number))
 
 /* ---- posts ---- */
 
-/* Parts get their keys in the order in which they are queued. */
+/* The parts of a direction are numbered in the order in which they are queued. */
 static void fifo_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_fifo *fifo = ep->fifo;
@@ -52,16 +52,17 @@ static struct adma_device_post fifo_describe(const struct adma_fifo *fifo, const
 	return post;
 }
 
-/* May it be posted later, when another one of its direction has ended and given back what it held? */
+/* Can the request be posted when another one of its direction is complete, and has given back what it held? */
 static bool fifo_is_shortage(const struct adma_fifo *fifo, const struct adma_req *req, int rc)
 {
 	return !adma_entries_idle(&fifo->unused[req->is_read]) && (rc == -EDQUOT || rc == -ENOMEM);
 }
 
 /*
- * A part cannot be posted, and its other endpoint waits for it, or will. True: post it once more,
- * as a message of no bytes, which tells the reader. An object that nobody has taken yet is
- * withdrawn instead. A read that fails leaves its writer waiting, so the endpoint is over.
+ * A part cannot be posted, although the other endpoint waits for it, or will. If it is a read, its
+ * writer would wait for ever, so the endpoint is terminated. If the object of a written part is not
+ * matched yet, the object is withdrawn. Otherwise this returns true: post the part once more, as a
+ * message of no bytes, by which the reader learns of the failure.
  */
 static bool fifo_fail_part(struct adma_endpoint *ep, struct adma_req *part, int error)
 {
@@ -73,7 +74,7 @@ static bool fifo_fail_part(struct adma_endpoint *ep, struct adma_req *part, int 
 	}
 	object = adma_fifo_object_of(ep->fifo, part);
 	if (object && adma_fifo_cancel(ep, object)) {
-		part->key = object->key + object->parts; /* not one of those that go along: the caller completes it */
+		part->key = object->key + object->parts; /* not dropped with the others: the caller completes it */
 		adma_fifo_drop_parts(ep, object, error);
 		adma_complete(ep, object, error, 0);
 		return false;
@@ -83,7 +84,7 @@ static bool fifo_fail_part(struct adma_endpoint *ep, struct adma_req *part, int 
 	return true;
 }
 
-/* The kernel has it. */
+/* The request was posted to the kernel. */
 static void fifo_note_posted(struct adma_endpoint *ep, struct adma_req *req)
 {
 	adma_request_dequeue(ep, req);
@@ -94,7 +95,7 @@ static void fifo_note_posted(struct adma_endpoint *ep, struct adma_req *req)
 	__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
 }
 
-/* Post a queued request, or fail it for good: 1. Not now: 0. */
+/* Post a queued request. 1: it is posted, or has failed for good; 0: it cannot be posted now. */
 static int fifo_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_fifo *fifo = ep->fifo;
@@ -116,7 +117,7 @@ static int fifo_post(struct adma_endpoint *ep, struct adma_req *req)
 		adma_fifo_lose_peer(ep);
 	if (rc == -EPIPE || rc == -EINTR || fifo_is_shortage(fifo, req, rc))
 		return 0;
-	if (rc == -EEXIST) /* only the peer names the keys of what is read */
+	if (rc == -EEXIST) /* the keys of reads come from the peer */
 		rc = -ADMA_E_PROTOCOL;
 	if (req->kind == ADMA_PART && !req->error && fifo_fail_part(ep, req, -rc))
 		return fifo_post(ep, req);
@@ -128,12 +129,12 @@ static int fifo_post(struct adma_endpoint *ep, struct adma_req *req)
 
 static void fifo_published(struct adma_endpoint *ep)
 {
-	(void)ep; /* the kernel has told the peer */
+	(void)ep; /* the kernel told the peer at the post */
 }
 
 /* ---- the next message, and reads ---- */
 
-/* The first write in the FIFO, checked: its kind and notes are the peer's words. */
+/* Look at the write at the head of the FIFO. Its kind is checked, because it comes from the peer. */
 static bool fifo_look_at_first(struct adma_endpoint *ep, struct adma_device_message *first)
 {
 	int rc = adma_device_peek(ep->fifo->fd, first);
@@ -177,7 +178,7 @@ static bool fifo_peek(struct adma_endpoint *ep, struct adma_message *message)
 
 enum fifo_answer { FIFO_NOTHING_THERE, FIFO_ASKED, FIFO_REFUSED };
 
-/* The first read is an open one: it asks for a buffer when its message is there. */
+/* The first read is open: if its message is there, it asks for a buffer. */
 static enum fifo_answer fifo_ask(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_device_message first;
@@ -199,7 +200,7 @@ static bool fifo_is_open(const struct adma_req *req)
 	return req->state == ADMA_NEED_STATE || req->flags & ADMA_REQ_OPEN;
 }
 
-/* In order, but for parts, which have keys of their own. An open read holds up what is behind it. */
+/* Post reads in order. An open read holds up the reads behind it, parts excepted, because parts have keys. */
 static bool fifo_post_reads(struct adma_endpoint *ep)
 {
 	bool changed = false, stop = false;
@@ -221,7 +222,7 @@ static bool fifo_post_reads(struct adma_endpoint *ep)
 		}
 		answer = req->state == ADMA_NEED_STATE ? FIFO_NOTHING_THERE : fifo_ask(ep, req);
 		changed |= answer != FIFO_NOTHING_THERE;
-		stop = answer != FIFO_REFUSED; /* a refused one is gone, and may be freed */
+		stop = answer != FIFO_REFUSED; /* a refused read is complete, and may have been freed */
 	}
 	return changed;
 }
@@ -242,7 +243,7 @@ static bool fifo_advance(struct adma_endpoint *ep)
 {
 	bool changed = false;
 
-	if (adma_ring_fresh(&ep->receive.ring)) /* nobody uses the ring beside the kernel's FIFO */
+	if (adma_ring_fresh(&ep->receive.ring)) /* the ring is not used together with the kernel's FIFO */
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	changed |= adma_note_peer_closed(ep);
 	if (ep->send.backlog.count)
@@ -263,7 +264,7 @@ static bool fifo_advance(struct adma_endpoint *ep)
 	return changed;
 }
 
-/* The kernel does the rest; but posts that found no entry, and open reads, need our help. */
+/* Requests that found no entry, and open reads, need our help. The kernel does the rest. */
 static bool fifo_needs_progress(const struct adma_endpoint *ep)
 {
 	const struct adma_req *first = adma_req_queue_first(&ep->receive.reads);
@@ -296,7 +297,7 @@ static short fifo_events(const struct adma_endpoint *ep, bool listener)
 	return (short)(POLLIN | (listener || asks ? POLLPRI : 0));
 }
 
-/* Completions counted so far are taken note of here: the entries have to be looked at after this. */
+/* Reset the count of completions. The entries have to be looked at after this. */
 static void fifo_polled(struct adma_endpoint *ep, short revents)
 {
 	uint64_t ended;

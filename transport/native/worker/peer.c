@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * peer.c - what comes and goes over the socket, and the peer's death.
+ * peer.c - what is sent and received over the socket, and the peer's death.
  *
- * After the handshake the socket carries single bytes: BYTE_WAKE ends a sleep, BYTE_SEGMENT comes
- * with the descriptor of memory that a mechanism of the peer uses for its writes. Nothing is ever
- * waited for here: a socket that is full means that the peer has unread bytes, and so is awake
- * already or will be.
+ * After the handshake the socket carries single bytes. BYTE_WAKE ends a sleep. BYTE_SEGMENT comes
+ * with the descriptor of memory that a mechanism of the peer uses for its writes. Nothing here
+ * ever blocks: if the socket is full, the peer has unread bytes, and so is awake or will wake.
  */
 #include "worker/peer.h"
 
@@ -24,7 +23,7 @@
 #define BYTE_WAKE 'w'
 #define BYTE_SEGMENT 's'
 
-/* Reads of the socket in one go. A peer that floods it is read on at the next look. */
+/* How often one look reads the socket. If a peer floods it, the next look reads on. */
 #define PEER_READS_MAX 16
 
 void adma_signal_peer(struct adma_endpoint *ep)
@@ -66,12 +65,12 @@ void adma_send_segment(struct adma_endpoint *ep)
 	memcpy(CMSG_DATA(cmsg), &ep->send.segment_fd, sizeof(int));
 	if (sendmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EPIPE &&
 	    errno != ECONNRESET && errno != ENOTCONN)
-		return; /* the socket is full, or the system is short of something: at the next look */
-	/* It was sent, or the peer is gone and will be found gone. */
+		return; /* the socket is full, or the system lacks resources: the next look tries again */
+	/* It was sent; or the peer is gone, which a later look will find. */
 	adma_descriptor_close(&ep->send.segment_fd);
 }
 
-/* The mechanism whose segment the wire format knows: the one that the peer serves with and wants one for. */
+/* The mechanism to which a passed segment belongs. The wire format does not name it, since there is only one. */
 static const struct adma_mechanism *peer_segment_owner(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
@@ -84,8 +83,8 @@ static const struct adma_mechanism *peer_segment_owner(const struct adma_endpoin
 }
 
 /*
- * The peer's segment came, or could not be received. Without one, its messages take another way
- * from now on. True when one was taken.
+ * The peer's segment came, or could not be received. Without it, the peer's messages travel by
+ * another mechanism from now on. True when a segment was taken.
  */
 static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 {
@@ -102,7 +101,7 @@ static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 
 /* ---- the socket ---- */
 
-/* There is room for a few descriptors: surplus ones of a stranger are received only to be closed. */
+/* There is room for a few descriptors. Surplus ones, from a dishonest peer, are received only to be closed. */
 union peer_fds_message {
 	char space[CMSG_SPACE(4 * sizeof(int))];
 	struct cmsghdr align;
@@ -152,13 +151,13 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
-	/* Descriptors come with the last byte that was read: the kernel does not read past them. */
+	/* Descriptors belong to the last byte that was read, because the kernel does not read past them. */
 	segment = n > 0 && bytes[n - 1] == BYTE_SEGMENT;
 	*segment_taken |= peer_take_fds(ep, &msg, segment);
 	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 
-/* Is the process behind the peer's pid certainly another one? Any mechanism that can tell is asked. */
+/* Is it certain that the peer's pid names another process? Every mechanism that can tell is asked. */
 static bool peer_is_replaced(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
@@ -177,7 +176,7 @@ static void peer_note_eof(struct adma_endpoint *ep)
 		adma_terminate(ep, ADMA_E_CLOSED);
 		return;
 	}
-	/* It is not dead for certain yet: it may have called exec, or closed the socket by hand. */
+	/* The peer may not be dead: it may have called exec, or closed the socket itself. */
 	if (peer_is_replaced(ep))
 		ep->control.dead = true;
 	adma_terminate(ep, ADMA_E_DIED);

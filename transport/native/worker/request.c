@@ -16,14 +16,14 @@ int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, 
 
 		if (++*count > ADMA_PENDING_MAX && !(reqs[i]->flags & ADMA_REQ_BLOCKING))
 			return -ADMA_E_FULL;
-		/* A write has nowhere to go after the end; a read may still find what was published. */
+		/* After a termination no write can be sent, but a read may still find what was published. */
 		if (!reqs[i]->is_read && ep->control.over)
 			return -ep->control.over;
 	}
 	return 0;
 }
 
-/* Count a read by whether its message may need our help. What an open read meets is its caller's business. */
+/* Count a read by whether its message may need our help. An open read stops at the match in any case. */
 static void request_count_unmatched(struct adma_endpoint *ep, struct adma_req *req)
 {
 	if (req->flags & ADMA_REQ_OPEN)
@@ -105,7 +105,7 @@ void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, ui
 	}
 	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
 	adma_stamp(req, &req->times.ended);
-	/* The state comes last: whoever sees DONE sees the result, and may free the request. */
+	/* The state is stored last: a thread that sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
 	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
 }
@@ -140,7 +140,7 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
 	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this request alone */
 }
 
-/* A fault point failed the publication of a write: it completes, and its parts with it. */
+/* A fault point failed the publication of a write: complete it, and its parts with it. */
 static void request_fail_publication(struct adma_endpoint *ep, struct adma_req *req, int error)
 {
 	adma_request_dequeue(ep, req);

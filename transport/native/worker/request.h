@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* request.h - requests of an endpoint: queued, published, completed. All with the lock. */
+/* request.h - requests of an endpoint: queued, published, completed. Called with the lock held. */
 #ifndef ADMA_WORKER_REQUEST_H
 #define ADMA_WORKER_REQUEST_H
 
 #include "worker/endpoint.h"
 
-/* May these be posted, all of them? 0; -ADMA_E_FULL; or why the endpoint is over. */
+/* May all these requests be posted? 0; -ADMA_E_FULL; or why the endpoint is terminated. */
 int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, int n);
 
-/* It joins the queue of its direction. */
+/* Add the request to the queue of its direction. */
 void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req);
 
-/* It leaves that queue, unmatched. */
+/* Remove an unmatched request from that queue. */
 void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req);
 
-/* A request is through: its final fields, and its waiters are marked. It is on no list any more. */
+/* Complete a request that is on no list: fill in its final fields, and mark that waiters have to be woken. */
 void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t nbytes);
 
-/* An open read met a message of `total` bytes, `length` of them its own: its caller has to supply a buffer. */
+/* An open read met a message of `total` bytes with its parts, `length` without: the caller has to supply a buffer. */
 void adma_request_ask(struct adma_endpoint *ep, struct adma_req *req, uint64_t total, uint64_t length, uint32_t parts);
 
 /* A read met a message that it cannot take. */
 void adma_request_refuse(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t needed);
 
-/* Its caller has seen that it is complete, or will never look. */
+/* The caller has seen that the request is complete, or will never look. */
 void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req);
 
-/* Publish writes of the backlog while there is room. True when one went out. */
+/* Publish writes of the backlog while there is room. True when one was published. */
 bool adma_flush(struct adma_endpoint *ep);
 
-/* The endpoint is over: complete the reads that are unmatched, or the writes that are unpublished. */
+/* The endpoint is terminated: complete its unmatched reads, or its unpublished writes, with this error. */
 void adma_fail_reads(struct adma_endpoint *ep, int error);
 void adma_fail_backlog(struct adma_endpoint *ep, int error);
 

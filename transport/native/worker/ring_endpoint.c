@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ring_endpoint.c - messages through the shared rings; large ones wait in slots until they are matched.
+ * ring_endpoint.c - messages travel through the shared rings; large ones wait in slots until they are matched.
  *
- * A round takes note of what the reader did with our slots, publishes what waits in the backlog,
- * matches posted reads with the messages in the ring, and completes transfers that came to their
- * end. It copies no large message.
+ * A round takes note of what the reader did with our slots, publishes writes of the backlog,
+ * matches posted reads with the messages in the ring, and completes transfers that are over. It
+ * copies no large message.
  */
 #include "worker/ring_endpoint.h"
 
@@ -16,7 +16,7 @@
 #include "worker/ring_send.h"
 #include "worker/transfers.h"
 
-/* So many short reads, or bytes of them, are more than what the ring holds without our help. */
+/* The ring may not hold the messages of so many short reads, or so many bytes, without our help. */
 #define SHORT_READS_MANY (ADMA_CELLS * 3 / 4)
 #define SHORT_BYTES_MANY (ADMA_BOUNCE_SIZE * 3 / 4)
 
@@ -50,11 +50,11 @@ static bool ring_needs_progress(const struct adma_endpoint *ep)
 {
 	if (ep->send.backlog.count || adma_has_transfers(ep) || ep->send.posted_slots || ep->receive.long_reads)
 		return true;
-	/* Short ones lie in the ring; but more of them than it holds would keep the writer waiting. */
+	/* The messages of short reads lie in the ring. If the ring cannot hold them all, their writer waits for us. */
 	return ep->receive.short_reads >= SHORT_READS_MANY || ep->receive.short_bytes >= SHORT_BYTES_MANY;
 }
 
-/* Both endpoints have a large message in line, and this one is not about to read the peer's. */
+/* Has each endpoint posted a large message, and is this endpoint not about to read the peer's? */
 static bool ring_is_stuck(struct adma_endpoint *ep)
 {
 	return ep->send.posted_slots && !ep->receive.reads.count && adma_ring_peek(&ep->receive.ring) > 0 &&
@@ -68,7 +68,7 @@ static bool ring_is_busy(const struct adma_endpoint *ep)
 
 /* ---- waiting ---- */
 
-/* That of the first mechanism that has one: a connection has one at most. */
+/* The pollfd of the first mechanism that has one. At most one mechanism of a connection does. */
 static int ring_data_fd(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
@@ -83,7 +83,7 @@ static int ring_data_fd(const struct adma_endpoint *ep)
 
 static short ring_events(const struct adma_endpoint *ep, bool listener)
 {
-	(void)listener; /* messages signal the event count */
+	(void)listener; /* a message signals the event count */
 	return adma_has_transfers(ep) ? adma_transfers_events(ep, ring_data_fd(ep)) : 0;
 }
 
@@ -100,7 +100,7 @@ static uint64_t ring_abandon(struct adma_endpoint *ep)
 
 static void ring_close(struct adma_endpoint *ep)
 {
-	(void)ep; /* the segments are the channel's */
+	(void)ep; /* the channel unmaps the segments */
 }
 
 const struct adma_endpoint_ops adma_ring_endpoint_ops = {

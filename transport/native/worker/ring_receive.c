@@ -19,7 +19,7 @@ static struct adma_slot *ring_in_slot(const struct adma_endpoint *ep, const stru
 
 /* ---- the next message ---- */
 
-/* The next message leaves the ring. An object announces the parts that come behind it. */
+/* Take the next message out of the ring. An object announces the parts that follow it. */
 static void ring_take_message(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
@@ -34,7 +34,7 @@ static void ring_take_message(struct adma_endpoint *ep)
 		adma_signal_peer(ep);
 }
 
-/* Pass over a message that its writer withdrew. True when one went. */
+/* Pass over the next message if its writer has withdrawn it. True when that was so. */
 static bool ring_skip_withdrawn(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
@@ -53,11 +53,11 @@ static bool ring_skip_withdrawn(struct adma_endpoint *ep)
 	}
 	adma_slot_see(slot, desc->u.slot.gen);
 	ring_take_message(ep);
-	adma_signal_peer(ep); /* it may wait for the slot */
+	adma_signal_peer(ep); /* the peer may wait for the slot */
 	return true;
 }
 
-/* Pass over a part whose object failed on its way to us. True when one went. */
+/* Pass over the next message if it is a part of an object that we failed to receive. True when that was so. */
 static bool ring_skip_spoilt(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
@@ -68,7 +68,7 @@ static bool ring_skip_spoilt(struct adma_endpoint *ep)
 	if (desc->carry == ADMA_SLOT)
 		rc = adma_transfer_refuse(ep, desc, ECANCELED);
 	if (rc == -ECANCELED)
-		return true; /* it was withdrawn this moment: the next look passes over it */
+		return true; /* it was withdrawn just now: the next look passes over it */
 	if (rc) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return false;
@@ -78,13 +78,13 @@ static bool ring_skip_spoilt(struct adma_endpoint *ep)
 	return true;
 }
 
-/* Parts follow their object, as many as it told, and nothing comes between. */
+/* As many parts as an object announced must follow it, and no other message may come between. */
 static bool ring_is_in_order(const struct adma_endpoint *ep)
 {
 	return (ep->receive.ring.desc.kind == ADMA_PART) == (ep->receive.parts_due > 0);
 }
 
-/* The next message that can still be had: 1, 0 or -EPROTO. */
+/* Find the next message that a read can take: 1, 0 or -EPROTO. */
 static int ring_next_message(struct adma_endpoint *ep)
 {
 	int rc;
@@ -100,7 +100,7 @@ static int ring_next_message(struct adma_endpoint *ep)
 	} while (ring_skip_withdrawn(ep) || ring_skip_spoilt(ep));
 	if (ep->control.over == ADMA_E_PROTOCOL)
 		return -EPROTO;
-	/* A peer that is gone took along what waited in its memory. */
+	/* The message of a slot is in the peer's memory, and is lost with the peer. */
 	return !(ep->control.over && ep->receive.ring.desc.carry == ADMA_SLOT);
 }
 
@@ -134,7 +134,7 @@ static void ring_deliver_eager(struct adma_endpoint *ep, struct adma_req *req)
 	adma_complete(ep, req, 0, length);
 }
 
-/* Deliver the next message to the read that it matches. False: this cannot go on now. */
+/* Deliver the next message to the read that it matches. False: that is not possible now. */
 static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
@@ -148,7 +148,7 @@ static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
 	req->need_parts = desc->parts;
 	rc = adma_transfer_begin_read(ep, req, desc);
 	if (rc == -ECANCELED)
-		return true; /* it was withdrawn this very moment: the next look passes over it */
+		return true; /* it was withdrawn just now: the next look passes over it */
 	if (rc == -EPROTO) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return false;
@@ -163,7 +163,7 @@ static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
 	return true;
 }
 
-/* One step of matching. False when nothing more can be matched now. */
+/* Make one step of matching. False when nothing more can be matched now. */
 static bool ring_match_one(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
@@ -184,7 +184,7 @@ static bool ring_match_one(struct adma_endpoint *ep)
 		return true;
 	case ADMA_MATCH:
 		return ring_deliver(ep, req);
-	case ADMA_TRUNCATE: /* is for the MPI layer; channels keep the message */
+	case ADMA_TRUNCATE: /* this is for the MPI layer; channels keep the message */
 	case ADMA_NO_READ:
 		break;
 	}
@@ -200,7 +200,7 @@ bool adma_ring_match_reads(struct adma_endpoint *ep)
 	while (reads->count && ring_match_one(ep))
 		;
 	first = adma_req_queue_first(reads);
-	/* What was published is delivered first, also to a read that is just being given its buffer. */
+	/* Published messages are delivered first, also to an open read whose caller is about to supply the buffer. */
 	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE))
 		adma_fail_reads(ep, ep->control.over);
 	return reads->count != before;

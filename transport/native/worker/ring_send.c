@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ring_send.c - our writes: published in the ring, withdrawn, matched; slots that are free again. */
+/* ring_send.c - our writes: publishing, withdrawing, matching, and the freeing of slots. */
 #include "worker/ring_send.h"
 
 #include <errno.h>
@@ -61,12 +61,12 @@ void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *des
 		ep->stats.eager++;
 }
 
-/* A large message, or any with a forced mechanism. 1: it is through, or in a slot; 0: no slot is free. */
+/* Post a write that takes a slot. 1: it is in a slot, or has failed for good; 0: no slot is free. */
 static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct adma_desc *desc)
 {
 	int index;
 
-	/* A part that its object announced has to go out even if nothing can carry it: the reader refuses it. */
+	/* A part was announced, so it has to be sent even if no mechanism can carry it: then the reader refuses it. */
 	if (!adma_select_offer(ep) && req->kind != ADMA_PART) {
 		adma_request_dequeue(ep, req);
 		adma_complete(ep, req, ADMA_E_NO_MECHANISM, 0);
@@ -109,7 +109,7 @@ void adma_ring_published(struct adma_endpoint *ep)
 	adma_signal_peer(ep);
 }
 
-/* ---- slots of ours: withdrawn, matched, free again ---- */
+/* ---- our slots: withdrawn, matched, free again ---- */
 
 static void ring_slot_lingers(struct adma_endpoint *ep, struct adma_own_slot *own)
 {
@@ -126,10 +126,10 @@ bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req)
 
 	if (rc == -EBUSY)
 		return false;
-	if (rc) /* the peer spoilt the word: the slot is not used again, the endpoint is over */
+	if (rc) /* the peer spoilt the word: the slot is not used again, and the endpoint is terminated */
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	ring_slot_lingers(ep, &ep->send.slots[req->slot_index]);
-	adma_signal_peer(ep); /* its message may be what the peer's reads wait behind */
+	adma_signal_peer(ep); /* this message may hold up the peer's reads */
 	return true;
 }
 
@@ -143,7 +143,7 @@ void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 	}
 }
 
-/* The peer spoilt the slot: no word in it tells any more what becomes of the write. */
+/* The peer spoilt the slot: its words cannot tell any more what becomes of the write. */
 static void ring_give_up_slot(struct adma_endpoint *ep, struct adma_own_slot *own)
 {
 	struct adma_req *req = own->req;
@@ -154,7 +154,7 @@ static void ring_give_up_slot(struct adma_endpoint *ep, struct adma_own_slot *ow
 	adma_complete(ep, req, ADMA_E_PROTOCOL, 0);
 }
 
-/* Posted writes of ours that the peer matched become transfers. */
+/* Our posted writes that the peer has matched become transfers. */
 bool adma_ring_note_matches(struct adma_endpoint *ep)
 {
 	bool changed = false;
@@ -173,12 +173,12 @@ bool adma_ring_note_matches(struct adma_endpoint *ep)
 			rc = adma_transfer_begin_write(ep, i);
 		if (rc == -EPROTO)
 			ring_give_up_slot(ep, own);
-		changed |= rc != -ENOMEM; /* which the next look tries again */
+		changed |= rc != -ENOMEM; /* after -ENOMEM the next look tries again */
 	}
 	return changed;
 }
 
-/* Slots that their reader is through with, too, are free again. */
+/* Lingering slots that the reader has finished with are free again. */
 bool adma_ring_note_seen(struct adma_endpoint *ep)
 {
 	bool changed = false;
@@ -203,7 +203,7 @@ uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep)
 {
 	uint64_t held = 0;
 
-	/* These were matched, but there was no memory for a transfer. */
+	/* A write in one of these slots was matched, but there was no memory for a transfer. */
 	for (uint32_t i = 0; ep->send.posted_slots && i < ADMA_SLOTS; i++) {
 		struct adma_own_slot *own = &ep->send.slots[i];
 		struct adma_req *req = own->req;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ring_send.h - our writes, of an endpoint whose messages travel through the shared rings. With the lock. */
+/* ring_send.h - the send side of a ring endpoint: our writes. Called with the lock held. */
 #ifndef ADMA_WORKER_RING_SEND_H
 #define ADMA_WORKER_RING_SEND_H
 
@@ -10,19 +10,19 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req);
 void adma_ring_published(struct adma_endpoint *ep);
 bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req);
 
-/* A message went out inline or eagerly. */
+/* Count a message that was published inline or eagerly. */
 void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *desc);
 
-/* Posted writes that the peer matched become transfers. True when anything changed. */
+/* Begin transfers for the posted writes that the peer has matched. True when anything changed. */
 bool adma_ring_note_matches(struct adma_endpoint *ep);
 
-/* Slots that their reader is through with, too, are free again. True when one is. */
+/* Free the lingering slots that the reader has finished with. True when there was one. */
 bool adma_ring_note_seen(struct adma_endpoint *ep);
 
-/* The endpoint is over: withdraw the writes that are posted. */
+/* The endpoint is terminated: withdraw the posted writes, and complete them with this error. */
 void adma_ring_fail_posted(struct adma_endpoint *ep, int error);
 
-/* Complete the writes that were matched while there was no memory for a transfer, `held`. Their bytes. */
+/* Complete, with `held` set, matched writes for which no transfer could be allocated. Returns their bytes. */
 uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep);
 
 #endif

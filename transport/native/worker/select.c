@@ -27,7 +27,7 @@ uint32_t adma_select_offer(const struct adma_endpoint *ep)
 uint32_t adma_select_from(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, bool waits)
 {
 	uint32_t forced = ep->connection.config.forced, best = ADMA_MECH_NONE;
-	bool both_wait = waits && adma_peer_waits(ep); /* the peer's word is a hint */
+	bool both_wait = waits && adma_peer_waits(ep); /* what the peer says is a hint */
 	int best_rank = 0;
 
 	if (forced)
@@ -60,7 +60,7 @@ void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error)
 	ep->withdrawn_error[id] = error;
 }
 
-/* Does a mechanism work that copies once? */
+/* Is there a mechanism among these that copies once? */
 static bool select_has_single_copy(uint32_t working)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {

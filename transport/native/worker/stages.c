@@ -2,7 +2,7 @@
 /* stages.c - how long each stage of a request took. */
 #include "worker/stages.h"
 
-/* From the last stage that was seen to this one, which is the last one then; 0 when it was not seen. */
+/* The time from the last known stage to this one, which becomes the last; 0 when this one is unknown. */
 static int64_t lap(int64_t *last, int64_t stage)
 {
 	int64_t took = 0;
@@ -14,7 +14,7 @@ static int64_t lap(int64_t *last, int64_t stage)
 	return took;
 }
 
-/* As this end saw it. */
+/* The split as this endpoint saw it. */
 static struct adma_req_split seen_here(const struct adma_req_times *times)
 {
 	struct adma_req_split split = {0};
@@ -28,7 +28,7 @@ static struct adma_req_split seen_here(const struct adma_req_times *times)
 	return split;
 }
 
-/* So much of it, if there is so much left. */
+/* Take `ns` of what is left, or all that is left if that is less. */
 static int64_t take(int64_t *left, int64_t ns)
 {
 	int64_t took = ns < *left ? ns : *left;
@@ -37,7 +37,7 @@ static int64_t take(int64_t *left, int64_t ns)
 	return took;
 }
 
-/* The sum stays what it was: what the kernel had no part in was waiting. */
+/* Use the kernel's times. The sum stays the same: the time that the kernel does not account for was waiting. */
 static void refine(struct adma_req_split *split, const struct adma_req_kernel *kernel)
 {
 	int64_t left = split->post_ns + split->match_ns + split->start_ns + split->copy_ns;

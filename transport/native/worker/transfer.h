@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * transfer.h - a matched pair that is being copied, as one endpoint sees it.
+ * transfer.h - a transfer: a write and a read that are matched, as one endpoint sees them.
  *
- * Everything that a mechanism needs is copied out of the slot once and checked; after that the
- * slot is used for its protocol words alone (shm/slot.h).
+ * Everything that a mechanism needs is copied out of the slot once, and checked. After that only
+ * the protocol words of the slot are used (shm/slot.h).
  */
 #ifndef ADMA_WORKER_TRANSFER_H
 #define ADMA_WORKER_TRANSFER_H
@@ -13,14 +13,14 @@
 
 /* What the progress thread saw of the peer's work on a transfer (progress/policy.c). */
 struct adma_transfer_watch {
-	uint32_t claims;     /* chunks that the peer had claimed */
-	int64_t changed_at;  /* when that last changed; 0: it was not looked at yet */
-	int64_t sleep, sleep_end; /* between looks at a peer that copies */
+	uint32_t claims;     /* how many chunks the peer had claimed */
+	int64_t changed_at;  /* when `claims` last changed; 0: nobody has looked yet */
+	int64_t sleep, sleep_end; /* how long to sleep while the peer copies, and until when */
 };
 
 struct adma_transfer {
 	struct adma_list link;
-	const struct adma_mechanism *mechanism; /* NULL: none, it fails */
+	const struct adma_mechanism *mechanism; /* NULL: there is none, and the transfer fails */
 	uint32_t mechanism_id;
 	struct adma_req *req;
 
@@ -30,10 +30,10 @@ struct adma_transfer {
 
 	struct adma_span span;
 	uint32_t chunks;
-	uint32_t busy;    /* threads of ours that copy right now, without the lock */
+	uint32_t busy;    /* our threads that are copying now, without the lock */
 	uint32_t copied;  /* chunks that this endpoint copied */
-	uint32_t claimed; /* chunks that this endpoint claimed; of a stream, outbound only */
-	uint64_t at;      /* of a stream: bytes that this endpoint has moved */
+	uint32_t claimed; /* chunks that this endpoint claimed; for a stream, only if outbound */
+	uint64_t at;      /* for a stream: bytes that this endpoint has moved */
 	struct adma_transfer_watch watch;
 };
 
@@ -60,19 +60,19 @@ static inline bool adma_transfer_is_shared(const struct adma_transfer *t)
 	return t->mechanism && t->mechanism->flags & ADMA_EITHER_ENDPOINT;
 }
 
-/* Does a descriptor tell when it can go on, and not the event count? */
+/* Does a descriptor, and not the event count, tell when the transfer can go on? */
 static inline bool adma_transfer_is_polled(const struct adma_transfer *t)
 {
 	return t->mechanism && t->mechanism->pollfd;
 }
 
-/* What names a transfer at both endpoints, beside its channel and direction: for the trace. */
+/* For the trace: a name within the channel, which is the same at both endpoints but for the direction bit. */
 static inline uint64_t adma_transfer_name(const struct adma_transfer *t)
 {
 	return (uint64_t)t->gen << 32 | (uint64_t)t->span.outbound << 31 | t->slot_index;
 }
 
-/* Chunks of a transfer; 0 for no bytes. A result above ADMA_CHUNKS_MAX is impossible. */
+/* How many chunks a transfer has; 0 for no bytes. A result above ADMA_CHUNKS_MAX is invalid. */
 static inline uint64_t adma_chunk_count(uint64_t length, uint64_t chunk)
 {
 	return length / chunk + (length % chunk != 0);

@@ -12,7 +12,7 @@
 #include "worker/stages.h"
 #include "worker/transfers.h"
 
-/* Between these two the lock is not held; nothing that the copy uses goes away meanwhile. */
+/* Drop the lock for a copy. Nothing that the copy uses goes away until chunk_relock(). */
 static void chunk_unlock(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	t->busy++;
@@ -23,7 +23,7 @@ static void chunk_relock(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	adma_endpoint_retake(ep);
 	t->busy--;
-	/* Another thread may have acted on the marks meanwhile, and what is ready has changed since. */
+	/* Another thread may have cleared the marks meanwhile, and which transfers are ready has changed since. */
 	adma_mark(ep, ADMA_MARK_REARM);
 }
 
@@ -39,7 +39,7 @@ static void chunk_count(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 
 /* ---- chunks that either endpoint may copy ---- */
 
-/* 0, or the errno that the chunk is retired with. */
+/* Copy chunk i. Returns 0, or the errno with which the chunk is to be retired. */
 static int chunk_copy(struct adma_endpoint *ep, struct adma_transfer *t, uint32_t i)
 {
 	uint64_t n = adma_chunk_bytes(&t->span, i);
@@ -68,7 +68,7 @@ static void chunk_retire(struct adma_endpoint *ep, struct adma_transfer *t, int 
 		adma_terminate(ep, ADMA_E_DIED);
 	}
 	if (!adma_slot_look(t->slot, t->gen, &r) && r.quiet)
-		adma_signal_peer(ep); /* the other endpoint may sleep until this */
+		adma_signal_peer(ep); /* the other endpoint may sleep until this happens */
 }
 
 static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
@@ -78,7 +78,7 @@ static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer 
 
 	if (i == -ENODATA)
 		return false;
-	/* More claims than there are chunks: the peer lets them be claimed anew. */
+	/* There are more claims than chunks: the peer has reset the cursor. */
 	if (i < 0 || t->claimed++ == t->chunks) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return true;
@@ -92,7 +92,7 @@ static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer 
 
 /* ---- streams ---- */
 
-/* The writer's next chunk of a stream. False when there is none to begin or to go on with. */
+/* Claim the writer's next chunk of a stream. False when there is none to begin or to continue. */
 static bool stream_claim(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
@@ -101,19 +101,19 @@ static bool stream_claim(struct adma_endpoint *ep, struct adma_transfer *t)
 	if (t->at == t->span.length)
 		return false;
 	if (t->at < (uint64_t)t->claimed * t->span.chunk)
-		return true; /* in the middle of one */
+		return true; /* in the middle of a chunk */
 	i = adma_slot_claim(t->slot, t->gen, t->chunks);
 	if (i == t->claimed) {
 		t->claimed++;
 		return true;
 	}
-	/* Nobody else claims chunks of a stream. It may be closed early, which completes it; more may not be claimed. */
+	/* Only the writer claims chunks of a stream. The cursor may be closed early, but it may not have moved. */
 	if (i != -ENODATA || adma_slot_look(t->slot, t->gen, &r) || r.next != t->claimed)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	return false;
 }
 
-/* Without the lock. enum adma_moved, or a negated errno. */
+/* Move bytes. Called without the lock. Returns enum adma_moved, 0, or a negated errno. */
 static int stream_move(struct adma_endpoint *ep, struct adma_transfer *t, uint64_t *at)
 {
 	int fault = *at % t->span.chunk == 0 ? ADMA_FAULT(ADMA_FAULT_CHUNK) : 0;
@@ -134,7 +134,7 @@ static int stream_move(struct adma_endpoint *ep, struct adma_transfer *t, uint64
 static void stream_note(struct adma_endpoint *ep, struct adma_transfer *t, uint64_t at, enum adma_copied_by by)
 {
 	t->at = at;
-	adma_mark(ep, ADMA_MARK_REARM); /* which transfer is next, and what is waited for, may be others now */
+	adma_mark(ep, ADMA_MARK_REARM); /* another transfer may be next now, and other events may be waited for */
 	if (at % t->span.chunk != 0 && at != t->span.length)
 		return;
 	chunk_count(ep, t, by);
@@ -157,7 +157,7 @@ static bool stream_pump(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 	if (rc == 0)
 		return false;
 	if (rc == -ECONNRESET || rc == -EPIPE) {
-		/* The other endpoint's descriptors are closed one by one: this one came first. */
+		/* The peer's descriptors are closed one by one, and this one was closed before the channel's socket. */
 		adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
 		return true;
 	}
@@ -172,7 +172,7 @@ static bool stream_pump(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 	return true;
 }
 
-/* ---- any ---- */
+/* ---- transfers of either kind ---- */
 
 bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
 {

@@ -16,7 +16,7 @@
 
 /* ---- begin ---- */
 
-/* A private description of the match. 0, or -EPROTO when the numbers are impossible. */
+/* Fill in the transfer from the numbers of the match. 0, or -EPROTO when they are invalid. */
 static int transfer_describe(struct adma_transfer *t, uint32_t mechanism, uint64_t chunk, uint64_t length)
 {
 	uint64_t chunks = 0;
@@ -26,7 +26,7 @@ static int transfer_describe(struct adma_transfer *t, uint32_t mechanism, uint64
 	t->span.length = length;
 	t->span.chunk = chunk;
 	if (mechanism != ADMA_MECH_NONE) {
-		/* Both endpoints compute the chunk alike: another number would overrun a cell. */
+		/* Both endpoints compute the same chunk size: with another one a chunk could overrun a cell. */
 		if (!t->mechanism || !t->mechanism->chunk || chunk != t->mechanism->chunk(length))
 			return -EPROTO;
 		chunks = adma_chunk_count(length, chunk);
@@ -55,10 +55,10 @@ static void transfer_adopt(struct adma_endpoint *ep, struct adma_transfer *t, st
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
 	adma_list_push_back(&ep->transfers, &t->link);
 	if (adma_transfer_is_polled(t))
-		adma_mark(ep, ADMA_MARK_WAITERS); /* whoever sleeps has to sleep on that descriptor, too */
+		adma_mark(ep, ADMA_MARK_WAITERS); /* sleepers have to poll the mechanism's descriptor, too */
 }
 
-/* Fill in the reader's side of the slot, and swap it to MATCHED. */
+/* Fill in the reader's fields of the slot, and swap its state to MATCHED. */
 static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot *slot = t->slot;
@@ -76,7 +76,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	uint32_t gen = desc->u.slot.gen;
 	uint64_t length = slot->length;
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
-	/* With no mechanism nobody can claim a chunk before the error is in place. */
+	/* Without a mechanism nobody can claim a chunk before the error is stored. */
 	uint32_t id = error ? ADMA_MECH_NONE : adma_select(ep, desc->length, slot->offered);
 	const struct adma_mechanism *mechanism = adma_mechanism(id);
 
@@ -145,7 +145,7 @@ static enum adma_on_error transfer_on_error(const struct adma_mechanism *mechani
 	return error == EPERM ? ADMA_ON_ERROR_WITHDRAW : ADMA_ON_ERROR_GO_ON;
 }
 
-/* Was it matched before the reader knew that the stream had broken? */
+/* Was it matched before the reader knew that the stream was broken? */
 static bool transfer_is_late(const struct adma_endpoint *ep, const struct adma_transfer *t)
 {
 	return ep->withdrawn & ADMA_MECH_BIT(t->mechanism_id) &&
@@ -160,7 +160,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	struct adma_transfer *t = calloc(1, sizeof(*t));
 
 	if (!t)
-		return -ENOMEM; /* it stays posted; the next look tries again */
+		return -ENOMEM; /* the write stays posted, and the next look tries again */
 	t->slot = slot;
 	t->slot_index = slot_index;
 	t->gen = own->gen;
@@ -185,7 +185,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 
 /* ---- complete ---- */
 
-/* The chunk that this endpoint drains next, of all that were matched in this mechanism's stream. */
+/* The number of the chunk of this mechanism's stream that this endpoint drains next. */
 static uint64_t transfer_drain_position(const struct adma_endpoint *ep, uint32_t id)
 {
 	adma_list_for_each(at, &ep->transfers) {
@@ -197,7 +197,7 @@ static uint64_t transfer_drain_position(const struct adma_endpoint *ep, uint32_t
 	return ep->receive.base[id];
 }
 
-/* What was matched for a stream that broke would find the bytes of another message. */
+/* Fail the transfers that were matched for a broken stream: they would get the bytes of another message. */
 static void transfer_fail_behind(struct adma_endpoint *ep, const struct adma_transfer *broken, int error)
 {
 	adma_list_for_each(at, &ep->transfers) {
@@ -254,7 +254,7 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 
 #define TRANSFER_GOES_ON (-1)
 
-/* How a transfer ended, or TRANSFER_GOES_ON. */
+/* The result of a transfer that is over: 0 or an error. Otherwise TRANSFER_GOES_ON. */
 static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer *t, const struct adma_slot_result *r)
 {
 	int over = ep->control.over;
@@ -265,13 +265,13 @@ static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer
 	if (r->quiet)
 		return !r->error && r->next == t->chunks && t->mechanism ? 0 : broken_off;
 	if (adma_transfer_is_stream(t)) {
-		/* Each endpoint touches its own buffer only: what the other one still does is its own affair. */
+		/* In a stream each endpoint touches its own buffer only, so the other one need not be waited for. */
 		bool early = r->error || (r->closed && r->next < t->chunks);
 
 		return early || over ? broken_off : TRANSFER_GOES_ON;
 	}
 	if (over == ADMA_E_PROTOCOL) {
-		/* No word of the peer's tells any more when it is through: do not wait for one. */
+		/* The peer's words cannot be trusted to tell when it stops copying: do not wait for it. */
 		t->req->held = 1;
 		return broken_off;
 	}
