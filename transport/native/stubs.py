@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes ``adma/_core/_native.pyi``, the types of the compiled core, from the C headers.
 
-``python transport/native/stubs.py`` writes the file; with ``--check`` it writes nothing and
-fails when the file is not what the headers say. The declarations are those that
+``python transport/native/stubs.py`` writes the file; with ``--check [FILE]`` it writes nothing and
+fails when the file, or another one, is not what the headers say. The declarations are those that
 ``build_native.py`` cuts from the headers, so that the types describe what is compiled.
 
 cffi reads and writes the members of a struct through a pointer as through the struct itself.
@@ -288,11 +288,12 @@ def stub() -> str:
 def main(arguments: list[str]) -> int:
     """Write or check. The exit status."""
     text = stub()
-    if arguments == ["--check"]:
-        if STUB.read_text(encoding="utf-8") == text:
+    if arguments[:1] == ["--check"]:
+        file = Path(arguments[1]) if arguments[1:] else STUB
+        if file.read_text(encoding="utf-8") == text:
             return 0
         name = Path(__file__).name
-        print(f"{STUB}: not what the C headers say; cure: run {name} again", file=sys.stderr)
+        print(f"{file}: not what the C headers say; cure: run {name} again", file=sys.stderr)
         return 1
     STUB.write_text(text, encoding="utf-8")
     return 0

@@ -126,7 +126,7 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 		return 0;
 	won = request_cancel(&chan->ep, req);
 	(void)adma_endpoint_advance(&chan->ep); /* take note of a match that won, or let the next requests move up */
-	adma_ownership_hand_over(chan);         /* if the cancel came too late, nobody may be waiting for the request */
+	adma_ownership_hand_over(chan); /* if the cancel came too late, nobody may be waiting for the request */
 	adma_publish_and_leave(chan);
 	return won;
 }

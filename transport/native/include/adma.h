@@ -362,25 +362,25 @@ enum adma_reason {
 	ADMA_REASON_FORCED = 1,             /* it was asked for */
 	ADMA_REASON_SINGLE_COPY = 2,        /* the message is long: one copy costs less than two */
 	ADMA_REASON_ONLY_SINGLE_COPY = 3,   /* two copies would be quicker, but no mechanism that makes two works */
-	ADMA_REASON_TWO_COPIES_SHORT = 4,   /* the message is short: two copies in user space beat one in the kernel */
+	ADMA_REASON_TWO_COPIES_SHORT = 4, /* the message is short: two copies in user space beat one in the kernel */
 	ADMA_REASON_TWO_COPIES_WAITING = 5, /* both endpoints wait, and each has a core */
-	ADMA_REASON_ONLY_TWO_COPIES = 6,    /* one copy would cost less, but no mechanism that makes one works */
-	ADMA_REASON_LAST = 7,               /* nothing better works */
+	ADMA_REASON_ONLY_TWO_COPIES = 6, /* one copy would cost less, but no mechanism that makes one works */
+	ADMA_REASON_LAST = 7, /* nothing better works */
 	/* It would not, because */
-	ADMA_REASON_WITHDRAWN = 8,          /* it failed while in use; `error` tells why */
-	ADMA_REASON_UNAVAILABLE = 9,        /* the handshake found that it does not work */
-	ADMA_REASON_OTHER_FORCED = 10,      /* another one was asked for */
-	ADMA_REASON_NOT_NEEDED = 11,        /* the message travels inline or eagerly */
-	ADMA_REASON_SLOW = 12,              /* it is slow, and is used only if forced or if nothing else works */
-	ADMA_REASON_TWO_COPIES_MORE = 13,   /* it copies twice */
-	ADMA_REASON_SLOWER_WAITING = 14,    /* it copies once, and while both endpoints wait two copies are quicker */
-	ADMA_REASON_SLOWER_SHORT = 15,      /* it makes a system call for each chunk, and the message is short */
+	ADMA_REASON_WITHDRAWN = 8, /* it failed while in use; `error` tells why */
+	ADMA_REASON_UNAVAILABLE = 9, /* the handshake found that it does not work */
+	ADMA_REASON_OTHER_FORCED = 10, /* another one was asked for */
+	ADMA_REASON_NOT_NEEDED = 11, /* the message travels inline or eagerly */
+	ADMA_REASON_SLOW = 12, /* it is slow, and is used only if forced or if nothing else works */
+	ADMA_REASON_TWO_COPIES_MORE = 13, /* it copies twice */
+	ADMA_REASON_SLOWER_WAITING = 14, /* it copies once, and while both endpoints wait two copies are quicker */
+	ADMA_REASON_SLOWER_SHORT = 15, /* it makes a system call for each chunk, and the message is short */
 };
 
 struct adma_candidate {
 	uint32_t mechanism; /* enum adma_mechanism_id */
-	uint32_t reason;    /* enum adma_reason */
-	int32_t error;      /* errno, where there is one */
+	uint32_t reason; /* enum adma_reason */
+	int32_t error; /* errno, where there is one */
 };
 
 /*
@@ -402,18 +402,18 @@ const char *adma_mechanism_name(uint32_t id);
 uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs);
 
 struct adma_stats {
-	uint64_t writes, reads;              /* messages that were carried */
+	uint64_t writes, reads; /* messages that were carried */
 	uint64_t bytes_out, bytes_in;
 	uint64_t inlined, eager, rendezvous; /* messages written, by carry */
-	uint64_t mechanism[16];              /* transfers, either direction, by enum adma_mechanism_id */
-	uint64_t chunks_copied;              /* chunks that this endpoint copied */
-	uint64_t chunks_peer;                /* chunks that the peer copied */
-	uint64_t chunks_mover;               /* of chunks_copied: those that the progress thread copied */
-	uint64_t chunks_queues;              /* ... and those that assisting copy worker threads copied */
+	uint64_t mechanism[16]; /* transfers, either direction, by enum adma_mechanism_id */
+	uint64_t chunks_copied; /* chunks that this endpoint copied */
+	uint64_t chunks_peer; /* chunks that the peer copied */
+	uint64_t chunks_mover; /* of chunks_copied: those that the progress thread copied */
+	uint64_t chunks_queues; /* ... and those that assisting copy worker threads copied */
 	uint64_t wakes_sent, sleeps;
 	uint64_t pending_reads, pending_writes;
 	/* Sums in nanoseconds over requests that succeeded, those of blocking calls excepted: figure 7 of the paper. */
-	uint64_t timed;                      /* how many requests these are */
+	uint64_t timed; /* how many requests these are */
 	int64_t post_ns, match_ns, start_ns, copy_ns, complete_ns;
 };
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
@@ -423,10 +423,10 @@ void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
  * for the first such request, and ends when all channels that have had one are closed.
  */
 struct adma_progress_stats {
-	uint64_t wakeups;  /* how often it woke, for an event or by the clock */
+	uint64_t wakeups; /* how often it woke, for an event or by the clock */
 	uint64_t starts;
 	uint64_t failures; /* how often it could not be started, or could not take a channel on */
-	int32_t error;     /* errno of the last of these */
+	int32_t error; /* errno of the last of these */
 	int32_t running;
 	uint32_t channels; /* open channels that it has taken on */
 };

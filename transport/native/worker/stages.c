@@ -3,7 +3,7 @@
 #include "worker/stages.h"
 
 /* The time from the last known stage to this one, which becomes the last; 0 when this one is unknown. */
-static int64_t lap(int64_t *last, int64_t stage)
+static int64_t stage_lap(int64_t *last, int64_t stage)
 {
 	int64_t took = 0;
 
@@ -15,21 +15,21 @@ static int64_t lap(int64_t *last, int64_t stage)
 }
 
 /* The split as this endpoint saw it. */
-static struct adma_req_split seen_here(const struct adma_req_times *times)
+static struct adma_req_split stages_seen_here(const struct adma_req_times *times)
 {
 	struct adma_req_split split = {0};
 	int64_t last = times->posted;
 
-	split.post_ns = lap(&last, times->published);
-	split.match_ns = lap(&last, times->matched);
-	split.start_ns = lap(&last, times->started);
-	split.copy_ns = lap(&last, times->ended);
-	split.complete_ns = lap(&last, times->seen);
+	split.post_ns = stage_lap(&last, times->published);
+	split.match_ns = stage_lap(&last, times->matched);
+	split.start_ns = stage_lap(&last, times->started);
+	split.copy_ns = stage_lap(&last, times->ended);
+	split.complete_ns = stage_lap(&last, times->seen);
 	return split;
 }
 
 /* Take `ns` of what is left, or all that is left if that is less. */
-static int64_t take(int64_t *left, int64_t ns)
+static int64_t stage_take(int64_t *left, int64_t ns)
 {
 	int64_t took = ns < *left ? ns : *left;
 
@@ -38,23 +38,23 @@ static int64_t take(int64_t *left, int64_t ns)
 }
 
 /* Use the kernel's times. The sum stays the same: the time that the kernel does not account for was waiting. */
-static void refine(struct adma_req_split *split, const struct adma_req_kernel *kernel)
+static void stages_refine(struct adma_req_split *split, const struct adma_req_kernel *kernel)
 {
 	int64_t left = split->post_ns + split->match_ns + split->start_ns + split->copy_ns;
 
-	split->complete_ns += take(&left, kernel->complete_ns);
-	split->copy_ns = take(&left, kernel->copy_ns);
-	split->start_ns = take(&left, kernel->start_ns);
-	split->pin_ns = take(&left, kernel->pin_ns);
-	split->post_ns = take(&left, kernel->post_ns);
+	split->complete_ns += stage_take(&left, kernel->complete_ns);
+	split->copy_ns = stage_take(&left, kernel->copy_ns);
+	split->start_ns = stage_take(&left, kernel->start_ns);
+	split->pin_ns = stage_take(&left, kernel->pin_ns);
+	split->post_ns = stage_take(&left, kernel->post_ns);
 	split->match_ns = left;
 }
 
 void adma_split(const struct adma_req *req, struct adma_req_split *split)
 {
-	*split = seen_here(&req->times);
+	*split = stages_seen_here(&req->times);
 	if (req->times.kernel.told)
-		refine(split, &req->times.kernel);
+		stages_refine(split, &req->times.kernel);
 }
 
 void adma_stages_seen(struct adma_req *req, struct adma_stats *stats)
@@ -64,7 +64,7 @@ void adma_stages_seen(struct adma_req *req, struct adma_stats *stats)
 	if (!adma_is_timed(req) || req->times.seen || req->error)
 		return;
 	adma_stamp(req, &req->times.seen);
-	split = seen_here(&req->times);
+	split = stages_seen_here(&req->times);
 	stats->timed++;
 	stats->post_ns += split.post_ns;
 	stats->match_ns += split.match_ns;
