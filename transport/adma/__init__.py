@@ -6,6 +6,10 @@ channel = adma.connect("name")
 channel.write(buf); n = channel.read(buf); request = channel.iread(buf)
 
 adma.copy(dst, src); request = adma.icopy(dst, src); request.wait()
+
+"Paper" in the texts of this package is: K. Vaidyanathan, W. Huang, L. Chai, D. K. Panda,
+"Designing Efficient Asynchronous Memory Operations Using Hardware Copy Engine: A Case Study
+with I/OAT", 2007. docs/benchmarks.md compares adma with it.
 """
 
 from __future__ import annotations

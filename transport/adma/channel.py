@@ -209,7 +209,17 @@ class Channel:
         return selection.explain(self._endpoint.chan, self._endpoint.link, wanted)
 
     def stats(self) -> dict[str, int]:
-        """Counters since the channel was made: messages and bytes, each carry and mechanism."""
+        """Counters since the channel was made, by name.
+
+        `writes`, `reads`, `bytes_out`, `bytes_in`: messages that were carried, and their bytes.
+        `inlined`, `eager`, `rendezvous`: messages written, by the `carry` of `explain`.
+        `mechanism:NAME`: transfers over a mechanism, in both directions.
+        `chunks_copied`, `chunks_peer`: chunks that this end and the peer copied; of the former,
+        `chunks_mover` by the progress thread and `chunks_queues` by copy worker threads.
+        `wakes_sent`, `sleeps`: wake-ups of the peer; times that a thread slept in a call.
+        `pending_reads`, `pending_writes`: requests that are not done.
+        `*_ns`: sums of `Request.times` over `timed` requests.
+        """
         return selection.stats(self._endpoint.chan)
 
     def fileno(self) -> int:

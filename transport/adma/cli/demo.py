@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``adma demo``: watch copying and computing overlap."""
+"""Watch copying and computing overlap."""
 
 from __future__ import annotations
 

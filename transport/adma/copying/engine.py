@@ -106,8 +106,14 @@ def configure(
 
 
 def stats() -> dict[str, int]:
-    """What the engine has done in this process: copies, bytes, parts, sleeps, nanoseconds.
+    """What the engine has done in this process, by name.
 
+    `copies`, `bytes`, `cancelled`, `failed`: copies by their end; `at_once`: those that the call
+    of `copy` or `icopy` made itself; `held_back`: those that waited for earlier ones.
+    `parts_queues`, `parts_callers`: parts that copy worker threads and waiting threads made.
+    `copies_device`, `bytes_device`, `refused_device`: what DMA channels copied, or refused.
+    `outstanding`, `in_line`: copies that are not done, and those of them that wait for room.
+    `wakes`, `sleeps`: of the copy worker threads.
     `*_ns` are sums over copies that were handed over: the time in the post, from there to the
     first part, to the end of the last part, and until a caller saw it. (Paper, figure 7.)
     """

@@ -4,6 +4,7 @@
 The kit needs pytest and hypothesis (``pip install 'adma[testing]'``). It needs neither root
 nor a special build of adma. A test module of yours derives one class and names what it tests::
 
+    import pigeon                      # where the mechanism registers itself, for this process
     from adma.testing import ConformanceSuite
 
     class TestPigeon(ConformanceSuite):
