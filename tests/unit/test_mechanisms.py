@@ -66,6 +66,29 @@ def test_it_can_be_asked_for(pigeon: type[Pigeon]) -> None:
         other.result()
 
 
+def test_without_its_core_it_is_refused(pigeon: type[Pigeon]) -> None:
+    """Its probe finds that it works; but nothing could move the bytes."""
+
+    def conclude(self: Pigeon, verdict: Entry) -> None:
+        self.out = self.in_ = None
+
+    ours, theirs = pair()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pigeon, "conclude", conclude)
+        other = InThread(lambda: adma.from_socket(theirs))
+        with pytest.raises(adma.MechanismUnavailable, match="without its part in the core"):
+            adma.from_socket(ours, mechanism="pigeon")
+        with pytest.raises(adma.MechanismUnavailable):
+            other.result()
+
+
+def test_the_core_takes_no_null(pigeon: type[Pigeon]) -> None:
+    kind = type("Null", (Pigeon,), {"id": HERE - 1, "name": "null"})
+    with pytest.raises(OSError, match="the core does not take"):
+        mechanisms.register(kind, 0)
+    assert "null" not in mechanisms.NAMES.values()
+
+
 def test_it_sweeps(pigeon: type[Pigeon]) -> None:
     before = pigeon.swept
     with adma.listen("test-pigeon"):

@@ -136,6 +136,11 @@ def withdrawn(chan: Chan) -> dict[int, int]:
     return {number: errs[number] for number in range(MECH_MAX) if mask >> number & 1}
 
 
+def has_mechanism(number: int) -> bool:
+    """Does the core have a mechanism of this id?"""
+    return bool(lib.adma_mechanism_name(number))
+
+
 def register_mechanism(address: int) -> None:
     """Add the `struct adma_mechanism` at an address, which stays there for ever. OSError."""
     if rc := lib.adma_mechanism_register(ffi.cast("const struct adma_mechanism *", address)):

@@ -15,7 +15,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "trace",
         help="join timelines of several processes",
         description=(
-            "Processes that run with ADMA_TRACE=FILE-%%p.json each write a timeline, by one clock. "
+            "Processes that run with ADMA_TRACE=FILE-%p.json each write a timeline, by one clock. "
             "Join them into one file for ui.perfetto.dev or chrome://tracing."
         ),
     )

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from .._core import faults
 from .._core import handshake as core
+from .._core.channel import has_mechanism
 from .._core.constants import SEGMENT_SIZE
 from ..connect import access
 from ..connect.identity import (
@@ -280,6 +281,7 @@ class _Handshake:
         return record
 
 
+_NO_CORE = ("it was registered without its part in the core", "pass `core` to register()")
 _UNKNOWN = ("the peer's adma does not have this mechanism", "use the same version on both ends")
 
 
@@ -313,7 +315,8 @@ def _directions(
         unknown = Refusal(kind.name, errno.EOPNOTSUPP, *_UNKNOWN)
         out[kind.name] = in_[kind.name] = left_out.get(kind.name) or unknown
     for probe in probes:
-        out[probe.name], in_[probe.name] = probe.out, probe.in_
+        lacking = None if has_mechanism(probe.id) else probe.refuse(errno.ENOSYS, *_NO_CORE)
+        out[probe.name], in_[probe.name] = probe.out or lacking, probe.in_ or lacking
     return out, in_
 
 

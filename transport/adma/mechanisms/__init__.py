@@ -34,7 +34,7 @@ def register(probe: type[Probe], core: int | None = None) -> None:
     Two processes use it when both have registered it, by the same id: one that adma does not
     use itself, up to 15. `core`: the address of the core's side of it, a `struct
     adma_mechanism` (mech/mechanism.h) that stays for ever. Without it the mechanism is probed
-    and explained, and carries nothing.
+    and explained, and is refused all the same.
 
     ValueError: the id or the name is taken, or the core has no room for the id. OSError: the
     core does not take its side.

@@ -97,7 +97,8 @@ def _why_not(candidate: core.Candidate | None, nbytes: int, carry: str, link: Li
         return "the core does not have it"
     if link.forced:
         return f"{link.forced} was asked for"
-    if candidate.reason == core.NOT_NEEDED:
+    # One that was probed and let go is told of as the others are where none is needed.
+    if candidate.reason == core.NOT_NEEDED or carry in ("inline", "eager"):
         return f"{nbytes} bytes travel {carry}, which needs no mechanism"
     return _TEXTS[candidate.reason]
 
