@@ -59,8 +59,8 @@ int adma_mechanism_register(const struct adma_mechanism *mechanism)
 {
 	const struct adma_mechanism *none = NULL;
 
-	if (!mechanism || mechanism->id < ADMA_MECH_COUNT || mechanism->id >= ADMA_MECH_MAX || !mechanism_is_whole(mechanism) ||
-	    mechanism_passes_memory(mechanism))
+	if (!mechanism || mechanism->id < ADMA_MECH_COUNT || mechanism->id >= ADMA_MECH_MAX ||
+	    !mechanism_is_whole(mechanism) || mechanism_passes_memory(mechanism))
 		return -EINVAL;
 	return atomic_compare_exchange_strong_explicit(&mechanisms[mechanism->id], &none, mechanism,
 						       memory_order_release, memory_order_relaxed)
