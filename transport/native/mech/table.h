@@ -8,6 +8,16 @@
 /* The mechanism with this id; NULL: there is none. */
 const struct adma_mechanism *adma_mechanism(uint32_t id);
 
+/* Take the lowest mechanism out of a mask of them. NULL: there is none left. */
+static inline const struct adma_mechanism *adma_mechanism_next(uint32_t *left)
+{
+	const struct adma_mechanism *mechanism = NULL;
+
+	for (; *left && !mechanism; *left &= *left - 1)
+		mechanism = adma_mechanism((uint32_t)__builtin_ctz(*left));
+	return mechanism;
+}
+
 /* The same; NULL also if the mechanism was registered after the connection was made. */
 const struct adma_mechanism *adma_mechanism_of(const struct adma_connection *connection, uint32_t id);
 

@@ -12,15 +12,13 @@ uint32_t adma_select_working(const struct adma_endpoint *ep)
 uint32_t adma_select_offer(const struct adma_endpoint *ep)
 {
 	uint32_t mask = adma_select_working(ep), forced = ep->connection.config.forced;
+	const struct adma_mechanism *mechanism;
 
 	if (forced)
 		mask &= ADMA_MECH_BIT(forced);
-	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = mask & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
-
-		if (mechanism && mechanism->serves && !mechanism->serves(&ep->connection))
-			mask &= ~ADMA_MECH_BIT(id);
-	}
+	for (uint32_t left = mask; (mechanism = adma_mechanism_next(&left));)
+		if (mechanism->serves && !mechanism->serves(&ep->connection))
+			mask &= ~ADMA_MECH_BIT(mechanism->id);
 	return mask;
 }
 
@@ -28,19 +26,19 @@ uint32_t adma_select_from(const struct adma_endpoint *ep, uint64_t n, uint32_t m
 {
 	uint32_t forced = ep->connection.config.forced, best = ADMA_MECH_NONE;
 	bool both_wait = waits && adma_peer_waits(ep); /* what the peer says is a hint */
+	const struct adma_mechanism *mechanism;
 	int best_rank = 0;
 
 	if (forced)
 		return mask & ADMA_MECH_BIT(forced) ? forced : ADMA_MECH_NONE;
-	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = mask & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
+	while ((mechanism = adma_mechanism_next(&mask))) {
 		int rank;
 
-		if (!mechanism || !mechanism->rank)
+		if (!mechanism->rank)
 			continue;
 		rank = mechanism->rank(&ep->connection, n, both_wait);
 		if (best == ADMA_MECH_NONE || rank > best_rank) {
-			best = id;
+			best = mechanism->id;
 			best_rank = rank;
 		}
 	}
@@ -63,12 +61,11 @@ void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error)
 /* Is there a mechanism among these that copies once? */
 static bool select_has_single_copy(uint32_t working)
 {
-	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
-		const struct adma_mechanism *mechanism = working & ADMA_MECH_BIT(id) ? adma_mechanism(id) : NULL;
+	const struct adma_mechanism *mechanism;
 
-		if (mechanism && mechanism->flags & ADMA_EITHER_ENDPOINT)
+	while ((mechanism = adma_mechanism_next(&working)))
+		if (mechanism->flags & ADMA_EITHER_ENDPOINT)
 			return true;
-	}
 	return false;
 }
 
