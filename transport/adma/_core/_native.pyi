@@ -52,6 +52,9 @@ class adma_chan(CData):  # noqa: N801
 class adma_mechanism(CData):  # noqa: N801
     """`struct adma_mechanism`, whose inside is the core's."""
 
+class adma_worker(CData):  # noqa: N801
+    """`struct adma_worker`, whose inside is the core's."""
+
 class adma_list(CData):  # noqa: N801
     next: adma_list
     prev: adma_list
@@ -131,6 +134,8 @@ class adma_wait(CData):  # noqa: N801
     nreqs: int
     need: int
     also: int
+    workers: Pointer[adma_worker]
+    nworkers: int
 
 class adma_message(CData):  # noqa: N801
     present: int

@@ -1,13 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* channel.h - what happens to the channels of this process around a fork: see fork.c. */
+/* channel.h - a channel: an endpoint, with a worker of its own. */
 #ifndef ADMA_API_CHANNEL_H
 #define ADMA_API_CHANNEL_H
 
-/* Take the locks that a fork must not find held, and release them in the parent. */
-void adma_channels_before_fork(void);
-void adma_channels_after_fork_parent(void);
+#include "api/entry.h"
 
-/* In the child: close its copies of the parent's channels, which refuse all use from then on. */
-void adma_channels_after_fork_child(void);
+struct adma_chan {
+	struct adma_progress progress;
+	struct adma_endpoint ep;
+};
+
+/* ---- api/entry.h for the worker of a channel ---- */
+
+static inline int adma_enter(struct adma_chan *chan)
+{
+	return adma_enter_worker(chan ? &chan->progress : NULL);
+}
+
+static inline void adma_leave(struct adma_chan *chan)
+{
+	adma_leave_worker(&chan->progress);
+}
+
+static inline void adma_publish_and_leave(struct adma_chan *chan)
+{
+	adma_publish_and_leave_worker(&chan->progress);
+}
 
 #endif

@@ -5,10 +5,9 @@
 #include "api/entry.h"
 #include "base/clock.h"
 #include "progress/ownership.h"
+#include "progress/poll_descriptor.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
-#include "shm/eventcount.h"
-#include "worker/peer.h"
 #include "worker/ready.h"
 #include "worker/transfer_copy.h"
 #include "worker/transfers.h"
@@ -24,15 +23,14 @@ bool adma_request_is_ready(const struct adma_req *req)
 	return state == ADMA_DONE_STATE || state == ADMA_NEED_STATE;
 }
 
-static bool message_is_ready(struct adma_chan *chan)
+static bool message_is_ready(struct adma_progress *progress)
 {
-	struct adma_endpoint *ep = &chan->ep;
 	bool ready;
 
-	if (adma_enter(chan))
+	if (adma_enter_worker(progress))
 		return true;
-	ready = ep->control.over || ep->ops->has_message(ep);
-	adma_publish_and_leave(chan);
+	ready = adma_worker_find_message(&progress->worker);
+	adma_publish_and_leave_worker(progress);
 	return ready;
 }
 
@@ -41,7 +39,7 @@ bool adma_wait_is_satisfied(const struct adma_wait *wait)
 	int ready = 0;
 
 	if (wait->nreqs == 0)
-		return message_is_ready(wait->chans[0]);
+		return message_is_ready(adma_wait_progress(wait, 0));
 	for (int i = 0; i < wait->nreqs; i++)
 		if (adma_request_is_ready(wait->reqs[i]) && ++ready >= wait->need)
 			return true;
@@ -50,45 +48,65 @@ bool adma_wait_is_satisfied(const struct adma_wait *wait)
 
 /* ---- a round ---- */
 
-/* What a drive knows of its channels between two rounds. */
+/* What a drive knows of its workers between two rounds. */
 struct visit {
-	bool owns;     /* it owns all channels */
+	bool owns;     /* it owns all workers */
 	bool released; /* it has released them again */
-	struct adma_hint hints[ADMA_SPIN_CHANNELS];
+	struct adma_hints hints;
 };
 
-/* The wait is over. If there is one channel, release it under the lock that this round holds anyway. */
+/* The wait is over. If there is one worker, release it under the lock that this round holds anyway. */
 static bool drive_release_early(const struct adma_wait *wait)
 {
-	if (wait->nchans > 1 || !wait->nreqs || !adma_wait_is_satisfied(wait))
+	if (adma_wait_count(wait) > 1 || !wait->nreqs || !adma_wait_is_satisfied(wait))
 		return false;
-	adma_ownership_release(wait->chans[0], true);
+	adma_ownership_release(adma_wait_progress(wait, 0), true);
 	return true;
 }
 
-/* Take note of what happened, and copy at most one chunk. Drops the lock meanwhile. True when anything changed. */
-static bool drive_progress(struct adma_chan *chan)
+/* Copy at most one chunk, for any endpoint. Drops the lock meanwhile. True when anything changed. */
+static bool drive_copy(struct adma_progress *progress)
 {
-	bool changed = adma_endpoint_advance(&chan->ep);
-
-	if (!adma_has_transfers(&chan->ep))
-		return changed;
-	adma_waiters_wake_marked(chan); /* waiters of what completed just now are woken before the chunk */
-	if (!adma_transfers_copy(&chan->ep))
-		return changed;
-	(void)adma_transfers_complete(&chan->ep);
-	return true;
+	adma_worker_for_each_active(ep, &progress->worker)
+	{
+		if (!adma_has_transfers(ep) || !adma_transfers_copy(ep))
+			continue;
+		(void)adma_transfers_complete(ep);
+		return true;
+	}
+	return false;
 }
 
-/* Make one round over all channels, and take hints for spinning. 1: something changed; 0; or why none can be used. */
+/* Take note of what happened, and copy at most one chunk. True when anything changed. */
+static bool drive_progress(struct adma_progress *progress)
+{
+	bool changed = adma_worker_advance(&progress->worker);
+
+	if (!adma_worker_has_transfers(&progress->worker))
+		return changed;
+	adma_waiters_wake_marked(progress); /* waiters of what completed just now are woken before the chunk */
+	return drive_copy(progress) || changed;
+}
+
+static bool drive_check_peers(struct adma_progress *progress)
+{
+	int64_t now = adma_now();
+
+	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
+		return false;
+	progress->waiters.checked_at = now;
+	return adma_poll_check(progress);
+}
+
+/* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */
 static int drive_round(const struct adma_wait *wait, struct visit *visit)
 {
 	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
 
-	for (int i = 0; i < wait->nchans; i++) {
-		struct adma_chan *chan = wait->chans[i];
-		int rc = adma_enter(chan);
-		uint64_t events;
+	adma_hints_begin(&visit->hints);
+	for (int i = 0; i < adma_wait_count(wait); i++) {
+		struct adma_progress *progress = adma_wait_progress(wait, i);
+		int rc = adma_enter_worker(progress);
 
 		if (rc) {
 			why = rc;
@@ -96,15 +114,14 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 		}
 		usable++;
 		if (!visit->owns)
-			adma_ownership_acquire(chan);
-		events = adma_ec_read(adma_event_count(chan)); /* before the look: later signals count */
-		moved |= drive_progress(chan);
-		if (!moved && adma_now() - chan->ep.control.checked_at > PEER_CHECK_NS)
-			moved |= adma_peer_check(&chan->ep);
-		if (i < ADMA_SPIN_CHANNELS)
-			visit->hints[i] = adma_hint_take(chan, events, chan->ep.receive.reads.count || !wait->nreqs);
+			adma_ownership_acquire(progress);
+		adma_hints_note_events(&visit->hints, progress);
+		moved |= drive_progress(progress);
+		if (!moved)
+			moved |= drive_check_peers(progress);
+		adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		visit->released = drive_release_early(wait);
-		adma_publish_and_leave(chan);
+		adma_publish_and_leave_worker(progress);
 	}
 	visit->owns = true;
 	return usable ? moved : why;
@@ -114,36 +131,45 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 
 struct spinner {
 	const struct adma_wait *wait;
-	const struct adma_hint *hints;
-	bool silent; /* a channel completes requests without signalling its event count */
+	const struct adma_hints *hints;
+	bool silent; /* a worker completes requests without signalling its event counts */
 };
 
-/* Keep the maps of all channels in place without their locks. False: one of them is closed. */
+static bool spinner_is_silent(const struct adma_worker *worker)
+{
+	adma_worker_for_each_active(ep, worker) if (ep->ops->silent || adma_transfers_polled(ep)) return true;
+	return false;
+}
+
+/* Keep the maps of all workers in place without their locks. False: one of them is closed. */
 static bool spinner_hold_maps(struct spinner *spinner)
 {
 	const struct adma_wait *wait = spinner->wait;
 
-	for (int i = 0; i < wait->nchans; i++) {
-		struct adma_chan *chan = wait->chans[i];
+	for (int i = 0; i < adma_wait_count(wait); i++) {
+		struct adma_progress *progress = adma_wait_progress(wait, i);
 
-		if (adma_enter(chan)) {
+		if (adma_enter_worker(progress)) {
 			while (--i >= 0) {
-				adma_endpoint_retake(&wait->chans[i]->ep);
-				adma_leave(wait->chans[i]);
+				progress = adma_wait_progress(wait, i);
+				adma_worker_retake(&progress->worker);
+				adma_leave_worker(progress);
 			}
 			return false;
 		}
-		spinner->silent |= chan->ep.ops->silent || adma_transfers_polled(&chan->ep);
-		adma_endpoint_release_for_use(&chan->ep);
+		spinner->silent |= spinner_is_silent(&progress->worker);
+		adma_worker_release_for_use(&progress->worker);
 	}
 	return true;
 }
 
 static void spinner_let_maps_go(const struct spinner *spinner)
 {
-	for (int i = 0; i < spinner->wait->nchans; i++) {
-		adma_endpoint_retake(&spinner->wait->chans[i]->ep);
-		adma_leave(spinner->wait->chans[i]);
+	for (int i = 0; i < adma_wait_count(spinner->wait); i++) {
+		struct adma_progress *progress = adma_wait_progress(spinner->wait, i);
+
+		adma_worker_retake(&progress->worker);
+		adma_leave_worker(progress);
 	}
 }
 
@@ -151,13 +177,7 @@ static bool spinner_look(void *arg)
 {
 	const struct spinner *spinner = arg;
 
-	for (int i = 0; i < spinner->wait->nchans; i++) {
-		const struct adma_hint *hint = &spinner->hints[i];
-
-		if (adma_hint_has_message(hint) || adma_hint_is_signalled(hint) || adma_hint_has_ended(hint))
-			return true;
-	}
-	return false;
+	return adma_hints_look(spinner->hints);
 }
 
 /* Sockets and the kernel do not signal the event count, and another thread may have completed our request. */
@@ -170,15 +190,15 @@ static bool spinner_look_seldom(void *arg)
 }
 
 /* Spin until `end`. True when a new round may find something; false when nothing happened. */
-static bool drive_spin(const struct adma_wait *wait, const struct adma_hint *hints, int64_t end)
+static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hints, int64_t end)
 {
 	struct spinner spinner = {.wait = wait, .hints = hints};
 	bool found;
 
-	if (wait->nchans > ADMA_SPIN_CHANNELS)
+	if (hints->too_many)
 		return false;
 	if (!spinner_hold_maps(&spinner))
-		return true; /* a channel was closed: see what became of the requests */
+		return true; /* a worker was closed: see what became of the requests */
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
 	spinner_let_maps_go(&spinner);
 	return found;
@@ -205,21 +225,21 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin
 			continue;
 		}
 		if (end < 0)
-			end = now + adma_spin_limit(wait->chans[0], spin_ns, now);
-		if (now >= end || !drive_spin(wait, visit->hints, end))
+			end = now + adma_spin_limit(adma_wait_progress(wait, 0), spin_ns, now);
+		if (now >= end || !drive_spin(wait, &visit->hints, end))
 			return ADMA_QUIET;
 	}
 }
 
 static void drive_release_all(const struct adma_wait *wait, bool for_good)
 {
-	for (int i = 0; i < wait->nchans; i++) {
-		struct adma_chan *chan = wait->chans[i];
+	for (int i = 0; i < adma_wait_count(wait); i++) {
+		struct adma_progress *progress = adma_wait_progress(wait, i);
 
-		if (adma_enter(chan))
+		if (adma_enter_worker(progress))
 			continue; /* it is closed: nobody counts its owners any more */
-		adma_ownership_release(chan, for_good);
-		adma_publish_and_leave(chan);
+		adma_ownership_release(progress, for_good);
+		adma_publish_and_leave_worker(progress);
 	}
 }
 
@@ -237,14 +257,14 @@ int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 
 void adma_give_up(const struct adma_wait *wait)
 {
-	for (int i = 0; i < wait->nchans; i++) {
-		struct adma_chan *chan = wait->chans[i];
+	for (int i = 0; i < adma_wait_count(wait); i++) {
+		struct adma_progress *progress = adma_wait_progress(wait, i);
 
-		if (adma_enter(chan))
+		if (adma_enter_worker(progress))
 			continue;
-		adma_ownership_acquire(chan);
-		adma_ownership_release(chan, true);
-		adma_publish_and_leave(chan);
+		adma_ownership_acquire(progress);
+		adma_ownership_release(progress, true);
+		adma_publish_and_leave_worker(progress);
 	}
 }
 

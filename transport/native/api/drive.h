@@ -5,9 +5,7 @@
 
 #include <stdbool.h>
 
-#include "adma.h"
-
-#define ADMA_SPIN_CHANNELS 8 /* a thread does not spin on more channels than this */
+#include "api/channel.h"
 
 /* A wait for one request, or with *req NULL for a message, on one channel. */
 static inline struct adma_wait adma_wait_for_one(struct adma_chan **chan, struct adma_req **req)
@@ -17,10 +15,23 @@ static inline struct adma_wait adma_wait_for_one(struct adma_chan **chan, struct
 	return (struct adma_wait){.chans = chan, .nchans = 1, .reqs = req, .nreqs = n, .need = n, .also = -1};
 }
 
+/* How many workers a wait is about, and the i-th of them; NULL: it was freed. */
+static inline int adma_wait_count(const struct adma_wait *wait)
+{
+	return wait->nchans + wait->nworkers;
+}
+
+static inline struct adma_progress *adma_wait_progress(const struct adma_wait *wait, int i)
+{
+	if (i < wait->nchans)
+		return wait->chans[i] ? &wait->chans[i]->progress : NULL;
+	return adma_progress_of(wait->workers[i - wait->nchans]);
+}
+
 /* Is the request done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);
 
-/* Are `need` of the requests ready; or, without requests, is there a message on the first channel? */
+/* Are `need` of the requests ready; or, without requests, is there a message on the first worker? */
 bool adma_wait_is_satisfied(const struct adma_wait *wait);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* entry.c - entering a channel, and publishing what changed before leaving it; see entry.h. */
+/* entry.c - entering a worker, and publishing what changed before leaving it; see entry.h. */
 #include "api/entry.h"
 
 #include <poll.h>
@@ -8,77 +8,95 @@
 #include "progress/poll_descriptor.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
-#include "worker/peer.h"
-#include "worker/ready.h"
 
 #define ARM_TRIES 1000
 
-int adma_enter(struct adma_chan *chan)
+int adma_enter_worker(struct adma_progress *progress)
 {
-	if (!chan) /* it was freed: the objects of a binding may die in any order */
+	struct adma_worker *worker;
+
+	if (!progress) /* it was freed: the objects of a binding may die in any order */
 		return -ADMA_E_CLOSED_HERE;
-	if (atomic_load_explicit(&chan->ep.control.forked, memory_order_relaxed))
+	worker = &progress->worker;
+	if (atomic_load_explicit(&worker->forked, memory_order_relaxed))
 		return -ADMA_E_FORKED;
-	pthread_mutex_lock(&chan->ep.lock);
-	if (!chan->ep.control.closing)
+	pthread_mutex_lock(&worker->lock);
+	if (!worker->closed)
 		return 0;
-	pthread_mutex_unlock(&chan->ep.lock);
+	pthread_mutex_unlock(&worker->lock);
 	return -ADMA_E_CLOSED_HERE;
 }
 
-/* Does any thread rely on the event count being armed? */
-static bool publish_is_awaited(const struct adma_chan *chan)
+/* Does any thread rely on the event counts being armed? */
+static bool publish_is_awaited(const struct adma_progress *progress)
 {
-	return chan->waiters.sleepers || adma_poll_descriptor_is_open(chan) || chan->ownership.delegated;
+	return progress->waiters.sleepers || adma_poll_descriptor_is_open(progress) || progress->ownership.delegated;
 }
 
 /* Look until there is nothing to do and the event count can be armed. False: that did not happen in so many tries. */
-static bool publish_arm(struct adma_chan *chan)
+static bool publish_arm(struct adma_endpoint *ep)
 {
-	for (int i = 0; i < ARM_TRIES; i++) {
-		uint64_t events = adma_ec_read(adma_event_count(chan)); /* before the look */
+	_Atomic uint64_t *event_count = &ep->connection.config.local->event_count;
 
-		if (!adma_endpoint_advance(&chan->ep) && adma_ec_arm(adma_event_count(chan), events))
+	for (int i = 0; i < ARM_TRIES; i++) {
+		uint64_t events = adma_ec_read(event_count); /* before the look */
+
+		if (!adma_endpoint_advance(ep) && adma_ec_arm(event_count, events)) {
+			adma_list_remove(&ep->rearm);
 			return true;
+		}
 	}
 	return false;
 }
 
-static bool publish_has_message(const struct adma_endpoint *ep)
+/* The same for all endpoints whose event counts may not be armed. */
+static bool publish_arm_all(struct adma_worker *worker)
 {
-	return ep->control.over || ep->receive.ring.held || adma_ring_fresh(&ep->receive.ring);
+	struct adma_list *first;
+
+	while ((first = adma_list_first(&worker->rearm)))
+		if (!publish_arm(adma_container_of(first, struct adma_endpoint, rearm)))
+			return false;
+	return true;
 }
 
-static bool publish_rearm(struct adma_chan *chan, bool by_progress_thread)
+/* An unread wake-up would keep the descriptor of fileno() readable. */
+static void publish_read_wakeups(struct adma_progress *progress)
 {
-	struct adma_endpoint *ep = &chan->ep;
-	bool polled = adma_poll_descriptor_is_open(chan), armed, more;
+	(void)adma_poll_check(progress);
+	adma_worker_for_each_active(ep, &progress->worker) if (ep->ops->polled) ep->ops->polled(ep, POLLIN);
+}
 
-	if (polled) {
-		(void)adma_peer_check(ep); /* an unread wake-up would keep the descriptor readable */
-		if (ep->ops->polled)
-			ep->ops->polled(ep, POLLIN);
-	}
-	armed = publish_arm(chan);
-	/* If there is more to do, wake the sleepers for it: this thread may have read the byte that was to wake one. */
-	more = adma_transfers_ready(ep) || !armed;
-	if (more || adma_waiters_miss_events(chan) || (chan->waiters.listeners && publish_has_message(ep)))
-		adma_waiters_wake(chan);
-	adma_waiters_wake_marked(chan);
-	if (chan->ownership.delegated)
-		adma_delegation_rearm(chan, more, by_progress_thread);
+static bool publish_rearm(struct adma_progress *progress, bool by_progress_thread)
+{
+	struct adma_worker *worker = &progress->worker;
+	bool polled = adma_poll_descriptor_is_open(progress), armed, more;
+
 	if (polled)
-		adma_poll_descriptor_update(chan);
+		publish_read_wakeups(progress);
+	armed = publish_arm_all(worker);
+	/* If there is more to do, wake the sleepers for it: this thread may have read the byte that was to wake one. */
+	more = adma_worker_ready(worker) || !armed;
+	if (more || adma_waiters_miss_events(progress) ||
+	    (progress->waiters.listeners && adma_worker_has_message(worker)))
+		adma_waiters_wake(progress);
+	adma_waiters_wake_marked(progress);
+	if (progress->ownership.delegated)
+		adma_delegation_rearm(progress, more, by_progress_thread);
+	if (polled || adma_is_shared(progress))
+		adma_poll_update_data(progress);
+	if (polled)
+		adma_poll_descriptor_update(progress);
 	return armed;
 }
 
-bool adma_publish(struct adma_chan *chan, bool by_progress_thread)
+bool adma_publish(struct adma_progress *progress, bool by_progress_thread)
 {
 	bool armed = true;
 
-	adma_waiters_wake_marked(chan);
-	if (chan->ep.control.marks & ADMA_MARK_REARM && publish_is_awaited(chan))
-		armed = publish_rearm(chan, by_progress_thread);
-	chan->ep.control.marks = 0;
+	adma_waiters_wake_marked(progress);
+	if (progress->worker.marks & ADMA_MARK_REARM && publish_is_awaited(progress))
+		armed = publish_rearm(progress, by_progress_thread);
+	progress->worker.marks = 0;
 	return armed;
 }

@@ -8,35 +8,29 @@
 #ifndef ADMA_API_ENTRY_H
 #define ADMA_API_ENTRY_H
 
-#include "progress/channel.h"
+#include "progress/progress.h"
 
-/* Take the lock, and return 0. If the channel cannot be used, do not take it, and return the negated reason. */
-int adma_enter(struct adma_chan *chan);
+/* Take the lock of a worker, and return 0. If it cannot be used, do not take it, and return the negated reason. */
+int adma_enter_worker(struct adma_progress *progress);
 
 /* Release the lock, and nothing else. */
-static inline void adma_leave(struct adma_chan *chan)
+static inline void adma_leave_worker(struct adma_progress *progress)
 {
-	pthread_mutex_unlock(&chan->ep.lock);
+	pthread_mutex_unlock(&progress->worker.lock);
 }
 
 /*
  * Act on the marks that were set since the last publication. Sleepers are woken. If a thread sleeps
- * or polls, or the channel is delegated, look again until the event count can be armed. The
- * descriptor of fileno() is made readable or not, as it should be. False: the peer signals the
+ * or polls, or the worker is delegated, look again until the event counts can be armed. The
+ * descriptor of fileno() is made readable or not, as it should be. False: a peer signals its
  * event count faster than it can be armed. Called with the lock held.
  */
-bool adma_publish(struct adma_chan *chan, bool by_progress_thread);
+bool adma_publish(struct adma_progress *progress, bool by_progress_thread);
 
-static inline void adma_publish_and_leave(struct adma_chan *chan)
+static inline void adma_publish_and_leave_worker(struct adma_progress *progress)
 {
-	(void)adma_publish(chan, false);
-	adma_leave(chan);
-}
-
-/* The event count of this endpoint, which the peer signals. */
-static inline _Atomic uint64_t *adma_event_count(const struct adma_chan *chan)
-{
-	return &chan->ep.connection.config.local->event_count;
+	(void)adma_publish(progress, false);
+	adma_leave_worker(progress);
 }
 
 #endif

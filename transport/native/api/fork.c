@@ -3,35 +3,35 @@
  * fork.c - which locks are held while the process forks, and in which order they are taken.
  *
  * The thread that stops an engine holds `control` and waits for the copy worker threads, which may
- * want the lock of a channel and that of the progress thread's registry. The thread that waits for
+ * want the lock of a worker and that of the progress thread's registry. The thread that waits for
  * the progress thread holds `life`, and the progress thread may want the engine lock. So `control`
- * is taken first, then the list of channels with the locks of the progress thread, and last the
+ * is taken first, then the list of workers with the locks of the progress thread, and last the
  * engine lock, which is a leaf.
  */
 #include <pthread.h>
 
-#include "api/channel.h"
+#include "api/workers.h"
 #include "copy/engines.h"
 #include "copy/state.h"
 
 static void fork_before(void)
 {
 	adma_engine_hold();
-	adma_channels_before_fork();
+	adma_workers_before_fork();
 	adma_engine_lock();
 }
 
 static void fork_after_in_parent(void)
 {
 	adma_engine_unlock();
-	adma_channels_after_fork_parent();
+	adma_workers_after_fork_parent();
 	adma_engine_let_go();
 }
 
 static void fork_after_in_child(void)
 {
 	adma_engine_forked();
-	adma_channels_after_fork_child();
+	adma_workers_after_fork_child();
 }
 
 /* Run when the library is loaded, because a fork may come while another thread is in any call and holds a lock. */

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "api/entry.h"
+#include "api/channel.h"
 #include "base/fault.h"
 #include "base/trace.h"
 #include "progress/poll_descriptor.h"
@@ -85,7 +85,7 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 				adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
 				adma_signal_peer(&chan->ep);
 				/* Every call but a query leaves the descriptor of fileno() as it should be. */
-				if (adma_poll_descriptor_is_open(chan))
+				if (adma_poll_descriptor_is_open(&chan->progress))
 					adma_mark(&chan->ep, ADMA_MARK_REARM);
 			}
 			adma_publish_and_leave(chan);
@@ -145,7 +145,7 @@ int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_
 	if (chan->ep.ops->ring) {
 		result = message_take(chan, p, n);
 		if (result == -ADMA_E_PENDING && spin_ns && message_may_spin(&chan->ep) &&
-		    adma_spin_for_message(chan, spin_ns))
+		    adma_spin_for_message(&chan->progress, &chan->ep, spin_ns))
 			result = message_take(chan, p, n);
 	}
 	adma_publish_and_leave(chan);

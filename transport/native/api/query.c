@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "api/entry.h"
+#include "api/channel.h"
 #include "base/thread.h"
 #include "progress/poll_descriptor.h"
 #include "progress/progress_thread.h"
@@ -51,16 +51,17 @@ int adma_health(struct adma_chan *chan)
 
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
 {
-	if (!chan || atomic_load(&chan->ep.control.forked)) {
+	if (!chan || atomic_load(&chan->progress.worker.forked)) {
 		memset(stats, 0, sizeof(*stats));
 		return;
 	}
-	pthread_mutex_lock(&chan->ep.lock); /* a closed channel still has its counters */
+	pthread_mutex_lock(&chan->progress.worker.lock); /* a closed channel still has its counters */
 	*stats = chan->ep.stats;
 	stats->wakes_sent = atomic_load_explicit(&chan->ep.wakes_sent, memory_order_relaxed);
+	stats->sleeps = chan->progress.waiters.sleeps;
 	stats->pending_reads = chan->ep.receive.pending;
 	stats->pending_writes = chan->ep.send.pending;
-	pthread_mutex_unlock(&chan->ep.lock);
+	pthread_mutex_unlock(&chan->progress.worker.lock);
 }
 
 void adma_blocked(struct adma_chan *chan, int delta)
@@ -96,12 +97,12 @@ int adma_fileno(struct adma_chan *chan)
 
 	if (rc)
 		return rc;
-	if (!adma_poll_descriptor_is_open(chan)) {
-		rc = adma_poll_descriptor_open(chan);
+	if (!adma_poll_descriptor_is_open(&chan->progress)) {
+		rc = adma_poll_descriptor_open(&chan->progress);
 		adma_mark(&chan->ep, ADMA_MARK_REARM); /* from now on the descriptor has to be kept up to date */
 	}
 	if (!rc)
-		rc = chan->poll.epoll;
+		rc = chan->progress.poll.epoll;
 	adma_publish_and_leave(chan);
 	return rc;
 }

@@ -2,7 +2,7 @@
 /* request.c - what callers do with requests: post, supply, cancel, observe; and post and drive in one call. */
 #include <errno.h>
 
-#include "api/entry.h"
+#include "api/channel.h"
 #include "api/message.h"
 #include "base/fault.h"
 #include "progress/ownership.h"
@@ -34,11 +34,11 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 	for (int i = 0; i < n; i++)
 		adma_request_enqueue(ep, reqs[i]);
 	if (blocking)
-		adma_ownership_announce(chan);
+		adma_ownership_announce(&chan->progress);
 	(void)adma_endpoint_advance(ep);
 	/* A blocking call whose requests are done already will not own the channel, although it has announced that. */
 	if (!blocking || requests_are_done(reqs, n))
-		adma_ownership_hand_over(chan);
+		adma_ownership_hand_over(&chan->progress);
 	return 0;
 }
 
@@ -126,7 +126,8 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 		return 0;
 	won = request_cancel(&chan->ep, req);
 	(void)adma_endpoint_advance(&chan->ep); /* take note of a match that won, or let the next requests move up */
-	adma_ownership_hand_over(chan); /* if the cancel came too late, nobody may be waiting for the request */
+	adma_ownership_hand_over(
+		&chan->progress); /* if the cancel came too late, nobody may be waiting for the request */
 	adma_publish_and_leave(chan);
 	return won;
 }

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "api/entry.h"
+#include "api/channel.h"
 #include "base/descriptor.h"
 #include "mech/table.h"
 #include "worker/peer.h"

@@ -12,65 +12,104 @@
 #include "progress/spin.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
-#include "worker/peer.h"
 #include "worker/ready.h"
 
-/* The time between two looks at the requests of a channel that another thread has closed. */
+/* The time between two looks at the requests of a worker that another thread has closed. */
 #define CLOSED_SLEEP_NS 10000000
+
+/* For so many workers no memory is allocated. */
+#define SLEEP_FEW 8
 
 enum prepared {
 	STAY_AWAKE, /* there is something to do */
 	SLEEP,
-	SLEEP_BRIEFLY, /* this channel cannot wake the caller */
+	SLEEP_BRIEFLY, /* this worker cannot wake the caller */
 };
 
-/* Arm and look again: may the caller sleep on this channel? */
-static enum prepared sleep_prepare(struct adma_chan *chan, struct adma_sleeper *sleeper, struct pollfd *fds)
+/* Look at what may not be armed, and arm it. False: there is something to do. */
+static bool sleep_arm(struct adma_progress *progress)
 {
-	struct adma_endpoint *ep;
-	uint64_t events;
+	struct adma_worker *worker = &progress->worker;
+	struct adma_list *first;
+
+	adma_worker_for_each_active(ep, worker) if (ep->ops->silent) /* what completed there signalled no event count */
+		adma_mark(ep, ADMA_MARK_REARM);
+	while ((first = adma_list_first(&worker->rearm))) {
+		struct adma_endpoint *ep = adma_container_of(first, struct adma_endpoint, rearm);
+		_Atomic uint64_t *event_count = &ep->connection.config.local->event_count;
+		uint64_t events = adma_ec_read(event_count); /* before the look */
+
+		if (adma_endpoint_advance(ep) || !adma_ec_arm(event_count, events))
+			return false;
+		adma_list_remove(&ep->rearm);
+	}
+	return !adma_worker_ready(worker);
+}
+
+/* The kernel helper's descriptor, once the peer's is closed, reports that for ever: do not sleep on it. */
+static bool sleep_is_blind(const struct adma_progress *progress)
+{
+	const struct adma_endpoint *ep;
+
+	if (adma_is_shared(progress))
+		return false;
+	ep = adma_only_endpoint(progress);
+	return ep->ops->silent && ep->control.over;
+}
+
+/* Arm and look again: may the caller sleep on this worker? */
+static enum prepared sleep_prepare(struct adma_progress *progress, struct adma_sleeper *sleeper, struct pollfd *fds)
+{
 	bool blind;
 
-	for (int i = 0; i < ADMA_FDS_PER_CHANNEL; i++)
+	for (int i = 0; i < ADMA_FDS_PER_WORKER; i++)
 		fds[i].fd = -1;
-	if (adma_enter(chan))
+	if (adma_enter_worker(progress))
 		return SLEEP_BRIEFLY; /* it is closed */
-	ep = &chan->ep;
-	adma_ownership_acquire(chan);
-	events = adma_ec_read(adma_event_count(chan));
-	if (adma_endpoint_advance(ep) || adma_transfers_ready(ep) || !adma_ec_arm(adma_event_count(chan), events)) {
-		adma_ownership_release(chan, false);
-		adma_publish_and_leave(chan);
+	adma_ownership_acquire(progress);
+	if (!sleep_arm(progress)) {
+		adma_ownership_release(progress, false);
+		adma_publish_and_leave_worker(progress);
 		return STAY_AWAKE;
 	}
-	adma_progress_unpoll(chan);
-	/* The kernel helper's descriptor, once the peer's is closed, reports that for ever: do not sleep on it. */
-	blind = ep->ops->silent && ep->control.over;
-	adma_sleeper_join(chan, sleeper, fds, blind);
-	/* Nothing else is to be published: the look found no change, and the event count was armed after it. */
-	adma_waiters_wake_marked(chan);
-	ep->control.marks = 0;
-	adma_leave(chan);
+	adma_progress_unpoll(progress);
+	if (adma_is_shared(progress))
+		adma_poll_update_data(progress);
+	blind = sleep_is_blind(progress);
+	adma_sleeper_join(progress, sleeper, fds, blind);
+	/* Nothing else is to be published: the look found no change, and the event counts were armed after it. */
+	adma_waiters_wake_marked(progress);
+	progress->worker.marks = 0;
+	adma_leave_worker(progress);
 	return blind ? SLEEP_BRIEFLY : SLEEP;
 }
 
-static void sleep_finish(struct adma_chan *chan, struct adma_sleeper *sleeper, const struct pollfd *fds, int64_t slept)
+/* The caller is awake: read what woke it. */
+static void sleep_look(struct adma_progress *progress, const struct pollfd *fds)
 {
-	struct adma_endpoint *ep = &chan->ep;
-
-	if (!sleeper->in)
-		return;
-	pthread_mutex_lock(&ep->lock);
-	adma_sleeper_leave(chan, sleeper);
-	adma_ownership_release(chan, false);
-	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan))
-		adma_ec_disarm(adma_event_count(chan));
 	if (fds[1].revents || fds[2].revents)
-		(void)adma_peer_check(ep);
+		(void)adma_poll_check(progress);
+	if (adma_is_shared(progress))
+		return;
+	struct adma_endpoint *ep = adma_only_endpoint(progress);
+
 	if (ep->ops->polled)
 		ep->ops->polled(ep, fds[3].revents);
-	adma_spin_learn(chan, slept);
-	adma_publish_and_leave(chan);
+}
+
+static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sleeper, const struct pollfd *fds,
+			 int64_t slept)
+{
+	if (!sleeper->in)
+		return;
+	pthread_mutex_lock(&progress->worker.lock);
+	adma_sleeper_leave(progress, sleeper);
+	adma_ownership_release(progress, false);
+	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress))
+		adma_worker_disarm(&progress->worker);
+	sleep_look(progress, fds);
+	adma_spin_learn(progress, slept);
+	adma_publish_and_leave_worker(progress);
 }
 
 /* Sleep. 0: something happened; -ETIMEDOUT; -EINTR. */
@@ -88,7 +127,7 @@ static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const si
 	return rc ? 0 : -ETIMEDOUT;
 }
 
-/* A channel that is closed wakes nobody any more: sleep briefly, so that the caller soon looks at its requests. */
+/* A worker that is closed wakes nobody any more: sleep briefly, so that the caller soon looks at its requests. */
 static int sleep_poll_briefly(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
 	bool last = timeout_ns >= 0 && timeout_ns <= CLOSED_SLEEP_NS;
@@ -100,8 +139,8 @@ static int sleep_poll_briefly(struct pollfd *fds, nfds_t n, int64_t timeout_ns, 
 static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers, struct pollfd *fds, int64_t timeout_ns,
 		    const sigset_t *mask)
 {
-	int n = wait->nchans, rc = 0;
-	nfds_t nfds = (nfds_t)n * ADMA_FDS_PER_CHANNEL + 1;
+	int n = adma_wait_count(wait), rc = 0;
+	nfds_t nfds = (nfds_t)n * ADMA_FDS_PER_WORKER + 1;
 	bool may = true, briefly = false;
 	int64_t begin;
 
@@ -110,34 +149,35 @@ static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers,
 		enum prepared prepared;
 
 		sleepers[i].listener = !wait->nreqs;
-		prepared = sleep_prepare(wait->chans[i], &sleepers[i], &fds[i * ADMA_FDS_PER_CHANNEL]);
+		prepared = sleep_prepare(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER]);
 		may = prepared != STAY_AWAKE;
 		briefly |= prepared == SLEEP_BRIEFLY;
 	}
-	/* All channels are prepared: what completed before is seen here, and what completes from now on wakes us. */
+	/* All workers are prepared: what completed before is seen here, and what completes from now on wakes us. */
 	may = may && !adma_wait_is_satisfied(wait);
 	begin = adma_now();
 	if (may)
 		rc = briefly ? sleep_poll_briefly(fds, nfds, timeout_ns, mask)
 			     : sleep_poll(fds, nfds, timeout_ns, mask);
 	for (int i = 0; i < n; i++)
-		sleep_finish(wait->chans[i], &sleepers[i], &fds[i * ADMA_FDS_PER_CHANNEL], adma_now() - begin);
+		sleep_finish(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER],
+			     adma_now() - begin);
 	return rc;
 }
 
 int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t *mask)
 {
-	struct adma_sleeper few_sleepers[ADMA_SPIN_CHANNELS] = {0}, *sleepers = few_sleepers;
-	struct pollfd few_fds[ADMA_SPIN_CHANNELS * ADMA_FDS_PER_CHANNEL + 1] = {0}, *fds = few_fds;
-	int rc = -ENOMEM;
+	struct adma_sleeper few_sleepers[SLEEP_FEW] = {0}, *sleepers = few_sleepers;
+	struct pollfd few_fds[SLEEP_FEW * ADMA_FDS_PER_WORKER + 1] = {0}, *fds = few_fds;
+	int n = adma_wait_count(wait), rc = -ENOMEM;
 
-	if (wait->nchans > ADMA_SPIN_CHANNELS) {
-		sleepers = calloc((size_t)wait->nchans, sizeof(*sleepers));
-		fds = calloc((size_t)wait->nchans * ADMA_FDS_PER_CHANNEL + 1, sizeof(*fds));
+	if (n > SLEEP_FEW) {
+		sleepers = calloc((size_t)n, sizeof(*sleepers));
+		fds = calloc((size_t)n * ADMA_FDS_PER_WORKER + 1, sizeof(*fds));
 	}
 	if (sleepers && fds)
 		rc = sleep_on(wait, sleepers, fds, timeout_ns, mask);
-	if (wait->nchans > ADMA_SPIN_CHANNELS) {
+	if (n > SLEEP_FEW) {
 		free(sleepers);
 		free(fds);
 	}

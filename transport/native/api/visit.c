@@ -8,65 +8,68 @@
 #include "base/clock.h"
 #include "progress/ownership.h"
 #include "progress/policy.h"
+#include "progress/poll_descriptor.h"
 #include "progress/waiters.h"
-#include "worker/peer.h"
 
-#define BUDGET_NS 1000000 /* for one channel, before the others are visited */
+#define BUDGET_NS 1000000 /* for one worker, before the others are visited */
 
 bool adma_visit_assist(struct adma_assist *assist)
 {
-	struct adma_chan *chan = adma_container_of(assist, struct adma_chan, assist);
+	struct adma_progress *progress = adma_container_of(assist, struct adma_progress, assist);
 	bool moved;
 
-	if (adma_enter(chan))
+	if (adma_enter_worker(progress))
 		return false;
-	moved = chan->ownership.delegated && !chan->ep.control.over && adma_policy_assist(chan, adma_now());
+	moved = progress->ownership.delegated && adma_policy_assist(progress, adma_now());
 	if (moved)
-		(void)adma_endpoint_advance(&chan->ep); /* the chunk may have been the last one */
-	adma_publish_and_leave(chan);
+		(void)adma_worker_advance(&progress->worker); /* the chunk may have been the last one */
+	adma_publish_and_leave_worker(progress);
 	return moved;
 }
 
 /* Look, and wake the waiters of what completed, before the lock is dropped for the next chunk. */
-static void visit_look(struct adma_chan *chan)
+static void visit_look(struct adma_progress *progress)
 {
-	(void)adma_endpoint_advance(&chan->ep);
-	adma_waiters_wake_marked(chan);
+	(void)adma_worker_advance(&progress->worker);
+	adma_waiters_wake_marked(progress);
 }
 
-static void visit_copy(struct adma_chan *chan)
+static void visit_copy(struct adma_progress *progress)
 {
-	const struct adma_control *control = &chan->ep.control;
 	int64_t now = adma_now(), end = now + BUDGET_NS;
 
-	/* The channel is not delegated any more when it was closed, or when a thread owns it. */
-	while (chan->ownership.delegated && !control->over && now < end && adma_policy_copy(chan, now)) {
-		if (chan->ownership.delegated)
-			adma_policy_ask_assist(chan);
-		chan->ownership.grace_ns = ADMA_GRACE_NS; /* no owner came back */
-		visit_look(chan);
+	/* The worker is not delegated any more when it was closed, or when a thread owns it. */
+	while (progress->ownership.delegated && now < end && adma_policy_copy(progress, now)) {
+		if (progress->ownership.delegated)
+			adma_policy_ask_assist(progress);
+		progress->ownership.grace_ns = ADMA_GRACE_NS; /* no owner came back */
+		visit_look(progress);
 		now = adma_now();
 	}
 }
 
-int64_t adma_visit(struct adma_chan *chan, bool by_time)
+/* An event may be the only one that tells of a peer's death: so it is looked at even if a thread owns the worker. */
+static void visit_read_events(struct adma_progress *progress)
+{
+	(void)adma_poll_check(progress);
+	adma_worker_for_each_active(ep, &progress->worker) if (ep->ops->polled) ep->ops->polled(ep, POLLIN);
+}
+
+int64_t adma_visit(struct adma_progress *progress, bool by_time)
 {
 	int64_t now, again;
 	bool armed;
 
-	if (adma_enter(chan))
+	if (adma_enter_worker(progress))
 		return ADMA_NEVER;
 	if (by_time)
-		adma_policy_learn(chan);
-	/* Look even if a thread owns the channel: this event may be the only one that tells of the peer's death. */
-	(void)adma_peer_check(&chan->ep);
-	if (chan->ep.ops->polled)
-		chan->ep.ops->polled(&chan->ep, POLLIN);
-	visit_look(chan);
-	visit_copy(chan);
-	armed = adma_publish(chan, true);
+		adma_policy_learn(progress);
+	visit_read_events(progress);
+	visit_look(progress);
+	visit_copy(progress);
+	armed = adma_publish(progress, true);
 	now = adma_now();
-	again = armed || !chan->ownership.delegated ? adma_policy_next(chan, now) : now;
-	adma_leave(chan);
+	again = armed || !progress->ownership.delegated ? adma_policy_next(progress, now) : now;
+	adma_leave_worker(progress);
 	return again;
 }

@@ -73,4 +73,9 @@ static inline struct adma_list *adma_list_first(const struct adma_list *head)
 #define adma_list_for_each_safe(at, after, head) \
 	for (struct adma_list *at = (head)->next, *after = at->next; at != (head); at = after, after = at->next)
 
+/* Visit each structure of type `type` whose member `field` is on the list. The body must not remove any. */
+#define adma_list_for_each_entry(at, head, type, field) \
+	for (type *at = adma_container_of((head)->next, type, field); &at->field != (head); \
+	     at = adma_container_of(at->field.next, type, field))
+
 #endif

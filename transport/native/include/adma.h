@@ -27,6 +27,7 @@
 struct adma_segment;
 struct adma_chan;
 struct adma_mechanism;
+struct adma_worker;
 
 /* A list of the core, or a member of one (base/list.h). */
 struct adma_list {
@@ -264,7 +265,7 @@ enum adma_drive_result {
 	ADMA_QUIET = 2,  /* there is nothing to do for now: sleep */
 };
 
-/* What a caller waits for: `need` of `nreqs` requests or, with nreqs 0, a message on chans[0]. */
+/* What a caller waits for: `need` of `nreqs` requests or, with nreqs 0, a message on the first channel or worker. */
 struct adma_wait {
 	struct adma_chan **chans;
 	struct adma_req **reqs;
@@ -272,6 +273,8 @@ struct adma_wait {
 	int32_t nreqs;
 	int32_t need;
 	int32_t also; /* a descriptor that also ends a sleep, when it is readable; or -1 */
+	struct adma_worker **workers; /* shared workers, beside the channels */
+	int32_t nworkers;
 };
 
 /*

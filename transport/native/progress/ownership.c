@@ -5,42 +5,41 @@
 #include "base/clock.h"
 #include "progress/poll_descriptor.h"
 #include "progress/progress_thread.h"
-#include "shm/eventcount.h"
 
-void adma_delegation_end(struct adma_chan *chan)
+void adma_delegation_end(struct adma_progress *progress)
 {
-	chan->ownership.delegated = false;
+	progress->ownership.delegated = false;
 	/* An event count that is left armed costs the peer a system call and the progress thread a wake-up. */
-	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan))
-		adma_ec_disarm(&chan->ep.connection.config.local->event_count);
+	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress))
+		adma_worker_disarm(&progress->worker);
 }
 
-void adma_ownership_acquire(struct adma_chan *chan)
+void adma_ownership_acquire(struct adma_progress *progress)
 {
-	struct adma_ownership *ownership = &chan->ownership;
+	struct adma_ownership *ownership = &progress->ownership;
 
 	if (ownership->delegated) {
 		ownership->resumes_at = ownership->left_at;
 		ownership->owned_at = adma_now();
-		adma_delegation_end(chan);
+		adma_delegation_end(progress);
 	} else if (!ownership->owners) {
 		ownership->resumes_at = 0;
 	}
 	ownership->owners++;
-	adma_tell_waits(&chan->ep, true);
+	adma_worker_tell_waits(&progress->worker, true);
 }
 
-void adma_ownership_release(struct adma_chan *chan, bool for_good)
+void adma_ownership_release(struct adma_progress *progress, bool for_good)
 {
-	chan->ownership.owners--;
-	adma_mark(&chan->ep, ADMA_MARK_REARM);
+	progress->ownership.owners--;
+	progress->worker.marks |= ADMA_MARK_REARM;
 	if (for_good)
-		adma_ownership_hand_over(chan);
+		adma_ownership_hand_over(progress);
 }
 
-void adma_ownership_announce(struct adma_chan *chan)
+void adma_ownership_announce(struct adma_progress *progress)
 {
-	adma_tell_waits(&chan->ep, true);
+	adma_worker_tell_waits(&progress->worker, true);
 }
 
 /*
@@ -55,35 +54,44 @@ static int64_t ownership_left_at(struct adma_ownership *ownership)
 	return before && now - ownership->owned_at < ADMA_GRACE_NS ? before : now;
 }
 
-void adma_ownership_hand_over(struct adma_chan *chan)
+void adma_ownership_hand_over(struct adma_progress *progress)
 {
-	struct adma_ownership *ownership = &chan->ownership;
+	struct adma_ownership *ownership = &progress->ownership;
 
-	if (ownership->owners || chan->ep.control.closing)
+	if (ownership->owners || progress->worker.closed)
 		return;
-	adma_tell_waits(&chan->ep, false);
-	if (ownership->delegated || !chan->ep.ops->needs_progress(&chan->ep))
+	adma_worker_tell_waits(&progress->worker, false);
+	if (ownership->delegated || !adma_worker_needs_progress(&progress->worker))
 		return;
-	if (!adma_progress_take(chan))
+	if (!adma_progress_take(progress))
 		return; /* chunks are then copied only by threads in calls */
 	ownership->delegated = true;
-	adma_mark(&chan->ep, ADMA_MARK_REARM);
+	progress->worker.marks |= ADMA_MARK_REARM;
 	adma_progress_note_caller();
 	ownership->left_at = ownership_left_at(ownership);
 }
 
-void adma_delegation_rearm(struct adma_chan *chan, bool more, bool by_progress_thread)
+/* The epoll of a shared worker polls the data descriptors of its endpoints itself. */
+static short ownership_data_events(const struct adma_progress *progress)
 {
-	const struct adma_endpoint_ops *ops = chan->ep.ops;
+	const struct adma_endpoint *ep;
 
-	if (!ops->needs_progress(&chan->ep)) {
-		adma_delegation_end(chan);
+	if (adma_is_shared(progress))
+		return 0;
+	ep = adma_only_endpoint(progress);
+	return ep->ops->events(ep, false);
+}
+
+void adma_delegation_rearm(struct adma_progress *progress, bool more, bool by_progress_thread)
+{
+	if (!adma_worker_needs_progress(&progress->worker)) {
+		adma_delegation_end(progress);
 		return;
 	}
-	int64_t then = chan->ownership.left_at + chan->ownership.grace_ns;
-	short data = ops->events(&chan->ep, false);
+	int64_t then = progress->ownership.left_at + progress->ownership.grace_ns;
+	short data = ownership_data_events(progress);
 	/* The descriptor of a byte stream has events most of the time: it is not polled before the grace is over. */
-	bool early = data && !ops->silent && adma_now() < then;
+	bool early = data && !adma_worker_is_silent(&progress->worker) && adma_now() < then;
 
 	/*
 	 * While the grace lasts, nobody polls the data descriptor. The grace may end before the progress
@@ -91,6 +99,6 @@ void adma_delegation_rearm(struct adma_chan *chan, bool more, bool by_progress_t
 	 * in this case it is called for the end of the grace even if it is the caller.
 	 */
 	if ((more && !by_progress_thread) || early)
-		adma_progress_call(chan, then);
-	adma_progress_poll(chan, early ? 0 : data);
+		adma_progress_call(progress, then);
+	adma_progress_poll(progress, early ? 0 : data);
 }

@@ -18,9 +18,16 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-static int64_t policy_patience(const struct adma_chan *chan, const struct adma_transfer *t)
+/* An endpoint of a worker, at a time. */
+struct policy_view {
+	const struct adma_progress *progress;
+	struct adma_endpoint *ep;
+	int64_t now;
+};
+
+static int64_t policy_patience(const struct adma_endpoint *ep, const struct adma_transfer *t)
 {
-	if (adma_peer_waits(&chan->ep))
+	if (adma_peer_waits(ep))
 		return PATIENCE_WAITING_NS;
 	return t->span.outbound ? 2 * PATIENCE_NS : PATIENCE_NS;
 }
@@ -37,8 +44,9 @@ static int64_t policy_sleep_end(struct adma_transfer_watch *watch, int64_t now)
 }
 
 /* When we may copy the next chunk of a transfer that either endpoint may copy, if the peer claims none until then. */
-static int64_t policy_due_shared(struct adma_chan *chan, struct adma_transfer *t, int64_t now)
+static int64_t policy_due_shared(const struct policy_view *view, struct adma_transfer *t)
 {
+	const struct adma_ownership *ownership = &view->progress->ownership;
 	struct adma_transfer_watch *watch = &t->watch;
 	struct adma_slot_result r;
 
@@ -48,90 +56,135 @@ static int64_t policy_due_shared(struct adma_chan *chan, struct adma_transfer *t
 		return ADMA_NEVER; /* our own threads copy all that is left */
 	if (!watch->changed_at || r.next - t->claimed != watch->claims) {
 		/* If a local owner has just left, the peer's time began then. */
-		bool fresh = !watch->changed_at && now - chan->ownership.left_at < 2 * chan->ownership.grace_ns;
+		bool fresh = !watch->changed_at && view->now - ownership->left_at < 2 * ownership->grace_ns;
 
 		watch->claims = r.next - t->claimed;
-		watch->changed_at = fresh ? chan->ownership.left_at : now;
+		watch->changed_at = fresh ? ownership->left_at : view->now;
 	}
 	if (r.next - r.retired > t->busy)
-		return policy_sleep_end(watch, now);
+		return policy_sleep_end(watch, view->now);
 	watch->sleep = watch->sleep_end = 0;
-	return watch->changed_at + policy_patience(chan, t);
+	return watch->changed_at + policy_patience(view->ep, t);
 }
 
 /* When a chunk of this transfer is due, as things are now; ADMA_NEVER: not before something changes. */
-static int64_t policy_due(struct adma_chan *chan, struct adma_transfer *t, int64_t now)
+static int64_t policy_due(const struct policy_view *view, struct adma_transfer *t)
 {
-	int64_t left = chan->ownership.left_at + chan->ownership.grace_ns, at;
+	const struct adma_ownership *ownership = &view->progress->ownership;
+	int64_t left = ownership->left_at + ownership->grace_ns, at;
 
 	if (adma_transfer_is_polled(t)) /* after the grace, its descriptor is polled and tells */
-		return now < left ? left : ADMA_NEVER;
-	if (!adma_transfer_ready(&chan->ep, t))
+		return view->now < left ? left : ADMA_NEVER;
+	if (!adma_transfer_ready(view->ep, t))
 		return ADMA_NEVER;
-	at = adma_transfer_is_stream(t) ? now : policy_due_shared(chan, t, now);
+	at = adma_transfer_is_stream(t) ? view->now : policy_due_shared(view, t);
 	return at > left ? at : left;
 }
 
-void adma_policy_ask_assist(struct adma_chan *chan)
+/* A transfer for which several chunks are left that either endpoint may copy, or NULL. */
+static const struct adma_transfer *policy_find_long(const struct adma_endpoint *ep, uint64_t *left)
 {
-	adma_list_for_each(at, &chan->ep.transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
+	adma_list_for_each(at, &ep->transfers) {
+		const struct adma_transfer *t = adma_transfer_of(at);
 		struct adma_slot_result r;
 
 		if (!adma_transfer_is_shared(t) || adma_slot_look(t->slot, t->gen, &r) ||
 		    r.next + ASSIST_FROM > t->chunks)
 			continue;
-		adma_engine_assist(&chan->assist, t->span.length, t->chunks - r.next - 1);
+		*left = t->chunks - r.next;
+		return t;
+	}
+	return NULL;
+}
+
+void adma_policy_ask_assist(struct adma_progress *progress)
+{
+	adma_worker_for_each_active(ep, &progress->worker)
+	{
+		uint64_t left;
+		const struct adma_transfer *t = policy_find_long(ep, &left);
+
+		if (!t)
+			continue;
+		adma_engine_assist(&progress->assist, t->span.length, left - 1);
 		return;
 	}
 }
 
-bool adma_policy_assist(struct adma_chan *chan, int64_t now)
+static bool policy_assist_endpoint(const struct policy_view *view)
 {
-	adma_list_for_each(at, &chan->ep.transfers) {
+	adma_list_for_each(at, &view->ep->transfers) {
 		struct adma_transfer *t = adma_transfer_of(at);
 
-		if (adma_transfer_is_shared(t) && policy_due(chan, t, now) <= now &&
-		    adma_transfer_step(&chan->ep, t, ADMA_BY_ASSIST))
+		if (adma_transfer_is_shared(t) && policy_due(view, t) <= view->now &&
+		    adma_transfer_step(view->ep, t, ADMA_BY_ASSIST))
 			return true;
-		if (chan->ep.control.over)
+		if (view->ep->control.over)
 			return true;
 	}
 	return false;
 }
 
-bool adma_policy_copy(struct adma_chan *chan, int64_t now)
+static bool policy_copy_endpoint(const struct policy_view *view)
 {
-	adma_list_for_each(at, &chan->ep.transfers) {
+	adma_list_for_each(at, &view->ep->transfers) {
 		struct adma_transfer *t = adma_transfer_of(at);
-		int64_t due = policy_due(chan, t, now);
+		int64_t due = policy_due(view, t);
 		/* Only a try can tell whether a descriptor has room or bytes. */
 		bool try = due == ADMA_NEVER && adma_transfer_is_polled(t);
 
-		if ((due <= now || try) && adma_transfer_step(&chan->ep, t, ADMA_BY_PROGRESS_THREAD))
+		if ((due <= view->now || try) && adma_transfer_step(view->ep, t, ADMA_BY_PROGRESS_THREAD))
 			return true;
-		if (chan->ep.control.over)
+		if (view->ep->control.over)
 			return true;
 	}
 	return false;
 }
 
-void adma_policy_learn(struct adma_chan *chan)
+/* The lock may be dropped in a step, and the list may change then: after a step the caller begins anew. */
+static bool policy_try_each(struct adma_progress *progress, int64_t now, bool (*step)(const struct policy_view *view))
 {
-	struct adma_ownership *ownership = &chan->ownership;
+	adma_worker_for_each_active(ep, &progress->worker)
+	{
+		struct policy_view view = {.progress = progress, .ep = ep, .now = now};
+
+		if (!ep->control.over && step(&view))
+			return true;
+	}
+	return false;
+}
+
+bool adma_policy_assist(struct adma_progress *progress, int64_t now)
+{
+	return policy_try_each(progress, now, policy_assist_endpoint);
+}
+
+bool adma_policy_copy(struct adma_progress *progress, int64_t now)
+{
+	return policy_try_each(progress, now, policy_copy_endpoint);
+}
+
+void adma_policy_learn(struct adma_progress *progress)
+{
+	struct adma_ownership *ownership = &progress->ownership;
 	bool vain = !ownership->delegated || adma_now() < ownership->left_at + ownership->grace_ns;
 
 	if (vain)
 		ownership->grace_ns = earlier(2 * ownership->grace_ns, ADMA_GRACE_MAX_NS);
 }
 
-int64_t adma_policy_next(struct adma_chan *chan, int64_t now)
+int64_t adma_policy_next(struct adma_progress *progress, int64_t now)
 {
 	int64_t next = ADMA_NEVER;
 
-	if (!chan->ownership.delegated)
+	if (!progress->ownership.delegated)
 		return next;
-	adma_list_for_each(at, &chan->ep.transfers)
-		next = earlier(next, policy_due(chan, adma_transfer_of(at), now));
+	adma_worker_for_each_active(ep, &progress->worker)
+	{
+		struct policy_view view = {.progress = progress, .ep = ep, .now = now};
+
+		adma_list_for_each(at, &ep->transfers)
+			next = earlier(next, policy_due(&view, adma_transfer_of(at)));
+	}
 	return next;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* progress_thread.c - how the progress thread sleeps, and which channel it visits next. */
+/* progress_thread.c - how the progress thread sleeps, and which worker it visits next. */
 #include "progress/progress_thread.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ static struct {
 	pthread_mutex_t life;
 	pthread_t thread;
 	int epoll, timer;
-	uint32_t channels;      /* channels that are taken */
+	uint32_t workers;       /* workers that are taken */
 	_Atomic int running;
 	int64_t failed_at;      /* when a start last failed; 0: never */
 
@@ -32,7 +32,7 @@ static struct {
 	bool stop;
 	bool asleep;
 	int64_t until;          /* when it wakes by its time-out or by the timer */
-	struct adma_list called; /* entries of channels that are to be visited */
+	struct adma_list called; /* entries of workers that are to be visited */
 	_Atomic int computing;  /* the core of the thread that handed over last */
 	int64_t moved_at;       /* when the thread last left that core */
 	struct adma_progress_stats stats;
@@ -45,9 +45,9 @@ static struct {
 	.called = ADMA_LIST_INIT(thread.called),
 };
 
-static struct adma_chan *channel_of(struct adma_list *member)
+static struct adma_progress *progress_of(struct adma_list *member)
 {
-	return adma_container_of(member, struct adma_chan, entry.link);
+	return adma_container_of(member, struct adma_progress, entry.link);
 }
 
 int adma_progress_count(void)
@@ -62,7 +62,7 @@ void adma_get_progress_stats(struct adma_progress_stats *stats)
 	*stats = thread.stats;
 	pthread_mutex_unlock(&thread.registry);
 	stats->running = adma_progress_count();
-	stats->channels = thread.channels;
+	stats->channels = thread.workers;
 	pthread_mutex_unlock(&thread.life);
 }
 
@@ -79,9 +79,9 @@ static void registry_set_timer(int64_t due)
 	(void)timerfd_settime(thread.timer, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
-static void registry_call(struct adma_chan *chan, int64_t due)
+static void registry_call(struct adma_progress *progress, int64_t due)
 {
-	struct adma_progress_entry *entry = &chan->entry;
+	struct adma_progress_entry *entry = &progress->entry;
 
 	if (adma_list_listed(&entry->link)) {
 		entry->due = due < entry->due ? due : entry->due;
@@ -95,19 +95,19 @@ static void registry_call(struct adma_chan *chan, int64_t due)
 	}
 }
 
-/* The first channel that is due, or NULL; and in *soonest when the next one will be due. */
-static struct adma_chan *registry_next_due(int64_t *soonest)
+/* The first worker that is due, or NULL; and in *soonest when the next one will be due. */
+static struct adma_progress *registry_next_due(int64_t *soonest)
 {
 	int64_t now = adma_list_empty(&thread.called) ? 0 : adma_now();
 
 	*soonest = ADMA_NEVER;
 	adma_list_for_each(at, &thread.called) {
-		struct adma_chan *chan = channel_of(at);
+		struct adma_progress *progress = progress_of(at);
 
-		if (chan->entry.due <= now)
-			return chan;
-		if (chan->entry.due < *soonest)
-			*soonest = chan->entry.due;
+		if (progress->entry.due <= now)
+			return progress;
+		if (progress->entry.due < *soonest)
+			*soonest = progress->entry.due;
 	}
 	return NULL;
 }
@@ -117,25 +117,41 @@ void adma_progress_note_caller(void)
 	atomic_store_explicit(&thread.computing, sched_getcpu(), memory_order_relaxed);
 }
 
-void adma_progress_call(struct adma_chan *chan, int64_t due)
+void adma_progress_call(struct adma_progress *progress, int64_t due)
 {
 	pthread_mutex_lock(&thread.registry);
-	registry_call(chan, due);
+	registry_call(progress, due);
 	pthread_mutex_unlock(&thread.registry);
 }
 
 /* ---- the epoll ---- */
 
-static int epoll_control(struct adma_chan *chan, int op, int fd, uint32_t events)
+static int epoll_control(struct adma_progress *progress, int op, int fd, uint32_t events)
 {
-	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = chan};
+	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = progress};
 
 	return fd >= 0 && epoll_ctl(thread.epoll, op, fd, &event) ? errno : 0;
 }
 
-static int data_fd(const struct adma_chan *chan)
+/* One epoll tells of everything in a shared worker; in a channel the socket, the pidfd and the data descriptor do. */
+struct polled_fds {
+	int bytes, death, data;
+};
+
+static struct polled_fds fds_of(const struct adma_progress *progress)
 {
-	return chan->ep.ops->data_fd(&chan->ep);
+	const struct adma_endpoint *ep;
+
+	if (adma_is_shared(progress))
+		return (struct polled_fds){progress->waiters.epoll, -1, -1};
+	ep = adma_only_endpoint(progress);
+	return (struct polled_fds){ep->connection.config.sock, ep->connection.config.pidfd, ep->ops->data_fd(ep)};
+}
+
+/* At the end of file a socket would tell of it again and again. */
+static bool is_at_eof(const struct adma_progress *progress)
+{
+	return !adma_is_shared(progress) && adma_only_endpoint(progress)->control.eof;
 }
 
 static uint32_t epoll_events(short events)
@@ -144,34 +160,39 @@ static uint32_t epoll_events(short events)
 	       (events & POLLPRI ? EPOLLPRI : 0u);
 }
 
-void adma_progress_poll(struct adma_chan *chan, short data)
+void adma_progress_poll(struct adma_progress *progress, short data)
 {
+	struct polled_fds fds = fds_of(progress);
+
 	pthread_mutex_lock(&thread.registry);
 	/* These calls cannot fail, because the descriptors are in the epoll. */
-	if (!chan->entry.polled && !chan->ep.control.eof)
-		(void)epoll_control(chan, EPOLL_CTL_MOD, chan->ep.connection.config.sock, EPOLLIN);
-	if (chan->entry.data_events != data)
-		(void)epoll_control(chan, EPOLL_CTL_MOD, data_fd(chan), epoll_events(data));
-	chan->entry.polled = true;
-	chan->entry.data_events = data;
+	if (!progress->entry.polled && !is_at_eof(progress))
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.bytes, EPOLLIN);
+	if (progress->entry.data_events != data)
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.data, epoll_events(data));
+	progress->entry.polled = true;
+	progress->entry.data_events = data;
 	pthread_mutex_unlock(&thread.registry);
 }
 
-void adma_progress_unpoll(struct adma_chan *chan)
+void adma_progress_unpoll(struct adma_progress *progress)
 {
-	if (!chan->entry.taken)
+	struct polled_fds fds;
+
+	if (!progress->entry.taken)
 		return;
+	fds = fds_of(progress);
 	pthread_mutex_lock(&thread.registry);
-	if (chan->entry.polled)
-		(void)epoll_control(chan, EPOLL_CTL_MOD, chan->ep.connection.config.sock, 0);
-	if (chan->entry.data_events)
-		(void)epoll_control(chan, EPOLL_CTL_MOD, data_fd(chan), 0);
-	chan->entry.polled = false;
-	chan->entry.data_events = 0;
+	if (progress->entry.polled)
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.bytes, 0);
+	if (progress->entry.data_events)
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.data, 0);
+	progress->entry.polled = false;
+	progress->entry.data_events = 0;
 	pthread_mutex_unlock(&thread.registry);
 }
 
-/* An event on any descriptor of a channel ends the polling of all: it has to be asked for again. */
+/* An event on any descriptor of a worker ends the polling of all: it has to be asked for again. */
 static void epoll_take_events(void)
 {
 	struct epoll_event events[EVENTS];
@@ -180,24 +201,27 @@ static void epoll_take_events(void)
 	do {
 		n = epoll_wait(thread.epoll, events, EVENTS, 0);
 		for (int i = 0; i < n; i++) {
-			struct adma_chan *chan = events[i].data.ptr;
+			struct adma_progress *progress = events[i].data.ptr;
 
-			chan->entry.polled = false;
-			chan->entry.data_events = 0;
-			registry_call(chan, AT_ONCE);
+			progress->entry.polled = false;
+			progress->entry.data_events = 0;
+			registry_call(progress, AT_ONCE);
 		}
 	} while (n == EVENTS);
 }
 
-void adma_progress_forget(struct adma_chan *chan)
+void adma_progress_forget(struct adma_progress *progress)
 {
-	if (!chan->entry.taken)
+	struct polled_fds fds;
+
+	if (!progress->entry.taken)
 		return;
+	fds = fds_of(progress);
 	pthread_mutex_lock(&thread.registry);
 	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
-	(void)epoll_control(chan, EPOLL_CTL_DEL, chan->ep.connection.config.sock, 0);
-	(void)epoll_control(chan, EPOLL_CTL_DEL, chan->ep.connection.config.pidfd, 0);
-	(void)epoll_control(chan, EPOLL_CTL_DEL, data_fd(chan), 0);
+	(void)epoll_control(progress, EPOLL_CTL_DEL, fds.bytes, 0);
+	(void)epoll_control(progress, EPOLL_CTL_DEL, fds.death, 0);
+	(void)epoll_control(progress, EPOLL_CTL_DEL, fds.data, 0);
 	pthread_mutex_unlock(&thread.registry);
 }
 
@@ -228,19 +252,19 @@ static void thread_sleep(int64_t until)
 		(void)!read(thread.timer, &count, sizeof(count));
 }
 
-static void thread_visit(struct adma_chan *chan)
+static void thread_visit(struct adma_progress *progress)
 {
-	bool by_time = chan->entry.due != AT_ONCE;
+	bool by_time = progress->entry.due != AT_ONCE;
 	int64_t again;
 
-	adma_list_remove(&chan->entry.link);
-	chan->entry.in_use = true;
+	adma_list_remove(&progress->entry.link);
+	progress->entry.in_use = true;
 	pthread_mutex_unlock(&thread.registry);
-	again = chan->entry.visit(chan, by_time);
+	again = progress->entry.visit(progress, by_time);
 	pthread_mutex_lock(&thread.registry);
-	chan->entry.in_use = false;
+	progress->entry.in_use = false;
 	if (again != ADMA_NEVER)
-		registry_call(chan, again); /* after the others */
+		registry_call(progress, again); /* after the others */
 	pthread_cond_broadcast(&thread.not_in_use);
 }
 
@@ -249,12 +273,12 @@ static void *thread_run(void *nothing)
 	pthread_mutex_lock(&thread.registry);
 	while (!thread.stop) {
 		int64_t soonest;
-		struct adma_chan *chan;
+		struct adma_progress *progress;
 
 		epoll_take_events();
-		chan = registry_next_due(&soonest);
-		if (chan)
-			thread_visit(chan);
+		progress = registry_next_due(&soonest);
+		if (progress)
+			thread_visit(progress);
 		else
 			thread_sleep(soonest);
 	}
@@ -300,7 +324,7 @@ static int thread_start(void)
 	return 0;
 }
 
-/* No channel is taken, so the thread neither holds a channel's lock nor waits for one. */
+/* No worker is taken, so the thread neither holds a worker's lock nor waits for one. */
 static void thread_stop(void)
 {
 	pthread_mutex_lock(&thread.registry);
@@ -312,51 +336,52 @@ static void thread_stop(void)
 	thread_close_fds();
 }
 
-/* ---- channels come and go ---- */
+/* ---- workers come and go ---- */
 
-static int channel_take(struct adma_chan *chan)
+static int registry_take(struct adma_progress *progress)
 {
+	struct polled_fds fds = fds_of(progress);
 	int err = 0;
 
 	if (!thread.running)
 		err = thread_start();
 	if (err)
 		return err;
-	err = epoll_control(chan, EPOLL_CTL_ADD, chan->ep.connection.config.sock, 0);
+	err = epoll_control(progress, EPOLL_CTL_ADD, fds.bytes, 0);
 	if (!err)
-		err = epoll_control(chan, EPOLL_CTL_ADD, chan->ep.connection.config.pidfd, EPOLLIN);
+		err = epoll_control(progress, EPOLL_CTL_ADD, fds.death, EPOLLIN);
 	if (!err)
-		err = epoll_control(chan, EPOLL_CTL_ADD, data_fd(chan), 0);
-	chan->entry.taken = true;
-	chan->entry.incomplete = err;
-	thread.channels++;
+		err = epoll_control(progress, EPOLL_CTL_ADD, fds.data, 0);
+	progress->entry.taken = true;
+	progress->entry.incomplete = err;
+	thread.workers++;
 	return err;
 }
 
 /* Called with `life` held. */
-static void channel_give_back(struct adma_chan *chan)
+static void registry_give_back(struct adma_progress *progress)
 {
 	pthread_mutex_lock(&thread.registry);
-	while (chan->entry.in_use)
+	while (progress->entry.in_use)
 		pthread_cond_wait(&thread.not_in_use, &thread.registry);
-	adma_list_remove(&chan->entry.link);
-	chan->entry.taken = false;
+	adma_list_remove(&progress->entry.link);
+	progress->entry.taken = false;
 	pthread_mutex_unlock(&thread.registry);
-	if (!--thread.channels)
+	if (!--thread.workers)
 		thread_stop();
 }
 
-bool adma_progress_take(struct adma_chan *chan)
+bool adma_progress_take(struct adma_progress *progress)
 {
 	int err = 0;
 
-	if (chan->entry.taken)
-		return !chan->entry.incomplete;
+	if (progress->entry.taken)
+		return !progress->entry.incomplete;
 	pthread_mutex_lock(&thread.life);
 	bool early = thread.failed_at && adma_now() - thread.failed_at < RETRY_NS;
 
 	if (!early)
-		err = channel_take(chan);
+		err = registry_take(progress);
 	if (err) {
 		thread.failed_at = adma_now();
 		thread.stats.failures++;
@@ -366,11 +391,11 @@ bool adma_progress_take(struct adma_chan *chan)
 	return !early && !err;
 }
 
-void adma_progress_release(struct adma_chan *chan)
+void adma_progress_release(struct adma_progress *progress)
 {
 	pthread_mutex_lock(&thread.life);
-	if (chan->entry.taken)
-		channel_give_back(chan);
+	if (progress->entry.taken)
+		registry_give_back(progress);
 	pthread_mutex_unlock(&thread.life);
 }
 
@@ -396,7 +421,7 @@ void adma_progress_after_fork_child(void)
 	pthread_mutex_init(&thread.registry, NULL);
 	pthread_cond_init(&thread.not_in_use, NULL);
 	adma_list_init(&thread.called);
-	thread.channels = 0;
+	thread.workers = 0;
 	thread.asleep = false;
 	thread.stats = (struct adma_progress_stats){0};
 	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);

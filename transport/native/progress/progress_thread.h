@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * progress_thread.h - the one thread of this process that makes progress on delegated channels.
+ * progress_thread.h - the one thread of this process that makes progress on delegated workers.
  *
- * The progress thread exists from the first hand-over until the last channel that was handed over
- * is closed. It sleeps on an epoll of the channels' descriptors and on a timer, by which other
+ * The progress thread exists from the first hand-over until the last worker that was handed over
+ * is closed. It sleeps on an epoll of the workers' descriptors and on a timer, by which other
  * threads call it, and wakes for nothing else. It blocks all signals but those that its own faults
  * raise, and it calls nothing of Python.
  *
  * There are two locks. `life` is held to start and to stop the thread. The lock of the *registry*,
- * a leaf, guards which channels are to be visited, and when, and which sockets are polled. They are
- * taken in this order: a channel's lock, life, the registry. The thread takes a channel's lock
- * while it holds neither of its own. Instead, a channel that it is about to visit is marked
+ * a leaf, guards which workers are to be visited, and when, and which sockets are polled. They are
+ * taken in this order: a worker's lock, life, the registry. The thread takes a worker's lock
+ * while it holds neither of its own. Instead, a worker that it is about to visit is marked
  * `in_use` in the registry, and is not freed before the visit is over.
  *
  * A socket is polled once (EPOLLONESHOT), and then only when a thread asks for it again. So a
@@ -19,38 +19,38 @@
 #ifndef ADMA_PROGRESS_PROGRESS_THREAD_H
 #define ADMA_PROGRESS_PROGRESS_THREAD_H
 
-#include "progress/channel.h"
+#include "progress/progress.h"
 
-/* ---- called with the channel's lock held ---- */
+/* ---- called with the worker's lock held ---- */
 
-/* Take the channel on, and start the thread if there is none. Returns false if that is not possible. */
-bool adma_progress_take(struct adma_chan *chan);
+/* Take the worker on, and start the thread if there is none. Returns false if that is not possible. */
+bool adma_progress_take(struct adma_progress *progress);
 
-/* The calling thread hands a channel over, and computes on its core from now on. */
+/* The calling thread hands a worker over, and computes on its core from now on. */
 void adma_progress_note_caller(void);
 
-/* Call the thread: visit the channel by `due` (CLOCK_MONOTONIC). A system call if it would sleep longer. */
-void adma_progress_call(struct adma_chan *chan, int64_t due);
+/* Call the thread: visit the worker by `due` (CLOCK_MONOTONIC). A system call if it would sleep longer. */
+void adma_progress_call(struct adma_progress *progress, int64_t due);
 
 /*
- * Let the thread wake, once, for the channel's socket, its pidfd, and the events `data` of its data
+ * Let the thread wake, once, for the worker's socket, its pidfd, and the events `data` of its data
  * descriptor. Unpoll: do not let it wake for them, because a thread of ours sleeps on them.
  */
-void adma_progress_poll(struct adma_chan *chan, short data);
-void adma_progress_unpoll(struct adma_chan *chan);
+void adma_progress_poll(struct adma_progress *progress, short data);
+void adma_progress_unpoll(struct adma_progress *progress);
 
-/* The channel's descriptors are about to be closed. */
-void adma_progress_forget(struct adma_chan *chan);
+/* The worker's descriptors are about to be closed. */
+void adma_progress_forget(struct adma_progress *progress);
 
-/* ---- called without the channel's lock ---- */
+/* ---- called without the worker's lock ---- */
 
-/* The channel is closed: wait until the thread does not visit it. The last release of a channel stops the thread. */
-void adma_progress_release(struct adma_chan *chan);
+/* The worker is closed: wait until the thread does not visit it. The last release of a worker stops the thread. */
+void adma_progress_release(struct adma_progress *progress);
 
 /* 1 while the thread exists, else 0. */
 int adma_progress_count(void);
 
-/* Around a fork. The child has no progress thread, and its copies of channels are not taken (see api/channel.c). */
+/* Around a fork. The child has no progress thread, and its copies of workers are not taken (see api/channel.c). */
 void adma_progress_before_fork(void);
 void adma_progress_after_fork_parent(void);
 void adma_progress_after_fork_child(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* spin.c - spinning on the words of a channel; see spin.h. */
+/* spin.c - spinning on the words of a worker's endpoints; see spin.h. */
 #include "progress/spin.h"
 
 #include "base/cpu.h"
@@ -15,76 +15,119 @@ int64_t adma_spin_max_ns(void)
 	return SPIN_MAX_NS;
 }
 
-int64_t adma_spin_limit(struct adma_chan *chan, int64_t asked, int64_t now)
+int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now)
 {
 	if (asked >= 0)
 		return asked;
-	return adma_cpu_oversubscribed(now) ? 0 : atomic_load_explicit(&chan->waiters.spin_ns, memory_order_relaxed);
+	return adma_cpu_oversubscribed(now) ? 0
+					    : atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed);
 }
 
-void adma_spin_learn(struct adma_chan *chan, int64_t slept)
+void adma_spin_learn(struct adma_progress *progress, int64_t slept)
 {
-	int64_t spin_ns = atomic_load_explicit(&chan->waiters.spin_ns, memory_order_relaxed);
+	int64_t spin_ns = atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed);
 
-	atomic_store_explicit(&chan->waiters.spin_ns, adma_backoff_after_sleep(spin_ns, slept, limits),
+	atomic_store_explicit(&progress->waiters.spin_ns, adma_backoff_after_sleep(spin_ns, slept, limits),
 			      memory_order_relaxed);
 }
 
-struct adma_hint adma_hint_take(const struct adma_chan *chan, uint64_t events, bool messages)
+static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t events, bool messages)
 {
-	const struct adma_config *config = &chan->ep.connection.config;
-	uint64_t head = chan->ep.receive.ring.head;
+	const struct adma_config *config = &ep->connection.config;
+	uint64_t head = ep->receive.ring.head;
 
 	return (struct adma_hint){
 		.event_count = &config->local->event_count,
 		.events_seen = events,
 		.seq = &config->remote->cells[head & (ADMA_CELLS - 1)].seq,
 		.seq_wanted = messages ? head + 1 : 0,
-		.word = chan->ep.ops->poll_word(&chan->ep),
+		.word = ep->ops->poll_word(ep),
 	};
 }
 
+void adma_hints_begin(struct adma_hints *hints)
+{
+	hints->count = 0;
+	hints->too_many = false;
+}
+
+void adma_hints_note_events(struct adma_hints *hints, struct adma_progress *progress)
+{
+	hints->first = hints->count;
+	adma_worker_for_each(ep, &progress->worker)
+	{
+		if (hints->count == ADMA_HINTS_MAX) {
+			hints->too_many = true;
+			return;
+		}
+		hints->each[hints->count++].events_seen = adma_ec_read(&ep->connection.config.local->event_count);
+	}
+}
+
+void adma_hints_take(struct adma_hints *hints, struct adma_progress *progress, bool messages)
+{
+	int i = hints->first;
+
+	adma_worker_for_each(ep, &progress->worker)
+	{
+		if (i == hints->count)
+			return;
+		hints->each[i] = hint_take(ep, hints->each[i].events_seen, messages || ep->receive.reads.count);
+		i++;
+	}
+}
+
 /* Relaxed, here and below: a thread that finds something takes the lock and looks again, with acquire. */
-bool adma_hint_has_message(const struct adma_hint *hint)
+static bool hint_has_message(const struct adma_hint *hint)
 {
 	return hint->seq_wanted && atomic_load_explicit(hint->seq, memory_order_relaxed) == hint->seq_wanted;
 }
 
-bool adma_hint_has_ended(const struct adma_hint *hint)
+static bool hint_has_ended(const struct adma_hint *hint)
 {
 	return hint->word.word && atomic_load_explicit(hint->word.word, memory_order_relaxed) != hint->word.seen;
 }
 
-bool adma_hint_is_signalled(const struct adma_hint *hint)
+static bool hint_is_signalled(const struct adma_hint *hint)
 {
 	return adma_ec_read(hint->event_count) != hint->events_seen;
 }
 
+bool adma_hints_look(const struct adma_hints *hints)
+{
+	for (int i = 0; i < hints->count; i++) {
+		const struct adma_hint *hint = &hints->each[i];
+
+		if (hint_has_message(hint) || hint_is_signalled(hint) || hint_has_ended(hint))
+			return true;
+	}
+	return false;
+}
+
 static bool spin_look(void *hint)
 {
-	return adma_hint_has_message(hint);
+	return hint_has_message(hint);
 }
 
 static bool spin_look_seldom(void *hint)
 {
-	return adma_hint_is_signalled(hint);
+	return hint_is_signalled(hint);
 }
 
-bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns)
+bool adma_spin_for_message(struct adma_progress *progress, struct adma_endpoint *ep, int64_t spin_ns)
 {
 	int64_t now = adma_now();
-	int64_t end = now + adma_spin_limit(chan, spin_ns, now);
-	struct adma_hint hint =
-		adma_hint_take(chan, adma_ec_read(&chan->ep.connection.config.local->event_count), true);
+	int64_t end = now + adma_spin_limit(progress, spin_ns, now);
+	struct adma_hint hint = hint_take(ep, adma_ec_read(&ep->connection.config.local->event_count), true);
 
-	if (adma_hint_has_message(&hint))
+	if (hint_has_message(&hint))
 		return true;
 	if (end == now)
 		return false;
-	adma_endpoint_release_for_use(&chan->ep);
+	adma_endpoint_release_for_use(ep);
 	/* The event count is looked at seldom: otherwise its cache line would travel between the peer and us. */
 	(void)adma_spin(end, spin_look, spin_look_seldom, &hint);
-	bool came = adma_hint_has_message(&hint);
-	adma_endpoint_retake(&chan->ep);
+	bool came = hint_has_message(&hint);
+	adma_endpoint_retake(ep);
 	return came;
 }

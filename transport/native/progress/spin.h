@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* spin.h - what a thread looks at while it spins on a channel, and for how long it spins. */
+/* spin.h - what a thread looks at while it spins on workers, and for how long it spins. */
 #ifndef ADMA_PROGRESS_SPIN_H
 #define ADMA_PROGRESS_SPIN_H
 
-#include "progress/channel.h"
+#include "progress/progress.h"
 
-/* How long to spin: `asked` ns or, if that is < 0, what the channel has learned; 0 where spinning would do harm. */
-int64_t adma_spin_limit(struct adma_chan *chan, int64_t asked, int64_t now);
+/* How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm. */
+int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now);
 
 /* Learn from a sleep of `slept` ns whether a longer spin would have avoided it. */
-void adma_spin_learn(struct adma_chan *chan, int64_t slept);
+void adma_spin_learn(struct adma_progress *progress, int64_t slept);
 
-/* Words to look at without the lock, and their values at an earlier look. */
+/* Words of an endpoint to look at without the lock, and their values at an earlier look. */
 struct adma_hint {
 	_Atomic uint64_t *event_count;
 	uint64_t events_seen;
@@ -20,15 +20,29 @@ struct adma_hint {
 	struct adma_poll_word word;
 };
 
-/* Called with the lock held. `events`: the event count as it was read before the last look. */
-struct adma_hint adma_hint_take(const struct adma_chan *chan, uint64_t events, bool messages);
+#define ADMA_HINTS_MAX 8 /* a thread does not spin on the words of more endpoints than this */
 
-/* Has a message come? Was the event count signalled? Has the word of the endpoint's oldest request changed? */
-bool adma_hint_has_message(const struct adma_hint *hint);
-bool adma_hint_is_signalled(const struct adma_hint *hint);
-bool adma_hint_has_ended(const struct adma_hint *hint);
+/* The words of all endpoints that a thread waits for. */
+struct adma_hints {
+	struct adma_hint each[ADMA_HINTS_MAX];
+	int count;
+	int first;     /* the first one of the worker whose events were noted last */
+	bool too_many; /* there are endpoints without one */
+};
+
+void adma_hints_begin(struct adma_hints *hints);
+
+/*
+ * For each worker, with its lock held: first note its event counts, then look at its endpoints, then take hints.
+ * What is signalled after the first step counts as news. `messages`: the thread waits for a message.
+ */
+void adma_hints_note_events(struct adma_hints *hints, struct adma_progress *progress);
+void adma_hints_take(struct adma_hints *hints, struct adma_progress *progress, bool messages);
+
+/* Has a message come? Was an event count signalled? Has the word of an endpoint's oldest request changed? */
+bool adma_hints_look(const struct adma_hints *hints);
 
 /* Spin until a message comes. Called with the lock held, which is dropped meanwhile. True when a message came. */
-bool adma_spin_for_message(struct adma_chan *chan, int64_t spin_ns);
+bool adma_spin_for_message(struct adma_progress *progress, struct adma_endpoint *ep, int64_t spin_ns);
 
 #endif

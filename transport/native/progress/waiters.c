@@ -11,13 +11,14 @@
 int adma_waiters_init(struct adma_waiters *waiters)
 {
 	waiters->spin_ns = FIRST_SPIN_NS;
+	waiters->epoll = -1;
 	waiters->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return waiters->eventfd < 0 ? -errno : 0;
 }
 
-void adma_waiters_wake(struct adma_chan *chan)
+void adma_waiters_wake(struct adma_progress *progress)
 {
-	struct adma_waiters *waiters = &chan->waiters;
+	struct adma_waiters *waiters = &progress->waiters;
 	uint64_t one = 1;
 
 	if (!waiters->sleepers)
@@ -28,47 +29,54 @@ void adma_waiters_wake(struct adma_chan *chan)
 	waiters->wakes_left = waiters->sleepers;
 }
 
-void adma_waiters_wake_marked(struct adma_chan *chan)
+void adma_waiters_wake_marked(struct adma_progress *progress)
 {
-	if (!(chan->ep.control.marks & ADMA_MARK_WAITERS))
+	if (!(progress->worker.marks & ADMA_MARK_WAITERS))
 		return;
-	chan->ep.control.marks &= ~(uint32_t)ADMA_MARK_WAITERS;
-	adma_waiters_wake(chan);
+	progress->worker.marks &= ~(uint32_t)ADMA_MARK_WAITERS;
+	adma_waiters_wake(progress);
 }
 
-bool adma_waiters_miss_events(const struct adma_chan *chan)
+bool adma_waiters_miss_events(const struct adma_progress *progress)
 {
-	if (!chan->waiters.sleepers || chan->ep.ops->silent)
+	const struct adma_endpoint *ep;
+
+	/* The epoll of a shared worker is kept up to date while threads sleep on it. */
+	if (!progress->waiters.sleepers || adma_is_shared(progress))
 		return false;
-	return chan->ep.ops->events(&chan->ep, false) & ~chan->waiters.slept_events;
+	ep = adma_only_endpoint(progress);
+	return !ep->ops->silent && ep->ops->events(ep, false) & ~progress->waiters.slept_events;
 }
 
-static void sleeper_fill_fds(struct adma_chan *chan, struct pollfd *fds, bool listener)
+static void sleeper_fill_fds(struct adma_progress *progress, struct pollfd *fds, bool listener)
 {
-	const struct adma_control *control = &chan->ep.control;
-	const struct adma_config *config = &chan->ep.connection.config;
-	struct adma_waiters *waiters = &chan->waiters;
-	short events = chan->ep.ops->events(&chan->ep, listener);
+	const struct adma_endpoint *ep = adma_only_endpoint(progress);
+	const struct adma_control *control = &ep->control;
+	const struct adma_config *config = &ep->connection.config;
+	struct adma_waiters *waiters = &progress->waiters;
+	short events = ep->ops->events(ep, listener);
 
-	fds[0] = (struct pollfd){.fd = waiters->eventfd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = control->eof ? -1 : config->sock, .events = POLLIN};
 	fds[2] = (struct pollfd){.fd = control->dead ? -1 : config->pidfd, .events = POLLIN};
-	fds[3] = (struct pollfd){.fd = events ? chan->ep.ops->data_fd(&chan->ep) : -1, .events = events};
+	fds[3] = (struct pollfd){.fd = events ? ep->ops->data_fd(ep) : -1, .events = events};
 	waiters->slept_events = waiters->sleepers ? waiters->slept_events & events : events;
 }
 
-void adma_sleeper_join(struct adma_chan *chan, struct adma_sleeper *sleeper, struct pollfd *fds, bool blind)
+void adma_sleeper_join(struct adma_progress *progress, struct adma_sleeper *sleeper, struct pollfd *fds, bool blind)
 {
-	struct adma_waiters *waiters = &chan->waiters;
+	struct adma_waiters *waiters = &progress->waiters;
 
-	if (!blind)
-		sleeper_fill_fds(chan, fds, sleeper->listener);
+	fds[0] = (struct pollfd){.fd = waiters->eventfd, .events = POLLIN};
+	if (adma_is_shared(progress))
+		fds[1] = (struct pollfd){.fd = waiters->epoll, .events = POLLIN};
+	else if (!blind)
+		sleeper_fill_fds(progress, fds, sleeper->listener);
 	waiters->sleepers++;
 	waiters->listeners += sleeper->listener;
-	chan->ep.control.users++;
+	progress->worker.users += !adma_is_shared(progress);
 	sleeper->epoch = waiters->wake_epoch;
 	sleeper->in = true;
-	chan->ep.stats.sleeps++;
+	waiters->sleeps++;
 }
 
 /* The last of the sleepers that see a local wake-up empties the eventfd. */
@@ -82,11 +90,11 @@ static void sleeper_take_wake(struct adma_waiters *waiters, const struct adma_sl
 		(void)!read(waiters->eventfd, &count, sizeof(count));
 }
 
-void adma_sleeper_leave(struct adma_chan *chan, struct adma_sleeper *sleeper)
+void adma_sleeper_leave(struct adma_progress *progress, struct adma_sleeper *sleeper)
 {
-	chan->waiters.sleepers--;
-	chan->waiters.listeners -= sleeper->listener;
-	chan->ep.control.users--;
+	progress->waiters.sleepers--;
+	progress->waiters.listeners -= sleeper->listener;
+	progress->worker.users -= !adma_is_shared(progress);
 	sleeper->in = false;
-	sleeper_take_wake(&chan->waiters, sleeper);
+	sleeper_take_wake(&progress->waiters, sleeper);
 }

@@ -2,6 +2,25 @@
 /* endpoint.c - what both kinds of endpoints share: termination, and hints in the segments. */
 #include "worker/endpoint.h"
 
+#include "base/clock.h"
+
+void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config, const struct adma_endpoint_ops *ops)
+{
+	ep->connection.config = *config;
+	ep->ops = ops;
+	ep->send.ring.segment = config->local;
+	ep->receive.ring.segment = config->remote;
+	ep->send.free_slots = ADMA_SLOTS;
+	ep->send.segment_fd = -1;
+	adma_req_queue_init(&ep->send.backlog);
+	adma_req_queue_init(&ep->receive.reads);
+	adma_list_init(&ep->transfers);
+	adma_list_init(&ep->member);
+	adma_list_init(&ep->rearm);
+	adma_list_init(&ep->active);
+	ep->control.checked_at = adma_now();
+}
+
 void adma_terminate(struct adma_endpoint *ep, int why)
 {
 	if (ep->control.over)
@@ -41,11 +60,11 @@ void adma_tell_waits(struct adma_endpoint *ep, bool waits)
 void adma_endpoint_release_for_use(struct adma_endpoint *ep)
 {
 	ep->control.users++;
-	pthread_mutex_unlock(&ep->lock);
+	pthread_mutex_unlock(&ep->worker->lock);
 }
 
 void adma_endpoint_retake(struct adma_endpoint *ep)
 {
-	pthread_mutex_lock(&ep->lock);
+	pthread_mutex_lock(&ep->worker->lock);
 	ep->control.users--;
 }

@@ -3,22 +3,21 @@
  * endpoint.h - one endpoint of a channel: its send and receive sides, its control state, and its
  * operations.
  *
- * One lock guards all of it but the words in the shared segments. The lock is never held while the
- * bytes of a large message are copied. Instead, a transfer for which a thread copies is marked
- * busy, and is not freed meanwhile.
+ * The lock of its worker guards all of it but the words in the shared segments. The lock is never
+ * held while the bytes of a large message are copied. Instead, a transfer for which a thread copies
+ * is marked busy, and is not freed meanwhile.
  *
  * Two kinds of endpoints implement the operations. The messages of the one travel through the
  * rings and slots that the two processes share (ring_endpoint.c), those of the other through the
  * FIFO of the kernel helper (fifo_endpoint.c).
  *
- * Nothing in this folder wakes a thread, arms an event count or hands the channel over. The
- * functions here only *mark* what has to be done (enum adma_mark). The entry points of
+ * Nothing in this folder wakes a thread, arms an event count or hands the worker over. The
+ * functions here only *mark* what has to be done (enum adma_mark in worker.h). The entry points of
  * api/ act on the marks before they unlock.
  */
 #ifndef ADMA_WORKER_ENDPOINT_H
 #define ADMA_WORKER_ENDPOINT_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,6 +28,7 @@
 #include "mech/mechanism.h"
 #include "shm/layout.h"
 #include "shm/ring.h"
+#include "worker/worker.h"
 
 /* What one of our slots is used for. The peer can change the words in shared memory, so they cannot tell. */
 enum adma_slot_use { ADMA_SLOT_FREE, ADMA_SLOT_POSTED, ADMA_SLOT_MATCHED, ADMA_SLOT_LINGERS };
@@ -67,14 +67,6 @@ struct adma_receive_side {
 	bool parts_spoilt;            /* their object failed: nobody will read them */
 };
 
-/* What an entry point has to do before it releases the lock. */
-enum adma_mark {
-	/* A sleeping thread of ours may wait for what just happened. */
-	ADMA_MARK_WAITERS = 1,
-	/* The event count may not be armed for sleepers, pollers or the progress thread: look again, and arm it. */
-	ADMA_MARK_REARM = 2,
-};
-
 /* Whether the endpoint can be used, and how it is being used. */
 struct adma_control {
 	int over;             /* 0, or the enum adma_error with which it was terminated */
@@ -82,18 +74,19 @@ struct adma_control {
 	bool dead;            /* the peer is proven dead or replaced */
 	bool closing;         /* adma_chan_close() was called */
 	bool torn_down;       /* descriptors and maps are gone */
-	_Atomic bool forked;  /* this is a forked child's copy */
 	bool waits;           /* a thread of ours waits: the value in our segment */
 	uint32_t users;       /* threads that use maps or descriptors without the lock */
-	uint32_t marks;       /* mask of enum adma_mark */
-	uint32_t unobserved;  /* completed requests that no caller has looked at */
+	short data_events;    /* the events for which the worker's epoll polls the data descriptor */
 	int64_t checked_at;   /* when the peer was last checked without sleeping */
 };
 
 struct adma_endpoint_ops;
 
 struct adma_endpoint {
-	pthread_mutex_t lock;
+	struct adma_worker *worker;
+	struct adma_list member;    /* among the worker's endpoints */
+	struct adma_list rearm;     /* on the worker's list of this name, and */
+	struct adma_list active;    /* ... on this one */
 	const struct adma_endpoint_ops *ops;
 	struct adma_connection connection;
 	struct adma_fifo *fifo;     /* set if messages travel through the kernel helper, else NULL */
@@ -181,8 +174,16 @@ struct adma_endpoint_ops {
 
 static inline void adma_mark(struct adma_endpoint *ep, uint32_t marks)
 {
-	ep->control.marks |= marks;
+	struct adma_worker *worker = ep->worker;
+
+	worker->marks |= marks;
+	if (marks & ADMA_MARK_REARM && !adma_list_listed(&ep->rearm))
+		adma_list_push_back(&worker->rearm, &ep->rearm);
 }
+
+/* Prepare an endpoint whose descriptors and segments `config` names. It belongs to no worker yet. */
+void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config,
+			const struct adma_endpoint_ops *ops);
 
 /* Terminate the endpoint with this enum adma_error, unless it is terminated already. */
 void adma_terminate(struct adma_endpoint *ep, int why);
@@ -205,11 +206,5 @@ void adma_tell_waits(struct adma_endpoint *ep, bool waits);
  */
 void adma_endpoint_release_for_use(struct adma_endpoint *ep);
 void adma_endpoint_retake(struct adma_endpoint *ep);
-
-static inline bool adma_endpoint_advance(struct adma_endpoint *ep)
-{
-	adma_mark(ep, ADMA_MARK_REARM);
-	return ep->ops->advance(ep);
-}
 
 #endif

@@ -101,7 +101,7 @@ void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, ui
 	request_count_done(ep, req, error, nbytes);
 	if (!(req->flags & ADMA_REQ_DROPPED)) {
 		req->observed = 0;
-		ep->control.unobserved++;
+		ep->worker->unobserved++;
 	}
 	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
 	adma_stamp(req, &req->times.ended);
@@ -136,7 +136,7 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
 	if (req->observed || req->flags & ADMA_REQ_DROPPED)
 		return;
 	req->observed = 1;
-	ep->control.unobserved--;
+	ep->worker->unobserved--;
 	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this request alone */
 }
 

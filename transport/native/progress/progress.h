@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * progress.h - a worker, and what its process needs to wait for it.
+ *
+ * The worker (worker/worker.h) moves messages and knows nothing of the rest. Each of the other
+ * parts belongs to one file:
+ *
+ *   waiters    waiters.c          threads that sleep on the worker
+ *   poll       poll_descriptor.c  the descriptor of fileno()
+ *   ownership  ownership.c        whether waiting threads or the progress thread make progress
+ *   entry      progress_thread.c  the worker's entry in the registry of the progress thread
+ *   assist     copy/assist.h      copy worker threads that assist the progress thread
+ *   all        api/workers.c      the list of all workers, for fork
+ *
+ * The lock of the worker guards all of them, with the exceptions in `entry`.
+ */
+#ifndef ADMA_PROGRESS_PROGRESS_H
+#define ADMA_PROGRESS_PROGRESS_H
+
+#include "base/backoff.h"
+#include "copy/assist.h"
+#include "worker/round.h"
+
+struct adma_progress;
+
+struct adma_waiters {
+	uint32_t sleepers;       /* threads in ppoll() */
+	uint32_t listeners;      /* the sleepers that wait for a message, not for a request */
+	uint32_t wakes_left;     /* sleepers that have not seen the last local wake-up yet */
+	uint64_t wake_epoch;
+	uint64_t sleeps;         /* how often a thread slept */
+	short slept_events;      /* the events of a channel's data descriptor for which all sleepers wait */
+	int epoll;               /* of a shared worker: the descriptors of all endpoints, or -1 */
+	int eventfd;             /* for local wake-ups */
+	int64_t checked_at;      /* when a thread that never sleeps last checked the peers */
+	_Atomic int64_t spin_ns; /* how long to spin before a sleep; adapts */
+};
+
+struct adma_poll_descriptor {
+	int epoll;         /* fileno(), or -1 */
+	bool readable;     /* it is kept readable */
+};
+
+struct adma_ownership {
+	uint32_t owners;    /* threads that are in a call that waits, not those between two such calls */
+	bool delegated;     /* the progress thread makes progress; never while a thread owns the channel */
+	int64_t left_at;    /* when the last owner left the worker to the progress thread */
+	int64_t resumes_at; /* left_at before this ownership, if the worker was delegated then, or 0 */
+	int64_t owned_at;   /* when the ownership began, if the worker was delegated before */
+	int64_t grace_ns;   /* how long the progress thread waits for an owner to come back; adapts */
+};
+
+/* The worker's entry in the registry of the progress thread. */
+struct adma_progress_entry {
+	/* Make progress on the worker. Returns when to visit it again, or ADMA_NEVER. Set once, before it is taken. */
+	int64_t (*visit)(struct adma_progress *progress, bool by_time);
+	bool taken;        /* the descriptors are in the epoll; guarded by the worker's lock and `life` */
+	bool incomplete;   /* not all of them are: the progress thread cannot serve the worker */
+	/* Guarded by the lock of the registry: */
+	bool in_use;       /* the progress thread visits the worker, or is about to */
+	bool polled;       /* the next byte on its socket wakes the progress thread */
+	short data_events; /* and so do these events of a channel's data descriptor */
+	int64_t due;       /* when to visit the worker */
+	struct adma_list link; /* among the workers to be visited */
+};
+
+struct adma_progress {
+	struct adma_worker worker;
+	struct adma_waiters waiters;
+	struct adma_poll_descriptor poll;
+	struct adma_ownership ownership;
+	struct adma_progress_entry entry;
+	struct adma_assist assist;
+	struct adma_list all;
+};
+
+static inline struct adma_progress *adma_progress_of(struct adma_worker *worker)
+{
+	return adma_container_of(worker, struct adma_progress, worker);
+}
+
+/* A channel's worker has one endpoint for life, whose descriptors are polled one by one. */
+static inline bool adma_is_shared(const struct adma_progress *progress)
+{
+	return progress->waiters.epoll >= 0;
+}
+
+/* The only endpoint of a channel's worker. */
+static inline struct adma_endpoint *adma_only_endpoint(const struct adma_progress *progress)
+{
+	return adma_container_of(progress->worker.endpoints.next, struct adma_endpoint, member);
+}
+
+#define ADMA_NEVER INT64_MAX
+
+#endif
