@@ -125,7 +125,7 @@ static void endpoint_init(struct adma_endpoint *ep, const struct adma_config *co
 	ep->send.free_slots = ADMA_SLOTS;
 	ep->send.segment_fd = -1;
 	adma_req_queue_init(&ep->send.backlog);
-	adma_req_queue_init(&ep->receive.reads);
+	adma_posted_init(&ep->receive.reads, 0); /* with two keys there is nothing to keep secret */
 	adma_list_init(&ep->transfers);
 	ep->control.checked_at = adma_now();
 }
@@ -292,6 +292,7 @@ void adma_chan_free(struct adma_chan *chan)
 	channel_delist(chan);
 	if (!atomic_load(&chan->ep.control.forked)) /* in a child it may be held for ever, by a thread of the parent */
 		pthread_mutex_destroy(&chan->ep.lock);
+	adma_posted_free(&chan->ep.receive.reads);
 	free(chan->ep.fifo);
 	free(chan);
 }

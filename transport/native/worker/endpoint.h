@@ -57,7 +57,7 @@ struct adma_send_side {
 /* The receive side: our reads. */
 struct adma_receive_side {
 	struct adma_ring_in ring;
-	struct adma_req_queue reads;  /* reads that are posted and unmatched */
+	struct adma_posted reads;     /* reads that are posted and unmatched */
 	uint32_t pending;             /* reads that are posted or matched */
 	uint32_t long_reads;          /* unmatched reads whose messages need our help */
 	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
