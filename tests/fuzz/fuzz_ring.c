@@ -6,7 +6,7 @@
  * the segment. Both ends of the ring work on the same segment here, which has the
  * sanitizer's red zones around it: whatever reaches beyond it is found out.
  *
- * sources: shm/ring.c match/match.c
+ * sources: shm/ring.c match/match.c match/posted.c match/keys.c
  */
 #include <errno.h>
 #include <stddef.h>
@@ -65,7 +65,7 @@ static void check_message(const struct adma_ring_in *ring)
 	const struct adma_desc *desc = &ring->desc;
 	struct adma_req read = {.kind = ADMA_BYTES, .length = 64, .is_read = 1};
 	struct adma_req part = {.kind = ADMA_PART, .length = 64, .is_read = 1};
-	struct adma_req_queue reads;
+	struct adma_posted reads;
 	struct adma_req *met;
 
 	if (desc->carry == ADMA_SLOT) {
@@ -82,14 +82,15 @@ static void check_message(const struct adma_ring_in *ring)
 	}
 	REQUIRE(desc->total >= desc->length);
 
-	adma_req_queue_init(&reads);
-	adma_req_queue_push(&reads, &read);
-	adma_req_queue_push(&reads, &part);
+	adma_posted_init(&reads, 1);
+	adma_posted_add(&reads, &read.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(read.kind), ADMA_WHOLE_TAG);
+	adma_posted_add(&reads, &part.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(part.kind), ADMA_WHOLE_TAG);
 	if (adma_match(&reads, desc, ADMA_KEEP, &met) == ADMA_MATCH)
 		REQUIRE(met->kind == desc->kind && desc->length <= met->length);
-	adma_req_queue_remove(&reads, &read);
-	adma_req_queue_remove(&reads, &part);
-	REQUIRE(!adma_req_queue_first(&reads) && !reads.count);
+	adma_posted_remove(&reads, &read.posted);
+	adma_posted_remove(&reads, &part.posted);
+	REQUIRE(!adma_first_read(&reads) && !reads.count);
+	adma_posted_free(&reads);
 }
 
 /* The peer writes up to eight bytes of its choice; often where it counts. */

@@ -59,6 +59,19 @@ class adma_list(CData):  # noqa: N801
     next: adma_list
     prev: adma_list
 
+class adma_key(CData):  # noqa: N801
+    same: adma_list
+    next: adma_key
+    tag: int
+    source: int
+    first: bool
+
+class adma_posted_entry(CData):  # noqa: N801
+    all: adma_list
+    key: adma_key
+    mask: int
+    order: int
+
 class adma_config(CData):  # noqa: N801
     sock: int
     pidfd: int
@@ -103,6 +116,9 @@ class adma_req(CData):  # noqa: N801
     is_read: int
     flags: int
     limit: int
+    tag: int
+    mask: int
+    source: int
     state: int
     error: int
     done_bytes: int
@@ -112,6 +128,7 @@ class adma_req(CData):  # noqa: N801
     mechanism: int
     times: adma_req_times
     link: adma_list
+    posted: adma_posted_entry
     transfer: adma_transfer
     slot_index: int
     slot_gen: int
@@ -350,6 +367,14 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_list *"], init: object = ...) -> adma_list: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_key *"], init: object = ...) -> adma_key: ...
+    @overload
+    @staticmethod
+    def new(
+        cdecl: Literal["struct adma_posted_entry *"], init: object = ...
+    ) -> adma_posted_entry: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_config *"], init: object = ...) -> adma_config: ...

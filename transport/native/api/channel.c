@@ -199,6 +199,6 @@ void adma_chan_free(struct adma_chan *chan)
 	if (adma_chan_close(chan, 0))
 		(void)adma_chan_abandon(chan);
 	adma_workers_delist(&chan->progress);
-	free(chan->ep.fifo);
+	adma_endpoint_free(&chan->ep);
 	free(chan);
 }

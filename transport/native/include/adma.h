@@ -34,6 +34,27 @@ struct adma_list {
 	struct adma_list *next, *prev;
 };
 
+/* What a tagged receive asks for if it asks for a message of any source, or for the whole tag. */
+#define ADMA_ANY_SOURCE 0xffffffffu
+#define ADMA_WHOLE_TAG 0xffffffffffffffffull
+
+/* A member of a table of keys (match/keys.h), and its key. */
+struct adma_key {
+	struct adma_list same;
+	struct adma_key *next;
+	uint64_t tag;
+	uint32_t source;
+	bool first;
+};
+
+/* A member of a posted queue (match/posted.h), and what it asks for. */
+struct adma_posted_entry {
+	struct adma_list all;
+	struct adma_key key;
+	uint64_t mask;
+	uint64_t order;
+};
+
 enum adma_error {
 	ADMA_E_CLOSED = 1001,   /* the peer closed the channel; nothing more comes */
 	ADMA_E_DIED = 1002,     /* the peer is gone, and did not close the channel */
@@ -137,6 +158,9 @@ struct adma_req {
 	uint8_t is_read;
 	uint8_t flags;       /* enum adma_req_flags */
 	uint64_t limit;      /* open reads: the longest message that is accepted */
+	uint64_t tag;        /* tagged requests: the tag; and what a receive accepts: */
+	uint64_t mask;       /*   the bits of the tag that have to be equal */
+	uint32_t source;     /*   the number of an endpoint, or ADMA_ANY_SOURCE */
 
 	/* filled by the core; readable at any time, final once state is DONE */
 	int32_t state;       /* enum adma_req_state */
@@ -150,6 +174,7 @@ struct adma_req {
 
 	/* private to the core */
 	struct adma_list link;
+	struct adma_posted_entry posted;
 	struct adma_transfer *transfer;
 	uint32_t slot_index; /* or the index of the kernel helper's completion entry */
 	uint32_t slot_gen;

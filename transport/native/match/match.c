@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* match.c - the posted queue and the verdict; see match.h. */
+/* match.c - queues of requests and the verdict; see match.h. */
 #include "match/match.h"
 
 #include <stddef.h>
@@ -22,33 +22,26 @@ void adma_req_queue_remove(struct adma_req_queue *queue, struct adma_req *req)
 	queue->count--;
 }
 
-/* Parts are offered to reads for parts only, and other messages to the other reads. */
-static bool match_accepts(const struct adma_req *read, const struct adma_desc *message)
+enum adma_verdict adma_judge(const struct adma_req *read, const struct adma_desc *message, enum adma_too_long too_long)
 {
-	return (read->kind == ADMA_PART) == (message->kind == ADMA_PART);
-}
-
-static struct adma_req *match_find(const struct adma_req_queue *reads, const struct adma_desc *message)
-{
-	adma_list_for_each(at, &reads->list)
-		if (match_accepts(adma_req_of(at), message))
-			return adma_req_of(at);
-	return NULL;
-}
-
-enum adma_verdict adma_match(const struct adma_req_queue *reads, const struct adma_desc *message,
-			     enum adma_too_long too_long, struct adma_req **read)
-{
-	struct adma_req *req = match_find(reads, message);
-
-	*read = req;
-	if (!req)
-		return ADMA_NO_READ;
-	if (req->kind != message->kind)
+	if (read->kind != message->kind)
 		return ADMA_WRONG_KIND;
-	if (req->flags & ADMA_REQ_OPEN)
-		return message->total > req->limit ? ADMA_TOO_LONG : ADMA_ASK;
-	if (message->length <= req->length)
+	if (read->flags & ADMA_REQ_OPEN)
+		return message->total > read->limit ? ADMA_TOO_LONG : ADMA_ASK;
+	if (message->length <= read->length)
 		return ADMA_MATCH;
 	return too_long == ADMA_KEEP ? ADMA_TOO_LONG : ADMA_TRUNCATE;
+}
+
+enum adma_verdict adma_match(const struct adma_posted *reads, const struct adma_desc *message,
+			     enum adma_too_long too_long, struct adma_req **read)
+{
+	struct adma_posted_entry *entry = adma_posted_find(reads, ADMA_CHANNEL_SOURCE, adma_channel_tag(message->kind));
+
+	if (!entry) {
+		*read = NULL;
+		return ADMA_NO_READ;
+	}
+	*read = adma_container_of(entry, struct adma_req, posted);
+	return adma_judge(*read, message, too_long);
 }

@@ -57,7 +57,7 @@ struct adma_send_side {
 /* The receive side: our reads. */
 struct adma_receive_side {
 	struct adma_ring_in ring;
-	struct adma_req_queue reads;  /* reads that are posted and unmatched */
+	struct adma_posted reads;     /* reads that are posted and unmatched */
 	uint32_t pending;             /* reads that are posted or matched */
 	uint32_t long_reads;          /* unmatched reads whose messages need our help */
 	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
@@ -184,6 +184,9 @@ static inline void adma_mark(struct adma_endpoint *ep, uint32_t marks)
 /* Prepare an endpoint whose descriptors and segments `config` names. It belongs to no worker yet. */
 void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config,
 			const struct adma_endpoint_ops *ops);
+
+/* Free what it has in memory. Descriptors and segments are gone. */
+void adma_endpoint_free(struct adma_endpoint *ep);
 
 /* Terminate the endpoint with this enum adma_error, unless it is terminated already. */
 void adma_terminate(struct adma_endpoint *ep, int why);

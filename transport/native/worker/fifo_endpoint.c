@@ -205,8 +205,8 @@ static bool fifo_post_reads(struct adma_endpoint *ep)
 {
 	bool changed = false, stop = false;
 
-	adma_list_for_each_safe(at, after, &ep->receive.reads.list) {
-		struct adma_req *req = adma_req_of(at);
+	adma_list_for_each_safe(at, after, &ep->receive.reads.all) {
+		struct adma_req *req = adma_read_of(at);
 		enum fifo_answer answer;
 
 		if (ep->control.over || adma_entries_full(&ep->fifo->unused[true]))
@@ -231,7 +231,7 @@ static bool fifo_post_reads(struct adma_endpoint *ep)
 
 static bool fifo_fail_reads(struct adma_endpoint *ep)
 {
-	const struct adma_req *first = adma_req_queue_first(&ep->receive.reads);
+	const struct adma_req *first = adma_first_read(&ep->receive.reads);
 
 	if (!ep->control.over || !first || (!ep->control.closing && first->state == ADMA_NEED_STATE))
 		return false;
@@ -267,7 +267,7 @@ static bool fifo_advance(struct adma_endpoint *ep)
 /* Requests that found no entry, and open reads, need our help. The kernel does the rest. */
 static bool fifo_needs_progress(const struct adma_endpoint *ep)
 {
-	const struct adma_req *first = adma_req_queue_first(&ep->receive.reads);
+	const struct adma_req *first = adma_first_read(&ep->receive.reads);
 
 	return ep->send.backlog.count || (first && first->state != ADMA_NEED_STATE);
 }
@@ -291,7 +291,7 @@ static int fifo_data_fd(const struct adma_endpoint *ep)
 
 static short fifo_events(const struct adma_endpoint *ep, bool listener)
 {
-	const struct adma_req *first = adma_req_queue_first(&ep->receive.reads);
+	const struct adma_req *first = adma_first_read(&ep->receive.reads);
 	bool asks = first && first->state == ADMA_QUEUED_STATE && first->flags & ADMA_REQ_OPEN;
 
 	return (short)(POLLIN | (listener || asks ? POLLPRI : 0));

@@ -68,7 +68,8 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 		ep->receive.pending++;
 		request_count_unmatched(ep, req);
 		adma_stamp(req, &req->times.published);
-		adma_req_queue_push(&ep->receive.reads, req);
+		adma_posted_add(&ep->receive.reads, &req->posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(req->kind),
+				ADMA_WHOLE_TAG);
 	} else {
 		ep->send.pending++;
 		adma_req_queue_push(&ep->send.backlog, req);
@@ -77,7 +78,10 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 
 void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req)
 {
-	adma_req_queue_remove(req->is_read ? &ep->receive.reads : &ep->send.backlog, req);
+	if (req->is_read)
+		adma_posted_remove(&ep->receive.reads, &req->posted);
+	else
+		adma_req_queue_remove(&ep->send.backlog, req);
 }
 
 static void request_count_done(struct adma_endpoint *ep, const struct adma_req *req, int error, uint64_t nbytes)
@@ -178,7 +182,7 @@ bool adma_flush(struct adma_endpoint *ep)
 
 void adma_fail_reads(struct adma_endpoint *ep, int error)
 {
-	for (struct adma_req *req; (req = adma_req_queue_first(&ep->receive.reads));) {
+	for (struct adma_req *req; (req = adma_first_read(&ep->receive.reads));) {
 		adma_request_dequeue(ep, req);
 		adma_complete(ep, req, error, 0);
 	}

@@ -193,13 +193,13 @@ static bool ring_match_one(struct adma_endpoint *ep)
 
 bool adma_ring_match_reads(struct adma_endpoint *ep)
 {
-	struct adma_req_queue *reads = &ep->receive.reads;
+	const struct adma_posted *reads = &ep->receive.reads;
 	uint32_t before = reads->count;
 	struct adma_req *first;
 
 	while (reads->count && ring_match_one(ep))
 		;
-	first = adma_req_queue_first(reads);
+	first = adma_first_read(reads);
 	/* Published messages are delivered first, also to an open read whose caller is about to supply the buffer. */
 	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE))
 		adma_fail_reads(ep, ep->control.over);
