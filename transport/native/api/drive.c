@@ -95,7 +95,7 @@ static bool drive_check_peers(struct adma_progress *progress)
 	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
-	return adma_poll_check(progress);
+	return adma_poll_check(progress) | (progress->worker.summary && adma_worker_look_at_all(&progress->worker));
 }
 
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */

@@ -109,7 +109,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return -ADMA_E_PROTOCOL;
 	}
-	if (rc == 0 || desc->carry == ADMA_SLOT || desc->kind == ADMA_PART || ep->receive.parts_due)
+	if (rc == 0 || desc->carry == ADMA_SLOT || desc->kind >= ADMA_PART || ep->receive.parts_due)
 		return -ADMA_E_PENDING;
 	if (desc->kind != ADMA_BYTES)
 		return -ADMA_E_KIND;

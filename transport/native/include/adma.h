@@ -77,7 +77,8 @@ enum adma_mechanism_id {
 	ADMA_MECH_TCP = 3,
 	ADMA_MECH_DMA = 4,    /* the kernel helper copies by DMA channels */
 	ADMA_MECH_HELPER = 5, /* the kernel helper copies by the CPU */
-	ADMA_MECH_COUNT = 6,  /* the number of built-in mechanisms, and NONE */
+	ADMA_MECH_SELF = 6,   /* an endpoint to ourselves (adma_worker.h) */
+	ADMA_MECH_COUNT = 7,  /* the number of built-in mechanisms, and NONE */
 	ADMA_MECH_MAX = 16,   /* ids from COUNT on are for adma_mechanism_register() */
 };
 #define ADMA_MECH_BIT(id) (1u << (id))
@@ -189,6 +190,7 @@ enum adma_req_flags {
 	ADMA_REQ_BLOCKING = 4, /* a blocking call waits for it: it may exceed ADMA_PENDING_MAX */
 	ADMA_REQ_DROPPED = 8,  /* no caller will look at it: it is not counted as unobserved */
 	ADMA_REQ_LONG = 16,    /* private to the core: it is counted in long_reads */
+	ADMA_REQ_CONSUME = 64, /* tagged receive: a message that is too long does not stay */
 	ADMA_REQ_SHORT = 32,   /* private to the core: it is counted in short_reads */
 };
 

@@ -78,6 +78,7 @@ struct adma_mechanism {
 	const char *name;
 	uint32_t id;    /* enum adma_mechanism_id, or the id of a third party's mechanism */
 	uint32_t flags; /* one of enum adma_mechanism_flags */
+	bool internal;  /* no handshake offers it, and nobody is told of it */
 
 	/* ---- the life of a connection: optional ---- */
 

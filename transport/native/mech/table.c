@@ -14,7 +14,8 @@
 	X(CMA, cma) \
 	X(TCP, tcp) \
 	X(DMA, dma) \
-	X(HELPER, helper)
+	X(HELPER, helper) \
+	X(SELF, self)
 
 #define DECLARE(number, name) extern const struct adma_mechanism adma_mech_##name;
 BUILT_IN(DECLARE)

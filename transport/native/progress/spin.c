@@ -4,6 +4,7 @@
 
 #include "base/cpu.h"
 #include "shm/eventcount.h"
+#include "shm/summary.h"
 
 #define SPIN_MAX_NS 100000
 #define SPIN_MIN_NS 2000
@@ -37,6 +38,7 @@ static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t event
 	uint64_t head = ep->receive.ring.head;
 
 	return (struct adma_hint){
+		.ep = ep,
 		.event_count = &config->local->event_count,
 		.events_seen = events,
 		.seq = &config->remote->cells[head & (ADMA_CELLS - 1)].seq,
@@ -47,34 +49,57 @@ static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t event
 
 void adma_hints_begin(struct adma_hints *hints)
 {
-	hints->count = 0;
+	hints->count = hints->summaries = 0;
 	hints->too_many = false;
 }
 
 void adma_hints_note_events(struct adma_hints *hints, struct adma_progress *progress)
 {
 	hints->first = hints->count;
-	adma_worker_for_each(ep, &progress->worker)
-	{
+	adma_list_for_each_entry(ep, &progress->worker.direct, struct adma_endpoint, direct) {
+		struct adma_hint *hint = &hints->each[hints->count];
+
 		if (hints->count == ADMA_HINTS_MAX) {
 			hints->too_many = true;
 			return;
 		}
-		hints->each[hints->count++].events_seen = adma_ec_read(&ep->connection.config.local->event_count);
+		hints->count++;
+		hint->ep = ep;
+		hint->events_seen = adma_ec_read(&ep->connection.config.local->event_count);
 	}
+}
+
+/* The lock was dropped since the endpoints were noted. Is this one still there, and looked at directly? */
+static bool hints_are_of(const struct adma_worker *worker, const struct adma_endpoint *noted)
+{
+	adma_list_for_each_entry(ep, &worker->direct, struct adma_endpoint, direct)
+		if (ep == noted)
+			return true;
+	return false;
 }
 
 void adma_hints_take(struct adma_hints *hints, struct adma_progress *progress, bool messages)
 {
-	int i = hints->first;
+	struct adma_worker *worker = &progress->worker;
+	int count = hints->first;
 
-	adma_worker_for_each(ep, &progress->worker)
-	{
-		if (i == hints->count)
-			return;
-		hints->each[i] = hint_take(ep, hints->each[i].events_seen, messages || ep->receive.reads.count);
-		i++;
+	if (hints->too_many)
+		return;
+	for (int i = hints->first; i < hints->count; i++) {
+		const struct adma_hint *noted = &hints->each[i];
+		bool wants = messages || worker->tags;
+
+		if (hints_are_of(worker, noted->ep))
+			hints->each[count++] = hint_take(noted->ep, noted->events_seen,
+							 wants || noted->ep->receive.reads.count);
 	}
+	hints->count = count;
+	if (!worker->summary)
+		return;
+	if (hints->summaries < ADMA_HINTS_MAX)
+		hints->summary[hints->summaries++] = worker->summary;
+	else
+		hints->too_many = true;
 }
 
 /* Relaxed, here and below: a thread that finds something takes the lock and looks again, with acquire. */
@@ -101,6 +126,9 @@ bool adma_hints_look(const struct adma_hints *hints)
 		if (hint_has_message(hint) || hint_is_signalled(hint) || hint_has_ended(hint))
 			return true;
 	}
+	for (int i = 0; i < hints->summaries; i++)
+		if (adma_summary_has_news(hints->summary[i]))
+			return true;
 	return false;
 }
 

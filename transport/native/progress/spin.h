@@ -13,6 +13,7 @@ void adma_spin_learn(struct adma_progress *progress, int64_t slept);
 
 /* Words of an endpoint to look at without the lock, and their values at an earlier look. */
 struct adma_hint {
+	const struct adma_endpoint *ep;
 	_Atomic uint64_t *event_count;
 	uint64_t events_seen;
 	_Atomic uint64_t *seq;
@@ -25,7 +26,8 @@ struct adma_hint {
 /* The words of all endpoints that a thread waits for. */
 struct adma_hints {
 	struct adma_hint each[ADMA_HINTS_MAX];
-	int count;
+	struct adma_summary *summary[ADMA_HINTS_MAX]; /* of workers whose peers name their endpoints there */
+	int count, summaries;
 	int first;     /* the first one of the worker whose events were noted last */
 	bool too_many; /* there are endpoints without one */
 };

@@ -52,12 +52,16 @@ enum adma_kind {
 	ADMA_BYTES = 1,  /* write() */
 	ADMA_OBJECT = 2, /* send(): the pickle, with the table of its parts */
 	ADMA_PART = 3,   /* an out-of-band buffer of the object before it */
+	ADMA_TAGGED = 4, /* a message of a worker that matches by tags: its endpoints carry no other kind */
 };
 
 /* A descriptor: one message in the ring. */
 struct adma_desc {
 	uint64_t length; /* bytes of this message */
-	uint64_t total;  /* bytes of the message and the parts that follow it */
+	union {
+		uint64_t total; /* bytes of the message and the parts that follow it */
+		uint64_t tag;   /* ADMA_TAGGED */
+	};
 	uint16_t kind;   /* enum adma_kind */
 	uint16_t carry;  /* enum adma_carry */
 	uint32_t parts;  /* messages of kind ADMA_PART that follow */
@@ -121,13 +125,17 @@ struct adma_segment {
 	_Atomic uint32_t closed;  /* the maker closed the channel: nothing follows */
 	_Atomic uint32_t blocked; /* a thread of the maker is in a blocking write of a large message */
 	_Atomic uint64_t filled;  /* bulk cells filled; it only grows */
-	uint64_t maker[6];
+	_Atomic uint32_t bit;     /* of this pair in the summary that the maker passed (summary.h) */
+	_Atomic uint32_t summing; /* the maker sets its bit in the reader's summary from now on */
+	uint64_t maker[5];
 
 	/* Written by the reader of this segment. */
 	_Atomic uint64_t head;        /* cells consumed */
 	_Atomic uint64_t bounce_head; /* bounce bytes consumed */
 	_Atomic uint64_t drained;     /* bulk cells drained; it only grows */
-	uint64_t reader[5];
+	_Atomic uint32_t eager_off;   /* send by rendezvous: too much of yours waits for a receive */
+	uint32_t nothing_either;
+	uint64_t reader[4];
 
 	/* The maker's event count: the peer signals it, the maker arms it (eventcount.h). */
 	_Atomic uint64_t event_count;

@@ -92,12 +92,25 @@ bool adma_ring_fresh(const struct adma_ring_in *ring)
 	return atomic_load_explicit(&cell->seq, memory_order_relaxed) == ring->head + 1;
 }
 
+static bool ring_is_possible_kind(const struct adma_desc *desc)
+{
+	switch (desc->kind) {
+	case ADMA_TAGGED:
+		return !desc->parts;
+	case ADMA_OBJECT:
+		return desc->total >= desc->length;
+	case ADMA_BYTES:
+	case ADMA_PART:
+		return !desc->parts && desc->total == desc->length;
+	default:
+		return false;
+	}
+}
+
 /* Does our private copy of a descriptor obey the rules? */
 static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_desc *desc)
 {
-	if (desc->kind < ADMA_BYTES || desc->kind > ADMA_PART || desc->total < desc->length)
-		return false;
-	if (desc->kind != ADMA_OBJECT && (desc->parts || desc->total != desc->length))
+	if (!ring_is_possible_kind(desc))
 		return false;
 	switch (desc->carry) {
 	case ADMA_INLINE:

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "shm/summary.h"
 
 void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config, const struct adma_endpoint_ops *ops)
 {
@@ -18,7 +19,10 @@ void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *conf
 	adma_posted_init(&ep->receive.reads, 0); /* with two keys there is nothing to keep secret */
 	adma_list_init(&ep->transfers);
 	adma_list_init(&ep->member);
+	adma_list_init(&ep->direct);
 	adma_list_init(&ep->rearm);
+	adma_list_init(&ep->receive.taken);
+	ep->bit = ADMA_NO_BIT;
 	adma_list_init(&ep->active);
 	ep->control.checked_at = adma_now();
 }
@@ -54,7 +58,10 @@ bool adma_note_peer_closed(struct adma_endpoint *ep)
 /* Relaxed, here and below: it is a hint, which orders nothing. */
 bool adma_peer_waits(const struct adma_endpoint *ep)
 {
-	return atomic_load_explicit(&ep->connection.config.remote->waiting, memory_order_relaxed) != 0;
+	struct adma_summary *summary = atomic_load_explicit(&ep->summary, memory_order_acquire);
+
+	return atomic_load_explicit(&ep->connection.config.remote->waiting, memory_order_relaxed) ||
+	       (summary && atomic_load_explicit(&summary->waiting, memory_order_relaxed));
 }
 
 void adma_tell_waits(struct adma_endpoint *ep, bool waits)

@@ -25,6 +25,7 @@
 #include "adma.h"
 #include "base/list.h"
 #include "match/match.h"
+#include "match/unexpected.h"
 #include "mech/mechanism.h"
 #include "shm/layout.h"
 #include "shm/ring.h"
@@ -65,6 +66,12 @@ struct adma_receive_side {
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
 	uint32_t parts_due;           /* parts still to come, of an object that was taken or withdrawn */
 	bool parts_spoilt;            /* their object failed: nobody will read them */
+	struct adma_unexpected_source arrived; /* tagged messages that came before their receives */
+	uint64_t arrived_bytes;       /* what these cost, rendezvous messages excepted */
+	uint32_t arrived_slots;       /* how many of these wait in slots */
+	bool eager_off;               /* the peer was told to send by rendezvous */
+	bool ended;                   /* the receives that name this endpoint were failed */
+	struct adma_list taken;       /* messages that matched probes took, in slots */
 };
 
 /* Whether the endpoint can be used, and how it is being used. */
@@ -81,12 +88,18 @@ struct adma_control {
 };
 
 struct adma_endpoint_ops;
+struct adma_summary;
+
+#define ADMA_NO_BIT UINT32_MAX
 
 struct adma_endpoint {
 	struct adma_worker *worker;
 	struct adma_list member;    /* among the worker's endpoints */
-	struct adma_list rearm;     /* on the worker's list of this name, and */
-	struct adma_list active;    /* ... on this one */
+	struct adma_list direct, rearm, active; /* on the worker's lists of these names */
+	uint32_t number;            /* its name as a source; 0 in a channel */
+	uint32_t bit;               /* in the worker's summary, or ADMA_NO_BIT */
+	bool summary_passed;        /* the peer was offered the worker's summary */
+	struct adma_summary *_Atomic summary; /* the peer's, if it passed one */
 	const struct adma_endpoint_ops *ops;
 	struct adma_connection connection;
 	struct adma_fifo *fifo;     /* set if messages travel through the kernel helper, else NULL */

@@ -3,8 +3,8 @@
  * peer.c - what is sent and received over the socket, and the peer's death.
  *
  * After the handshake the socket carries single bytes. BYTE_WAKE ends a sleep. BYTE_SEGMENT comes
- * with the descriptor of memory that a mechanism of the peer uses for its writes. Nothing here
- * ever blocks: if the socket is full, the peer has unread bytes, and so is awake or will wake.
+ * with the descriptor of memory that a mechanism of the peer uses for its writes, and BYTE_SUMMARY
+ * with that of the summary of the peer's worker. Nothing here ever blocks: if the socket is full, the peer has unread bytes, and so is awake or will wake.
  */
 #include "worker/peer.h"
 
@@ -19,17 +19,28 @@
 #include "base/fault.h"
 #include "mech/table.h"
 #include "shm/eventcount.h"
+#include "shm/summary.h"
 
 #define BYTE_WAKE 'w'
 #define BYTE_SEGMENT 's'
+#define BYTE_SUMMARY 'y'
 
 /* How often one look reads the socket. If a peer floods it, the next look reads on. */
 #define PEER_READS_MAX 16
 
+/* Our bit in the peer's summary. The peer writes it, so it is checked. */
+static uint32_t peer_bit(const struct adma_endpoint *ep)
+{
+	return atomic_load_explicit(&ep->connection.config.remote->bit, memory_order_relaxed) % ADMA_SUMMARY_BITS;
+}
+
 void adma_signal_peer(struct adma_endpoint *ep)
 {
 	static const char byte = BYTE_WAKE;
+	struct adma_summary *summary = atomic_load_explicit(&ep->summary, memory_order_acquire);
 
+	if (summary) /* before the event count, which a thread that takes the bits has read before */
+		adma_summary_set(summary, peer_bit(ep));
 	if (!adma_ec_signal(&ep->connection.config.remote->event_count))
 		return;
 	if (ADMA_FAULT(ADMA_FAULT_WAKE))
@@ -46,9 +57,9 @@ union peer_fd_message {
 	struct cmsghdr align;
 };
 
-void adma_send_segment(struct adma_endpoint *ep)
+/* Send a byte with a descriptor. False: the socket is full, or the system lacks resources: the next look tries again. */
+static bool peer_pass_fd(struct adma_endpoint *ep, char byte, int fd)
 {
-	char byte = BYTE_SEGMENT;
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
 	union peer_fd_message control = {0};
 	struct msghdr msg = {
@@ -62,12 +73,39 @@ void adma_send_segment(struct adma_endpoint *ep)
 	cmsg->cmsg_level = SOL_SOCKET;
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &ep->send.segment_fd, sizeof(int));
-	if (sendmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EPIPE &&
-	    errno != ECONNRESET && errno != ENOTCONN)
-		return; /* the socket is full, or the system lacks resources: the next look tries again */
-	/* It was sent; or the peer is gone, which a later look will find. */
-	adma_descriptor_close(&ep->send.segment_fd);
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	/* If the peer is gone, a later look will find that. */
+	return sendmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EPIPE ||
+	       errno == ECONNRESET || errno == ENOTCONN;
+}
+
+void adma_send_segment(struct adma_endpoint *ep)
+{
+	if (peer_pass_fd(ep, BYTE_SEGMENT, ep->send.segment_fd))
+		adma_descriptor_close(&ep->send.segment_fd);
+}
+
+void adma_offer_summary(struct adma_endpoint *ep)
+{
+	atomic_store_explicit(&ep->connection.config.local->bit, ep->bit, memory_order_relaxed);
+	ep->summary_passed = peer_pass_fd(ep, BYTE_SUMMARY, ep->worker->summary_fd);
+}
+
+/*
+ * The peer passed the summary of its worker. If it cannot be used, nothing is lost, because the peer then
+ * looks at our ring directly. From the store to `summing` on it relies on our bit, which is therefore set
+ * once for what was published before.
+ */
+static void peer_take_summary(struct adma_endpoint *ep, int fd)
+{
+	struct adma_summary *summary;
+
+	if (!ep->connection.config.same_user || atomic_load_explicit(&ep->summary, memory_order_relaxed) ||
+	    adma_summary_map(fd, &summary))
+		return;
+	atomic_store_explicit(&ep->summary, summary, memory_order_release);
+	atomic_store_explicit(&ep->connection.config.local->summing, 1, memory_order_release);
+	adma_signal_peer(ep);
 }
 
 /* The mechanism to which a passed segment belongs. The wire format does not name it, since there is only one. */
@@ -108,8 +146,9 @@ union peer_fds_message {
 };
 
 /* True when a segment was taken. */
-static bool peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, bool segment)
+static bool peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, char byte)
 {
+	bool segment = byte == BYTE_SEGMENT;
 	bool came = false, taken = false;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -125,6 +164,8 @@ static bool peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, bool seg
 				taken |= peer_take_segment(ep, fd, 0);
 				came = true;
 			}
+			if (byte == BYTE_SUMMARY && i == 0)
+				peer_take_summary(ep, fd);
 			close(fd);
 		}
 	}
@@ -147,13 +188,11 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 		.msg_controllen = sizeof(control.space),
 	};
 	ssize_t n = recvmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	bool segment;
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
 	/* Descriptors belong to the last byte that was read, because the kernel does not read past them. */
-	segment = n > 0 && bytes[n - 1] == BYTE_SEGMENT;
-	*segment_taken |= peer_take_fds(ep, &msg, segment);
+	*segment_taken |= peer_take_fds(ep, &msg, n > 0 ? bytes[n - 1] : 0);
 	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 

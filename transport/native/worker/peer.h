@@ -14,4 +14,7 @@ bool adma_peer_check(struct adma_endpoint *ep);
 /* Pass our segment to the peer, if one is still to be passed. */
 void adma_send_segment(struct adma_endpoint *ep);
 
+/* Offer the summary of the worker to the peer, which may be of the same user only. */
+void adma_offer_summary(struct adma_endpoint *ep);
+
 #endif

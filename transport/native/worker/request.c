@@ -49,7 +49,7 @@ static void request_uncount_unmatched(struct adma_endpoint *ep, struct adma_req 
 	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
 }
 
-void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
+void adma_request_start(struct adma_req *req)
 {
 	req->error = 0;
 	req->done_bytes = 0;
@@ -58,12 +58,17 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 	req->held = 0;
 	req->need_parts = 0;
 	req->times = (struct adma_req_times){0};
+	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
 	adma_stamp(req, &req->times.posted);
-	if (ep->ops->enqueue)
-		ep->ops->enqueue(ep, req);
 	adma_trace_moment(ADMA_TRACE_POST, req, req->length, req->is_read, 0);
 	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
-	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
+}
+
+void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
+{
+	adma_request_start(req);
+	if (ep->ops->enqueue)
+		ep->ops->enqueue(ep, req);
 	if (req->is_read) {
 		ep->receive.pending++;
 		request_count_unmatched(ep, req);
@@ -97,21 +102,27 @@ static void request_count_done(struct adma_endpoint *ep, const struct adma_req *
 	}
 }
 
-void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t nbytes)
+void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int error, uint64_t nbytes)
 {
 	req->error = error;
 	req->done_bytes = error ? 0 : nbytes;
-	request_uncount_unmatched(ep, req);
-	request_count_done(ep, req, error, nbytes);
 	if (!(req->flags & ADMA_REQ_DROPPED)) {
 		req->observed = 0;
-		ep->worker->unobserved++;
+		worker->unobserved++;
 	}
 	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
 	adma_stamp(req, &req->times.ended);
 	/* The state is stored last: a thread that sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
-	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
+	worker->marks |= ADMA_MARK_WAITERS | ADMA_MARK_REARM;
+}
+
+void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t nbytes)
+{
+	request_uncount_unmatched(ep, req);
+	request_count_done(ep, req, error, nbytes);
+	adma_mark(ep, ADMA_MARK_REARM);
+	adma_request_finish(ep->worker, req, error, nbytes);
 }
 
 void adma_request_ask(struct adma_endpoint *ep, struct adma_req *req, uint64_t total, uint64_t length, uint32_t parts)
@@ -130,6 +141,15 @@ void adma_request_refuse(struct adma_endpoint *ep, struct adma_req *req, int err
 	adma_complete(ep, req, error, 0);
 }
 
+void adma_request_note_observed(struct adma_worker *worker, struct adma_req *req)
+{
+	if (req->observed || req->flags & ADMA_REQ_DROPPED)
+		return;
+	req->observed = 1;
+	worker->unobserved--;
+	worker->marks |= ADMA_MARK_REARM; /* fileno() may be readable for this request alone */
+}
+
 void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
 {
 	if (req->state != ADMA_DONE_STATE) {
@@ -137,11 +157,7 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
 		return;
 	}
 	adma_stages_seen(req, &ep->stats);
-	if (req->observed || req->flags & ADMA_REQ_DROPPED)
-		return;
-	req->observed = 1;
-	ep->worker->unobserved--;
-	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this request alone */
+	adma_request_note_observed(ep->worker, req);
 }
 
 /* A fault point failed the publication of a write: complete it, and its parts with it. */

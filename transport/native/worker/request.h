@@ -17,6 +17,12 @@ void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req);
 /* Complete a request that is on no list: fill in its final fields, and mark that waiters have to be woken. */
 void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t nbytes);
 
+/* Fill in the final fields of a request that is on no list and counted nowhere, and mark that waiters have to be woken. */
+void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int error, uint64_t nbytes);
+
+/* Fill in the first fields of a request that joins a queue. */
+void adma_request_start(struct adma_req *req);
+
 /* An open read met a message of `total` bytes with its parts, `length` without: the caller has to supply a buffer. */
 void adma_request_ask(struct adma_endpoint *ep, struct adma_req *req, uint64_t total, uint64_t length, uint32_t parts);
 
@@ -25,6 +31,9 @@ void adma_request_refuse(struct adma_endpoint *ep, struct adma_req *req, int err
 
 /* The caller has seen that the request is complete, or will never look. */
 void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req);
+
+/* The caller has seen that this request, which is complete, is so. */
+void adma_request_note_observed(struct adma_worker *worker, struct adma_req *req);
 
 /* Publish writes of the backlog while there is room. True when one was published. */
 bool adma_flush(struct adma_endpoint *ep);

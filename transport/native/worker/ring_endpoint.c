@@ -22,9 +22,9 @@
 
 /* ---- a round ---- */
 
-static bool ring_advance(struct adma_endpoint *ep)
+bool adma_ring_advance_sends(struct adma_endpoint *ep)
 {
-	bool changed = adma_note_peer_closed(ep);
+	bool changed = false;
 
 	if (ep->send.posted_slots)
 		changed |= adma_ring_note_matches(ep);
@@ -34,16 +34,28 @@ static bool ring_advance(struct adma_endpoint *ep)
 		adma_send_segment(ep);
 	if (ep->send.backlog.count)
 		changed |= adma_flush(ep);
+	return changed;
+}
+
+bool adma_ring_fail_sends(struct adma_endpoint *ep)
+{
+	if (!ep->control.over || (!ep->send.backlog.count && !ep->send.posted_slots))
+		return false;
+	adma_fail_backlog(ep, ep->control.over);
+	adma_ring_fail_posted(ep, ep->control.over);
+	return true;
+}
+
+static bool ring_advance(struct adma_endpoint *ep)
+{
+	bool changed = adma_note_peer_closed(ep);
+
+	changed |= adma_ring_advance_sends(ep);
 	if (ep->receive.reads.count)
 		changed |= adma_ring_match_reads(ep);
 	if (adma_has_transfers(ep))
 		changed |= adma_transfers_complete(ep);
-	if (ep->control.over && (ep->send.backlog.count || ep->send.posted_slots)) {
-		adma_fail_backlog(ep, ep->control.over);
-		adma_ring_fail_posted(ep, ep->control.over);
-		changed = true;
-	}
-	return changed;
+	return changed | adma_ring_fail_sends(ep);
 }
 
 static bool ring_needs_progress(const struct adma_endpoint *ep)
@@ -61,7 +73,7 @@ static bool ring_is_stuck(struct adma_endpoint *ep)
 	       ep->receive.ring.desc.carry == ADMA_SLOT;
 }
 
-static bool ring_is_busy(const struct adma_endpoint *ep)
+bool adma_ring_is_busy(const struct adma_endpoint *ep)
 {
 	return adma_has_transfers(ep) || ep->send.posted_slots;
 }
@@ -69,7 +81,7 @@ static bool ring_is_busy(const struct adma_endpoint *ep)
 /* ---- waiting ---- */
 
 /* The pollfd of the first mechanism that has one. At most one mechanism of a connection does. */
-static int ring_data_fd(const struct adma_endpoint *ep)
+int adma_ring_data_fd(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
 		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
@@ -81,24 +93,24 @@ static int ring_data_fd(const struct adma_endpoint *ep)
 	return -1;
 }
 
-static short ring_events(const struct adma_endpoint *ep, bool listener)
+short adma_ring_events(const struct adma_endpoint *ep, bool listener)
 {
 	(void)listener; /* a message signals the event count */
-	return adma_has_transfers(ep) ? adma_transfers_events(ep, ring_data_fd(ep)) : 0;
+	return adma_has_transfers(ep) ? adma_transfers_events(ep, adma_ring_data_fd(ep)) : 0;
 }
 
-static struct adma_poll_word ring_poll_word(const struct adma_endpoint *ep)
+struct adma_poll_word adma_ring_poll_word(const struct adma_endpoint *ep)
 {
 	(void)ep;
 	return (struct adma_poll_word){0};
 }
 
-static uint64_t ring_abandon(struct adma_endpoint *ep)
+uint64_t adma_ring_abandon(struct adma_endpoint *ep)
 {
 	return adma_transfers_abandon(ep) + adma_ring_abandon_posted(ep);
 }
 
-static void ring_close(struct adma_endpoint *ep)
+void adma_ring_close(struct adma_endpoint *ep)
 {
 	(void)ep; /* the channel unmaps the segments */
 }
@@ -112,11 +124,11 @@ const struct adma_endpoint_ops adma_ring_endpoint_ops = {
 	.advance = ring_advance,
 	.needs_progress = ring_needs_progress,
 	.is_stuck = ring_is_stuck,
-	.is_busy = ring_is_busy,
-	.data_fd = ring_data_fd,
-	.events = ring_events,
-	.poll_word = ring_poll_word,
-	.abandon = ring_abandon,
-	.close = ring_close,
+	.is_busy = adma_ring_is_busy,
+	.data_fd = adma_ring_data_fd,
+	.events = adma_ring_events,
+	.poll_word = adma_ring_poll_word,
+	.abandon = adma_ring_abandon,
+	.close = adma_ring_close,
 	.ring = true,
 };

@@ -78,10 +78,12 @@ static bool ring_skip_spoilt(struct adma_endpoint *ep)
 	return true;
 }
 
-/* As many parts as an object announced must follow it, and no other message may come between. */
+/* As many parts as an object announced must follow it, and no other message may come between. None has a tag. */
 static bool ring_is_in_order(const struct adma_endpoint *ep)
 {
-	return (ep->receive.ring.desc.kind == ADMA_PART) == (ep->receive.parts_due > 0);
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+
+	return desc->kind != ADMA_TAGGED && (desc->kind == ADMA_PART) == (ep->receive.parts_due > 0);
 }
 
 /* Find the next message that a read can take: 1, 0 or -EPROTO. */

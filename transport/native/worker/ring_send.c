@@ -80,6 +80,12 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
+/* Relaxed: it was stored before `head`, which was read with acquire if there was room only since then. */
+static bool ring_eager_is_off(const struct adma_endpoint *ep)
+{
+	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
+}
+
 int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_desc desc = {
@@ -90,9 +96,12 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	};
 	int rc = adma_ring_room(&ep->send.ring);
 
+	if (req->kind == ADMA_TAGGED)
+		desc.tag = req->tag;
+
 	if (rc <= 0)
 		return rc;
-	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length))
+	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length) || ring_eager_is_off(ep))
 		return ring_post_slot(ep, req, &desc);
 	rc = adma_ring_put(&ep->send.ring, &desc, req->address);
 	if (rc <= 0)

@@ -7,15 +7,24 @@
 
 void adma_worker_init(struct adma_worker *worker);
 
+/* Free what a worker without endpoints has in memory. Its lock is gone. */
+void adma_worker_forget(struct adma_worker *worker);
+
 /* An endpoint joins, or leaves, the worker. */
 void adma_worker_add(struct adma_worker *worker, struct adma_endpoint *ep);
 void adma_worker_remove(struct adma_worker *worker, struct adma_endpoint *ep);
+
+/* With more than few endpoints: offer the worker's summary to all peers that may have it. */
+void adma_worker_summarise(struct adma_worker *worker);
 
 /* Look at one endpoint: make a round of progress on it. True when anything changed. */
 bool adma_endpoint_advance(struct adma_endpoint *ep);
 
 /* Look at all endpoints at which something may have happened. True when anything changed. */
 bool adma_worker_advance(struct adma_worker *worker);
+
+/* Look at all endpoints, whatever the summary says. True when anything changed. */
+bool adma_worker_look_at_all(struct adma_worker *worker);
 
 /* Has an endpoint transfers that could be copied now? */
 bool adma_worker_ready(const struct adma_worker *worker);

@@ -95,7 +95,7 @@ uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_
 		const struct adma_mechanism *mechanism = adma_mechanism(id);
 		uint32_t at = id == chosen ? 0 : count;
 
-		if (!mechanism)
+		if (!mechanism || mechanism->internal)
 			continue;
 		found[at] = (struct adma_candidate){
 			.mechanism = id,

@@ -4,13 +4,14 @@
  *
  * One lock guards a worker and all its endpoints. A channel is a worker with one endpoint.
  *
- * An endpoint is looked at for one of three reasons. Either the worker has few endpoints, and
- * looks at all of them; or the endpoint was named in the worker's summary (shm/summary.h); or the
- * worker looks at everything, which it does before it sleeps and once in a millisecond of polling,
- * because a summary is only a hint.
+ * A round looks at the endpoints at which something may have happened. With few endpoints these
+ * are all. With more, peers of the same user name theirs in the worker's summary (shm/summary.h).
+ * A summary is only a hint. So once in a millisecond of polling all endpoints are looked at, and
+ * before a thread sleeps all those whose event count is not armed.
  *
- * Two lists keep the cost of a round independent of endpoints at which nothing happens:
+ * Three lists keep the cost of a round independent of endpoints at which nothing happens:
  *
+ *   direct   endpoints whose peers do not use the summary: each round looks at them
  *   rearm    endpoints whose event count may not be armed, because they were looked at or
  *            signalled since. Before a thread sleeps, these are looked at again and armed
  *   active   endpoints that have requests pending, or whose messages travel through the kernel helper
@@ -27,6 +28,8 @@
 #include "base/list.h"
 
 struct adma_endpoint;
+struct adma_summary;
+struct adma_tags;
 
 /* A worker with more endpoints than this does not look at all of them in each round. */
 #define ADMA_FEW_ENDPOINTS 4
@@ -50,8 +53,12 @@ struct adma_worker {
 	uint32_t users;              /* threads that use maps or descriptors of any endpoint without the lock */
 	uint32_t count;              /* open endpoints */
 	struct adma_list endpoints;  /* these */
-	struct adma_list rearm;      /* see above */
-	struct adma_list active;     /* see above */
+	struct adma_list direct, rearm, active; /* see above */
+	struct adma_tags *tags;      /* of a shared worker, which matches by tags; NULL: a channel's */
+	struct adma_summary *summary; /* set once it has more than few endpoints */
+	int summary_fd;
+	struct adma_endpoint **by_bit; /* endpoints by their bit in the summary, or NULL */
+	uint32_t bits;               /* the length of by_bit */
 };
 
 #endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tagged.c - tagged messages: send, receive, probe, cancel, and waiting for them; see adma_worker.h. */
+#include <errno.h>
+
+#include "adma_worker.h"
+#include "api/drive.h"
+#include "api/entry.h"
+#include "progress/ownership.h"
+#include "worker/request.h"
+#include "worker/tags.h"
+
+/* Publish, match, and hand over what is left: the caller does not wait. */
+static void tagged_finish(struct adma_progress *progress)
+{
+	(void)adma_worker_advance(&progress->worker);
+	adma_ownership_hand_over(progress);
+	adma_publish_and_leave_worker(progress);
+}
+
+int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_endpoint *ep;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	ep = adma_tags_endpoint(worker, req->source);
+	if (ep)
+		(void)adma_note_peer_closed(ep);
+	rc = !ep ? -ENOENT : -ep->control.over;
+	if (rc) {
+		adma_publish_and_leave_worker(progress);
+		return rc;
+	}
+	req->total = req->length;
+	req->parts = 0;
+	adma_request_enqueue(ep, req);
+	(void)adma_endpoint_advance(ep);
+	adma_ownership_hand_over(progress);
+	adma_publish_and_leave_worker(progress);
+	return 0;
+}
+
+int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	if (req->source != ADMA_ANY_SOURCE && !adma_tags_endpoint(worker, req->source)) {
+		adma_leave_worker(progress);
+		return -ENOENT;
+	}
+	adma_request_start(req);
+	adma_tags_receive(worker, req);
+	tagged_finish(progress);
+	return 0;
+}
+
+static void tagged_describe(const struct adma_arrived *arrived, struct adma_tagged_message *found)
+{
+	if (arrived)
+		*found = arrived->message;
+}
+
+int adma_worker_probe(struct adma_worker *worker, uint32_t source, uint64_t tag, uint64_t mask,
+		      struct adma_tagged_message *found)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	const struct adma_arrived *arrived;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	(void)adma_worker_advance(worker);
+	arrived = adma_tags_find(worker, source, tag, mask);
+	tagged_describe(arrived, found);
+	adma_publish_and_leave_worker(progress);
+	return arrived != NULL;
+}
+
+int adma_worker_take(struct adma_worker *worker, uint32_t source, uint64_t tag, uint64_t mask,
+		     struct adma_tagged_message *found, struct adma_arrived **taken)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_arrived *arrived;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	(void)adma_worker_advance(worker);
+	do
+		arrived = adma_tags_find(worker, source, tag, mask);
+	while (arrived && adma_tags_take(arrived) == -ECANCELED);
+	tagged_describe(arrived, found);
+	*taken = arrived;
+	adma_publish_and_leave_worker(progress);
+	return arrived != NULL;
+}
+
+int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *taken, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	adma_request_start(req);
+	adma_tags_receive_taken(worker, taken, req);
+	tagged_finish(progress);
+	return 0;
+}
+
+static bool tagged_cancel(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_endpoint *ep = adma_tags_endpoint(worker, req->source);
+
+	if (req->is_read && req->state == ADMA_QUEUED_STATE) {
+		adma_tags_withdraw(worker, req);
+		adma_tags_complete(worker, req, ADMA_E_CANCELLED);
+		return true;
+	}
+	if (req->is_read || !ep)
+		return false;
+	if (req->state == ADMA_QUEUED_STATE)
+		adma_request_dequeue(ep, req);
+	else if (req->state != ADMA_POSTED_STATE || !ep->ops->cancel(ep, req))
+		return false;
+	adma_complete(ep, req, ADMA_E_CANCELLED, 0);
+	return true;
+}
+
+int adma_worker_cancel(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	bool won;
+
+	if (adma_enter_worker(progress))
+		return 0;
+	won = tagged_cancel(worker, req);
+	tagged_finish(progress);
+	return won;
+}
+
+void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+
+	if (adma_enter_worker(progress))
+		return;
+	if (req->state == ADMA_DONE_STATE)
+		adma_request_note_observed(worker, req);
+	else
+		req->flags |= ADMA_REQ_DROPPED;
+	adma_publish_and_leave_worker(progress);
+}
+
+static struct adma_wait tagged_wait(struct adma_worker **worker, struct adma_req **reqs, int n, int need)
+{
+	return (struct adma_wait){
+		.workers = worker,
+		.nworkers = 1,
+		.reqs = reqs,
+		.nreqs = n,
+		.need = need,
+		.also = -1,
+	};
+}
+
+int adma_worker_drive(struct adma_worker *worker, struct adma_req **reqs, int n, int need, int64_t spin_ns,
+		      int64_t budget_ns)
+{
+	struct adma_wait wait = tagged_wait(&worker, reqs, n, need);
+
+	return adma_drive(&wait, spin_ns, budget_ns);
+}
+
+int adma_worker_sleep(struct adma_worker *worker, struct adma_req **reqs, int n, int need, int64_t timeout_ns,
+		      const sigset_t *mask)
+{
+	struct adma_wait wait = tagged_wait(&worker, reqs, n, need);
+
+	return adma_sleep(&wait, timeout_ns, mask);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker.c - the life of a shared worker and of its endpoints; see adma_worker.h. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "adma_handshake.h"
+#include "adma_worker.h"
+#include "api/entry.h"
+#include "api/workers.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "mech/table.h"
+#include "progress/ownership.h"
+#include "progress/poll_descriptor.h"
+#include "progress/progress_thread.h"
+#include "progress/waiters.h"
+#include "shm/eventcount.h"
+#include "shm/summary.h"
+#include "worker/peer.h"
+#include "worker/tagged_endpoint.h"
+#include "worker/tags.h"
+#include "worker/transfers.h"
+
+#define CLOSE_SLEEP_NS 10000000
+
+/* ---- workers ---- */
+
+int adma_worker_new(uint64_t secret, struct adma_worker **out)
+{
+	struct adma_progress *progress = calloc(1, sizeof(*progress));
+	int rc;
+
+	if (!progress)
+		return -ENOMEM;
+	rc = adma_workers_make(progress, true);
+	if (!rc) {
+		rc = adma_tags_make(&progress->worker, secret);
+		if (rc)
+			adma_workers_tear_down(progress);
+	}
+	if (rc) {
+		free(progress);
+		return rc;
+	}
+	adma_workers_enlist(progress);
+	*out = &progress->worker;
+	return 0;
+}
+
+static void worker_fail_receives(struct adma_worker *worker)
+{
+	adma_list_for_each_safe(at, after, &worker->tags->posted.all) {
+		struct adma_req *req = adma_container_of(at, struct adma_req, posted.all);
+
+		adma_tags_withdraw(worker, req);
+		adma_tags_complete(worker, req, ADMA_E_CLOSED_HERE);
+	}
+}
+
+/* Nobody enters the worker any more. Wait until those who did so have left. */
+static void worker_close(struct adma_progress *progress)
+{
+	struct adma_worker *worker = &progress->worker;
+
+	pthread_mutex_lock(&worker->lock);
+	worker->closed = true;
+	if (progress->ownership.delegated)
+		adma_delegation_end(progress);
+	worker_fail_receives(worker);
+	while (worker->users || progress->waiters.sleepers) {
+		adma_waiters_wake(progress);
+		pthread_mutex_unlock(&worker->lock);
+		(void)poll(NULL, 0, 1);
+		pthread_mutex_lock(&worker->lock);
+	}
+	adma_progress_forget(progress);
+	adma_workers_tear_down(progress);
+	worker->torn_down = true;
+	pthread_mutex_unlock(&worker->lock);
+	adma_workers_await_threads(progress);
+}
+
+void adma_worker_free(struct adma_worker *worker)
+{
+	struct adma_progress *progress;
+
+	if (!worker)
+		return;
+	progress = adma_progress_of(worker);
+	if (!atomic_load(&worker->forked)) {
+		for (uint32_t number = 0; number < worker->tags->numbers; number++)
+			if (adma_worker_drop(worker, number, 0))
+				(void)adma_worker_abandon(worker, number);
+		worker_close(progress);
+	}
+	adma_workers_delist(progress);
+	adma_worker_forget(worker);
+	free(progress);
+}
+
+/* ---- endpoints ---- */
+
+static int endpoint_join(struct adma_progress *progress, struct adma_endpoint *ep, uint32_t *number)
+{
+	struct adma_worker *worker = &progress->worker;
+	int rc = adma_tags_number(worker, ep);
+
+	if (rc)
+		return rc;
+	rc = adma_poll_add(progress, ep);
+	if (rc) {
+		adma_poll_remove(progress, ep);
+		worker->tags->by_number[ep->number] = NULL;
+		return rc;
+	}
+	*number = ep->number;
+	adma_worker_add(worker, ep);
+	adma_worker_summarise(worker);
+	return 0;
+}
+
+int adma_worker_connect(struct adma_worker *worker, const struct adma_config *config, uint32_t *number)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	const struct adma_mechanism *forced = adma_mechanism(config->forced);
+	struct adma_endpoint *ep;
+	int rc;
+
+	if (forced && forced->flags & ADMA_KERNEL_FIFO)
+		return -EOPNOTSUPP; /* the kernel's FIFO knows no tags */
+	ep = calloc(1, sizeof(*ep));
+	if (!ep)
+		return -ENOMEM;
+	ep->worker = worker;
+	rc = adma_endpoint_init(ep, config, &adma_tagged_endpoint_ops);
+	if (!rc)
+		rc = adma_mechanisms_open(&ep->connection);
+	if (!rc)
+		rc = adma_enter_worker(progress);
+	if (!rc) {
+		rc = endpoint_join(progress, ep, number);
+		adma_publish_and_leave_worker(progress);
+	}
+	if (!rc)
+		return 0;
+	ep->connection.config = (struct adma_config){0}; /* the caller keeps what it names */
+	adma_endpoint_free(ep);
+	free(ep);
+	return rc;
+}
+
+static int self_map(struct adma_segment **segment)
+{
+	void *p = mmap(NULL, adma_segment_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	adma_segment_init(p);
+	*segment = p;
+	return 0;
+}
+
+/* What we write is what we read: both sides of the endpoint use one segment. */
+int adma_worker_connect_self(struct adma_worker *worker, uint32_t *number)
+{
+	struct adma_config config = {
+		.sock = -1,
+		.pidfd = -1,
+		.pid = getpid(),
+		.out_mask = ADMA_MECH_BIT(ADMA_MECH_SELF),
+		.in_mask = ADMA_MECH_BIT(ADMA_MECH_SELF),
+		.copiers = ADMA_COPY_AS_READER,
+	};
+	int rc = self_map(&config.local);
+
+	if (rc)
+		return rc;
+	config.remote = config.local;
+	for (int i = 0; i < ADMA_MECH_MAX; i++)
+		config.mech_fd[i] = -1;
+	rc = adma_worker_connect(worker, &config, number);
+	if (rc)
+		adma_segment_unmap(config.local);
+	return rc;
+}
+
+/* ---- closing an endpoint ---- */
+
+static void endpoint_begin_close(struct adma_endpoint *ep)
+{
+	struct adma_control *control = &ep->control;
+
+	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
+	control->closing = true;
+	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
+	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
+		control->over = ADMA_E_CLOSED_HERE;
+	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
+	adma_tags_drop_source(ep, true);
+	adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
+	adma_transfers_close(ep);
+	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */
+	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
+	adma_signal_peer(ep);
+}
+
+static bool endpoint_is_quiet(struct adma_endpoint *ep)
+{
+	(void)adma_peer_check(ep);
+	(void)adma_endpoint_advance(ep); /* the peer may have matched what was being withdrawn */
+	return !ep->control.users && !ep->worker->users && !ep->ops->is_busy(ep);
+}
+
+/* Sleep until something may have completed the last transfer, or the last user may have left. */
+static void endpoint_await_quiet(struct adma_progress *progress, struct adma_endpoint *ep, uint64_t events, int64_t ns)
+{
+	struct pollfd fds[2] = {
+		{.fd = ep->control.eof ? -1 : ep->connection.config.sock, .events = POLLIN},
+		{.fd = ep->control.dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
+	};
+	bool users = ep->control.users || progress->worker.users;
+	bool soon = users || !adma_ec_arm(&ep->connection.config.local->event_count, events);
+
+	adma_waiters_wake(progress); /* a thread that spins, or copies, is one of the users */
+	(void)adma_publish(progress, false);
+	adma_leave_worker(progress);
+	(void)poll(fds, 2, soon ? 1 : (int)(ns / 1000000) + 1);
+	pthread_mutex_lock(&progress->worker.lock);
+}
+
+/* The endpoint is not used any more: close what it has open, and free it. */
+static void endpoint_end(struct adma_progress *progress, struct adma_endpoint *ep)
+{
+	progress->worker.tags->by_number[ep->number] = NULL;
+	adma_worker_remove(&progress->worker, ep);
+	adma_workers_tear_down_endpoint(progress, ep);
+	adma_endpoint_free(ep);
+	free(ep);
+}
+
+/* Another thread may end the endpoint while the lock is dropped: so it is looked up anew each time. */
+static int endpoint_close(struct adma_progress *progress, uint32_t number, int64_t end)
+{
+	struct adma_endpoint *ep;
+
+	while ((ep = adma_tags_endpoint(&progress->worker, number))) {
+		uint64_t events = adma_ec_read(&ep->connection.config.local->event_count); /* before the look */
+		int64_t left = end - adma_now();
+
+		if (!ep->control.closing)
+			endpoint_begin_close(ep);
+		if (endpoint_is_quiet(ep)) {
+			endpoint_end(progress, ep);
+			return 0;
+		}
+		if (left <= 0)
+			return -EAGAIN;
+		endpoint_await_quiet(progress, ep, events, left < CLOSE_SLEEP_NS ? left : CLOSE_SLEEP_NS);
+	}
+	return 0;
+}
+
+int adma_worker_drop(struct adma_worker *worker, uint32_t number, int64_t timeout_ns)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int64_t end = adma_now() + timeout_ns;
+	int rc;
+
+	if (adma_enter_worker(progress))
+		return 0; /* all endpoints are gone with the worker */
+	rc = endpoint_close(progress, number, end);
+	adma_publish_and_leave_worker(progress);
+	return rc;
+}
+
+uint64_t adma_worker_abandon(struct adma_worker *worker, uint32_t number)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_endpoint *ep;
+	uint64_t held = 0;
+
+	if (adma_enter_worker(progress))
+		return 0;
+	/* Wait for our own threads, which copy for a moment only. Only the peer's threads are given up on. */
+	while ((ep = adma_tags_endpoint(worker, number)) && (ep->control.users || worker->users))
+		endpoint_await_quiet(progress, ep, 0, 1000000);
+	if (ep) {
+		if (!ep->control.closing)
+			endpoint_begin_close(ep);
+		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */
+		held = ep->ops->abandon(ep);
+		endpoint_end(progress, ep);
+	}
+	adma_publish_and_leave_worker(progress);
+	return held;
+}
+
+/* ---- questions ---- */
+
+int adma_worker_health(struct adma_worker *worker, uint32_t number)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	const struct adma_endpoint *ep;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	ep = adma_tags_endpoint(worker, number);
+	rc = ep ? -ep->control.over : -ADMA_E_CLOSED_HERE;
+	adma_leave_worker(progress);
+	return rc;
+}
+
+void adma_worker_counts(struct adma_worker *worker, uint32_t *endpoints, uint32_t *direct)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+
+	*endpoints = *direct = 0;
+	if (adma_enter_worker(progress))
+		return;
+	*endpoints = worker->count;
+	adma_list_for_each(at, &worker->direct)
+		++*direct;
+	adma_leave_worker(progress);
+}
+
+int adma_worker_stats(struct adma_worker *worker, uint32_t number, struct adma_stats *stats)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	const struct adma_endpoint *ep;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	ep = adma_tags_endpoint(worker, number);
+	if (ep) {
+		*stats = ep->stats;
+		stats->wakes_sent = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
+		stats->sleeps = progress->waiters.sleeps;
+		stats->pending_reads = ep->receive.pending;
+		stats->pending_writes = ep->send.pending;
+	}
+	adma_leave_worker(progress);
+	return ep ? 0 : -ENOENT;
+}
+
+int adma_worker_fileno(struct adma_worker *worker)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	if (!adma_poll_descriptor_is_open(progress))
+		rc = adma_poll_descriptor_open(progress);
+	worker->marks |= ADMA_MARK_REARM; /* from now on the descriptor has to be kept up to date */
+	if (!rc)
+		rc = progress->poll.epoll;
+	adma_publish_and_leave_worker(progress);
+	return rc;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tagged_endpoint.c - endpoint operations for messages that match by tags.
+ *
+ * The send side is that of a channel (ring_send.c). The receive side differs: each round drains the
+ * ring, whatever is posted, and offers each message to the queues of the worker (tags.h).
+ */
+#include "worker/tagged_endpoint.h"
+
+#include <errno.h>
+
+#include "shm/slot.h"
+#include "worker/peer.h"
+#include "worker/ready.h"
+#include "worker/request.h"
+#include "worker/ring_endpoint.h"
+#include "worker/ring_send.h"
+#include "worker/tags.h"
+#include "worker/transfers.h"
+
+/* So many messages one round takes: after that the other endpoints have their turn. */
+#define DRAIN_MAX (2 * ADMA_CELLS)
+
+/* ---- receive ---- */
+
+static void tagged_take(struct adma_endpoint *ep)
+{
+	if (adma_ring_take(&ep->receive.ring))
+		adma_signal_peer(ep);
+}
+
+/* Pass over the message in the ring if its sender has withdrawn it, or if it is lost with a dead peer. */
+static bool tagged_passes_over(struct adma_endpoint *ep, const struct adma_desc *desc)
+{
+	struct adma_slot *slot;
+	int state;
+
+	if (desc->carry != ADMA_SLOT)
+		return false;
+	slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
+	state = adma_slot_state(slot, desc->u.slot.gen);
+	if (state == ADMA_CANCELLED) {
+		adma_slot_see(slot, desc->u.slot.gen);
+		tagged_take(ep);
+		adma_signal_peer(ep); /* the peer may wait for the slot */
+		return true;
+	}
+	if (state != ADMA_POSTED) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return false;
+	}
+	if (ep->control.over)
+		tagged_take(ep);
+	return ep->control.over;
+}
+
+/* Take one message out of the ring. False: there is none, or it cannot be taken now. */
+static bool tagged_take_one(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	struct adma_offer offer;
+	int rc = adma_ring_peek(&ep->receive.ring);
+
+	if (rc < 0 || (rc > 0 && desc->kind != ADMA_TAGGED))
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	if (rc <= 0 || ep->control.over == ADMA_E_PROTOCOL)
+		return false;
+	if (tagged_passes_over(ep, desc))
+		return true;
+	if (ep->control.over == ADMA_E_PROTOCOL)
+		return false;
+	offer = (struct adma_offer){.ep = ep, .tag = desc->tag, .length = desc->length};
+	if (desc->carry == ADMA_SLOT)
+		offer.desc = desc;
+	else
+		offer.bytes = adma_ring_payload(&ep->receive.ring);
+	rc = adma_tags_offer(&offer);
+	if (rc == -ECANCELED)
+		return true; /* withdrawn just now: the next look passes over it */
+	if (rc == -EPROTO)
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	if (!rc)
+		tagged_take(ep);
+	return !rc;
+}
+
+static bool tagged_drain(struct adma_endpoint *ep)
+{
+	int taken = 0;
+
+	while (taken < DRAIN_MAX && tagged_take_one(ep))
+		taken++;
+	return taken;
+}
+
+/* The endpoint is terminated, and what was published before is in the queues: nothing more will come. */
+static void tagged_end(struct adma_endpoint *ep)
+{
+	if (ep->receive.ended)
+		return;
+	ep->receive.ended = true;
+	adma_tags_drop_source(ep, false);
+	adma_tags_fail_source(ep, ep->control.over);
+}
+
+/* ---- a round ---- */
+
+static bool tagged_advance(struct adma_endpoint *ep)
+{
+	bool changed = adma_note_peer_closed(ep); /* before the ring is drained */
+
+	changed |= adma_ring_advance_sends(ep);
+	if (tagged_drain(ep))
+		changed = true;
+	else if (ep->control.over)
+		tagged_end(ep);
+	if (adma_has_transfers(ep))
+		changed |= adma_transfers_complete(ep);
+	return changed | adma_ring_fail_sends(ep);
+}
+
+static bool tagged_peek(struct adma_endpoint *ep, struct adma_message *message)
+{
+	(void)ep, (void)message;
+	return false; /* messages are found in the queues of the worker */
+}
+
+static bool tagged_has_message(struct adma_endpoint *ep)
+{
+	return ep->receive.arrived.count;
+}
+
+static bool tagged_needs_progress(const struct adma_endpoint *ep)
+{
+	return ep->send.backlog.count || adma_ring_is_busy(ep);
+}
+
+static bool tagged_is_stuck(struct adma_endpoint *ep)
+{
+	(void)ep;
+	return false; /* no message holds up another one */
+}
+
+const struct adma_endpoint_ops adma_tagged_endpoint_ops = {
+	.post = adma_ring_post,
+	.published = adma_ring_published,
+	.cancel = adma_ring_cancel,
+	.peek = tagged_peek,
+	.has_message = tagged_has_message,
+	.advance = tagged_advance,
+	.needs_progress = tagged_needs_progress,
+	.is_stuck = tagged_is_stuck,
+	.is_busy = adma_ring_is_busy,
+	.data_fd = adma_ring_data_fd,
+	.events = adma_ring_events,
+	.poll_word = adma_ring_poll_word,
+	.abandon = adma_ring_abandon,
+	.close = adma_ring_close,
+	.ring = true,
+};

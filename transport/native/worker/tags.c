@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tags.c - receives and messages meet by source and tag; see tags.h. */
+#include "worker/tags.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "shm/slot.h"
+#include "worker/peer.h"
+#include "worker/request.h"
+#include "worker/select.h"
+#include "worker/stages.h"
+#include "worker/transfers.h"
+
+/* What one ring can hold: so much may come after the peer was told to send by rendezvous. */
+#define UNDER_WAY (ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE + ADMA_EAGER_MAX)
+#define EAGER_OFF_FROM (ADMA_ARRIVED_BYTES_MAX - UNDER_WAY)
+#define EAGER_ON_BELOW (ADMA_ARRIVED_BYTES_MAX / 2)
+
+_Static_assert(2 * UNDER_WAY < ADMA_ARRIVED_BYTES_MAX, "the limit has room for what is under way");
+
+/* ---- life ---- */
+
+int adma_tags_make(struct adma_worker *worker, uint64_t secret)
+{
+	struct adma_tags *tags = calloc(1, sizeof(*tags));
+
+	if (!tags)
+		return -ENOMEM;
+	adma_posted_init(&tags->posted, secret);
+	adma_unexpected_init(&tags->unexpected, secret);
+	worker->tags = tags;
+	return 0;
+}
+
+void adma_tags_free(struct adma_worker *worker)
+{
+	struct adma_tags *tags = worker->tags;
+
+	adma_posted_free(&tags->posted);
+	adma_unexpected_free(&tags->unexpected);
+	free(tags->by_number);
+	free(tags);
+}
+
+int adma_tags_number(struct adma_worker *worker, struct adma_endpoint *ep)
+{
+	struct adma_tags *tags = worker->tags;
+	/* The capacity is the next power of two, so that it grows when the count is one. */
+	bool full = !(tags->numbers & (tags->numbers - 1));
+	uint32_t capacity = tags->numbers ? 2 * tags->numbers : 1;
+	struct adma_endpoint **grown;
+
+	if (full) {
+		grown = realloc(tags->by_number, capacity * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		tags->by_number = grown;
+	}
+	ep->number = tags->numbers;
+	tags->by_number[tags->numbers++] = ep;
+	adma_unexpected_source_init(&ep->receive.arrived, ep->number);
+	return 0;
+}
+
+struct adma_endpoint *adma_tags_endpoint(const struct adma_worker *worker, uint32_t number)
+{
+	return number < worker->tags->numbers ? worker->tags->by_number[number] : NULL;
+}
+
+/* ---- posted receives ---- */
+
+static struct adma_req *tags_receive_of(struct adma_posted_entry *entry)
+{
+	return adma_container_of(entry, struct adma_req, posted);
+}
+
+static void tags_post(struct adma_tags *tags, struct adma_req *req)
+{
+	adma_posted_add(&tags->posted, &req->posted, req->source, req->tag, req->mask);
+	tags->long_receives += req->length > ADMA_EAGER_MAX;
+}
+
+static void tags_unpost(struct adma_tags *tags, struct adma_req *req)
+{
+	adma_posted_remove(&tags->posted, &req->posted);
+	tags->long_receives -= req->length > ADMA_EAGER_MAX;
+}
+
+void adma_tags_complete(struct adma_worker *worker, struct adma_req *req, int error)
+{
+	adma_request_finish(worker, req, error, 0);
+}
+
+void adma_tags_withdraw(struct adma_worker *worker, struct adma_req *req)
+{
+	tags_unpost(worker->tags, req);
+}
+
+void adma_tags_fail_source(struct adma_endpoint *ep, int error)
+{
+	struct adma_tags *tags = ep->worker->tags;
+
+	adma_list_for_each_safe(at, after, &tags->posted.all) {
+		struct adma_req *req = adma_container_of(at, struct adma_req, posted.all);
+
+		if (req->source != ep->number)
+			continue;
+		tags_unpost(tags, req);
+		adma_tags_complete(ep->worker, req, error);
+	}
+}
+
+/* ---- deliver ---- */
+
+/*
+ * The message of this offer goes to this receive. It leaves the posted queue, if it is there, before it
+ * completes: a thread that sees it complete may free it.
+ */
+static void deliver_to(const struct adma_offer *offer, struct adma_req *req, bool posted)
+{
+	if (posted)
+		tags_unpost(offer->ep->worker->tags, req);
+	req->source = offer->ep->number;
+	req->tag = offer->tag;
+	req->needed = offer->length;
+	offer->ep->receive.pending++; /* until adma_complete() */
+}
+
+static void deliver_bytes(const struct adma_offer *offer, struct adma_req *req, bool posted)
+{
+	uint64_t n = offer->length < req->length ? offer->length : req->length;
+
+	deliver_to(offer, req, posted);
+	if (n)
+		memcpy(req->address, offer->bytes, n);
+	adma_trace_moment(ADMA_TRACE_MATCH, req, n, ADMA_MECH_NONE, 0);
+	adma_stamp(req, &req->times.matched);
+	adma_complete(offer->ep, req, n < offer->length ? ADMA_E_TOOLONG : 0, n);
+}
+
+/* 0; -ECANCELED: the message was withdrawn; -EPROTO. Unless 0 is returned, nothing has happened. */
+static int deliver_slot(const struct adma_offer *offer, struct adma_req *req, bool posted)
+{
+	bool too_long = offer->length > req->length;
+	int rc = too_long ? adma_transfer_refuse(offer->ep, offer->desc, ADMA_E_TOOLONG)
+			  : adma_transfer_begin_read(offer->ep, req, offer->desc);
+
+	if (rc == -ECANCELED || rc == -EPROTO)
+		return rc;
+	deliver_to(offer, req, posted);
+	if (too_long || rc)
+		adma_complete(offer->ep, req, too_long ? ADMA_E_TOOLONG : -rc, 0);
+	adma_signal_peer(offer->ep);
+	return 0;
+}
+
+static int deliver(const struct adma_offer *offer, struct adma_req *req, bool posted)
+{
+	if (offer->desc)
+		return deliver_slot(offer, req, posted);
+	deliver_bytes(offer, req, posted);
+	return 0;
+}
+
+static bool tags_keeps(const struct adma_offer *offer, const struct adma_req *req)
+{
+	return offer->length > req->length && !(req->flags & ADMA_REQ_CONSUME);
+}
+
+/* A receive is too short for a message that stays. */
+static void tags_refuse(struct adma_worker *worker, struct adma_req *req, uint64_t needed)
+{
+	req->needed = needed;
+	adma_tags_complete(worker, req, ADMA_E_TOOLONG);
+}
+
+/* ---- messages that arrived ---- */
+
+static uint64_t arrived_cost(const struct adma_arrived *arrived)
+{
+	return sizeof(*arrived) + (arrived->slot ? 0 : arrived->message.length);
+}
+
+static struct adma_arrived *arrived_of(struct adma_unexpected_entry *entry)
+{
+	return entry ? adma_container_of(entry, struct adma_arrived, entry) : NULL;
+}
+
+static struct adma_slot *arrived_slot(const struct adma_arrived *arrived)
+{
+	return adma_slot_at(arrived->ep->connection.config.remote, arrived->slot_index);
+}
+
+static struct adma_desc arrived_desc(const struct adma_arrived *arrived)
+{
+	return (struct adma_desc){
+		.length = arrived->message.length,
+		.tag = arrived->message.tag,
+		.kind = ADMA_TAGGED,
+		.carry = ADMA_SLOT,
+		.u.slot = {.index = arrived->slot_index, .gen = arrived->slot_gen},
+	};
+}
+
+static struct adma_offer arrived_offer(const struct adma_arrived *arrived, const struct adma_desc *desc)
+{
+	return (struct adma_offer){
+		.ep = arrived->ep,
+		.tag = arrived->message.tag,
+		.length = arrived->message.length,
+		.bytes = arrived->bytes,
+		.desc = arrived->slot ? desc : NULL,
+	};
+}
+
+void adma_tags_limit(struct adma_endpoint *ep)
+{
+	struct adma_receive_side *receive = &ep->receive;
+	bool off = receive->eager_off ? receive->arrived_bytes >= EAGER_ON_BELOW
+				      : receive->arrived_bytes > EAGER_OFF_FROM;
+
+	if (off == receive->eager_off)
+		return;
+	receive->eager_off = off;
+	/* Relaxed: `head`, which is stored with release after this, publishes it. */
+	atomic_store_explicit(&ep->connection.config.remote->eager_off, off, memory_order_relaxed);
+}
+
+/* Take it out of the queue. */
+static void arrived_leave(struct adma_arrived *arrived)
+{
+	struct adma_endpoint *ep = arrived->ep;
+
+	adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
+	if (arrived->slot)
+		ep->receive.arrived_slots--;
+	else
+		ep->receive.arrived_bytes -= arrived_cost(arrived);
+	if (ep->receive.eager_off)
+		adma_tags_limit(ep);
+}
+
+static void arrived_drop(struct adma_arrived *arrived)
+{
+	arrived_leave(arrived);
+	free(arrived);
+}
+
+/* Has the sender withdrawn this message, which waits in a slot? Then the slot is the sender's again. */
+static bool arrived_is_withdrawn(const struct adma_arrived *arrived)
+{
+	struct adma_slot *slot;
+
+	if (!arrived->slot)
+		return false;
+	slot = arrived_slot(arrived);
+	if (adma_slot_state(slot, arrived->slot_gen) != ADMA_CANCELLED)
+		return false;
+	adma_slot_see(slot, arrived->slot_gen);
+	adma_signal_peer(arrived->ep);
+	return true;
+}
+
+static void arrived_sweep(struct adma_endpoint *ep)
+{
+	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
+		struct adma_arrived *arrived = arrived_of(adma_unexpected_of(at));
+
+		if (arrived_is_withdrawn(arrived))
+			arrived_drop(arrived);
+	}
+}
+
+/* May another message of this endpoint join the queue? */
+static bool arrived_is_allowed(struct adma_endpoint *ep, const struct adma_offer *offer)
+{
+	struct adma_receive_side *receive = &ep->receive;
+
+	if (!offer->desc)
+		return receive->arrived_bytes + sizeof(struct adma_arrived) + offer->length <= ADMA_ARRIVED_BYTES_MAX;
+	if (ep->connection.config.same_user || receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
+		return true; /* the number of slots is the limit */
+	arrived_sweep(ep);
+	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX;
+}
+
+static int arrived_store(const struct adma_offer *offer)
+{
+	struct adma_endpoint *ep = offer->ep;
+	uint64_t copied = offer->desc ? 0 : offer->length;
+	struct adma_arrived *arrived;
+
+	if (!arrived_is_allowed(ep, offer))
+		return -EPROTO;
+	arrived = malloc(sizeof(*arrived) + copied);
+	if (!arrived)
+		return -ENOMEM;
+	*arrived = (struct adma_arrived){
+		.ep = ep,
+		.slot = offer->desc,
+		.message = {.tag = offer->tag, .length = offer->length, .source = ep->number},
+	};
+	adma_list_init(&arrived->taken);
+	if (offer->desc) {
+		arrived->slot_index = offer->desc->u.slot.index;
+		arrived->slot_gen = offer->desc->u.slot.gen;
+		ep->receive.arrived_slots++;
+	} else {
+		ep->receive.arrived_bytes += arrived_cost(arrived);
+	}
+	if (copied)
+		memcpy(arrived->bytes, offer->bytes, copied);
+	adma_unexpected_add(&ep->worker->tags->unexpected, &arrived->entry, &ep->receive.arrived, offer->tag);
+	adma_tags_limit(ep);
+	adma_mark(ep, ADMA_MARK_WAITERS);
+	return 0;
+}
+
+int adma_tags_offer(const struct adma_offer *offer)
+{
+	struct adma_tags *tags = offer->ep->worker->tags;
+	struct adma_posted_entry *entry;
+
+	while ((entry = adma_posted_find(&tags->posted, offer->ep->number, offer->tag))) {
+		struct adma_req *req = tags_receive_of(entry);
+
+		if (!tags_keeps(offer, req))
+			return deliver(offer, req, true);
+		tags_unpost(tags, req);
+		tags_refuse(offer->ep->worker, req, offer->length);
+	}
+	return arrived_store(offer);
+}
+
+void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
+{
+	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
+		struct adma_arrived *arrived = arrived_of(adma_unexpected_of(at));
+
+		if (all || arrived->slot)
+			arrived_drop(arrived);
+	}
+	if (!all)
+		return;
+	adma_list_for_each_safe(at, after, &ep->receive.taken) {
+		struct adma_arrived *arrived = adma_container_of(at, struct adma_arrived, taken);
+
+		adma_list_remove(&arrived->taken);
+		arrived->ep = NULL;
+	}
+}
+
+/* ---- receives ---- */
+
+struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source, uint64_t tag, uint64_t mask)
+{
+	const struct adma_endpoint *ep = source == ADMA_ANY_SOURCE ? NULL : adma_tags_endpoint(worker, source);
+	struct adma_arrived *arrived;
+
+	if (source != ADMA_ANY_SOURCE && !ep)
+		return NULL;
+	for (;;) {
+		arrived = arrived_of(adma_unexpected_find(&worker->tags->unexpected, ep ? &ep->receive.arrived : NULL,
+							  tag, mask));
+		if (!arrived || !arrived_is_withdrawn(arrived))
+			return arrived;
+		arrived_drop(arrived);
+	}
+}
+
+/* Deliver this message. False: it was withdrawn just now, and is gone. */
+static bool receive_arrived(struct adma_arrived *arrived, struct adma_req *req)
+{
+	struct adma_endpoint *ep = arrived->ep;
+	struct adma_desc desc = arrived_desc(arrived);
+	struct adma_offer offer = arrived_offer(arrived, &desc);
+	int rc;
+
+	if (tags_keeps(&offer, req)) {
+		tags_refuse(ep->worker, req, offer.length);
+		return true;
+	}
+	rc = deliver(&offer, req, false);
+	if (rc == -ECANCELED)
+		(void)arrived_is_withdrawn(arrived);
+	arrived_drop(arrived);
+	if (rc == -EPROTO)
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	return !rc;
+}
+
+void adma_tags_receive(struct adma_worker *worker, struct adma_req *req)
+{
+	const struct adma_endpoint *ep = adma_tags_endpoint(worker, req->source);
+	struct adma_arrived *arrived;
+
+	while ((arrived = adma_tags_find(worker, req->source, req->tag, req->mask)))
+		if (receive_arrived(arrived, req))
+			return;
+	if (req->source != ADMA_ANY_SOURCE && (!ep || ep->receive.ended))
+		adma_tags_complete(worker, req, ep ? ep->control.over : ADMA_E_CLOSED_HERE);
+	else
+		tags_post(worker->tags, req);
+}
+
+int adma_tags_take(struct adma_arrived *arrived)
+{
+	struct adma_endpoint *ep = arrived->ep;
+	int rc = 0;
+
+	if (arrived->slot)
+		rc = adma_slot_reserve(arrived_slot(arrived), arrived->slot_gen);
+	if (rc == -EPROTO)
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	if (rc) {
+		(void)arrived_is_withdrawn(arrived);
+		arrived_drop(arrived);
+		return -ECANCELED;
+	}
+	arrived_leave(arrived);
+	adma_list_push_back(&ep->receive.taken, &arrived->taken);
+	return 0;
+}
+
+void adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
+{
+	struct adma_endpoint *ep = arrived->ep;
+	struct adma_desc desc = arrived_desc(arrived);
+	struct adma_offer offer = arrived_offer(arrived, &desc);
+	int rc = ADMA_E_CLOSED_HERE;
+
+	adma_list_remove(&arrived->taken);
+	if (ep && arrived->slot && ep->control.over)
+		rc = ep->control.over; /* its bytes are lost with the peer */
+	else if (ep)
+		rc = -deliver(&offer, req, false);
+	if (rc)
+		adma_tags_complete(worker, req, rc == EPROTO ? ADMA_E_PROTOCOL : rc);
+	if (ep && rc == EPROTO)
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	free(arrived);
+}
