@@ -22,6 +22,7 @@
 #include "worker/fifo_endpoint.h"
 #include "worker/peer.h"
 #include "worker/ring_endpoint.h"
+#include "worker/transfer_lists.h"
 #include "worker/transfers.h"
 
 #define CLOSE_SLEEP_NS 10000000
@@ -122,11 +123,11 @@ static void endpoint_init(struct adma_endpoint *ep, const struct adma_config *co
 	ep->ops = in_kernel ? &adma_fifo_endpoint_ops : &adma_ring_endpoint_ops;
 	ep->send.ring.segment = config->local;
 	ep->receive.ring.segment = config->remote;
-	ep->send.free_slots = ADMA_SLOTS;
 	ep->send.segment_fd = -1;
 	adma_req_queue_init(&ep->send.backlog);
 	adma_req_queue_init(&ep->receive.reads);
-	adma_list_init(&ep->transfers);
+	adma_peer_slots_init(&ep->receive.slots, config->remote);
+	adma_transfer_lists_init(&ep->transfers);
 	ep->control.checked_at = adma_now();
 }
 
@@ -138,9 +139,12 @@ static int channel_open(struct adma_chan *chan)
 
 	if (rc)
 		return rc;
-	rc = ep->ops == &adma_fifo_endpoint_ops ? adma_fifo_open(ep) : 0;
+	rc = adma_slots_init(&ep->send.slots, ep->connection.config.local);
 	if (rc)
 		goto close_eventfd;
+	rc = ep->ops == &adma_fifo_endpoint_ops ? adma_fifo_open(ep) : 0;
+	if (rc)
+		goto free_slots;
 	rc = adma_mechanisms_open(&ep->connection);
 	if (rc)
 		goto close_endpoint;
@@ -149,6 +153,8 @@ static int channel_open(struct adma_chan *chan)
 close_endpoint:
 	ep->ops->close(ep);
 	free(ep->fifo);
+free_slots:
+	adma_slots_free(&ep->send.slots);
 close_eventfd:
 	adma_descriptor_close(&chan->waiters.eventfd);
 	return rc;
@@ -293,5 +299,7 @@ void adma_chan_free(struct adma_chan *chan)
 	if (!atomic_load(&chan->ep.control.forked)) /* in a child it may be held for ever, by a thread of the parent */
 		pthread_mutex_destroy(&chan->ep.lock);
 	free(chan->ep.fifo);
+	adma_slots_free(&chan->ep.send.slots);
+	adma_peer_slots_free(&chan->ep.receive.slots);
 	free(chan);
 }

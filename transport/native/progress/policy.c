@@ -6,12 +6,19 @@
 #include "progress/ownership.h"
 #include "worker/ready.h"
 #include "worker/transfer_copy.h"
+#include "worker/transfer_lists.h"
 
 #define PATIENCE_NS 60000             /* for a peer where no thread waits */
 #define PATIENCE_WAITING_NS 10000000  /* for a peer where one waits: it may copy, but may be unable to */
 #define SLEEP_NS 500000               /* between two looks at a peer that copies; doubles */
 #define SLEEP_MAX_NS 32000000
 #define ASSIST_FROM 2 /* chunks that are left: for only one, a copy worker thread would wake too late */
+
+/*
+ * So many of the transfers of which chunks can be claimed are looked at, from the first one. Both
+ * endpoints claim from there. If the peer copies nothing of these, they are due, and leave the list.
+ */
+#define POLICY_LOOKS 8
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -74,25 +81,36 @@ static int64_t policy_due(struct adma_chan *chan, struct adma_transfer *t, int64
 
 void adma_policy_ask_assist(struct adma_chan *chan)
 {
-	adma_list_for_each(at, &chan->ep.transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
+	int looks = POLICY_LOOKS;
+
+	adma_list_for_each(at, &chan->ep.transfers.open) {
+		const struct adma_transfer *t = adma_transfer_of_movable(at);
 		struct adma_slot_result r;
 
-		if (!adma_transfer_is_shared(t) || adma_slot_look(t->slot, t->gen, &r) ||
-		    r.next + ASSIST_FROM > t->chunks)
+		if (!looks--)
+			return;
+		if (adma_slot_look(t->slot, t->gen, &r) || r.next + ASSIST_FROM > t->chunks)
 			continue;
 		adma_engine_assist(&chan->assist, t->span.length, t->chunks - r.next - 1);
 		return;
 	}
 }
 
-bool adma_policy_assist(struct adma_chan *chan, int64_t now)
+/* Copy one chunk that is due, of a transfer that either endpoint may copy. */
+static bool policy_copy_open(struct adma_chan *chan, int64_t now, enum adma_copied_by by)
 {
-	adma_list_for_each(at, &chan->ep.transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
+	int looks = POLICY_LOOKS;
 
-		if (adma_transfer_is_shared(t) && policy_due(chan, t, now) <= now &&
-		    adma_transfer_step(&chan->ep, t, ADMA_BY_ASSIST))
+	adma_list_for_each_safe(at, after, &chan->ep.transfers.open) {
+		struct adma_transfer *t = adma_transfer_of_movable(at);
+
+		if (!adma_transfer_ready(&chan->ep, t)) {
+			adma_transfer_shut(t); /* the peer has claimed what was left */
+			continue;
+		}
+		if (!looks--)
+			return false;
+		if (policy_due(chan, t, now) <= now && adma_transfer_step(&chan->ep, t, by))
 			return true;
 		if (chan->ep.control.over)
 			return true;
@@ -100,10 +118,10 @@ bool adma_policy_assist(struct adma_chan *chan, int64_t now)
 	return false;
 }
 
-bool adma_policy_copy(struct adma_chan *chan, int64_t now)
+static bool policy_copy_streams(struct adma_chan *chan, int64_t now)
 {
-	adma_list_for_each(at, &chan->ep.transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
+	adma_list_for_each(at, &chan->ep.transfers.heads) {
+		struct adma_transfer *t = adma_transfer_of_movable(at);
 		int64_t due = policy_due(chan, t, now);
 		/* Only a try can tell whether a descriptor has room or bytes. */
 		bool try = due == ADMA_NEVER && adma_transfer_is_polled(t);
@@ -114,6 +132,18 @@ bool adma_policy_copy(struct adma_chan *chan, int64_t now)
 			return true;
 	}
 	return false;
+}
+
+bool adma_policy_assist(struct adma_chan *chan, int64_t now)
+{
+	return chan->ep.control.over || policy_copy_open(chan, now, ADMA_BY_ASSIST);
+}
+
+bool adma_policy_copy(struct adma_chan *chan, int64_t now)
+{
+	if (adma_transfers_begin_with_streams(&chan->ep.transfers))
+		return policy_copy_streams(chan, now) || policy_copy_open(chan, now, ADMA_BY_PROGRESS_THREAD);
+	return policy_copy_open(chan, now, ADMA_BY_PROGRESS_THREAD) || policy_copy_streams(chan, now);
 }
 
 void adma_policy_learn(struct adma_chan *chan)
@@ -128,10 +158,16 @@ void adma_policy_learn(struct adma_chan *chan)
 int64_t adma_policy_next(struct adma_chan *chan, int64_t now)
 {
 	int64_t next = ADMA_NEVER;
+	int looks = POLICY_LOOKS;
 
 	if (!chan->ownership.delegated)
 		return next;
-	adma_list_for_each(at, &chan->ep.transfers)
-		next = earlier(next, policy_due(chan, adma_transfer_of(at), now));
+	adma_list_for_each(at, &chan->ep.transfers.heads)
+		next = earlier(next, policy_due(chan, adma_transfer_of_movable(at), now));
+	adma_list_for_each(at, &chan->ep.transfers.open) {
+		if (!looks--)
+			break;
+		next = earlier(next, policy_due(chan, adma_transfer_of_movable(at), now));
+	}
 	return next;
 }

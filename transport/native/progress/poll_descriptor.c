@@ -49,9 +49,9 @@ int adma_poll_descriptor_open(struct adma_chan *chan)
 	return rc;
 }
 
-static bool poll_has_news(const struct adma_chan *chan)
+static bool poll_has_news(struct adma_chan *chan)
 {
-	const struct adma_endpoint *ep = &chan->ep;
+	struct adma_endpoint *ep = &chan->ep;
 
 	return ep->control.over || ep->control.unobserved || ep->receive.ring.held ||
 	       adma_ring_fresh(&ep->receive.ring) || adma_transfers_ready(ep);
