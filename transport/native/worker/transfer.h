@@ -34,6 +34,7 @@ struct adma_transfer {
 
 	struct adma_span span;
 	uint32_t chunks;
+	bool shut;        /* the cursor was seen closed, or spoilt: it is not open any more */
 	uint32_t busy;    /* our threads that are copying now, without the lock */
 	uint32_t copied;  /* chunks that this endpoint copied */
 	uint32_t claimed; /* chunks that this endpoint claimed; for a stream, only if outbound */

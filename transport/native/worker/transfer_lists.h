@@ -28,6 +28,7 @@ static inline void adma_transfer_touch(struct adma_endpoint *ep, struct adma_tra
 /* No chunk of it can be claimed any more. */
 static inline void adma_transfer_shut(struct adma_transfer *t)
 {
+	t->shut = true;
 	if (!adma_transfer_is_stream(t))
 		adma_list_remove(&t->movable);
 }

@@ -344,7 +344,7 @@ static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 	struct adma_slot_result r;
 
 	adma_list_remove(&t->touched);
-	if (adma_slot_look(t->slot, t->gen, &r)) {
+	if (adma_slot_look(t->slot, t->gen, &r) || (t->shut && !r.closed)) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		t->req->held = !adma_transfer_is_stream(t);
 		return t->busy ? TRANSFER_GOES_ON : ADMA_E_PROTOCOL;
