@@ -124,9 +124,12 @@ def slot_cases() -> Iterator[Case]:
         "LIVES=1 HELPERS=2 HELPS=1 CLOSES",
         "HELPERS=2 HELPS=1 LATE",
         "HELPERS=1 HELPS=1 LATE",
+        "RESERVES LIVES=1 CANCELS CLOSES FAILS",
+        "RESERVES CANCELS DEATH",
     ):
         yield Case("slot", f"STORE_BUFFERS {switches}", large=True)
-    yield Case("slot", "STORE_BUFFERS CANCELS CLOSES STOP", search="stopped", large=True)
+    for switches in ("CANCELS CLOSES STOP", "RESERVES LIVES=1 CANCELS CLOSES STOP"):
+        yield Case("slot", f"STORE_BUFFERS {switches}", search="stopped", large=True)
     for switches in (
         "LIVES=3 CANCELS",
         "LIVES=3 CHUNKS=0 CANCELS CLOSES",
@@ -134,7 +137,12 @@ def slot_cases() -> Iterator[Case]:
         "HELPERS=1 HELPS=1",
     ):
         yield Case("slot", f"STORE_BUFFERS {switches}")
-    for switches in ("CANCELS FAILS", "LIVES=1 FAILS DEATH", "LIVES=1 HELPERS=2 HELPS=1"):
+    for switches in (
+        "CANCELS FAILS",
+        "LIVES=1 FAILS DEATH",
+        "LIVES=1 HELPERS=2 HELPS=1",
+        "RESERVES LIVES=1 DEATH",
+    ):
         yield Case("slot", f"STORE_BUFFERS {switches}", search="finite")
 
     for bug, switches, expected in (
@@ -154,6 +162,8 @@ def slot_cases() -> Iterator[Case]:
         ("COUNT_IN_LATE", "HELPERS=2 HELPS=1 LIVES=1 DEATH", ASSERTION),
         ("LOOK_BEFORE_DEATH", "LIVES=1 DEATH", ASSERTION),
         ("SILENCE_IS_DEATH", "CLOSES STOP", ASSERTION),
+        ("RESERVE_BY_STORE", "RESERVES CANCELS", ASSERTION),
+        ("CANCEL_RESERVED", "RESERVES CANCELS", ASSERTION),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("slot", given, expected, "stopped" if "STOP" in switches.split() else "safety")
@@ -164,8 +174,42 @@ def slot_cases() -> Iterator[Case]:
         ("LATE_WITHDRAWAL", "CANCELS"),
         ("DEAD_BUT_DONE", "LIVES=1 DEATH"),
         ("THIRD_LIFE", "LIVES=3"),
+        ("RESERVED_FIRST", "RESERVES LIVES=1 CANCELS"),
     ):
         yield Case("slot", f"STORE_BUFFERS {switches} WITNESS_{witness}", ASSERTION)
+
+
+def news_cases() -> Iterator[Case]:
+    """Which slots changed, while there come to be more of them."""
+    for switches in (
+        "",
+        "FEW=0 NO_MEMORY",
+        "FEW=2 NO_MEMORY",
+        "DEATH NO_MEMORY",
+        "LIES=1",
+        "MESSAGES=2 LIES=1 DEATH",
+    ):
+        yield Case("news", f"STORE_BUFFERS {switches}".strip(), large=True)
+    yield Case("news", "STORE_BUFFERS DEATH", search="finite", large=True)
+
+    # The reason for the store buffers: this passes where every store is visible at once.
+    yield Case("news", "FEW=0 BUG_UNLESS_SET")
+    for bug, switches, expected in (
+        ("SIGNAL_FIRST", "FEW=0", DEADLOCK),
+        ("TOP_FIRST", "FEW=0", DEADLOCK),
+        ("BIT_BEFORE_CHANGE", "FEW=0", DEADLOCK),
+        ("UNLESS_SET", "FEW=0", DEADLOCK),
+        ("WORDS_FIRST", "FEW=0", DEADLOCK),
+        ("TAKE_BY_STORE", "FEW=0", DEADLOCK),
+        ("NO_SECOND_LOOK", "FEW=0", DEADLOCK),
+        ("TRUST_BITS", "LIES=1", ASSERTION),
+        ("GROW_BARE", "", ASSERTION),
+        ("DEAD_BY_NEWS", "DEATH", ASSERTION),
+    ):
+        given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
+        yield Case("news", given, expected)
+    for witness in ("GROWN", "BY_NEWS"):
+        yield Case("news", f"STORE_BUFFERS WITNESS_{witness}", ASSERTION)
 
 
 def completion_cases() -> Iterator[Case]:
@@ -285,7 +329,7 @@ def handover_cases() -> Iterator[Case]:
         yield Case("handover", given, ASSERTION)
 
 
-CASES = (wakeup_cases, handover_cases, slot_cases, completion_cases, pin_cases, queue_cases)
+CASES = (wakeup_cases, handover_cases, slot_cases, news_cases, completion_cases, pin_cases, queue_cases)
 
 BUILD_FLAGS = {
     "safety": ["-DSAFETY"],

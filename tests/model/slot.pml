@@ -18,6 +18,7 @@
  *   DEATH        either process, or none, dies at any moment
  *   STOP         either process, or none, stops for ever and is not dead; an endpoint that closes
  *                gives up after a while then, and keeps its buffer
+ *   RESERVES     the reader may reserve what is posted, and match it later
  *   HELPERS      bit 0: the writer has a helper; bit 1: the reader has one
  *   LATE         a helper may still be about to claim when its endpoint is through with the life
  *                (adma holds the channel's lock there)
@@ -65,6 +66,7 @@
 #define MATCHED 2
 #define CANCELLED 3
 #define COMPLETED 5 /* ADMA_DONE, or ADMA_ABORTED */
+#define RESERVED 6
 
 #define NONE 15 /* no chunk */
 #define EIO 5
@@ -94,6 +96,14 @@ byte copied[LIVES + 1];    /* mask of chunks that were copied without an error *
 bool failed[LIVES + 1];    /* a chunk failed */
 bool matched[LIVES + 1];
 bool cancelled[LIVES + 1];
+#ifdef RESERVES
+bool reserved[LIVES + 1];
+#define IS_TAKEN(g) (matched[g] || reserved[g])
+#define WAITS_FOR_READER(w) (VALUE(w) == POSTED || VALUE(w) == RESERVED)
+#else
+#define IS_TAKEN(g) matched[g]
+#define WAITS_FOR_READER(w) (VALUE(w) == POSTED)
+#endif
 byte verdict[2 * (LIVES + 1)]; /* what each endpoint told its caller */
 #define VERDICT(e, g) verdict[(e) * (LIVES + 1) + (g)]
 #ifdef WITNESS_BOTH_COPY
@@ -174,6 +184,32 @@ inline leave_posted_by_store(t, g, wanted, won, lost)
 	:: else
 	fi
 }
+
+#ifdef RESERVES
+/* A cancel that takes a reserved message, too. */
+inline leave_reserved(t, g, wanted, won, lost)
+{
+	atomic {
+		FENCED(t) ->
+		ok = (mem[STATE] == WORD(g, POSTED) || mem[STATE] == WORD(g, RESERVED));
+		if
+		:: ok -> mem[STATE] = WORD(g, wanted); won = true; assert(!(lost))
+		:: else
+		fi
+	}
+}
+
+/* Only the reader leaves RESERVED, so that its swap cannot fail. */
+inline match_reserved(g)
+{
+	atomic {
+		FENCED(R) ->
+		assert(mem[STATE] == WORD(g, RESERVED) && !cancelled[g]); /* else -EPROTO */
+		mem[STATE] = WORD(g, MATCHED);
+		matched[g] = true
+	}
+}
+#endif
 
 /*
  * From here on a step is atomic { one access to a shared word; what the thread makes of it by
@@ -486,13 +522,34 @@ proctype writer()
 		store(W, DESC, g);
 		signal(W, R);
 		/* It is posted. The reader matches it, or the writer withdraws it. */
+is_posted:
 		do
 		:: signalled[W] = false;
 			note_peer(W);
 			seen = LOAD(W, STATE);
 			assert(GEN(seen) == g);
 			if
-			:: VALUE(seen) != POSTED -> break
+			:: !WAITS_FOR_READER(seen) -> break
+#ifdef RESERVES
+			:: VALUE(seen) == RESERVED && mourns[W] -> /* nobody will match it, and nobody copies */
+				seen = 0;
+				release(W, g);
+				goto next_life
+			:: VALUE(seen) == RESERVED && !mourns[W] && !signalled[W] ->
+				if
+				:: signalled[W] || (dead[R] && !mourns[W])
+#ifdef STOP
+				:: over[W] -> goto gave_up
+#endif
+#ifdef CANCELS
+				:: !over[W] -> goto withdraw
+#endif
+#ifdef CLOSES
+				:: !over[W] -> over[W] = true; goto withdraw
+#endif
+				fi
+			:: VALUE(seen) == RESERVED && !mourns[W] && signalled[W]
+#endif
 			:: VALUE(seen) == POSTED && !over[W] && !signalled[W] ->
 				if
 				:: signalled[W] || dead[R]
@@ -510,10 +567,12 @@ proctype writer()
 		goto is_matched;
 withdraw:
 		seen = 0;
-#ifdef BUG_CANCEL_BY_STORE
-		leave_posted_by_store(W, g, CANCELLED, cancelled[g], matched[g]);
+#if defined(BUG_CANCEL_BY_STORE)
+		leave_posted_by_store(W, g, CANCELLED, cancelled[g], IS_TAKEN(g));
+#elif defined(BUG_CANCEL_RESERVED)
+		leave_reserved(W, g, CANCELLED, cancelled[g], IS_TAKEN(g));
 #else
-		leave_posted(W, g, CANCELLED, cancelled[g], matched[g]);
+		leave_posted(W, g, CANCELLED, cancelled[g], IS_TAKEN(g));
 #endif
 		if
 		:: ok ->
@@ -523,6 +582,17 @@ withdraw:
 		fi;
 #ifdef WITNESS_LATE_WITHDRAWAL
 		assert(false);
+#endif
+#ifdef RESERVES
+		/* It was reserved just now, or earlier: the reader's swap to MATCHED is waited for. */
+		if
+		:: LOAD(W, STATE) == WORD(g, RESERVED) ->
+#ifdef WITNESS_RESERVED_FIRST
+			assert(false);
+#endif
+			goto is_posted
+		:: else
+		fi;
 #endif
 is_matched:
 		seen = 0;
@@ -569,6 +639,28 @@ proctype reader()
 		:: dead[W] -> goto finished /* its bytes are gone */
 		:: else
 		fi;
+#ifdef RESERVES
+		if
+		:: true /* a read meets it at once */
+		:: true ->
+#ifdef BUG_RESERVE_BY_STORE
+			leave_posted_by_store(R, g, RESERVED, reserved[g], cancelled[g]);
+#else
+			leave_posted(R, g, RESERVED, reserved[g], cancelled[g]);
+#endif
+			if
+			:: !ok ->
+				assert(mem[STATE] == WORD(g, CANCELLED)); /* else -EPROTO */
+				goto pass_over
+			:: else
+			fi;
+			/* The buffer comes later. The reader closes only after it has matched and failed what it reserved. */
+			note_peer(R);
+			store(R, CHOICE, g);
+			match_reserved(g);
+			goto is_taken
+		fi;
+#endif
 		store(R, CHOICE, g);
 #ifdef BUG_MATCH_BY_STORE
 		leave_posted_by_store(R, g, MATCHED, matched[g], cancelled[g]);
@@ -581,6 +673,7 @@ proctype reader()
 			goto pass_over
 		:: else
 		fi;
+is_taken:
 		signal(R, W);
 #ifdef BUG_SEE_EARLY
 		store(R, SEEN, WORD(g, 1));

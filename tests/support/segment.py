@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 CELLS: Final = 128
-SLOTS: Final = 64
+SLOTS_FIRST: Final = 64  # those that are allocated at the handshake
+SLOTS_MAX: Final = 131072
+BLOCK: Final = 64  # slots of a block
 BOUNCE: Final = 32 * 1024
 
 INLINE, EAGER, SLOT = 1, 2, 3  # enum adma_carry
 BYTES, OBJECT, PART = 1, 2, 3  # enum adma_kind
-POSTED, MATCHED, CANCELLED, ABORTED, DONE = 1, 2, 3, 4, 5  # enum adma_slot_state
+POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED = 1, 2, 3, 4, 5, 6  # enum adma_slot_state
 
 _u16, _u32, _u64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 
@@ -70,6 +72,22 @@ class Slot(_Fields):
     ]
 
 
+class NewsWord(_Fields):
+    """A bit for each slot of a block."""
+
+    _fields_: ClassVar = [("bits", _u64), ("nothing", _u64 * 7)]
+
+
+class SlotBlock(_Fields):
+    """Slots and the news about them."""
+
+    _fields_: ClassVar = [
+        ("news_for_maker", NewsWord),
+        ("news_for_reader", NewsWord),
+        ("slots", Slot * BLOCK),
+    ]
+
+
 class Segment(_Fields):
     """One direction: written by its maker, by its reader, or by both."""
 
@@ -87,10 +105,20 @@ class Segment(_Fields):
         ("reader", _u64 * 5),
         ("event_count", _u64),
         ("quiet", _u64 * 7),
+        ("top_for_maker", _u64 * (SLOTS_MAX // BLOCK // 64)),
+        ("top_for_reader", _u64 * (SLOTS_MAX // BLOCK // 64)),
         ("cells", Cell * CELLS),
-        ("slots", Slot * SLOTS),
         ("bounce", ctypes.c_uint8 * BOUNCE),
+        ("blocks", SlotBlock * (SLOTS_MAX // BLOCK)),
     ]
+
+    def slot(self, index: int) -> Slot:
+        found: Slot = self.blocks[index // BLOCK].slots[index % BLOCK]
+        return found
+
+    def first_slots(self) -> list[Slot]:
+        """Those that are allocated at the handshake."""
+        return [self.slot(index) for index in range(SLOTS_FIRST)]
 
 
 assert ctypes.sizeof(Cell) == 64
@@ -129,7 +157,7 @@ class Spoiler:
 
     def forge_slot(self, index: int = 3, generation: int = 1, **fields: int) -> None:
         """Publish a large message of our own in a slot, with the slot's fields given."""
-        slot = self.local.slots[index]
+        slot = self.local.slot(index)
         honest = {"source": 0x1000, "length": 100_000, "offered": 0xE}
         slot.set(**{**honest, "cursor": word(1, 0), "done": word(1, 0), "error": word(1, 0)})
         slot.set(**{"state": word(1, POSTED), **fields})
@@ -139,4 +167,4 @@ class Spoiler:
     def posted(self) -> tuple[Slot, int]:
         """The victim's first large message: its slot and generation."""
         cell = next(cell for cell in self.remote.cells if cell.carry == SLOT)
-        return self.remote.slots[cell.first], cell.second
+        return self.remote.slot(cell.first), cell.second

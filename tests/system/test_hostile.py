@@ -270,7 +270,7 @@ def test_noise_everywhere(peer: Peer, spoiler: Spoiler, seed: int) -> None:
             kind, carry = chance.getrandbits(2), chance.getrandbits(2)
             cell.set(length=chance.getrandbits(64), kind=kind, carry=carry)
             cell.seq = chance.choice([0, 1, 2, 3, chance.getrandbits(64)])
-        for slot in segment.slots:
+        for slot in segment.first_slots():
             slot.set(
                 **{
                     name: chance.choice([0, 1, chance.getrandbits(32), chance.getrandbits(64)])

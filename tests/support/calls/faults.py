@@ -21,6 +21,7 @@ CLOSE: Final = "close"
 HANDSHAKE: Final = "handshake"
 THREAD: Final = "thread"  # a worker thread of the copy engine
 PROGRESS_THREAD: Final = "progress_thread"
+GROW: Final = "grow"  # more slots
 
 #: The places that a connected channel passes.
 POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
@@ -42,7 +43,7 @@ def arm(
 def disarm_all(endpoint: Endpoint | None = None) -> None:
     if not lib.adma_faults_built():
         return  # a release build has none that could be armed
-    for point in (*POINTS, HANDSHAKE, THREAD, PROGRESS_THREAD):
+    for point in (*POINTS, HANDSHAKE, THREAD, PROGRESS_THREAD, GROW):
         arm(endpoint, point, "none")
 
 

@@ -17,6 +17,7 @@
 #include "shm/eventcount.h"
 #include "worker/fifo.h"
 #include "worker/fifo_endpoint.h"
+#include "worker/life.h"
 #include "worker/peer.h"
 #include "worker/ring_endpoint.h"
 #include "worker/transfers.h"
@@ -33,10 +34,8 @@ static int channel_open_endpoint(struct adma_endpoint *ep)
 	if (rc)
 		return rc;
 	rc = adma_mechanisms_open(&ep->connection);
-	if (rc) {
+	if (rc)
 		ep->ops->close(ep);
-		free(ep->fifo);
-	}
 	return rc;
 }
 
@@ -57,16 +56,18 @@ int adma_chan_new(const struct adma_config *config, struct adma_chan **out)
 	rc = adma_workers_make(&chan->progress, false);
 	if (rc)
 		goto free_channel;
-	adma_endpoint_init(&chan->ep, config, channel_ops(config));
-	rc = channel_open_endpoint(&chan->ep);
+	rc = adma_endpoint_init(&chan->ep, config, channel_ops(config));
+	if (!rc)
+		rc = channel_open_endpoint(&chan->ep);
 	if (rc)
-		goto tear_down;
+		goto free_endpoint;
 	adma_worker_add(&chan->progress.worker, &chan->ep);
 	adma_workers_enlist(&chan->progress);
 	*out = chan;
 	return 0;
 
-tear_down:
+free_endpoint:
+	adma_endpoint_free(&chan->ep);
 	adma_workers_tear_down(&chan->progress);
 free_channel:
 	free(chan);

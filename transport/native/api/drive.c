@@ -67,8 +67,7 @@ static bool drive_release_early(const struct adma_wait *wait)
 /* Copy at most one chunk, for any endpoint. Drops the lock meanwhile. True when anything changed. */
 static bool drive_copy(struct adma_progress *progress)
 {
-	adma_worker_for_each_active(ep, &progress->worker)
-	{
+	adma_worker_for_each_active(ep, &progress->worker) {
 		if (!adma_has_transfers(ep) || !adma_transfers_copy(ep))
 			continue;
 		(void)adma_transfers_complete(ep);
@@ -137,7 +136,9 @@ struct spinner {
 
 static bool spinner_is_silent(const struct adma_worker *worker)
 {
-	adma_worker_for_each_active(ep, worker) if (ep->ops->silent || adma_transfers_polled(ep)) return true;
+	adma_worker_for_each_active(ep, worker)
+		if (ep->ops->silent || adma_transfers_polled(ep))
+			return true;
 	return false;
 }
 

@@ -64,7 +64,9 @@ static bool publish_arm_all(struct adma_worker *worker)
 static void publish_read_wakeups(struct adma_progress *progress)
 {
 	(void)adma_poll_check(progress);
-	adma_worker_for_each_active(ep, &progress->worker) if (ep->ops->polled) ep->ops->polled(ep, POLLIN);
+	adma_worker_for_each_active(ep, &progress->worker)
+		if (ep->ops->polled)
+			ep->ops->polled(ep, POLLIN);
 }
 
 static bool publish_rearm(struct adma_progress *progress, bool by_progress_thread)

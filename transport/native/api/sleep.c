@@ -32,8 +32,9 @@ static bool sleep_arm(struct adma_progress *progress)
 	struct adma_worker *worker = &progress->worker;
 	struct adma_list *first;
 
-	adma_worker_for_each_active(ep, worker) if (ep->ops->silent) /* what completed there signalled no event count */
-		adma_mark(ep, ADMA_MARK_REARM);
+	adma_worker_for_each_active(ep, worker)
+		if (ep->ops->silent) /* what completed there signalled no event count */
+			adma_mark(ep, ADMA_MARK_REARM);
 	while ((first = adma_list_first(&worker->rearm))) {
 		struct adma_endpoint *ep = adma_container_of(first, struct adma_endpoint, rearm);
 		_Atomic uint64_t *event_count = &ep->connection.config.local->event_count;

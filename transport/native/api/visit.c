@@ -52,7 +52,9 @@ static void visit_copy(struct adma_progress *progress)
 static void visit_read_events(struct adma_progress *progress)
 {
 	(void)adma_poll_check(progress);
-	adma_worker_for_each_active(ep, &progress->worker) if (ep->ops->polled) ep->ops->polled(ep, POLLIN);
+	adma_worker_for_each_active(ep, &progress->worker)
+		if (ep->ops->polled)
+			ep->ops->polled(ep, POLLIN);
 }
 
 int64_t adma_visit(struct adma_progress *progress, bool by_time)

@@ -19,6 +19,7 @@
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
+#include "worker/life.h"
 #include "worker/peer.h"
 #include "worker/tagged_endpoint.h"
 #include "worker/tags.h"
@@ -83,6 +84,18 @@ static void worker_close(struct adma_progress *progress)
 	adma_workers_await_threads(progress);
 }
 
+/* In a forked child the endpoints were closed at the fork, and are left to be freed. */
+static void worker_forget_endpoints(struct adma_worker *worker)
+{
+	adma_list_for_each_safe(at, after, &worker->endpoints) {
+		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
+
+		adma_tags_drop_source(ep, true);
+		adma_endpoint_free(ep);
+		free(ep);
+	}
+}
+
 void adma_worker_free(struct adma_worker *worker)
 {
 	struct adma_progress *progress;
@@ -97,6 +110,7 @@ void adma_worker_free(struct adma_worker *worker)
 		worker_close(progress);
 	}
 	adma_workers_delist(progress);
+	worker_forget_endpoints(worker);
 	adma_worker_forget(worker);
 	free(progress);
 }

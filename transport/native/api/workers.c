@@ -128,8 +128,9 @@ void adma_workers_after_fork_child(void)
 		if (progress->worker.torn_down)
 			continue;
 		atomic_store(&progress->worker.forked, true);
-		adma_worker_for_each(ep, &progress->worker) if (!ep->control.torn_down)
-			adma_workers_tear_down_endpoint(progress, ep);
+		adma_worker_for_each(ep, &progress->worker)
+			if (!ep->control.torn_down)
+				adma_workers_tear_down_endpoint(progress, ep);
 		adma_workers_tear_down(progress);
 	}
 	pthread_mutex_unlock(&all_lock);

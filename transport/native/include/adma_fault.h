@@ -24,7 +24,8 @@ enum adma_fault_point {
 	ADMA_FAULT_HANDSHAKE = 8,
 	ADMA_FAULT_THREAD = 9,    /* a thread of a copy engine is about to be started */
 	ADMA_FAULT_PROGRESS_THREAD = 10, /* the progress thread is about to be started */
-	ADMA_FAULT_POINTS = 11,
+	ADMA_FAULT_GROW = 11,     /* more slots are about to be allocated */
+	ADMA_FAULT_POINTS = 12,
 };
 
 enum adma_fault_action {

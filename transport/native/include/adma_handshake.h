@@ -177,8 +177,8 @@ int adma_helper_tried(int fd, bool read, int64_t timeout_ns);
 struct adma_segment;
 
 /*
- * Make a segment: its pages are allocated, and it is initialised, sealed and mapped. Returns 0 and
- * its descriptor (close-on-exec), or a negated errno.
+ * Make a segment: the pages that every channel needs are allocated, and it is initialised, sealed and
+ * mapped. Returns 0 and its descriptor (close-on-exec), or a negated errno.
  */
 int adma_segment_make(int *fd, struct adma_segment **segment);
 

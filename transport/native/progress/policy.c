@@ -6,12 +6,19 @@
 #include "progress/ownership.h"
 #include "worker/ready.h"
 #include "worker/transfer_copy.h"
+#include "worker/transfer_lists.h"
 
 #define PATIENCE_NS 60000             /* for a peer where no thread waits */
 #define PATIENCE_WAITING_NS 10000000  /* for a peer where one waits: it may copy, but may be unable to */
 #define SLEEP_NS 500000               /* between two looks at a peer that copies; doubles */
 #define SLEEP_MAX_NS 32000000
 #define ASSIST_FROM 2 /* chunks that are left: for only one, a copy worker thread would wake too late */
+
+/*
+ * So many of the transfers of which chunks can be claimed are looked at, from the first one. Both
+ * endpoints claim from there. If the peer copies nothing of these, they are due, and leave the list.
+ */
+#define POLICY_LOOKS 8
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -84,12 +91,15 @@ static int64_t policy_due(const struct policy_view *view, struct adma_transfer *
 /* A transfer for which several chunks are left that either endpoint may copy, or NULL. */
 static const struct adma_transfer *policy_find_long(const struct adma_endpoint *ep, uint64_t *left)
 {
-	adma_list_for_each(at, &ep->transfers) {
-		const struct adma_transfer *t = adma_transfer_of(at);
+	int looks = POLICY_LOOKS;
+
+	adma_list_for_each(at, &ep->transfers.open) {
+		const struct adma_transfer *t = adma_transfer_of_movable(at);
 		struct adma_slot_result r;
 
-		if (!adma_transfer_is_shared(t) || adma_slot_look(t->slot, t->gen, &r) ||
-		    r.next + ASSIST_FROM > t->chunks)
+		if (!looks--)
+			return NULL;
+		if (adma_slot_look(t->slot, t->gen, &r) || r.next + ASSIST_FROM > t->chunks)
 			continue;
 		*left = t->chunks - r.next;
 		return t;
@@ -99,8 +109,7 @@ static const struct adma_transfer *policy_find_long(const struct adma_endpoint *
 
 void adma_policy_ask_assist(struct adma_progress *progress)
 {
-	adma_worker_for_each_active(ep, &progress->worker)
-	{
+	adma_worker_for_each_active(ep, &progress->worker) {
 		uint64_t left;
 		const struct adma_transfer *t = policy_find_long(ep, &left);
 
@@ -111,13 +120,21 @@ void adma_policy_ask_assist(struct adma_progress *progress)
 	}
 }
 
-static bool policy_assist_endpoint(const struct policy_view *view)
+/* Copy one chunk that is due, of a transfer that either endpoint may copy. */
+static bool policy_copy_open(const struct policy_view *view, enum adma_copied_by by)
 {
-	adma_list_for_each(at, &view->ep->transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
+	int looks = POLICY_LOOKS;
 
-		if (adma_transfer_is_shared(t) && policy_due(view, t) <= view->now &&
-		    adma_transfer_step(view->ep, t, ADMA_BY_ASSIST))
+	adma_list_for_each_safe(at, after, &view->ep->transfers.open) {
+		struct adma_transfer *t = adma_transfer_of_movable(at);
+
+		if (!adma_transfer_ready(view->ep, t)) {
+			adma_transfer_shut(t); /* the peer has claimed what was left */
+			continue;
+		}
+		if (!looks--)
+			return false;
+		if (policy_due(view, t) <= view->now && adma_transfer_step(view->ep, t, by))
 			return true;
 		if (view->ep->control.over)
 			return true;
@@ -125,10 +142,10 @@ static bool policy_assist_endpoint(const struct policy_view *view)
 	return false;
 }
 
-static bool policy_copy_endpoint(const struct policy_view *view)
+static bool policy_copy_streams(const struct policy_view *view)
 {
-	adma_list_for_each(at, &view->ep->transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
+	adma_list_for_each(at, &view->ep->transfers.heads) {
+		struct adma_transfer *t = adma_transfer_of_movable(at);
 		int64_t due = policy_due(view, t);
 		/* Only a try can tell whether a descriptor has room or bytes. */
 		bool try = due == ADMA_NEVER && adma_transfer_is_polled(t);
@@ -141,11 +158,22 @@ static bool policy_copy_endpoint(const struct policy_view *view)
 	return false;
 }
 
+static bool policy_assist_endpoint(const struct policy_view *view)
+{
+	return policy_copy_open(view, ADMA_BY_ASSIST);
+}
+
+static bool policy_copy_endpoint(const struct policy_view *view)
+{
+	if (adma_transfers_begin_with_streams(&view->ep->transfers))
+		return policy_copy_streams(view) || policy_copy_open(view, ADMA_BY_PROGRESS_THREAD);
+	return policy_copy_open(view, ADMA_BY_PROGRESS_THREAD) || policy_copy_streams(view);
+}
+
 /* The lock may be dropped in a step, and the list may change then: after a step the caller begins anew. */
 static bool policy_try_each(struct adma_progress *progress, int64_t now, bool (*step)(const struct policy_view *view))
 {
-	adma_worker_for_each_active(ep, &progress->worker)
-	{
+	adma_worker_for_each_active(ep, &progress->worker) {
 		struct policy_view view = {.progress = progress, .ep = ep, .now = now};
 
 		if (!ep->control.over && step(&view))
@@ -173,18 +201,32 @@ void adma_policy_learn(struct adma_progress *progress)
 		ownership->grace_ns = earlier(2 * ownership->grace_ns, ADMA_GRACE_MAX_NS);
 }
 
+/* When there will be something to copy for an endpoint. */
+static int64_t policy_next_of(const struct policy_view *view)
+{
+	int64_t next = ADMA_NEVER;
+	int looks = POLICY_LOOKS;
+
+	adma_list_for_each(at, &view->ep->transfers.heads)
+		next = earlier(next, policy_due(view, adma_transfer_of_movable(at)));
+	adma_list_for_each(at, &view->ep->transfers.open) {
+		if (!looks--)
+			break;
+		next = earlier(next, policy_due(view, adma_transfer_of_movable(at)));
+	}
+	return next;
+}
+
 int64_t adma_policy_next(struct adma_progress *progress, int64_t now)
 {
 	int64_t next = ADMA_NEVER;
 
 	if (!progress->ownership.delegated)
 		return next;
-	adma_worker_for_each_active(ep, &progress->worker)
-	{
+	adma_worker_for_each_active(ep, &progress->worker) {
 		struct policy_view view = {.progress = progress, .ep = ep, .now = now};
 
-		adma_list_for_each(at, &ep->transfers)
-			next = earlier(next, policy_due(&view, adma_transfer_of(at)));
+		next = earlier(next, policy_next_of(&view));
 	}
 	return next;
 }

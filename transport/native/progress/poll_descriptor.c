@@ -84,9 +84,9 @@ int adma_poll_descriptor_open(struct adma_progress *progress)
 	return rc;
 }
 
-static bool poll_has_news(const struct adma_progress *progress)
+static bool poll_has_news(struct adma_progress *progress)
 {
-	const struct adma_worker *worker = &progress->worker;
+	struct adma_worker *worker = &progress->worker;
 
 	return worker->unobserved || adma_worker_has_message(worker) || adma_worker_ready(worker);
 }
@@ -104,7 +104,8 @@ static void poll_update_data(const struct adma_progress *progress, struct adma_e
 
 void adma_poll_update_data(struct adma_progress *progress)
 {
-	adma_worker_for_each_active(ep, &progress->worker) poll_update_data(progress, ep);
+	adma_worker_for_each_active(ep, &progress->worker)
+		poll_update_data(progress, ep);
 }
 
 void adma_poll_descriptor_update(struct adma_progress *progress)

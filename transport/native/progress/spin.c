@@ -90,8 +90,8 @@ void adma_hints_take(struct adma_hints *hints, struct adma_progress *progress, b
 		bool wants = messages || worker->tags;
 
 		if (hints_are_of(worker, noted->ep))
-			hints->each[count++] = hint_take(noted->ep, noted->events_seen,
-							 wants || noted->ep->receive.reads.count);
+			hints->each[count++] =
+				hint_take(noted->ep, noted->events_seen, wants || noted->ep->receive.reads.count);
 	}
 	hints->count = count;
 	if (!worker->summary)

@@ -8,12 +8,16 @@
  * maker) and one consumer (the peer). Nobody makes the channel as a whole: both endpoints do the
  * same thing.
  *
+ * The slots come last, in blocks. All blocks that there may ever be are within the size of the
+ * memfd, but only the first one is allocated at the handshake. When the maker needs more slots,
+ * it allocates more blocks (growth.h). The peer accepts every index.
+ *
  *      segment of A                             segment of B
  *      +-- closed, waiting .. written by A      +-- closed, waiting .. by B
  *      +-- head, drained .... written by B      +-- head, drained .... by A
  *      +-- cells -----------> A to B            +-- cells -----------> B to A
- *      +-- slots              (both, by CAS)    +-- slots
  *      +-- bounce ----------> A to B            +-- bounce ----------> B to A
+ *      +-- news, slots        (both, by CAS)    +-- news, slots
  *
  * Trust: a peer can write any byte here at any time. Whatever is read is copied into private
  * memory once, checked there, and only then used. The constants below are compiled in, and are
@@ -31,7 +35,11 @@
 
 enum {
 	ADMA_CELLS = 128,             /* descriptors in a ring */
-	ADMA_SLOTS = 64,              /* large messages under way in each direction */
+	ADMA_SLOTS_MAX = 131072,      /* large messages under way in each direction */
+	ADMA_SLOT_BLOCK = 64,         /* slots of a block: one bit of a news word for each */
+	ADMA_SLOTS_FIRST = ADMA_SLOT_BLOCK, /* slots that are allocated at the handshake */
+	ADMA_SLOT_BLOCKS = ADMA_SLOTS_MAX / ADMA_SLOT_BLOCK,
+	ADMA_NEWS_TOPS = ADMA_SLOT_BLOCKS / 64,
 	ADMA_INLINE_MAX = 32,         /* bytes that fit in a descriptor */
 	ADMA_BOUNCE_SIZE = 32 * 1024, /* bytes of the bounce ring */
 	ADMA_EAGER_MAX = 8 * 1024,    /* the longest payload in the bounce ring */
@@ -110,6 +118,21 @@ struct adma_slot {
 	uint64_t spare[3];
 };
 
+/* For whom the news is: for the maker of the segment, who writes messages, or for its reader. */
+enum adma_news_for { ADMA_NEWS_FOR_MAKER, ADMA_NEWS_FOR_READER, ADMA_NEWS_SIDES };
+
+/* A word of news, with a bit for each slot of a block: news.h has the protocol. */
+struct adma_news_word {
+	_Atomic uint64_t bits;
+	uint64_t nothing[7];
+};
+
+/* Slots, and the news about them, which so is allocated when they are. */
+struct adma_slot_block {
+	struct adma_news_word news[ADMA_NEWS_SIDES];
+	struct adma_slot slots[ADMA_SLOT_BLOCK];
+};
+
 /* A segment. Its words are written by its maker or by its reader; those in slots, by both. */
 struct adma_segment {
 	uint64_t magic;
@@ -141,13 +164,30 @@ struct adma_segment {
 	_Atomic uint64_t event_count;
 	uint64_t quiet[7];
 
+	/* A bit for each block whose news word may have bits. */
+	_Atomic uint64_t news_top[ADMA_NEWS_SIDES][ADMA_NEWS_TOPS];
+
 	struct adma_cell cells[ADMA_CELLS];
-	struct adma_slot slots[ADMA_SLOTS];
 	uint8_t bounce[ADMA_BOUNCE_SIZE];
+	struct adma_slot_block blocks[ADMA_SLOT_BLOCKS];
 };
+
+/* Bytes of a segment up to the end of its first `blocks` blocks. */
+static inline size_t adma_segment_bytes_of(uint32_t blocks)
+{
+	return offsetof(struct adma_segment, blocks) + blocks * sizeof(struct adma_slot_block);
+}
+
+/* The slot with this index, which must be less than ADMA_SLOTS_MAX, and whose block is allocated. */
+static inline struct adma_slot *adma_slot_at(struct adma_segment *segment, uint32_t index)
+{
+	return &segment->blocks[index / ADMA_SLOT_BLOCK].slots[index % ADMA_SLOT_BLOCK];
+}
 
 _Static_assert(sizeof(struct adma_cell) == ADMA_CACHE_LINE, "a cell is one cache line");
 _Static_assert(sizeof(struct adma_slot) == 2 * ADMA_CACHE_LINE, "a slot is two cache lines");
+_Static_assert(offsetof(struct adma_segment, cells) % ADMA_CACHE_LINE == 0, "cells do not cross cache lines");
+_Static_assert(ADMA_NEWS_TOPS * 64 * ADMA_SLOT_BLOCK == ADMA_SLOTS_MAX, "every slot has its bits");
 _Static_assert(offsetof(struct adma_segment, event_count) == 3 * ADMA_CACHE_LINE, "cache lines do not share writers");
 _Static_assert((ADMA_CELLS & (ADMA_CELLS - 1)) == 0, "positions wrap by masking");
 _Static_assert((ADMA_BOUNCE_SIZE & (ADMA_BOUNCE_SIZE - 1)) == 0, "offsets wrap by masking");

@@ -119,7 +119,7 @@ static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_
 		return desc->length > ADMA_INLINE_MAX && desc->length <= ADMA_EAGER_MAX &&
 		       desc->u.eager.offset == ring_placed(ring->bounce_head, desc->length);
 	case ADMA_SLOT:
-		return desc->u.slot.index < ADMA_SLOTS && desc->length <= INT64_MAX;
+		return desc->u.slot.index < ADMA_SLOTS_MAX && desc->length <= INT64_MAX;
 	default:
 		return false;
 	}

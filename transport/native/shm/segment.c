@@ -12,6 +12,8 @@
 #include "adma.h"
 #include "shm/layout.h"
 
+/* At the handshake the part is allocated that every channel needs. More slots are allocated when they are (growth.h). */
+#define SEGMENT_FIRST adma_segment_bytes_of(ADMA_SLOTS_FIRST / ADMA_SLOT_BLOCK)
 #define SEGMENT_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 static size_t segment_bytes(void)
@@ -44,11 +46,13 @@ static int segment_map(int fd, struct adma_segment **segment)
 
 static int segment_seal(int fd)
 {
-	/* The pages are allocated now: if memory ran out later, an access would raise SIGBUS. */
-	int err = posix_fallocate(fd, 0, (off_t)segment_bytes());
+	/* These pages are allocated now: if memory ran out later, an access would raise SIGBUS. */
+	int err = posix_fallocate(fd, 0, (off_t)SEGMENT_FIRST);
 
 	if (err)
 		return -err;
+	if (ftruncate(fd, (off_t)segment_bytes()))
+		return -errno;
 	return fcntl(fd, F_ADD_SEALS, SEGMENT_SEALS) ? -errno : 0;
 }
 

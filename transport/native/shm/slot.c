@@ -47,10 +47,10 @@ void adma_slot_post(struct adma_slot *slot, uint32_t gen)
 	atomic_store_explicit(&slot->state, word(gen, ADMA_POSTED), memory_order_release);
 }
 
-/* POSTED to `to`. 0; -EBUSY: this life is in another state already; -EPROTO. */
-static int slot_leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
+/* `from` to `to`. 0; -EBUSY: this life is in another state; -EPROTO. */
+static int slot_change(struct adma_slot *slot, uint32_t gen, uint32_t from, uint32_t to)
 {
-	uint64_t seen = word(gen, ADMA_POSTED);
+	uint64_t seen = word(gen, from);
 
 	if (atomic_compare_exchange_strong_explicit(&slot->state, &seen, word(gen, to), memory_order_acq_rel,
 						    memory_order_acquire))
@@ -58,25 +58,38 @@ static int slot_leave_posted(struct adma_slot *slot, uint32_t gen, uint32_t to)
 	return word_gen(seen) == gen ? -EBUSY : -EPROTO;
 }
 
-int adma_slot_match(struct adma_slot *slot, uint32_t gen)
+/* What it means for the reader that its swap out of POSTED failed with `rc`. */
+static int slot_lost_to_writer(struct adma_slot *slot, uint32_t gen, int rc)
 {
-	int rc = slot_leave_posted(slot, gen, ADMA_MATCHED);
-
 	if (rc != -EBUSY)
 		return rc;
 	return adma_slot_state(slot, gen) == ADMA_CANCELLED ? -ECANCELED : -EPROTO;
 }
 
+int adma_slot_match(struct adma_slot *slot, uint32_t gen)
+{
+	int rc = slot_change(slot, gen, ADMA_POSTED, ADMA_MATCHED);
+
+	if (rc == -EBUSY && !slot_change(slot, gen, ADMA_RESERVED, ADMA_MATCHED))
+		return 0;
+	return slot_lost_to_writer(slot, gen, rc);
+}
+
+int adma_slot_reserve(struct adma_slot *slot, uint32_t gen)
+{
+	return slot_lost_to_writer(slot, gen, slot_change(slot, gen, ADMA_POSTED, ADMA_RESERVED));
+}
+
 int adma_slot_cancel(struct adma_slot *slot, uint32_t gen)
 {
-	return slot_leave_posted(slot, gen, ADMA_CANCELLED);
+	return slot_change(slot, gen, ADMA_POSTED, ADMA_CANCELLED);
 }
 
 int adma_slot_state(struct adma_slot *slot, uint32_t gen)
 {
 	uint64_t seen = atomic_load_explicit(&slot->state, memory_order_acquire);
 
-	if (word_gen(seen) != gen || word_value(seen) > ADMA_DONE)
+	if (word_gen(seen) != gen || word_value(seen) > ADMA_RESERVED)
 		return -EPROTO;
 	return (int)word_value(seen);
 }

@@ -3,14 +3,18 @@
  * slot.h - the life of a large message, from post to reuse.
  *
  *            writer                         reader
- *   free --- post ---> POSTED --- match ---> MATCHED --- quiet ---> DONE
- *                        |                      |            or ABORTED
- *                        +-- cancel -> CANCELLED +
+ *   free --- post ---> POSTED --- match ------------> MATCHED --- quiet ---> DONE
+ *                       |  |                            ^              or ABORTED
+ *                       |  +--- reserve --> RESERVED ---+ match
+ *                       +------ cancel ---> CANCELLED
  *
  * Every word is {generation:32, value:32}. A word that both endpoints change is changed by a
  * compare-and-swap of the whole word, so that a late claim of one life can never take a chunk of
  * the next one. Post, complete and see are release stores, each of a word that nobody else writes
- * at that time. Match and cancel race on one swap of `state`; after a match, cancel fails.
+ * at that time. Match, reserve and cancel race on one swap of `state`; after a match or a reserve,
+ * cancel fails. A reader reserves a message that it takes before it has a buffer for it. Only the
+ * reader leaves RESERVED: it matches the slot, also to refuse the message or to close. If it is
+ * proven dead instead, nobody copies, and the writer has its buffer back.
  * Whichever endpoint is free claims a chunk from `cursor`, copies it, and then retires it in
  * `done`, also if the copy failed:
  *
@@ -45,6 +49,7 @@ enum adma_slot_state {
 	ADMA_CANCELLED = 3,
 	ADMA_ABORTED = 4,
 	ADMA_DONE = 5,
+	ADMA_RESERVED = 6,
 };
 
 #define ADMA_CHUNKS_MAX 0x7fffffffu
@@ -53,12 +58,15 @@ enum adma_slot_state {
 void adma_slot_post(struct adma_slot *slot, uint32_t gen);
 
 /*
- * Reader: POSTED to MATCHED. The reader's plain fields have been filled in before.
- * 0; -ECANCELED when the writer has cancelled; -EPROTO.
+ * Reader: POSTED, or RESERVED by this reader, to MATCHED. The reader's plain fields have been filled
+ * in before. 0; -ECANCELED when the writer has cancelled; -EPROTO.
  */
 int adma_slot_match(struct adma_slot *slot, uint32_t gen);
 
-/* Writer: POSTED to CANCELLED. 0; -EBUSY when the reader has matched; -EPROTO. */
+/* Reader: POSTED to RESERVED. 0; -ECANCELED when the writer has cancelled; -EPROTO. */
+int adma_slot_reserve(struct adma_slot *slot, uint32_t gen);
+
+/* Writer: POSTED to CANCELLED. 0; -EBUSY when the reader has matched or reserved; -EPROTO. */
 int adma_slot_cancel(struct adma_slot *slot, uint32_t gen);
 
 /* The state of this generation, or -EPROTO when the slot holds another. */

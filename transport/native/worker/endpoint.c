@@ -2,36 +2,7 @@
 /* endpoint.c - what both kinds of endpoints share: termination, and hints in the segments. */
 #include "worker/endpoint.h"
 
-#include <stdlib.h>
-
-#include "base/clock.h"
 #include "shm/summary.h"
-
-void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config, const struct adma_endpoint_ops *ops)
-{
-	ep->connection.config = *config;
-	ep->ops = ops;
-	ep->send.ring.segment = config->local;
-	ep->receive.ring.segment = config->remote;
-	ep->send.free_slots = ADMA_SLOTS;
-	ep->send.segment_fd = -1;
-	adma_req_queue_init(&ep->send.backlog);
-	adma_posted_init(&ep->receive.reads, 0); /* with two keys there is nothing to keep secret */
-	adma_list_init(&ep->transfers);
-	adma_list_init(&ep->member);
-	adma_list_init(&ep->direct);
-	adma_list_init(&ep->rearm);
-	adma_list_init(&ep->receive.taken);
-	ep->bit = ADMA_NO_BIT;
-	adma_list_init(&ep->active);
-	ep->control.checked_at = adma_now();
-}
-
-void adma_endpoint_free(struct adma_endpoint *ep)
-{
-	adma_posted_free(&ep->receive.reads);
-	free(ep->fifo);
-}
 
 void adma_terminate(struct adma_endpoint *ep, int why)
 {

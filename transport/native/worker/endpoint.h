@@ -29,24 +29,18 @@
 #include "mech/mechanism.h"
 #include "shm/layout.h"
 #include "shm/ring.h"
+#include "worker/peer_slots.h"
+#include "worker/slots.h"
 #include "worker/worker.h"
 
-/* What one of our slots is used for. The peer can change the words in shared memory, so they cannot tell. */
-enum adma_slot_use { ADMA_SLOT_FREE, ADMA_SLOT_POSTED, ADMA_SLOT_MATCHED, ADMA_SLOT_LINGERS };
-
-struct adma_own_slot {
-	enum adma_slot_use use;
-	uint32_t gen;
-	struct adma_req *req; /* ADMA_SLOT_POSTED */
-};
+/* So many posted slots, or transfers, are looked at directly. Of more, those are looked at of which there is news. */
+#define ADMA_FEW 4
 
 /* The send side: our writes. */
 struct adma_send_side {
 	struct adma_ring_out ring;
-	struct adma_own_slot slots[ADMA_SLOTS];
-	uint32_t free_slots;
-	uint32_t posted_slots;
-	uint32_t lingering_slots;      /* their transfers are complete here, but the reader still uses them */
+	struct adma_slots slots;
+	bool look_again;               /* a matched write found no memory for its transfer: look at all posted ones */
 	struct adma_req_queue backlog; /* writes not yet published */
 	uint32_t pending;              /* writes that are in the backlog, posted or matched */
 	uint64_t base[ADMA_MECH_MAX];  /* by mechanism: how many chunks were filled so far */
@@ -59,6 +53,7 @@ struct adma_send_side {
 struct adma_receive_side {
 	struct adma_ring_in ring;
 	struct adma_posted reads;     /* reads that are posted and unmatched */
+	struct adma_peer_slots slots;
 	uint32_t pending;             /* reads that are posted or matched */
 	uint32_t long_reads;          /* unmatched reads whose messages need our help */
 	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
@@ -87,6 +82,19 @@ struct adma_control {
 	int64_t checked_at;   /* when the peer was last checked without sleeping */
 };
 
+/* Transfers, by what they wait for: see transfer_lists.h. */
+struct adma_transfer_lists {
+	struct adma_list all;     /* in match order */
+	struct adma_list touched; /* something may have happened to them: look whether they are over */
+	struct adma_list open;    /* ADMA_EITHER_ENDPOINT: there may be a chunk that this endpoint could claim */
+	struct adma_list heads;   /* ADMA_STREAM: the first transfer of each FIFO */
+	/* Streams of a mechanism in one direction, in their order, until this endpoint has moved all bytes. */
+	struct adma_list fifo[ADMA_MECH_MAX][2];
+	uint64_t turns;  /* how often a transfer joined `open` or `heads` */
+	uint32_t count;  /* all of them */
+	uint32_t polled; /* those of a mechanism that has a pollfd */
+};
+
 struct adma_endpoint_ops;
 struct adma_summary;
 
@@ -106,7 +114,7 @@ struct adma_endpoint {
 	struct adma_send_side send;
 	struct adma_receive_side receive;
 	struct adma_control control;
-	struct adma_list transfers; /* in match order */
+	struct adma_transfer_lists transfers;
 	uint32_t withdrawn;         /* mechanisms that failed while in use, for both directions */
 	int32_t withdrawn_error[ADMA_MECH_MAX];
 	struct adma_stats stats;
@@ -165,7 +173,7 @@ struct adma_endpoint_ops {
 
 	struct adma_poll_word (*poll_word)(const struct adma_endpoint *ep);
 
-	/* Optional. Bring `state` and `done_bytes` of a pending request up to date, by a system call. */
+	/* Optional. Bring `state` and `done_bytes` of a pending request up to date, which may take a system call. */
 	void (*refresh)(struct adma_endpoint *ep, struct adma_req *req);
 
 	/* Optional. Ask the kernel for its times of a completed request. */
@@ -193,13 +201,6 @@ static inline void adma_mark(struct adma_endpoint *ep, uint32_t marks)
 	if (marks & ADMA_MARK_REARM && !adma_list_listed(&ep->rearm))
 		adma_list_push_back(&worker->rearm, &ep->rearm);
 }
-
-/* Prepare an endpoint whose descriptors and segments `config` names. It belongs to no worker yet. */
-void adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config,
-			const struct adma_endpoint_ops *ops);
-
-/* Free what it has in memory. Descriptors and segments are gone. */
-void adma_endpoint_free(struct adma_endpoint *ep);
 
 /* Terminate the endpoint with this enum adma_error, unless it is terminated already. */
 void adma_terminate(struct adma_endpoint *ep, int why);

@@ -4,27 +4,7 @@
 
 #include <poll.h>
 
-bool adma_transfer_is_next(const struct adma_endpoint *ep, const struct adma_transfer *t)
-{
-	if (t->busy || t->at == t->span.length)
-		return false;
-	if (t->span.outbound)
-		return ep->send.base[t->mechanism_id] == t->span.base;
-	for (const struct adma_list *at = t->link.prev; at != &ep->transfers; at = at->prev) {
-		const struct adma_transfer *before = adma_container_of(at, struct adma_transfer, link);
-
-		if (!before->span.outbound && before->mechanism_id == t->mechanism_id &&
-		    before->at < before->span.length)
-			return false;
-	}
-	return true;
-}
-
-void adma_transfer_pass_stream(struct adma_endpoint *ep, const struct adma_transfer *t)
-{
-	if (t->span.outbound && adma_transfer_is_stream(t) && ep->send.base[t->mechanism_id] == t->span.base)
-		ep->send.base[t->mechanism_id] = t->span.base + t->chunks;
-}
+#include "worker/transfer_lists.h"
 
 bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_transfer *t)
 {
@@ -39,12 +19,24 @@ bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_trans
 	       t->mechanism->ready(&ep->connection, &t->span, t->at);
 }
 
-bool adma_transfers_ready(const struct adma_endpoint *ep)
+bool adma_transfers_ready(struct adma_endpoint *ep)
 {
-	adma_list_for_each(at, &ep->transfers) {
-		const struct adma_transfer *t = adma_transfer_of(at);
+	struct adma_transfer_lists *lists = &ep->transfers;
+
+	if (ep->control.over)
+		return false;
+	adma_list_for_each(at, &lists->heads) {
+		const struct adma_transfer *t = adma_transfer_of_movable(at);
 
 		if (!t->busy && adma_transfer_ready(ep, t))
+			return true;
+	}
+	adma_list_for_each_safe(at, after, &lists->open) {
+		struct adma_transfer *t = adma_transfer_of_movable(at);
+
+		if (!adma_transfer_ready(ep, t))
+			adma_transfer_shut(t); /* the peer has claimed what was left, or has spoilt its words */
+		else if (!t->busy)
 			return true;
 	}
 	return false;
@@ -54,8 +46,8 @@ short adma_transfers_events(const struct adma_endpoint *ep, int fd)
 {
 	short events = 0;
 
-	adma_list_for_each(at, &ep->transfers) {
-		const struct adma_transfer *t = adma_transfer_of(at);
+	adma_list_for_each(at, &ep->transfers.heads) {
+		const struct adma_transfer *t = adma_transfer_of_movable(at);
 
 		if (adma_transfer_is_polled(t) && t->mechanism->pollfd(&ep->connection) == fd &&
 		    adma_transfer_is_next(ep, t))
@@ -66,8 +58,5 @@ short adma_transfers_events(const struct adma_endpoint *ep, int fd)
 
 bool adma_transfers_polled(const struct adma_endpoint *ep)
 {
-	adma_list_for_each(at, &ep->transfers)
-		if (adma_transfer_is_polled(adma_transfer_of(at)))
-			return true;
-	return false;
+	return ep->transfers.polled > 0;
 }

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ready.h - what this endpoint could copy now, and which transfer of a stream is next. Called with the lock held. */
+/* ready.h - what this endpoint could copy now. Called with the lock held. */
 #ifndef ADMA_WORKER_READY_H
 #define ADMA_WORKER_READY_H
 
 #include "worker/transfer.h"
 
-/* Is this the transfer of its stream with which this endpoint goes on? */
-bool adma_transfer_is_next(const struct adma_endpoint *ep, const struct adma_transfer *t);
-
-/* This endpoint has done its part of this transfer: the next transfer of the stream follows. */
-void adma_transfer_pass_stream(struct adma_endpoint *ep, const struct adma_transfer *t);
-
 /* Is there a chunk that this endpoint could copy now? A transfer whose mechanism has a pollfd() is never ready. */
 bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_transfer *t);
-bool adma_transfers_ready(const struct adma_endpoint *ep);
+bool adma_transfers_ready(struct adma_endpoint *ep);
 
 /* The poll() events of `fd` for which transfers wait. */
 short adma_transfers_events(const struct adma_endpoint *ep, int fd);

@@ -26,10 +26,8 @@ bool adma_ring_advance_sends(struct adma_endpoint *ep)
 {
 	bool changed = false;
 
-	if (ep->send.posted_slots)
+	if (ep->send.slots.posted.count || adma_has_transfers(ep))
 		changed |= adma_ring_note_matches(ep);
-	if (ep->send.lingering_slots)
-		changed |= adma_ring_note_seen(ep);
 	if (ep->send.segment_fd >= 0)
 		adma_send_segment(ep);
 	if (ep->send.backlog.count)
@@ -39,7 +37,7 @@ bool adma_ring_advance_sends(struct adma_endpoint *ep)
 
 bool adma_ring_fail_sends(struct adma_endpoint *ep)
 {
-	if (!ep->control.over || (!ep->send.backlog.count && !ep->send.posted_slots))
+	if (!ep->control.over || (!ep->send.backlog.count && !ep->send.slots.posted.count))
 		return false;
 	adma_fail_backlog(ep, ep->control.over);
 	adma_ring_fail_posted(ep, ep->control.over);
@@ -60,7 +58,7 @@ static bool ring_advance(struct adma_endpoint *ep)
 
 static bool ring_needs_progress(const struct adma_endpoint *ep)
 {
-	if (ep->send.backlog.count || adma_has_transfers(ep) || ep->send.posted_slots || ep->receive.long_reads)
+	if (ep->send.backlog.count || adma_has_transfers(ep) || ep->send.slots.posted.count || ep->receive.long_reads)
 		return true;
 	/* The messages of short reads lie in the ring. If the ring cannot hold them all, their writer waits for us. */
 	return ep->receive.short_reads >= SHORT_READS_MANY || ep->receive.short_bytes >= SHORT_BYTES_MANY;
@@ -69,13 +67,13 @@ static bool ring_needs_progress(const struct adma_endpoint *ep)
 /* Has each endpoint posted a large message, and is this endpoint not about to read the peer's? */
 static bool ring_is_stuck(struct adma_endpoint *ep)
 {
-	return ep->send.posted_slots && !ep->receive.reads.count && adma_ring_peek(&ep->receive.ring) > 0 &&
+	return ep->send.slots.posted.count && !ep->receive.reads.count && adma_ring_peek(&ep->receive.ring) > 0 &&
 	       ep->receive.ring.desc.carry == ADMA_SLOT;
 }
 
 bool adma_ring_is_busy(const struct adma_endpoint *ep)
 {
-	return adma_has_transfers(ep) || ep->send.posted_slots;
+	return adma_has_transfers(ep) || ep->send.slots.posted.count;
 }
 
 /* ---- waiting ---- */
@@ -105,6 +103,12 @@ struct adma_poll_word adma_ring_poll_word(const struct adma_endpoint *ep)
 	return (struct adma_poll_word){0};
 }
 
+void adma_ring_refresh(struct adma_endpoint *ep, struct adma_req *req)
+{
+	if (req->transfer)
+		adma_transfer_refresh(ep, req->transfer);
+}
+
 uint64_t adma_ring_abandon(struct adma_endpoint *ep)
 {
 	return adma_transfers_abandon(ep) + adma_ring_abandon_posted(ep);
@@ -128,6 +132,7 @@ const struct adma_endpoint_ops adma_ring_endpoint_ops = {
 	.data_fd = adma_ring_data_fd,
 	.events = adma_ring_events,
 	.poll_word = adma_ring_poll_word,
+	.refresh = adma_ring_refresh,
 	.abandon = adma_ring_abandon,
 	.close = adma_ring_close,
 	.ring = true,

@@ -22,6 +22,7 @@ bool adma_ring_is_busy(const struct adma_endpoint *ep);
 int adma_ring_data_fd(const struct adma_endpoint *ep);
 short adma_ring_events(const struct adma_endpoint *ep, bool listener);
 struct adma_poll_word adma_ring_poll_word(const struct adma_endpoint *ep);
+void adma_ring_refresh(struct adma_endpoint *ep, struct adma_req *req);
 uint64_t adma_ring_abandon(struct adma_endpoint *ep);
 void adma_ring_close(struct adma_endpoint *ep);
 

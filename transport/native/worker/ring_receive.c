@@ -14,7 +14,7 @@
 
 static struct adma_slot *ring_in_slot(const struct adma_endpoint *ep, const struct adma_desc *desc)
 {
-	return &ep->connection.config.remote->slots[desc->u.slot.index];
+	return adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
 }
 
 /* ---- the next message ---- */
@@ -43,6 +43,10 @@ static bool ring_skip_withdrawn(struct adma_endpoint *ep)
 
 	if (desc->carry != ADMA_SLOT)
 		return false;
+	if (adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index)) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return false;
+	}
 	slot = ring_in_slot(ep, desc);
 	state = adma_slot_state(slot, desc->u.slot.gen);
 	if (state == ADMA_POSTED)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ring_send.c - our writes: publishing, withdrawing, matching, and the freeing of slots. */
+/* ring_send.c - our writes: publishing, withdrawing, matching; and the news of slots. */
 #include "worker/ring_send.h"
 
 #include <errno.h>
 
+#include "shm/news.h"
 #include "shm/slot.h"
 #include "worker/peer.h"
 #include "worker/request.h"
@@ -13,41 +14,26 @@
 
 static struct adma_slot *ring_out_slot(const struct adma_endpoint *ep, uint32_t index)
 {
-	return &ep->connection.config.local->slots[index];
+	return adma_slot_at(ep->connection.config.local, index);
 }
 
 /* ---- publishing ---- */
 
-static int ring_find_free_slot(const struct adma_endpoint *ep)
+static void ring_publish_slot(struct adma_endpoint *ep, struct adma_req *req, struct adma_desc *desc, uint32_t index)
 {
-	if (!ep->send.free_slots)
-		return -1;
-	for (int i = 0; i < ADMA_SLOTS; i++)
-		if (ep->send.slots[i].use == ADMA_SLOT_FREE)
-			return i;
-	return -1;
-}
+	uint32_t gen = ep->send.slots.own[index].gen;
+	struct adma_slot *slot = ring_out_slot(ep, index);
 
-static void ring_publish_slot(struct adma_endpoint *ep, struct adma_req *req, struct adma_desc *desc, int index)
-{
-	struct adma_own_slot *own = &ep->send.slots[index];
-	struct adma_slot *slot = ring_out_slot(ep, (uint32_t)index);
-
-	own->use = ADMA_SLOT_POSTED;
-	own->gen++;
-	own->req = req;
-	ep->send.free_slots--;
-	ep->send.posted_slots++;
 	slot->source = (uintptr_t)req->address;
 	slot->length = req->length;
 	slot->offered = adma_select_offer(ep);
-	adma_slot_post(slot, own->gen);
+	adma_slot_post(slot, gen);
 	adma_stamp(req, &req->times.published);
 
-	desc->u.slot.index = (uint32_t)index;
-	desc->u.slot.gen = own->gen;
-	req->slot_index = (uint32_t)index;
-	req->slot_gen = own->gen;
+	desc->u.slot.index = index;
+	desc->u.slot.gen = gen;
+	req->slot_index = index;
+	req->slot_gen = gen;
 	__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
 	ep->stats.rendezvous++;
 	adma_ring_put_slot(&ep->send.ring, desc);
@@ -64,7 +50,7 @@ void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *des
 /* Post a write that takes a slot. 1: it is in a slot, or has failed for good; 0: no slot is free. */
 static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct adma_desc *desc)
 {
-	int index;
+	uint32_t index;
 
 	/* A part was announced, so it has to be sent even if no mechanism can carry it: then the reader refuses it. */
 	if (!adma_select_offer(ep) && req->kind != ADMA_PART) {
@@ -72,8 +58,8 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 		adma_complete(ep, req, ADMA_E_NO_MECHANISM, 0);
 		return 1;
 	}
-	index = ring_find_free_slot(ep);
-	if (index < 0)
+	index = adma_slots_take(&ep->send.slots, req);
+	if (index == ADMA_SLOT_NONE)
 		return 0;
 	adma_request_dequeue(ep, req);
 	ring_publish_slot(ep, req, desc, index);
@@ -118,111 +104,146 @@ void adma_ring_published(struct adma_endpoint *ep)
 	adma_signal_peer(ep);
 }
 
-/* ---- our slots: withdrawn, matched, free again ---- */
-
-static void ring_slot_lingers(struct adma_endpoint *ep, struct adma_own_slot *own)
-{
-	own->use = ADMA_SLOT_LINGERS;
-	own->req = NULL;
-	ep->send.posted_slots--;
-	ep->send.lingering_slots++;
-}
+/* ---- our slots: withdrawn, matched ---- */
 
 /* Withdraw a posted write. True when it was in time. */
 bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req)
 {
-	int rc = adma_slot_cancel(ring_out_slot(ep, req->slot_index), req->slot_gen);
+	uint32_t index = req->slot_index;
+	int rc = adma_slot_cancel(ring_out_slot(ep, index), req->slot_gen);
 
 	if (rc == -EBUSY)
 		return false;
 	if (rc) /* the peer spoilt the word: the slot is not used again, and the endpoint is terminated */
 		adma_terminate(ep, ADMA_E_PROTOCOL);
-	ring_slot_lingers(ep, &ep->send.slots[req->slot_index]);
+	adma_slots_linger(&ep->send.slots, index);
+	adma_news_set(ep->connection.config.local, ADMA_NEWS_FOR_READER, index);
 	adma_signal_peer(ep); /* this message may hold up the peer's reads */
 	return true;
 }
 
+/* The peer's words do not tell any more what becomes of the write. `held`: the peer may still read the buffer. */
+static void ring_give_up_slot(struct adma_endpoint *ep, uint32_t index, int error, bool held)
+{
+	struct adma_req *req = ep->send.slots.own[index].of.req;
+
+	adma_slots_linger(&ep->send.slots, index);
+	req->held = held;
+	adma_complete(ep, req, error, 0);
+}
+
+/* Visit each posted slot, in post order. The visit may take this one out of the list, but no other. */
+#define RING_FOR_EACH_POSTED(i, next, slots) \
+	for (uint32_t i = (slots)->posted.first, next; i != ADMA_SLOT_NONE && (next = (slots)->own[i].next, true); \
+	     i = next)
+
+/* The peer reserved the message, and is gone, or spoils its words: it will not match it. */
+static bool ring_is_left_reserved(struct adma_endpoint *ep, uint32_t index)
+{
+	if (!ep->control.dead && ep->control.over != ADMA_E_PROTOCOL)
+		return false;
+	return adma_slot_state(ring_out_slot(ep, index), ep->send.slots.own[index].gen) == ADMA_RESERVED;
+}
+
 void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 {
-	for (uint32_t i = 0; ep->send.posted_slots && i < ADMA_SLOTS; i++) {
-		struct adma_req *req = ep->send.slots[i].req;
+	struct adma_slots *slots = &ep->send.slots;
 
-		if (ep->send.slots[i].use == ADMA_SLOT_POSTED && adma_ring_cancel(ep, req))
+	RING_FOR_EACH_POSTED(i, next, slots)
+	{
+		struct adma_req *req = slots->own[i].of.req;
+
+		if (adma_ring_cancel(ep, req))
 			adma_complete(ep, req, error, 0);
+		else if (ring_is_left_reserved(ep, i))
+			ring_give_up_slot(ep, i, error, !ep->control.dead);
 	}
 }
 
-/* The peer spoilt the slot: its words cannot tell any more what becomes of the write. */
-static void ring_give_up_slot(struct adma_endpoint *ep, struct adma_own_slot *own)
+/* Look at a posted slot. If the peer has matched it, its write becomes a transfer. True when anything changed. */
+static bool ring_look_at_posted(struct adma_endpoint *ep, uint32_t index)
 {
-	struct adma_req *req = own->req;
+	int state = adma_slot_state(ring_out_slot(ep, index), ep->send.slots.own[index].gen), rc = -EPROTO;
 
-	ring_slot_lingers(ep, own);
-	adma_terminate(ep, ADMA_E_PROTOCOL);
-	req->held = 1; /* the peer may still read the buffer */
-	adma_complete(ep, req, ADMA_E_PROTOCOL, 0);
+	if (state == ADMA_POSTED || state == ADMA_RESERVED)
+		return false;
+	if (state == ADMA_MATCHED || state == ADMA_DONE || state == ADMA_ABORTED)
+		rc = adma_transfer_begin_write(ep, index);
+	if (rc == -ENOMEM) {
+		ep->send.look_again = true;
+		return false;
+	}
+	if (rc == -EPROTO) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		ring_give_up_slot(ep, index, ADMA_E_PROTOCOL, true);
+	}
+	return true;
 }
 
-/* Our posted writes that the peer has matched become transfers. */
+/* ---- news ---- */
+
+struct ring_news {
+	struct adma_endpoint *ep;
+	bool changed;
+};
+
+static void ring_note_news_of_ours(void *arg, uint32_t index)
+{
+	struct ring_news *news = arg;
+	struct adma_endpoint *ep = news->ep;
+
+	switch (ep->send.slots.own[index].use) {
+	case ADMA_SLOT_POSTED:
+		news->changed |= ring_look_at_posted(ep, index);
+		break;
+	case ADMA_SLOT_MATCHED:
+		adma_transfer_note_news(ep, true, index);
+		break;
+	default: /* the news is late, or lies */
+		break;
+	}
+}
+
+static void ring_note_news_of_peers(void *arg, uint32_t index)
+{
+	struct ring_news *news = arg;
+
+	adma_transfer_note_news(news->ep, false, index);
+}
+
+/*
+ * Few posted slots are looked at directly, and few transfers, too (adma_transfers_complete()). For
+ * more, news is taken. Bits that were set while there were few are still there when there are more.
+ */
 bool adma_ring_note_matches(struct adma_endpoint *ep)
 {
-	bool changed = false;
+	struct adma_slots *slots = &ep->send.slots;
+	struct ring_news news = {.ep = ep};
+	bool many_posted = slots->posted.count > ADMA_FEW, many_transfers = ep->transfers.count > ADMA_FEW;
 
-	for (uint32_t i = 0, left = ep->send.posted_slots; left && i < ADMA_SLOTS; i++) {
-		struct adma_own_slot *own = &ep->send.slots[i];
-		int state, rc = -EPROTO;
-
-		if (own->use != ADMA_SLOT_POSTED)
-			continue;
-		left--;
-		state = adma_slot_state(ring_out_slot(ep, i), own->gen);
-		if (state == ADMA_POSTED)
-			continue;
-		if (state == ADMA_MATCHED || state == ADMA_DONE || state == ADMA_ABORTED)
-			rc = adma_transfer_begin_write(ep, i);
-		if (rc == -EPROTO)
-			ring_give_up_slot(ep, own);
-		changed |= rc != -ENOMEM; /* after -ENOMEM the next look tries again */
-	}
-	return changed;
-}
-
-/* Lingering slots that the reader has finished with are free again. */
-bool adma_ring_note_seen(struct adma_endpoint *ep)
-{
-	bool changed = false;
-
-	for (uint32_t i = 0, left = ep->send.lingering_slots; left && i < ADMA_SLOTS; i++) {
-		struct adma_own_slot *own = &ep->send.slots[i];
-
-		if (own->use != ADMA_SLOT_LINGERS)
-			continue;
-		left--;
-		if (!adma_slot_seen(ring_out_slot(ep, i), own->gen))
-			continue;
-		ep->send.lingering_slots--;
-		ep->send.free_slots++;
-		own->use = ADMA_SLOT_FREE;
-		changed = true;
-	}
-	return changed;
+	if (many_posted || many_transfers)
+		adma_news_take(slots->segment, ADMA_NEWS_FOR_MAKER, slots->capacity, ring_note_news_of_ours, &news);
+	if (many_transfers)
+		adma_news_take(ep->receive.slots.segment, ADMA_NEWS_FOR_READER, ep->receive.slots.capacity,
+			       ring_note_news_of_peers, &news);
+	if (many_posted && !ep->control.over && !ep->send.look_again)
+		return news.changed;
+	ep->send.look_again = false;
+	RING_FOR_EACH_POSTED(i, next, slots)
+	news.changed |= ring_look_at_posted(ep, i);
+	return news.changed;
 }
 
 uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep)
 {
+	struct adma_slots *slots = &ep->send.slots;
 	uint64_t held = 0;
 
-	/* A write in one of these slots was matched, but there was no memory for a transfer. */
-	for (uint32_t i = 0; ep->send.posted_slots && i < ADMA_SLOTS; i++) {
-		struct adma_own_slot *own = &ep->send.slots[i];
-		struct adma_req *req = own->req;
-
-		if (own->use != ADMA_SLOT_POSTED)
-			continue;
-		held += req->length;
-		req->held = 1;
-		ring_slot_lingers(ep, own);
-		adma_complete(ep, req, ADMA_E_CLOSED_HERE, 0);
+	/* A write in one of these slots was matched, but there was no memory for a transfer; or it is reserved. */
+	RING_FOR_EACH_POSTED(i, next, slots)
+	{
+		held += slots->own[i].of.req->length;
+		ring_give_up_slot(ep, i, ADMA_E_CLOSED_HERE, true);
 	}
 	return held;
 }

@@ -13,16 +13,16 @@ bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req);
 /* Count a message that was published inline or eagerly. */
 void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *desc);
 
-/* Begin transfers for the posted writes that the peer has matched. True when anything changed. */
+/*
+ * Take note of the news that the peer tells. Posted writes that it has matched become transfers, and
+ * transfers that may be over are touched. True when a transfer began or failed to begin.
+ */
 bool adma_ring_note_matches(struct adma_endpoint *ep);
-
-/* Free the lingering slots that the reader has finished with. True when there was one. */
-bool adma_ring_note_seen(struct adma_endpoint *ep);
 
 /* The endpoint is terminated: withdraw the posted writes, and complete them with this error. */
 void adma_ring_fail_posted(struct adma_endpoint *ep, int error);
 
-/* Complete, with `held` set, matched writes for which no transfer could be allocated. Returns their bytes. */
+/* Complete, with `held` set, writes that the peer has taken, but for which there is no transfer. Returns their bytes. */
 uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep);
 
 #endif

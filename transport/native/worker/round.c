@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/descriptor.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
 #include "worker/peer.h"
@@ -21,6 +22,15 @@ void adma_worker_init(struct adma_worker *worker)
 	adma_list_init(&worker->rearm);
 	adma_list_init(&worker->active);
 	worker->summary_fd = -1;
+}
+
+void adma_worker_forget(struct adma_worker *worker)
+{
+	if (worker->tags)
+		adma_tags_free(worker);
+	adma_summary_unmap(worker->summary);
+	adma_descriptor_close(&worker->summary_fd);
+	free(worker->by_bit);
 }
 
 static void round_note_active(struct adma_endpoint *ep)
@@ -108,8 +118,7 @@ void adma_worker_summarise(struct adma_worker *worker)
 /* Does the peer set our bit? Acquire: a look that follows sees what the peer published before it began to. */
 static bool round_is_named(const struct adma_endpoint *ep)
 {
-	return ep->summary_passed &&
-	       atomic_load_explicit(&ep->connection.config.remote->summing, memory_order_acquire);
+	return ep->summary_passed && atomic_load_explicit(&ep->connection.config.remote->summing, memory_order_acquire);
 }
 
 struct round_visit {
@@ -175,7 +184,7 @@ bool adma_worker_look_at_all(struct adma_worker *worker)
 
 /* ---- questions ---- */
 
-bool adma_worker_ready(const struct adma_worker *worker)
+bool adma_worker_ready(struct adma_worker *worker)
 {
 	adma_worker_for_each_active(ep, worker)
 		if (adma_transfers_ready(ep))

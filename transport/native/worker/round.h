@@ -27,7 +27,7 @@ bool adma_worker_advance(struct adma_worker *worker);
 bool adma_worker_look_at_all(struct adma_worker *worker);
 
 /* Has an endpoint transfers that could be copied now? */
-bool adma_worker_ready(const struct adma_worker *worker);
+bool adma_worker_ready(struct adma_worker *worker);
 
 /* Store in our segments whether a thread of ours waits. */
 void adma_worker_tell_waits(struct adma_worker *worker, bool waits);

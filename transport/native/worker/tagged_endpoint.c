@@ -37,6 +37,10 @@ static bool tagged_passes_over(struct adma_endpoint *ep, const struct adma_desc 
 
 	if (desc->carry != ADMA_SLOT)
 		return false;
+	if (adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index)) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return false;
+	}
 	slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
 	state = adma_slot_state(slot, desc->u.slot.gen);
 	if (state == ADMA_CANCELLED) {
@@ -154,6 +158,7 @@ const struct adma_endpoint_ops adma_tagged_endpoint_ops = {
 	.data_fd = adma_ring_data_fd,
 	.events = adma_ring_events,
 	.poll_word = adma_ring_poll_word,
+	.refresh = adma_ring_refresh,
 	.abandon = adma_ring_abandon,
 	.close = adma_ring_close,
 	.ring = true,

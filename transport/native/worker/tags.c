@@ -219,8 +219,8 @@ static struct adma_offer arrived_offer(const struct adma_arrived *arrived, const
 void adma_tags_limit(struct adma_endpoint *ep)
 {
 	struct adma_receive_side *receive = &ep->receive;
-	bool off = receive->eager_off ? receive->arrived_bytes >= EAGER_ON_BELOW
-				      : receive->arrived_bytes > EAGER_OFF_FROM;
+	bool off =
+		receive->eager_off ? receive->arrived_bytes >= EAGER_ON_BELOW : receive->arrived_bytes > EAGER_OFF_FROM;
 
 	if (off == receive->eager_off)
 		return;
@@ -348,7 +348,11 @@ void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
 	adma_list_for_each_safe(at, after, &ep->receive.taken) {
 		struct adma_arrived *arrived = adma_container_of(at, struct adma_arrived, taken);
 
+		struct adma_desc desc = arrived_desc(arrived);
+
 		adma_list_remove(&arrived->taken);
+		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
+			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
 		arrived->ep = NULL;
 	}
 }
@@ -363,8 +367,8 @@ struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source,
 	if (source != ADMA_ANY_SOURCE && !ep)
 		return NULL;
 	for (;;) {
-		arrived = arrived_of(adma_unexpected_find(&worker->tags->unexpected, ep ? &ep->receive.arrived : NULL,
-							  tag, mask));
+		arrived = arrived_of(
+			adma_unexpected_find(&worker->tags->unexpected, ep ? &ep->receive.arrived : NULL, tag, mask));
 		if (!arrived || !arrived_is_withdrawn(arrived))
 			return arrived;
 		arrived_drop(arrived);

@@ -19,7 +19,11 @@ struct adma_transfer_watch {
 };
 
 struct adma_transfer {
-	struct adma_list link;
+	struct adma_list link;    /* in `all` */
+	struct adma_list touched;
+	struct adma_list movable; /* in `open` or `heads` */
+	struct adma_list queued;  /* in a FIFO of streams */
+	uint64_t turn;            /* the number with which it joined `open` or `heads` */
 	const struct adma_mechanism *mechanism; /* NULL: there is none, and the transfer fails */
 	uint32_t mechanism_id;
 	struct adma_req *req;
@@ -30,6 +34,7 @@ struct adma_transfer {
 
 	struct adma_span span;
 	uint32_t chunks;
+	bool shut;        /* the cursor was seen closed, or spoilt: it is not open any more */
 	uint32_t busy;    /* our threads that are copying now, without the lock */
 	uint32_t copied;  /* chunks that this endpoint copied */
 	uint32_t claimed; /* chunks that this endpoint claimed; for a stream, only if outbound */
@@ -47,7 +52,7 @@ static inline struct adma_transfer *adma_transfer_of(struct adma_list *member)
 
 static inline bool adma_has_transfers(const struct adma_endpoint *ep)
 {
-	return !adma_list_empty(&ep->transfers);
+	return ep->transfers.count > 0;
 }
 
 static inline bool adma_transfer_is_stream(const struct adma_transfer *t)

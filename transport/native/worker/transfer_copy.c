@@ -8,8 +8,8 @@
 #include "base/fault.h"
 #include "base/trace.h"
 #include "worker/peer.h"
-#include "worker/ready.h"
 #include "worker/stages.h"
+#include "worker/transfer_lists.h"
 #include "worker/transfers.h"
 
 /* Drop the lock for a copy. Nothing that the copy uses goes away until chunk_relock(). */
@@ -23,6 +23,7 @@ static void chunk_relock(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	adma_endpoint_retake(ep);
 	t->busy--;
+	adma_transfer_touch(ep, t); /* it may have been over but for this thread */
 	/* Another thread may have cleared the marks meanwhile, and which transfers are ready has changed since. */
 	adma_mark(ep, ADMA_MARK_REARM);
 }
@@ -68,7 +69,7 @@ static void chunk_retire(struct adma_endpoint *ep, struct adma_transfer *t, int 
 		adma_terminate(ep, ADMA_E_DIED);
 	}
 	if (!adma_slot_look(t->slot, t->gen, &r) && r.quiet)
-		adma_signal_peer(ep); /* the other endpoint may sleep until this happens */
+		adma_transfer_tell(ep, t); /* the other endpoint may sleep until this happens */
 }
 
 static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
@@ -76,6 +77,8 @@ static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer 
 	int64_t i = adma_slot_claim(t->slot, t->gen, t->chunks);
 	int error;
 
+	if (i == -ENODATA || i + 1 == t->chunks)
+		adma_transfer_shut(t);
 	if (i == -ENODATA)
 		return false;
 	/* There are more claims than chunks: the peer has reset the cursor. */
@@ -184,15 +187,31 @@ bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 	return t->mechanism->able(&ep->connection, t->span.outbound) && chunk_claim_and_copy(ep, t, by);
 }
 
+/* A stream that cannot move may have dropped the lock, but it was busy meanwhile, and so is still in its list. */
+static bool streams_copy(struct adma_endpoint *ep)
+{
+	adma_list_for_each(at, &ep->transfers.heads) {
+		if (adma_transfer_step(ep, adma_transfer_of_movable(at), ADMA_BY_CALLER) || ep->control.over)
+			return true;
+	}
+	return false;
+}
+
+/* A transfer of which nothing can be claimed leaves the list. */
+static bool chunks_copy(struct adma_endpoint *ep)
+{
+	adma_list_for_each_safe(at, after, &ep->transfers.open) {
+		if (adma_transfer_step(ep, adma_transfer_of_movable(at), ADMA_BY_CALLER) || ep->control.over)
+			return true;
+	}
+	return false;
+}
+
 bool adma_transfers_copy(struct adma_endpoint *ep)
 {
 	if (ep->control.over)
 		return false;
-	adma_list_for_each(at, &ep->transfers) {
-		if (adma_transfer_step(ep, adma_transfer_of(at), ADMA_BY_CALLER))
-			return true;
-		if (ep->control.over)
-			return true;
-	}
-	return false;
+	if (adma_transfers_begin_with_streams(&ep->transfers))
+		return streams_copy(ep) || chunks_copy(ep);
+	return chunks_copy(ep) || streams_copy(ep);
 }

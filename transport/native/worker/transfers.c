@@ -8,11 +8,12 @@
 #include "base/fault.h"
 #include "base/trace.h"
 #include "mech/table.h"
+#include "shm/news.h"
 #include "worker/peer.h"
-#include "worker/ready.h"
 #include "worker/request.h"
 #include "worker/select.h"
 #include "worker/stages.h"
+#include "worker/transfer_lists.h"
 
 /* ---- begin ---- */
 
@@ -37,11 +38,51 @@ static int transfer_describe(struct adma_transfer *t, uint32_t mechanism, uint64
 	return 0;
 }
 
+/* Without a signal. The caller has changed the slot. */
+static void transfer_set_news(struct adma_endpoint *ep, const struct adma_transfer *t)
+{
+	const struct adma_config *config = &ep->connection.config;
+
+	if (t->span.outbound)
+		adma_news_set(config->local, ADMA_NEWS_FOR_READER, t->slot_index);
+	else
+		adma_news_set(config->remote, ADMA_NEWS_FOR_MAKER, t->slot_index);
+}
+
+void adma_transfer_tell(struct adma_endpoint *ep, const struct adma_transfer *t)
+{
+	transfer_set_news(ep, t);
+	adma_signal_peer(ep);
+}
+
+void adma_transfer_note_news(struct adma_endpoint *ep, bool outbound, uint32_t slot_index)
+{
+	const struct adma_peer_slots *slots = &ep->receive.slots;
+	struct adma_transfer *t;
+
+	if (outbound)
+		t = ep->send.slots.own[slot_index].of.transfer;
+	else
+		t = slot_index < slots->capacity ? slots->of[slot_index] : NULL;
+	if (t)
+		adma_transfer_touch(ep, t);
+}
+
 void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
 	if (adma_slot_fail(t->slot, t->gen, error))
 		adma_terminate(ep, ADMA_E_PROTOCOL);
-	adma_signal_peer(ep);
+	adma_transfer_touch(ep, t);
+	adma_transfer_tell(ep, t);
+}
+
+/* Close the cursor, because the endpoint is terminated. 0 or -EPROTO. */
+static int transfer_close(struct adma_endpoint *ep, const struct adma_transfer *t)
+{
+	int rc = adma_slot_close(t->slot, t->gen);
+
+	adma_transfer_tell(ep, t);
+	return rc;
 }
 
 static void transfer_adopt(struct adma_endpoint *ep, struct adma_transfer *t, struct adma_req *req)
@@ -53,7 +94,7 @@ static void transfer_adopt(struct adma_endpoint *ep, struct adma_transfer *t, st
 	adma_trace_moment(ADMA_TRACE_MATCH, req, t->span.length, t->mechanism_id, adma_transfer_name(t));
 	adma_stamp(req, &req->times.matched);
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
-	adma_list_push_back(&ep->transfers, &t->link);
+	adma_transfer_enlist(ep, t);
 	if (adma_transfer_is_polled(t))
 		adma_mark(ep, ADMA_MARK_WAITERS); /* sleepers have to poll the mechanism's descriptor, too */
 }
@@ -72,7 +113,7 @@ static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t
 
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
 {
-	struct adma_slot *slot = &ep->connection.config.remote->slots[desc->u.slot.index];
+	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
 	uint32_t gen = desc->u.slot.gen;
 	uint64_t length = slot->length;
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
@@ -83,8 +124,10 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	if (length != desc->length)
 		return -EPROTO;
 	struct adma_transfer *t = calloc(1, sizeof(*t));
-	if (!t)
+	if (!t || adma_peer_slots_provide(&ep->receive.slots, desc->u.slot.index)) {
+		free(t);
 		return -ENOMEM;
+	}
 	t->slot = slot;
 	t->slot_index = desc->u.slot.index;
 	t->gen = gen;
@@ -98,6 +141,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 		return rc;
 	}
 	ep->receive.base[id] += t->chunks;
+	ep->receive.slots.of[t->slot_index] = t;
 	transfer_adopt(ep, t, req);
 	if (id == ADMA_MECH_NONE)
 		rc = adma_slot_fail(slot, gen, error ? error : ADMA_E_NO_MECHANISM);
@@ -105,12 +149,14 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 		rc = adma_slot_close(slot, gen);
 	if (rc)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
+	transfer_set_news(ep, t); /* the caller signals, after it has taken the message */
 	return 0;
 }
 
 int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc, int error)
 {
-	struct adma_slot *slot = &ep->connection.config.remote->slots[desc->u.slot.index];
+	struct adma_segment *remote = ep->connection.config.remote;
+	struct adma_slot *slot = adma_slot_at(remote, desc->u.slot.index);
 	uint32_t gen = desc->u.slot.gen;
 	int rc;
 
@@ -123,6 +169,7 @@ int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc,
 		return rc;
 	adma_slot_complete(slot, gen, true);
 	adma_slot_see(slot, gen);
+	adma_news_set(remote, ADMA_NEWS_FOR_MAKER, desc->u.slot.index);
 	return 0;
 }
 
@@ -132,6 +179,9 @@ static bool transfer_is_possible(const struct adma_endpoint *ep, const struct ad
 	if (t->mechanism_id == ADMA_MECH_NONE)
 		return true;
 	if (!(ep->connection.config.out_mask & ADMA_MECH_BIT(t->mechanism_id)))
+		return false;
+	/* A stream goes on from where it is. So the transfer under way is the first of its FIFO, and stays that. */
+	if (adma_transfer_is_stream(t) && t->chunks && (int64_t)(t->span.base - ep->send.base[t->mechanism_id]) < 0)
 		return false;
 	return !t->chunks || !t->mechanism->serves || t->mechanism->serves(&ep->connection);
 }
@@ -154,9 +204,9 @@ static bool transfer_is_late(const struct adma_endpoint *ep, const struct adma_t
 
 int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 {
-	struct adma_own_slot *own = &ep->send.slots[slot_index];
-	struct adma_req *req = own->req;
-	struct adma_slot *slot = &ep->connection.config.local->slots[slot_index];
+	struct adma_own_slot *own = &ep->send.slots.own[slot_index];
+	struct adma_req *req = own->of.req;
+	struct adma_slot *slot = adma_slot_at(ep->connection.config.local, slot_index);
 	struct adma_transfer *t = calloc(1, sizeof(*t));
 
 	if (!t)
@@ -174,9 +224,8 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 		free(t);
 		return rc;
 	}
-	own->use = ADMA_SLOT_MATCHED;
-	own->req = NULL;
-	ep->send.posted_slots--;
+	adma_slots_matched(&ep->send.slots, slot_index);
+	own->of.transfer = t;
 	transfer_adopt(ep, t, req);
 	if (transfer_is_late(ep, t))
 		adma_transfer_fail(ep, t, ep->withdrawn_error[t->mechanism_id]);
@@ -188,19 +237,15 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 /* The number of the chunk of this mechanism's stream that this endpoint drains next. */
 static uint64_t transfer_drain_position(const struct adma_endpoint *ep, uint32_t id)
 {
-	adma_list_for_each(at, &ep->transfers) {
-		const struct adma_transfer *t = adma_transfer_of(at);
+	const struct adma_transfer *t = adma_transfer_draining(ep, id);
 
-		if (!t->span.outbound && t->mechanism_id == id && t->at < t->span.length)
-			return t->span.base + t->at / t->span.chunk;
-	}
-	return ep->receive.base[id];
+	return t ? t->span.base + t->at / t->span.chunk : ep->receive.base[id];
 }
 
 /* Fail the transfers that were matched for a broken stream: they would get the bytes of another message. */
 static void transfer_fail_behind(struct adma_endpoint *ep, const struct adma_transfer *broken, int error)
 {
-	adma_list_for_each(at, &ep->transfers) {
+	adma_list_for_each(at, &ep->transfers.all) {
 		struct adma_transfer *t = adma_transfer_of(at);
 
 		if (t->mechanism_id == broken->mechanism_id && t->span.outbound == broken->span.outbound)
@@ -221,16 +266,16 @@ static void transfer_act_on_error(struct adma_endpoint *ep, const struct adma_tr
 static void transfer_leave_slot(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
 	if (t->span.outbound) {
-		ep->send.slots[t->slot_index].use = ADMA_SLOT_LINGERS;
-		ep->send.lingering_slots++;
+		adma_slots_linger(&ep->send.slots, t->slot_index);
 		return;
 	}
+	adma_peer_slots_forget(&ep->receive.slots, t->slot_index, t);
 	if (t->mechanism && t->mechanism->go_on)
 		t->mechanism->go_on(&ep->connection, transfer_drain_position(ep, t->mechanism_id));
 	ep->receive.parts_spoilt |= error && t->req->need_parts && ep->receive.parts_due;
 	adma_slot_complete(t->slot, t->gen, error != 0);
 	adma_slot_see(t->slot, t->gen);
-	adma_signal_peer(ep);
+	adma_transfer_tell(ep, t);
 }
 
 static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t, int error)
@@ -238,8 +283,7 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 	struct adma_req *req = t->req;
 
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
-	adma_list_remove(&t->link);
-	adma_transfer_pass_stream(ep, t);
+	adma_transfer_delist(ep, t);
 	transfer_act_on_error(ep, t, error);
 	transfer_leave_slot(ep, t, error);
 	ep->stats.mechanism[t->mechanism_id]++;
@@ -280,43 +324,71 @@ static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer
 	return ep->control.dead ? broken_off : TRANSFER_GOES_ON;
 }
 
+static void transfer_note_retired(const struct adma_transfer *t, uint32_t chunks)
+{
+	uint64_t retired = chunks * t->span.chunk;
+
+	t->req->done_bytes = retired < t->span.length ? retired : t->span.length;
+}
+
+void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	struct adma_slot_result r;
+
+	if (adma_slot_look(t->slot, t->gen, &r))
+		adma_transfer_touch(ep, t); /* the next round takes note that the words are spoilt */
+	else
+		transfer_note_retired(t, r.retired);
+}
+
 static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
-	uint64_t retired;
 
-	if (adma_slot_look(t->slot, t->gen, &r)) {
+	adma_list_remove(&t->touched);
+	if (adma_slot_look(t->slot, t->gen, &r) || (t->shut && !r.closed)) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		t->req->held = !adma_transfer_is_stream(t);
 		return t->busy ? TRANSFER_GOES_ON : ADMA_E_PROTOCOL;
 	}
-	retired = r.retired * t->span.chunk;
-	t->req->done_bytes = retired < t->span.length ? retired : t->span.length;
-	if (ep->control.over && !r.closed)
-		(void)adma_slot_close(t->slot, t->gen);
+	transfer_note_retired(t, r.retired);
+	if (r.closed)
+		adma_transfer_shut(t);
+	else if (ep->control.over)
+		(void)transfer_close(ep, t);
 	return transfer_outcome(ep, t, &r);
 }
 
+/* Complete the transfer if it is over. True when that was so. */
+static bool transfer_try_complete(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	int error = transfer_look(ep, t);
+
+	if (error == TRANSFER_GOES_ON)
+		return false;
+	transfer_complete(ep, t, error);
+	return true;
+}
+
+/* A peer that is gone, or that spoilt its words, tells nothing: then all transfers are looked at. */
 bool adma_transfers_complete(struct adma_endpoint *ep)
 {
+	struct adma_transfer_lists *lists = &ep->transfers;
 	bool ended = false;
 
-	adma_list_for_each_safe(at, after, &ep->transfers) {
-		struct adma_transfer *t = adma_transfer_of(at);
-		int error = transfer_look(ep, t);
-
-		if (error == TRANSFER_GOES_ON)
-			continue;
-		transfer_complete(ep, t, error);
-		ended = true;
-	}
+	while (!adma_list_empty(&lists->touched))
+		ended |= transfer_try_complete(ep, adma_transfer_of_touched(lists->touched.next));
+	if (lists->count > ADMA_FEW && !ep->control.over)
+		return ended;
+	adma_list_for_each_safe(at, after, &lists->all)
+		ended |= transfer_try_complete(ep, adma_transfer_of(at));
 	return ended;
 }
 
 void adma_transfers_close(struct adma_endpoint *ep)
 {
-	adma_list_for_each(at, &ep->transfers)
-		if (adma_slot_close(adma_transfer_of(at)->slot, adma_transfer_of(at)->gen))
+	adma_list_for_each(at, &ep->transfers.all)
+		if (transfer_close(ep, adma_transfer_of(at)))
 			adma_terminate(ep, ADMA_E_PROTOCOL);
 }
 
@@ -324,7 +396,7 @@ uint64_t adma_transfers_abandon(struct adma_endpoint *ep)
 {
 	uint64_t held = 0;
 
-	adma_list_for_each_safe(at, after, &ep->transfers) {
+	adma_list_for_each_safe(at, after, &ep->transfers.all) {
 		struct adma_transfer *t = adma_transfer_of(at);
 
 		held += t->span.length;

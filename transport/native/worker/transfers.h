@@ -14,8 +14,17 @@ int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc,
 /* Our posted write was matched. 0; -ENOMEM: it stays posted, so try again later; -EPROTO. */
 int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index);
 
+/* The peer may have something to do for this transfer: let it know which one, and signal. */
+void adma_transfer_tell(struct adma_endpoint *ep, const struct adma_transfer *t);
+
 /* Fail the transfer with this errno: no more chunks are claimed, and the peer is told. */
 void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int error);
+
+/* The peer tells of news about this slot: of ours (`outbound`), or of its own. It means nothing if there is no transfer. */
+void adma_transfer_note_news(struct adma_endpoint *ep, bool outbound, uint32_t slot_index);
+
+/* Bring `done_bytes` of its request up to date. */
+void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t);
 
 /* Complete the transfers that are over. True when there was one. */
 bool adma_transfers_complete(struct adma_endpoint *ep);
