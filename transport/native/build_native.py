@@ -26,10 +26,18 @@ import cffi
 NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._core._native"
 INCLUDE = NATIVE / "include"
-HEADERS = ("adma.h", "adma_handshake.h", "adma_copy.h", "adma_trace.h", "adma_fault.h")
+HEADERS = (
+    "adma.h",
+    "adma_worker.h",
+    "adma_handshake.h",
+    "adma_copy.h",
+    "adma_trace.h",
+    "adma_fault.h",
+)
 # Python needs these numbers, too. They are defined in headers of lower layers, whose types
 # are nobody else's business; the compiler fills in the values.
 CONSTANTS = {
+    "adma.h": ("ADMA_ANY_SOURCE",),
     "shm/layout.h": (
         "ADMA_INLINE",
         "ADMA_EAGER",
@@ -37,6 +45,7 @@ CONSTANTS = {
         "ADMA_BYTES",
         "ADMA_OBJECT",
         "ADMA_PART",
+        "ADMA_TAGGED",
     ),
     "copy/schedule.h": (
         "ADMA_ADAPTIVE",

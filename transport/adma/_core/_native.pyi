@@ -196,6 +196,14 @@ class adma_progress_stats(CData):  # noqa: N801
     running: int
     channels: int
 
+class adma_arrived(CData):  # noqa: N801
+    """`struct adma_arrived`, whose inside is the core's."""
+
+class adma_tagged_message(CData):  # noqa: N801
+    tag: int
+    length: int
+    source: int
+
 class adma_record_head(CData):  # noqa: N801
     magic: int
     oldest: int
@@ -410,6 +418,11 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(
+        cdecl: Literal["struct adma_tagged_message *"], init: object = ...
+    ) -> adma_tagged_message: ...
+    @overload
+    @staticmethod
+    def new(
         cdecl: Literal["struct adma_record_head *"], init: object = ...
     ) -> adma_record_head: ...
     @overload
@@ -543,6 +556,7 @@ class _Lib:
     ADMA_MECH_TCP: int
     ADMA_MECH_DMA: int
     ADMA_MECH_HELPER: int
+    ADMA_MECH_SELF: int
     ADMA_MECH_COUNT: int
     ADMA_MECH_MAX: int
     ADMA_PENDING_MAX: int
@@ -562,6 +576,7 @@ class _Lib:
     ADMA_REQ_BLOCKING: int
     ADMA_REQ_DROPPED: int
     ADMA_REQ_LONG: int
+    ADMA_REQ_CONSUME: int
     ADMA_REQ_SHORT: int
     ADMA_READY: int
     ADMA_BUSY: int
@@ -644,6 +659,7 @@ class _Lib:
     ADMA_FAULT_HANDSHAKE: int
     ADMA_FAULT_THREAD: int
     ADMA_FAULT_PROGRESS_THREAD: int
+    ADMA_FAULT_GROW: int
     ADMA_FAULT_POINTS: int
     ADMA_FAULT_NONE: int
     ADMA_FAULT_STOP: int
@@ -651,12 +667,14 @@ class _Lib:
     ADMA_FAULT_FAIL: int
     ADMA_FAULT_DELAY: int
     ADMA_FAULT_HOLD: int
+    ADMA_ANY_SOURCE: int
     ADMA_INLINE: int
     ADMA_EAGER: int
     ADMA_SLOT: int
     ADMA_BYTES: int
     ADMA_OBJECT: int
     ADMA_PART: int
+    ADMA_TAGGED: int
     ADMA_ADAPTIVE: int
     ADMA_ROUND_ROBIN: int
     ADMA_COPY_WORKERS_MAX: int
@@ -760,6 +778,82 @@ class _Lib:
     def adma_spin_max_ns() -> int: ...
     @staticmethod
     def adma_faults_built() -> bool: ...
+    @staticmethod
+    def adma_worker_new(secret: int, out: Pointer[adma_worker], /) -> int: ...
+    @staticmethod
+    def adma_worker_free(worker: adma_worker, /) -> None: ...
+    @staticmethod
+    def adma_worker_connect(
+        worker: adma_worker, config: adma_config, number: Pointer[int], /
+    ) -> int: ...
+    @staticmethod
+    def adma_worker_connect_self(worker: adma_worker, number: Pointer[int], /) -> int: ...
+    @staticmethod
+    def adma_worker_drop(worker: adma_worker, number: int, timeout_ns: int, /) -> int: ...
+    @staticmethod
+    def adma_worker_abandon(worker: adma_worker, number: int, /) -> int: ...
+    @staticmethod
+    def adma_worker_health(worker: adma_worker, number: int, /) -> int: ...
+    @staticmethod
+    def adma_worker_counts(
+        worker: adma_worker, endpoints: Pointer[int], direct: Pointer[int], /
+    ) -> None: ...
+    @staticmethod
+    def adma_worker_stats(worker: adma_worker, number: int, stats: adma_stats, /) -> int: ...
+    @staticmethod
+    def adma_worker_wants_bulk(worker: adma_worker, number: int, n: int, /) -> bool: ...
+    @staticmethod
+    def adma_worker_give_bulk(worker: adma_worker, number: int, fd: int, /) -> int: ...
+    @staticmethod
+    def adma_worker_no_bulk(worker: adma_worker, number: int, err: int, /) -> None: ...
+    @staticmethod
+    def adma_worker_fileno(worker: adma_worker, /) -> int: ...
+    @staticmethod
+    def adma_worker_send(worker: adma_worker, req: adma_req, /) -> int: ...
+    @staticmethod
+    def adma_worker_receive(worker: adma_worker, req: adma_req, /) -> int: ...
+    @staticmethod
+    def adma_worker_probe(
+        worker: adma_worker, source: int, tag: int, mask: int, found: adma_tagged_message, /
+    ) -> int: ...
+    @staticmethod
+    def adma_worker_take(
+        worker: adma_worker,
+        source: int,
+        tag: int,
+        mask: int,
+        found: adma_tagged_message,
+        taken: Pointer[adma_arrived],
+        /,
+    ) -> int: ...
+    @staticmethod
+    def adma_worker_receive_taken(
+        worker: adma_worker, taken: adma_arrived, req: adma_req, /
+    ) -> int: ...
+    @staticmethod
+    def adma_worker_cancel(worker: adma_worker, req: adma_req, /) -> int: ...
+    @staticmethod
+    def adma_worker_observe(worker: adma_worker, req: adma_req, /) -> None: ...
+    @staticmethod
+    def adma_worker_drive(
+        worker: adma_worker,
+        reqs: Pointer[adma_req],
+        n: int,
+        need: int,
+        spin_ns: int,
+        budget_ns: int,
+        /,
+    ) -> int: ...
+    @staticmethod
+    def adma_worker_sleep(
+        worker: adma_worker,
+        reqs: Pointer[adma_req],
+        n: int,
+        need: int,
+        timeout_ns: int,
+        mask: sigset_t,
+        /,
+    ) -> int: ...
     @staticmethod
     def adma_record_parse(bytes_: _Memory, n: int, nfds: int, record: adma_record, /) -> int: ...
     @staticmethod

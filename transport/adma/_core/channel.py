@@ -16,6 +16,7 @@ from .constants import MECH_MAX, MECH_SHARED
 from .results import raise_for
 
 if TYPE_CHECKING:
+    from ._native import adma_config as RawConfig
     from .types import Chan, Segment
 
 # Why a mechanism would carry a message, or would not: enum adma_reason.
@@ -72,8 +73,8 @@ class Config:
     found: Mapping[int, int] = field(default_factory=dict)  # by mechanism, bits of its own
 
 
-def make(config: Config) -> Chan:
-    """A channel, to be freed by `free`. It owns descriptors and segments unless this raises."""
+def fill(config: Config) -> RawConfig:
+    """The same as the core takes it."""
     raw = ffi.new("struct adma_config *")
     for name in _PLAIN:
         setattr(raw, name, getattr(config, name))
@@ -81,8 +82,13 @@ def make(config: Config) -> Chan:
     for number in range(MECH_MAX):
         raw.mech_fd[number] = config.fds.get(number, -1)
         raw.mech_found[number] = config.found.get(number, 0)
+    return raw
+
+
+def make(config: Config) -> Chan:
+    """A channel, to be freed by `free`. It owns descriptors and segments unless this raises."""
     out = ffi.new("struct adma_chan **")
-    if rc := lib.adma_chan_new(raw, out):
+    if rc := lib.adma_chan_new(fill(config), out):
         raise_for(rc)
     chan: Chan = out[0]
     return chan
@@ -151,7 +157,7 @@ def stats(chan: Chan) -> tuple[dict[str, int], list[int]]:
     """Counters by name, and transfers by mechanism."""
     counters = ffi.new("struct adma_stats *")
     lib.adma_get_stats(chan, counters)
-    return {name: int(getattr(counters, name)) for name in _COUNTERS}, list(counters.mechanism)
+    return {name: int(getattr(counters, name)) for name in COUNTERS}, list(counters.mechanism)
 
 
-_COUNTERS = [name for name, _ in ffi.typeof("struct adma_stats").fields if name != "mechanism"]
+COUNTERS = [name for name, _ in ffi.typeof("struct adma_stats").fields if name != "mechanism"]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         adma_plan,
         adma_req,
         adma_segment,
+        adma_arrived,
+        adma_worker,
     )
 
     Chan: TypeAlias = adma_chan
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     EngineState: TypeAlias = adma_engine_state
     Nonce: TypeAlias = adma_nonce
     Segment: TypeAlias = adma_segment
+    Worker: TypeAlias = adma_worker
+    Arrived: TypeAlias = adma_arrived
     #: A buffer of Python's, held. It knows its length in bytes.
     Hold: TypeAlias = Array[bytes]
 

@@ -23,7 +23,7 @@ from .types import NO_REQUEST
 
 if TYPE_CHECKING:
     from ._native import sigset_t
-    from .types import Chan, Req
+    from .types import Chan, Req, Worker
 
 __all__ = ["ManyWaiter", "OneWaiter"]
 
@@ -68,19 +68,27 @@ class OneWaiter:
 
 
 class ManyWaiter:
-    """Waits for `need` of several requests, of whatever channels."""
+    """Waits for `need` of several requests, of whatever channels and workers."""
 
-    __slots__ = ("_chans", "_reqs", "_struct")
+    __slots__ = ("_chans", "_reqs", "_struct", "_workers")
 
     def __init__(
-        self, chans: Sequence[Chan], reqs: Sequence[Req], need: int, also: int = -1
+        self,
+        chans: Sequence[Chan],
+        reqs: Sequence[Req],
+        need: int,
+        also: int = -1,
+        workers: Sequence[Worker] = (),
     ) -> None:
         """`also`: a descriptor that ends a sleep when it is readable, or -1."""
         self._chans = ffi.new("struct adma_chan *[]", chans)
         self._reqs = ffi.new("struct adma_req *[]", reqs)
-        self._struct = ffi.new(
-            "struct adma_wait *", (self._chans, self._reqs, len(chans), len(reqs), need, also)
-        )
+        self._workers = ffi.new("struct adma_worker *[]", workers)
+        self._struct = ffi.new("struct adma_wait *")
+        self._struct.chans, self._struct.nchans = self._chans, len(chans)
+        self._struct.reqs, self._struct.nreqs = self._reqs, len(reqs)
+        self._struct.workers, self._struct.nworkers = self._workers, len(workers)
+        self._struct.need, self._struct.also = need, also
 
     def wait(self, deadline: float | None) -> bool:
         """True when `need` requests are done, False when the deadline passed before."""

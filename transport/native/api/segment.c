@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "adma_worker.h"
 #include "api/channel.h"
 #include "base/descriptor.h"
 #include "mech/table.h"
 #include "worker/peer.h"
 #include "worker/select.h"
+#include "worker/tags.h"
 
 /* The mechanism that would carry a write of n bytes, if it needs a segment and has none; else NULL. */
 static const struct adma_mechanism *segment_wanted_by(const struct adma_endpoint *ep, uint64_t n)
@@ -73,17 +75,72 @@ int adma_give_bulk(struct adma_chan *chan, int fd)
 	return rc;
 }
 
+static void segment_refuse(struct adma_endpoint *ep, int err)
+{
+	const struct adma_mechanism *mechanism = segment_missing_for(ep);
+
+	if (!mechanism)
+		return;
+	/* The other direction has a segment of its own, which the peer makes. */
+	ep->send.withdrawn |= ADMA_MECH_BIT(mechanism->id);
+	ep->withdrawn_error[mechanism->id] = err;
+}
+
 void adma_no_bulk(struct adma_chan *chan, int err)
 {
-	const struct adma_mechanism *mechanism;
-
 	if (adma_enter(chan))
 		return;
-	mechanism = segment_missing_for(&chan->ep);
-	if (mechanism) {
-		/* The other direction has a segment of its own, which the peer makes. */
-		chan->ep.send.withdrawn |= ADMA_MECH_BIT(mechanism->id);
-		chan->ep.withdrawn_error[mechanism->id] = err;
-	}
+	segment_refuse(&chan->ep, err);
 	adma_leave(chan);
+}
+
+/* ---- the same for the endpoint of a worker ---- */
+
+/* Take the lock, and find the endpoint. NULL: it is gone, and the lock is not held. */
+static struct adma_endpoint *segment_enter(struct adma_worker *worker, uint32_t number)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_endpoint *ep;
+
+	if (adma_enter_worker(progress))
+		return NULL;
+	ep = adma_tags_endpoint(worker, number);
+	if (!ep)
+		adma_leave_worker(progress);
+	return ep;
+}
+
+bool adma_worker_wants_bulk(struct adma_worker *worker, uint32_t number, uint64_t n)
+{
+	struct adma_endpoint *ep = segment_enter(worker, number);
+	bool wants;
+
+	if (!ep)
+		return false;
+	/* A short message may have to take a slot, too, when the peer holds too many that nobody receives. */
+	wants = segment_wanted_by(ep, n > ADMA_EAGER_MAX ? n : ADMA_EAGER_MAX + 1);
+	adma_leave_worker(adma_progress_of(worker));
+	return wants;
+}
+
+int adma_worker_give_bulk(struct adma_worker *worker, uint32_t number, int fd)
+{
+	struct adma_endpoint *ep = segment_enter(worker, number);
+	int rc;
+
+	if (!ep)
+		return -ENOENT;
+	rc = segment_give(ep, fd);
+	adma_publish_and_leave_worker(adma_progress_of(worker));
+	return rc;
+}
+
+void adma_worker_no_bulk(struct adma_worker *worker, uint32_t number, int err)
+{
+	struct adma_endpoint *ep = segment_enter(worker, number);
+
+	if (!ep)
+		return;
+	segment_refuse(ep, err);
+	adma_leave_worker(adma_progress_of(worker));
 }

@@ -107,10 +107,9 @@ int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *t
 
 	if (rc)
 		return rc;
-	adma_request_start(req);
-	adma_tags_receive_taken(worker, taken, req);
+	rc = adma_tags_receive_taken(worker, taken, req);
 	tagged_finish(progress);
-	return 0;
+	return rc;
 }
 
 static bool tagged_cancel(struct adma_worker *worker, struct adma_req *req)

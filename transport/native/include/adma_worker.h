@@ -68,6 +68,11 @@ void adma_worker_counts(struct adma_worker *worker, uint32_t *endpoints, uint32_
 /* What adma_get_stats() tells, for an endpoint. -ENOENT: there is none with this number. */
 int adma_worker_stats(struct adma_worker *worker, uint32_t number, struct adma_stats *stats);
 
+/* adma_wants_bulk(), adma_give_bulk() and adma_no_bulk() of adma.h, for an endpoint. */
+bool adma_worker_wants_bulk(struct adma_worker *worker, uint32_t number, uint64_t n);
+int adma_worker_give_bulk(struct adma_worker *worker, uint32_t number, int fd);
+void adma_worker_no_bulk(struct adma_worker *worker, uint32_t number, int err);
+
 /* A descriptor to poll: readable while a completed request is unobserved, or a message waits for a receive. */
 int adma_worker_fileno(struct adma_worker *worker);
 
@@ -96,7 +101,10 @@ int adma_worker_probe(struct adma_worker *worker, uint32_t source, uint64_t tag,
 int adma_worker_take(struct adma_worker *worker, uint32_t source, uint64_t tag, uint64_t mask,
 		     struct adma_tagged_message *found, struct adma_arrived **taken);
 
-/* Receive a message that was taken, which is gone afterwards. */
+/*
+ * Receive a message that was taken, which is gone afterwards. 0; -ADMA_E_TOOLONG: it is too long, and without
+ * ADMA_REQ_CONSUME it stays taken; the request is not posted, and `needed` tells its length.
+ */
 int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *taken, struct adma_req *req);
 
 /* Cancel a send or a receive. 1: it is cancelled; 0: too late. */

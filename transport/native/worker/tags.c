@@ -429,13 +429,18 @@ int adma_tags_take(struct adma_arrived *arrived)
 	return 0;
 }
 
-void adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
+int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
 {
 	struct adma_endpoint *ep = arrived->ep;
 	struct adma_desc desc = arrived_desc(arrived);
 	struct adma_offer offer = arrived_offer(arrived, &desc);
 	int rc = ADMA_E_CLOSED_HERE;
 
+	if (tags_keeps(&offer, req)) {
+		req->needed = offer.length;
+		return -ADMA_E_TOOLONG;
+	}
+	adma_request_start(req);
 	adma_list_remove(&arrived->taken);
 	if (ep && arrived->slot && ep->control.over)
 		rc = ep->control.over; /* its bytes are lost with the peer */
@@ -446,4 +451,5 @@ void adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *ar
 	if (ep && rc == EPROTO)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	free(arrived);
+	return 0;
 }

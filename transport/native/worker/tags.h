@@ -68,8 +68,8 @@ struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source,
 /* Take a message out of the unexpected queue. 0; -ECANCELED: it was withdrawn just now, and is gone. */
 int adma_tags_take(struct adma_arrived *arrived);
 
-/* Deliver a message that was taken. It is gone afterwards. */
-void adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req);
+/* Deliver a message that was taken, which is gone afterwards. 0; -ADMA_E_TOOLONG: it stays, and nothing has happened. */
+int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req);
 
 /* Complete a receive that met no message. */
 void adma_tags_complete(struct adma_worker *worker, struct adma_req *req, int error);

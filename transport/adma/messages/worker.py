@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A worker: one process, many peers, messages that match by source and tag.
+
+This is the private binding of the core's worker, for layers that are built on it, tests and
+benchmarks. Programs use channels.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from .. import mechanisms
+from .._core import worker as core
+from .._core.buffers import readable, writable
+from .._core.operation import Operation, quarantine
+from .._core.results import error_for
+from .._core.waiting import ManyWaiter
+from ..arguments import deadline_of
+from ..connect import access
+from ..handshake.handshake import Terms, shake
+from . import selection
+
+if TYPE_CHECKING:
+    from .._core.buffers import ReadableBuffer, WriteableBuffer
+    from .._core.types import Arrived
+    from ..handshake.link import Link
+
+__all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
+
+ANY_SOURCE: Final = core.ANY_SOURCE
+ALL_BITS: Final = (1 << 64) - 1
+_CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
+
+
+class TagRequest:
+    """A send or a receive that was posted."""
+
+    __slots__ = ("_worker", "operation")
+
+    def __init__(self, worker: Worker, operation: Operation) -> None:
+        self._worker = worker
+        self.operation = operation
+
+    @property
+    def done(self) -> bool:
+        """Is it complete?"""
+        return self.operation.done
+
+    @property
+    def source(self) -> int:
+        """The endpoint: of a receive that is complete, the one that the message came from."""
+        return int(self.operation.req.source)
+
+    @property
+    def tag(self) -> int:
+        """The tag: of a receive that is complete, the message's."""
+        return int(self.operation.req.tag)
+
+    def result(self) -> int:
+        """Bytes of the message, once it is complete. Raises what went wrong."""
+        req = self.operation.req
+        self._worker.release(self.operation)
+        if not req.error:
+            return int(req.done_bytes)
+        raise error_for(-req.error, needed=req.needed)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it is complete; returns the bytes of the message. TimeoutError: it goes on."""
+        if not self._worker.wait([self], timeout):
+            raise TimeoutError("the request is not complete, and stays posted")
+        return self.result()
+
+    def cancel(self) -> bool:
+        """Withdraw it. False: too late, it happens."""
+        return bool(core.cancel(self._worker.handle, self.operation.req))
+
+
+class Message:
+    """A message that a matched probe took out of the queue."""
+
+    __slots__ = ("_taken", "found")
+
+    def __init__(self, found: core.Found, taken: Arrived) -> None:
+        self.found = found
+        self._taken: Arrived | None = taken
+
+    @property
+    def taken(self) -> Arrived:
+        """The core's object, until it was received."""
+        if self._taken is None:
+            raise ValueError("this message was received already")
+        return self._taken
+
+    def spend(self) -> None:
+        """It was received."""
+        self._taken = None
+
+
+class Worker:
+    """Endpoints, and one set of queues for all of them."""
+
+    def __init__(self) -> None:
+        self.handle = core.make()
+        self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
+        self._pending: set[Operation] = set()
+        self._pid = os.getpid()
+
+    # Endpoints
+
+    def connect(self, sock: socket.socket, timeout: float = 5, mechanism: str = "auto") -> int:
+        """Add an endpoint over a connected AF_UNIX socket, at whose other end the same happens.
+
+        Returns the endpoint's number. Errors as for `adma.from_socket`.
+        """
+        forced = mechanisms.check_name(mechanism)
+        terms = Terms("worker", client=False, forced=forced, admit=access.anybody)
+        link = shake(sock, terms, timeout)
+        try:
+            number = core.connect(self.handle, selection.configuration(link))
+        except BaseException:
+            link.discard()
+            raise
+        self.links[number] = link
+        return number
+
+    def connect_self(self) -> int:
+        """Add an endpoint to this worker itself."""
+        number = core.connect_self(self.handle)
+        self.links[number] = None
+        return number
+
+    def health(self, number: int) -> None:
+        """Raise why the endpoint cannot be used, if it cannot."""
+        if rc := core.health(self.handle, number):
+            raise error_for(rc)
+
+    def drop(self, number: int, timeout: float = 5) -> None:
+        """Close an endpoint. TimeoutError: the peer is stopped in the middle of a copy."""
+        deadline = time.monotonic() + timeout
+        while core.drop(self.handle, number, _CLOSE_SLICE_NS if timeout > 0 else 0):
+            if time.monotonic() >= deadline:
+                held = core.abandon(self.handle, number)
+                self.links.pop(number, None)
+                if held:
+                    raise TimeoutError(f"buffers of {held} bytes stay quarantined")
+                return
+        self.links.pop(number, None)
+
+    def close(self, timeout: float = 5) -> None:
+        """Close all endpoints, and free the worker."""
+        if not self.handle:
+            return
+        if os.getpid() == self._pid:
+            for number in list(self.links):
+                self.drop(number, timeout)
+        handle, self.handle = self.handle, core.NO_WORKER
+        core.free(handle)
+        for operation in list(self._pending):
+            self.release(operation)
+        self.links.clear()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # Messages
+
+    def send(
+        self, number: int, tag: int, buf: ReadableBuffer, *, synchronous: bool = False
+    ) -> TagRequest:
+        """Post a send. Synchronous: it completes when it was matched, whatever its size."""
+        flags = core.SYNCHRONOUS if synchronous else 0
+        operation = Operation(readable(buf, "send"), read=False, kind=core.TAGGED, flags=flags)
+        operation.req.source, operation.req.tag = number, tag
+        self._bring_segment(number, len(operation.hold or b""))
+        return self._post(operation, core.send(self.handle, operation.req))
+
+    def receive(
+        self,
+        source: int,
+        tag: int,
+        buf: WriteableBuffer,
+        *,
+        mask: int = ALL_BITS,
+        consume: bool = False,
+    ) -> TagRequest:
+        """Post a receive. `consume`: a message that is too long for it does not stay."""
+        operation = self._reception(buf, consume=consume)
+        req = operation.req
+        req.source, req.tag, req.mask = source, tag, mask
+        return self._post(operation, core.receive(self.handle, req))
+
+    def probe(self, source: int, tag: int, mask: int = ALL_BITS) -> core.Found | None:
+        """The oldest message that such a receive would get, or None."""
+        return core.probe(self.handle, source, tag, mask)
+
+    def take(self, source: int, tag: int, mask: int = ALL_BITS) -> Message | None:
+        """The same, and nobody else gets it."""
+        found = core.take(self.handle, source, tag, mask)
+        return found and Message(*found)
+
+    def receive_taken(
+        self, message: Message, buf: WriteableBuffer, *, consume: bool = False
+    ) -> TagRequest:
+        """Receive a message that was taken."""
+        operation = self._reception(buf, consume=consume)
+        rc = core.receive_taken(self.handle, message.taken, operation.req)
+        if rc:
+            raise error_for(rc, needed=operation.req.needed)
+        message.spend()
+        return self._post(operation, 0)
+
+    # Waiting
+
+    def progress(self) -> bool:
+        """Make progress until there is nothing to do for now. Never sleeps."""
+        return core.progress(self.handle)
+
+    def wait(
+        self, requests: Sequence[TagRequest], timeout: float | None = None, need: int | None = None
+    ) -> bool:
+        """Wait for `need` of the requests, all by default. False: not in time."""
+        deadline = deadline_of(timeout, "wait")
+        reqs = [request.operation.req for request in requests]
+        wanted = len(reqs) if need is None else need
+        return ManyWaiter((), reqs, wanted, workers=[self.handle]).wait(deadline)
+
+    def wait_message(self, timeout: float | None = None) -> bool:
+        """Wait until a message has come that no receive was posted for. False: not in time."""
+        return ManyWaiter((), (), 0, workers=[self.handle]).wait(deadline_of(timeout, "wait"))
+
+    # What the core is done with
+
+    def release(self, operation: Operation) -> None:
+        """Let a buffer go that the core is done with."""
+        if operation not in self._pending:
+            return
+        if operation.req.held:
+            quarantine.append(operation)
+        self._pending.discard(operation)
+        if self.handle:
+            core.observe(self.handle, operation.req)
+        operation.let_go()
+
+    def _reception(self, buf: WriteableBuffer, *, consume: bool) -> Operation:
+        flags = core.CONSUME if consume else 0
+        return Operation(writable(buf, "receive"), read=True, kind=core.TAGGED, flags=flags)
+
+    def _post(self, operation: Operation, rc: int) -> TagRequest:
+        if rc:
+            raise error_for(rc)
+        self._pending.add(operation)
+        return TagRequest(self, operation)
+
+    def _bring_segment(self, number: int, nbytes: int) -> None:
+        wanted = core.wanted_segment(self.handle, number, nbytes)
+        link = self.links.get(number)
+        if not wanted or link is None:
+            return
+        try:
+            fd = mechanisms.of_id(wanted).make_segment(link.same_user)
+        except OSError as error:
+            core.refuse_bulk(self.handle, number, error.errno or 0)
+            return  # another mechanism carries it, or the send fails
+        try:
+            if rc := core.give_bulk(self.handle, number, fd):
+                raise error_for(rc)
+        finally:
+            os.close(fd)
