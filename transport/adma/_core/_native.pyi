@@ -62,9 +62,9 @@ class adma_list(CData):  # noqa: N801
 class adma_key(CData):  # noqa: N801
     same: adma_list
     next: adma_key
+    place: Pointer[adma_key]
     tag: int
     source: int
-    first: bool
 
 class adma_posted_entry(CData):  # noqa: N801
     all: adma_list

@@ -41,10 +41,9 @@ struct adma_list {
 /* A member of a table of keys (match/keys.h), and its key. */
 struct adma_key {
 	struct adma_list same;
-	struct adma_key *next;
+	struct adma_key *next, **place;
 	uint64_t tag;
 	uint32_t source;
-	bool first;
 };
 
 /* A member of a posted queue (match/posted.h), and what it asks for. */

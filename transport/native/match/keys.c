@@ -2,11 +2,8 @@
 /* keys.c - the hash table of keys; see keys.h. */
 #include "match/keys.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/list.h"
 
 enum { KEYS_MOST_BITS = 30 };
 
@@ -53,6 +50,16 @@ static struct adma_key *keys_first(struct adma_key *const *chain, uint32_t sourc
 	return at;
 }
 
+/* Let a member stand at this place of a chain, before those that stand there. */
+static void keys_stand(struct adma_key *member, struct adma_key **place)
+{
+	member->place = place;
+	member->next = *place;
+	if (member->next)
+		member->next->place = &member->next;
+	*place = member;
+}
+
 static void keys_grow(struct adma_keys *keys)
 {
 	struct adma_keys grown = *keys;
@@ -65,11 +72,8 @@ static void keys_grow(struct adma_keys *keys)
 		return;
 	for (size_t i = 0; i < (size_t)1 << keys->bits; i++) {
 		for (struct adma_key *at = keys->chains[i], *next; at; at = next) {
-			struct adma_key **chain = keys_chain(&grown, at->source, at->tag);
-
 			next = at->next;
-			at->next = *chain;
-			*chain = at;
+			keys_stand(at, keys_chain(&grown, at->source, at->tag));
 		}
 	}
 	if (keys->chains != keys->few)
@@ -83,14 +87,13 @@ void adma_keys_add(struct adma_keys *keys, struct adma_key *member)
 	struct adma_key **chain = keys_chain(keys, member->source, member->tag);
 	struct adma_key *first = keys_first(chain, member->source, member->tag);
 
-	member->first = !first;
 	if (first) {
+		member->place = NULL;
 		adma_list_push_back(&first->same, &member->same);
 		return;
 	}
 	adma_list_init(&member->same);
-	member->next = *chain;
-	*chain = member;
+	keys_stand(member, chain);
 	if (++keys->count > (uint32_t)1 << keys->bits)
 		keys_grow(keys);
 }
@@ -98,22 +101,17 @@ void adma_keys_add(struct adma_keys *keys, struct adma_key *member)
 void adma_keys_remove(struct adma_keys *keys, struct adma_key *member)
 {
 	struct adma_key *heir = adma_container_of(member->same.next, struct adma_key, same);
-	struct adma_key **at;
 
 	adma_list_remove(&member->same);
-	if (!member->first)
+	if (!member->place)
 		return;
-	at = keys_chain(keys, member->source, member->tag);
-	while (*at != member)
-		at = &(*at)->next;
-	if (heir == member) {
-		*at = member->next;
+	*member->place = member->next;
+	if (member->next)
+		member->next->place = member->place;
+	if (heir == member)
 		keys->count--;
-		return;
-	}
-	heir->first = true;
-	heir->next = member->next;
-	*at = heir;
+	else
+		keys_stand(heir, member->place);
 }
 
 struct adma_key *adma_keys_find(const struct adma_keys *keys, uint32_t source, uint64_t tag)

@@ -32,6 +32,18 @@ static bool posted_accepts(const struct adma_posted_entry *entry, uint32_t sourc
 	       !((entry->key.tag ^ tag) & entry->mask);
 }
 
+/* A window of receives with one key needs no search: each follows the one before it. */
+static void posted_add_exact(struct adma_posted *posted, struct adma_posted_entry *entry)
+{
+	struct adma_posted_entry *last = adma_container_of(posted->all.prev, struct adma_posted_entry, all);
+
+	if (posted->count && last->key.tag == entry->key.tag && last->key.source == entry->key.source &&
+	    posted_is_exact(last))
+		adma_keys_add_after(&entry->key, &last->key);
+	else
+		adma_keys_add(&posted->exact, &entry->key);
+}
+
 void adma_posted_add(struct adma_posted *posted, struct adma_posted_entry *entry, uint32_t source, uint64_t tag,
 		     uint64_t mask)
 {
@@ -39,12 +51,12 @@ void adma_posted_add(struct adma_posted *posted, struct adma_posted_entry *entry
 	entry->key.tag = tag;
 	entry->mask = mask;
 	entry->order = posted->orders++;
-	posted->count++;
-	adma_list_push_back(&posted->all, &entry->all);
 	if (posted_is_exact(entry))
-		adma_keys_add(&posted->exact, &entry->key);
+		posted_add_exact(posted, entry);
 	else
 		adma_list_push_back(&posted->wild, &entry->key.same);
+	adma_list_push_back(&posted->all, &entry->all);
+	posted->count++;
 }
 
 void adma_posted_remove(struct adma_posted *posted, struct adma_posted_entry *entry)
@@ -57,7 +69,7 @@ void adma_posted_remove(struct adma_posted *posted, struct adma_posted_entry *en
 		adma_list_remove(&entry->key.same);
 }
 
-struct adma_posted_entry *adma_posted_find(const struct adma_posted *posted, uint32_t source, uint64_t tag)
+static struct adma_posted_entry *posted_search(const struct adma_posted *posted, uint32_t source, uint64_t tag)
 {
 	struct adma_key *key = adma_keys_find(&posted->exact, source, tag);
 	struct adma_posted_entry *exact = key ? adma_container_of(key, struct adma_posted_entry, key) : NULL;
@@ -71,4 +83,16 @@ struct adma_posted_entry *adma_posted_find(const struct adma_posted *posted, uin
 			return wild;
 	}
 	return exact;
+}
+
+struct adma_posted_entry *adma_posted_find(const struct adma_posted *posted, uint32_t source, uint64_t tag)
+{
+	struct adma_list *first = adma_list_first(&posted->all);
+	struct adma_posted_entry *oldest;
+
+	if (!first)
+		return NULL;
+	/* Messages often come in post order; those of a channel do so nearly always. */
+	oldest = adma_container_of(first, struct adma_posted_entry, all);
+	return posted_accepts(oldest, source, tag) ? oldest : posted_search(posted, source, tag);
 }
