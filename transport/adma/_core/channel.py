@@ -16,7 +16,7 @@ from .constants import MECH_MAX, MECH_SHARED
 from .results import raise_for
 
 if TYPE_CHECKING:
-    from ._native import adma_config as RawConfig
+    from ._native import adma_config
     from .types import Chan, Segment
 
 # Why a mechanism would carry a message, or would not: enum adma_reason.
@@ -73,7 +73,7 @@ class Config:
     found: Mapping[int, int] = field(default_factory=dict)  # by mechanism, bits of its own
 
 
-def fill(config: Config) -> RawConfig:
+def fill(config: Config) -> adma_config:
     """The same as the core takes it."""
     raw = ffi.new("struct adma_config *")
     for name in _PLAIN:

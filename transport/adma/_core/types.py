@@ -10,6 +10,7 @@ from ._native import ffi
 if TYPE_CHECKING:
     from ._native import (
         Array,
+        adma_arrived,
         adma_chan,
         adma_copy,
         adma_dim,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         adma_plan,
         adma_req,
         adma_segment,
-        adma_arrived,
         adma_worker,
     )
 

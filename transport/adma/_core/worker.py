@@ -15,7 +15,7 @@ from .constants import MECH_SHARED
 from .results import raise_for
 
 if TYPE_CHECKING:
-    from .types import Arrived, Req, Worker
+    from .types import Arrived, Worker
 
 ANY_SOURCE: Final = lib.ADMA_ANY_SOURCE
 TAGGED: Final = lib.ADMA_TAGGED
@@ -59,7 +59,10 @@ def make() -> Worker:
 
 
 def connect(worker: Worker, config: channel.Config) -> int:
-    """Add an endpoint; returns its number. The worker owns descriptors and segments unless this raises."""
+    """Add an endpoint; returns its number.
+
+    The worker owns descriptors and segments unless this raises.
+    """
     number = ffi.new("uint32_t *")
     if rc := lib.adma_worker_connect(worker, channel.fill(config), number):
         raise_for(rc)
@@ -114,7 +117,7 @@ def stats(worker: Worker, number: int) -> dict[str, int]:
 
 
 def progress(worker: Worker) -> bool:
-    """Make progress without waiting, until there is nothing to do for now. True: there was something."""
+    """Make progress without waiting, until there is nothing to do for now. True: there was any."""
     did = False
     while (state := lib.adma_worker_drive(worker, _NONE, 0, 0, 0, _BUDGET_NS)) == lib.ADMA_BUSY:
         did = True

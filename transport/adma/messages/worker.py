@@ -25,7 +25,8 @@ from ..handshake.handshake import Terms, shake
 from . import selection
 
 if TYPE_CHECKING:
-    from .._core.buffers import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
     from .._core.types import Arrived
     from ..handshake.link import Link
 
