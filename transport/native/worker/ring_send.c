@@ -102,6 +102,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 void adma_ring_published(struct adma_endpoint *ep)
 {
 	adma_signal_peer(ep);
+	adma_ask_for_drain(ep);
 }
 
 /* ---- our slots: withdrawn, matched ---- */
