@@ -363,7 +363,8 @@ def unexpected_cases() -> Iterator[Case]:
     ):
         given = " ".join(["STORE_BUFFERS RECEIVES=1", *switches.split(), f"BUG_{bug}"])
         yield Case("unexpected", given, expected)
-    yield Case("unexpected", "STORE_BUFFERS RECEIVES=1 WITNESS_EAGER_AGAIN", ASSERTION)
+    for witness in ("EAGER_AGAIN", "AT_LIMIT"):
+        yield Case("unexpected", f"STORE_BUFFERS RECEIVES=1 WITNESS_{witness}", ASSERTION)
 
 
 CASES = (

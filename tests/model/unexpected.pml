@@ -246,6 +246,9 @@ inline tell()
 	:: else
 	fi;
 	assert(held <= LIMIT);
+#ifdef WITNESS_AT_LIMIT
+	assert(held < LIMIT);
+#endif
 #if !defined(BUG_BACK_AT_LIMIT) && LIMIT >= 2 * RESERVE
 	assert(told_off -> held >= LIMIT / 2 : held <= HIGH)
 #endif
