@@ -57,6 +57,11 @@ static int ring_bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_
 	return offset + n - head <= ADMA_BOUNCE_SIZE;
 }
 
+int adma_ring_payload_room(struct adma_ring_out *ring, uint64_t n)
+{
+	return n <= ADMA_INLINE_MAX ? 1 : ring_bounce_room(ring, ring_placed(ring->bounce_tail, n), ring_rounded(n));
+}
+
 int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload)
 {
 	if (desc->length <= ADMA_INLINE_MAX) {

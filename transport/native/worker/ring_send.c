@@ -66,7 +66,7 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
-/* Relaxed: it was stored before `head`, which was read with acquire if there was room only since then. */
+/* Relaxed: the reader stores it before its counters, and these were read with acquire before. */
 static bool ring_eager_is_off(const struct adma_endpoint *ep)
 {
 	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
@@ -87,8 +87,15 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 
 	if (rc <= 0)
 		return rc;
-	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length) || ring_eager_is_off(ep))
+	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length))
 		return ring_post_slot(ep, req, &desc);
+	rc = adma_ring_payload_room(&ep->send.ring, req->length);
+	if (rc < 0)
+		return rc;
+	if (ring_eager_is_off(ep)) /* read after the counters of the consumer: see adma_tags_limit() */
+		return ring_post_slot(ep, req, &desc);
+	if (!rc)
+		return 0;
 	rc = adma_ring_put(&ep->send.ring, &desc, req->address);
 	if (rc <= 0)
 		return rc;

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "shm/slot.h"
+#include "shm/summary.h"
 #include "worker/peer.h"
 #include "worker/ready.h"
 #include "worker/request.h"
@@ -108,6 +109,8 @@ static bool tagged_drain(struct adma_endpoint *ep)
 
 	while (taken < DRAIN_MAX && tagged_take_one(ep))
 		taken++;
+	if (taken == DRAIN_MAX && ep->bit != ADMA_NO_BIT)
+		adma_summary_set(ep->worker->summary, ep->bit); /* the next round looks here again */
 	return taken;
 }
 
