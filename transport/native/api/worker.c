@@ -139,12 +139,9 @@ static int endpoint_join(struct adma_progress *progress, struct adma_endpoint *e
 int adma_worker_connect(struct adma_worker *worker, const struct adma_config *config, uint32_t *number)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
-	const struct adma_mechanism *forced = adma_mechanism(config->forced);
 	struct adma_endpoint *ep;
 	int rc;
 
-	if (forced && forced->flags & ADMA_KERNEL_FIFO)
-		return -EOPNOTSUPP; /* the kernel's FIFO knows no tags */
 	ep = calloc(1, sizeof(*ep));
 	if (!ep)
 		return -ENOMEM;

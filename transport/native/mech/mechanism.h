@@ -9,8 +9,8 @@
  *                         them, and copies it in one piece
  *   ADMA_STREAM           the writer fills and the reader drains, in order: chunk by chunk, and in
  *                         each direction one transfer after the other
- *   ADMA_KERNEL_FIFO      the kernel helper queues, matches and copies; the mechanism only names
- *                         the descriptor (worker/fifo_endpoint.c does the rest)
+ *   ADMA_KERNEL_FIFO      on a channel the kernel helper queues, matches and copies
+ *                         (worker/fifo_endpoint.c). For messages with tags it is an ADMA_STREAM, too
  *
  * A built-in mechanism is one file here with one line in table.c, and one probe in Python. A third
  * party registers its own mechanism with adma_mechanism_register().
@@ -77,7 +77,7 @@ enum adma_segment_news {
 struct adma_mechanism {
 	const char *name;
 	uint32_t id;    /* enum adma_mechanism_id, or the id of a third party's mechanism */
-	uint32_t flags; /* one of enum adma_mechanism_flags */
+	uint32_t flags; /* one of enum adma_mechanism_flags; ADMA_KERNEL_FIFO comes with ADMA_STREAM */
 	bool internal;  /* no handshake offers it, and nobody is told of it */
 
 	/* ---- the life of a connection: optional ---- */
@@ -141,6 +141,15 @@ struct adma_mechanism {
 	 * one, or -1. NULL: the event count tells. At most one mechanism of a connection may have a pollfd.
 	 */
 	int (*pollfd)(const struct adma_connection *connection);
+
+	/*
+	 * Optional: for a mechanism that gives our buffer to the kernel, and POLLIN then tells of both
+	 * directions. The transfer is broken off, or its peer was quicker to see that it is complete. 0: the
+	 * kernel does not have the buffer any more. -EBUSY: it is too late to take it back, so call again
+	 * when ready() says so. -EIO: the buffer may be written to for ever. Called with the lock held, of
+	 * the transfer whose turn it is.
+	 */
+	int (*stop)(struct adma_connection *connection, const struct adma_span *span);
 
 	/* Optional. An inbound transfer is complete or broken off: chunk `next` of the direction is drained next. */
 	void (*go_on)(struct adma_connection *connection, uint64_t next);

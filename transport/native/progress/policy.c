@@ -80,7 +80,8 @@ static int64_t policy_due(const struct policy_view *view, struct adma_transfer *
 	const struct adma_ownership *ownership = &view->progress->ownership;
 	int64_t left = ownership->left_at + ownership->grace_ns, at;
 
-	if (adma_transfer_is_polled(t)) /* after the grace, its descriptor is polled and tells */
+	/* After the grace, its descriptor is polled and tells. */
+	if (adma_transfer_is_polled(t) && !adma_transfer_ready(view->ep, t))
 		return view->now < left ? left : ADMA_NEVER;
 	if (!adma_transfer_ready(view->ep, t))
 		return ADMA_NEVER;

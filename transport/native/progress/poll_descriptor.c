@@ -120,12 +120,31 @@ void adma_poll_descriptor_update(struct adma_progress *progress)
 }
 
 /*
+ * Something has hung up, perhaps the data descriptor. It tells of that whether or not it is asked, so it is
+ * not polled any more once no transfer needs it.
+ */
+static void poll_check_data(const struct adma_progress *progress, struct adma_endpoint *ep)
+{
+	struct pollfd data = {.fd = ep->ops->data_fd(ep)};
+
+	if (data.fd < 0 || poll(&data, 1, 0) <= 0)
+		return;
+	if (ep->ops->polled)
+		ep->ops->polled(ep, data.revents);
+	if (ep->control.over && !adma_transfers_polled(ep))
+		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, data.fd, 0, ep);
+}
+
+/*
  * The byte is from this peer, whatever the summary says: so look. At the end of file, and after the death of
  * the process, a descriptor would tell of that again and again.
  */
-static bool poll_check_endpoint(const struct adma_progress *progress, struct adma_endpoint *ep)
+static bool poll_check_endpoint(const struct adma_progress *progress, struct adma_endpoint *ep, bool hung_up)
 {
 	bool changed = adma_peer_check(ep);
+
+	if (hung_up)
+		poll_check_data(progress, ep);
 
 	if (ep->control.eof)
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.sock, 0, ep);
@@ -144,6 +163,6 @@ bool adma_poll_check(struct adma_progress *progress)
 		return adma_peer_check(adma_only_endpoint(progress));
 	n = epoll_wait(progress->waiters.epoll, events, POLL_EVENTS, 0);
 	for (int i = 0; i < n; i++)
-		changed |= poll_check_endpoint(progress, events[i].data.ptr);
+		changed |= poll_check_endpoint(progress, events[i].data.ptr, events[i].events & EPOLLHUP);
 	return changed;
 }

@@ -51,7 +51,7 @@ short adma_transfers_events(const struct adma_endpoint *ep, int fd)
 
 		if (adma_transfer_is_polled(t) && t->mechanism->pollfd(&ep->connection) == fd &&
 		    adma_transfer_is_next(ep, t))
-			events |= t->span.outbound ? POLLOUT : POLLIN;
+			events |= t->span.outbound && !t->mechanism->stop ? POLLOUT : POLLIN;
 	}
 	return events;
 }

@@ -5,7 +5,7 @@
 
 #include "worker/transfer.h"
 
-/* Is there a chunk that this endpoint could copy now? A transfer whose mechanism has a pollfd() is never ready. */
+/* Is there a chunk that this endpoint could copy now? Without a ready(), only the pollfd() of its mechanism tells. */
 bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_transfer *t);
 bool adma_transfers_ready(struct adma_endpoint *ep);
 

@@ -8,7 +8,9 @@
 #include "worker/tagged_endpoint.h"
 
 #include <errno.h>
+#include <poll.h>
 
+#include "mech/table.h"
 #include "shm/slot.h"
 #include "shm/summary.h"
 #include "worker/peer.h"
@@ -151,6 +153,15 @@ static bool tagged_has_message(struct adma_endpoint *ep)
 	return ep->receive.arrived.count;
 }
 
+/* The peer has closed its descriptor of the kernel helper's pair: nothing that we post is carried out any more. */
+static void tagged_polled(struct adma_endpoint *ep, short revents)
+{
+	const struct adma_mechanism *forced = adma_mechanism(ep->connection.config.forced);
+
+	if (revents & POLLHUP && forced && forced->flags & ADMA_KERNEL_FIFO)
+		adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
+}
+
 static bool tagged_needs_progress(const struct adma_endpoint *ep)
 {
 	return ep->send.backlog.count || adma_ring_is_busy(ep);
@@ -174,6 +185,7 @@ const struct adma_endpoint_ops adma_tagged_endpoint_ops = {
 	.is_busy = adma_ring_is_busy,
 	.data_fd = adma_ring_data_fd,
 	.events = adma_ring_events,
+	.polled = tagged_polled,
 	.poll_word = adma_ring_poll_word,
 	.refresh = adma_ring_refresh,
 	.abandon = adma_ring_abandon,

@@ -39,6 +39,7 @@ struct adma_transfer {
 	uint32_t copied;  /* chunks that this endpoint copied */
 	uint32_t claimed; /* chunks that this endpoint claimed; for a stream, only if outbound */
 	uint64_t at;      /* for a stream: bytes that this endpoint has moved */
+	bool stopping;    /* it is over but for the kernel, which still has the buffer */
 	struct adma_transfer_watch watch;
 };
 

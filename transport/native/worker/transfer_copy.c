@@ -113,6 +113,7 @@ static bool stream_claim(struct adma_endpoint *ep, struct adma_transfer *t)
 	/* Only the writer claims chunks of a stream. The cursor may be closed early, but it may not have moved. */
 	if (i != -ENODATA || adma_slot_look(t->slot, t->gen, &r) || r.next != t->claimed)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
+	adma_transfer_touch(ep, t); /* it is broken off, whether or not the peer has told so */
 	return false;
 }
 
@@ -181,6 +182,10 @@ bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 {
 	if (!t->mechanism || !t->chunks)
 		return false;
+	if (t->stopping) {
+		adma_transfer_touch(ep, t); /* the next round looks whether the kernel is done with it */
+		return false;
+	}
 	if (adma_transfer_is_stream(t))
 		return adma_transfer_is_next(ep, t) && (!t->span.outbound || stream_claim(ep, t)) &&
 		       stream_pump(ep, t, by);

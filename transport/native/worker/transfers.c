@@ -359,12 +359,26 @@ static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 	return transfer_outcome(ep, t, &r);
 }
 
+/* The transfer is over. Take the buffer back from the kernel, if it has it. False: the kernel goes on. */
+static bool transfer_stop(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	int rc;
+
+	if (!t->mechanism || !t->mechanism->stop || !adma_transfer_is_next(ep, t))
+		return true;
+	rc = t->mechanism->stop(&ep->connection, &t->span);
+	t->stopping = rc == -EBUSY;
+	if (rc == -EIO)
+		t->req->held = 1;
+	return !t->stopping;
+}
+
 /* Complete the transfer if it is over. True when that was so. */
 static bool transfer_try_complete(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	int error = transfer_look(ep, t);
 
-	if (error == TRANSFER_GOES_ON)
+	if (error == TRANSFER_GOES_ON || !transfer_stop(ep, t))
 		return false;
 	transfer_complete(ep, t, error);
 	return true;
