@@ -329,7 +329,15 @@ def handover_cases() -> Iterator[Case]:
         yield Case("handover", given, ASSERTION)
 
 
-CASES = (wakeup_cases, handover_cases, slot_cases, news_cases, completion_cases, pin_cases, queue_cases)
+CASES = (
+    wakeup_cases,
+    handover_cases,
+    slot_cases,
+    news_cases,
+    completion_cases,
+    pin_cases,
+    queue_cases,
+)
 
 BUILD_FLAGS = {
     "safety": ["-DSAFETY"],

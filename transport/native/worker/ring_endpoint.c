@@ -46,8 +46,7 @@ static bool ring_advance(struct adma_endpoint *ep)
 
 static bool ring_needs_progress(const struct adma_endpoint *ep)
 {
-	if (ep->send.backlog.count || adma_has_transfers(ep) || ep->send.slots.posted.count ||
-	    ep->receive.long_reads)
+	if (ep->send.backlog.count || adma_has_transfers(ep) || ep->send.slots.posted.count || ep->receive.long_reads)
 		return true;
 	/* The messages of short reads lie in the ring. If the ring cannot hold them all, their writer waits for us. */
 	return ep->receive.short_reads >= SHORT_READS_MANY || ep->receive.short_bytes >= SHORT_BYTES_MANY;
