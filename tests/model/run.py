@@ -186,8 +186,7 @@ def news_cases() -> Iterator[Case]:
         "FEW=0 NO_MEMORY",
         "FEW=2 NO_MEMORY",
         "MESSAGES=2 FEW=0 DEATH",
-        "LIES=1",
-        "MESSAGES=2 LIES=1 DEATH",
+        "MESSAGES=2 FEW=0 LIES=1",
     ):
         yield Case("news", f"STORE_BUFFERS {switches}".strip(), large=True)
     yield Case("news", "STORE_BUFFERS MESSAGES=2 FEW=0", search="finite", large=True)
@@ -202,7 +201,7 @@ def news_cases() -> Iterator[Case]:
         ("WORDS_FIRST", "FEW=0", DEADLOCK),
         ("TAKE_BY_STORE", "FEW=0", DEADLOCK),
         ("NO_SECOND_LOOK", "FEW=0", DEADLOCK),
-        ("TRUST_BITS", "LIES=1", ASSERTION),
+        ("TRUST_BITS", "MESSAGES=2 FEW=0 LIES=1", ASSERTION),
         ("GROW_BARE", "", ASSERTION),
         ("DEAD_BY_NEWS", "MESSAGES=2 FEW=0 DEATH", ASSERTION),
     ):
