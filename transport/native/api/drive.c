@@ -36,13 +36,19 @@ static bool message_is_ready(struct adma_progress *progress)
 
 bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
-	int ready = 0;
+	int spare = wait->nreqs - wait->need, ready = 0;
 
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
-	for (int i = 0; i < wait->nreqs; i++)
-		if (adma_request_is_ready(wait->reqs[i]) && ++ready >= wait->need)
-			return true;
+	/* The last requests are ready last. Whoever waits for all of a thousand learns from one that it goes on. */
+	for (int i = wait->nreqs - 1; i >= 0; i--) {
+		if (adma_request_is_ready(wait->reqs[i])) {
+			if (++ready >= wait->need)
+				return true;
+		} else if (--spare < 0) {
+			return false;
+		}
+	}
 	return false;
 }
 
