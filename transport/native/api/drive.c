@@ -96,11 +96,15 @@ static bool drive_progress(struct adma_progress *progress)
 static bool drive_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
+	bool changed;
 
 	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
-	return adma_poll_check(progress) | (progress->worker.summary && adma_worker_look_at_all(&progress->worker));
+	changed = adma_poll_check(progress); /* an endpoint for which a byte came is one of those that are looked at next */
+	if (progress->worker.summary)
+		changed |= adma_worker_look_at_unarmed(&progress->worker);
+	return changed;
 }
 
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */
