@@ -26,7 +26,14 @@ import cffi
 NATIVE = Path(__file__).resolve().parent
 MODULE = "adma._core._native"
 INCLUDE = NATIVE / "include"
-HEADERS = ("adma.h", "adma_handshake.h", "adma_copy.h", "adma_trace.h", "adma_fault.h")
+HEADERS = (
+    "adma.h",
+    "adma_poll.h",
+    "adma_handshake.h",
+    "adma_copy.h",
+    "adma_trace.h",
+    "adma_fault.h",
+)
 # Python needs these numbers, too. They are defined in headers of lower layers, whose types
 # are nobody else's business; the compiler fills in the values.
 CONSTANTS = {

@@ -15,6 +15,7 @@
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
@@ -89,6 +90,7 @@ static void channel_forget_threads(struct adma_chan *chan)
 	chan->entry = (struct adma_progress_entry){.visit = adma_visit};
 	adma_list_init(&chan->entry.link);
 	chan->assist = (struct adma_assist){.part = adma_visit_assist};
+	adma_watch_init(&chan->watch);
 }
 
 /*
@@ -196,6 +198,7 @@ static void channel_begin_close(struct adma_chan *chan)
 	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
 	adma_signal_peer(ep);
 	adma_waiters_wake(chan);
+	adma_watch_leave(&chan->watch);
 }
 
 static bool channel_is_quiet(struct adma_chan *chan)

@@ -6,6 +6,7 @@
 
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
 #include "worker/peer.h"
@@ -27,9 +28,10 @@ int adma_enter(struct adma_chan *chan)
 }
 
 /* Does any thread rely on the event count being armed? */
-static bool publish_is_awaited(const struct adma_chan *chan)
+static bool publish_is_awaited(struct adma_chan *chan)
 {
-	return chan->waiters.sleepers || adma_poll_descriptor_is_open(chan) || chan->ownership.delegated;
+	return chan->waiters.sleepers || adma_poll_descriptor_is_open(chan) || chan->ownership.delegated ||
+	       adma_watch_is_slept_on(&chan->watch);
 }
 
 /* Look until there is nothing to do and the event count can be armed. False: that did not happen in so many tries. */
@@ -77,8 +79,14 @@ bool adma_publish(struct adma_chan *chan, bool by_progress_thread)
 	bool armed = true;
 
 	adma_waiters_wake_marked(chan);
-	if (chan->ep.control.marks & ADMA_MARK_REARM && publish_is_awaited(chan))
-		armed = publish_rearm(chan, by_progress_thread);
+	if (chan->ep.control.marks & ADMA_MARK_REARM) {
+		bool awaited = publish_is_awaited(chan);
+
+		if (awaited)
+			armed = publish_rearm(chan, by_progress_thread);
+		if (adma_watch_is_quiet(&chan->watch) && (!awaited || !armed || publish_has_message(&chan->ep)))
+			adma_watch_activate(&chan->watch);
+	}
 	chan->ep.control.marks = 0;
 	return armed;
 }

@@ -20,8 +20,8 @@ static inline void adma_leave(struct adma_chan *chan)
 }
 
 /*
- * Act on the marks that were set since the last publication. Sleepers are woken. If a thread sleeps
- * or polls, or the channel is delegated, look again until the event count can be armed. The
+ * Act on the marks that were set since the last publication. Sleepers are woken, waiters of poll
+ * sets included. If a thread sleeps or polls, or the channel is delegated, look again until the event count can be armed. The
  * descriptor of fileno() is made readable or not, as it should be. False: the peer signals the
  * event count faster than it can be armed. Called with the lock held.
  */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
@@ -63,7 +64,7 @@ static void sleep_finish(struct adma_chan *chan, struct adma_sleeper *sleeper, c
 	pthread_mutex_lock(&ep->lock);
 	adma_sleeper_leave(chan, sleeper);
 	adma_ownership_release(chan, false);
-	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan))
+	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan) && !adma_watch_is_quiet(&chan->watch))
 		adma_ec_disarm(adma_event_count(chan));
 	if (fds[1].revents || fds[2].revents)
 		(void)adma_peer_check(ep);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "shm/eventcount.h"
 
@@ -11,7 +12,7 @@ void adma_delegation_end(struct adma_chan *chan)
 {
 	chan->ownership.delegated = false;
 	/* An event count that is left armed costs the peer a system call and the progress thread a wake-up. */
-	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan))
+	if (!chan->waiters.sleepers && !adma_poll_descriptor_is_open(chan) && !adma_watch_is_quiet(&chan->watch))
 		adma_ec_disarm(&chan->ep.connection.config.local->event_count);
 }
 
