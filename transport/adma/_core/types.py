@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         adma_plan,
         adma_req,
         adma_segment,
+        sigset_t,
     )
 
     Chan: TypeAlias = adma_chan
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     EngineState: TypeAlias = adma_engine_state
     Nonce: TypeAlias = adma_nonce
     Segment: TypeAlias = adma_segment
+    SignalMask: TypeAlias = sigset_t
     #: A buffer of Python's, held. It knows its length in bytes.
     Hold: TypeAlias = Array[bytes]
 
