@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
@@ -109,7 +110,8 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 		progress->waiters.checked_at = adma_now();
 	adma_sleeper_leave(progress, sleeper);
 	adma_ownership_release(progress, false);
-	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress))
+	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress) &&
+	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 	sleep_look(progress, fds);
 	adma_spin_learn(progress, slept);
