@@ -15,6 +15,7 @@
 
 /* Whoever makes it frees it, after both ends. */
 struct adma_segment *make_segment(void);
+void free_segment(struct adma_segment *segment);
 
 /* With all mechanisms but the kernel helper's; `forced` as in struct adma_config. */
 void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,

@@ -86,7 +86,8 @@ int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void
 
 static bool ring_seems_half_full(const struct adma_ring_out *ring)
 {
-	return ring->tail - ring->head >= ADMA_CELLS / 2 || ring->bounce_tail - ring->bounce_head >= ADMA_BOUNCE_SIZE / 2;
+	return ring->tail - ring->head >= ADMA_CELLS / 2 ||
+	       ring->bounce_tail - ring->bounce_head >= ADMA_BOUNCE_SIZE / 2;
 }
 
 bool adma_ring_is_half_full(struct adma_ring_out *ring)

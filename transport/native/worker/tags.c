@@ -115,6 +115,13 @@ void adma_tags_fail_source(struct adma_endpoint *ep, int error)
 
 /* ---- deliver ---- */
 
+static void tags_name_message(const struct adma_offer *offer, struct adma_req *req)
+{
+	req->source = offer->ep->number;
+	req->tag = offer->tag;
+	req->needed = offer->length;
+}
+
 /*
  * The message of this offer goes to this receive. It leaves the posted queue, if it is there, before it
  * completes: a thread that sees it complete may free it.
@@ -123,9 +130,7 @@ static void deliver_to(const struct adma_offer *offer, struct adma_req *req, boo
 {
 	if (posted)
 		tags_unpost(offer->ep->worker->tags, req);
-	req->source = offer->ep->number;
-	req->tag = offer->tag;
-	req->needed = offer->length;
+	tags_name_message(offer, req);
 	offer->ep->receive.pending++; /* until adma_complete() */
 }
 
@@ -170,11 +175,11 @@ static bool tags_keeps(const struct adma_offer *offer, const struct adma_req *re
 	return offer->length > req->length && !(req->flags & ADMA_REQ_CONSUME);
 }
 
-/* A receive is too short for a message that stays. */
-static void tags_refuse(struct adma_worker *worker, struct adma_req *req, uint64_t needed)
+/* A receive is too short for a message that stays. It names the message nevertheless. */
+static void tags_refuse(const struct adma_offer *offer, struct adma_req *req)
 {
-	req->needed = needed;
-	adma_tags_complete(worker, req, ADMA_E_TOOLONG);
+	tags_name_message(offer, req);
+	adma_tags_complete(offer->ep->worker, req, ADMA_E_TOOLONG);
 }
 
 /* ---- messages that arrived ---- */
@@ -332,7 +337,7 @@ int adma_tags_offer(const struct adma_offer *offer)
 		if (!tags_keeps(offer, req))
 			return deliver(offer, req, true);
 		tags_unpost(tags, req);
-		tags_refuse(offer->ep->worker, req, offer->length);
+		tags_refuse(offer, req);
 	}
 	return arrived_store(offer);
 }
@@ -386,7 +391,7 @@ static bool receive_arrived(struct adma_arrived *arrived, struct adma_req *req)
 	int rc;
 
 	if (tags_keeps(&offer, req)) {
-		tags_refuse(ep->worker, req, offer.length);
+		tags_refuse(&offer, req);
 		return true;
 	}
 	rc = deliver(&offer, req, false);
