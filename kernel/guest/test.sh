@@ -238,7 +238,8 @@ kit=tests/conformance/test_mechanisms.py
 engine=tests/system/test_engine_dma.py
 yama=tests/system/test_yama.py
 own="tests/system/test_helper.py $engine"
-python_x86="$kit $own tests/bench/test_experiments.py"
+tagged=tests/system/test_worker_helper.py
+python_x86="$kit $own $tagged tests/bench/test_experiments.py"
 # The last test of Yama cannot be undone: after it no process may access another one's memory.
 python_rights="tests/system/test_cli.py tests/system/test_namespaces.py $yama"
 # A quick step takes its tests from the whole ones: those parts of the kit in which memory and requests
@@ -246,10 +247,10 @@ python_rights="tests/system/test_cli.py tests/system/test_namespaces.py $yama"
 # a minute. The copy engine is tried through the real driver, and on x86 only where it takes the software
 # provider to make it fail.
 owners="$kit::TestSizes $kit::TestOrder $kit::TestCancelling $kit::TestDeath $kit::TestClosing"
-python_x86_quick="$owners tests/system/test_helper.py tests/system/test_namespaces.py"
+python_x86_quick="$owners tests/system/test_helper.py $tagged tests/system/test_namespaces.py"
 python_x86_quick+=" $engine::test_an_engine_that_fails_loses_nothing $engine::test_what_the_device_has_cannot_be_cancelled"
 python_x86_quick+=" tests/system/test_cli.py::test_the_real_helper $yama::test_scope_1_the_client_names_its_server"
-python_arm64="$owners $kit::TestKinds $kit::TestReports $own tests/bench/test_experiments.py"
+python_arm64="$owners $kit::TestKinds $kit::TestReports $own $tagged tests/bench/test_experiments.py"
 python_arm64_quick="$owners $own"
 python_debug="$kit::TestCancelling $kit::TestTooLong $kit::TestKinds $kit::TestDeath $kit::TestClosing"
 

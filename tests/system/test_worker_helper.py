@@ -365,9 +365,9 @@ def test_a_transfer_fails_while_the_kernel_copies(two: Two) -> None:
 
 def test_two_processes_sleep_until_the_kernel_is_done(far: Far, peer: Peer) -> None:
     worker, number, _ = far
-    for nbytes in (8, MIB):
-        echoing = peer.begin(calls.echo, nbytes, 10)
-        for tag in range(10):
+    for nbytes, count in ((8, 10), (MIB, 10), (CHUNK + 5, 2)):
+        echoing = peer.begin(calls.echo, nbytes, count)
+        for tag in range(count):
             buffer = bytearray(nbytes)
             send = worker.send(number, tag, pattern(nbytes, tag))
             receive = worker.receive(number, tag, buffer)
