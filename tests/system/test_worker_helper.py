@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import adma
-from adma._core.constants import DONE, MATCHED
+from adma._core.constants import DONE, MATCHED, MECH_DMA, MECH_HELPER
 from adma.bench.helper import Helper
 from adma.bench.helper import difference as counted
 from adma.messages.worker import ANY_SOURCE, TagRequest, Worker
@@ -34,6 +35,7 @@ pytestmark = [
 ]
 
 SIZES = (0, 1, 8, 4 * KIB, MIB, 16 * MIB + 13)
+IDS = {"dma": MECH_DMA, "mapped:helper": MECH_HELPER}
 CHUNK = 64 * MIB  # of what is posted at a time
 
 Two = tuple[Worker, int, Worker, int]
@@ -358,6 +360,22 @@ def test_a_transfer_fails_while_the_kernel_copies(two: Two) -> None:
         assert send.done
         check(memory.area, MIB, 1)
     receiver.drop(source, HANG)
+
+
+def test_a_peer_keeps_the_socket_and_closes_its_descriptor(two: Two, mechanism: str) -> None:
+    """Nothing can be copied any more, and who waits is told."""
+    one, number, other, theirs = two
+    link = other.links[theirs]
+    assert link is not None
+    receive = one.receive(number, 1, bytearray(MIB))
+    waiting = InThread(lambda: receive.wait(HANG))
+    time.sleep(SHORT)
+    with open(os.devnull) as null:
+        os.dup2(null.fileno(), link.fds[IDS[mechanism]], inheritable=False)
+    with pytest.raises(adma.PeerDied):
+        waiting.result()
+    one.drop(number, HANG)
+    other.drop(theirs, HANG)
 
 
 # Two processes
