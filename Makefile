@@ -38,7 +38,8 @@ STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -
 
 .PHONY: help setup prepare release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
-	test-package-quick test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep aarch64 \
+	test-package-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
+	test-kernel-debug test-kernel-deep aarch64 \
 	lint lint-layers lint-c lint-format lint-python lint-shell clean distclean
 
 help: ## list the targets
@@ -126,7 +127,7 @@ bench-vm-quick: ## does each experiment run there?
 test: faults test-native ## run the tests
 	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib scripts/pytest.sh $(PY) -m pytest $(ARGS)
 
-test-all: ## run everything, all virtual machines and the debug kernel included: about an hour
+test-all: ## run everything, all virtual machines and the debug kernel included: more than an hour
 	.ci/run --all
 
 # Python itself leaks at exit, so leaks are not looked for; all else aborts. Its
@@ -161,11 +162,16 @@ test-kernel: faults ## build the kernel helper for each kernel, and test it in v
 	kernel/guest/test.sh $(ARGS)
 
 # Its steps in parts: the first builds what the others boot, and those run side by side.
-test-kernel-build test-kernel-x86 test-kernel-arm64 test-kernel-deep: test-kernel-%: faults
+# A quick one does less than the one that is named without it, and nothing else.
+test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick test-kernel-debug \
+test-kernel-deep: test-kernel-%: faults
 	kernel/guest/test.sh $(KERNEL_$*)
 KERNEL_build := build
+KERNEL_x86-quick := x86-quick faults-quick
 KERNEL_x86 := x86 rights faults bounce
-KERNEL_arm64 := arm64 alarm debug
+KERNEL_arm64-quick := arm64-quick
+KERNEL_arm64 := arm64
+KERNEL_debug := build-debug alarm debug
 KERNEL_deep := deep
 
 test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
@@ -173,8 +179,10 @@ test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean env
 
 # What differs from the tests of a checkout is what was packed, and how it is found.
 test-package-quick: ## the same with those tests only that show whether something is missing
-	$(MAKE) --no-print-directory test-package ARGS='tests/unit tests/conformance \
-		tests/system/test_cli.py tests/system/test_examples.py tests/system/test_readme.py'
+	$(MAKE) --no-print-directory test-package ARGS='$(IN_PACKAGE)'
+IN_PACKAGE := $(addprefix tests/unit/test_,import.py errors.py mechanisms.py) \
+	$(addprefix tests/conformance/test_mechanisms.py::Test,Sizes Kinds Reports) \
+	$(addprefix tests/system/test_,cli.py examples.py readme.py)
 
 aarch64: ## cross-compile the core
 	scripts/need.sh aarch64

@@ -1,19 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # test.sh [STEP...]: everything that the kernel helper has to pass, without its hardware:
-#   build    modules for each kernel, sparse, checkpatch; the pure code in user space
-#   x86      x86-64 guest with the software DMA provider: selftests, the Python suite
-#   rights   the same guest: Yama, namespaces, other users
-#   faults   the same guest with providers that fail in each way they can
-#   bounce   the same guest, where all DMA goes through bounce buffers
-#   arm64    arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
-#   alarm    does the debug kernel report faults that are committed on purpose?
-#   debug    does it report nothing under random commands and failing allocations?
-#   deep     nor with the selftests, with providers that fail, and with Python? Of the Python suite
-#            this runs what withdraws, refuses, closes or dies over dma, because memory and requests
-#            change owners there. A test takes some 5 s in this guest: the whole conformance kit would
-#            take half an hour, and runs in other guests
-# Without arguments all steps are run, two at a time. Needs .venv and build/faults (make faults).
+#   build        modules for each of Debian's kernels, sparse, checkpatch; the pure code in user space
+#   x86          x86-64 guest with the software DMA provider: selftests, the Python suite
+#   x86-quick    the same with less of the Python suite: what changes owners, over mapped:helper; and
+#                some tests of rights
+#   rights       the same guest: Yama, namespaces, other users
+#   faults       the same guest with providers that fail in each way they can
+#   faults-quick the same without dmatest and Python
+#   bounce       the same guest, where all DMA goes through bounce buffers
+#   arm64        arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
+#   arm64-quick  the same with less of the Python suite: what changes owners, over dma
+#   build-debug  modules for the debug kernel, which is built itself first, unless the cache has it
+#   alarm        does the debug kernel report faults that are committed on purpose?
+#   debug        does it report nothing under random commands and failing allocations?
+#   deep         nor with the selftests, with providers that fail, and with Python? Of the Python suite
+#                this runs what withdraws, refuses, closes or dies over dma, because memory and requests
+#                change owners there. A test takes some 5 s in this guest: the whole conformance kit would
+#                take half an hour, and runs in other guests
+# Without arguments all steps are run, two at a time, and of those in two forms the whole ones. Needs
+# .venv and build/faults (make faults).
 # The output of each guest is in build/kernel/test; the last line tells how many tests passed.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -92,14 +98,20 @@ dmatest() {
 
 # ---- the steps ----
 
+checked() { # checked TARGET: builds its modules
+	one "modules for $1, without a warning" "$guest/modules.sh" --check "$1"
+}
+
 step_build() {
 	local target
-	for target in amd64-6.1 amd64-6.12 arm64-6.1 debug; do
-		one "modules for $target, without a warning" "$guest/modules.sh" --check "$target"
-	done
+	for target in amd64-6.1 amd64-6.12 arm64-6.1; do checked "$target"; done
 	need cc fuzzer
 	one 'matching and splitting in user space' make -s -C "$root/kernel/tests" test
 	one 'matching and splitting, fuzzed' make -s -C "$root/kernel/tests" fuzz SECONDS=20
+}
+
+step_build_debug() {
+	checked debug
 }
 
 # When all steps are run everything is built already: nothing may change while a guest uses it.
@@ -109,14 +121,22 @@ modules() {
 }
 
 step_x86() {
+	on_x86 15 "$python_x86" 'dma or helper'
+}
+
+step_x86_quick() {
+	on_x86 5 "$python_x86_quick" '(helper and not dma or engine_dma or yama) and not stated_limit'
+}
+
+on_x86() { # on_x86 SECONDS TESTS EXPRESSION: of random commands; of the Python suite
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
 	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=15 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=$1 $self/fuzz")"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
-		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper')"
+		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$2" "$3")"
 }
 
 step_rights() {
@@ -126,14 +146,18 @@ step_rights() {
 }
 
 step_faults() {
-	local self=build/kernel/selftests/amd64
-	modules amd64-6.1 amd64
+	step_faults_quick
 	boot x86-dmatest-reordered --no-module --soft 'reorder=1 delay_us=50' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
-	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
-	boot x86-stuck --free --stuck --soft '' amd64-6.1 -- $self/provider --stuck
 	boot x86-stuck-copies --stuck --soft '' amd64-6.1 -- \
 		bash -c "ADMA_EXPECT_STUCK=1 PYTHONPATH=build/faults/lib $(suite "$python" tests/system/test_engine_dma.py 'nor_stops')"
+}
+
+step_faults_quick() {
+	local self=build/kernel/selftests/amd64
+	modules amd64-6.1 amd64
+	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
+	boot x86-stuck --free --stuck --soft '' amd64-6.1 -- $self/provider --stuck
 	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
 }
 
@@ -145,14 +169,22 @@ step_bounce() {
 }
 
 step_arm64() {
+	on_arm64 15 "$python_arm64" 'dma'
+}
+
+step_arm64_quick() {
+	on_arm64 5 "$python_arm64_quick" 'dma and not stated_limit'
+}
+
+on_arm64() { # on_arm64 SECONDS TESTS EXPRESSION: of random commands; of the Python suite
 	local self=build/kernel/selftests/arm64
 	modules arm64-6.1 arm64
 	boot arm64-dmatest --no-module arm64-6.1 -- bash -c "$(dmatest arm64-6.1)"
 	boot arm64-selftests arm64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=15 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=$1 $self/fuzz")"
 	one 'all eight DMA channels carried data' all_carried "$logs/arm64-selftests" 8
 	boot arm64-python --timeout 1800 arm64-6.1 -- \
-		bash -c "$(suite python3 "$python_arm64" 'dma')"
+		bash -c "$(suite python3 "$2" "$3")"
 }
 
 # all_carried DIRECTORY CHANNELS: by the helper's counters, and by the interrupts.
@@ -203,10 +235,22 @@ step_deep() {
 # An emulated processor is slow, so each guest runs only the tests that it is meant for: one guest
 # runs the whole conformance kit over both mechanisms. The rest of the suite runs without a guest.
 kit=tests/conformance/test_mechanisms.py
-python_x86="$kit tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
+engine=tests/system/test_engine_dma.py
+yama=tests/system/test_yama.py
+own="tests/system/test_helper.py $engine"
+python_x86="$kit $own tests/bench/test_experiments.py"
 # The last test of Yama cannot be undone: after it no process may access another one's memory.
-python_rights='tests/system/test_cli.py tests/system/test_namespaces.py tests/system/test_yama.py'
-python_arm64="$kit::TestSizes $kit::TestOrder $kit::TestKinds $kit::TestDeath $kit::TestClosing $kit::TestReports tests/system/test_helper.py tests/system/test_engine_dma.py tests/bench/test_experiments.py"
+python_rights="tests/system/test_cli.py tests/system/test_namespaces.py $yama"
+# A quick step takes its tests from the whole ones: those parts of the kit in which memory and requests
+# change owners, over one mechanism in each guest, without the limits of outstanding requests, which take
+# a minute. The copy engine is tried through the real driver, and on x86 only where it takes the software
+# provider to make it fail.
+owners="$kit::TestSizes $kit::TestOrder $kit::TestCancelling $kit::TestDeath $kit::TestClosing"
+python_x86_quick="$owners tests/system/test_helper.py tests/system/test_namespaces.py"
+python_x86_quick+=" $engine::test_an_engine_that_fails_loses_nothing $engine::test_what_the_device_has_cannot_be_cancelled"
+python_x86_quick+=" tests/system/test_cli.py::test_the_real_helper $yama::test_scope_1_the_client_names_its_server"
+python_arm64="$owners $kit::TestKinds $kit::TestReports $own tests/bench/test_experiments.py"
+python_arm64_quick="$owners $own"
 python_debug="$kit::TestCancelling $kit::TestTooLong $kit::TestKinds $kit::TestDeath $kit::TestClosing"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"
@@ -214,7 +258,7 @@ export ADMA_BUILD=faults
 need qemu sparse kbuild aarch64
 mkdir -p "$logs"
 for step in "$@"; do
-	[ "$(type -t "step_$step")" = function ] || die "no step $step; see the head of this file"
+	[ "$(type -t "step_${step//-/_}")" = function ] || die "no step $step; see the head of this file"
 done
 
 steps() {
@@ -222,7 +266,7 @@ steps() {
 	for step in "$@"; do
 		start=$SECONDS
 		echo "==== $step"
-		"step_$step"
+		"step_${step//-/_}"
 		echo "==== $step: $((SECONDS - start)) s"
 	done
 	echo "$passed passed, $failed failed"
@@ -237,7 +281,7 @@ sum_of() {
 # Runs two sequences of steps side by side, because a guest is slow and seldom uses more than one core.
 side_by_side() {
 	local run good bad
-	(steps build) >"$logs/build.log" 2>&1 || true
+	(steps build build-debug) >"$logs/build.log" 2>&1 || true
 	(modules amd64-6.1 amd64 && modules arm64-6.1 arm64 && modules debug arm64) >"$logs/modules.log" 2>&1 || {
 		cat "$logs/build.log" "$logs/modules.log"
 		die "there is nothing to boot guests with"

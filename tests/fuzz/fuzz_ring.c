@@ -22,6 +22,9 @@
 			abort(); \
 	} while (0)
 
+/* The ring has nothing to do with slots, so the rest of the segment is left out. */
+#define SEGMENT_BYTES offsetof(struct adma_segment, blocks)
+
 static uint8_t scratch[ADMA_EAGER_MAX];
 
 struct program {
@@ -69,7 +72,7 @@ static void check_message(const struct adma_ring_in *ring)
 	struct adma_req *met;
 
 	if (desc->carry == ADMA_SLOT) {
-		REQUIRE(desc->u.slot.index < ADMA_SLOTS);
+		REQUIRE(desc->u.slot.index < ADMA_SLOTS_MAX);
 	} else {
 		const uint8_t *payload = adma_ring_payload(ring);
 
@@ -109,21 +112,21 @@ static void stray(struct adma_segment *segment, struct program *program)
 
 	if (where < 192)
 		at = places[where % 4] + (where % 4 >= 2 ? at % ADMA_CELLS * sizeof(struct adma_cell) : at % 8);
-	at %= sizeof(*segment) - 8;
+	at %= SEGMENT_BYTES - 8;
 	memcpy((uint8_t *)segment + at, &value, n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = {data, size};
-	static struct adma_segment shared;
-	struct adma_segment *segment = &shared;
+	static _Alignas(ADMA_CACHE_LINE) uint8_t shared[SEGMENT_BYTES];
+	struct adma_segment *segment = (struct adma_segment *)shared;
 	struct adma_ring_out out = {.segment = segment};
 	struct adma_ring_in in = {.segment = segment};
 	bool honest = true;
 	int rc;
 
-	memset(segment, 0, sizeof(*segment));
+	memset(segment, 0, SEGMENT_BYTES);
 	while (program.left) {
 		switch (next(&program, 1) % 4) {
 		case 0:

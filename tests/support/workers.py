@@ -36,7 +36,7 @@ def settle(workers: Iterable[Worker], requests: Iterable[TagRequest] = ()) -> No
     """Make progress until nothing changes any more. A matched transfer changes until it is over."""
     workers, requests = list(workers), list(requests)
     end = time.monotonic() + HANG
-    while any([worker.progress() for worker in workers]) or _is_moving(requests):
+    while sum(worker.progress() for worker in workers) or _is_moving(requests):
         assert time.monotonic() < end, "the workers do not come to rest"
 
 
@@ -153,7 +153,8 @@ class WorkerDriver(Driver):
         try:
             request = worker.receive_taken(taken.message, buffer, consume=self.consume)
         except MessageTooLong as error:
-            assert error.needed == taken.envelope.nbytes
+            if error.needed != taken.envelope.nbytes:
+                raise
             return Handle(worker, None, buffer, receives=True, refused=taken.envelope)
         return self._keep(Handle(worker, request, buffer, receives=True))
 

@@ -204,6 +204,9 @@ class adma_tagged_message(CData):  # noqa: N801
     length: int
     source: int
 
+class adma_poll_set(CData):  # noqa: N801
+    """`struct adma_poll_set`, whose inside is the core's."""
+
 class adma_record_head(CData):  # noqa: N801
     magic: int
     oldest: int
@@ -853,6 +856,20 @@ class _Lib:
         timeout_ns: int,
         mask: sigset_t,
         /,
+    ) -> int: ...
+    @staticmethod
+    def adma_poll_set_new(out: Pointer[adma_poll_set], /) -> int: ...
+    @staticmethod
+    def adma_poll_set_free(set_: adma_poll_set, /) -> None: ...
+    @staticmethod
+    def adma_poll_set_update(set_: adma_poll_set, chans: Pointer[adma_chan], n: int, /) -> int: ...
+    @staticmethod
+    def adma_poll_set_drive(
+        set_: adma_poll_set, spin_ns: int, ready: Pointer[int], nready: Pointer[int], /
+    ) -> int: ...
+    @staticmethod
+    def adma_poll_set_sleep(
+        set_: adma_poll_set, also: adma_wait, timeout_ns: int, mask: sigset_t, /
     ) -> int: ...
     @staticmethod
     def adma_record_parse(bytes_: _Memory, n: int, nfds: int, record: adma_record, /) -> int: ...

@@ -36,13 +36,19 @@ static bool message_is_ready(struct adma_progress *progress)
 
 bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
-	int ready = 0;
+	int spare = wait->nreqs - wait->need, ready = 0;
 
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
-	for (int i = 0; i < wait->nreqs; i++)
-		if (adma_request_is_ready(wait->reqs[i]) && ++ready >= wait->need)
-			return true;
+	/* The last requests are ready last. Whoever waits for all of a thousand learns from one that it goes on. */
+	for (int i = wait->nreqs - 1; i >= 0; i--) {
+		if (adma_request_is_ready(wait->reqs[i])) {
+			if (++ready >= wait->need)
+				return true;
+		} else if (--spare < 0) {
+			return false;
+		}
+	}
 	return false;
 }
 
@@ -90,11 +96,16 @@ static bool drive_progress(struct adma_progress *progress)
 static bool drive_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
+	bool changed;
 
 	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
-	return adma_poll_check(progress) | (progress->worker.summary && adma_worker_look_at_all(&progress->worker));
+	changed = adma_poll_check(
+		progress); /* an endpoint for which a byte came is one of those that are looked at next */
+	if (progress->worker.summary)
+		changed |= adma_worker_look_at_unarmed(&progress->worker);
+	return changed;
 }
 
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */

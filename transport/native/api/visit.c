@@ -68,6 +68,7 @@ int64_t adma_visit(struct adma_progress *progress, bool by_time)
 		adma_policy_learn(progress);
 	visit_read_events(progress);
 	visit_look(progress);
+	adma_ownership_resume(progress);
 	visit_copy(progress);
 	armed = adma_publish(progress, true);
 	now = adma_now();

@@ -150,6 +150,8 @@ int adma_worker_connect(struct adma_worker *worker, const struct adma_config *co
 		return -ENOMEM;
 	ep->worker = worker;
 	rc = adma_endpoint_init(ep, config, &adma_tagged_endpoint_ops);
+	if (!config->same_user && config->sock >= 0)
+		ep->send.slots.limit = ADMA_ARRIVED_SLOTS_MAX; /* a reader of another user keeps no more descriptors */
 	if (!rc)
 		rc = adma_mechanisms_open(&ep->connection);
 	if (!rc)

@@ -11,6 +11,7 @@
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
 
@@ -22,6 +23,7 @@ static void workers_forget_threads(struct adma_progress *progress)
 	progress->entry = (struct adma_progress_entry){.visit = adma_visit};
 	adma_list_init(&progress->entry.link);
 	progress->assist = (struct adma_assist){.part = adma_visit_assist};
+	adma_watch_init(&progress->watch);
 }
 
 int adma_workers_make(struct adma_progress *progress, bool shared)

@@ -4,13 +4,15 @@
 
 #include "base/clock.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 
 void adma_delegation_end(struct adma_progress *progress)
 {
 	progress->ownership.delegated = false;
 	/* An event count that is left armed costs the peer a system call and the progress thread a wake-up. */
-	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress))
+	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress) &&
+	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 }
 
@@ -54,6 +56,22 @@ static int64_t ownership_left_at(struct adma_ownership *ownership)
 	return before && now - ownership->owned_at < ADMA_GRACE_NS ? before : now;
 }
 
+static void ownership_delegate(struct adma_progress *progress)
+{
+	if (!adma_progress_take(progress))
+		return; /* chunks are then copied only by threads in calls */
+	progress->ownership.delegated = true;
+	progress->worker.marks |= ADMA_MARK_REARM;
+	progress->ownership.left_at = ownership_left_at(&progress->ownership);
+}
+
+/* Rings that are half full wake the progress thread, whatever is pending (worker/tagged_endpoint.c). */
+static void ownership_watch(struct adma_progress *progress)
+{
+	if (progress->worker.tags && adma_progress_take(progress))
+		adma_progress_poll(progress, 0);
+}
+
 void adma_ownership_hand_over(struct adma_progress *progress)
 {
 	struct adma_ownership *ownership = &progress->ownership;
@@ -61,14 +79,26 @@ void adma_ownership_hand_over(struct adma_progress *progress)
 	if (ownership->owners || progress->worker.closed)
 		return;
 	adma_worker_tell_waits(&progress->worker, false);
-	if (ownership->delegated || !adma_worker_needs_progress(&progress->worker))
+	if (ownership->delegated)
 		return;
-	if (!adma_progress_take(progress))
-		return; /* chunks are then copied only by threads in calls */
-	ownership->delegated = true;
-	progress->worker.marks |= ADMA_MARK_REARM;
+	if (!adma_worker_needs_progress(&progress->worker)) {
+		ownership_watch(progress);
+		return;
+	}
+	ownership_delegate(progress);
 	adma_progress_note_caller();
-	ownership->left_at = ownership_left_at(ownership);
+}
+
+void adma_ownership_resume(struct adma_progress *progress)
+{
+	const struct adma_ownership *ownership = &progress->ownership;
+
+	if (!progress->worker.tags || ownership->owners || ownership->delegated || progress->worker.closed)
+		return;
+	if (adma_worker_needs_progress(&progress->worker))
+		ownership_delegate(progress);
+	else
+		ownership_watch(progress);
 }
 
 /* The epoll of a shared worker polls the data descriptors of its endpoints itself. */
@@ -86,6 +116,7 @@ void adma_delegation_rearm(struct adma_progress *progress, bool more, bool by_pr
 {
 	if (!adma_worker_needs_progress(&progress->worker)) {
 		adma_delegation_end(progress);
+		ownership_watch(progress);
 		return;
 	}
 	int64_t then = progress->ownership.left_at + progress->ownership.grace_ns;

@@ -18,6 +18,9 @@
  * either its event counts are armed and the progress thread polls its sockets, or the progress thread
  * has been called and looks before it sleeps. adma_publish() restores this invariant, too.
  *
+ * A worker that matches by tags is watched by the progress thread also when nothing is pending: its
+ * peers wake the thread when one of its rings is half full.
+ *
  * All functions are called with the lock held.
  */
 #ifndef ADMA_PROGRESS_OWNERSHIP_H
@@ -42,6 +45,12 @@ void adma_ownership_announce(struct adma_progress *progress);
 
 /* If the worker needs progress and has no owner, delegate it to the progress thread. */
 void adma_ownership_hand_over(struct adma_progress *progress);
+
+/*
+ * The progress thread was woken for a worker that is not delegated, because one of its rings is half full. It
+ * delegates the worker to itself if what it found there needs progress, and else is woken again.
+ */
+void adma_ownership_resume(struct adma_progress *progress);
 
 /* The worker is not delegated any more. */
 void adma_delegation_end(struct adma_progress *progress);

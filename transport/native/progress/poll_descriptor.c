@@ -119,6 +119,21 @@ void adma_poll_descriptor_update(struct adma_progress *progress)
 			   progress);
 }
 
+/*
+ * The byte is from this peer, whatever the summary says: so look. At the end of file, and after the death of
+ * the process, a descriptor would tell of that again and again.
+ */
+static bool poll_check_endpoint(const struct adma_progress *progress, struct adma_endpoint *ep)
+{
+	bool changed = adma_peer_check(ep);
+
+	if (ep->control.eof)
+		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.sock, 0, ep);
+	if (ep->control.dead)
+		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.pidfd, 0, ep);
+	return adma_endpoint_advance(ep) || changed;
+}
+
 bool adma_poll_check(struct adma_progress *progress)
 {
 	struct epoll_event events[POLL_EVENTS];
@@ -129,6 +144,6 @@ bool adma_poll_check(struct adma_progress *progress)
 		return adma_peer_check(adma_only_endpoint(progress));
 	n = epoll_wait(progress->waiters.epoll, events, POLL_EVENTS, 0);
 	for (int i = 0; i < n; i++)
-		changed |= adma_peer_check(events[i].data.ptr);
+		changed |= poll_check_endpoint(progress, events[i].data.ptr);
 	return changed;
 }

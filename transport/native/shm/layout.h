@@ -157,7 +157,7 @@ struct adma_segment {
 	_Atomic uint64_t bounce_head; /* bounce bytes consumed */
 	_Atomic uint64_t drained;     /* bulk cells drained; it only grows */
 	_Atomic uint32_t eager_off;   /* send by rendezvous: too much of yours waits for a receive */
-	uint32_t nothing_either;
+	_Atomic uint32_t drains;      /* the maker takes it back to 0, and sends a byte, when its ring is half full */
 	uint64_t reader[4];
 
 	/* The maker's event count: the peer signals it, the maker arms it (eventcount.h). */

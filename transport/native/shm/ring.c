@@ -57,6 +57,11 @@ static int ring_bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_
 	return offset + n - head <= ADMA_BOUNCE_SIZE;
 }
 
+int adma_ring_payload_room(struct adma_ring_out *ring, uint64_t n)
+{
+	return n <= ADMA_INLINE_MAX ? 1 : ring_bounce_room(ring, ring_placed(ring->bounce_tail, n), ring_rounded(n));
+}
+
 int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload)
 {
 	if (desc->length <= ADMA_INLINE_MAX) {
@@ -77,6 +82,27 @@ int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void
 	ring->bounce_tail = offset + ring_rounded(desc->length);
 	ring_publish(ring, desc);
 	return 1;
+}
+
+static bool ring_seems_half_full(const struct adma_ring_out *ring)
+{
+	return ring->tail - ring->head >= ADMA_CELLS / 2 ||
+	       ring->bounce_tail - ring->bounce_head >= ADMA_BOUNCE_SIZE / 2;
+}
+
+bool adma_ring_is_half_full(struct adma_ring_out *ring)
+{
+	uint64_t head, bounce_head;
+
+	if (!ring_seems_half_full(ring))
+		return false;
+	head = atomic_load_explicit(&ring->segment->head, memory_order_acquire);
+	bounce_head = atomic_load_explicit(&ring->segment->bounce_head, memory_order_acquire);
+	if (head >= ring->head && head <= ring->tail)
+		ring->head = head;
+	if (bounce_head >= ring->bounce_head && bounce_head <= ring->bounce_tail)
+		ring->bounce_head = bounce_head;
+	return ring_seems_half_full(ring);
 }
 
 void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc)

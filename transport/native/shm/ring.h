@@ -51,6 +51,15 @@ int adma_ring_room(struct adma_ring_out *ring);
  */
 int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload);
 
+/* 1: there is room for a payload of n bytes; 0: not now; -EPROTO. Reads the consumer's counter if it has to. */
+int adma_ring_payload_room(struct adma_ring_out *ring, uint64_t n);
+
+/*
+ * Is half of the ring, or of the bounce ring, taken? Reads the consumer's counters anew if it seems so. A
+ * consumer that spoils them is found elsewhere.
+ */
+bool adma_ring_is_half_full(struct adma_ring_out *ring);
+
 /* Publish a message that waits in a slot. There must be room for the descriptor. */
 void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc);
 

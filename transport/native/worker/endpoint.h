@@ -27,6 +27,7 @@
 #include "match/match.h"
 #include "match/unexpected.h"
 #include "mech/mechanism.h"
+#include "shm/eventcount.h"
 #include "shm/layout.h"
 #include "shm/ring.h"
 #include "worker/peer_slots.h"
@@ -193,12 +194,22 @@ struct adma_endpoint_ops {
 
 /* ---- endpoint.c ---- */
 
+/*
+ * Of many endpoints only those are listed whose event count is not armed: a signal disarms it, and sends a
+ * byte, and reading that comes here again. Relaxed: whoever arms the event count looks first.
+ */
+static inline bool adma_needs_rearming(const struct adma_endpoint *ep)
+{
+	return !ep->worker->summary ||
+	       !(atomic_load_explicit(&ep->connection.config.local->event_count, memory_order_relaxed) & ADMA_EC_ARMED);
+}
+
 static inline void adma_mark(struct adma_endpoint *ep, uint32_t marks)
 {
 	struct adma_worker *worker = ep->worker;
 
 	worker->marks |= marks;
-	if (marks & ADMA_MARK_REARM && !adma_list_listed(&ep->rearm))
+	if (marks & ADMA_MARK_REARM && !adma_list_listed(&ep->rearm) && adma_needs_rearming(ep))
 		adma_list_push_back(&worker->rearm, &ep->rearm);
 }
 

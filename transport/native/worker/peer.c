@@ -34,20 +34,40 @@ static uint32_t peer_bit(const struct adma_endpoint *ep)
 	return atomic_load_explicit(&ep->connection.config.remote->bit, memory_order_relaxed) % ADMA_SUMMARY_BITS;
 }
 
-void adma_signal_peer(struct adma_endpoint *ep)
+static void peer_send_byte(struct adma_endpoint *ep)
 {
 	static const char byte = BYTE_WAKE;
-	struct adma_summary *summary = atomic_load_explicit(&ep->summary, memory_order_acquire);
 
-	if (summary) /* before the event count, which a thread that takes the bits has read before */
-		adma_summary_set(summary, peer_bit(ep));
-	if (!adma_ec_signal(&ep->connection.config.remote->event_count))
-		return;
 	if (ADMA_FAULT(ADMA_FAULT_WAKE))
 		return;
 	/* Threads that copy signal without the lock. */
 	atomic_fetch_add_explicit(&ep->wakes_sent, 1, memory_order_relaxed);
 	(void)!send(ep->connection.config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void adma_signal_peer(struct adma_endpoint *ep)
+{
+	struct adma_summary *summary = atomic_load_explicit(&ep->summary, memory_order_acquire);
+
+	if (summary) /* before the event count, which a thread that takes the bits has read before */
+		adma_summary_set(summary, peer_bit(ep));
+	if (adma_ec_signal(&ep->connection.config.remote->event_count))
+		peer_send_byte(ep);
+}
+
+/*
+ * The caller has published and signalled. The signal is a read-modify-write in sequential order, and so is
+ * the one by which the reader sets `drains` before it drains: either we see it set, or the reader finds
+ * what was published.
+ */
+void adma_ask_for_drain(struct adma_endpoint *ep)
+{
+	_Atomic uint32_t *drains = &ep->connection.config.local->drains;
+
+	if (!adma_ring_is_half_full(&ep->send.ring) || !atomic_load_explicit(drains, memory_order_seq_cst))
+		return;
+	if (atomic_exchange_explicit(drains, 0, memory_order_seq_cst))
+		peer_send_byte(ep);
 }
 
 /* ---- segments ---- */

@@ -8,6 +8,9 @@
 /* Tell the peer that something happened. This function, and no other one here, may be called without the lock. */
 void adma_signal_peer(struct adma_endpoint *ep);
 
+/* A ring that the peer has not drained is half full: if the peer wants to know that, wake its progress thread. */
+void adma_ask_for_drain(struct adma_endpoint *ep);
+
 /* Read wake-ups, segments and end of file from the socket; look for the peer's death. True when something changed. */
 bool adma_peer_check(struct adma_endpoint *ep);
 

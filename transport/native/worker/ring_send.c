@@ -66,7 +66,7 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
-/* Relaxed: it was stored before `head`, which was read with acquire if there was room only since then. */
+/* Relaxed: the reader stores it before its counters, and these were read with acquire before. */
 static bool ring_eager_is_off(const struct adma_endpoint *ep)
 {
 	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
@@ -87,8 +87,15 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 
 	if (rc <= 0)
 		return rc;
-	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length) || ring_eager_is_off(ep))
+	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length))
 		return ring_post_slot(ep, req, &desc);
+	rc = adma_ring_payload_room(&ep->send.ring, req->length);
+	if (rc < 0)
+		return rc;
+	if (ring_eager_is_off(ep)) /* read after the counters of the consumer: see adma_tags_limit() */
+		return ring_post_slot(ep, req, &desc);
+	if (!rc)
+		return 0;
 	rc = adma_ring_put(&ep->send.ring, &desc, req->address);
 	if (rc <= 0)
 		return rc;
@@ -102,6 +109,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 void adma_ring_published(struct adma_endpoint *ep)
 {
 	adma_signal_peer(ep);
+	adma_ask_for_drain(ep);
 }
 
 /* ---- our slots: withdrawn, matched ---- */
@@ -132,15 +140,13 @@ static void ring_give_up_slot(struct adma_endpoint *ep, uint32_t index, int erro
 	adma_complete(ep, req, error, 0);
 }
 
-/* Visit each posted slot, in post order. The visit may take this one out of the list, but no other. */
-#define RING_FOR_EACH_POSTED(i, next, slots) \
-	for (uint32_t i = (slots)->posted.first, next; i != ADMA_SLOT_NONE && (next = (slots)->own[i].next, true); \
-	     i = next)
-
-/* The peer reserved the message, and is gone, or spoils its words: it will not match it. */
+/*
+ * The peer reserved the message, and will not match it: it is dead, spoils its words, or has closed.
+ * Before it closes, an honest peer matches what it has reserved, so the state is looked at last.
+ */
 static bool ring_is_left_reserved(struct adma_endpoint *ep, uint32_t index)
 {
-	if (!ep->control.dead && ep->control.over != ADMA_E_PROTOCOL)
+	if (!ep->control.dead && ep->control.over != ADMA_E_PROTOCOL && !adma_peer_closed(ep))
 		return false;
 	return adma_slot_state(ring_out_slot(ep, index), ep->send.slots.own[index].gen) == ADMA_RESERVED;
 }
@@ -149,14 +155,14 @@ void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 {
 	struct adma_slots *slots = &ep->send.slots;
 
-	RING_FOR_EACH_POSTED(i, next, slots)
-	{
+	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
 		struct adma_req *req = slots->own[i].of.req;
 
+		next = slots->own[i].next; /* the slot may leave the list */
 		if (adma_ring_cancel(ep, req))
 			adma_complete(ep, req, error, 0);
 		else if (ring_is_left_reserved(ep, i))
-			ring_give_up_slot(ep, i, error, !ep->control.dead);
+			ring_give_up_slot(ep, i, error, ep->control.over == ADMA_E_PROTOCOL);
 	}
 }
 
@@ -229,8 +235,10 @@ bool adma_ring_note_matches(struct adma_endpoint *ep)
 	if (many_posted && !ep->control.over && !ep->send.look_again)
 		return news.changed;
 	ep->send.look_again = false;
-	RING_FOR_EACH_POSTED(i, next, slots)
-	news.changed |= ring_look_at_posted(ep, i);
+	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
+		next = slots->own[i].next;
+		news.changed |= ring_look_at_posted(ep, i);
+	}
 	return news.changed;
 }
 
@@ -240,8 +248,8 @@ uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep)
 	uint64_t held = 0;
 
 	/* A write in one of these slots was matched, but there was no memory for a transfer; or it is reserved. */
-	RING_FOR_EACH_POSTED(i, next, slots)
-	{
+	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
+		next = slots->own[i].next; /* the slot may leave the list */
 		held += slots->own[i].of.req->length;
 		ring_give_up_slot(ep, i, ADMA_E_CLOSED_HERE, true);
 	}

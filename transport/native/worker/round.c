@@ -173,12 +173,28 @@ bool adma_worker_advance(struct adma_worker *worker)
 	return visit.changed;
 }
 
-bool adma_worker_look_at_all(struct adma_worker *worker)
+/* Arm an endpoint at which nothing happened since `events` was read, unless each round looks at it anyway. */
+static void round_arm_idle(struct adma_endpoint *ep, uint64_t events)
+{
+	if (adma_list_listed(&ep->direct) || adma_list_listed(&ep->active))
+		return; /* the peer would pay for a system call that nobody needs */
+	if (adma_ec_arm(&ep->connection.config.local->event_count, events))
+		adma_list_remove(&ep->rearm);
+}
+
+bool adma_worker_look_at_unarmed(struct adma_worker *worker)
 {
 	bool changed = false;
 
-	adma_worker_for_each(ep, worker)
-		changed |= adma_endpoint_advance(ep);
+	adma_list_for_each_safe(at, after, &worker->rearm) {
+		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, rearm);
+		uint64_t events = adma_ec_read(&ep->connection.config.local->event_count); /* before the look */
+
+		if (adma_endpoint_advance(ep))
+			changed = true;
+		else
+			round_arm_idle(ep, events);
+	}
 	return changed;
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "shm/slot.h"
+#include "shm/summary.h"
 #include "worker/peer.h"
 #include "worker/ready.h"
 #include "worker/request.h"
@@ -88,12 +89,28 @@ static bool tagged_take_one(struct adma_endpoint *ep)
 	return !rc;
 }
 
+/*
+ * While this process computes, its progress thread drains rings that are half full, so that no sender
+ * waits for that. The word is set before the ring is looked at: see adma_ask_for_drain().
+ */
+static void tagged_arm_drain(struct adma_endpoint *ep)
+{
+	_Atomic uint32_t *drains = &ep->connection.config.remote->drains;
+
+	if (!atomic_load_explicit(drains, memory_order_relaxed))
+		atomic_exchange_explicit(drains, 1, memory_order_seq_cst);
+}
+
 static bool tagged_drain(struct adma_endpoint *ep)
 {
 	int taken = 0;
 
+	tagged_arm_drain(ep);
+
 	while (taken < DRAIN_MAX && tagged_take_one(ep))
 		taken++;
+	if (taken == DRAIN_MAX && ep->bit != ADMA_NO_BIT)
+		adma_summary_set(ep->worker->summary, ep->bit); /* the next round looks here again */
 	return taken;
 }
 

@@ -15,11 +15,11 @@
 #include "worker/transfers.h"
 
 /* What one ring can hold: so much may come after the peer was told to send by rendezvous. */
-#define UNDER_WAY (ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE + ADMA_EAGER_MAX)
+#define UNDER_WAY (ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE)
 #define EAGER_OFF_FROM (ADMA_ARRIVED_BYTES_MAX - UNDER_WAY)
 #define EAGER_ON_BELOW (ADMA_ARRIVED_BYTES_MAX / 2)
 
-_Static_assert(2 * UNDER_WAY < ADMA_ARRIVED_BYTES_MAX, "the limit has room for what is under way");
+_Static_assert(2 * UNDER_WAY <= ADMA_ARRIVED_BYTES_MAX, "the peer is not told to go on while too much is there");
 
 /* ---- life ---- */
 
@@ -230,8 +230,10 @@ void adma_tags_limit(struct adma_endpoint *ep)
 	if (off == receive->eager_off)
 		return;
 	receive->eager_off = off;
-	/* Relaxed: `head`, which is stored with release after this, publishes it. */
+	/* Relaxed: the counters of the ring, which are stored with release after this, publish it. */
 	atomic_store_explicit(&ep->connection.config.remote->eager_off, off, memory_order_relaxed);
+	if (!off) /* the peer may have no slot left, and sleep until one is free */
+		adma_signal_peer(ep);
 }
 
 /* Take it out of the queue. */

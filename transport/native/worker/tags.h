@@ -11,8 +11,8 @@
  * What a peer's eager messages cost is limited. Before the limit is reached, by as much as may be
  * under way, the peer is told to send by rendezvous, and below half of the limit that it may send
  * eagerly again (tests/model/unexpected.pml). A peer that does not obey breaks the protocol. The
- * limit on rendezvous messages is the number of slots that a peer has, and a smaller one for peers
- * of other users.
+ * limit on rendezvous messages is the number of slots that a peer has. Between users it is smaller,
+ * and an honest peer has no more slots.
  */
 #ifndef ADMA_WORKER_TAGS_H
 #define ADMA_WORKER_TAGS_H
@@ -96,7 +96,10 @@ void adma_tags_fail_source(struct adma_endpoint *ep, int error);
 /* Drop what arrived from this endpoint: all of it, or what is lost with a dead peer because it waits in slots. */
 void adma_tags_drop_source(struct adma_endpoint *ep, bool all);
 
-/* Too much arrived, or has gone: tell the peer to send by rendezvous, or eagerly again, before `head` moves on. */
+/*
+ * Too much has arrived: tell the peer to send by rendezvous. Enough has gone: tell it that it may send eagerly
+ * again. Called before the message is taken out of the ring: a peer that sees room sees this word, too.
+ */
 void adma_tags_limit(struct adma_endpoint *ep);
 
 #endif
