@@ -2,6 +2,8 @@
 /* drive.c - making progress for a caller that waits, and spinning when there is none to make. */
 #include "api/drive.h"
 
+#include <sched.h>
+
 #include "api/entry.h"
 #include "base/clock.h"
 #include "progress/ownership.h"
@@ -101,8 +103,8 @@ static bool drive_check_peers(struct adma_progress *progress)
 	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
-	changed = adma_poll_check(
-		progress); /* an endpoint for which a byte came is one of those that are looked at next */
+	/* An endpoint for which a byte came is one of those that are looked at next. */
+	changed = adma_poll_check(progress);
 	if (progress->worker.summary)
 		changed |= adma_worker_look_at_unarmed(&progress->worker);
 	return changed;
@@ -153,36 +155,35 @@ static bool spinner_is_silent(const struct adma_worker *worker)
 	return false;
 }
 
-/* Keep the maps of all workers in place without their locks. False: one of them is closed. */
+static void spinner_let_go_of(const struct adma_wait *wait, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct adma_progress *progress = adma_wait_progress(wait, i);
+
+		adma_worker_retake(&progress->worker);
+		adma_leave_worker(progress);
+	}
+}
+
+/* Keep the maps of all workers in place without their locks. False: one of them is closed, or waits for us to leave. */
 static bool spinner_hold_maps(struct spinner *spinner)
 {
 	const struct adma_wait *wait = spinner->wait;
 
 	for (int i = 0; i < adma_wait_count(wait); i++) {
 		struct adma_progress *progress = adma_wait_progress(wait, i);
+		bool closed = adma_enter_worker(progress);
 
-		if (adma_enter_worker(progress)) {
-			while (--i >= 0) {
-				progress = adma_wait_progress(wait, i);
-				adma_worker_retake(&progress->worker);
+		if (closed || progress->worker.settling) {
+			if (!closed)
 				adma_leave_worker(progress);
-			}
+			spinner_let_go_of(wait, i);
 			return false;
 		}
 		spinner->silent |= spinner_is_silent(&progress->worker);
 		adma_worker_release_for_use(&progress->worker);
 	}
 	return true;
-}
-
-static void spinner_let_maps_go(const struct spinner *spinner)
-{
-	for (int i = 0; i < adma_wait_count(spinner->wait); i++) {
-		struct adma_progress *progress = adma_wait_progress(spinner->wait, i);
-
-		adma_worker_retake(&progress->worker);
-		adma_leave_worker(progress);
-	}
 }
 
 static bool spinner_look(void *arg)
@@ -209,10 +210,12 @@ static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hi
 
 	if (hints->too_many)
 		return false;
-	if (!spinner_hold_maps(&spinner))
-		return true; /* a worker was closed: see what became of the requests */
+	if (!spinner_hold_maps(&spinner)) {
+		sched_yield();
+		return true; /* see what became of the requests */
+	}
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
-	spinner_let_maps_go(&spinner);
+	spinner_let_go_of(wait, adma_wait_count(wait));
 	return found;
 }
 

@@ -9,6 +9,15 @@
 #include "worker/request.h"
 #include "worker/tags.h"
 
+/* The receive has met its message, which waits in a slot: the endpoint of the message has a transfer now. */
+static void tagged_begin(struct adma_worker *worker, const struct adma_req *req)
+{
+	struct adma_endpoint *ep = req->state == ADMA_MATCHED_STATE ? adma_tags_endpoint(worker, req->source) : NULL;
+
+	if (ep)
+		(void)adma_endpoint_advance(ep);
+}
+
 /* Publish, match, and hand over what is left: the caller does not wait. */
 static void tagged_finish(struct adma_progress *progress)
 {
@@ -55,6 +64,7 @@ int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 	}
 	adma_request_start(req);
 	adma_tags_receive(worker, req);
+	tagged_begin(worker, req);
 	tagged_finish(progress);
 	return 0;
 }
@@ -108,6 +118,8 @@ int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *t
 	if (rc)
 		return rc;
 	rc = adma_tags_receive_taken(worker, taken, req);
+	if (!rc)
+		tagged_begin(worker, req);
 	tagged_finish(progress);
 	return rc;
 }

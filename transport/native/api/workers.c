@@ -14,6 +14,7 @@
 #include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
+#include "shm/summary.h"
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct adma_list all = ADMA_LIST_INIT(all);
@@ -78,6 +79,8 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	/* In a forked child the epolls are the parent's, too: there nothing is removed from them. */
 	if (adma_is_shared(progress) && !atomic_load(&progress->worker.forked))
 		adma_poll_remove(progress, ep);
+	if (config->remote == config->local)
+		config->remote = NULL; /* an endpoint to ourselves */
 	adma_descriptor_close(&config->sock);
 	adma_descriptor_close(&config->pidfd);
 	ep->ops->close(ep);
@@ -85,6 +88,7 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	adma_descriptor_close(&ep->send.segment_fd);
 	workers_unmap_segment(&config->local);
 	workers_unmap_segment(&config->remote);
+	adma_summary_unmap(atomic_exchange(&ep->summary, NULL));
 	ep->control.torn_down = true;
 }
 
@@ -93,6 +97,7 @@ void adma_workers_tear_down(struct adma_progress *progress)
 	adma_descriptor_close(&progress->waiters.eventfd);
 	adma_descriptor_close(&progress->waiters.epoll);
 	adma_descriptor_close(&progress->poll.epoll);
+	adma_descriptor_close(&progress->worker.summary_fd);
 }
 
 void adma_workers_await_threads(struct adma_progress *progress)
