@@ -29,7 +29,6 @@
 #define LONGEST (300u << 10)
 #define AT_ONCE 6 /* requests that a thread has outstanding */
 #define RECONNECTS 12
-#define SEGMENTS_MAX (2 * LINKS * (RECONNECTS + 1))
 #define SLICE_NS 2000000
 #define SLEEP_NS 2000000
 
@@ -47,12 +46,11 @@ struct node {
 struct link {
 	int nodes[ENDS];
 	_Atomic uint32_t numbers[ENDS];
+	struct adma_segment *segments[ENDS]; /* NULL: connected to itself */
 };
 
 static struct node nodes[WORKERS];
 static struct link links[LINKS];
-static struct adma_segment *segments[SEGMENTS_MAX];
-static int segment_count;
 static _Atomic uint32_t sent[WORKERS][SUBJECTS], received[WORKERS][SUBJECTS];
 
 static const struct adma_nonce *nonce;
@@ -68,15 +66,8 @@ static void count(_Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-static struct adma_segment *link_segment(void)
-{
-	REQUIRE(segment_count < SEGMENTS_MAX);
-	return segments[segment_count++] = make_segment();
-}
-
 static void link_connect(struct link *link)
 {
-	struct adma_segment *two[ENDS];
 	struct adma_config configs[ENDS];
 	uint32_t number;
 
@@ -87,15 +78,15 @@ static void link_connect(struct link *link)
 		return;
 	}
 	for (int e = 0; e < ENDS; e++)
-		two[e] = link_segment();
-	make_configs(configs, two, nonce, forced);
+		link->segments[e] = make_segment();
+	make_configs(configs, link->segments, nonce, forced);
 	for (int e = 0; e < ENDS; e++) {
 		REQUIRE(!adma_worker_connect(nodes[link->nodes[e]].worker, &configs[e], &number));
 		atomic_store_explicit(&link->numbers[e], number, memory_order_relaxed);
 	}
 }
 
-/* Both ends at once, as two processes do it. */
+/* Both ends at once, as two processes do it. Nothing touches their segments any more. */
 static void link_drop(struct link *link)
 {
 	uint32_t numbers[ENDS];
@@ -107,6 +98,11 @@ static void link_drop(struct link *link)
 		for (int e = 0; e < ENDS; e++)
 			left |= adma_worker_drop(nodes[link->nodes[e]].worker, numbers[e], 1000000) != 0;
 		REQUIRE(adma_now() < hang);
+	}
+	for (int e = 0; e < ENDS; e++) {
+		if (link->segments[e])
+			free_segment(link->segments[e]);
+		link->segments[e] = NULL;
 	}
 }
 
@@ -596,8 +592,6 @@ static void end_all(void)
 		REQUIRE(!orderly || all_received(i));
 		adma_worker_free(nodes[i].worker);
 	}
-	while (segment_count)
-		free_segment(segments[--segment_count]);
 }
 
 int main(int argc, char **argv)

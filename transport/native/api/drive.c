@@ -145,6 +145,7 @@ struct spinner {
 	const struct adma_wait *wait;
 	const struct adma_hints *hints;
 	bool silent; /* a worker completes requests without signalling its event counts */
+	uint32_t removed; /* endpoints that all workers together have lost */
 };
 
 static bool spinner_is_silent(const struct adma_worker *worker)
@@ -165,25 +166,33 @@ static void spinner_let_go_of(const struct adma_wait *wait, int n)
 	}
 }
 
-/* Keep the maps of all workers in place without their locks. False: one of them is closed, or waits for us to leave. */
+/* Keep the maps of one worker in place without its lock. False: it is closed, or waits for us to leave. */
+static bool spinner_hold(struct spinner *spinner, struct adma_progress *progress)
+{
+	if (adma_enter_worker(progress))
+		return false;
+	if (progress->worker.settling) {
+		adma_leave_worker(progress);
+		return false;
+	}
+	spinner->silent |= spinner_is_silent(&progress->worker);
+	spinner->removed += progress->worker.removed;
+	adma_worker_release_for_use(&progress->worker);
+	return true;
+}
+
+/* The same for all workers. False also when an endpoint has gone since the hints were taken: they may be about it. */
 static bool spinner_hold_maps(struct spinner *spinner)
 {
 	const struct adma_wait *wait = spinner->wait;
+	int n = 0;
 
-	for (int i = 0; i < adma_wait_count(wait); i++) {
-		struct adma_progress *progress = adma_wait_progress(wait, i);
-		bool closed = adma_enter_worker(progress);
-
-		if (closed || progress->worker.settling) {
-			if (!closed)
-				adma_leave_worker(progress);
-			spinner_let_go_of(wait, i);
-			return false;
-		}
-		spinner->silent |= spinner_is_silent(&progress->worker);
-		adma_worker_release_for_use(&progress->worker);
-	}
-	return true;
+	while (n < adma_wait_count(wait) && spinner_hold(spinner, adma_wait_progress(wait, n)))
+		n++;
+	if (n == adma_wait_count(wait) && spinner->removed == spinner->hints->removed)
+		return true;
+	spinner_let_go_of(wait, n);
+	return false;
 }
 
 static bool spinner_look(void *arg)
