@@ -139,6 +139,20 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 	return usable ? moved : why;
 }
 
+int adma_drive_once(struct adma_progress *progress)
+{
+	bool changed;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	adma_ownership_acquire(progress);
+	changed = drive_progress(progress) || drive_check_peers(progress);
+	adma_ownership_release(progress, true);
+	adma_publish_and_leave_worker(progress);
+	return changed;
+}
+
 /* ---- spinning ---- */
 
 struct spinner {

@@ -168,6 +168,11 @@ void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)
 	adma_publish_and_leave_worker(progress);
 }
 
+int adma_worker_progress(struct adma_worker *worker)
+{
+	return adma_drive_once(adma_progress_of(worker));
+}
+
 static struct adma_wait tagged_wait(struct adma_worker **worker, struct adma_req **reqs, int n, int need)
 {
 	return (struct adma_wait){
