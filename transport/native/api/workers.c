@@ -86,6 +86,8 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	ep->ops->close(ep);
 	adma_mechanisms_close(&ep->connection);
 	adma_descriptor_close(&ep->send.segment_fd);
+	if (config->remote == config->local) /* an endpoint that is connected to its own worker */
+		config->remote = NULL;
 	workers_unmap_segment(&config->local);
 	workers_unmap_segment(&config->remote);
 	adma_summary_unmap(atomic_exchange(&ep->summary, NULL));
