@@ -31,14 +31,22 @@ int adma_tags_make(struct adma_worker *worker, uint64_t secret)
 		return -ENOMEM;
 	adma_posted_init(&tags->posted, secret);
 	adma_unexpected_init(&tags->unexpected, secret);
+	adma_list_init(&tags->orphans);
 	worker->tags = tags;
 	return 0;
+}
+
+static void tags_free_taken(struct adma_list *list)
+{
+	adma_list_for_each_safe(at, after, list)
+		free(adma_container_of(at, struct adma_arrived, taken));
 }
 
 void adma_tags_free(struct adma_worker *worker)
 {
 	struct adma_tags *tags = worker->tags;
 
+	tags_free_taken(&tags->orphans);
 	adma_posted_free(&tags->posted);
 	adma_unexpected_free(&tags->unexpected);
 	free(tags->by_number);
@@ -361,7 +369,15 @@ void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
 		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
 			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
 		arrived->ep = NULL;
+		adma_list_push_back(&ep->worker->tags->orphans, &arrived->taken);
 	}
+}
+
+void adma_tags_forget_source(struct adma_endpoint *ep)
+{
+	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages)
+		free(arrived_of(adma_unexpected_of(at)));
+	tags_free_taken(&ep->receive.taken);
 }
 
 /* ---- receives ---- */
