@@ -7,6 +7,7 @@ benchmarks. Programs use channels.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -105,10 +106,11 @@ class Worker:
     """Endpoints, and one set of queues for all of them."""
 
     def __init__(self) -> None:
-        self.handle = core.make()
+        self.handle = core.NO_WORKER
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
         self._pending: set[Operation] = set()
         self._pid = os.getpid()
+        self.handle = core.make()
 
     # Endpoints
 
@@ -152,17 +154,24 @@ class Worker:
         self.links.pop(number, None)
 
     def close(self, timeout: float = 5) -> None:
-        """Close all endpoints, and free the worker."""
+        """Close all endpoints, and free the worker. TimeoutError as for `drop`: it is closed."""
         if not self.handle:
             return
-        if os.getpid() == self._pid:
-            for number in list(self.links):
-                self.drop(number, timeout)
-        handle, self.handle = self.handle, core.NO_WORKER
-        core.free(handle)
-        for operation in list(self._pending):
-            self.release(operation)
-        self.links.clear()
+        try:
+            if os.getpid() == self._pid:
+                for number in list(self.links):
+                    self.drop(number, timeout)
+        finally:
+            handle, self.handle = self.handle, core.NO_WORKER
+            core.free(handle)
+            for operation in list(self._pending):
+                self.release(operation)
+            self.links.clear()
+
+    def __del__(self) -> None:
+        """The core keeps nothing of the requests and buffers that go with this object."""
+        with contextlib.suppress(TimeoutError):
+            self.close(0)
 
     def __enter__(self) -> Worker:
         return self
