@@ -7,10 +7,12 @@ benchmarks. Programs use channels.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import socket
 import time
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +38,8 @@ __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
+
+_open: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
 class TagRequest:
@@ -111,6 +115,7 @@ class Worker:
         self._pending: set[Operation] = set()
         self._pid = os.getpid()
         self.handle = core.make()
+        _open.add(self)
 
     # Endpoints
 
@@ -162,16 +167,22 @@ class Worker:
                 for number in list(self.links):
                     self.drop(number, timeout)
         finally:
+            _open.discard(self)
             handle, self.handle = self.handle, core.NO_WORKER
             core.free(handle)
             for operation in list(self._pending):
                 self.release(operation)
             self.links.clear()
 
-    def __del__(self) -> None:
-        """The core keeps nothing of the requests and buffers that go with this object."""
+    def close_quietly(self) -> None:
+        """Close it without waiting for peers."""
         with contextlib.suppress(TimeoutError):
             self.close(0)
+
+    def __del__(self) -> None:
+        """The core keeps nothing of the requests and buffers that go with this object."""
+        if self.handle:
+            self.close_quietly()
 
     def __enter__(self) -> Worker:
         return self
@@ -283,3 +294,12 @@ class Worker:
                 raise error_for(rc)
         finally:
             os.close(fd)
+
+
+def _close_all() -> None:
+    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
+    for worker in list(_open):
+        worker.close_quietly()
+
+
+atexit.register(_close_all)
