@@ -26,7 +26,7 @@ bool adma_ring_advance_sends(struct adma_endpoint *ep)
 {
 	bool changed = false;
 
-	if (ep->send.slots.posted.count || adma_has_transfers(ep))
+	if (ep->send.slots.posted.count || adma_has_transfers(ep) || ep->receive.arrived_slots)
 		changed |= adma_ring_note_matches(ep);
 	if (ep->send.segment_fd >= 0)
 		adma_send_segment(ep);

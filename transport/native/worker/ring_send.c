@@ -10,6 +10,7 @@
 #include "worker/request.h"
 #include "worker/select.h"
 #include "worker/stages.h"
+#include "worker/tags.h"
 #include "worker/transfers.h"
 
 static struct adma_slot *ring_out_slot(const struct adma_endpoint *ep, uint32_t index)
@@ -215,6 +216,7 @@ static void ring_note_news_of_peers(void *arg, uint32_t index)
 	struct ring_news *news = arg;
 
 	adma_transfer_note_news(news->ep, false, index);
+	news->changed |= adma_tags_note_news(news->ep, index);
 }
 
 /*
@@ -226,10 +228,12 @@ bool adma_ring_note_matches(struct adma_endpoint *ep)
 	struct adma_slots *slots = &ep->send.slots;
 	struct ring_news news = {.ep = ep};
 	bool many_posted = slots->posted.count > ADMA_FEW, many_transfers = ep->transfers.count > ADMA_FEW;
+	/* Of messages that wait in the peer's slots for a receive, news tells that they were withdrawn. */
+	bool waiting = ep->receive.arrived_slots;
 
 	if (many_posted || many_transfers)
 		adma_news_take(slots->segment, ADMA_NEWS_FOR_MAKER, slots->capacity, ring_note_news_of_ours, &news);
-	if (many_transfers)
+	if (many_transfers || waiting)
 		adma_news_take(ep->receive.slots.segment, ADMA_NEWS_FOR_READER, ep->receive.slots.capacity,
 			       ring_note_news_of_peers, &news);
 	if (many_posted && !ep->control.over && !ep->send.look_again)

@@ -244,6 +244,16 @@ void adma_tags_limit(struct adma_endpoint *ep)
 		adma_signal_peer(ep);
 }
 
+static void arrived_leave_slot(const struct adma_arrived *arrived)
+{
+	struct adma_receive_side *receive = &arrived->ep->receive;
+
+	receive->arrived_slots--;
+	/* A dishonest peer may have named a slot twice. */
+	if (receive->slots.arrived[arrived->slot_index] == arrived)
+		receive->slots.arrived[arrived->slot_index] = NULL;
+}
+
 /* Take it out of the queue. */
 static void arrived_leave(struct adma_arrived *arrived)
 {
@@ -251,7 +261,7 @@ static void arrived_leave(struct adma_arrived *arrived)
 
 	adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
 	if (arrived->slot)
-		ep->receive.arrived_slots--;
+		arrived_leave_slot(arrived);
 	else
 		ep->receive.arrived_bytes -= arrived_cost(arrived);
 	if (ep->receive.eager_off)
@@ -276,6 +286,17 @@ static bool arrived_is_withdrawn(const struct adma_arrived *arrived)
 		return false;
 	adma_slot_see(slot, arrived->slot_gen);
 	adma_signal_peer(arrived->ep);
+	return true;
+}
+
+bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index)
+{
+	const struct adma_peer_slots *slots = &ep->receive.slots;
+	struct adma_arrived *arrived = slot_index < slots->capacity ? slots->arrived[slot_index] : NULL;
+
+	if (!arrived || !arrived_is_withdrawn(arrived))
+		return false;
+	arrived_drop(arrived);
 	return true;
 }
 
@@ -310,6 +331,8 @@ static int arrived_store(const struct adma_offer *offer)
 
 	if (!arrived_is_allowed(ep, offer))
 		return -EPROTO;
+	if (offer->desc && adma_peer_slots_provide(&ep->receive.slots, offer->desc->u.slot.index))
+		return -ENOMEM;
 	arrived = malloc(sizeof(*arrived) + copied);
 	if (!arrived)
 		return -ENOMEM;
@@ -323,6 +346,7 @@ static int arrived_store(const struct adma_offer *offer)
 		arrived->slot_index = offer->desc->u.slot.index;
 		arrived->slot_gen = offer->desc->u.slot.gen;
 		ep->receive.arrived_slots++;
+		ep->receive.slots.arrived[arrived->slot_index] = arrived;
 	} else {
 		ep->receive.arrived_bytes += arrived_cost(arrived);
 	}

@@ -91,6 +91,9 @@ struct adma_offer {
  */
 int adma_tags_offer(const struct adma_offer *offer);
 
+/* There is news of a slot of the peer. If a message waits there that was withdrawn, drop it. True when that was so. */
+bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index);
+
 /* Complete the posted receives that name this endpoint, with this error. */
 void adma_tags_fail_source(struct adma_endpoint *ep, int error);
 
