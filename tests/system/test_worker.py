@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -85,7 +86,7 @@ def receive_all(worker: Worker, count: int, nbytes: int) -> list[tuple[TagReques
 def test_what_nobody_receives_is_bounded_and_comes_in_order(
     two: tuple[Worker, int, Worker, int],
 ) -> None:
-    """A peer is told to send by rendezvous before the limit, and eagerly again when all is received."""
+    """A peer is told to send by rendezvous in time, and eagerly again when all is received."""
     receiver, _, sender, number = two
     count, nbytes = 20_000, 100
     sends = [sender.send(number, tag, pattern(nbytes, tag)) for tag in range(count)]
@@ -339,6 +340,27 @@ def test_a_drop_ends_what_names_the_endpoint(
     assert of_any.wait(HANG) == 1
 
 
+def test_nothing_arrives_from_an_endpoint_that_was_dropped(make: Callable[[], Worker]) -> None:
+    """Its peer sends all the while."""
+    worker, peer = make(), make()
+
+    def send_on(number: int, begun: threading.Event) -> None:
+        with contextlib.suppress(adma.ChannelClosed):
+            while True:
+                peer.send(number, 1, b"x")
+                begun.set()
+
+    for _ in range(400 // SLOWNESS):
+        source, number = connect(worker, peer)
+        begun = threading.Event()
+        sending = InThread(lambda number=number, begun=begun: send_on(number, begun))
+        assert begun.wait(HANG)
+        worker.drop(source)
+        sending.result()
+        assert worker.probe(ANY_SOURCE, 0, 0) is None
+        peer.drop(number)
+
+
 def test_a_message_that_was_taken_outlives_the_worker(make: Callable[[], Worker]) -> None:
     worker, peer = make(), make()
     source, number = connect(worker, peer)
@@ -445,7 +467,7 @@ def test_a_forked_childs_copy_refuses(hub: tuple[Worker, list[tuple[Worker, int,
         worker.close()
         return said
 
-    # What arrived holds memory that is shared with the parent's peers, which the child must not touch.
+    # What arrived refers to memory that is shared with the peers: the child must not touch it.
     for tag in range(LIMIT // EAGER):
         peer.send(number, 100 + tag, bytes(EAGER))
         settle([worker, peer])

@@ -105,8 +105,10 @@ static bool tagged_drain(struct adma_endpoint *ep)
 {
 	int taken = 0;
 
+	/* What arrived was dropped. The peer may still publish, and what arrived now would outlive the endpoint. */
+	if (ep->control.over == ADMA_E_CLOSED_HERE)
+		return false;
 	tagged_arm_drain(ep);
-
 	while (taken < DRAIN_MAX && tagged_take_one(ep))
 		taken++;
 	if (taken == DRAIN_MAX && ep->bit != ADMA_NO_BIT)
