@@ -157,15 +157,20 @@ static void deliver_bytes(const struct adma_offer *offer, struct adma_req *req, 
 /* 0; -ECANCELED: the message was withdrawn; -EPROTO. Unless 0 is returned, nothing has happened. */
 static int deliver_slot(const struct adma_offer *offer, struct adma_req *req, bool posted)
 {
-	bool too_long = offer->length > req->length;
-	int rc = too_long ? adma_transfer_refuse(offer->ep, offer->desc, ADMA_E_TOOLONG)
-			  : adma_transfer_begin_read(offer->ep, req, offer->desc);
+	int error = offer->length > req->length ? ADMA_E_TOOLONG : 0;
+	int rc = error ? 0 : adma_transfer_begin_read(offer->ep, req, offer->desc);
 
-	if (rc == -ECANCELED || rc == -EPROTO)
+	if (rc == -ENOMEM) {
+		error = ENOMEM; /* the message goes with its receive, and so its sender is told */
+		rc = 0;
+	}
+	if (error)
+		rc = adma_transfer_refuse(offer->ep, offer->desc, error);
+	if (rc)
 		return rc;
 	deliver_to(offer, req, posted);
-	if (too_long || rc)
-		adma_complete(offer->ep, req, too_long ? ADMA_E_TOOLONG : -rc, 0);
+	if (error)
+		adma_complete(offer->ep, req, error, 0);
 	adma_signal_peer(offer->ep);
 	return 0;
 }
