@@ -24,6 +24,9 @@ from support.matching import ENDPOINTS, Driver, Envelope, Result, State, TooLong
 _UNTOUCHED = 0xEE  # what receive buffers are filled with; no message of a script has such bytes
 
 
+QUIET_ROUNDS = 4
+
+
 def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, int]:
     """Connect two workers; returns the numbers of their endpoints."""
     left, right = pair()
@@ -33,11 +36,18 @@ def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, i
 
 
 def settle(workers: Iterable[Worker], requests: Iterable[TagRequest] = ()) -> None:
-    """Make progress until nothing changes any more. A matched transfer changes until it is over."""
+    """Make progress until nothing changes any more. A matched transfer changes until it is over.
+
+    The progress thread may do the next step between two looks of ours. So several rounds in
+    a row have to find nothing.
+    """
     workers, requests = list(workers), list(requests)
     end = time.monotonic() + HANG
-    while sum(worker.progress() for worker in workers) or _is_moving(requests):
+    quiet = 0
+    while quiet < QUIET_ROUNDS:
         assert time.monotonic() < end, "the workers do not come to rest"
+        moved = sum(worker.progress() for worker in workers) or _is_moving(requests)
+        quiet = 0 if moved else quiet + 1
 
 
 def _is_moving(requests: Sequence[TagRequest]) -> bool:
