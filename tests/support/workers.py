@@ -17,6 +17,7 @@ from adma._core import worker as core
 from adma._core.constants import MATCHED
 from adma.errors import MessageTooLong
 from adma.messages.worker import ANY_SOURCE, Message, TagRequest, Worker
+from adma.testing import observe
 from adma.testing.limits import EAGER, HANG
 from support.endpoints import InThread, pair
 from support.matching import ENDPOINTS, Driver, Envelope, Result, State, TooLong
@@ -76,7 +77,8 @@ class Rig:
         self.peers: list[Peer] = []
         for source in range(ENDPOINTS):
             self._join(source, to_itself=source < selves)
-        settle(self.workers)
+        self._selves = selves
+        self._come_to_rest()
 
     @property
     def workers(self) -> list[Worker]:
@@ -89,11 +91,21 @@ class Rig:
         self.receiver.drop(self.numbers.pop(source), HANG)
         peer.worker.drop(peer.number, HANG)
         self._join(source, to_itself=to_itself)
-        settle(self.workers)
+        self._come_to_rest()
 
     def close(self) -> None:
         for worker in self.workers:
             worker.close(HANG)
+
+    def _come_to_rest(self) -> None:
+        """Where there are idle endpoints, all peers use the summary from now on."""
+        settle(self.workers)
+        if self.idle:
+            observe.until("the summary is used", self._is_summarised)
+
+    def _is_summarised(self) -> bool:
+        settle(self.workers)
+        return core.counts(self.receiver.handle)[1] == self._selves
 
     def _join(self, source: int, *, to_itself: bool) -> None:
         if to_itself:

@@ -226,6 +226,34 @@ def test_threads_wait_for_what_one_of_them_drives(
     assert [thread.result() for thread in threads] == [LARGE] * count
 
 
+def test_nobody_oversleeps(hub: tuple[Worker, list[tuple[Worker, int, int]]]) -> None:
+    """Threads that no signal wakes wait without an end: a wake-up that is lost is a hang."""
+    worker, peers = hub
+    each, servers = 300, 2
+    lengths = (8, 100, EAGER, EAGER + 1, CELL)
+
+    def serve() -> None:
+        buffer = bytearray(CELL)
+        for _ in range(each * MANY // servers):
+            request = worker.receive(ANY_SOURCE, 0, buffer, mask=0)
+            n = request.wait()
+            worker.send(request.source, request.tag, bytes(buffer[:n])).wait()
+
+    def ask(peer: Worker, number: int) -> None:
+        buffer = bytearray(CELL)
+        for tag in range(each):
+            n = lengths[tag % len(lengths)]
+            answer = peer.receive(number, tag, buffer)
+            peer.send(number, tag, pattern(n, tag), synchronous=tag % 7 == 0)
+            assert answer.wait() == n
+            assert buffer[:n] == pattern(n, tag)
+
+    threads = [InThread(serve) for _ in range(servers)]
+    threads += [InThread(lambda asks=asks: ask(*asks[:2])) for asks in peers]
+    for thread in threads:
+        thread.result()
+
+
 def test_a_drop_wakes_who_waits(two: tuple[Worker, int, Worker, int]) -> None:
     receiver, source, _, _ = two
     request = receiver.receive(source, 1, bytearray(1))
