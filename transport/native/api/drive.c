@@ -34,15 +34,22 @@ static bool message_is_ready(struct adma_progress *progress)
 	return ready;
 }
 
+/*
+ * The last requests are looked at first. Most of the time requests complete in post order, so one that waits
+ * for all of many sees at the first one whether it has to wait on.
+ */
 bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
-	int ready = 0;
+	int missing = 0;
 
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
-	for (int i = 0; i < wait->nreqs; i++)
-		if (adma_request_is_ready(wait->reqs[i]) && ++ready >= wait->need)
+	for (int i = wait->nreqs - 1; i >= 0; i--) {
+		if (!adma_request_is_ready(wait->reqs[i]) && ++missing > wait->nreqs - wait->need)
+			return false;
+		if (wait->nreqs - i - missing >= wait->need)
 			return true;
+	}
 	return false;
 }
 
