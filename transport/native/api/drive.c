@@ -129,8 +129,9 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 		moved |= drive_progress(progress);
 		if (!moved)
 			moved |= drive_check_peers(progress);
-		adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		visit->released = drive_release_early(wait);
+		if (!moved && !visit->released) /* otherwise nobody will spin on them */
+			adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		adma_publish_and_leave_worker(progress);
 	}
 	visit->owns = true;
