@@ -66,12 +66,6 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
-/* Relaxed: it was stored before `head`, which was read with acquire if there was room only since then. */
-static bool ring_eager_is_off(const struct adma_endpoint *ep)
-{
-	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
-}
-
 int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_desc desc = {
@@ -87,7 +81,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 
 	if (rc <= 0)
 		return rc;
-	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length) || ring_eager_is_off(ep))
+	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length) || adma_ring_eager_is_off(&ep->send.ring))
 		return ring_post_slot(ep, req, &desc);
 	rc = adma_ring_put(&ep->send.ring, &desc, req->address);
 	if (rc <= 0)
