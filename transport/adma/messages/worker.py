@@ -199,7 +199,7 @@ class Worker:
         flags = core.SYNCHRONOUS if synchronous else 0
         operation = Operation(readable(buf, "send"), read=False, kind=core.TAGGED, flags=flags)
         operation.req.source, operation.req.tag = number, tag
-        self._bring_segment(number, len(operation.hold or b""))
+        self.bring_segment(number, len(operation.hold or b""))
         return self._post(operation, core.send(self.handle, operation.req))
 
     def receive(
@@ -279,7 +279,8 @@ class Worker:
         self._pending.add(operation)
         return TagRequest(self, operation)
 
-    def _bring_segment(self, number: int, nbytes: int) -> None:
+    def bring_segment(self, number: int, nbytes: int) -> None:
+        """Make the memory that a send of `nbytes` needs, if it needs any."""
         wanted = core.wanted_segment(self.handle, number, nbytes)
         link = self.links.get(number)
         if not wanted or link is None:

@@ -36,20 +36,21 @@ static bool message_is_ready(struct adma_progress *progress)
 	return ready;
 }
 
+/*
+ * The last requests are looked at first. Most of the time requests complete in post order, so one that waits
+ * for all of many sees at the first one whether it has to wait on.
+ */
 bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
-	int spare = wait->nreqs - wait->need, ready = 0;
+	int missing = 0;
 
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
-	/* The last requests are ready last. Whoever waits for all of a thousand learns from one that it goes on. */
 	for (int i = wait->nreqs - 1; i >= 0; i--) {
-		if (adma_request_is_ready(wait->reqs[i])) {
-			if (++ready >= wait->need)
-				return true;
-		} else if (--spare < 0) {
+		if (!adma_request_is_ready(wait->reqs[i]) && ++missing > wait->nreqs - wait->need)
 			return false;
-		}
+		if (wait->nreqs - i - missing >= wait->need)
+			return true;
 	}
 	return false;
 }
@@ -131,8 +132,9 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 		moved |= drive_progress(progress);
 		if (!moved)
 			moved |= drive_check_peers(progress);
-		adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		visit->released = drive_release_early(wait);
+		if (!moved && !visit->released) /* otherwise nobody will spin on them */
+			adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		adma_publish_and_leave_worker(progress);
 	}
 	visit->owns = true;

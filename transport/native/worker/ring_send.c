@@ -67,12 +67,6 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
-/* Relaxed: the reader stores it before its counters, and these were read with acquire before. */
-static bool ring_eager_is_off(const struct adma_endpoint *ep)
-{
-	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
-}
-
 int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_desc desc = {
@@ -93,7 +87,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	rc = adma_ring_payload_room(&ep->send.ring, req->length);
 	if (rc < 0)
 		return rc;
-	if (ring_eager_is_off(ep)) /* read after the counters of the consumer: see adma_tags_limit() */
+	if (adma_ring_eager_is_off(&ep->send.ring)) /* read with the counters of the consumer: see adma_tags_limit() */
 		return ring_post_slot(ep, req, &desc);
 	if (!rc)
 		return 0;
