@@ -102,7 +102,8 @@ static bool drive_check_peers(struct adma_progress *progress)
 	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
-	changed = adma_poll_check(progress); /* an endpoint for which a byte came is one of those that are looked at next */
+	/* This comes first: an endpoint for which a byte came is one of those that are looked at next. */
+	changed = adma_poll_check(progress);
 	if (progress->worker.summary)
 		changed |= adma_worker_look_at_unarmed(&progress->worker);
 	return changed;
