@@ -13,6 +13,7 @@
 #include "progress/poll_descriptor.h"
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
+#include "shm/summary.h"
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct adma_list all = ADMA_LIST_INIT(all);
@@ -69,6 +70,15 @@ static void workers_unmap_segment(struct adma_segment **at)
 	adma_segment_unmap(segment);
 }
 
+/* What we write to ourselves is what we read: then there is one segment, and one map of it. */
+static void workers_unmap_segments(struct adma_config *config)
+{
+	if (config->remote == config->local)
+		config->remote = NULL;
+	workers_unmap_segment(&config->local);
+	workers_unmap_segment(&config->remote);
+}
+
 void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma_endpoint *ep)
 {
 	struct adma_config *config = &ep->connection.config;
@@ -81,8 +91,8 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	ep->ops->close(ep);
 	adma_mechanisms_close(&ep->connection);
 	adma_descriptor_close(&ep->send.segment_fd);
-	workers_unmap_segment(&config->local);
-	workers_unmap_segment(&config->remote);
+	workers_unmap_segments(config);
+	adma_summary_unmap(atomic_exchange_explicit(&ep->summary, NULL, memory_order_relaxed));
 	ep->control.torn_down = true;
 }
 
@@ -91,6 +101,7 @@ void adma_workers_tear_down(struct adma_progress *progress)
 	adma_descriptor_close(&progress->waiters.eventfd);
 	adma_descriptor_close(&progress->waiters.epoll);
 	adma_descriptor_close(&progress->poll.epoll);
+	adma_descriptor_close(&progress->worker.summary_fd);
 }
 
 void adma_workers_await_threads(struct adma_progress *progress)
