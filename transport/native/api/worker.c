@@ -90,7 +90,7 @@ static void worker_forget_endpoints(struct adma_worker *worker)
 	adma_list_for_each_safe(at, after, &worker->endpoints) {
 		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
 
-		adma_tags_drop_source(ep, true);
+		adma_tags_forget_source(ep);
 		adma_endpoint_free(ep);
 		free(ep);
 	}

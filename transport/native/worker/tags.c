@@ -361,6 +361,22 @@ void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
 
 /* ---- receives ---- */
 
+void adma_tags_forget_source(struct adma_endpoint *ep)
+{
+	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
+		struct adma_arrived *arrived = arrived_of(adma_unexpected_of(at));
+
+		adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
+		free(arrived);
+	}
+	adma_list_for_each_safe(at, after, &ep->receive.taken) {
+		struct adma_arrived *arrived = adma_container_of(at, struct adma_arrived, taken);
+
+		adma_list_remove(&arrived->taken);
+		arrived->ep = NULL; /* whoever took it frees it */
+	}
+}
+
 struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source, uint64_t tag, uint64_t mask)
 {
 	const struct adma_endpoint *ep = source == ADMA_ANY_SOURCE ? NULL : adma_tags_endpoint(worker, source);

@@ -96,6 +96,9 @@ void adma_tags_fail_source(struct adma_endpoint *ep, int error);
 /* Drop what arrived from this endpoint: all of it, or what is lost with a dead peer because it waits in slots. */
 void adma_tags_drop_source(struct adma_endpoint *ep, bool all);
 
+/* Forget what arrived from this endpoint. Its segments are gone. */
+void adma_tags_forget_source(struct adma_endpoint *ep);
+
 /*
  * Too much has arrived: tell the peer to send by rendezvous. Enough has gone: tell it that it may send eagerly
  * again. Called before the message is taken out of the ring: a peer that sees room sees this word, too.
