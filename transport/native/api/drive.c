@@ -142,37 +142,41 @@ static bool spinner_is_silent(const struct adma_worker *worker)
 	return false;
 }
 
-/* Keep the maps of all workers in place without their locks. False: one of them is closed. */
-static bool spinner_hold_maps(struct spinner *spinner)
+static void spinner_let_maps_go(const struct spinner *spinner, int workers)
 {
-	const struct adma_wait *wait = spinner->wait;
-
-	for (int i = 0; i < adma_wait_count(wait); i++) {
-		struct adma_progress *progress = adma_wait_progress(wait, i);
-
-		if (adma_enter_worker(progress)) {
-			while (--i >= 0) {
-				progress = adma_wait_progress(wait, i);
-				adma_worker_retake(&progress->worker);
-				adma_leave_worker(progress);
-			}
-			return false;
-		}
-		spinner->silent |= spinner_is_silent(&progress->worker);
-		adma_worker_release_for_use(&progress->worker);
-	}
-	return true;
-}
-
-static void spinner_let_maps_go(const struct spinner *spinner)
-{
-	for (int i = 0; i < adma_wait_count(spinner->wait); i++) {
+	for (int i = 0; i < workers; i++) {
 		struct adma_progress *progress = adma_wait_progress(spinner->wait, i);
 
 		adma_worker_retake(&progress->worker);
 		adma_leave_worker(progress);
 	}
 }
+
+/*
+ * Keep the maps of all workers in place without their locks. False: a worker is closed, or an endpoint has
+ * left since the hints were taken, and its words with it.
+ */
+static bool spinner_hold_maps(struct spinner *spinner)
+{
+	const struct adma_wait *wait = spinner->wait;
+	int count = adma_wait_count(wait), held = 0;
+	uint64_t gone = 0;
+
+	while (held < count) {
+		struct adma_progress *progress = adma_wait_progress(wait, held);
+
+		if (adma_enter_worker(progress))
+			break;
+		held++;
+		gone += progress->worker.gone;
+		spinner->silent |= spinner_is_silent(&progress->worker);
+		adma_worker_release_for_use(&progress->worker);
+	}
+}
+	if (held == count && gone == spinner->hints->gone)
+		return true;
+	spinner_let_maps_go(spinner, held);
+	return false;
 
 static bool spinner_look(void *arg)
 {
@@ -199,9 +203,9 @@ static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hi
 	if (hints->too_many)
 		return false;
 	if (!spinner_hold_maps(&spinner))
-		return true; /* a worker was closed: see what became of the requests */
+		return true; /* something was closed: see what became of the requests */
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
-	spinner_let_maps_go(&spinner);
+	spinner_let_maps_go(&spinner, adma_wait_count(wait));
 	return found;
 }
 

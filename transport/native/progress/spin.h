@@ -28,6 +28,7 @@ struct adma_hints {
 	struct adma_hint each[ADMA_HINTS_MAX];
 	struct adma_summary *summary[ADMA_HINTS_MAX]; /* of workers whose peers name their endpoints there */
 	int count, summaries;
+	uint64_t gone; /* endpoints that had left these workers: when more have, the words may be gone, too */
 	int first;     /* the first one of the worker whose events were noted last */
 	bool too_many; /* there are endpoints without one */
 };

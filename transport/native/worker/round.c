@@ -63,6 +63,7 @@ void adma_worker_remove(struct adma_worker *worker, struct adma_endpoint *ep)
 		worker->by_bit[ep->bit] = NULL;
 	ep->bit = ADMA_NO_BIT;
 	worker->count--;
+	worker->gone++;
 }
 
 /* ---- the summary ---- */

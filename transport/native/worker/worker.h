@@ -52,6 +52,7 @@ struct adma_worker {
 	uint32_t unobserved;         /* completed requests that no caller has looked at */
 	uint32_t users;              /* threads that use maps or descriptors of any endpoint without the lock */
 	uint32_t count;              /* open endpoints */
+	uint64_t gone;               /* endpoints that have left */
 	struct adma_list endpoints;  /* these */
 	struct adma_list direct, rearm, active; /* see above */
 	struct adma_tags *tags;      /* of a shared worker, which matches by tags; NULL: a channel's */
