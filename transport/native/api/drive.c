@@ -87,7 +87,7 @@ static bool drive_progress(struct adma_progress *progress)
 	return drive_copy(progress) || changed;
 }
 
-static bool drive_check_peers(struct adma_progress *progress)
+bool adma_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
 
@@ -116,8 +116,9 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
 		moved |= drive_progress(progress);
-		if (!moved)
-			moved |= drive_check_peers(progress);
+		/* With many peers, one that is always busy may not keep us from looking at the others. */
+		if (!moved || adma_is_shared(progress))
+			moved |= adma_check_peers(progress);
 		adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		visit->released = drive_release_early(wait);
 		adma_publish_and_leave_worker(progress);
@@ -172,11 +173,11 @@ static bool spinner_hold_maps(struct spinner *spinner)
 		spinner->silent |= spinner_is_silent(&progress->worker);
 		adma_worker_release_for_use(&progress->worker);
 	}
-}
 	if (held == count && gone == spinner->hints->gone)
 		return true;
 	spinner_let_maps_go(spinner, held);
 	return false;
+}
 
 static bool spinner_look(void *arg)
 {
