@@ -96,7 +96,7 @@ static bool drive_progress(struct adma_progress *progress)
 	return drive_copy(progress) || changed;
 }
 
-static bool drive_check_peers(struct adma_progress *progress)
+bool adma_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
 	bool changed;
@@ -130,8 +130,9 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
 		moved |= drive_progress(progress);
-		if (!moved)
-			moved |= drive_check_peers(progress);
+		/* With many peers, one that is always busy may not keep us from looking at the others. */
+		if (!moved || adma_is_shared(progress))
+			moved |= adma_check_peers(progress);
 		visit->released = drive_release_early(wait);
 		if (!moved && !visit->released) /* otherwise nobody will spin on them */
 			adma_hints_take(&visit->hints, progress, !wait->nreqs);
@@ -149,7 +150,8 @@ int adma_drive_once(struct adma_progress *progress)
 	if (rc)
 		return rc;
 	adma_ownership_acquire(progress);
-	changed = drive_progress(progress) || drive_check_peers(progress);
+	changed = drive_progress(progress);
+	changed |= adma_check_peers(progress);
 	adma_ownership_release(progress, true);
 	adma_publish_and_leave_worker(progress);
 	return changed;

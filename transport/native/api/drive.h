@@ -28,6 +28,12 @@ static inline struct adma_progress *adma_wait_progress(const struct adma_wait *w
 	return adma_progress_of(wait->workers[i - wait->nchans]);
 }
 
+/*
+ * At most once in a millisecond: read the sockets of peers that tell something, and look at all endpoints,
+ * whatever a summary says. True when anything changed. Called with the lock held.
+ */
+bool adma_check_peers(struct adma_progress *progress);
+
 /* Is the request done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/descriptor.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
 #include "worker/peer.h"
@@ -29,7 +28,6 @@ void adma_worker_forget(struct adma_worker *worker)
 	if (worker->tags)
 		adma_tags_free(worker);
 	adma_summary_unmap(worker->summary);
-	adma_descriptor_close(&worker->summary_fd);
 	free(worker->by_bit);
 }
 

@@ -322,8 +322,10 @@ static bool arrived_is_allowed(struct adma_endpoint *ep, const struct adma_offer
 
 	if (!offer->desc)
 		return receive->arrived_bytes + sizeof(struct adma_arrived) + offer->length <= ADMA_ARRIVED_BYTES_MAX;
-	if (ep->connection.config.same_user || receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
-		return true; /* the number of slots is the limit */
+	if (ep->connection.config.same_user) /* an honest peer has each of its slots in one descriptor only */
+		return receive->arrived_slots < ADMA_SLOTS_MAX;
+	if (receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
+		return true;
 	arrived_sweep(ep);
 	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX;
 }
@@ -481,6 +483,20 @@ int adma_tags_take(struct adma_arrived *arrived)
 	return 0;
 }
 
+/* 0, or the error for the receive. A message that was reserved cannot be withdrawn. */
+static int taken_deliver(const struct adma_offer *offer, struct adma_req *req)
+{
+	struct adma_endpoint *ep = offer->ep;
+
+	if (offer->desc && ep->control.over) {
+		/* Its bytes are lost with the peer, which may wait for us to say that we do not want them. */
+		(void)adma_transfer_refuse(ep, offer->desc, ADMA_E_CLOSED);
+		adma_signal_peer(ep);
+		return ep->control.over;
+	}
+	return deliver(offer, req, false) ? EPROTO : 0;
+}
+
 int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
 {
 	struct adma_endpoint *ep = arrived->ep;
@@ -494,10 +510,8 @@ int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arr
 	}
 	adma_request_start(req);
 	adma_list_remove(&arrived->taken);
-	if (ep && arrived->slot && ep->control.over)
-		rc = ep->control.over; /* its bytes are lost with the peer */
-	else if (ep)
-		rc = -deliver(&offer, req, false);
+	if (ep)
+		rc = taken_deliver(&offer, req);
 	if (rc)
 		adma_tags_complete(worker, req, rc == EPROTO ? ADMA_E_PROTOCOL : rc);
 	if (ep && rc == EPROTO)
