@@ -22,8 +22,8 @@
 			abort(); \
 	} while (0)
 
-/* The ring has nothing to do with slots, so the rest of the segment is left out. */
-#define SEGMENT_BYTES offsetof(struct adma_segment, blocks)
+/* What a ring reads of a segment. The slots behind it are not touched here. */
+#define RING_BYTES offsetof(struct adma_segment, blocks)
 
 static uint8_t scratch[ADMA_EAGER_MAX];
 
@@ -47,29 +47,70 @@ static uint64_t next(struct program *program, size_t n)
 /* An honest message of some length, or one that waits in a slot. */
 static int put(struct adma_ring_out *ring, struct program *program)
 {
-	struct adma_desc desc = {.kind = ADMA_BYTES};
+	struct adma_desc desc = {.kind = next(program, 1) % 2 ? ADMA_TAGGED : ADMA_BYTES};
 	int rc = adma_ring_room(ring);
 
 	REQUIRE(rc == 1 || rc == 0 || rc == -EPROTO);
 	if (rc != 1)
 		return rc;
 	desc.length = next(program, 2) % (2 * ADMA_EAGER_MAX);
-	desc.total = desc.length;
+	if (desc.kind == ADMA_TAGGED)
+		desc.tag = next(program, 8);
+	else
+		desc.total = desc.length;
 	if (desc.length > ADMA_EAGER_MAX) {
 		adma_ring_put_slot(ring, &desc);
 		return 1;
 	}
-	return adma_ring_put(ring, &desc, scratch);
+	rc = adma_ring_payload_room(ring, desc.length);
+	REQUIRE(rc == 1 || rc == 0 || rc == -EPROTO);
+	return rc == 1 ? adma_ring_put(ring, &desc, scratch) : rc;
+}
+
+/* A message of a worker is found by its tag, whatever that is. */
+static void check_tagged(const struct adma_desc *desc)
+{
+	struct adma_posted_entry exact, other, wild;
+	struct adma_posted posted;
+
+	REQUIRE(!desc->parts);
+	adma_posted_init(&posted, 1);
+	adma_posted_add(&posted, &other, 7, ~desc->tag, ADMA_WHOLE_TAG);
+	adma_posted_add(&posted, &exact, 7, desc->tag, ADMA_WHOLE_TAG);
+	adma_posted_add(&posted, &wild, ADMA_ANY_SOURCE, 0, 0);
+	REQUIRE(adma_posted_find(&posted, 7, desc->tag) == &exact);
+	adma_posted_remove(&posted, &exact);
+	REQUIRE(adma_posted_find(&posted, 7, desc->tag) == &wild);
+	adma_posted_remove(&posted, &wild);
+	REQUIRE(!adma_posted_find(&posted, 7, desc->tag));
+	adma_posted_remove(&posted, &other);
+	adma_posted_free(&posted);
+}
+
+/* A read of a channel takes it only if it is of the read's kind, and fits. */
+static void check_match(const struct adma_desc *desc)
+{
+	struct adma_req read = {.kind = ADMA_BYTES, .length = 64, .is_read = 1};
+	struct adma_req part = {.kind = ADMA_PART, .length = 64, .is_read = 1};
+	struct adma_posted reads;
+	struct adma_req *met;
+
+	REQUIRE(desc->total >= desc->length);
+	adma_posted_init(&reads, 1);
+	adma_posted_add(&reads, &read.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(read.kind), ADMA_WHOLE_TAG);
+	adma_posted_add(&reads, &part.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(part.kind), ADMA_WHOLE_TAG);
+	if (adma_match(&reads, desc, ADMA_KEEP, &met) == ADMA_MATCH)
+		REQUIRE(met->kind == desc->kind && desc->length <= met->length);
+	adma_posted_remove(&reads, &read.posted);
+	adma_posted_remove(&reads, &part.posted);
+	REQUIRE(!adma_first_read(&reads) && !reads.count);
+	adma_posted_free(&reads);
 }
 
 /* What the core relies on once a message was found sound. */
 static void check_message(const struct adma_ring_in *ring)
 {
 	const struct adma_desc *desc = &ring->desc;
-	struct adma_req read = {.kind = ADMA_BYTES, .length = 64, .is_read = 1};
-	struct adma_req part = {.kind = ADMA_PART, .length = 64, .is_read = 1};
-	struct adma_posted reads;
-	struct adma_req *met;
 
 	if (desc->carry == ADMA_SLOT) {
 		REQUIRE(desc->u.slot.index < ADMA_SLOTS_MAX);
@@ -83,17 +124,10 @@ static void check_message(const struct adma_ring_in *ring)
 		}
 		memcpy(scratch, payload, desc->length); /* the sanitizer looks */
 	}
-	REQUIRE(desc->total >= desc->length);
-
-	adma_posted_init(&reads, 1);
-	adma_posted_add(&reads, &read.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(read.kind), ADMA_WHOLE_TAG);
-	adma_posted_add(&reads, &part.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(part.kind), ADMA_WHOLE_TAG);
-	if (adma_match(&reads, desc, ADMA_KEEP, &met) == ADMA_MATCH)
-		REQUIRE(met->kind == desc->kind && desc->length <= met->length);
-	adma_posted_remove(&reads, &read.posted);
-	adma_posted_remove(&reads, &part.posted);
-	REQUIRE(!adma_first_read(&reads) && !reads.count);
-	adma_posted_free(&reads);
+	if (desc->kind == ADMA_TAGGED)
+		check_tagged(desc);
+	else
+		check_match(desc);
 }
 
 /* The peer writes up to eight bytes of its choice; often where it counts. */
@@ -112,7 +146,7 @@ static void stray(struct adma_segment *segment, struct program *program)
 
 	if (where < 192)
 		at = places[where % 4] + (where % 4 >= 2 ? at % ADMA_CELLS * sizeof(struct adma_cell) : at % 8);
-	at %= SEGMENT_BYTES - 8;
+	at %= RING_BYTES - 8;
 	memcpy((uint8_t *)segment + at, &value, n);
 }
 
@@ -126,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool honest = true;
 	int rc;
 
-	memset(segment, 0, SEGMENT_BYTES);
+	memset(segment, 0, RING_BYTES);
 	while (program.left) {
 		switch (next(&program, 1) % 4) {
 		case 0:
@@ -150,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				adma_ring_take(&in);
 			break;
 		case 3:
+			(void)adma_ring_is_half_full(&out); /* a hint: any counters will do */
 			stray(segment, &program);
 			honest = false;
 			break;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import struct
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -19,7 +20,7 @@ BLOCK: Final = 64  # slots of a block
 BOUNCE: Final = 32 * 1024
 
 INLINE, EAGER, SLOT = 1, 2, 3  # enum adma_carry
-BYTES, OBJECT, PART = 1, 2, 3  # enum adma_kind
+BYTES, OBJECT, PART, TAGGED = 1, 2, 3, 4  # enum adma_kind
 POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED = 1, 2, 3, 4, 5, 6  # enum adma_slot_state
 
 _u16, _u32, _u64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
@@ -98,11 +99,15 @@ class Segment(_Fields):
         ("closed", _u32),
         ("blocked", _u32),
         ("filled", _u64),
-        ("maker", _u64 * 6),
+        ("bit", _u32),
+        ("summing", _u32),
+        ("maker", _u64 * 5),
         ("head", _u64),
         ("bounce_head", _u64),
         ("drained", _u64),
-        ("reader", _u64 * 5),
+        ("eager_off", _u32),
+        ("drains", _u32),
+        ("reader", _u64 * 4),
         ("event_count", _u64),
         ("quiet", _u64 * 7),
         ("top_for_maker", _u64 * (SLOTS_MAX // BLOCK // 64)),
@@ -168,3 +173,55 @@ class Spoiler:
         """The victim's first large message: its slot and generation."""
         cell = next(cell for cell in self.remote.cells if cell.carry == SLOT)
         return self.remote.slot(cell.first), cell.second
+
+
+class HostileRing:
+    """Publishes what it likes into its own ring, as fast as it can, after the first message."""
+
+    _DESC: ClassVar = struct.Struct("<QQHHIII")
+
+    def __init__(self, local: Segment) -> None:
+        self.local = local
+        self.tail = 1
+        self.bounce = 0
+        at = ctypes.addressof(local.cells)
+        self._cells = (ctypes.c_char * ctypes.sizeof(local.cells)).from_address(at)
+
+    def put(
+        self,
+        length: int = 1,
+        tag: int = 0,
+        kind: int = TAGGED,
+        carry: int = INLINE,
+        parts: int = 0,
+        first: int = 0,
+        second: int = 0,
+    ) -> bool:
+        """Publish a descriptor. False: the reader has left no room for it yet."""
+        if self.tail - self.local.head >= CELLS:
+            return False
+        at = self.tail % CELLS * ctypes.sizeof(Cell)
+        self._DESC.pack_into(self._cells, at + 8, length, tag, kind, carry, parts, first, second)
+        self.tail += 1
+        struct.pack_into("<Q", self._cells, at, self.tail)
+        return True
+
+    def put_eager(self, length: int, tag: int = 0) -> bool:
+        """A message whose bytes would be in the bounce ring."""
+        offset = self.bounce
+        if offset % BOUNCE + length > BOUNCE:
+            offset += BOUNCE - offset % BOUNCE
+        after = offset + (length + 63) // 64 * 64
+        if after - self.local.bounce_head > BOUNCE:
+            return False
+        if not self.put(length, tag, carry=EAGER, first=offset & 0xFFFFFFFF, second=offset >> 32):
+            return False
+        self.bounce = after
+        return True
+
+    def post_slot(self, index: int, generation: int = 1, length: int = 100_000) -> None:
+        """Let a slot be posted, without a descriptor."""
+        slot = self.local.slot(index)
+        slot.set(source=0x1000, length=length, offered=0xE)
+        slot.set(**{name: word(generation, 0) for name in ("cursor", "done", "error")})
+        slot.state = word(generation, POSTED)

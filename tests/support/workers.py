@@ -17,11 +17,15 @@ from adma._core import worker as core
 from adma._core.constants import MATCHED
 from adma.errors import MessageTooLong
 from adma.messages.worker import ANY_SOURCE, Message, TagRequest, Worker
+from adma.testing import observe
 from adma.testing.limits import EAGER, HANG
 from support.endpoints import InThread, pair
 from support.matching import ENDPOINTS, Driver, Envelope, Result, State, TooLong
 
 _UNTOUCHED = 0xEE  # what receive buffers are filled with; no message of a script has such bytes
+
+
+QUIET_ROUNDS = 4
 
 
 def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, int]:
@@ -33,11 +37,18 @@ def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, i
 
 
 def settle(workers: Iterable[Worker], requests: Iterable[TagRequest] = ()) -> None:
-    """Make progress until nothing changes any more. A matched transfer changes until it is over."""
+    """Make progress until nothing changes any more. A matched transfer changes until it is over.
+
+    The progress thread may do the next step between two looks of ours. So several rounds in
+    a row have to find nothing.
+    """
     workers, requests = list(workers), list(requests)
     end = time.monotonic() + HANG
-    while sum(worker.progress() for worker in workers) or _is_moving(requests):
+    quiet = 0
+    while quiet < QUIET_ROUNDS:
         assert time.monotonic() < end, "the workers do not come to rest"
+        moved = sum(worker.progress() for worker in workers) or _is_moving(requests)
+        quiet = 0 if moved else quiet + 1
 
 
 def _is_moving(requests: Sequence[TagRequest]) -> bool:
@@ -66,7 +77,8 @@ class Rig:
         self.peers: list[Peer] = []
         for source in range(ENDPOINTS):
             self._join(source, to_itself=source < selves)
-        settle(self.workers)
+        self._selves = selves
+        self._come_to_rest()
 
     @property
     def workers(self) -> list[Worker]:
@@ -79,11 +91,21 @@ class Rig:
         self.receiver.drop(self.numbers.pop(source), HANG)
         peer.worker.drop(peer.number, HANG)
         self._join(source, to_itself=to_itself)
-        settle(self.workers)
+        self._come_to_rest()
 
     def close(self) -> None:
         for worker in self.workers:
             worker.close(HANG)
+
+    def _come_to_rest(self) -> None:
+        """Where there are idle endpoints, all peers use the summary from now on."""
+        settle(self.workers)
+        if self.idle:
+            observe.until("the summary is used", self._is_summarised)
+
+    def _is_summarised(self) -> bool:
+        settle(self.workers)
+        return core.counts(self.receiver.handle)[1] == self._selves
 
     def _join(self, source: int, *, to_itself: bool) -> None:
         if to_itself:

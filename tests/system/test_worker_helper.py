@@ -23,7 +23,7 @@ from adma.messages.worker import ANY_SOURCE, TagRequest, Worker
 from adma.testing import Peer
 from adma.testing.limits import HANG, KIB, LARGE, MIB, SHORT
 from adma.testing.payload import difference, pattern
-from support.calls import helper_worker as calls
+from support.calls import workers as calls
 from support.endpoints import InThread
 from support.mechanisms import HELPER
 from support.unserved import Unserved
@@ -384,7 +384,7 @@ def test_a_peer_keeps_the_socket_and_closes_its_descriptor(two: Two, mechanism: 
 def test_two_processes_sleep_until_the_kernel_is_done(far: Far, peer: Peer) -> None:
     worker, number, _ = far
     for nbytes, count in ((8, 10), (MIB, 10), (CHUNK + 5, 2)):
-        echoing = peer.begin(calls.echo, nbytes, count)
+        echoing = peer.begin(calls.echo, count, nbytes)
         for tag in range(count):
             buffer = bytearray(nbytes)
             send = worker.send(number, tag, pattern(nbytes, tag))
@@ -393,13 +393,13 @@ def test_two_processes_sleep_until_the_kernel_is_done(far: Far, peer: Peer) -> N
             assert send.wait(HANG) == nbytes
             check(buffer, nbytes, tag)
         echoing.result()
-    peer.call(calls.stop)
+    peer.call(calls.close)
 
 
 def test_who_computes_is_not_waited_for(far: Far, peer: Peer) -> None:
     """The progress threads of both processes post to the kernel, and see what is done."""
     worker, number, _ = far
-    peer.call(calls.post, 1, LARGE)
+    peer.call(calls.send, 1, LARGE)
     buffer = bytearray(LARGE)
     receive = worker.receive(number, 1, buffer)
     end = time.monotonic() + HANG
@@ -408,13 +408,12 @@ def test_who_computes_is_not_waited_for(far: Far, peer: Peer) -> None:
         time.sleep(0.01)
     assert receive.result() == LARGE
     check(buffer, LARGE, 1)
-    peer.call(calls.stop)
+    peer.call(calls.close)
 
 
 def test_a_peer_is_killed_before_the_match(far: Far, peer: Peer) -> None:
     worker, number, _ = far
-    peer.begin(calls.send, 1, MIB)
-    peer.heard()
+    peer.call(calls.send, 1, MIB)
     receive = worker.receive(number, 2, bytearray(MIB))
     peer.kill()
     with pytest.raises(adma.PeerDied):
@@ -432,8 +431,7 @@ def test_a_peer_is_killed_before_the_match(far: Far, peer: Peer) -> None:
 def test_a_peer_is_killed_while_the_kernel_copies(far: Far, peer: Peer) -> None:
     """Then the buffer is not written any more, and not quarantined."""
     worker, number, _ = far
-    peer.begin(calls.send, 1, MIB)
-    peer.heard()
+    peer.call(calls.send, 1, MIB)
     with Unserved(MIB) as memory:
         receive = worker.receive(number, 1, memory.area)
         until_matched([worker], receive)

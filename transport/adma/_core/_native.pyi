@@ -838,6 +838,8 @@ class _Lib:
     @staticmethod
     def adma_worker_observe(worker: adma_worker, req: adma_req, /) -> None: ...
     @staticmethod
+    def adma_worker_progress(worker: adma_worker, /) -> int: ...
+    @staticmethod
     def adma_worker_drive(
         worker: adma_worker,
         reqs: Pointer[adma_req],

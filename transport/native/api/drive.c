@@ -36,20 +36,21 @@ static bool message_is_ready(struct adma_progress *progress)
 	return ready;
 }
 
+/*
+ * The last requests are looked at first. Most of the time requests complete in post order, so one that waits
+ * for all of many sees at the first one whether it has to wait on.
+ */
 bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
-	int spare = wait->nreqs - wait->need, ready = 0;
+	int missing = 0;
 
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
-	/* The last requests are ready last. Whoever waits for all of a thousand learns from one that it goes on. */
 	for (int i = wait->nreqs - 1; i >= 0; i--) {
-		if (adma_request_is_ready(wait->reqs[i])) {
-			if (++ready >= wait->need)
-				return true;
-		} else if (--spare < 0) {
+		if (!adma_request_is_ready(wait->reqs[i]) && ++missing > wait->nreqs - wait->need)
 			return false;
-		}
+		if (wait->nreqs - i - missing >= wait->need)
+			return true;
 	}
 	return false;
 }
@@ -95,7 +96,7 @@ static bool drive_progress(struct adma_progress *progress)
 	return drive_copy(progress) || changed;
 }
 
-static bool drive_check_peers(struct adma_progress *progress)
+bool adma_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
 	bool changed;
@@ -129,14 +130,31 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
 		moved |= drive_progress(progress);
-		if (!moved)
-			moved |= drive_check_peers(progress);
-		adma_hints_take(&visit->hints, progress, !wait->nreqs);
+		/* With many peers, one that is always busy may not keep us from looking at the others. */
+		if (!moved || adma_is_shared(progress))
+			moved |= adma_check_peers(progress);
 		visit->released = drive_release_early(wait);
+		if (!moved && !visit->released) /* otherwise nobody will spin on them */
+			adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		adma_publish_and_leave_worker(progress);
 	}
 	visit->owns = true;
 	return usable ? moved : why;
+}
+
+int adma_drive_once(struct adma_progress *progress)
+{
+	bool changed;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	adma_ownership_acquire(progress);
+	changed = drive_progress(progress);
+	changed |= adma_check_peers(progress);
+	adma_ownership_release(progress, true);
+	adma_publish_and_leave_worker(progress);
+	return changed;
 }
 
 /* ---- spinning ---- */
@@ -145,6 +163,7 @@ struct spinner {
 	const struct adma_wait *wait;
 	const struct adma_hints *hints;
 	bool silent; /* a worker completes requests without signalling its event counts */
+	uint32_t removed; /* endpoints that all workers together have lost */
 };
 
 static bool spinner_is_silent(const struct adma_worker *worker)
@@ -165,25 +184,33 @@ static void spinner_let_go_of(const struct adma_wait *wait, int n)
 	}
 }
 
-/* Keep the maps of all workers in place without their locks. False: one of them is closed, or waits for us to leave. */
+/* Keep the maps of one worker in place without its lock. False: it is closed, or waits for us to leave. */
+static bool spinner_hold(struct spinner *spinner, struct adma_progress *progress)
+{
+	if (adma_enter_worker(progress))
+		return false;
+	if (progress->worker.settling) {
+		adma_leave_worker(progress);
+		return false;
+	}
+	spinner->silent |= spinner_is_silent(&progress->worker);
+	spinner->removed += progress->worker.removed;
+	adma_worker_release_for_use(&progress->worker);
+	return true;
+}
+
+/* The same for all workers. False also when an endpoint has gone since the hints were taken: they may be about it. */
 static bool spinner_hold_maps(struct spinner *spinner)
 {
 	const struct adma_wait *wait = spinner->wait;
+	int n = 0;
 
-	for (int i = 0; i < adma_wait_count(wait); i++) {
-		struct adma_progress *progress = adma_wait_progress(wait, i);
-		bool closed = adma_enter_worker(progress);
-
-		if (closed || progress->worker.settling) {
-			if (!closed)
-				adma_leave_worker(progress);
-			spinner_let_go_of(wait, i);
-			return false;
-		}
-		spinner->silent |= spinner_is_silent(&progress->worker);
-		adma_worker_release_for_use(&progress->worker);
-	}
-	return true;
+	while (n < adma_wait_count(wait) && spinner_hold(spinner, adma_wait_progress(wait, n)))
+		n++;
+	if (n == adma_wait_count(wait) && spinner->removed == spinner->hints->removed)
+		return true;
+	spinner_let_go_of(wait, n);
+	return false;
 }
 
 static bool spinner_look(void *arg)

@@ -28,10 +28,22 @@ static inline struct adma_progress *adma_wait_progress(const struct adma_wait *w
 	return adma_progress_of(wait->workers[i - wait->nchans]);
 }
 
+/*
+ * At most once in a millisecond: read the sockets of peers that tell something, and look at all endpoints,
+ * whatever a summary says. True when anything changed. Called with the lock held.
+ */
+bool adma_check_peers(struct adma_progress *progress);
+
 /* Is the request done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);
 
 /* Are `need` of the requests ready; or, without requests, is there a message on the first worker? */
 bool adma_wait_is_satisfied(const struct adma_wait *wait);
+
+/*
+ * One round for a caller that does not wait: take note of what happened, and copy at most one chunk. 1: something
+ * changed; 0; or why the worker cannot be used.
+ */
+int adma_drive_once(struct adma_progress *progress);
 
 #endif

@@ -51,15 +51,17 @@ static bool publish_arm(struct adma_endpoint *ep)
 	return false;
 }
 
-/* The same for all endpoints whose event counts may not be armed. */
+/*
+ * The same for all endpoints whose event counts may not be armed. Where that fails, the others have to be
+ * armed all the same: a peer that signals again and again may not make us deaf to them.
+ */
 static bool publish_arm_all(struct adma_worker *worker)
 {
-	struct adma_list *first;
+	bool armed = true;
 
-	while ((first = adma_list_first(&worker->rearm)))
-		if (!publish_arm(adma_container_of(first, struct adma_endpoint, rearm)))
-			return false;
-	return true;
+	adma_list_for_each_safe(at, after, &worker->rearm)
+		armed &= publish_arm(adma_container_of(at, struct adma_endpoint, rearm));
+	return armed;
 }
 
 /* An unread wake-up would keep the descriptor of fileno() readable. */

@@ -41,9 +41,15 @@ static bool sleep_arm(struct adma_progress *progress)
 		_Atomic uint64_t *event_count = &ep->connection.config.local->event_count;
 		uint64_t events = adma_ec_read(event_count); /* before the look */
 
-		if (adma_endpoint_advance(ep) || !adma_ec_arm(event_count, events))
-			return false;
 		adma_list_remove(&ep->rearm);
+		if (!adma_endpoint_advance(ep) && adma_ec_arm(event_count, events)) {
+			adma_list_remove(&ep->rearm);
+			continue;
+		}
+		/* It is looked at again after the others. */
+		if (!adma_list_listed(&ep->rearm))
+			adma_list_push_back(&worker->rearm, &ep->rearm);
+		return false;
 	}
 	return !adma_worker_ready(worker);
 }

@@ -69,6 +69,13 @@ int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 	return 0;
 }
 
+/* A caller may look again and again, and do nothing else. */
+static void tagged_look(struct adma_progress *progress)
+{
+	(void)adma_worker_advance(&progress->worker);
+	(void)adma_check_peers(progress);
+}
+
 static void tagged_describe(const struct adma_arrived *arrived, struct adma_tagged_message *found)
 {
 	if (arrived)
@@ -84,7 +91,7 @@ int adma_worker_probe(struct adma_worker *worker, uint32_t source, uint64_t tag,
 
 	if (rc)
 		return rc;
-	(void)adma_worker_advance(worker);
+	tagged_look(progress);
 	arrived = adma_tags_find(worker, source, tag, mask);
 	tagged_describe(arrived, found);
 	adma_publish_and_leave_worker(progress);
@@ -100,7 +107,7 @@ int adma_worker_take(struct adma_worker *worker, uint32_t source, uint64_t tag, 
 
 	if (rc)
 		return rc;
-	(void)adma_worker_advance(worker);
+	tagged_look(progress);
 	do
 		arrived = adma_tags_find(worker, source, tag, mask);
 	while (arrived && adma_tags_take(arrived) == -ECANCELED);
@@ -166,6 +173,11 @@ void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)
 	else
 		req->flags |= ADMA_REQ_DROPPED;
 	adma_publish_and_leave_worker(progress);
+}
+
+int adma_worker_progress(struct adma_worker *worker)
+{
+	return adma_drive_once(adma_progress_of(worker));
 }
 
 static struct adma_wait tagged_wait(struct adma_worker **worker, struct adma_req **reqs, int n, int need)

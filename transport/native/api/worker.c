@@ -90,7 +90,7 @@ static void worker_forget_endpoints(struct adma_worker *worker)
 	adma_list_for_each_safe(at, after, &worker->endpoints) {
 		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
 
-		adma_tags_drop_source(ep, true);
+		adma_tags_forget_source(ep);
 		adma_endpoint_free(ep);
 		free(ep);
 	}
@@ -267,12 +267,17 @@ static void endpoint_await_quiet(struct adma_progress *progress, struct adma_end
 	progress->worker.settling--;
 }
 
-/* The endpoint is not used any more: close what it has open, and free it. */
+/*
+ * The endpoint is not used any more: close what it has open, and free it. It stays among the worker's
+ * endpoints until its descriptors are closed, so that a child that is forked meanwhile closes its copies.
+ */
 static void endpoint_end(struct adma_progress *progress, struct adma_endpoint *ep)
 {
+	/* Receives may have been posted since the close began. */
+	adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
 	progress->worker.tags->by_number[ep->number] = NULL;
-	adma_worker_remove(&progress->worker, ep);
 	adma_workers_tear_down_endpoint(progress, ep);
+	adma_worker_remove(&progress->worker, ep);
 	adma_endpoint_free(ep);
 	free(ep);
 }

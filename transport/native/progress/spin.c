@@ -58,6 +58,7 @@ static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t event
 void adma_hints_begin(struct adma_hints *hints)
 {
 	hints->count = hints->summaries = 0;
+	hints->removed = 0;
 	hints->too_many = false;
 }
 
@@ -91,6 +92,7 @@ void adma_hints_take(struct adma_hints *hints, struct adma_progress *progress, b
 	struct adma_worker *worker = &progress->worker;
 	int count = hints->first;
 
+	hints->removed += worker->removed;
 	if (hints->too_many)
 		return;
 	for (int i = hints->first; i < hints->count; i++) {

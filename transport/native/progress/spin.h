@@ -36,6 +36,7 @@ struct adma_hints {
 	int count, summaries;
 	int first;     /* the first one of the worker whose events were noted last */
 	bool too_many; /* there are endpoints without one */
+	uint32_t removed; /* endpoints that all workers together had lost: hints of one that goes later are void */
 };
 
 void adma_hints_begin(struct adma_hints *hints);

@@ -10,6 +10,9 @@ void adma_terminate(struct adma_endpoint *ep, int why)
 		return;
 	ep->control.over = why;
 	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
+	/* It has to be looked at once more, also if its event count is armed, or seems to be. */
+	if (!adma_list_listed(&ep->rearm))
+		adma_list_push_back(&ep->worker->rearm, &ep->rearm);
 }
 
 bool adma_peer_closed(const struct adma_endpoint *ep)

@@ -66,6 +66,7 @@ struct adma_receive_side {
 	uint64_t arrived_bytes;       /* what these cost, rendezvous messages excepted */
 	uint32_t arrived_slots;       /* how many of these wait in slots */
 	bool eager_off;               /* the peer was told to send by rendezvous */
+	bool spoilt;                  /* the peer's ring broke the protocol: nothing more is taken out of it */
 	bool ended;                   /* the receives that name this endpoint were failed */
 	struct adma_list taken;       /* messages that matched probes took, in slots */
 };

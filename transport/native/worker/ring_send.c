@@ -10,6 +10,7 @@
 #include "worker/request.h"
 #include "worker/select.h"
 #include "worker/stages.h"
+#include "worker/tags.h"
 #include "worker/transfers.h"
 
 static struct adma_slot *ring_out_slot(const struct adma_endpoint *ep, uint32_t index)
@@ -66,12 +67,6 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
-/* Relaxed: the reader stores it before its counters, and these were read with acquire before. */
-static bool ring_eager_is_off(const struct adma_endpoint *ep)
-{
-	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
-}
-
 int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_desc desc = {
@@ -92,7 +87,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	rc = adma_ring_payload_room(&ep->send.ring, req->length);
 	if (rc < 0)
 		return rc;
-	if (ring_eager_is_off(ep)) /* read after the counters of the consumer: see adma_tags_limit() */
+	if (adma_ring_eager_is_off(&ep->send.ring)) /* read with the counters of the consumer: see adma_tags_limit() */
 		return ring_post_slot(ep, req, &desc);
 	if (!rc)
 		return 0;
@@ -215,6 +210,7 @@ static void ring_note_news_of_peers(void *arg, uint32_t index)
 	struct ring_news *news = arg;
 
 	adma_transfer_note_news(news->ep, false, index);
+	news->changed |= adma_tags_note_news(news->ep, index);
 }
 
 /*
@@ -226,10 +222,12 @@ bool adma_ring_note_matches(struct adma_endpoint *ep)
 	struct adma_slots *slots = &ep->send.slots;
 	struct ring_news news = {.ep = ep};
 	bool many_posted = slots->posted.count > ADMA_FEW, many_transfers = ep->transfers.count > ADMA_FEW;
+	/* Of messages that wait in the peer's slots for a receive, news tells that they were withdrawn. */
+	bool waiting = ep->receive.arrived_slots;
 
 	if (many_posted || many_transfers)
 		adma_news_take(slots->segment, ADMA_NEWS_FOR_MAKER, slots->capacity, ring_note_news_of_ours, &news);
-	if (many_transfers)
+	if (many_transfers || waiting)
 		adma_news_take(ep->receive.slots.segment, ADMA_NEWS_FOR_READER, ep->receive.slots.capacity,
 			       ring_note_news_of_peers, &news);
 	if (many_posted && !ep->control.over && !ep->send.look_again)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/descriptor.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
 #include "worker/peer.h"
@@ -29,7 +28,6 @@ void adma_worker_forget(struct adma_worker *worker)
 	if (worker->tags)
 		adma_tags_free(worker);
 	adma_summary_unmap(worker->summary);
-	adma_descriptor_close(&worker->summary_fd);
 	free(worker->by_bit);
 }
 
@@ -51,6 +49,7 @@ void adma_worker_add(struct adma_worker *worker, struct adma_endpoint *ep)
 	adma_list_push_back(&worker->endpoints, &ep->member);
 	adma_list_push_back(&worker->direct, &ep->direct);
 	worker->count++;
+	adma_tell_waits(ep, worker->waits);
 	round_note_active(ep);
 	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM); /* its peer may have published something already */
 }
@@ -65,6 +64,7 @@ void adma_worker_remove(struct adma_worker *worker, struct adma_endpoint *ep)
 		worker->by_bit[ep->bit] = NULL;
 	ep->bit = ADMA_NO_BIT;
 	worker->count--;
+	worker->removed++;
 }
 
 /* ---- the summary ---- */
@@ -109,8 +109,11 @@ void adma_worker_summarise(struct adma_worker *worker)
 {
 	if (worker->count <= ADMA_FEW_ENDPOINTS)
 		return;
-	if (!worker->summary && adma_summary_make(&worker->summary_fd, &worker->summary))
-		return; /* without it all rings are looked at directly */
+	if (!worker->summary) {
+		if (adma_summary_make(&worker->summary_fd, &worker->summary))
+			return; /* without it all rings are looked at directly */
+		atomic_store_explicit(&worker->summary->waiting, worker->waits, memory_order_relaxed);
+	}
 	adma_list_for_each_entry(ep, &worker->direct, struct adma_endpoint, direct)
 		round_offer_summary(worker, ep);
 }
@@ -259,6 +262,8 @@ bool adma_worker_is_silent(const struct adma_worker *worker)
 /* Relaxed: it is a hint, which orders nothing. */
 void adma_worker_tell_waits(struct adma_worker *worker, bool waits)
 {
+	if (worker->waits == waits)
+		return;
 	worker->waits = waits;
 	if (worker->summary)
 		atomic_store_explicit(&worker->summary->waiting, waits, memory_order_relaxed);

@@ -32,63 +32,67 @@ static void tagged_take(struct adma_endpoint *ep)
 		adma_signal_peer(ep);
 }
 
-/* Pass over the message in the ring if its sender has withdrawn it, or if it is lost with a dead peer. */
-static bool tagged_passes_over(struct adma_endpoint *ep, const struct adma_desc *desc)
+/* Is the message of this slot to be passed over, because its sender has withdrawn it? 1, 0 or -EPROTO. */
+static int tagged_is_withdrawn(struct adma_endpoint *ep, const struct adma_desc *desc)
 {
-	struct adma_slot *slot;
+	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
 	int state;
 
-	if (desc->carry != ADMA_SLOT)
-		return false;
-	if (adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index)) {
-		adma_terminate(ep, ADMA_E_PROTOCOL);
-		return false;
-	}
-	slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
+	if (adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index))
+		return -EPROTO;
 	state = adma_slot_state(slot, desc->u.slot.gen);
 	if (state == ADMA_CANCELLED) {
 		adma_slot_see(slot, desc->u.slot.gen);
-		tagged_take(ep);
 		adma_signal_peer(ep); /* the peer may wait for the slot */
-		return true;
+		return 1;
 	}
-	if (state != ADMA_POSTED) {
-		adma_terminate(ep, ADMA_E_PROTOCOL);
-		return false;
-	}
-	if (ep->control.over)
-		tagged_take(ep);
-	return ep->control.over;
+	return state == ADMA_POSTED ? 0 : -EPROTO;
 }
 
-/* Take one message out of the ring. False: there is none, or it cannot be taken now. */
-static bool tagged_take_one(struct adma_endpoint *ep)
+/*
+ * Is the next message to be passed over? An endpoint that we are closing takes no message any more, and that
+ * of a slot is lost with a peer that is gone. 1, 0 or -EPROTO.
+ */
+static int tagged_passes_over(struct adma_endpoint *ep, const struct adma_desc *desc)
 {
-	const struct adma_desc *desc = &ep->receive.ring.desc;
-	struct adma_offer offer;
-	int rc = adma_ring_peek(&ep->receive.ring);
+	if (ep->control.closing)
+		return 1;
+	if (desc->carry != ADMA_SLOT)
+		return 0;
+	return ep->control.over ? 1 : tagged_is_withdrawn(ep, desc);
+}
 
-	if (rc < 0 || (rc > 0 && desc->kind != ADMA_TAGGED))
-		adma_terminate(ep, ADMA_E_PROTOCOL);
-	if (rc <= 0 || ep->control.over == ADMA_E_PROTOCOL)
-		return false;
-	if (tagged_passes_over(ep, desc))
-		return true;
-	if (ep->control.over == ADMA_E_PROTOCOL)
-		return false;
-	offer = (struct adma_offer){.ep = ep, .tag = desc->tag, .length = desc->length};
+/* Offer the message that was found in the ring. 0, or as adma_tags_offer() says. */
+static int tagged_offer(struct adma_endpoint *ep, const struct adma_desc *desc)
+{
+	struct adma_offer offer = {.ep = ep, .tag = desc->tag, .length = desc->length};
+
 	if (desc->carry == ADMA_SLOT)
 		offer.desc = desc;
 	else
 		offer.bytes = adma_ring_payload(&ep->receive.ring);
-	rc = adma_tags_offer(&offer);
-	if (rc == -ECANCELED)
-		return true; /* withdrawn just now: the next look passes over it */
-	if (rc == -EPROTO)
-		adma_terminate(ep, ADMA_E_PROTOCOL);
+	return adma_tags_offer(&offer);
+}
+
+/* Take one message out of the ring. 1: it is out; 0: there is none, or it cannot be taken now; -EPROTO. */
+static int tagged_take_one(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	int rc = adma_ring_peek(&ep->receive.ring);
+
+	if (rc <= 0)
+		return rc;
+	if (desc->kind != ADMA_TAGGED)
+		return -EPROTO;
+	rc = tagged_passes_over(ep, desc);
 	if (!rc)
-		tagged_take(ep);
-	return !rc;
+		rc = tagged_offer(ep, desc);
+	if (rc == -ECANCELED)
+		return 1; /* withdrawn just now: the next look passes over it */
+	if (rc < 0)
+		return rc == -EPROTO ? rc : 0;
+	tagged_take(ep);
+	return 1;
 }
 
 /*
@@ -105,12 +109,18 @@ static void tagged_arm_drain(struct adma_endpoint *ep)
 
 static bool tagged_drain(struct adma_endpoint *ep)
 {
-	int taken = 0;
+	int taken = 0, rc = 1;
 
+	/* What arrived was dropped. The peer may still publish, and what arrived now would outlive the endpoint. */
+	if (ep->receive.spoilt || ep->control.over == ADMA_E_PROTOCOL || ep->control.over == ADMA_E_CLOSED_HERE)
+		return false;
 	tagged_arm_drain(ep);
-
-	while (taken < DRAIN_MAX && tagged_take_one(ep))
+	while (taken < DRAIN_MAX && (rc = tagged_take_one(ep)) > 0)
 		taken++;
+	if (rc < 0) {
+		ep->receive.spoilt = true; /* also if the endpoint was terminated before, for another reason */
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	}
 	if (taken == DRAIN_MAX && ep->bit != ADMA_NO_BIT)
 		adma_summary_set(ep->worker->summary, ep->bit); /* the next round looks here again */
 	return taken;

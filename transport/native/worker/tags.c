@@ -31,14 +31,22 @@ int adma_tags_make(struct adma_worker *worker, uint64_t secret)
 		return -ENOMEM;
 	adma_posted_init(&tags->posted, secret);
 	adma_unexpected_init(&tags->unexpected, secret);
+	adma_list_init(&tags->orphans);
 	worker->tags = tags;
 	return 0;
+}
+
+static void tags_free_taken(struct adma_list *list)
+{
+	adma_list_for_each_safe(at, after, list)
+		free(adma_container_of(at, struct adma_arrived, taken));
 }
 
 void adma_tags_free(struct adma_worker *worker)
 {
 	struct adma_tags *tags = worker->tags;
 
+	tags_free_taken(&tags->orphans);
 	adma_posted_free(&tags->posted);
 	adma_unexpected_free(&tags->unexpected);
 	free(tags->by_number);
@@ -149,15 +157,20 @@ static void deliver_bytes(const struct adma_offer *offer, struct adma_req *req, 
 /* 0; -ECANCELED: the message was withdrawn; -EPROTO. Unless 0 is returned, nothing has happened. */
 static int deliver_slot(const struct adma_offer *offer, struct adma_req *req, bool posted)
 {
-	bool too_long = offer->length > req->length;
-	int rc = too_long ? adma_transfer_refuse(offer->ep, offer->desc, ADMA_E_TOOLONG)
-			  : adma_transfer_begin_read(offer->ep, req, offer->desc);
+	int error = offer->length > req->length ? ADMA_E_TOOLONG : 0;
+	int rc = error ? 0 : adma_transfer_begin_read(offer->ep, req, offer->desc);
 
-	if (rc == -ECANCELED || rc == -EPROTO)
+	if (rc == -ENOMEM) {
+		error = ENOMEM; /* the message goes with its receive, and so its sender is told */
+		rc = 0;
+	}
+	if (error)
+		rc = adma_transfer_refuse(offer->ep, offer->desc, error);
+	if (rc)
 		return rc;
 	deliver_to(offer, req, posted);
-	if (too_long || rc)
-		adma_complete(offer->ep, req, too_long ? ADMA_E_TOOLONG : -rc, 0);
+	if (error)
+		adma_complete(offer->ep, req, error, 0);
 	adma_signal_peer(offer->ep);
 	return 0;
 }
@@ -236,6 +249,16 @@ void adma_tags_limit(struct adma_endpoint *ep)
 		adma_signal_peer(ep);
 }
 
+static void arrived_leave_slot(const struct adma_arrived *arrived)
+{
+	struct adma_receive_side *receive = &arrived->ep->receive;
+
+	receive->arrived_slots--;
+	/* A dishonest peer may have named a slot twice. */
+	if (receive->slots.arrived[arrived->slot_index] == arrived)
+		receive->slots.arrived[arrived->slot_index] = NULL;
+}
+
 /* Take it out of the queue. */
 static void arrived_leave(struct adma_arrived *arrived)
 {
@@ -243,7 +266,7 @@ static void arrived_leave(struct adma_arrived *arrived)
 
 	adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
 	if (arrived->slot)
-		ep->receive.arrived_slots--;
+		arrived_leave_slot(arrived);
 	else
 		ep->receive.arrived_bytes -= arrived_cost(arrived);
 	if (ep->receive.eager_off)
@@ -271,6 +294,17 @@ static bool arrived_is_withdrawn(const struct adma_arrived *arrived)
 	return true;
 }
 
+bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index)
+{
+	const struct adma_peer_slots *slots = &ep->receive.slots;
+	struct adma_arrived *arrived = slot_index < slots->capacity ? slots->arrived[slot_index] : NULL;
+
+	if (!arrived || !arrived_is_withdrawn(arrived))
+		return false;
+	arrived_drop(arrived);
+	return true;
+}
+
 static void arrived_sweep(struct adma_endpoint *ep)
 {
 	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
@@ -288,8 +322,10 @@ static bool arrived_is_allowed(struct adma_endpoint *ep, const struct adma_offer
 
 	if (!offer->desc)
 		return receive->arrived_bytes + sizeof(struct adma_arrived) + offer->length <= ADMA_ARRIVED_BYTES_MAX;
-	if (ep->connection.config.same_user || receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
-		return true; /* the number of slots is the limit */
+	if (ep->connection.config.same_user) /* an honest peer has each of its slots in one descriptor only */
+		return receive->arrived_slots < ADMA_SLOTS_MAX;
+	if (receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
+		return true;
 	arrived_sweep(ep);
 	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX;
 }
@@ -302,6 +338,8 @@ static int arrived_store(const struct adma_offer *offer)
 
 	if (!arrived_is_allowed(ep, offer))
 		return -EPROTO;
+	if (offer->desc && adma_peer_slots_provide(&ep->receive.slots, offer->desc->u.slot.index))
+		return -ENOMEM;
 	arrived = malloc(sizeof(*arrived) + copied);
 	if (!arrived)
 		return -ENOMEM;
@@ -315,6 +353,7 @@ static int arrived_store(const struct adma_offer *offer)
 		arrived->slot_index = offer->desc->u.slot.index;
 		arrived->slot_gen = offer->desc->u.slot.gen;
 		ep->receive.arrived_slots++;
+		ep->receive.slots.arrived[arrived->slot_index] = arrived;
 	} else {
 		ep->receive.arrived_bytes += arrived_cost(arrived);
 	}
@@ -361,7 +400,15 @@ void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
 		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
 			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
 		arrived->ep = NULL;
+		adma_list_push_back(&ep->worker->tags->orphans, &arrived->taken);
 	}
+}
+
+void adma_tags_forget_source(struct adma_endpoint *ep)
+{
+	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages)
+		free(arrived_of(adma_unexpected_of(at)));
+	tags_free_taken(&ep->receive.taken);
 }
 
 /* ---- receives ---- */
@@ -436,6 +483,20 @@ int adma_tags_take(struct adma_arrived *arrived)
 	return 0;
 }
 
+/* 0, or the error for the receive. A message that was reserved cannot be withdrawn. */
+static int taken_deliver(const struct adma_offer *offer, struct adma_req *req)
+{
+	struct adma_endpoint *ep = offer->ep;
+
+	if (offer->desc && ep->control.over) {
+		/* Its bytes are lost with the peer, which may wait for us to say that we do not want them. */
+		(void)adma_transfer_refuse(ep, offer->desc, ADMA_E_CLOSED);
+		adma_signal_peer(ep);
+		return ep->control.over;
+	}
+	return deliver(offer, req, false) ? EPROTO : 0;
+}
+
 int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
 {
 	struct adma_endpoint *ep = arrived->ep;
@@ -449,10 +510,8 @@ int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arr
 	}
 	adma_request_start(req);
 	adma_list_remove(&arrived->taken);
-	if (ep && arrived->slot && ep->control.over)
-		rc = ep->control.over; /* its bytes are lost with the peer */
-	else if (ep)
-		rc = -deliver(&offer, req, false);
+	if (ep)
+		rc = taken_deliver(&offer, req);
 	if (rc)
 		adma_tags_complete(worker, req, rc == EPROTO ? ADMA_E_PROTOCOL : rc);
 	if (ep && rc == EPROTO)
