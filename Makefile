@@ -94,7 +94,7 @@ pingpong: release peers ## time every mechanism beside mpi4py: table, JSON and p
 	$(VENV)/bin/adma pingpong --mechanism all --peers \
 		--json $(BUILD)/pingpong.json --plot $(BUILD)/pingpong.png $(ARGS)
 
-EXPERIMENTS := copy window overlap splitup pollution schedule costs
+EXPERIMENTS := copy window overlap splitup pollution schedule costs worker
 
 bench: release peers ## the paper's experiments with the copy engine: tables, JSON and plots in build/bench/
 	mkdir -p $(BUILD)/bench

@@ -43,6 +43,7 @@ def main() -> int:
             missing = [
                 each
                 for name, experiment in EXPERIMENTS.items()
+                if name != "worker"  # which uses no engine
                 for each in unmeasured(run(name, experiment, chosen.quick, chosen.json))
             ]
             carried = sum(bool(each["bytes"]) for each in helper.channels())

@@ -9,7 +9,6 @@ are 256 KB and 4 descriptors per side.
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from adma.bench import bars, options, table
 from adma.bench.contestants import Local
+from adma.bench.machine import allow_descriptors
 from adma.bench.pair import ContestantError, Pair
 from adma.bench.schema import Contestant, Report, Series, Verdict
 from adma.bench.session import private_directory
@@ -66,12 +66,6 @@ def main() -> int:
     printed = f"{table.heading(report)}\n\n{title}\n{table.values(report.verdicts)}"
     options.publish(report, chosen.json, printed)
     return 0
-
-
-def allow_descriptors() -> None:
-    """Raise the limit of descriptors as far as we may. The two processes inherit it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def one_round(report: Report, directory: Path, count: int, mechanism: str) -> None:

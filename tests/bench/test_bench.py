@@ -644,6 +644,20 @@ def test_a_benchmark_runs_and_stores_its_report(
     assert "verdict" in done.stdout
 
 
+def test_the_benchmark_of_the_poll_set_runs(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    command = [sys.executable, str(BENCHMARKS / "poll_set.py"), "--json", str(path)]
+    command += ["--channels", "5", "--rounds", "2", "--iters", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * SLOWNESS)
+    assert done.returncode == 0, done.stderr
+    found = {(each.contestant, each.metric): each.values for each in schema.load(path).series}
+    assert set(found) == {("read", "message")} | {
+        (key, metric) for key in ("few", "many") for metric in ("look", "message")
+    }
+    assert all(len(values) == 2 and min(values) > 0 for values in found.values())
+    assert "wait, 5 channels" in done.stdout
+
+
 def benchmark(name: str) -> ModuleType:
     """A script of benchmarks/, as a module."""
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")

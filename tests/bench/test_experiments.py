@@ -102,7 +102,7 @@ def test_an_experiment_runs_stores_and_draws(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not HELPER, reason="the kernel module adma is not loaded here")
 @pytest.mark.root
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "worker"])
 def test_an_experiment_by_dma_channels_names_who_copied(name: str, tmp_path: Path) -> None:
     sizes = ["--sizes", SIZES[name]] if name in SIZES else ["--quick"]
     arguments = ["--engine", "dmaengine", *sizes, *TINY, "--json", "report.json"]

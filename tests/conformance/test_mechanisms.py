@@ -28,6 +28,10 @@ class TestProbing(Own, conformance.Probing):
     pass
 
 
+class TestWaiting(Own, conformance.Waiting):
+    pass
+
+
 class TestTooLong(Own, conformance.TooLong):
     pass
 

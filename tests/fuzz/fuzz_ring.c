@@ -153,8 +153,8 @@ static void stray(struct adma_segment *segment, struct program *program)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = {data, size};
-	static struct adma_segment shared;
-	struct adma_segment *segment = &shared;
+	static _Alignas(ADMA_CACHE_LINE) uint8_t shared[SEGMENT_BYTES];
+	struct adma_segment *segment = (struct adma_segment *)shared;
 	struct adma_ring_out out = {.segment = segment};
 	struct adma_ring_in in = {.segment = segment};
 	bool honest = true;

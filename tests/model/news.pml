@@ -161,7 +161,7 @@ inline look(i)
 	atomic {
 #ifdef BUG_TRUST_BITS
 		if
-		:: by_bit && use[i] == POSTED -> seen = MATCHED
+		:: by_bit && use[i] == POSTED && seen < MATCHED -> seen = MATCHED
 		:: by_bit && use[i] == MATCHED -> seen = FINISHED
 		:: else
 		fi;

@@ -185,12 +185,11 @@ def news_cases() -> Iterator[Case]:
         "",
         "FEW=0 NO_MEMORY",
         "FEW=2 NO_MEMORY",
-        "DEATH NO_MEMORY",
-        "LIES=1",
-        "MESSAGES=2 LIES=1 DEATH",
+        "MESSAGES=2 FEW=0 DEATH",
+        "MESSAGES=2 FEW=0 LIES=1",
     ):
         yield Case("news", f"STORE_BUFFERS {switches}".strip(), large=True)
-    yield Case("news", "STORE_BUFFERS DEATH", search="finite", large=True)
+    yield Case("news", "STORE_BUFFERS MESSAGES=2 FEW=0", search="finite", large=True)
 
     # The reason for the store buffers: this passes where every store is visible at once.
     yield Case("news", "FEW=0 BUG_UNLESS_SET")
@@ -202,9 +201,9 @@ def news_cases() -> Iterator[Case]:
         ("WORDS_FIRST", "FEW=0", DEADLOCK),
         ("TAKE_BY_STORE", "FEW=0", DEADLOCK),
         ("NO_SECOND_LOOK", "FEW=0", DEADLOCK),
-        ("TRUST_BITS", "LIES=1", ASSERTION),
+        ("TRUST_BITS", "MESSAGES=2 FEW=0 LIES=1", ASSERTION),
         ("GROW_BARE", "", ASSERTION),
-        ("DEAD_BY_NEWS", "DEATH", ASSERTION),
+        ("DEAD_BY_NEWS", "MESSAGES=2 FEW=0 DEATH", ASSERTION),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("news", given, expected)

@@ -33,14 +33,20 @@ void adma_segment_unmap(struct adma_segment *segment)
 	(void)segment;
 }
 
+/* Most of a segment is never touched, and so takes no memory. */
 struct adma_segment *make_segment(void)
 {
-	struct adma_segment *segment = aligned_alloc(4096, (sizeof(*segment) + 4095) / 4096 * 4096);
+	struct adma_segment *segment = mmap(NULL, sizeof(*segment), PROT_READ | PROT_WRITE,
+					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	REQUIRE(segment);
-	memset(segment, 0, sizeof(*segment));
+	REQUIRE(segment != MAP_FAILED);
 	adma_segment_init(segment);
 	return segment;
+}
+
+void free_segment(struct adma_segment *segment)
+{
+	munmap(segment, sizeof(*segment));
 }
 
 /* ---- two ends ---- */
@@ -64,8 +70,8 @@ static void tcp_pair(int tcp[ENDS])
 	}
 }
 
-void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
-	       uint32_t forced)
+void make_configs(struct adma_config configs[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
+		  uint32_t forced)
 {
 	int socks[ENDS], tcp[ENDS];
 	uint32_t all = ADMA_MECH_BIT(ADMA_MECH_SHARED) | ADMA_MECH_BIT(ADMA_MECH_CMA) | ADMA_MECH_BIT(ADMA_MECH_TCP);
@@ -73,7 +79,9 @@ void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS]
 	REQUIRE(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, socks));
 	tcp_pair(tcp);
 	for (int i = 0; i < ENDS; i++) {
-		struct adma_config config = {
+		struct adma_config *config = &configs[i];
+
+		*config = (struct adma_config){
 			.sock = socks[i],
 			.pid = getpid(),
 			.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
@@ -90,12 +98,34 @@ void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS]
 		};
 
 		for (int id = 0; id < ADMA_MECH_MAX; id++)
-			config.mech_fd[id] = -1;
-		config.mech_fd[ADMA_MECH_TCP] = tcp[i];
-		config.mech_found[ADMA_MECH_CMA] = ADMA_CMA_PULL | ADMA_CMA_PUSH;
-		memcpy(config.nonce, nonce->bytes, sizeof(config.nonce));
-		REQUIRE(!adma_chan_new(&config, &ends[i]));
+			config->mech_fd[id] = -1;
+		config->mech_fd[ADMA_MECH_TCP] = tcp[i];
+		config->mech_found[ADMA_MECH_CMA] = ADMA_CMA_PULL | ADMA_CMA_PUSH;
+		memcpy(config->nonce, nonce->bytes, sizeof(config->nonce));
 	}
+}
+
+void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
+	       uint32_t forced)
+{
+	struct adma_config configs[ENDS];
+
+	make_configs(configs, segments, nonce, forced);
+	for (int i = 0; i < ENDS; i++)
+		REQUIRE(!adma_chan_new(&configs[i], &ends[i]));
+}
+
+int make_bulk(void)
+{
+	int fd = memfd_create("test-bulk", MFD_CLOEXEC);
+
+	REQUIRE(fd >= 0 && !ftruncate(fd, (off_t)adma_bulk_size()));
+	return fd;
+}
+
+void close_bulk(int fd)
+{
+	close(fd);
 }
 
 int bring_bulk(struct adma_chan *chan, uint64_t n)
@@ -104,9 +134,8 @@ int bring_bulk(struct adma_chan *chan, uint64_t n)
 
 	if (!adma_wants_bulk(chan, n))
 		return 0;
-	fd = memfd_create("test-bulk", MFD_CLOEXEC);
-	REQUIRE(fd >= 0 && !ftruncate(fd, (off_t)adma_bulk_size()));
+	fd = make_bulk();
 	rc = adma_give_bulk(chan, fd);
-	close(fd);
+	close_bulk(fd);
 	return rc;
 }

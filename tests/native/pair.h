@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pair.h - a channel whose two ends are in one process.
+ * pair.h - a channel, or two connected endpoints of workers, in one process.
  *
  * What two processes share lies at the same addresses for both, so that ThreadSanitizer
  * watches the protocol between them as well as the locks within each.
@@ -15,10 +15,18 @@
 
 /* Whoever makes it frees it, after both ends. */
 struct adma_segment *make_segment(void);
+void free_segment(struct adma_segment *segment);
 
-/* With all mechanisms but the kernel helper's; `forced` as in struct adma_config. */
+/* What two connected ends are made of. With all mechanisms but the kernel helper's; `forced` as in struct adma_config. */
+void make_configs(struct adma_config configs[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
+		  uint32_t forced);
+
 void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
 	       uint32_t forced);
+
+/* Memory for adma_give_bulk(), and its end. */
+int make_bulk(void);
+void close_bulk(int fd);
 
 /* What Python does before a write of n bytes. 0 or a negated errno. */
 int bring_bulk(struct adma_chan *chan, uint64_t n);

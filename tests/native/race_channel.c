@@ -410,7 +410,7 @@ static void round_of(const struct adma_nonce *nonce, uint32_t forced, unsigned l
 	go(ends, seed);
 	for (int e = 0; e < ENDS; e++) {
 		adma_chan_free(ends[e].chan);
-		free(segments[e]);
+		free_segment(segments[e]);
 	}
 }
 

@@ -213,7 +213,7 @@ static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
 	for (int e = 0; e < ENDS; e++) {
 		count(chans[e]);
 		adma_chan_free(chans[e]);
-		free(segments[e]);
+		free_segment(segments[e]);
 		free(ends[e].buffer);
 	}
 }

@@ -60,7 +60,7 @@ class Result(NamedTuple):
     """Of a request. `envelope` and `data` are those of a message that was received.
 
     A receive that was too short has the envelope, too. If the message was truncated, `data` is
-    what fitted.
+    what fitted, or nothing if its sender waited for the match.
     """
 
     state: State
@@ -138,12 +138,15 @@ class Receive:
     mask: int
     nbytes: int
     outcome: Result = field(default=Result(State.PENDING))
+    may_lack_data: bool = False  # it was truncated, and its sender may have waited for the match
 
     def accepts(self, message: Message) -> bool:
         source, tag, _ = message.envelope
         return self.source in (None, source) and not (self.tag ^ tag) & self.mask
 
     def results(self) -> list[Result]:
+        if self.may_lack_data:
+            return [self.outcome, self.outcome._replace(data=b"")]
         return [self.outcome]
 
     def cancels(self) -> list[bool]:
@@ -222,6 +225,7 @@ class ReferenceWorker:
             return False
         state = State.DONE if fits else State.TRUNCATED
         receive.outcome = Result(state, message.envelope, message.data[: receive.nbytes])
+        receive.may_lack_data = not fits and (message.waits or not message.sure)
         message.state = State.DONE
         return True
 

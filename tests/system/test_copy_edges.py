@@ -852,7 +852,7 @@ def test_wait_any_of_a_copy_and_a_read(ends: Ends) -> None:
 def comes_after_a_look(monkeypatch: pytest.MonkeyPatch, ends: Ends, message: adma.Request) -> None:
     """Whenever a wait has sorted out what is pending, `message` arrives, if it has not yet."""
     near, far = ends
-    looked = waitset._sorted
+    looked = waitset.pending
 
     def then_it_comes(requests: Sequence[adma.Request]) -> Any:
         found = looked(requests)
@@ -861,7 +861,7 @@ def comes_after_a_look(monkeypatch: pytest.MonkeyPatch, ends: Ends, message: adm
             near.iprobe()
         return found
 
-    monkeypatch.setattr(waitset, "_sorted", then_it_comes)
+    monkeypatch.setattr(waitset, "pending", then_it_comes)
 
 
 def test_wait_any_when_one_is_done_between_two_looks(

@@ -179,7 +179,8 @@ def test_a_newer_version() -> None:
 
     error = hostile(act)
     assert isinstance(error, adma.VersionMismatch)
-    assert "1 to 1, the other 7 to 9" in str(error)
+    ours = f"{lib.ADMA_WIRE_OLDEST} to {lib.ADMA_WIRE_VERSION}"
+    assert f"{ours}, the other 7 to 9" in str(error)
 
 
 def test_the_refused_end_is_told_why() -> None:

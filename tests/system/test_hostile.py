@@ -32,7 +32,9 @@ from support.segment import (
     MATCHED,
     PART,
     POSTED,
+    RESERVED,
     SLOT,
+    SLOTS_MAX,
     Segment,
     Spoiler,
     mapped,
@@ -90,6 +92,8 @@ def id_of(segment: Segment) -> int:
         {"carry": EAGER, "length": 100, "total": 100, "first": BOUNCE},
         {"carry": EAGER, "length": 100, "total": 100, "second": 0xFFFFFFFF},
         {"carry": SLOT, "first": 64},
+        {"carry": SLOT, "first": SLOTS_MAX - 1},
+        {"carry": SLOT, "first": SLOTS_MAX},
         {"carry": SLOT, "first": 0xFFFFFFFF},
         {"carry": SLOT, "first": 0, "second": 7},
         {"carry": SLOT, "length": HUGE, "total": HUGE},
@@ -127,6 +131,7 @@ def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:
         {"state": word(1, 0)},
         {"state": word(1, MATCHED)},
         {"state": word(1, DONE)},
+        {"state": word(1, RESERVED)},
         {"state": word(1, 99)},
         {"generation": 2},
         {"cursor": word(2, 0)},
@@ -205,6 +210,19 @@ def test_an_impossible_stream_position(peer: Peer, spoiler: Spoiler) -> None:
     slot.state = word(generation, MATCHED)
     with pytest.raises((adma.ProtocolError, OSError)):
         peer.call(messages.wait, "large", 1.0)
+
+
+def test_a_message_that_stays_reserved(peer: Peer, spoiler: Spoiler) -> None:
+    """It cannot be cancelled while the reader is there, and fails when the reader has closed."""
+    peer.call(messages.iwrite, "large", LARGE)
+    slot, generation = spoiler.posted()
+    slot.state = word(generation, RESERVED)
+    assert not peer.call(messages.cancel, "large")
+    with pytest.raises(TimeoutError):
+        peer.call(messages.wait, "large", 0.05)
+    spoiler.local.closed = 1
+    with pytest.raises(adma.ChannelClosed):
+        peer.call(messages.wait, "large", HANG)
 
 
 def test_the_event_count_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:

@@ -27,7 +27,7 @@ class TestToy(ConformanceSuite):
     preload = ("toy_mechanism",)
 """
 #: What the kit has for each mechanism.
-TESTS = 108
+TESTS = 121
 
 pytestmark = pytest.mark.skipif(
     not shutil.which(CC) or not (HERE.parents[1] / "transport" / "native").is_dir(),

@@ -33,6 +33,7 @@ from .listener import Listener, connect, from_socket, listen
 from .mechanisms import Refusal
 from .messages.explanation import Explanation
 from .messages.message import Message
+from .messages.poll import wait
 from .messages.waitset import wait_all, wait_any, wait_some
 from .request import Request
 
@@ -66,6 +67,7 @@ __all__ = [
     "icopy",
     "listen",
     "stats",
+    "wait",
     "wait_all",
     "wait_any",
     "wait_some",

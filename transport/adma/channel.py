@@ -21,6 +21,7 @@ from .messages.channel_request import ChannelRequest
 from .messages.endpoint import Endpoint
 from .messages.incoming import Receiver
 from .messages.message import KINDS, Message, dump
+from .messages.source import Source
 from .request import Request
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["Channel"]
 _OWN_MEASURE: Final = -1  # the core decides how long to spin
 
 
-class Channel:
+class Channel(Source):
     """This end of a connected pair: ordered in both directions, message boundaries kept.
 
     `connect`, `Listener.accept` and `from_socket` make channels. Each write is one message,

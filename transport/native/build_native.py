@@ -29,6 +29,7 @@ INCLUDE = NATIVE / "include"
 HEADERS = (
     "adma.h",
     "adma_worker.h",
+    "adma_poll.h",
     "adma_handshake.h",
     "adma_copy.h",
     "adma_trace.h",

@@ -26,6 +26,8 @@ def block(endpoint: Endpoint, call: str, nbytes: int) -> str:
         "recv": lambda: channel.recv(),
         "wait": lambda: _wait(channel, buffer, lambda request: request.wait()),
         "wait_all": lambda: _wait(channel, buffer, lambda request: adma.wait_all([request])),
+        "poll": lambda: adma.wait([channel]),
+        "poll_mixed": lambda: adma.wait([channel, endpoint.kept["posted"].request]),
     }
     try:
         endpoint.say("blocking")

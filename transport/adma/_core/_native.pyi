@@ -204,6 +204,9 @@ class adma_tagged_message(CData):  # noqa: N801
     length: int
     source: int
 
+class adma_poll_set(CData):  # noqa: N801
+    """`struct adma_poll_set`, whose inside is the core's."""
+
 class adma_record_head(CData):  # noqa: N801
     magic: int
     oldest: int
@@ -835,6 +838,8 @@ class _Lib:
     @staticmethod
     def adma_worker_observe(worker: adma_worker, req: adma_req, /) -> None: ...
     @staticmethod
+    def adma_worker_progress(worker: adma_worker, /) -> int: ...
+    @staticmethod
     def adma_worker_drive(
         worker: adma_worker,
         reqs: Pointer[adma_req],
@@ -853,6 +858,20 @@ class _Lib:
         timeout_ns: int,
         mask: sigset_t,
         /,
+    ) -> int: ...
+    @staticmethod
+    def adma_poll_set_new(out: Pointer[adma_poll_set], /) -> int: ...
+    @staticmethod
+    def adma_poll_set_free(set_: adma_poll_set, /) -> None: ...
+    @staticmethod
+    def adma_poll_set_update(set_: adma_poll_set, chans: Pointer[adma_chan], n: int, /) -> int: ...
+    @staticmethod
+    def adma_poll_set_drive(
+        set_: adma_poll_set, spin_ns: int, ready: Pointer[int], nready: Pointer[int], /
+    ) -> int: ...
+    @staticmethod
+    def adma_poll_set_sleep(
+        set_: adma_poll_set, also: adma_wait, timeout_ns: int, mask: sigset_t, /
     ) -> int: ...
     @staticmethod
     def adma_record_parse(bytes_: _Memory, n: int, nfds: int, record: adma_record, /) -> int: ...

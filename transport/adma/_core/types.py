@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         adma_req,
         adma_segment,
         adma_worker,
+        sigset_t,
     )
 
     Chan: TypeAlias = adma_chan
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Segment: TypeAlias = adma_segment
     Worker: TypeAlias = adma_worker
     Arrived: TypeAlias = adma_arrived
+    SignalMask: TypeAlias = sigset_t
     #: A buffer of Python's, held. It knows its length in bytes.
     Hold: TypeAlias = Array[bytes]
 

@@ -22,13 +22,15 @@ from .results import raise_for
 from .types import NO_REQUEST
 
 if TYPE_CHECKING:
-    from ._native import sigset_t
+    from ._native import adma_wait, sigset_t
     from .types import Chan, Req, Worker
 
-__all__ = ["ManyWaiter", "OneWaiter"]
+__all__ = ["BUSY", "QUIET", "READY", "ManyWaiter", "OneWaiter", "wait_with"]
 
-_READY: Final = lib.ADMA_READY
-_BUSY: Final = lib.ADMA_BUSY
+# enum adma_drive_result
+READY: Final = lib.ADMA_READY
+BUSY: Final = lib.ADMA_BUSY
+QUIET: Final = lib.ADMA_QUIET
 _BUDGET_NS: Final = 5_000_000  # the core copies at most this long before signals are looked at
 _OWN_MEASURE: Final = -1  # the core decides how long to spin
 # The kernel may hand a signal for the process to any thread, which does not end the main
@@ -37,7 +39,7 @@ _SIGNAL_SLICE_NS: Final = 100_000_000
 
 
 class _Waiter(Protocol):
-    """What waits: the core's calls for one request, or for many."""
+    """What waits: the core's calls for one request, for many, or for many channels."""
 
     def drive(self, spin: int) -> int: ...
     def sleep(self, nanoseconds: int, mask: sigset_t) -> None: ...
@@ -55,7 +57,7 @@ class OneWaiter:
 
     def wait(self, deadline: float | None) -> bool:
         """True when what is waited for is there, False when the deadline passed before."""
-        return _wait(self, deadline)
+        return wait_with(self, deadline)
 
     def drive(self, spin: int) -> int:
         return lib.adma_drive_one(self._chan, self._req, spin, _BUDGET_NS)
@@ -92,18 +94,23 @@ class ManyWaiter:
 
     def wait(self, deadline: float | None) -> bool:
         """True when `need` requests are done, False when the deadline passed before."""
-        return _wait(self, deadline)
+        return wait_with(self, deadline)
 
     def step(self, deadline: float | None) -> bool:
         """One round, and one sleep at most. True when `need` requests are done."""
         state = self.drive(0)
-        if state == _READY:
+        if state == READY:
             return True
         if state < 0:
             raise_for(state)
-        if state != _BUSY:
+        if state != BUSY:
             _sleep(self, deadline)
         return False
+
+    @property
+    def struct(self) -> adma_wait:
+        """What is waited for, as the core takes it."""
+        return self._struct
 
     def drive(self, spin: int) -> int:
         return lib.adma_drive(self._struct, spin, _BUDGET_NS)
@@ -115,7 +122,8 @@ class ManyWaiter:
         lib.adma_give_up(self._struct)
 
 
-def _wait(waiter: _Waiter, deadline: float | None) -> bool:
+def wait_with(waiter: _Waiter, deadline: float | None) -> bool:
+    """True when what `waiter` waits for is there, False when the deadline passed before."""
     try:
         return _wait_on(waiter, deadline)
     except BaseException:
@@ -128,13 +136,13 @@ def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
     while True:
         late = deadline is not None and time.monotonic() >= deadline
         state = waiter.drive(0 if late else _OWN_MEASURE)
-        if state == _READY:
+        if state == READY:
             return True
         if state < 0:
             raise_for(state)
         if late:
             return False
-        if state != _BUSY:
+        if state != BUSY:
             _sleep(waiter, deadline)
 
 

@@ -24,8 +24,6 @@ CONSUME: Final = lib.ADMA_REQ_CONSUME
 
 #: Of a worker that was freed.
 NO_WORKER: Final[Worker] = ffi.NULL
-_NONE: Final = ffi.NULL
-_BUDGET_NS: Final = 5_000_000
 
 free = lib.adma_worker_free
 drop = lib.adma_worker_drop
@@ -119,7 +117,7 @@ def stats(worker: Worker, number: int) -> dict[str, int]:
 def progress(worker: Worker) -> bool:
     """Make progress without waiting, until there is nothing to do for now. True: there was any."""
     did = False
-    while (state := lib.adma_worker_drive(worker, _NONE, 0, 0, 0, _BUDGET_NS)) == lib.ADMA_BUSY:
+    while (state := lib.adma_worker_progress(worker)) > 0:
         did = True
     if state < 0:
         raise_for(state)

@@ -36,5 +36,5 @@ def thresholds() -> dict[str, int]:
         "inline, up to": INLINE_MAX,
         "eager, up to": EAGER_MAX,
         "bulk segment of shared": BULK_SIZE,
-        "half, mapped by both sides": SEGMENT_SIZE,
+        "half, address space of both sides": SEGMENT_SIZE,
     }

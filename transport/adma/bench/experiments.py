@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All experiments by name, in the order of the paper's figures."""
+"""All experiments by name, in the order of the paper's figures; what has no figure comes last."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from adma.bench import charts, copies, costs, overlap, plot, pollution, schedule, splitup, window
+from adma.bench import (
+    charts,
+    copies,
+    costs,
+    endpoints,
+    overlap,
+    plot,
+    pollution,
+    schedule,
+    splitup,
+    window,
+)
 from adma.bench.experiment import Experiment
 from adma.bench.schema import Report
 
 EXPERIMENTS: dict[str, Experiment] = {
     each.EXPERIMENT.name: each.EXPERIMENT
-    for each in (copies, window, overlap, splitup, pollution, schedule, costs)
+    for each in (copies, window, overlap, splitup, pollution, schedule, costs, endpoints)
 }
 
 

@@ -72,6 +72,12 @@ def headline(machine: dict[str, Any]) -> str:
     return label(machine) + what
 
 
+def allow_descriptors() -> None:
+    """Raise the limit of descriptors as far as we may, for this process and those it starts."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def label(machine: dict[str, Any]) -> str:
     """The mark of figures that were taken in an emulated machine; empty for a real one."""
     emulator = machine.get("emulated")

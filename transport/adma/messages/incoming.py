@@ -9,6 +9,7 @@ the next recv() goes on where this one stopped.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._core import operation as core
@@ -24,7 +25,7 @@ from .message import load, part_sizes
 if TYPE_CHECKING:
     from .endpoint import Endpoint
 
-__all__ = ["Receiver"]
+__all__ = ["Receiver", "unfinished"]
 
 
 class Receiver:
@@ -64,11 +65,21 @@ class Receiver:
             incoming.receive(deadline, limit)
         except BaseException:
             incoming.withdraw()
-            if not incoming.unfinished:
-                self._incoming = None
+            if incoming.unfinished:
+                unfinished.add(self)
+            else:
+                self._forget()
             raise
-        self._incoming = None
+        self._forget()
         return incoming
+
+    def _forget(self) -> None:
+        self._incoming = None
+        unfinished.discard(self)
+
+
+#: Those that an interrupted call has left with a part of an object.
+unfinished: weakref.WeakSet[Receiver] = weakref.WeakSet()
 
 
 class Incoming:

@@ -15,7 +15,7 @@ from ..copying.engine import queues_running
 from ..request import Request
 from .channel_request import ChannelRequest
 
-__all__ = ["wait_all", "wait_any", "wait_some"]
+__all__ = ["pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
 
 
 def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
@@ -27,7 +27,7 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
     """
     requests = _checked(reqs, "wait_all")
     deadline = deadline_of(timeout, "wait_all")
-    copies, messages = _sorted(requests)
+    copies, messages = pending(requests)
     # Copies first: no other process has to do anything for them.
     if not wait_copies(copies, len(copies), deadline) or not _wait_messages(messages, deadline):
         left = sum(not request._done for request in requests)
@@ -59,18 +59,21 @@ def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int
         raise ValueError(f"{call}(reqs): no requests, so none will ever be done")
     deadline = deadline_of(timeout, call)
     while not (done := [index for index, request in enumerate(requests) if request._done]):
-        copies, messages = _sorted(requests)
-        if len(copies) + len(messages) < len(requests):
-            continue  # one was done just now, and the others may never be
-        if copies and messages:
-            found = _wait_mixed(copies, messages, deadline)
-        elif copies:
-            found = wait_copies(copies, 1, deadline)
-        else:
-            found = _waiter(messages, 1).wait(deadline)
-        if not found:
+        if not wait_for_one(requests, deadline):
             raise TimeoutError(f"none of {len(requests)} requests is done")
     return done
+
+
+def wait_for_one(requests: Sequence[Request], deadline: float | None) -> bool:
+    """Wait until a request is done. False: the deadline passed before."""
+    copies, messages = pending(requests)
+    if len(copies) + len(messages) < len(requests):
+        return True  # the others may never be done
+    if copies and messages:
+        return _wait_mixed(copies, messages, deadline)
+    if copies:
+        return wait_copies(copies, 1, deadline)
+    return waiter_of(messages, 1).wait(deadline)
 
 
 def _checked(reqs: Iterable[Request], call: str) -> list[Request]:
@@ -86,16 +89,16 @@ def _checked(reqs: Iterable[Request], call: str) -> list[Request]:
     return requests
 
 
-def _sorted(requests: Sequence[Request]) -> tuple[list[CopyRequest], list[ChannelRequest]]:
+def pending(requests: Sequence[Request]) -> tuple[list[CopyRequest], list[ChannelRequest]]:
     """The pending copies, the pending messages."""
-    pending = [request for request in requests if not request._done]
+    left = [request for request in requests if not request._done]
     return (
-        [request for request in pending if isinstance(request, CopyRequest)],
-        [request for request in pending if isinstance(request, ChannelRequest)],
+        [request for request in left if isinstance(request, CopyRequest)],
+        [request for request in left if isinstance(request, ChannelRequest)],
     )
 
 
-def _waiter(messages: Sequence[ChannelRequest], need: int, also: int = -1) -> ManyWaiter:
+def waiter_of(messages: Sequence[ChannelRequest], need: int, also: int = -1) -> ManyWaiter:
     """Waits for `need` operations of requests that were pending a moment ago; 0 means all.
 
     Other threads may have completed a request since then. It is waited for all the same, and
@@ -116,7 +119,7 @@ def _unfinished(request: ChannelRequest) -> Sequence[Operation]:
 
 def _wait_messages(messages: list[ChannelRequest], deadline: float | None) -> bool:
     while messages := [request for request in messages if not request._done]:
-        if not _waiter(messages, 0).wait(deadline):
+        if not waiter_of(messages, 0).wait(deadline):
             return False
     return True
 
@@ -131,7 +134,7 @@ def _wait_mixed(
     signal = Signal()
     waiter: ManyWaiter | None = None
     try:  # from before it is opened on: a signal may strike as that returns
-        waiter = _waiter(messages, 1, also=signal.open())
+        waiter = waiter_of(messages, 1, also=signal.open())
         while True:
             signal.arm()
             if rc := waited.wait(1, 0):

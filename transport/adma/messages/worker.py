@@ -7,9 +7,12 @@ benchmarks. Programs use channels.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import socket
 import time
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +38,8 @@ __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
+
+_open: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
 class TagRequest:
@@ -105,10 +110,12 @@ class Worker:
     """Endpoints, and one set of queues for all of them."""
 
     def __init__(self) -> None:
-        self.handle = core.make()
+        self.handle = core.NO_WORKER
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
         self._pending: set[Operation] = set()
         self._pid = os.getpid()
+        self.handle = core.make()
+        _open.add(self)
 
     # Endpoints
 
@@ -152,17 +159,30 @@ class Worker:
         self.links.pop(number, None)
 
     def close(self, timeout: float = 5) -> None:
-        """Close all endpoints, and free the worker."""
+        """Close all endpoints, and free the worker. TimeoutError as for `drop`: it is closed."""
         if not self.handle:
             return
-        if os.getpid() == self._pid:
-            for number in list(self.links):
-                self.drop(number, timeout)
-        handle, self.handle = self.handle, core.NO_WORKER
-        core.free(handle)
-        for operation in list(self._pending):
-            self.release(operation)
-        self.links.clear()
+        try:
+            if os.getpid() == self._pid:
+                for number in list(self.links):
+                    self.drop(number, timeout)
+        finally:
+            _open.discard(self)
+            handle, self.handle = self.handle, core.NO_WORKER
+            core.free(handle)
+            for operation in list(self._pending):
+                self.release(operation)
+            self.links.clear()
+
+    def close_quietly(self) -> None:
+        """Close it without waiting for peers."""
+        with contextlib.suppress(TimeoutError):
+            self.close(0)
+
+    def __del__(self) -> None:
+        """The core keeps nothing of the requests and buffers that go with this object."""
+        if self.handle:
+            self.close_quietly()
 
     def __enter__(self) -> Worker:
         return self
@@ -179,7 +199,7 @@ class Worker:
         flags = core.SYNCHRONOUS if synchronous else 0
         operation = Operation(readable(buf, "send"), read=False, kind=core.TAGGED, flags=flags)
         operation.req.source, operation.req.tag = number, tag
-        self._bring_segment(number, len(operation.hold or b""))
+        self.bring_segment(number, len(operation.hold or b""))
         return self._post(operation, core.send(self.handle, operation.req))
 
     def receive(
@@ -259,7 +279,8 @@ class Worker:
         self._pending.add(operation)
         return TagRequest(self, operation)
 
-    def _bring_segment(self, number: int, nbytes: int) -> None:
+    def bring_segment(self, number: int, nbytes: int) -> None:
+        """Make the memory that a send of `nbytes` needs, if it needs any."""
         wanted = core.wanted_segment(self.handle, number, nbytes)
         link = self.links.get(number)
         if not wanted or link is None:
@@ -274,3 +295,12 @@ class Worker:
                 raise error_for(rc)
         finally:
             os.close(fd)
+
+
+def _close_all() -> None:
+    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
+    for worker in list(_open):
+        worker.close_quietly()
+
+
+atexit.register(_close_all)

@@ -12,6 +12,7 @@
 #include "base/fault.h"
 #include "mech/table.h"
 #include "progress/ownership.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
@@ -95,6 +96,7 @@ static void channel_begin_close(struct adma_chan *chan)
 	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
 	adma_signal_peer(ep);
 	adma_waiters_wake(&chan->progress);
+	adma_watch_leave(&chan->progress.watch);
 }
 
 static bool channel_has_users(const struct adma_chan *chan)

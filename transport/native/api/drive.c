@@ -2,6 +2,8 @@
 /* drive.c - making progress for a caller that waits, and spinning when there is none to make. */
 #include "api/drive.h"
 
+#include <sched.h>
+
 #include "api/entry.h"
 #include "base/clock.h"
 #include "progress/ownership.h"
@@ -34,15 +36,22 @@ static bool message_is_ready(struct adma_progress *progress)
 	return ready;
 }
 
+/*
+ * The last requests are looked at first. Most of the time requests complete in post order, so one that waits
+ * for all of many sees at the first one whether it has to wait on.
+ */
 bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
-	int ready = 0;
+	int missing = 0;
 
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
-	for (int i = 0; i < wait->nreqs; i++)
-		if (adma_request_is_ready(wait->reqs[i]) && ++ready >= wait->need)
+	for (int i = wait->nreqs - 1; i >= 0; i--) {
+		if (!adma_request_is_ready(wait->reqs[i]) && ++missing > wait->nreqs - wait->need)
+			return false;
+		if (wait->nreqs - i - missing >= wait->need)
 			return true;
+	}
 	return false;
 }
 
@@ -90,11 +99,16 @@ static bool drive_progress(struct adma_progress *progress)
 bool adma_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
+	bool changed;
 
 	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
-	return adma_poll_check(progress) | (progress->worker.summary && adma_worker_look_at_all(&progress->worker));
+	/* An endpoint for which a byte came is one of those that are looked at next. */
+	changed = adma_poll_check(progress);
+	if (progress->worker.summary)
+		changed |= adma_worker_look_at_unarmed(&progress->worker);
+	return changed;
 }
 
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */
@@ -119,12 +133,28 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 		/* With many peers, one that is always busy may not keep us from looking at the others. */
 		if (!moved || adma_is_shared(progress))
 			moved |= adma_check_peers(progress);
-		adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		visit->released = drive_release_early(wait);
+		if (!moved && !visit->released) /* otherwise nobody will spin on them */
+			adma_hints_take(&visit->hints, progress, !wait->nreqs);
 		adma_publish_and_leave_worker(progress);
 	}
 	visit->owns = true;
 	return usable ? moved : why;
+}
+
+int adma_drive_once(struct adma_progress *progress)
+{
+	bool changed;
+	int rc = adma_enter_worker(progress);
+
+	if (rc)
+		return rc;
+	adma_ownership_acquire(progress);
+	changed = drive_progress(progress);
+	changed |= adma_check_peers(progress); /* also while something else keeps us busy */
+	adma_ownership_release(progress, true);
+	adma_publish_and_leave_worker(progress);
+	return changed;
 }
 
 /* ---- spinning ---- */
@@ -133,6 +163,7 @@ struct spinner {
 	const struct adma_wait *wait;
 	const struct adma_hints *hints;
 	bool silent; /* a worker completes requests without signalling its event counts */
+	uint32_t removed; /* endpoints that all workers together have lost */
 };
 
 static bool spinner_is_silent(const struct adma_worker *worker)
@@ -143,39 +174,42 @@ static bool spinner_is_silent(const struct adma_worker *worker)
 	return false;
 }
 
-static void spinner_let_maps_go(const struct spinner *spinner, int workers)
+static void spinner_let_go_of(const struct adma_wait *wait, int n)
 {
-	for (int i = 0; i < workers; i++) {
-		struct adma_progress *progress = adma_wait_progress(spinner->wait, i);
+	for (int i = 0; i < n; i++) {
+		struct adma_progress *progress = adma_wait_progress(wait, i);
 
 		adma_worker_retake(&progress->worker);
 		adma_leave_worker(progress);
 	}
 }
 
-/*
- * Keep the maps of all workers in place without their locks. False: a worker is closed, or an endpoint has
- * left since the hints were taken, and its words with it.
- */
+/* Keep the maps of one worker in place without its lock. False: it is closed, or waits for us to leave. */
+static bool spinner_hold(struct spinner *spinner, struct adma_progress *progress)
+{
+	if (adma_enter_worker(progress))
+		return false;
+	if (progress->worker.settling) {
+		adma_leave_worker(progress);
+		return false;
+	}
+	spinner->silent |= spinner_is_silent(&progress->worker);
+	spinner->removed += progress->worker.removed;
+	adma_worker_release_for_use(&progress->worker);
+	return true;
+}
+
+/* The same for all workers. False also when an endpoint has gone since the hints were taken: they may be about it. */
 static bool spinner_hold_maps(struct spinner *spinner)
 {
 	const struct adma_wait *wait = spinner->wait;
-	int count = adma_wait_count(wait), held = 0;
-	uint64_t gone = 0;
+	int n = 0;
 
-	while (held < count) {
-		struct adma_progress *progress = adma_wait_progress(wait, held);
-
-		if (adma_enter_worker(progress))
-			break;
-		held++;
-		gone += progress->worker.gone;
-		spinner->silent |= spinner_is_silent(&progress->worker);
-		adma_worker_release_for_use(&progress->worker);
-	}
-	if (held == count && gone == spinner->hints->gone)
+	while (n < adma_wait_count(wait) && spinner_hold(spinner, adma_wait_progress(wait, n)))
+		n++;
+	if (n == adma_wait_count(wait) && spinner->removed == spinner->hints->removed)
 		return true;
-	spinner_let_maps_go(spinner, held);
+	spinner_let_go_of(wait, n);
 	return false;
 }
 
@@ -203,10 +237,12 @@ static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hi
 
 	if (hints->too_many)
 		return false;
-	if (!spinner_hold_maps(&spinner))
-		return true; /* something was closed: see what became of the requests */
+	if (!spinner_hold_maps(&spinner)) {
+		sched_yield();
+		return true; /* see what became of the requests */
+	}
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
-	spinner_let_maps_go(&spinner, adma_wait_count(wait));
+	spinner_let_go_of(wait, adma_wait_count(wait));
 	return found;
 }
 

@@ -40,4 +40,10 @@ bool adma_request_is_ready(const struct adma_req *req);
 /* Are `need` of the requests ready; or, without requests, is there a message on the first worker? */
 bool adma_wait_is_satisfied(const struct adma_wait *wait);
 
+/*
+ * One round for a caller that does not wait: take note of what happened, and copy at most one chunk. 1: something
+ * changed; 0; or why the worker cannot be used.
+ */
+int adma_drive_once(struct adma_progress *progress);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
 
@@ -28,9 +29,10 @@ int adma_enter_worker(struct adma_progress *progress)
 }
 
 /* Does any thread rely on the event counts being armed? */
-static bool publish_is_awaited(const struct adma_progress *progress)
+static bool publish_is_awaited(struct adma_progress *progress)
 {
-	return progress->waiters.sleepers || adma_poll_descriptor_is_open(progress) || progress->ownership.delegated;
+	return progress->waiters.sleepers || adma_poll_descriptor_is_open(progress) || progress->ownership.delegated ||
+	       adma_watch_is_slept_on(&progress->watch);
 }
 
 /* Look until there is nothing to do and the event count can be armed. False: that did not happen in so many tries. */
@@ -99,8 +101,15 @@ bool adma_publish(struct adma_progress *progress, bool by_progress_thread)
 	bool armed = true;
 
 	adma_waiters_wake_marked(progress);
-	if (progress->worker.marks & ADMA_MARK_REARM && publish_is_awaited(progress))
-		armed = publish_rearm(progress, by_progress_thread);
+	if (progress->worker.marks & ADMA_MARK_REARM) {
+		bool awaited = publish_is_awaited(progress);
+
+		if (awaited)
+			armed = publish_rearm(progress, by_progress_thread);
+		if (adma_watch_is_quiet(&progress->watch) &&
+		    (!awaited || !armed || adma_worker_has_message(&progress->worker)))
+			adma_watch_activate(&progress->watch);
+	}
 	progress->worker.marks = 0;
 	return armed;
 }

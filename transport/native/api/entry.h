@@ -20,9 +20,9 @@ static inline void adma_leave_worker(struct adma_progress *progress)
 }
 
 /*
- * Act on the marks that were set since the last publication. Sleepers are woken. If a thread sleeps
- * or polls, or the worker is delegated, look again until the event counts can be armed. The
- * descriptor of fileno() is made readable or not, as it should be. False: a peer signals its
+ * Act on the marks that were set since the last publication. Sleepers are woken, waiters of poll
+ * sets included. If a thread sleeps or polls, or the worker is delegated, look again until the event
+ * counts can be armed. The descriptor of fileno() is made readable or not, as it should be. False: a peer signals its
  * event count faster than it can be armed. Called with the lock held.
  */
 bool adma_publish(struct adma_progress *progress, bool by_progress_thread);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
@@ -104,15 +105,19 @@ static void sleep_look(struct adma_progress *progress, const struct pollfd *fds)
 		ep->ops->polled(ep, fds[3].revents);
 }
 
+/* `polled`: the descriptors were polled to the end. */
 static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sleeper, const struct pollfd *fds,
-			 int64_t slept)
+			 int64_t slept, bool polled)
 {
 	if (!sleeper->in)
 		return;
 	pthread_mutex_lock(&progress->worker.lock);
+	if (polled) /* which told of deaths and of all that is armed: the next check is due after a time of polling */
+		progress->waiters.checked_at = adma_now();
 	adma_sleeper_leave(progress, sleeper);
 	adma_ownership_release(progress, false);
-	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress))
+	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress) &&
+	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 	sleep_look(progress, fds);
 	adma_spin_learn(progress, slept);
@@ -168,7 +173,7 @@ static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers,
 			     : sleep_poll(fds, nfds, timeout_ns, mask);
 	for (int i = 0; i < n; i++)
 		sleep_finish(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER],
-			     adma_now() - begin);
+			     adma_now() - begin, may && rc != -EINTR);
 	return rc;
 }
 

@@ -9,6 +9,15 @@
 #include "worker/request.h"
 #include "worker/tags.h"
 
+/* The receive has met its message, which waits in a slot: the endpoint of the message has a transfer now. */
+static void tagged_begin(struct adma_worker *worker, const struct adma_req *req)
+{
+	struct adma_endpoint *ep = req->state == ADMA_MATCHED_STATE ? adma_tags_endpoint(worker, req->source) : NULL;
+
+	if (ep)
+		(void)adma_endpoint_advance(ep);
+}
+
 /* Publish, match, and hand over what is left: the caller does not wait. */
 static void tagged_finish(struct adma_progress *progress)
 {
@@ -55,6 +64,7 @@ int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 	}
 	adma_request_start(req);
 	adma_tags_receive(worker, req);
+	tagged_begin(worker, req);
 	tagged_finish(progress);
 	return 0;
 }
@@ -115,6 +125,8 @@ int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *t
 	if (rc)
 		return rc;
 	rc = adma_tags_receive_taken(worker, taken, req);
+	if (!rc)
+		tagged_begin(worker, req);
 	tagged_finish(progress);
 	return rc;
 }
@@ -161,6 +173,11 @@ void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)
 	else
 		req->flags |= ADMA_REQ_DROPPED;
 	adma_publish_and_leave_worker(progress);
+}
+
+int adma_worker_progress(struct adma_worker *worker)
+{
+	return adma_drive_once(adma_progress_of(worker));
 }
 
 static struct adma_wait tagged_wait(struct adma_worker **worker, struct adma_req **reqs, int n, int need)

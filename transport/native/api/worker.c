@@ -136,6 +136,37 @@ static int endpoint_join(struct adma_progress *progress, struct adma_endpoint *e
 	return 0;
 }
 
+/* Free an endpoint that did not join. The caller keeps the descriptors and segments that it names. */
+static void endpoint_discard(struct adma_endpoint *ep)
+{
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++)
+		ep->connection.config.mech_fd[id] = -1;
+	adma_mechanisms_close(&ep->connection);
+	adma_endpoint_free(ep);
+	free(ep);
+}
+
+static int endpoint_make(struct adma_worker *worker, const struct adma_config *config, struct adma_endpoint **out)
+{
+	struct adma_endpoint *ep = calloc(1, sizeof(*ep));
+	int rc;
+
+	if (!ep)
+		return -ENOMEM;
+	ep->worker = worker;
+	rc = adma_endpoint_init(ep, config, &adma_tagged_endpoint_ops);
+	if (!rc)
+		rc = adma_mechanisms_open(&ep->connection);
+	if (rc) {
+		endpoint_discard(ep);
+		return rc;
+	}
+	if (!config->same_user && config->sock >= 0)
+		ep->send.slots.limit = ADMA_ARRIVED_SLOTS_MAX; /* a reader of another user keeps no more descriptors */
+	*out = ep;
+	return 0;
+}
+
 int adma_worker_connect(struct adma_worker *worker, const struct adma_config *config, uint32_t *number)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
@@ -145,26 +176,16 @@ int adma_worker_connect(struct adma_worker *worker, const struct adma_config *co
 
 	if (forced && forced->flags & ADMA_KERNEL_FIFO)
 		return -EOPNOTSUPP; /* the kernel's FIFO knows no tags */
-	ep = calloc(1, sizeof(*ep));
-	if (!ep)
-		return -ENOMEM;
-	ep->worker = worker;
-	rc = adma_endpoint_init(ep, config, &adma_tagged_endpoint_ops);
-	if (!config->same_user && config->sock >= 0)
-		ep->send.slots.limit = ADMA_ARRIVED_SLOTS_MAX; /* a reader of another user keeps no more descriptors */
-	if (!rc)
-		rc = adma_mechanisms_open(&ep->connection);
-	if (!rc)
-		rc = adma_enter_worker(progress);
+	rc = endpoint_make(worker, config, &ep);
+	if (rc)
+		return rc;
+	rc = adma_enter_worker(progress);
 	if (!rc) {
 		rc = endpoint_join(progress, ep, number);
 		adma_publish_and_leave_worker(progress);
 	}
-	if (!rc)
-		return 0;
-	ep->connection.config = (struct adma_config){0}; /* the caller keeps what it names */
-	adma_endpoint_free(ep);
-	free(ep);
+	if (rc)
+		endpoint_discard(ep);
 	return rc;
 }
 
@@ -241,11 +262,12 @@ static void endpoint_await_quiet(struct adma_progress *progress, struct adma_end
 	bool users = ep->control.users || progress->worker.users;
 	bool soon = users || !adma_ec_arm(&ep->connection.config.local->event_count, events);
 
-	adma_waiters_wake(progress); /* a thread that spins, or copies, is one of the users */
+	progress->worker.settling++; /* a thread that spins is one of the users: meanwhile none begins to */
 	(void)adma_publish(progress, false);
 	adma_leave_worker(progress);
 	(void)poll(fds, 2, soon ? 1 : (int)(ns / 1000000) + 1);
 	pthread_mutex_lock(&progress->worker.lock);
+	progress->worker.settling--;
 }
 
 /*

@@ -11,6 +11,7 @@
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
 #include "shm/summary.h"
@@ -23,6 +24,7 @@ static void workers_forget_threads(struct adma_progress *progress)
 	progress->entry = (struct adma_progress_entry){.visit = adma_visit};
 	adma_list_init(&progress->entry.link);
 	progress->assist = (struct adma_assist){.part = adma_visit_assist};
+	adma_watch_init(&progress->watch);
 }
 
 int adma_workers_make(struct adma_progress *progress, bool shared)
@@ -70,15 +72,6 @@ static void workers_unmap_segment(struct adma_segment **at)
 	adma_segment_unmap(segment);
 }
 
-/* What we write to ourselves is what we read: then there is one segment, and one map of it. */
-static void workers_unmap_segments(struct adma_config *config)
-{
-	if (config->remote == config->local)
-		config->remote = NULL;
-	workers_unmap_segment(&config->local);
-	workers_unmap_segment(&config->remote);
-}
-
 void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma_endpoint *ep)
 {
 	struct adma_config *config = &ep->connection.config;
@@ -86,13 +79,18 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	/* In a forked child the epolls are the parent's, too: there nothing is removed from them. */
 	if (adma_is_shared(progress) && !atomic_load(&progress->worker.forked))
 		adma_poll_remove(progress, ep);
+	if (config->remote == config->local)
+		config->remote = NULL; /* an endpoint to ourselves */
 	adma_descriptor_close(&config->sock);
 	adma_descriptor_close(&config->pidfd);
 	ep->ops->close(ep);
 	adma_mechanisms_close(&ep->connection);
 	adma_descriptor_close(&ep->send.segment_fd);
-	workers_unmap_segments(config);
-	adma_summary_unmap(atomic_exchange_explicit(&ep->summary, NULL, memory_order_relaxed));
+	if (config->remote == config->local) /* an endpoint that is connected to its own worker */
+		config->remote = NULL;
+	workers_unmap_segment(&config->local);
+	workers_unmap_segment(&config->remote);
+	adma_summary_unmap(atomic_exchange(&ep->summary, NULL));
 	ep->control.torn_down = true;
 }
 

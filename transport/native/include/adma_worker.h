@@ -113,6 +113,9 @@ int adma_worker_cancel(struct adma_worker *worker, struct adma_req *req);
 /* The caller has seen that the request is done, or will never look. */
 void adma_worker_observe(struct adma_worker *worker, struct adma_req *req);
 
+/* One round of progress, without waiting. 1: something changed, so that another round may find more; 0; negative: closed. */
+int adma_worker_progress(struct adma_worker *worker);
+
 /* Drive and sleep for `need` of `n` requests; with n 0, for a message without a receive. See adma.h. */
 int adma_worker_drive(struct adma_worker *worker, struct adma_req **reqs, int n, int need, int64_t spin_ns,
 		      int64_t budget_ns);

@@ -4,13 +4,15 @@
 
 #include "base/clock.h"
 #include "progress/poll_descriptor.h"
+#include "progress/poll_set.h"
 #include "progress/progress_thread.h"
 
 void adma_delegation_end(struct adma_progress *progress)
 {
 	progress->ownership.delegated = false;
 	/* An event count that is left armed costs the peer a system call and the progress thread a wake-up. */
-	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress))
+	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress) &&
+	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 }
 

@@ -7,12 +7,13 @@
  *
  *   waiters    waiters.c          threads that sleep on the worker
  *   poll       poll_descriptor.c  the descriptor of fileno()
+ *   watch      poll_set.c         the poll sets in which a channel is
  *   ownership  ownership.c        whether waiting threads or the progress thread make progress
  *   entry      progress_thread.c  the worker's entry in the registry of the progress thread
  *   assist     copy/assist.h      copy worker threads that assist the progress thread
  *   all        api/workers.c      the list of all workers, for fork
  *
- * The lock of the worker guards all of them, with the exceptions in `entry`.
+ * The lock of the worker guards all of them, with the exceptions in `entry` and `watch`.
  */
 #ifndef ADMA_PROGRESS_PROGRESS_H
 #define ADMA_PROGRESS_PROGRESS_H
@@ -39,6 +40,12 @@ struct adma_waiters {
 struct adma_poll_descriptor {
 	int epoll;         /* fileno(), or -1 */
 	bool readable;     /* it is kept readable */
+};
+
+/* A channel as a member of poll sets. */
+struct adma_watch {
+	struct adma_list members; /* guarded by the lock of the poll sets */
+	_Atomic uint32_t quiet;   /* how many members are quiet; it grows under the channel's lock only */
 };
 
 struct adma_ownership {
@@ -68,6 +75,7 @@ struct adma_progress {
 	struct adma_worker worker;
 	struct adma_waiters waiters;
 	struct adma_poll_descriptor poll;
+	struct adma_watch watch;
 	struct adma_ownership ownership;
 	struct adma_progress_entry entry;
 	struct adma_assist assist;

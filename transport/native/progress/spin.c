@@ -16,20 +16,28 @@ int64_t adma_spin_max_ns(void)
 	return SPIN_MAX_NS;
 }
 
-int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now)
+int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now)
 {
 	if (asked >= 0)
 		return asked;
-	return adma_cpu_oversubscribed(now) ? 0
-					    : atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed);
+	return adma_cpu_oversubscribed(now) ? 0 : learned;
+}
+
+int64_t adma_spin_after_sleep(int64_t learned, int64_t slept)
+{
+	return adma_backoff_after_sleep(learned, slept, limits);
+}
+
+int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now)
+{
+	return adma_spin_time(atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed), asked, now);
 }
 
 void adma_spin_learn(struct adma_progress *progress, int64_t slept)
 {
 	int64_t spin_ns = atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed);
 
-	atomic_store_explicit(&progress->waiters.spin_ns, adma_backoff_after_sleep(spin_ns, slept, limits),
-			      memory_order_relaxed);
+	atomic_store_explicit(&progress->waiters.spin_ns, adma_spin_after_sleep(spin_ns, slept), memory_order_relaxed);
 }
 
 static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t events, bool messages)
@@ -50,7 +58,7 @@ static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t event
 void adma_hints_begin(struct adma_hints *hints)
 {
 	hints->count = hints->summaries = 0;
-	hints->gone = 0;
+	hints->removed = 0;
 	hints->too_many = false;
 }
 
@@ -84,7 +92,7 @@ void adma_hints_take(struct adma_hints *hints, struct adma_progress *progress, b
 	struct adma_worker *worker = &progress->worker;
 	int count = hints->first;
 
-	hints->gone += worker->gone;
+	hints->removed += worker->removed;
 	if (hints->too_many)
 		return;
 	for (int i = hints->first; i < hints->count; i++) {

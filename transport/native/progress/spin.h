@@ -8,6 +8,12 @@
 /* How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm. */
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now);
 
+/* The same, for a waiter that has learned to spin for `learned` ns. */
+int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now);
+
+/* What such a waiter learns from a sleep of `slept` ns, after a spin of up to `learned` ns. */
+int64_t adma_spin_after_sleep(int64_t learned, int64_t slept);
+
 /* Learn from a sleep of `slept` ns whether a longer spin would have avoided it. */
 void adma_spin_learn(struct adma_progress *progress, int64_t slept);
 
@@ -28,9 +34,9 @@ struct adma_hints {
 	struct adma_hint each[ADMA_HINTS_MAX];
 	struct adma_summary *summary[ADMA_HINTS_MAX]; /* of workers whose peers name their endpoints there */
 	int count, summaries;
-	uint64_t gone; /* endpoints that had left these workers: when more have, the words may be gone, too */
 	int first;     /* the first one of the worker whose events were noted last */
 	bool too_many; /* there are endpoints without one */
+	uint32_t removed; /* endpoints that all workers together had lost: hints of one that goes later are void */
 };
 
 void adma_hints_begin(struct adma_hints *hints);

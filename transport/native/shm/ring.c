@@ -23,6 +23,19 @@ static inline uint64_t ring_placed(uint64_t tail, uint64_t n)
 	return in_ring + n <= ADMA_BOUNCE_SIZE ? tail : tail - in_ring + ADMA_BOUNCE_SIZE;
 }
 
+/* Relaxed: the consumer stored it before the counter that was just read with acquire. */
+static void ring_note_eager_off(struct adma_ring_out *ring)
+{
+	ring->eager_off = atomic_load_explicit(&ring->segment->eager_off, memory_order_relaxed);
+}
+
+bool adma_ring_eager_is_off(struct adma_ring_out *ring)
+{
+	if (ring->eager_off)
+		ring_note_eager_off(ring);
+	return ring->eager_off;
+}
+
 int adma_ring_room(struct adma_ring_out *ring)
 {
 	if (ring->tail - ring->head < ADMA_CELLS)
@@ -32,6 +45,7 @@ int adma_ring_room(struct adma_ring_out *ring)
 	if (head < ring->head || head > ring->tail)
 		return -EPROTO;
 	ring->head = head;
+	ring_note_eager_off(ring);
 	return ring->tail - head < ADMA_CELLS;
 }
 
@@ -54,6 +68,7 @@ static int ring_bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_
 	if (head < ring->bounce_head || head > ring->bounce_tail)
 		return -EPROTO;
 	ring->bounce_head = head;
+	ring_note_eager_off(ring);
 	return offset + n - head <= ADMA_BOUNCE_SIZE;
 }
 
@@ -86,7 +101,8 @@ int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void
 
 static bool ring_seems_half_full(const struct adma_ring_out *ring)
 {
-	return ring->tail - ring->head >= ADMA_CELLS / 2 || ring->bounce_tail - ring->bounce_head >= ADMA_BOUNCE_SIZE / 2;
+	return ring->tail - ring->head >= ADMA_CELLS / 2 ||
+	       ring->bounce_tail - ring->bounce_head >= ADMA_BOUNCE_SIZE / 2;
 }
 
 bool adma_ring_is_half_full(struct adma_ring_out *ring)
@@ -101,6 +117,7 @@ bool adma_ring_is_half_full(struct adma_ring_out *ring)
 		ring->head = head;
 	if (bounce_head >= ring->bounce_head && bounce_head <= ring->bounce_tail)
 		ring->bounce_head = bounce_head;
+	ring_note_eager_off(ring);
 	return ring_seems_half_full(ring);
 }
 

@@ -31,6 +31,7 @@ struct adma_ring_out {
 	uint64_t head;        /* the consumer's, as last read and checked */
 	uint64_t bounce_tail;
 	uint64_t bounce_head;
+	bool eager_off;       /* the consumer's word, as last read */
 };
 
 /* The reading side; private to the reader of the segment. */
@@ -44,6 +45,13 @@ struct adma_ring_in {
 
 /* 1: there is a free cell; 0: full; -EPROTO: the consumer's counter is impossible. */
 int adma_ring_room(struct adma_ring_out *ring);
+
+/*
+ * Has the consumer asked for rendezvous? Its word has the cache line of its counters, so it is read with
+ * these, and not for each message. What is published in between fits into one ring (worker/tags.c). Once the
+ * word was set, it is read each time.
+ */
+bool adma_ring_eager_is_off(struct adma_ring_out *ring);
 
 /*
  * Publish a message whose payload goes into the descriptor or the bounce ring. There must be room

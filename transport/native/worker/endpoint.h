@@ -201,9 +201,8 @@ struct adma_endpoint_ops {
  */
 static inline bool adma_needs_rearming(const struct adma_endpoint *ep)
 {
-	return !ep->worker->summary || !(atomic_load_explicit(&ep->connection.config.local->event_count,
-							      memory_order_relaxed) &
-					 ADMA_EC_ARMED);
+	return !ep->worker->summary ||
+	       !(atomic_load_explicit(&ep->connection.config.local->event_count, memory_order_relaxed) & ADMA_EC_ARMED);
 }
 
 static inline void adma_mark(struct adma_endpoint *ep, uint32_t marks)

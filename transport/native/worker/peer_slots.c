@@ -16,7 +16,9 @@ void adma_peer_slots_init(struct adma_peer_slots *slots, struct adma_segment *se
 void adma_peer_slots_free(struct adma_peer_slots *slots)
 {
 	free(slots->of);
+	free(slots->arrived);
 	slots->of = NULL;
+	slots->arrived = NULL;
 }
 
 /* The smallest doubling of `slots` that has this index. */
@@ -41,18 +43,32 @@ int adma_peer_slots_reach(struct adma_peer_slots *slots, uint32_t index)
 	return rc;
 }
 
+/* Make an array of pointers longer; new ones are NULL. NULL: there is no memory, and the array is as it was. */
+static void *peer_slots_grown(void *array, uint32_t from, uint32_t to)
+{
+	char *grown = realloc(array, to * sizeof(void *));
+
+	if (grown)
+		memset(grown + from * sizeof(void *), 0, (to - from) * sizeof(void *));
+	return grown;
+}
+
 int adma_peer_slots_provide(struct adma_peer_slots *slots, uint32_t index)
 {
 	uint32_t to = peer_slots_doubled(ADMA_SLOTS_FIRST, index);
 	struct adma_transfer **of;
+	struct adma_arrived **arrived;
 
 	if (index < slots->capacity)
 		return 0;
-	of = realloc(slots->of, to * sizeof(*of));
+	of = peer_slots_grown(slots->of, slots->capacity, to);
 	if (!of)
 		return -ENOMEM;
-	memset(of + slots->capacity, 0, (to - slots->capacity) * sizeof(*of));
 	slots->of = of;
+	arrived = peer_slots_grown(slots->arrived, slots->capacity, to);
+	if (!arrived)
+		return -ENOMEM;
+	slots->arrived = arrived;
 	slots->capacity = to;
 	return 0;
 }

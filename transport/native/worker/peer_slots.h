@@ -13,13 +13,15 @@
 
 #include "shm/layout.h"
 
+struct adma_arrived;
 struct adma_transfer;
 
 struct adma_peer_slots {
 	struct adma_segment *segment; /* the peer's */
 	uint32_t reached;             /* slots whose pages are there */
-	uint32_t capacity;            /* of the array */
+	uint32_t capacity;            /* of the arrays */
 	struct adma_transfer **of;    /* by slot: the transfer of our read, or NULL */
+	struct adma_arrived **arrived; /* by slot: the tagged message that waits there for a receive, or NULL */
 };
 
 void adma_peer_slots_init(struct adma_peer_slots *slots, struct adma_segment *segment);
@@ -28,7 +30,7 @@ void adma_peer_slots_free(struct adma_peer_slots *slots);
 /* Make sure that the slot can be looked at. 0 or a negated errno: an honest peer has allocated its slots. */
 int adma_peer_slots_reach(struct adma_peer_slots *slots, uint32_t index);
 
-/* Make room for a transfer of this slot, which was reached. 0 or -ENOMEM. */
+/* Make room for what the arrays say of this slot, which was reached. 0 or -ENOMEM. */
 int adma_peer_slots_provide(struct adma_peer_slots *slots, uint32_t index);
 
 /* The transfer of this slot is over. A peer that used its slot too early has another one there. */

@@ -26,7 +26,7 @@ bool adma_ring_advance_sends(struct adma_endpoint *ep)
 {
 	bool changed = false;
 
-	if (ep->send.slots.posted.count || adma_has_transfers(ep))
+	if (ep->send.slots.posted.count || adma_has_transfers(ep) || ep->receive.arrived_slots)
 		changed |= adma_ring_note_matches(ep);
 	if (ep->send.segment_fd >= 0)
 		adma_send_segment(ep);
@@ -94,7 +94,7 @@ int adma_ring_data_fd(const struct adma_endpoint *ep)
 short adma_ring_events(const struct adma_endpoint *ep, bool listener)
 {
 	(void)listener; /* a message signals the event count */
-	return adma_has_transfers(ep) ? adma_transfers_events(ep, adma_ring_data_fd(ep)) : 0;
+	return adma_transfers_polled(ep) ? adma_transfers_events(ep, adma_ring_data_fd(ep)) : 0;
 }
 
 struct adma_poll_word adma_ring_poll_word(const struct adma_endpoint *ep)

@@ -10,6 +10,7 @@
 #include "worker/request.h"
 #include "worker/select.h"
 #include "worker/stages.h"
+#include "worker/tags.h"
 #include "worker/transfers.h"
 
 static struct adma_slot *ring_out_slot(const struct adma_endpoint *ep, uint32_t index)
@@ -66,12 +67,6 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
-/* Relaxed: the reader stores it before its counters, and these were read with acquire before. */
-static bool ring_eager_is_off(const struct adma_endpoint *ep)
-{
-	return atomic_load_explicit(&ep->connection.config.local->eager_off, memory_order_relaxed);
-}
-
 int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_desc desc = {
@@ -92,7 +87,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	rc = adma_ring_payload_room(&ep->send.ring, req->length);
 	if (rc < 0)
 		return rc;
-	if (ring_eager_is_off(ep)) /* read after the counters of the consumer: see adma_tags_limit() */
+	if (adma_ring_eager_is_off(&ep->send.ring)) /* read with the counters of the consumer: see adma_tags_limit() */
 		return ring_post_slot(ep, req, &desc);
 	if (!rc)
 		return 0;
@@ -140,15 +135,13 @@ static void ring_give_up_slot(struct adma_endpoint *ep, uint32_t index, int erro
 	adma_complete(ep, req, error, 0);
 }
 
-/* Visit each posted slot, in post order. The visit may take this one out of the list, but no other. */
-#define RING_FOR_EACH_POSTED(i, next, slots) \
-	for (uint32_t i = (slots)->posted.first, next; i != ADMA_SLOT_NONE && (next = (slots)->own[i].next, true); \
-	     i = next)
-
-/* The peer reserved the message, and is gone, or spoils its words: it will not match it. */
+/*
+ * The peer reserved the message, and will not match it: it is dead, spoils its words, or has closed.
+ * Before it closes, an honest peer matches what it has reserved, so the state is looked at last.
+ */
 static bool ring_is_left_reserved(struct adma_endpoint *ep, uint32_t index)
 {
-	if (!ep->control.dead && ep->control.over != ADMA_E_PROTOCOL)
+	if (!ep->control.dead && ep->control.over != ADMA_E_PROTOCOL && !adma_peer_closed(ep))
 		return false;
 	return adma_slot_state(ring_out_slot(ep, index), ep->send.slots.own[index].gen) == ADMA_RESERVED;
 }
@@ -157,14 +150,14 @@ void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 {
 	struct adma_slots *slots = &ep->send.slots;
 
-	RING_FOR_EACH_POSTED(i, next, slots)
-	{
+	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
 		struct adma_req *req = slots->own[i].of.req;
 
+		next = slots->own[i].next; /* the slot may leave the list */
 		if (adma_ring_cancel(ep, req))
 			adma_complete(ep, req, error, 0);
 		else if (ring_is_left_reserved(ep, i))
-			ring_give_up_slot(ep, i, error, !ep->control.dead);
+			ring_give_up_slot(ep, i, error, ep->control.over == ADMA_E_PROTOCOL);
 	}
 }
 
@@ -217,6 +210,7 @@ static void ring_note_news_of_peers(void *arg, uint32_t index)
 	struct ring_news *news = arg;
 
 	adma_transfer_note_news(news->ep, false, index);
+	news->changed |= adma_tags_note_news(news->ep, index);
 }
 
 /*
@@ -228,17 +222,21 @@ bool adma_ring_note_matches(struct adma_endpoint *ep)
 	struct adma_slots *slots = &ep->send.slots;
 	struct ring_news news = {.ep = ep};
 	bool many_posted = slots->posted.count > ADMA_FEW, many_transfers = ep->transfers.count > ADMA_FEW;
+	/* Of messages that wait in the peer's slots for a receive, news tells that they were withdrawn. */
+	bool waiting = ep->receive.arrived_slots;
 
 	if (many_posted || many_transfers)
 		adma_news_take(slots->segment, ADMA_NEWS_FOR_MAKER, slots->capacity, ring_note_news_of_ours, &news);
-	if (many_transfers)
+	if (many_transfers || waiting)
 		adma_news_take(ep->receive.slots.segment, ADMA_NEWS_FOR_READER, ep->receive.slots.capacity,
 			       ring_note_news_of_peers, &news);
 	if (many_posted && !ep->control.over && !ep->send.look_again)
 		return news.changed;
 	ep->send.look_again = false;
-	RING_FOR_EACH_POSTED(i, next, slots)
-	news.changed |= ring_look_at_posted(ep, i);
+	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
+		next = slots->own[i].next;
+		news.changed |= ring_look_at_posted(ep, i);
+	}
 	return news.changed;
 }
 
@@ -248,8 +246,8 @@ uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep)
 	uint64_t held = 0;
 
 	/* A write in one of these slots was matched, but there was no memory for a transfer; or it is reserved. */
-	RING_FOR_EACH_POSTED(i, next, slots)
-	{
+	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
+		next = slots->own[i].next; /* the slot may leave the list */
 		held += slots->own[i].of.req->length;
 		ring_give_up_slot(ep, i, ADMA_E_CLOSED_HERE, true);
 	}

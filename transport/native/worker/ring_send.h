@@ -15,7 +15,8 @@ void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *des
 
 /*
  * Take note of the news that the peer tells. Posted writes that it has matched become transfers, and
- * transfers that may be over are touched. True when a transfer began or failed to begin.
+ * transfers that may be over are touched. Messages of the peer that wait for a receive, and that it has
+ * withdrawn, are dropped. True when anything of that happened, a touch excepted.
  */
 bool adma_ring_note_matches(struct adma_endpoint *ep);
 

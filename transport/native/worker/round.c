@@ -49,6 +49,7 @@ void adma_worker_add(struct adma_worker *worker, struct adma_endpoint *ep)
 	adma_list_push_back(&worker->endpoints, &ep->member);
 	adma_list_push_back(&worker->direct, &ep->direct);
 	worker->count++;
+	adma_tell_waits(ep, worker->waits);
 	round_note_active(ep);
 	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM); /* its peer may have published something already */
 }
@@ -63,7 +64,7 @@ void adma_worker_remove(struct adma_worker *worker, struct adma_endpoint *ep)
 		worker->by_bit[ep->bit] = NULL;
 	ep->bit = ADMA_NO_BIT;
 	worker->count--;
-	worker->gone++;
+	worker->removed++;
 }
 
 /* ---- the summary ---- */
@@ -108,8 +109,11 @@ void adma_worker_summarise(struct adma_worker *worker)
 {
 	if (worker->count <= ADMA_FEW_ENDPOINTS)
 		return;
-	if (!worker->summary && adma_summary_make(&worker->summary_fd, &worker->summary))
-		return; /* without it all rings are looked at directly */
+	if (!worker->summary) {
+		if (adma_summary_make(&worker->summary_fd, &worker->summary))
+			return; /* without it all rings are looked at directly */
+		atomic_store_explicit(&worker->summary->waiting, worker->waits, memory_order_relaxed);
+	}
 	adma_list_for_each_entry(ep, &worker->direct, struct adma_endpoint, direct)
 		round_offer_summary(worker, ep);
 }
@@ -172,12 +176,28 @@ bool adma_worker_advance(struct adma_worker *worker)
 	return visit.changed;
 }
 
-bool adma_worker_look_at_all(struct adma_worker *worker)
+/* Arm an endpoint at which nothing happened since `events` was read, unless each round looks at it anyway. */
+static void round_arm_idle(struct adma_endpoint *ep, uint64_t events)
+{
+	if (adma_list_listed(&ep->direct) || adma_list_listed(&ep->active))
+		return; /* the peer would pay for a system call that nobody needs */
+	if (adma_ec_arm(&ep->connection.config.local->event_count, events))
+		adma_list_remove(&ep->rearm);
+}
+
+bool adma_worker_look_at_unarmed(struct adma_worker *worker)
 {
 	bool changed = false;
 
-	adma_worker_for_each(ep, worker)
-		changed |= adma_endpoint_advance(ep);
+	adma_list_for_each_safe(at, after, &worker->rearm) {
+		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, rearm);
+		uint64_t events = adma_ec_read(&ep->connection.config.local->event_count); /* before the look */
+
+		if (adma_endpoint_advance(ep))
+			changed = true;
+		else
+			round_arm_idle(ep, events);
+	}
 	return changed;
 }
 
@@ -242,6 +262,8 @@ bool adma_worker_is_silent(const struct adma_worker *worker)
 /* Relaxed: it is a hint, which orders nothing. */
 void adma_worker_tell_waits(struct adma_worker *worker, bool waits)
 {
+	if (worker->waits == waits)
+		return;
 	worker->waits = waits;
 	if (worker->summary)
 		atomic_store_explicit(&worker->summary->waiting, waits, memory_order_relaxed);

@@ -23,8 +23,11 @@ bool adma_endpoint_advance(struct adma_endpoint *ep);
 /* Look at all endpoints at which something may have happened. True when anything changed. */
 bool adma_worker_advance(struct adma_worker *worker);
 
-/* Look at all endpoints, whatever the summary says. True when anything changed. */
-bool adma_worker_look_at_all(struct adma_worker *worker);
+/*
+ * Look at all endpoints whose event count may not be armed, whatever the summary says, and arm those at which
+ * nothing happens. The peer of an armed one sends a byte, which adma_poll_check() reads. True when anything changed.
+ */
+bool adma_worker_look_at_unarmed(struct adma_worker *worker);
 
 /* Has an endpoint transfers that could be copied now? */
 bool adma_worker_ready(struct adma_worker *worker);

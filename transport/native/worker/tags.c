@@ -31,14 +31,22 @@ int adma_tags_make(struct adma_worker *worker, uint64_t secret)
 		return -ENOMEM;
 	adma_posted_init(&tags->posted, secret);
 	adma_unexpected_init(&tags->unexpected, secret);
+	adma_list_init(&tags->orphans);
 	worker->tags = tags;
 	return 0;
+}
+
+static void tags_free_taken(struct adma_list *list)
+{
+	adma_list_for_each_safe(at, after, list)
+		free(adma_container_of(at, struct adma_arrived, taken));
 }
 
 void adma_tags_free(struct adma_worker *worker)
 {
 	struct adma_tags *tags = worker->tags;
 
+	tags_free_taken(&tags->orphans);
 	adma_posted_free(&tags->posted);
 	adma_unexpected_free(&tags->unexpected);
 	free(tags->by_number);
@@ -115,6 +123,13 @@ void adma_tags_fail_source(struct adma_endpoint *ep, int error)
 
 /* ---- deliver ---- */
 
+static void tags_name_message(const struct adma_offer *offer, struct adma_req *req)
+{
+	req->source = offer->ep->number;
+	req->tag = offer->tag;
+	req->needed = offer->length;
+}
+
 /*
  * The message of this offer goes to this receive. It leaves the posted queue, if it is there, before it
  * completes: a thread that sees it complete may free it.
@@ -123,9 +138,7 @@ static void deliver_to(const struct adma_offer *offer, struct adma_req *req, boo
 {
 	if (posted)
 		tags_unpost(offer->ep->worker->tags, req);
-	req->source = offer->ep->number;
-	req->tag = offer->tag;
-	req->needed = offer->length;
+	tags_name_message(offer, req);
 	offer->ep->receive.pending++; /* until adma_complete() */
 }
 
@@ -144,15 +157,20 @@ static void deliver_bytes(const struct adma_offer *offer, struct adma_req *req, 
 /* 0; -ECANCELED: the message was withdrawn; -EPROTO. Unless 0 is returned, nothing has happened. */
 static int deliver_slot(const struct adma_offer *offer, struct adma_req *req, bool posted)
 {
-	bool too_long = offer->length > req->length;
-	int rc = too_long ? adma_transfer_refuse(offer->ep, offer->desc, ADMA_E_TOOLONG)
-			  : adma_transfer_begin_read(offer->ep, req, offer->desc);
+	int error = offer->length > req->length ? ADMA_E_TOOLONG : 0;
+	int rc = error ? 0 : adma_transfer_begin_read(offer->ep, req, offer->desc);
 
-	if (rc == -ECANCELED || rc == -EPROTO)
+	if (rc == -ENOMEM) {
+		error = ENOMEM; /* the message goes with its receive, and so its sender is told */
+		rc = 0;
+	}
+	if (error)
+		rc = adma_transfer_refuse(offer->ep, offer->desc, error);
+	if (rc)
 		return rc;
 	deliver_to(offer, req, posted);
-	if (too_long || rc)
-		adma_complete(offer->ep, req, too_long ? ADMA_E_TOOLONG : -rc, 0);
+	if (error)
+		adma_complete(offer->ep, req, error, 0);
 	adma_signal_peer(offer->ep);
 	return 0;
 }
@@ -170,11 +188,11 @@ static bool tags_keeps(const struct adma_offer *offer, const struct adma_req *re
 	return offer->length > req->length && !(req->flags & ADMA_REQ_CONSUME);
 }
 
-/* A receive is too short for a message that stays. */
-static void tags_refuse(struct adma_worker *worker, struct adma_req *req, uint64_t needed)
+/* A receive is too short for a message that stays. It names the message nevertheless. */
+static void tags_refuse(const struct adma_offer *offer, struct adma_req *req)
 {
-	req->needed = needed;
-	adma_tags_complete(worker, req, ADMA_E_TOOLONG);
+	tags_name_message(offer, req);
+	adma_tags_complete(offer->ep->worker, req, ADMA_E_TOOLONG);
 }
 
 /* ---- messages that arrived ---- */
@@ -231,6 +249,16 @@ void adma_tags_limit(struct adma_endpoint *ep)
 		adma_signal_peer(ep);
 }
 
+static void arrived_leave_slot(const struct adma_arrived *arrived)
+{
+	struct adma_receive_side *receive = &arrived->ep->receive;
+
+	receive->arrived_slots--;
+	/* A dishonest peer may have named a slot twice. */
+	if (receive->slots.arrived[arrived->slot_index] == arrived)
+		receive->slots.arrived[arrived->slot_index] = NULL;
+}
+
 /* Take it out of the queue. */
 static void arrived_leave(struct adma_arrived *arrived)
 {
@@ -238,7 +266,7 @@ static void arrived_leave(struct adma_arrived *arrived)
 
 	adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
 	if (arrived->slot)
-		ep->receive.arrived_slots--;
+		arrived_leave_slot(arrived);
 	else
 		ep->receive.arrived_bytes -= arrived_cost(arrived);
 	if (ep->receive.eager_off)
@@ -263,6 +291,17 @@ static bool arrived_is_withdrawn(const struct adma_arrived *arrived)
 		return false;
 	adma_slot_see(slot, arrived->slot_gen);
 	adma_signal_peer(arrived->ep);
+	return true;
+}
+
+bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index)
+{
+	const struct adma_peer_slots *slots = &ep->receive.slots;
+	struct adma_arrived *arrived = slot_index < slots->capacity ? slots->arrived[slot_index] : NULL;
+
+	if (!arrived || !arrived_is_withdrawn(arrived))
+		return false;
+	arrived_drop(arrived);
 	return true;
 }
 
@@ -299,6 +338,8 @@ static int arrived_store(const struct adma_offer *offer)
 
 	if (!arrived_is_allowed(ep, offer))
 		return -EPROTO;
+	if (offer->desc && adma_peer_slots_provide(&ep->receive.slots, offer->desc->u.slot.index))
+		return -ENOMEM;
 	arrived = malloc(sizeof(*arrived) + copied);
 	if (!arrived)
 		return -ENOMEM;
@@ -312,6 +353,7 @@ static int arrived_store(const struct adma_offer *offer)
 		arrived->slot_index = offer->desc->u.slot.index;
 		arrived->slot_gen = offer->desc->u.slot.gen;
 		ep->receive.arrived_slots++;
+		ep->receive.slots.arrived[arrived->slot_index] = arrived;
 	} else {
 		ep->receive.arrived_bytes += arrived_cost(arrived);
 	}
@@ -334,7 +376,7 @@ int adma_tags_offer(const struct adma_offer *offer)
 		if (!tags_keeps(offer, req))
 			return deliver(offer, req, true);
 		tags_unpost(tags, req);
-		tags_refuse(offer->ep->worker, req, offer->length);
+		tags_refuse(offer, req);
 	}
 	return arrived_store(offer);
 }
@@ -358,23 +400,15 @@ void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
 		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
 			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
 		arrived->ep = NULL;
+		adma_list_push_back(&ep->worker->tags->orphans, &arrived->taken);
 	}
 }
 
 void adma_tags_forget_source(struct adma_endpoint *ep)
 {
-	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
-		struct adma_arrived *arrived = arrived_of(adma_unexpected_of(at));
-
-		adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
-		free(arrived);
-	}
-	adma_list_for_each_safe(at, after, &ep->receive.taken) {
-		struct adma_arrived *arrived = adma_container_of(at, struct adma_arrived, taken);
-
-		adma_list_remove(&arrived->taken);
-		arrived->ep = NULL; /* whoever took it frees it */
-	}
+	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages)
+		free(arrived_of(adma_unexpected_of(at)));
+	tags_free_taken(&ep->receive.taken);
 }
 
 /* ---- receives ---- */
@@ -404,7 +438,7 @@ static bool receive_arrived(struct adma_arrived *arrived, struct adma_req *req)
 	int rc;
 
 	if (tags_keeps(&offer, req)) {
-		tags_refuse(ep->worker, req, offer.length);
+		tags_refuse(&offer, req);
 		return true;
 	}
 	rc = deliver(&offer, req, false);

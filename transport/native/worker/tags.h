@@ -31,12 +31,13 @@ struct adma_tags {
 	uint32_t long_receives;           /* posted receives whose messages may need our help */
 	struct adma_endpoint **by_number; /* endpoints by number; NULL: closed */
 	uint32_t numbers;                 /* as many were given out */
+	struct adma_list orphans;         /* messages that were taken, and whose endpoints are gone */
 };
 
 /* A message that came before its receive. */
 struct adma_arrived {
 	struct adma_unexpected_entry entry;
-	struct adma_list taken;    /* among those of its endpoint that matched probes took */
+	struct adma_list taken;    /* among those of its endpoint that matched probes took, or among the orphans */
 	struct adma_endpoint *ep;  /* NULL: closed since a matched probe took it */
 	uint32_t slot_index, slot_gen;
 	bool slot;                 /* it waits in a slot of the peer */
@@ -90,13 +91,16 @@ struct adma_offer {
  */
 int adma_tags_offer(const struct adma_offer *offer);
 
+/* There is news of a slot of the peer. If a message waits there that was withdrawn, drop it. True when that was so. */
+bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index);
+
 /* Complete the posted receives that name this endpoint, with this error. */
 void adma_tags_fail_source(struct adma_endpoint *ep, int error);
 
 /* Drop what arrived from this endpoint: all of it, or what is lost with a dead peer because it waits in slots. */
 void adma_tags_drop_source(struct adma_endpoint *ep, bool all);
 
-/* Forget what arrived from this endpoint. Its segments are gone. */
+/* Free what arrived from this endpoint, of a worker that is freed. Touches nothing that is shared with the peer. */
 void adma_tags_forget_source(struct adma_endpoint *ep);
 
 /*

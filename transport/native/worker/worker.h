@@ -51,8 +51,9 @@ struct adma_worker {
 	uint32_t marks;              /* mask of enum adma_mark */
 	uint32_t unobserved;         /* completed requests that no caller has looked at */
 	uint32_t users;              /* threads that use maps or descriptors of any endpoint without the lock */
+	uint32_t settling;           /* threads that wait for users to leave: nobody spins meanwhile */
 	uint32_t count;              /* open endpoints */
-	uint64_t gone;               /* endpoints that have left */
+	uint32_t removed;            /* endpoints that there were and that are gone */
 	struct adma_list endpoints;  /* these */
 	struct adma_list direct, rearm, active; /* see above */
 	struct adma_tags *tags;      /* of a shared worker, which matches by tags; NULL: a channel's */

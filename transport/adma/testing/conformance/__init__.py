@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
 
 _PARTS = """
 base cancelling closing death kinds order probing random_steps reports sizes timeouts too_long
+waiting
 """
 # Before they are imported: pytest shows the values in their assertions.
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS.split()))
@@ -34,6 +35,7 @@ from .reports import Reports  # noqa: E402
 from .sizes import Sizes  # noqa: E402
 from .timeouts import Timeouts  # noqa: E402
 from .too_long import TooLong  # noqa: E402
+from .waiting import Waiting  # noqa: E402
 
 __all__ = [
     "Cancelling",
@@ -51,11 +53,22 @@ __all__ = [
     "Sizes",
     "Timeouts",
     "TooLong",
+    "Waiting",
 ]
 
 
 class _WithoutDeath(
-    Sizes, Order, Kinds, Probing, TooLong, Cancelling, Timeouts, Closing, Reports, RandomSteps
+    Sizes,
+    Order,
+    Kinds,
+    Probing,
+    Waiting,
+    TooLong,
+    Cancelling,
+    Timeouts,
+    Closing,
+    Reports,
+    RandomSteps,
 ):
     pass
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,20 @@ class Death(Conformance):
         with pytest.raises(adma.PeerDied):
             waits[what]()
         peer.expect_end(-9)
+
+    def test_while_we_wait_for_several(self, peer: Peer, mechanism: str) -> None:
+        channels = [peer.connect(mechanism) for _ in range(2)]
+        request = channels[1].iread(bytearray(CELL))
+        things: list[Any] = [*channels, request]
+        peer.begin(death.die)
+        assert adma.wait(things, timeout=HANG)
+        peer.expect_end(-9)
+        for thing in things:  # each is told
+            assert adma.wait([thing], timeout=HANG) == [thing]
+        assert adma.wait(things, timeout=0) == things
+        for call in (channels[0].iprobe, channels[1].iprobe, request.check):
+            with pytest.raises(adma.PeerDied):
+                call()
 
     def test_before_it_read_our_message(self, peer: Peer, channel: adma.Channel) -> None:
         request = channel.iwrite(bytearray(LARGE))

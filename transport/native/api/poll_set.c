@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * poll_set.c - waiting for messages on many channels.
+ *
+ * A waiter collects what its epoll reports, and looks at the active members. While none is ready it
+ * spins: on the words of a few members that it leaves active for that, and now and then on the
+ * epoll. Before it sleeps, all members have to be quiet: it arms the event count of each, and looks
+ * once more. Members that stay quiet are not touched.
+ *
+ * The waiter of a poll set owns no channel. So requests that are pending on these channels stay
+ * with the progress thread, or with the threads that wait for them.
+ */
+#include "progress/poll_set.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "adma_poll.h"
+#include "api/channel.h"
+#include "base/clock.h"
+#include "progress/spin.h"
+#include "progress/waiters.h"
+#include "shm/eventcount.h"
+#include "worker/peer.h"
+
+#define IDLE_LOOKS 4 /* after so many looks in vain, a member is not worth spinning on */
+
+/* ---- life ---- */
+
+int adma_poll_set_new(struct adma_poll_set **out)
+{
+	*out = adma_poll_set_make();
+	return *out ? 0 : -ENOMEM;
+}
+
+void adma_poll_set_free(struct adma_poll_set *set)
+{
+	if (set)
+		adma_poll_set_destroy(set);
+}
+
+static int set_name(struct adma_poll_set *set, struct adma_chan *chan, int32_t place)
+{
+	int rc = adma_enter(chan);
+
+	if (rc)
+		return rc;
+	rc = adma_poll_set_name(set, &chan->progress, place);
+	adma_leave(chan);
+	return rc;
+}
+
+int adma_poll_set_update(struct adma_poll_set *set, struct adma_chan **chans, int32_t n)
+{
+	int rc = adma_poll_set_reserve(set, n);
+
+	if (!rc)
+		rc = adma_poll_set_restart(set);
+	for (int32_t i = 0; i < n && !rc; i++)
+		rc = set_name(set, chans[i], i);
+	adma_poll_set_drop_others(set);
+	adma_poll_set_end(set);
+	return rc;
+}
+
+/* ---- looking ---- */
+
+enum looked { LOOKED_READY, LOOKED_IDLE, LOOKED_QUIET, LOOKED_CLOSED };
+
+/* Read what the epoll has reported. */
+static void member_read(struct adma_poll_member *member)
+{
+	struct adma_endpoint *ep = adma_only_endpoint(member->progress);
+
+	(void)adma_peer_check(ep);
+	if (ep->ops->polled && member->reported & EPOLLHUP)
+		ep->ops->polled(ep, POLLHUP);
+	member->reported = 0;
+}
+
+/* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
+static enum looked member_look(struct adma_poll_member *member, bool may_rest)
+{
+	struct adma_progress *progress = member->progress;
+	_Atomic uint64_t *event_count;
+	struct adma_message message;
+	struct adma_endpoint *ep;
+	uint64_t events;
+	bool ready;
+
+	if (adma_enter_worker(progress))
+		return LOOKED_CLOSED;
+	ep = adma_only_endpoint(progress);
+	event_count = &ep->connection.config.local->event_count;
+	events = adma_ec_read(event_count); /* before the look */
+	if (member->reported) {
+		member_read(member);
+		may_rest = false; /* others may rely on the byte that was read here: publish */
+	}
+	may_rest &= !adma_endpoint_advance(ep);
+	ready = ep->ops->peek(ep, &message) || ep->control.over;
+	if (!ready && may_rest && adma_ec_arm(event_count, events)) {
+		adma_poll_member_rest(member);
+		/* Nothing else is to be published: the look found no change, and the event count was armed after it. */
+		adma_waiters_wake_marked(progress);
+		progress->worker.marks = 0;
+		adma_leave_worker(progress);
+		return LOOKED_QUIET;
+	}
+	adma_publish_and_leave_worker(progress);
+	return ready ? LOOKED_READY : LOOKED_IDLE;
+}
+
+/*
+ * May a member become quiet that is idle now, while its waiter is awake? A few that were busy lately
+ * stay active, for spinning: their messages need no system call. There is nothing to spin on where
+ * the kernel helper carries the messages.
+ */
+static bool member_may_rest(const struct adma_poll_member *member, int32_t idle)
+{
+	return idle >= ADMA_HINTS_MAX || member->idle_looks >= IDLE_LOOKS ||
+	       adma_only_endpoint(member->progress)->ops->silent;
+}
+
+/* Look at the active members. Returns how many are ready, or -1: a channel is closed. */
+static int32_t set_look(struct adma_poll_set *set, int32_t *ready)
+{
+	int32_t n = adma_poll_set_active(set), nready = 0, idle = 0;
+
+	for (int32_t i = 0; i < n; i++) {
+		struct adma_poll_member *member = set->looked[i];
+
+		switch (member_look(member, member_may_rest(member, idle))) {
+		case LOOKED_READY:
+			member->idle_looks = 0;
+			ready[nready++] = member->place;
+			break;
+		case LOOKED_IDLE:
+			member->idle_looks++;
+			idle++;
+			break;
+		case LOOKED_QUIET:
+			break;
+		case LOOKED_CLOSED:
+			return -1;
+		}
+	}
+	return n < 0 ? -1 : nready;
+}
+
+/* ---- spinning ---- */
+
+struct spinner {
+	struct adma_poll_set *set;
+	int32_t n; /* how many channels it holds */
+	struct adma_progress *held[ADMA_HINTS_MAX];
+	struct adma_hints hints;
+};
+
+/* Keep the maps of active members in place without their locks. False: one of them is closed. */
+static bool spinner_hold_maps(struct spinner *spinner)
+{
+	int32_t n = adma_poll_set_active(spinner->set);
+
+	if (n > ADMA_HINTS_MAX)
+		n = 0; /* many have news */
+	adma_hints_begin(&spinner->hints);
+	for (int32_t i = 0; i < n; i++) {
+		struct adma_progress *progress = spinner->set->looked[i]->progress;
+
+		if (adma_enter_worker(progress))
+			return false;
+		adma_hints_note_events(&spinner->hints, progress);
+		adma_hints_take(&spinner->hints, progress, true);
+		spinner->held[spinner->n++] = progress;
+		adma_worker_release_for_use(&progress->worker);
+	}
+	return n >= 0;
+}
+
+static void spinner_let_maps_go(const struct spinner *spinner)
+{
+	for (int32_t i = 0; i < spinner->n; i++) {
+		adma_worker_retake(&spinner->held[i]->worker);
+		adma_leave_worker(spinner->held[i]);
+	}
+}
+
+static bool spinner_look(void *arg)
+{
+	const struct spinner *spinner = arg;
+
+	return adma_hints_look(&spinner->hints);
+}
+
+static bool spinner_look_seldom(void *arg)
+{
+	const struct spinner *spinner = arg;
+
+	return adma_poll_set_has_events(spinner->set);
+}
+
+/* Spin until `end`. True when another look may find something. */
+static bool set_spin(struct adma_poll_set *set, int64_t end)
+{
+	struct spinner spinner; /* not initialised: the hints are set before they are looked at */
+	bool found = true;
+
+	spinner.set = set;
+	spinner.n = 0;
+	if (spinner_hold_maps(&spinner))
+		found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
+	spinner_let_maps_go(&spinner);
+	return found;
+}
+
+/* ---- drive ---- */
+
+static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready, int32_t *nready)
+{
+	int64_t end = -1;
+
+	for (;;) {
+		int64_t now;
+
+		adma_poll_set_collect(set);
+		*nready = set_look(set, ready);
+		if (*nready < 0)
+			return -ADMA_E_CLOSED_HERE;
+		if (*nready)
+			return ADMA_READY;
+		if (!spin_ns)
+			return ADMA_QUIET;
+		now = adma_now();
+		if (end < 0)
+			end = now + adma_spin_time(set->spin_ns, spin_ns, now);
+		if (now >= end || !set_spin(set, end))
+			return ADMA_QUIET;
+	}
+}
+
+int adma_poll_set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready, int32_t *nready)
+{
+	int result;
+
+	*nready = 0;
+	if (!adma_poll_set_begin(set))
+		return -ADMA_E_CLOSED_HERE;
+	result = set_drive(set, spin_ns, ready, nready);
+	adma_poll_set_end(set);
+	return result;
+}
+
+/* ---- sleep ---- */
+
+/* Make all members quiet. False: there is something to look at. */
+static bool set_rest(struct adma_poll_set *set)
+{
+	int32_t n = adma_poll_set_active(set);
+
+	for (int32_t i = 0; i < n; i++)
+		if (member_look(set->looked[i], true) != LOOKED_QUIET)
+			return false;
+	return adma_poll_set_fall_asleep(set);
+}
+
+static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t timeout_ns, const sigset_t *mask)
+{
+	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
+	int rc = ppoll(fds, 2, timeout_ns < 0 ? NULL : &ts, mask);
+
+	if (rc < 0)
+		return -errno;
+	return rc ? 0 : -ETIMEDOUT;
+}
+
+/*
+ * Sleep for requests, too. adma_sleep() takes one more descriptor only, which is the epoll. So the
+ * caller's descriptor joins the epoll for the time of the sleep. When it is readable it is reported
+ * as the eventfd would be.
+ */
+static int sleep_for_requests(const struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
+			      const sigset_t *mask)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+	struct adma_wait wait = *also;
+	int rc;
+
+	wait.also = set->epoll;
+	if (also->also >= 0 && epoll_ctl(set->epoll, EPOLL_CTL_ADD, also->also, &event))
+		return -errno;
+	rc = adma_sleep(&wait, timeout_ns, mask);
+	if (also->also >= 0)
+		(void)epoll_ctl(set->epoll, EPOLL_CTL_DEL, also->also, NULL);
+	return rc;
+}
+
+int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
+			const sigset_t *mask)
+{
+	int64_t begin;
+	int rc = 0;
+
+	if (!adma_poll_set_begin(set))
+		return 0;
+	if (set_rest(set)) {
+		begin = adma_now();
+		rc = also && also->nreqs ? sleep_for_requests(set, also, timeout_ns, mask)
+					 : sleep_on_epoll(set, also ? also->also : -1, timeout_ns, mask);
+		adma_poll_set_wake(set);
+		set->spin_ns = adma_spin_after_sleep(set->spin_ns, adma_now() - begin);
+	}
+	adma_poll_set_end(set);
+	return rc;
+}

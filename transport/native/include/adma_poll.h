@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * adma_poll.h - poll sets: waiting for messages on many channels. It is a part of the contract of adma.h.
+ *
+ * A poll set (struct adma_poll_set) keeps channels between waits, so that a wait costs nothing for a channel
+ * on which nothing happens. It belongs to one thread at a time; a channel may be in several poll sets. A
+ * channel that is closed leaves all of them. A poll set has two descriptors while there are channels in it.
+ * After a fork, the child's copy is empty.
+ */
+#ifndef ADMA_POLL_H
+#define ADMA_POLL_H
+
+#include "adma.h"
+
+struct adma_poll_set;
+
+/* 0, and an empty poll set in *out; or -ENOMEM. */
+int adma_poll_set_new(struct adma_poll_set **out);
+
+void adma_poll_set_free(struct adma_poll_set *set);
+
+/*
+ * From now on the set is made of these `n` channels, which are all different. Those that were in it before are
+ * kept as they are. 0; why a channel cannot be used; or a negated errno, when there is no descriptor or memory
+ * left. After an error some of the channels are in the set: update it again before the next wait.
+ */
+int adma_poll_set_update(struct adma_poll_set *set, struct adma_chan **chans, int32_t n);
+
+/*
+ * Which channels are ready? A channel is ready when a message waits, or when it is terminated. Stores the places
+ * of these channels, in the order of adma_poll_set_update(), in ready[], which has room for all, and their number
+ * in *nready. While none is ready, spin for up to spin_ns (< 0: for as long as the set has learned to). Makes
+ * system calls. The channels of the last update must not be freed during the call. Returns ADMA_READY, or
+ * ADMA_QUIET, or -ADMA_E_CLOSED_HERE when a channel has left the set since the last update.
+ */
+int adma_poll_set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready, int32_t *nready);
+
+/*
+ * Sleep until adma_poll_set_drive() may find something, for at most timeout_ns (< 0: no limit). `also`, unless it
+ * is NULL, ends the sleep as well, as in adma_sleep(); it may be without requests and channels. `mask`: the signal
+ * mask to sleep under, or NULL. Returns 0 (call adma_poll_set_drive() again), -ETIMEDOUT, -EINTR, or another
+ * negated errno.
+ */
+int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
+			const sigset_t *mask);
+
+#endif

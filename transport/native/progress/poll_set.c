@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* poll_set.c - members of poll sets; see poll_set.h. */
+#include "progress/poll_set.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/descriptor.h"
+
+#define FIRST_SPIN_NS 50000
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct adma_list all_sets = ADMA_LIST_INIT(all_sets);
+
+static struct adma_poll_member *member_of_worker(struct adma_list *at)
+{
+	return adma_container_of(at, struct adma_poll_member, of_worker);
+}
+
+static struct adma_poll_member *member_of_set(struct adma_list *at)
+{
+	return adma_container_of(at, struct adma_poll_member, of_set);
+}
+
+/* ---- a set's descriptors; called with the lock held ---- */
+
+static int set_open(struct adma_poll_set *set)
+{
+	struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
+	int rc = 0;
+
+	if (set->epoll >= 0)
+		return 0;
+	set->epoll = epoll_create1(EPOLL_CLOEXEC);
+	set->eventfd = set->epoll < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (set->eventfd < 0 || epoll_ctl(set->epoll, EPOLL_CTL_ADD, set->eventfd, &wake))
+		rc = -errno;
+	if (rc) {
+		adma_descriptor_close(&set->eventfd);
+		adma_descriptor_close(&set->epoll);
+	}
+	return rc;
+}
+
+static void set_close_if_unused(struct adma_poll_set *set)
+{
+	if (set->busy || set->size)
+		return;
+	adma_descriptor_close(&set->eventfd);
+	adma_descriptor_close(&set->epoll);
+}
+
+static void set_call(struct adma_poll_set *set)
+{
+	uint64_t one = 1;
+
+	if (set->asleep)
+		(void)!write(set->eventfd, &one, sizeof(one));
+}
+
+/* ---- members; called with the lock held ---- */
+
+static void member_activate(struct adma_poll_member *member)
+{
+	if (member->active)
+		return;
+	member->active = true;
+	atomic_fetch_sub_explicit(&member->progress->watch.quiet, 1, memory_order_relaxed);
+	adma_list_push_back(&member->set->active, &member->of_active);
+	set_call(member->set);
+}
+
+/* The member leaves its channel. Its memory stays, because the waiter may be about to look at it. */
+static void member_leave(struct adma_poll_member *member)
+{
+	struct adma_poll_set *set = member->set;
+
+	if (!member->active)
+		atomic_fetch_sub_explicit(&member->progress->watch.quiet, 1, memory_order_relaxed);
+	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
+	for (int i = 0; i < ADMA_MEMBER_FDS; i++)
+		if (member->fds[i] >= 0)
+			(void)epoll_ctl(set->epoll, EPOLL_CTL_DEL, member->fds[i], NULL);
+	adma_list_remove(&member->of_worker);
+	adma_list_remove(&member->of_active);
+	member->active = member->gone = true;
+	set->size--;
+}
+
+static int member_poll(struct adma_poll_member *member, int which, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = member};
+
+	if (fd < 0)
+		return 0;
+	if (epoll_ctl(member->set->epoll, EPOLL_CTL_ADD, fd, &event))
+		return -errno;
+	member->fds[which] = fd;
+	return 0;
+}
+
+/* The socket may have been read to its end: then it is not polled. The channel is terminated, and so always ready. */
+static int member_poll_all(struct adma_poll_member *member)
+{
+	const struct adma_endpoint *ep = adma_only_endpoint(member->progress);
+	const struct adma_config *config = &ep->connection.config;
+	int rc = 0;
+
+	if (!ep->control.eof)
+		rc = member_poll(member, 0, config->sock, EPOLLIN);
+	if (!rc && !ep->control.dead)
+		rc = member_poll(member, 1, config->pidfd, EPOLLIN);
+	/* The kernel helper tells of messages by EPOLLPRI. (Its EPOLLIN tells of completions.) */
+	if (!rc && ep->ops->silent)
+		rc = member_poll(member, 2, ep->ops->data_fd(ep), EPOLLPRI);
+	return rc;
+}
+
+static int member_join(struct adma_poll_set *set, struct adma_progress *progress, struct adma_poll_member **out)
+{
+	struct adma_poll_member *member = calloc(1, sizeof(*member));
+	int rc;
+
+	if (!member)
+		return -ENOMEM;
+	member->set = set;
+	member->progress = progress;
+	member->active = true;
+	for (int i = 0; i < ADMA_MEMBER_FDS; i++)
+		member->fds[i] = -1;
+	adma_list_push_front(&progress->watch.members, &member->of_worker);
+	adma_list_push_back(&set->members, &member->of_set);
+	adma_list_push_back(&set->active, &member->of_active);
+	set->size++;
+	rc = member_poll_all(member);
+	if (rc)
+		member_leave(member); /* the next update frees it */
+	*out = member;
+	return rc;
+}
+
+static void member_free(struct adma_poll_member *member)
+{
+	if (!member->gone)
+		member_leave(member);
+	adma_list_remove(&member->of_set);
+	free(member);
+}
+
+/* ---- what the channel calls ---- */
+
+void adma_watch_init(struct adma_watch *watch)
+{
+	adma_list_init(&watch->members);
+	atomic_init(&watch->quiet, 0);
+}
+
+bool adma_watch_is_slept_on(struct adma_watch *watch)
+{
+	bool slept_on = false;
+
+	if (!adma_watch_is_quiet(watch))
+		return false;
+	pthread_mutex_lock(&lock);
+	adma_list_for_each(at, &watch->members)
+		slept_on |= member_of_worker(at)->set->asleep;
+	pthread_mutex_unlock(&lock);
+	return slept_on;
+}
+
+void adma_watch_activate(struct adma_watch *watch)
+{
+	pthread_mutex_lock(&lock);
+	adma_list_for_each(at, &watch->members)
+		member_activate(member_of_worker(at));
+	pthread_mutex_unlock(&lock);
+}
+
+void adma_watch_leave(struct adma_watch *watch)
+{
+	pthread_mutex_lock(&lock);
+	adma_list_for_each_safe(at, after, &watch->members) {
+		struct adma_poll_set *set = member_of_worker(at)->set;
+
+		member_leave(member_of_worker(at));
+		set->lost = true;
+		set_call(set);
+		set_close_if_unused(set);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- what the waiter calls ---- */
+
+bool adma_poll_set_begin(struct adma_poll_set *set)
+{
+	bool lost;
+
+	pthread_mutex_lock(&lock);
+	lost = set->lost;
+	set->busy = !lost;
+	pthread_mutex_unlock(&lock);
+	return !lost;
+}
+
+void adma_poll_set_end(struct adma_poll_set *set)
+{
+	pthread_mutex_lock(&lock);
+	set->busy = false;
+	set_close_if_unused(set);
+	pthread_mutex_unlock(&lock);
+}
+
+int adma_poll_set_reserve(struct adma_poll_set *set, int32_t n)
+{
+	size_t most = (size_t)n, events = most * ADMA_MEMBER_FDS + 1;
+	void *p;
+
+	if (n <= set->capacity)
+		return 0;
+	p = realloc(set->events, events * sizeof(*set->events));
+	if (!p)
+		return -ENOMEM;
+	set->events = p;
+	p = realloc(set->looked, most * sizeof(struct adma_poll_member *));
+	if (!p)
+		return -ENOMEM;
+	set->looked = p;
+	set->capacity = n;
+	return 0;
+}
+
+int adma_poll_set_restart(struct adma_poll_set *set)
+{
+	int rc;
+
+	pthread_mutex_lock(&lock);
+	set->busy = true;
+	set->lost = false;
+	set->update++;
+	rc = set_open(set);
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+int adma_poll_set_name(struct adma_poll_set *set, struct adma_progress *progress, int32_t place)
+{
+	struct adma_poll_member *member = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&lock);
+	adma_list_for_each(at, &progress->watch.members)
+		if (member_of_worker(at)->set == set)
+			member = member_of_worker(at);
+	if (!member)
+		rc = member_join(set, progress, &member);
+	if (!rc) {
+		member->place = place;
+		member->update = set->update;
+	}
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+void adma_poll_set_drop_others(struct adma_poll_set *set)
+{
+	pthread_mutex_lock(&lock);
+	adma_list_for_each_safe(at, after, &set->members) {
+		struct adma_poll_member *member = member_of_set(at);
+
+		if (member->gone || member->update != set->update)
+			member_free(member);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void adma_poll_set_collect(struct adma_poll_set *set)
+{
+	int n = epoll_wait(set->epoll, set->events, set->capacity * ADMA_MEMBER_FDS + 1, 0);
+	uint64_t count;
+
+	if (n <= 0)
+		return;
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < n; i++) {
+		struct adma_poll_member *member = set->events[i].data.ptr;
+
+		if (!member) {
+			(void)!read(set->eventfd, &count, sizeof(count));
+		} else if (!member->gone) {
+			member->reported |= set->events[i].events;
+			member_activate(member);
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+int32_t adma_poll_set_active(struct adma_poll_set *set)
+{
+	int32_t n = 0;
+
+	pthread_mutex_lock(&lock);
+	adma_list_for_each(at, &set->active)
+		set->looked[n++] = adma_container_of(at, struct adma_poll_member, of_active);
+	if (set->lost)
+		n = -1;
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
+bool adma_poll_set_has_events(const struct adma_poll_set *set)
+{
+	struct epoll_event event;
+
+	return epoll_wait(set->epoll, &event, 1, 0) > 0;
+}
+
+void adma_poll_member_rest(struct adma_poll_member *member)
+{
+	pthread_mutex_lock(&lock);
+	if (!member->gone) {
+		member->active = false;
+		atomic_fetch_add_explicit(&member->progress->watch.quiet, 1, memory_order_relaxed);
+		adma_list_remove(&member->of_active);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+bool adma_poll_set_fall_asleep(struct adma_poll_set *set)
+{
+	pthread_mutex_lock(&lock);
+	set->asleep = !set->lost && adma_list_empty(&set->active);
+	pthread_mutex_unlock(&lock);
+	return set->asleep;
+}
+
+void adma_poll_set_wake(struct adma_poll_set *set)
+{
+	pthread_mutex_lock(&lock);
+	set->asleep = false;
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- life ---- */
+
+struct adma_poll_set *adma_poll_set_make(void)
+{
+	struct adma_poll_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		return NULL;
+	set->epoll = set->eventfd = -1;
+	set->spin_ns = FIRST_SPIN_NS;
+	adma_list_init(&set->members);
+	adma_list_init(&set->active);
+	pthread_mutex_lock(&lock);
+	adma_list_push_front(&all_sets, &set->all);
+	pthread_mutex_unlock(&lock);
+	return set;
+}
+
+void adma_poll_set_destroy(struct adma_poll_set *set)
+{
+	pthread_mutex_lock(&lock);
+	adma_list_for_each_safe(at, after, &set->members)
+		member_free(member_of_set(at));
+	set->busy = false;
+	set_close_if_unused(set);
+	adma_list_remove(&set->all);
+	pthread_mutex_unlock(&lock);
+	free(set->events);
+	free(set->looked);
+	free(set);
+}
+
+/* ---- forks ---- */
+
+void adma_poll_sets_before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void adma_poll_sets_after_fork_parent(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/* The epoll is only closed, and nothing is removed from it, because the parent uses the same epoll. */
+static void set_forget(struct adma_poll_set *set)
+{
+	adma_descriptor_close(&set->eventfd);
+	adma_descriptor_close(&set->epoll);
+	adma_list_for_each(at, &set->members) {
+		struct adma_poll_member *member = member_of_set(at);
+
+		adma_list_init(&member->of_worker);
+		adma_list_init(&member->of_active);
+		member->gone = true;
+	}
+	adma_list_init(&set->active);
+	set->busy = set->asleep = false;
+	set->lost = true;
+	set->size = 0;
+}
+
+void adma_poll_sets_after_fork_child(void)
+{
+	pthread_mutex_init(&lock, NULL);
+	adma_list_for_each(at, &all_sets)
+		set_forget(adma_container_of(at, struct adma_poll_set, all));
+}
