@@ -20,6 +20,7 @@ import pytest
 
 import adma
 from adma._core import worker as core
+from adma._core.waiting import ManyWaiter
 from adma.messages.worker import ANY_SOURCE, TagRequest, Worker
 from adma.testing import Peer, observe
 from adma.testing.limits import CELL, EAGER, HANG, LARGE, MIB, SHORT, SLOWNESS
@@ -424,21 +425,23 @@ def test_an_orderly_close_delivers_first(two: tuple[Worker, int, Worker, int]) -
         receiver.health(source)
 
 
-def test_endpoints_come_and_go_while_a_thread_spins(two: tuple[Worker, int, Worker, int]) -> None:
-    """It does not look at the memory of one that is gone."""
+def test_endpoints_come_and_go_while_threads_spin(two: tuple[Worker, int, Worker, int]) -> None:
+    """They do not look at the memory of one that is gone."""
     worker, source, _, _ = two
     request = worker.receive(source, 1, bytearray(1))
     gone = threading.Event()
 
     def wait() -> None:
+        waiter = ManyWaiter((), [request.operation.req], 1, workers=[worker.handle])
         while not gone.is_set():
-            worker.wait([request], 0.0001)
+            waiter.drive(10_000)
 
-    waiting = InThread(wait)
+    waiting = [InThread(wait) for _ in range(3)]
     for _ in range(20_000 // SLOWNESS):
         worker.drop(worker.connect_self())
     gone.set()
-    waiting.result()
+    for thread in waiting:
+        thread.result()
 
 
 def test_an_endpoint_that_was_dropped_is_connected_anew(

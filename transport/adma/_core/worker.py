@@ -7,6 +7,7 @@ Results are as adma.h says: negative ones are errors, for `results.error_for`.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import channel
@@ -15,7 +16,7 @@ from .constants import MECH_SHARED
 from .results import raise_for
 
 if TYPE_CHECKING:
-    from .types import Arrived, Worker
+    from .types import Arrived, Req, Worker
 
 ANY_SOURCE: Final = lib.ADMA_ANY_SOURCE
 TAGGED: Final = lib.ADMA_TAGGED
@@ -24,11 +25,14 @@ CONSUME: Final = lib.ADMA_REQ_CONSUME
 
 #: Of a worker that was freed.
 NO_WORKER: Final[Worker] = ffi.NULL
+NO_REQUESTS: Final = ffi.NULL
 
 free = lib.adma_worker_free
 drop = lib.adma_worker_drop
 abandon = lib.adma_worker_abandon
 health = lib.adma_worker_health
+drive = lib.adma_worker_drive
+nothing = lib.adma_spin_max_ns  # the shortest call, for benchmarks to compare with
 fileno = lib.adma_worker_fileno
 send = lib.adma_worker_send
 receive = lib.adma_worker_receive
@@ -122,3 +126,14 @@ def progress(worker: Worker) -> bool:
     if state < 0:
         raise_for(state)
     return did
+
+
+def complete(worker: Worker, reqs: Sequence[Req], spin_ns: int, budget_ns: int) -> int:
+    """Drive and sleep until all are done, for benchmarks: signals wait. 0, or an error."""
+    many, count = ffi.new("struct adma_req *[]", reqs), len(reqs)
+    while state := lib.adma_worker_drive(worker, many, count, count, spin_ns, budget_ns):
+        if state < 0:
+            return state
+        if state != lib.ADMA_BUSY:
+            lib.adma_worker_sleep(worker, many, count, count, -1, ffi.NULL)
+    return 0

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import adma
 from adma._core import worker as core
-from adma._core._native import ffi, lib
 from adma._core.buffers import writable
 from adma._core.operation import Operation
 from adma.bench import build
@@ -66,11 +65,7 @@ class Meeting:
     def wait(self, reqs: Sequence[Req], *, spin: int = -1) -> None:
         """Wait for all. With `spin` 0 the thread sleeps at once."""
         handle = self.worker.handle
-        array = ffi.new("struct adma_req *[]", reqs)
-        while state := lib.adma_worker_drive(handle, array, len(reqs), len(reqs), spin, BUDGET_NS):
-            check(min(state, 0))
-            if state != lib.ADMA_BUSY:
-                lib.adma_worker_sleep(handle, array, len(reqs), len(reqs), -1, ffi.NULL)
+        check(core.complete(handle, reqs, spin, BUDGET_NS))
         for req in reqs:
             check(-req.error)
             core.observe(handle, req)
@@ -128,10 +123,10 @@ class Side:
     def poll(self, command: dict[str, Any]) -> dict[str, Any]:
         """Rounds of progress without news, less calls that do nothing."""
         handle, count = self.meetings[command["name"]].worker.handle, int(command["count"])
-        drive, nothing = lib.adma_worker_drive, lib.adma_spin_max_ns
+        drive, nothing, none = core.drive, core.nothing, core.NO_REQUESTS
         begin = time.perf_counter()
         for _ in repeat(None, count):
-            drive(handle, ffi.NULL, 0, 0, 0, BUDGET_NS)
+            drive(handle, none, 0, 0, 0, BUDGET_NS)
         middle = time.perf_counter()
         for _ in repeat(None, count):
             nothing()

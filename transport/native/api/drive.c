@@ -151,7 +151,7 @@ int adma_drive_once(struct adma_progress *progress)
 		return rc;
 	adma_ownership_acquire(progress);
 	changed = drive_progress(progress);
-	changed |= adma_check_peers(progress); /* also while something else keeps us busy */
+	changed |= adma_check_peers(progress);
 	adma_ownership_release(progress, true);
 	adma_publish_and_leave_worker(progress);
 	return changed;

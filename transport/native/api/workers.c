@@ -72,6 +72,15 @@ static void workers_unmap_segment(struct adma_segment **at)
 	adma_segment_unmap(segment);
 }
 
+/* What we write to ourselves is what we read: then there is one segment, and one map of it. */
+static void workers_unmap_segments(struct adma_config *config)
+{
+	if (config->remote == config->local)
+		config->remote = NULL;
+	workers_unmap_segment(&config->local);
+	workers_unmap_segment(&config->remote);
+}
+
 void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma_endpoint *ep)
 {
 	struct adma_config *config = &ep->connection.config;
@@ -79,18 +88,13 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	/* In a forked child the epolls are the parent's, too: there nothing is removed from them. */
 	if (adma_is_shared(progress) && !atomic_load(&progress->worker.forked))
 		adma_poll_remove(progress, ep);
-	if (config->remote == config->local)
-		config->remote = NULL; /* an endpoint to ourselves */
 	adma_descriptor_close(&config->sock);
 	adma_descriptor_close(&config->pidfd);
 	ep->ops->close(ep);
 	adma_mechanisms_close(&ep->connection);
 	adma_descriptor_close(&ep->send.segment_fd);
-	if (config->remote == config->local) /* an endpoint that is connected to its own worker */
-		config->remote = NULL;
-	workers_unmap_segment(&config->local);
-	workers_unmap_segment(&config->remote);
-	adma_summary_unmap(atomic_exchange(&ep->summary, NULL));
+	workers_unmap_segments(config);
+	adma_summary_unmap(atomic_exchange_explicit(&ep->summary, NULL, memory_order_relaxed));
 	ep->control.torn_down = true;
 }
 

@@ -47,9 +47,14 @@ static int tagged_is_withdrawn(struct adma_endpoint *ep, const struct adma_desc 
 	return state == ADMA_POSTED ? 0 : -EPROTO;
 }
 
-/* Is the next message to be passed over? That of a slot is lost with a peer that is gone. 1, 0 or -EPROTO. */
+/*
+ * Is the next message to be passed over? An endpoint that we are closing takes no message any more, and that
+ * of a slot is lost with a peer that is gone. 1, 0 or -EPROTO.
+ */
 static int tagged_passes_over(struct adma_endpoint *ep, const struct adma_desc *desc)
 {
+	if (ep->control.closing)
+		return 1;
 	if (desc->carry != ADMA_SLOT)
 		return 0;
 	return ep->control.over ? 1 : tagged_is_withdrawn(ep, desc);
@@ -104,7 +109,7 @@ static bool tagged_drain(struct adma_endpoint *ep)
 {
 	int taken = 0, rc = 1;
 
-	/* Of an endpoint that is closed here, what arrived was dropped, and what arrived now would outlive it. */
+	/* What arrived was dropped. The peer may still publish, and what arrived now would outlive the endpoint. */
 	if (ep->receive.spoilt || ep->control.over == ADMA_E_PROTOCOL || ep->control.over == ADMA_E_CLOSED_HERE)
 		return false;
 	tagged_arm_drain(ep);
