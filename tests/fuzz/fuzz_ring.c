@@ -153,7 +153,7 @@ static void stray(struct adma_segment *segment, struct program *program)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = {data, size};
-	static _Alignas(ADMA_CACHE_LINE) uint8_t shared[SEGMENT_BYTES];
+	static _Alignas(ADMA_CACHE_LINE) uint8_t shared[RING_BYTES];
 	struct adma_segment *segment = (struct adma_segment *)shared;
 	struct adma_ring_out out = {.segment = segment};
 	struct adma_ring_in in = {.segment = segment};

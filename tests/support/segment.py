@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -176,12 +177,16 @@ class Spoiler:
 
 
 class HostileRing:
-    """Publishes what it likes into its own ring, as fast as it can, after the first message."""
+    """Publishes what it likes into its own ring, as fast as it can, after the first message.
+
+    `kick` makes the reader look: of many peers it looks only at those that tell it something.
+    """
 
     _DESC: ClassVar = struct.Struct("<QQHHIII")
 
-    def __init__(self, local: Segment) -> None:
+    def __init__(self, local: Segment, kick: Callable[[], object]) -> None:
         self.local = local
+        self.kick = kick
         self.tail = 1
         self.bounce = 0
         at = ctypes.addressof(local.cells)
@@ -204,6 +209,7 @@ class HostileRing:
         self._DESC.pack_into(self._cells, at + 8, length, tag, kind, carry, parts, first, second)
         self.tail += 1
         struct.pack_into("<Q", self._cells, at, self.tail)
+        self.kick()
         return True
 
     def put_eager(self, length: int, tag: int = 0) -> bool:

@@ -84,7 +84,8 @@ class Scene:
         self.bad.progress()
         spoiler = Spoiler([each for each in mapped() if ctypes.addressof(each) not in before])
         self.local, self.remote = spoiler.local, spoiler.remote
-        self.ring = HostileRing(self.local)
+        self.ring = HostileRing(self.local, self.kick)
+        os.set_blocking(self.sock, False)
 
     def join(self, worker: Worker, same_user: bool) -> tuple[int, int]:
         """Another endpoint to the victim: its numbers here and there."""
@@ -103,7 +104,7 @@ class Scene:
 
     def kick(self) -> None:
         """Have the victim look."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             os.write(self.sock, b"w")
 
     def swap(self, which: int = 0, sizes: list[int] = SIZES) -> float:
@@ -130,6 +131,7 @@ class Scene:
 
     def over(self) -> str:
         """How the hostile endpoint ended, over there."""
+        self.kick()
         found: str = self.victim.call(calls.progress_until_over, self.number)
         return found
 

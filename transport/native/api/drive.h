@@ -29,8 +29,8 @@ static inline struct adma_progress *adma_wait_progress(const struct adma_wait *w
 }
 
 /*
- * At most once in a millisecond: read the sockets of peers that tell something, and look at all endpoints,
- * whatever a summary says. True when anything changed. Called with the lock held.
+ * At most once in a millisecond: read the sockets of peers that tell something, and look at all endpoints
+ * whose event count is not armed, whatever a summary says. True when anything changed. Called with the lock held.
  */
 bool adma_check_peers(struct adma_progress *progress);
 
