@@ -9,8 +9,9 @@
  *            endpoints that these name
  *
  * Bits are hints. A peer can set and clear the bits of all. So the worker relies on them for nothing
- * but which ring to look at first: it looks at all rings once in a millisecond of polling, and before
- * it sleeps at all those whose event count is not armed (tests/model/worker.pml).
+ * but which ring to look at first. Once in a millisecond of polling, and before it sleeps, it looks at
+ * all rings whose event count may not be armed. The peer of an armed one sends a byte over the socket
+ * of the pair, which nobody else can do or undo (tests/model/worker.pml).
  *
  * Only peers of one user share a summary. A peer of another user gets none, and its ring is looked at
  * directly.

@@ -6,8 +6,8 @@
  *
  * A round looks at the endpoints at which something may have happened. With few endpoints these
  * are all. With more, peers of the same user name theirs in the worker's summary (shm/summary.h).
- * A summary is only a hint. So once in a millisecond of polling all endpoints are looked at, and
- * before a thread sleeps all those whose event count is not armed.
+ * A summary is only a hint. So once in a millisecond of polling, and before a thread sleeps, all
+ * endpoints are looked at whose event count may not be armed. The peer of an armed one sends a byte.
  *
  * Three lists keep the cost of a round independent of endpoints at which nothing happens:
  *
