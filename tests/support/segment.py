@@ -208,7 +208,7 @@ class HostileRing:
         at = self.tail % CELLS * ctypes.sizeof(Cell)
         self._DESC.pack_into(self._cells, at + 8, length, tag, kind, carry, parts, first, second)
         self.tail += 1
-        struct.pack_into("<Q", self._cells, at, self.tail)
+        struct.pack_into("@Q", self._cells, at, self.tail)  # in one store, as only "@" does
         self.kick()
         return True
 

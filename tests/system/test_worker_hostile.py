@@ -481,7 +481,7 @@ def test_a_stranger_that_cancels_and_posts_at_its_limit(strange: Scene) -> None:
         while not task.done and sent < SLOTS_OF_OTHERS:
             sent += strange.ring.put(100_000, 1, carry=SLOT, first=sent % 64, second=1)
         task.result()
-    assert strange.victim.call(calls.health, strange.number) == ""
+        assert strange.victim.call(calls.health, strange.number) == ""
 
     def churn() -> None:
         slot = strange.local.slot(0)
