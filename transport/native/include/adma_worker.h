@@ -39,7 +39,10 @@ struct adma_tagged_message {
 /* Make a worker without endpoints. `secret` is random, and no peer may know it. 0 or a negated errno. */
 int adma_worker_new(uint64_t secret, struct adma_worker **out);
 
-/* Close all endpoints as adma_worker_drop() does, and then free the worker, without waiting for peers. */
+/*
+ * Close all endpoints as adma_worker_drop() does, and then free the worker, without waiting for peers. No other
+ * thread may be in a call about the worker, nor begin one.
+ */
 void adma_worker_free(struct adma_worker *worker);
 
 /* Add an endpoint; its number in *number. The worker takes over descriptors and maps on success only. */
