@@ -108,6 +108,24 @@ def test_what_nobody_receives_is_bounded_and_comes_in_order(
     assert core.stats(sender.handle, number)["rendezvous"] == held["rendezvous"]
 
 
+@pytest.mark.parametrize("nbytes", [8, 4000])
+def test_a_receiver_that_computes_holds_up_no_sender(
+    two: tuple[Worker, int, Worker, int], nbytes: int
+) -> None:
+    """Nobody calls the receiver, and a ring holds 128 messages: the progress thread drains it."""
+    receiver, there, sender, number = two
+    first = receiver.receive(there, 0, bytearray(8))
+    sender.send(number, 0, bytes(8))
+    assert first.wait(HANG) == 8
+    count = LIMIT // (2 * (nbytes + 256))
+    for tag in range(1, count):
+        assert sender.send(number, tag, pattern(nbytes, tag)).wait(HANG) == nbytes
+    for tag in reversed(range(1, count)):
+        buffer = bytearray(nbytes)
+        assert receiver.receive(there, tag, buffer).wait(HANG) == nbytes
+        assert buffer == pattern(nbytes, tag)
+
+
 def test_one_peers_limit_is_not_another_ones(
     hub: tuple[Worker, list[tuple[Worker, int, int]]],
 ) -> None:
