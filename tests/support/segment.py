@@ -190,6 +190,7 @@ class HostileRing:
         self.tail = 1
         self.bounce = 0
         at = ctypes.addressof(local.cells)
+        self._at = at
         self._cells = (ctypes.c_char * ctypes.sizeof(local.cells)).from_address(at)
 
     def put(
@@ -208,7 +209,8 @@ class HostileRing:
         at = self.tail % CELLS * ctypes.sizeof(Cell)
         self._DESC.pack_into(self._cells, at + 8, length, tag, kind, carry, parts, first, second)
         self.tail += 1
-        struct.pack_into("@Q", self._cells, at, self.tail)  # in one store, as only "@" does
+        # In one store. (`pack_into` fills with zeros first.)
+        ctypes.c_uint64.from_address(self._at + at).value = self.tail
         self.kick()
         return True
 
