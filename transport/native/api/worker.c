@@ -19,6 +19,7 @@
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
+#include "worker/arrived.h"
 #include "worker/life.h"
 #include "worker/peer.h"
 #include "worker/tagged_endpoint.h"
@@ -90,7 +91,7 @@ static void worker_forget_endpoints(struct adma_worker *worker)
 	adma_list_for_each_safe(at, after, &worker->endpoints) {
 		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
 
-		adma_tags_forget_source(ep);
+		adma_arrived_forget_source(ep);
 		adma_endpoint_free(ep);
 		free(ep);
 	}
@@ -234,7 +235,7 @@ static void endpoint_begin_close(struct adma_endpoint *ep)
 	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
 		control->over = ADMA_E_CLOSED_HERE;
 	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
-	adma_tags_drop_source(ep, true);
+	adma_arrived_drop_source(ep, true);
 	adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
 	adma_transfers_close(ep);
 	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */

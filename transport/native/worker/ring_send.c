@@ -6,11 +6,11 @@
 
 #include "shm/news.h"
 #include "shm/slot.h"
+#include "worker/arrived.h"
 #include "worker/peer.h"
 #include "worker/request.h"
 #include "worker/select.h"
 #include "worker/stages.h"
-#include "worker/tags.h"
 #include "worker/transfers.h"
 
 static struct adma_slot *ring_out_slot(const struct adma_endpoint *ep, uint32_t index)
@@ -87,7 +87,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	rc = adma_ring_payload_room(&ep->send.ring, req->length);
 	if (rc < 0)
 		return rc;
-	if (adma_ring_eager_is_off(&ep->send.ring)) /* read with the counters of the consumer: see adma_tags_limit() */
+	if (adma_ring_eager_is_off(&ep->send.ring)) /* read with the counters of the consumer: see worker/arrived.h */
 		return ring_post_slot(ep, req, &desc);
 	if (!rc)
 		return 0;
@@ -210,7 +210,7 @@ static void ring_note_news_of_peers(void *arg, uint32_t index)
 	struct ring_news *news = arg;
 
 	adma_transfer_note_news(news->ep, false, index);
-	news->changed |= adma_tags_note_news(news->ep, index);
+	news->changed |= adma_arrived_note_news(news->ep, index);
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "mech/table.h"
 #include "shm/slot.h"
 #include "shm/summary.h"
+#include "worker/arrived.h"
 #include "worker/peer.h"
 #include "worker/ready.h"
 #include "worker/request.h"
@@ -132,7 +133,7 @@ static void tagged_end(struct adma_endpoint *ep)
 	if (ep->receive.ended)
 		return;
 	ep->receive.ended = true;
-	adma_tags_drop_source(ep, false);
+	adma_arrived_drop_source(ep, false);
 	adma_tags_fail_source(ep, ep->control.over);
 }
 

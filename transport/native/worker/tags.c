@@ -8,18 +8,11 @@
 
 #include "base/trace.h"
 #include "shm/slot.h"
+#include "worker/arrived.h"
 #include "worker/peer.h"
 #include "worker/request.h"
-#include "worker/select.h"
 #include "worker/stages.h"
 #include "worker/transfers.h"
-
-/* What one ring can hold: so much may come after the peer was told to send by rendezvous. */
-#define UNDER_WAY (ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE)
-#define EAGER_OFF_FROM (ADMA_ARRIVED_BYTES_MAX - UNDER_WAY)
-#define EAGER_ON_BELOW (ADMA_ARRIVED_BYTES_MAX / 2)
-
-_Static_assert(2 * UNDER_WAY <= ADMA_ARRIVED_BYTES_MAX, "the peer is not told to go on while too much is there");
 
 /* ---- life ---- */
 
@@ -36,17 +29,11 @@ int adma_tags_make(struct adma_worker *worker, uint64_t secret)
 	return 0;
 }
 
-static void tags_free_taken(struct adma_list *list)
-{
-	adma_list_for_each_safe(at, after, list)
-		free(adma_container_of(at, struct adma_arrived, taken));
-}
-
 void adma_tags_free(struct adma_worker *worker)
 {
 	struct adma_tags *tags = worker->tags;
 
-	tags_free_taken(&tags->orphans);
+	adma_arrived_free_taken(&tags->orphans);
 	adma_posted_free(&tags->posted);
 	adma_unexpected_free(&tags->unexpected);
 	free(tags->by_number);
@@ -195,175 +182,7 @@ static void tags_refuse(const struct adma_offer *offer, struct adma_req *req)
 	adma_tags_complete(offer->ep->worker, req, ADMA_E_TOOLONG);
 }
 
-/* ---- messages that arrived ---- */
-
-static uint64_t arrived_cost(const struct adma_arrived *arrived)
-{
-	return sizeof(*arrived) + (arrived->slot ? 0 : arrived->message.length);
-}
-
-static struct adma_arrived *arrived_of(struct adma_unexpected_entry *entry)
-{
-	return entry ? adma_container_of(entry, struct adma_arrived, entry) : NULL;
-}
-
-static struct adma_slot *arrived_slot(const struct adma_arrived *arrived)
-{
-	return adma_slot_at(arrived->ep->connection.config.remote, arrived->slot_index);
-}
-
-static struct adma_desc arrived_desc(const struct adma_arrived *arrived)
-{
-	return (struct adma_desc){
-		.length = arrived->message.length,
-		.tag = arrived->message.tag,
-		.kind = ADMA_TAGGED,
-		.carry = ADMA_SLOT,
-		.u.slot = {.index = arrived->slot_index, .gen = arrived->slot_gen},
-	};
-}
-
-static struct adma_offer arrived_offer(const struct adma_arrived *arrived, const struct adma_desc *desc)
-{
-	return (struct adma_offer){
-		.ep = arrived->ep,
-		.tag = arrived->message.tag,
-		.length = arrived->message.length,
-		.bytes = arrived->bytes,
-		.desc = arrived->slot ? desc : NULL,
-	};
-}
-
-void adma_tags_limit(struct adma_endpoint *ep)
-{
-	struct adma_receive_side *receive = &ep->receive;
-	bool off =
-		receive->eager_off ? receive->arrived_bytes >= EAGER_ON_BELOW : receive->arrived_bytes > EAGER_OFF_FROM;
-
-	if (off == receive->eager_off)
-		return;
-	receive->eager_off = off;
-	/* Relaxed: the counters of the ring, which are stored with release after this, publish it. */
-	atomic_store_explicit(&ep->connection.config.remote->eager_off, off, memory_order_relaxed);
-	if (!off) /* the peer may have no slot left, and sleep until one is free */
-		adma_signal_peer(ep);
-}
-
-static void arrived_leave_slot(const struct adma_arrived *arrived)
-{
-	struct adma_receive_side *receive = &arrived->ep->receive;
-
-	receive->arrived_slots--;
-	/* A dishonest peer may have named a slot twice. */
-	if (receive->slots.arrived[arrived->slot_index] == arrived)
-		receive->slots.arrived[arrived->slot_index] = NULL;
-}
-
-/* Take it out of the queue. */
-static void arrived_leave(struct adma_arrived *arrived)
-{
-	struct adma_endpoint *ep = arrived->ep;
-
-	adma_unexpected_remove(&ep->worker->tags->unexpected, &arrived->entry);
-	if (arrived->slot)
-		arrived_leave_slot(arrived);
-	else
-		ep->receive.arrived_bytes -= arrived_cost(arrived);
-	if (ep->receive.eager_off)
-		adma_tags_limit(ep);
-}
-
-static void arrived_drop(struct adma_arrived *arrived)
-{
-	arrived_leave(arrived);
-	free(arrived);
-}
-
-/* Has the sender withdrawn this message, which waits in a slot? Then the slot is the sender's again. */
-static bool arrived_is_withdrawn(const struct adma_arrived *arrived)
-{
-	struct adma_slot *slot;
-
-	if (!arrived->slot)
-		return false;
-	slot = arrived_slot(arrived);
-	if (adma_slot_state(slot, arrived->slot_gen) != ADMA_CANCELLED)
-		return false;
-	adma_slot_see(slot, arrived->slot_gen);
-	adma_signal_peer(arrived->ep);
-	return true;
-}
-
-bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index)
-{
-	const struct adma_peer_slots *slots = &ep->receive.slots;
-	struct adma_arrived *arrived = slot_index < slots->capacity ? slots->arrived[slot_index] : NULL;
-
-	if (!arrived || !arrived_is_withdrawn(arrived))
-		return false;
-	arrived_drop(arrived);
-	return true;
-}
-
-static void arrived_sweep(struct adma_endpoint *ep)
-{
-	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
-		struct adma_arrived *arrived = arrived_of(adma_unexpected_of(at));
-
-		if (arrived_is_withdrawn(arrived))
-			arrived_drop(arrived);
-	}
-}
-
-/* May another message of this endpoint join the queue? */
-static bool arrived_is_allowed(struct adma_endpoint *ep, const struct adma_offer *offer)
-{
-	struct adma_receive_side *receive = &ep->receive;
-
-	if (!offer->desc)
-		return receive->arrived_bytes + sizeof(struct adma_arrived) + offer->length <= ADMA_ARRIVED_BYTES_MAX;
-	if (ep->connection.config.same_user) /* an honest peer has each of its slots in one descriptor only */
-		return receive->arrived_slots < ADMA_SLOTS_MAX;
-	if (receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
-		return true;
-	arrived_sweep(ep);
-	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX;
-}
-
-static int arrived_store(const struct adma_offer *offer)
-{
-	struct adma_endpoint *ep = offer->ep;
-	uint64_t copied = offer->desc ? 0 : offer->length;
-	struct adma_arrived *arrived;
-
-	if (!arrived_is_allowed(ep, offer))
-		return -EPROTO;
-	if (offer->desc && adma_peer_slots_provide(&ep->receive.slots, offer->desc->u.slot.index))
-		return -ENOMEM;
-	arrived = malloc(sizeof(*arrived) + copied);
-	if (!arrived)
-		return -ENOMEM;
-	*arrived = (struct adma_arrived){
-		.ep = ep,
-		.slot = offer->desc,
-		.message = {.tag = offer->tag, .length = offer->length, .source = ep->number},
-	};
-	adma_list_init(&arrived->taken);
-	if (offer->desc) {
-		arrived->slot_index = offer->desc->u.slot.index;
-		arrived->slot_gen = offer->desc->u.slot.gen;
-		ep->receive.arrived_slots++;
-		ep->receive.slots.arrived[arrived->slot_index] = arrived;
-	} else {
-		ep->receive.arrived_bytes += arrived_cost(arrived);
-	}
-	if (copied)
-		memcpy(arrived->bytes, offer->bytes, copied);
-	adma_unexpected_add(&ep->worker->tags->unexpected, &arrived->entry, &ep->receive.arrived, offer->tag);
-	adma_tags_limit(ep);
-	adma_mark(ep, ADMA_MARK_WAITERS);
-	return 0;
-}
+/* ---- messages ---- */
 
 int adma_tags_offer(const struct adma_offer *offer)
 {
@@ -378,37 +197,7 @@ int adma_tags_offer(const struct adma_offer *offer)
 		tags_unpost(tags, req);
 		tags_refuse(offer, req);
 	}
-	return arrived_store(offer);
-}
-
-void adma_tags_drop_source(struct adma_endpoint *ep, bool all)
-{
-	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
-		struct adma_arrived *arrived = arrived_of(adma_unexpected_of(at));
-
-		if (all || arrived->slot)
-			arrived_drop(arrived);
-	}
-	if (!all)
-		return;
-	adma_list_for_each_safe(at, after, &ep->receive.taken) {
-		struct adma_arrived *arrived = adma_container_of(at, struct adma_arrived, taken);
-
-		struct adma_desc desc = arrived_desc(arrived);
-
-		adma_list_remove(&arrived->taken);
-		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
-			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
-		arrived->ep = NULL;
-		adma_list_push_back(&ep->worker->tags->orphans, &arrived->taken);
-	}
-}
-
-void adma_tags_forget_source(struct adma_endpoint *ep)
-{
-	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages)
-		free(arrived_of(adma_unexpected_of(at)));
-	tags_free_taken(&ep->receive.taken);
+	return adma_arrived_store(offer);
 }
 
 /* ---- receives ---- */
@@ -421,11 +210,11 @@ struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source,
 	if (source != ADMA_ANY_SOURCE && !ep)
 		return NULL;
 	for (;;) {
-		arrived = arrived_of(
+		arrived = adma_arrived_of(
 			adma_unexpected_find(&worker->tags->unexpected, ep ? &ep->receive.arrived : NULL, tag, mask));
-		if (!arrived || !arrived_is_withdrawn(arrived))
+		if (!arrived || !adma_arrived_is_withdrawn(arrived))
 			return arrived;
-		arrived_drop(arrived);
+		adma_arrived_drop(arrived);
 	}
 }
 
@@ -433,8 +222,8 @@ struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source,
 static bool receive_arrived(struct adma_arrived *arrived, struct adma_req *req)
 {
 	struct adma_endpoint *ep = arrived->ep;
-	struct adma_desc desc = arrived_desc(arrived);
-	struct adma_offer offer = arrived_offer(arrived, &desc);
+	struct adma_desc desc = adma_arrived_desc(arrived);
+	struct adma_offer offer = adma_arrived_offer(arrived, &desc);
 	int rc;
 
 	if (tags_keeps(&offer, req)) {
@@ -443,8 +232,8 @@ static bool receive_arrived(struct adma_arrived *arrived, struct adma_req *req)
 	}
 	rc = deliver(&offer, req, false);
 	if (rc == -ECANCELED)
-		(void)arrived_is_withdrawn(arrived);
-	arrived_drop(arrived);
+		(void)adma_arrived_is_withdrawn(arrived);
+	adma_arrived_drop(arrived);
 	if (rc == -EPROTO)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	return !rc;
@@ -470,15 +259,15 @@ int adma_tags_take(struct adma_arrived *arrived)
 	int rc = 0;
 
 	if (arrived->slot)
-		rc = adma_slot_reserve(arrived_slot(arrived), arrived->slot_gen);
+		rc = adma_slot_reserve(adma_arrived_slot(arrived), arrived->slot_gen);
 	if (rc == -EPROTO)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	if (rc) {
-		(void)arrived_is_withdrawn(arrived);
-		arrived_drop(arrived);
+		(void)adma_arrived_is_withdrawn(arrived);
+		adma_arrived_drop(arrived);
 		return -ECANCELED;
 	}
-	arrived_leave(arrived);
+	adma_arrived_leave(arrived);
 	adma_list_push_back(&ep->receive.taken, &arrived->taken);
 	return 0;
 }
@@ -500,8 +289,8 @@ static int taken_deliver(const struct adma_offer *offer, struct adma_req *req)
 int adma_tags_receive_taken(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
 {
 	struct adma_endpoint *ep = arrived->ep;
-	struct adma_desc desc = arrived_desc(arrived);
-	struct adma_offer offer = arrived_offer(arrived, &desc);
+	struct adma_desc desc = adma_arrived_desc(arrived);
+	struct adma_offer offer = adma_arrived_offer(arrived, &desc);
 	int rc = ADMA_E_CLOSED_HERE;
 
 	if (tags_keeps(&offer, req)) {

@@ -7,43 +7,11 @@
  * is free for what follows; a rendezvous message as its descriptor, while its bytes stay where they are.
  * A receive looks into the unexpected queue before it joins the posted queue. So at any time no
  * posted receive accepts any message in the unexpected queue.
- *
- * What a peer's eager messages cost is limited. Before the limit is reached, by as much as may be
- * under way, the peer is told to send by rendezvous, and below half of the limit that it may send
- * eagerly again (tests/model/unexpected.pml). A peer that does not obey breaks the protocol. The
- * limit on rendezvous messages is the number of slots that a peer has. Between users it is smaller,
- * and an honest peer has no more slots.
  */
 #ifndef ADMA_WORKER_TAGS_H
 #define ADMA_WORKER_TAGS_H
 
-#include "adma_worker.h"
-#include "match/posted.h"
-#include "match/unexpected.h"
-#include "worker/endpoint.h"
-
-#define ADMA_ARRIVED_BYTES_MAX (1u << 20) /* that eager messages of one peer may cost */
-#define ADMA_ARRIVED_SLOTS_MAX 4096       /* rendezvous messages of a peer of another user */
-
-struct adma_tags {
-	struct adma_posted posted;
-	struct adma_unexpected unexpected;
-	uint32_t long_receives;           /* posted receives whose messages may need our help */
-	struct adma_endpoint **by_number; /* endpoints by number; NULL: closed */
-	uint32_t numbers;                 /* as many were given out */
-	struct adma_list orphans;         /* messages that were taken, and whose endpoints are gone */
-};
-
-/* A message that came before its receive. */
-struct adma_arrived {
-	struct adma_unexpected_entry entry;
-	struct adma_list taken;    /* among those of its endpoint that matched probes took, or among the orphans */
-	struct adma_endpoint *ep;  /* NULL: closed since a matched probe took it */
-	uint32_t slot_index, slot_gen;
-	bool slot;                 /* it waits in a slot of the peer */
-	struct adma_tagged_message message;
-	uint8_t bytes[];           /* of an eager one */
-};
+#include "worker/queues.h"
 
 /* 0 or -ENOMEM. `secret`: see match/keys.h. */
 int adma_tags_make(struct adma_worker *worker, uint64_t secret);
@@ -77,36 +45,13 @@ void adma_tags_complete(struct adma_worker *worker, struct adma_req *req, int er
 
 /* ---- messages ---- */
 
-/* A message as it is offered: its bytes lie in the ring, or wait in a slot. */
-struct adma_offer {
-	struct adma_endpoint *ep;
-	uint64_t tag, length;
-	const void *bytes;
-	const struct adma_desc *desc; /* of a message in a slot, or NULL */
-};
-
 /*
  * Offer a message to the posted receives, and put it into the unexpected queue if none accepts it. 0: the
  * message has gone to one of them; -ECANCELED: it was withdrawn; -ENOMEM: it stays; -EPROTO.
  */
 int adma_tags_offer(const struct adma_offer *offer);
 
-/* There is news of a slot of the peer. If a message waits there that was withdrawn, drop it. True when that was so. */
-bool adma_tags_note_news(struct adma_endpoint *ep, uint32_t slot_index);
-
 /* Complete the posted receives that name this endpoint, with this error. */
 void adma_tags_fail_source(struct adma_endpoint *ep, int error);
-
-/* Drop what arrived from this endpoint: all of it, or what is lost with a dead peer because it waits in slots. */
-void adma_tags_drop_source(struct adma_endpoint *ep, bool all);
-
-/* Free what arrived from this endpoint, of a worker that is freed. Touches nothing that is shared with the peer. */
-void adma_tags_forget_source(struct adma_endpoint *ep);
-
-/*
- * Too much has arrived: tell the peer to send by rendezvous. Enough has gone: tell it that it may send eagerly
- * again. Called before the message is taken out of the ring: a peer that sees room sees this word, too.
- */
-void adma_tags_limit(struct adma_endpoint *ep);
 
 #endif
