@@ -2,20 +2,14 @@
 /* summary.c - taking the bits of a summary; its memory; see summary.h. */
 #include "shm/summary.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define SUMMARY_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#include "shm/sealed.h"
 
 static size_t summary_bytes(void)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	return (sizeof(struct adma_summary) + page - 1) / page * page;
+	return adma_sealed_size(sizeof(struct adma_summary));
 }
 
 static uint32_t summary_lowest(uint64_t bits)
@@ -40,53 +34,24 @@ void adma_summary_take(struct adma_summary *summary, void (*visit)(void *arg, ui
 	}
 }
 
-static int summary_map(int fd, struct adma_summary **summary)
-{
-	void *p = mmap(NULL, summary_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	*summary = p;
-	return 0;
-}
-
-static int summary_seal(int fd)
-{
-	/* The pages are allocated now: if memory ran out later, an access would raise SIGBUS. */
-	int err = posix_fallocate(fd, 0, (off_t)summary_bytes());
-
-	if (err)
-		return -err;
-	return fcntl(fd, F_ADD_SEALS, SUMMARY_SEALS) ? -errno : 0;
-}
-
 int adma_summary_make(int *fd, struct adma_summary **summary)
 {
-	int made = memfd_create("adma-summary", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int rc;
+	void *map;
+	int rc = adma_sealed_make("adma-summary", summary_bytes(), summary_bytes(), fd, &map);
 
-	if (made < 0)
-		return -errno;
-	rc = summary_seal(made);
 	if (!rc)
-		rc = summary_map(made, summary);
-	if (rc) {
-		close(made);
-		return rc;
-	}
-	*fd = made;
-	return 0;
+		*summary = map;
+	return rc;
 }
 
 int adma_summary_map(int fd, struct adma_summary **summary)
 {
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
+	void *map;
+	int rc = adma_sealed_map(fd, summary_bytes(), &map);
 
-	if (seals < 0 || (seals & SUMMARY_SEALS) != SUMMARY_SEALS || seals & F_SEAL_WRITE || fstat(fd, &st) ||
-	    !S_ISREG(st.st_mode) || (size_t)st.st_size != summary_bytes())
-		return -EPROTO;
-	return summary_map(fd, summary);
+	if (!rc)
+		*summary = map;
+	return rc;
 }
 
 void adma_summary_unmap(struct adma_summary *summary)
