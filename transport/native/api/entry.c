@@ -2,8 +2,6 @@
 /* entry.c - entering a worker, and publishing what changed before leaving it; see entry.h. */
 #include "api/entry.h"
 
-#include <poll.h>
-
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
 #include "progress/poll_set.h"
@@ -64,22 +62,13 @@ static bool publish_arm_all(struct adma_worker *worker)
 	return armed;
 }
 
-/* An unread wake-up would keep the descriptor of fileno() readable. */
-static void publish_read_wakeups(struct adma_progress *progress)
-{
-	(void)adma_poll_check(progress);
-	adma_worker_for_each_active(ep, &progress->worker)
-		if (ep->ops->polled)
-			ep->ops->polled(ep, POLLIN);
-}
-
 static bool publish_rearm(struct adma_progress *progress, bool by_progress_thread)
 {
 	struct adma_worker *worker = &progress->worker;
 	bool polled = adma_poll_descriptor_is_open(progress), armed, more;
 
-	if (polled)
-		publish_read_wakeups(progress);
+	if (polled) /* an unread wake-up would keep the descriptor readable */
+		adma_poll_read(progress);
 	armed = publish_arm_all(worker);
 	/* If there is more to do, wake the sleepers for it: this thread may have read the byte that was to wake one. */
 	more = adma_worker_ready(worker) || !armed;

@@ -56,11 +56,7 @@ void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
 		return;
 	}
 	pthread_mutex_lock(&chan->progress.worker.lock); /* a closed channel still has its counters */
-	*stats = chan->ep.stats;
-	stats->wakes_sent = atomic_load_explicit(&chan->ep.wakes_sent, memory_order_relaxed);
-	stats->sleeps = chan->progress.waiters.sleeps;
-	stats->pending_reads = chan->ep.receive.pending;
-	stats->pending_writes = chan->ep.send.pending;
+	adma_stats_of(&chan->progress, &chan->ep, stats);
 	pthread_mutex_unlock(&chan->progress.worker.lock);
 }
 

@@ -2,8 +2,6 @@
 /* visit.c - the entry points of the progress thread and of copy worker threads; see visit.h. */
 #include "api/visit.h"
 
-#include <poll.h>
-
 #include "api/entry.h"
 #include "base/clock.h"
 #include "progress/ownership.h"
@@ -48,15 +46,6 @@ static void visit_copy(struct adma_progress *progress)
 	}
 }
 
-/* An event may be the only one that tells of a peer's death: so it is looked at even if a thread owns the worker. */
-static void visit_read_events(struct adma_progress *progress)
-{
-	(void)adma_poll_check(progress);
-	adma_worker_for_each_active(ep, &progress->worker)
-		if (ep->ops->polled)
-			ep->ops->polled(ep, POLLIN);
-}
-
 int64_t adma_visit(struct adma_progress *progress, bool by_time)
 {
 	int64_t now, again;
@@ -66,7 +55,8 @@ int64_t adma_visit(struct adma_progress *progress, bool by_time)
 		return ADMA_NEVER;
 	if (by_time)
 		adma_policy_learn(progress);
-	visit_read_events(progress);
+	/* Read even if a thread owns the worker: an event may be the only one that tells of a peer's death. */
+	adma_poll_read(progress);
 	visit_look(progress);
 	adma_ownership_resume(progress);
 	visit_copy(progress);

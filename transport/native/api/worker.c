@@ -378,13 +378,8 @@ int adma_worker_stats(struct adma_worker *worker, uint32_t number, struct adma_s
 	if (rc)
 		return rc;
 	ep = adma_tags_endpoint(worker, number);
-	if (ep) {
-		*stats = ep->stats;
-		stats->wakes_sent = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
-		stats->sleeps = progress->waiters.sleeps;
-		stats->pending_reads = ep->receive.pending;
-		stats->pending_writes = ep->send.pending;
-	}
+	if (ep)
+		adma_stats_of(progress, ep, stats);
 	adma_leave_worker(progress);
 	return ep ? 0 : -ENOENT;
 }

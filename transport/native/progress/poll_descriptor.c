@@ -166,3 +166,11 @@ bool adma_poll_check(struct adma_progress *progress)
 		changed |= poll_check_endpoint(progress, events[i].data.ptr, events[i].events & EPOLLHUP);
 	return changed;
 }
+
+void adma_poll_read(struct adma_progress *progress)
+{
+	(void)adma_poll_check(progress);
+	adma_worker_for_each_active(ep, &progress->worker)
+		if (ep->ops->polled)
+			ep->ops->polled(ep, POLLIN);
+}

@@ -26,4 +26,7 @@ void adma_poll_remove(const struct adma_progress *progress, struct adma_endpoint
 /* Read what came over the sockets, and see whether a peer is gone. True when that changed anything. */
 bool adma_poll_check(struct adma_progress *progress);
 
+/* The same, and read the data descriptors that endpoints poll themselves. */
+void adma_poll_read(struct adma_progress *progress);
+
 #endif

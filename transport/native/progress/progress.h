@@ -99,6 +99,17 @@ static inline struct adma_endpoint *adma_only_endpoint(const struct adma_progres
 	return adma_container_of(progress->worker.endpoints.next, struct adma_endpoint, member);
 }
 
+/* The counters of an endpoint, with those that its worker keeps. */
+static inline void adma_stats_of(const struct adma_progress *progress, const struct adma_endpoint *ep,
+				 struct adma_stats *stats)
+{
+	*stats = ep->stats;
+	stats->wakes_sent = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
+	stats->sleeps = progress->waiters.sleeps;
+	stats->pending_reads = ep->receive.pending;
+	stats->pending_writes = ep->send.pending;
+}
+
 #define ADMA_NEVER INT64_MAX
 
 #endif
