@@ -3,13 +3,12 @@
 #include "api/channel.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 
+#include "api/closing.h"
 #include "api/entry.h"
 #include "api/workers.h"
 #include "base/clock.h"
-#include "base/fault.h"
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_set.h"
@@ -19,12 +18,7 @@
 #include "worker/fifo.h"
 #include "worker/fifo_endpoint.h"
 #include "worker/life.h"
-#include "worker/peer.h"
 #include "worker/ring_endpoint.h"
-#include "worker/transfers.h"
-
-#define CLOSE_SLEEP_NS 10000000
-#define ABANDON_SLEEP_NS 1000000
 
 /* ---- new ---- */
 
@@ -79,57 +73,12 @@ free_channel:
 
 static void channel_begin_close(struct adma_chan *chan)
 {
-	struct adma_endpoint *ep = &chan->ep;
-	struct adma_control *control = &ep->control;
-
-	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
-	control->closing = true;
 	chan->progress.worker.closed = true;
 	if (chan->progress.ownership.delegated)
 		adma_delegation_end(&chan->progress);
-	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
-	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
-		control->over = ADMA_E_CLOSED_HERE;
-	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
-	adma_transfers_close(ep);
-	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */
-	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
-	adma_signal_peer(ep);
+	adma_closing_begin(&chan->ep);
 	adma_waiters_wake(&chan->progress);
 	adma_watch_leave(&chan->progress.watch);
-}
-
-static bool channel_has_users(const struct adma_chan *chan)
-{
-	return chan->ep.control.users || chan->progress.worker.users;
-}
-
-static _Atomic uint64_t *channel_event_count(const struct adma_chan *chan)
-{
-	return &chan->ep.connection.config.local->event_count;
-}
-
-static bool channel_is_quiet(struct adma_chan *chan)
-{
-	(void)adma_peer_check(&chan->ep);
-	(void)adma_endpoint_advance(&chan->ep); /* the peer may have matched what was being withdrawn */
-	return !channel_has_users(chan) && !chan->ep.ops->is_busy(&chan->ep);
-}
-
-/* Sleep until something may have completed the last transfer, or the last user may have left. */
-static void channel_await_quiet(struct adma_chan *chan, uint64_t events, int64_t ns)
-{
-	const struct adma_endpoint *ep = &chan->ep;
-	struct pollfd fds[2] = {
-		{.fd = ep->control.eof ? -1 : ep->connection.config.sock, .events = POLLIN},
-		{.fd = ep->control.dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
-	};
-	/* Neither a thread of ours that leaves nor the kernel signals anything: look again soon. */
-	bool soon = channel_has_users(chan) || ep->ops->silent || !adma_ec_arm(channel_event_count(chan), events);
-
-	pthread_mutex_unlock(&chan->progress.worker.lock);
-	(void)poll(fds, 2, soon ? 1 : (int)(ns / 1000000) + 1);
-	pthread_mutex_lock(&chan->progress.worker.lock);
 }
 
 static void channel_tear_down(struct adma_chan *chan)
@@ -151,17 +100,18 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 	if (!chan->ep.control.closing)
 		channel_begin_close(chan);
 	while (!chan->ep.control.torn_down) {
-		uint64_t events = adma_ec_read(channel_event_count(chan)); /* before the look */
+		uint64_t events = adma_ec_read(&chan->ep.connection.config.local->event_count); /* before the look */
 		int64_t left = end - adma_now();
 
-		if (channel_is_quiet(chan))
+		if (adma_closing_is_quiet(&chan->ep))
 			break;
 		if (left <= 0) {
 			rc = -EAGAIN;
 			break;
 		}
 		adma_waiters_wake(&chan->progress);
-		channel_await_quiet(chan, events, left < CLOSE_SLEEP_NS ? left : CLOSE_SLEEP_NS);
+		adma_closing_sleep(&chan->ep, adma_closing_arm(&chan->ep, events),
+				   left < ADMA_CLOSE_SLEEP_NS ? left : ADMA_CLOSE_SLEEP_NS);
 	}
 	if (!rc && !chan->ep.control.torn_down)
 		channel_tear_down(chan);
@@ -181,9 +131,9 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 	ep = &chan->ep;
 	pthread_mutex_lock(&chan->progress.worker.lock);
 	/* Wait for our own threads, which copy for a moment only. Only the peer's threads are given up on. */
-	while (!ep->control.torn_down && channel_has_users(chan)) {
+	while (!ep->control.torn_down && adma_closing_has_users(ep)) {
 		adma_waiters_wake(&chan->progress);
-		channel_await_quiet(chan, 0, ABANDON_SLEEP_NS);
+		adma_closing_sleep(ep, adma_closing_arm(ep, 0), ADMA_ABANDON_SLEEP_NS);
 	}
 	if (!ep->control.torn_down) {
 		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */

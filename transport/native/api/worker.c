@@ -8,10 +8,10 @@
 
 #include "adma_handshake.h"
 #include "adma_worker.h"
+#include "api/closing.h"
 #include "api/entry.h"
 #include "api/workers.h"
 #include "base/clock.h"
-#include "base/fault.h"
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
@@ -21,12 +21,8 @@
 #include "shm/summary.h"
 #include "worker/arrived.h"
 #include "worker/life.h"
-#include "worker/peer.h"
 #include "worker/tagged_endpoint.h"
 #include "worker/tags.h"
-#include "worker/transfers.h"
-
-#define CLOSE_SLEEP_NS 10000000
 
 /* ---- workers ---- */
 
@@ -225,46 +221,14 @@ int adma_worker_connect_self(struct adma_worker *worker, uint32_t *number)
 
 /* ---- closing an endpoint ---- */
 
-static void endpoint_begin_close(struct adma_endpoint *ep)
-{
-	struct adma_control *control = &ep->control;
-
-	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
-	control->closing = true;
-	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
-	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
-		control->over = ADMA_E_CLOSED_HERE;
-	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
-	adma_arrived_drop_source(ep, true);
-	adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
-	adma_transfers_close(ep);
-	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */
-	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
-	adma_signal_peer(ep);
-}
-
-static bool endpoint_is_quiet(struct adma_endpoint *ep)
-{
-	(void)adma_peer_check(ep);
-	(void)adma_endpoint_advance(ep); /* the peer may have matched what was being withdrawn */
-	return !ep->control.users && !ep->worker->users && !ep->ops->is_busy(ep);
-}
-
-/* Sleep until something may have completed the last transfer, or the last user may have left. */
+/* The lock is dropped for a while, until users may have left. */
 static void endpoint_await_quiet(struct adma_progress *progress, struct adma_endpoint *ep, uint64_t events, int64_t ns)
 {
-	struct pollfd fds[2] = {
-		{.fd = ep->control.eof ? -1 : ep->connection.config.sock, .events = POLLIN},
-		{.fd = ep->control.dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
-	};
-	bool users = ep->control.users || progress->worker.users;
-	bool soon = users || !adma_ec_arm(&ep->connection.config.local->event_count, events);
+	bool armed = adma_closing_arm(ep, events);
 
 	progress->worker.settling++; /* a thread that spins is one of the users: meanwhile none begins to */
 	(void)adma_publish(progress, false);
-	adma_leave_worker(progress);
-	(void)poll(fds, 2, soon ? 1 : (int)(ns / 1000000) + 1);
-	pthread_mutex_lock(&progress->worker.lock);
+	adma_closing_sleep(ep, armed, ns);
 	progress->worker.settling--;
 }
 
@@ -293,14 +257,14 @@ static int endpoint_close(struct adma_progress *progress, uint32_t number, int64
 		int64_t left = end - adma_now();
 
 		if (!ep->control.closing)
-			endpoint_begin_close(ep);
-		if (endpoint_is_quiet(ep)) {
+			adma_closing_begin(ep);
+		if (adma_closing_is_quiet(ep)) {
 			endpoint_end(progress, ep);
 			return 0;
 		}
 		if (left <= 0)
 			return -EAGAIN;
-		endpoint_await_quiet(progress, ep, events, left < CLOSE_SLEEP_NS ? left : CLOSE_SLEEP_NS);
+		endpoint_await_quiet(progress, ep, events, left < ADMA_CLOSE_SLEEP_NS ? left : ADMA_CLOSE_SLEEP_NS);
 	}
 	return 0;
 }
@@ -327,11 +291,11 @@ uint64_t adma_worker_abandon(struct adma_worker *worker, uint32_t number)
 	if (adma_enter_worker(progress))
 		return 0;
 	/* Wait for our own threads, which copy for a moment only. Only the peer's threads are given up on. */
-	while ((ep = adma_tags_endpoint(worker, number)) && (ep->control.users || worker->users))
-		endpoint_await_quiet(progress, ep, 0, 1000000);
+	while ((ep = adma_tags_endpoint(worker, number)) && adma_closing_has_users(ep))
+		endpoint_await_quiet(progress, ep, 0, ADMA_ABANDON_SLEEP_NS);
 	if (ep) {
 		if (!ep->control.closing)
-			endpoint_begin_close(ep);
+			adma_closing_begin(ep);
 		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */
 		held = ep->ops->abandon(ep);
 		endpoint_end(progress, ep);

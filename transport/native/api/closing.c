@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* closing.c - the steps of a close that channels and workers share; see closing.h. */
+#include "api/closing.h"
+
+#include <poll.h>
+
+#include "base/fault.h"
+#include "shm/eventcount.h"
+#include "worker/arrived.h"
+#include "worker/peer.h"
+#include "worker/tags.h"
+#include "worker/transfers.h"
+
+void adma_closing_begin(struct adma_endpoint *ep)
+{
+	struct adma_control *control = &ep->control;
+
+	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
+	control->closing = true;
+	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
+	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
+		control->over = ADMA_E_CLOSED_HERE;
+	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
+	if (ep->worker->tags) {
+		adma_arrived_drop_source(ep, true);
+		adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
+	}
+	adma_transfers_close(ep);
+	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */
+	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
+	adma_signal_peer(ep);
+}
+
+bool adma_closing_has_users(const struct adma_endpoint *ep)
+{
+	return ep->control.users || ep->worker->users;
+}
+
+bool adma_closing_is_quiet(struct adma_endpoint *ep)
+{
+	(void)adma_peer_check(ep);
+	(void)adma_endpoint_advance(ep); /* the peer may have matched what was being withdrawn */
+	return !adma_closing_has_users(ep) && !ep->ops->is_busy(ep);
+}
+
+bool adma_closing_arm(struct adma_endpoint *ep, uint64_t events)
+{
+	/* Neither a thread of ours that leaves nor the kernel signals anything: look again soon. */
+	return !adma_closing_has_users(ep) && !ep->ops->silent &&
+	       adma_ec_arm(&ep->connection.config.local->event_count, events);
+}
+
+void adma_closing_sleep(struct adma_endpoint *ep, bool armed, int64_t ns)
+{
+	struct adma_worker *worker = ep->worker;
+	struct pollfd fds[2] = {
+		{.fd = ep->control.eof ? -1 : ep->connection.config.sock, .events = POLLIN},
+		{.fd = ep->control.dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
+	};
+
+	pthread_mutex_unlock(&worker->lock);
+	(void)poll(fds, 2, armed ? (int)(ns / 1000000) + 1 : 1);
+	pthread_mutex_lock(&worker->lock);
+}
