@@ -29,6 +29,7 @@ from support import engine
 from support.calls import copies, faults
 from support.endpoints import NOBODY_SPECIAL, InChild, InThread, pair
 from support.engine import LINE, OUTSTANDING, PART, queue_threads
+from support.memory import OVERHEAD
 
 Ends = tuple[adma.Channel, adma.Channel]
 THREAD: dict[str, Any] = {"engine": "thread", "queues": 2}
@@ -125,10 +126,6 @@ def test_a_failed_post_lets_go() -> None:
 # Very many
 
 
-# AddressSanitizer surrounds every object, and keeps up to 256 MiB of what was freed.
-_OVERHEAD = 2 if "asan" in os.environ.get("LD_PRELOAD", "") else 1
-
-
 @pytest.mark.faults
 def test_a_hundred_thousand_outstanding() -> None:
     """What each costs is bounded, and all are made in order."""
@@ -153,7 +150,7 @@ def test_a_hundred_thousand_outstanding() -> None:
         at, from_ = 8 * (number % cells), number % (len(target) - 8)
         want[at : at + 8] = target[from_ : from_ + 8]
     assert memory == want
-    assert each < 3 * KIB * _OVERHEAD, f"{each:.0f} bytes for each"
+    assert each < 3 * KIB * OVERHEAD, f"{each:.0f} bytes for each"
 
 
 def _resident() -> int:

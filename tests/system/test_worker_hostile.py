@@ -35,6 +35,7 @@ from adma.testing.observe import until
 from adma.testing.payload import difference, pattern
 from support.calls import faults
 from support.calls import hostile_worker as calls
+from support.memory import KEPT_FREED, OVERHEAD
 from support.segment import (
     ABORTED,
     BOUNCE,
@@ -61,8 +62,6 @@ FEW, MANY = 1, 6  # honest endpoints: the victim looks at few directly, and at m
 BOUNDED: Final = 2.0 * SLOWNESS  # seconds for a message there and back, whatever somebody else does
 EAGER_LIMIT: Final = MIB  # what eager messages of a peer may cost
 SLOTS_OF_OTHERS: Final = 4096  # rendezvous messages of a peer of another user
-# AddressSanitizer keeps up to 256 MiB of what was freed.
-_KEPT_BY_ASAN = 256 * MIB if "asan" in os.environ.get("LD_PRELOAD", "") else 0
 
 
 class Scene:
@@ -436,7 +435,7 @@ def test_more_eager_messages_than_are_allowed(scene: Scene) -> None:
         sent += scene.ring.put_eager(8192, 1)
     assert task.result() == "ProtocolError"
     assert sent * 8192 < EAGER_LIMIT + 2 * BOUNCE
-    assert scene.victim.call(calls.memory) - before < 2 * EAGER_LIMIT
+    assert scene.victim.call(calls.memory) - before < 2 * EAGER_LIMIT * OVERHEAD
 
 
 def test_more_small_messages_than_are_allowed(scene: Scene) -> None:
@@ -446,7 +445,9 @@ def test_more_small_messages_than_are_allowed(scene: Scene) -> None:
     while not task.done:
         scene.ring.put(0, scene.ring.tail)
     assert task.result() == "ProtocolError"
-    assert scene.victim.call(calls.memory) - before < 3 * EAGER_LIMIT  # and the hash table
+    assert (
+        scene.victim.call(calls.memory) - before < 3 * EAGER_LIMIT * OVERHEAD
+    )  # and the hash table
 
 
 def flood_of_slots(scene: Scene) -> tuple[int, int]:
@@ -464,13 +465,13 @@ def flood_of_slots(scene: Scene) -> tuple[int, int]:
 def test_more_rendezvous_messages_than_a_stranger_may_have(strange: Scene) -> None:
     sent, grown = flood_of_slots(strange)
     assert sent <= SLOTS_OF_OTHERS + 2 * 128
-    assert grown < 2 * MIB
+    assert grown < 2 * MIB * OVERHEAD
 
 
 def test_more_rendezvous_messages_than_there_are_slots(scene: Scene) -> None:
     sent, grown = flood_of_slots(scene)
     assert sent <= SLOTS_MAX + 2 * 128
-    assert grown < SLOTS_MAX * 256
+    assert grown < SLOTS_MAX * 256 * OVERHEAD
 
 
 def test_a_stranger_that_cancels_and_posts_at_its_limit(strange: Scene) -> None:
@@ -515,7 +516,7 @@ def test_a_ring_that_is_never_drained(scene: Scene) -> None:
     for nbytes in (5000, 100_000):
         with pytest.raises(adma.ChannelClosed):
             scene.victim.call(calls.wait, f"of {nbytes}", 1.0)
-    assert scene.victim.call(calls.memory) - before < 64 * MIB + _KEPT_BY_ASAN
+    assert scene.victim.call(calls.memory) - before < 64 * MIB * OVERHEAD + KEPT_FREED
 
 
 # Hints

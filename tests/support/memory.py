@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a process's memory may grow by, where tests run under AddressSanitizer, too."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+_ASAN: Final = "asan" in os.environ.get("LD_PRELOAD", "")
+
+# AddressSanitizer puts red zones around each block.
+OVERHEAD: Final = 2 if _ASAN else 1
+# It keeps up to this many bytes of what was freed.
+KEPT_FREED: Final = (256 << 20) if _ASAN else 0
