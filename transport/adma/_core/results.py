@@ -17,6 +17,7 @@ from ..errors import (
     ProtocolError,
     WrongKind,
 )
+from . import ending
 from ._native import lib
 
 __all__ = ["error_for", "raise_for"]
@@ -38,9 +39,12 @@ def error_for(code: int, text: str | None = None, *, needed: int = 0) -> Excepti
 
     `code` is an errno or a value of `enum adma_error`, negated (a result) or not (the `error`
     of a request). `text` replaces the usual wording; `needed` goes to `MessageTooLong`. Never
-    raises, whatever the code.
+    raises, whatever the code. (It does not return to a thread that is left over at the end of the
+    interpreter: see `ending`.)
     """
     code = abs(code)
+    if code == CLOSED_HERE:
+        ending.stop_here()
     if code in (TOO_LONG, errno.EMSGSIZE):
         usual = f"the message has {needed} bytes, more than the buffer: read it into a larger one"
         return MessageTooLong(text or usual, needed=needed)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import channel as core
+from .._core import ending
 from .._core.operation import Operation, post, quarantine
 from .._core.results import FORKED, NO_MECHANISM, TOO_LONG, error_for
 from .._core.types import NO_CHANNEL
@@ -190,6 +191,7 @@ def _slice(deadline: float | None) -> int:
 
 def _close_all() -> None:
     """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
+    ending.begin()
     for endpoint in list(_open):
         if os.getpid() == endpoint._pid:
             endpoint._close_quietly()

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
+from .._core import ending
 from .._core import worker as core
 from .._core.buffers import readable, writable
 from .._core.operation import Operation, quarantine
@@ -299,6 +300,7 @@ class Worker:
 
 def _close_all() -> None:
     """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
+    ending.begin()
     for worker in list(_open):
         worker.close_quietly()
 
