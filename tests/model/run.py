@@ -81,6 +81,8 @@ def wakeup_cases() -> Iterator[Case]:
         "CREW MONITOR SLEEPERS=1 POLLERS=1",
         "CREW MONITOR CREWMEN=3 SLEEPERS=2",
         "CREW MONITOR CREWMEN=3 SLEEPERS=1 POLLERS=1",
+        "SIGNALLERS LOSS TIMEOUTS=1",
+        "CREW MONITOR LOSS",
     ):
         yield Case("wakeup", f"STORE_BUFFERS {switches}", large="EVENTS=4 TIMEOUTS" in switches)
     yield Case("wakeup", "STORE_BUFFERS SIGNALLERS TIMEOUTS=1", search="finite")
@@ -99,6 +101,8 @@ def wakeup_cases() -> Iterator[Case]:
         ("ARM_FRESH", "SIGNALLERS", DEADLOCK),
         ("DRAIN_LATE", "SIGNALLERS", DEADLOCK),
         ("BYTE_FOR_EACH", "SIGNALLERS", ASSERTION),
+        ("NO_TICK", "SIGNALLERS LOSS", DEADLOCK),
+        ("NO_TICK", "CREW LOSS", DEADLOCK),
         ("NO_REARM", "CREW", DEADLOCK),
         ("NO_REARM", "CREW MONITOR", ASSERTION),
         ("NO_LOCAL_WAKE", "CREW", DEADLOCK),
@@ -110,6 +114,22 @@ def wakeup_cases() -> Iterator[Case]:
     ):
         yield Case("wakeup", f"STORE_BUFFERS {scene} BUG_{bug}", expected)
     yield Case("wakeup", "STORE_BUFFERS PAIR EVENTS=6 ROOM=2 STEP=3", DEADLOCK)
+
+
+def lifetime_cases() -> Iterator[Case]:
+    """The progress thread: it is started, ends, and may lose what wakes it."""
+    yield Case("lifetime", "LIVES=1")
+    yield Case("lifetime", "LIVES=1 LOSS")
+    yield Case("lifetime", "LIVES=3 USERS=1 LOSS")
+    yield Case("lifetime", "LIVES=1 STUCK")
+    for bug, switches, expected in (
+        ("NO_TICK", "LIVES=1 LOSS", DEADLOCK),
+        ("NO_TIMEOUT", "LIVES=1 STUCK", DEADLOCK),
+        ("FREE_VISITED", "LIVES=1", ASSERTION),
+        ("END_UNLOCKED", "LIVES=1", DEADLOCK),
+        ("JOIN_TWICE", "LIVES=1", ASSERTION),
+    ):
+        yield Case("lifetime", f"{switches} BUG_{bug}", expected)
 
 
 def slot_cases() -> Iterator[Case]:
@@ -413,6 +433,7 @@ def unexpected_cases() -> Iterator[Case]:
 CASES = (
     wakeup_cases,
     handover_cases,
+    lifetime_cases,
     worker_cases,
     unexpected_cases,
     slot_cases,

@@ -12,7 +12,8 @@
  *               that holds the lock makes progress for all of them
  *
  * A run that stops while an event is unconsumed is an invalid end state: that is how a lost
- * wake-up shows. The switches that begin with BUG_ are mutants, which must be caught, and so must
+ * wake-up shows. With LOSS somebody closes descriptors by mistake: from then on no byte is sent, and no
+ * local wake-up comes. A sleeper then wakes by itself, once a second. The switches that begin with BUG_ are mutants, which must be caught, and so must
  * NAIVE and NAIVE_SIGNALLER with store buffers. docs/models.md lists them.
  */
 
@@ -53,6 +54,23 @@
 
 #include "tso.pml"
 
+#ifdef LOSS
+bool lost; /* neither the socket nor the eventfd is ours any more */
+#define LOST lost
+#else
+#define LOST false
+#endif
+
+/* The end of a sleeper's second. Only those matter that come after a loss: what TIMEOUTS takes are the others. */
+#ifdef BUG_NO_TICK
+#define TICK false
+#else
+#define TICK LOST
+#endif
+
+#ifdef CREW
+bool eventfd;
+#endif
 byte wire[2];    /* bytes in the socket towards each endpoint */
 byte claimed[2]; /* signallers that took the armed bit and have yet to send */
 byte grants[2];  /* armings that no signaller took and no disarm ended: bytes that may still be sent */
@@ -66,11 +84,26 @@ inline send(whose)
 		grants[whose]--;
 		claimed[whose]--;
 		if
-		:: wire[whose] < SOCKET -> wire[whose]++; assert(wire[whose] <= MOST_BYTES)
+		:: LOST /* the check before the send, or the send itself, finds that */
+		:: !LOST && wire[whose] < SOCKET -> wire[whose]++; assert(wire[whose] <= MOST_BYTES)
 		:: else /* full: the sleeper cannot miss the bytes that fill it */
 		fi
 	}
 }
+
+#ifdef LOSS
+/* What lies unread in the socket is gone with it. */
+proctype thief()
+{
+	atomic {
+		lost = true;
+		wire[0] = 0;
+#ifdef CREW
+		eventfd = false
+#endif
+	}
+}
+#endif
 
 /* adma_signal_peer(): adma_ec_signal(), and the byte that it asks for. `hit` is a local of the caller. */
 inline signal(t, whose, hit)
@@ -239,6 +272,7 @@ proctype sleeper()
 #endif
 				if
 				:: wire[0] > 0
+				:: TICK -> disarm(2, 0)
 				:: early < TIMEOUTS -> early++; disarm(2, 0)
 				fi;
 				wire[0] = 0
@@ -254,7 +288,10 @@ init
 {
 	atomic {
 		run memory(0); run memory(1); run memory(2);
-		run signaller(0); run signaller(1); run sleeper()
+		run signaller(0); run signaller(1); run sleeper();
+#ifdef LOSS
+		run thief()
+#endif
 	}
 }
 
@@ -359,7 +396,6 @@ bool done[CREWMEN];    /* its read is complete */
 bool waits[CREWMEN];   /* asleep, or about to be and without the lock */
 byte epoch[CREWMEN];   /* of the last local wake-up when it went to sleep */
 byte wake_epoch, wakes_left;
-bool eventfd;
 
 bool mark_waiters; /* ADMA_MARK_WAITERS */
 bool mark_rearm;   /* ADMA_MARK_REARM */
@@ -395,7 +431,7 @@ inline wake_marked()
 		:: else -> break
 		od;
 		if
-		:: value > 0 -> wakes_left = value; wake_epoch++; eventfd = true
+		:: value > 0 -> wakes_left = value; wake_epoch++; eventfd = !LOST
 		:: else
 		fi;
 		mark_waiters = false;
@@ -475,7 +511,7 @@ inline publish(t)
 /* Sit in ppoll() without the lock, then come back for it: sleep_finish(). */
 inline sleep(t)
 {
-	(wire[0] > 0 || eventfd);
+	(wire[0] > 0 || eventfd || TICK);
 	take_lock(t);
 	d_step {
 		waits[t] = false;
@@ -650,7 +686,7 @@ proctype monitor()
 {
 end:
 	atomic {
-		mem[LOCK] == 0 && copying == 0 &&
+		mem[LOCK] == 0 && copying == 0 && !LOST &&
 		(POLLER_UNTOLD ||
 		 ((ANY_HUNGRY || POLLER_HUNGRY) &&
 		  !(mem[COUNT(0)] & ARMED) && wire[0] == 0 && claimed[0] == 0 && !eventfd)) ->
@@ -679,6 +715,9 @@ init
 		run signaller(SIGNALLER + 1, READS / 2);
 #ifdef QUERY
 		run query();
+#endif
+#ifdef LOSS
+		run thief();
 #endif
 #ifdef MONITOR
 		run monitor()

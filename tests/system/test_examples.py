@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from adma.testing.limits import HANG
+import adma
+from adma.testing.limits import HANG, LARGE
+from adma.testing.observe import until_asleep
+from support.calls import computing
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -60,6 +64,33 @@ def test_echo() -> None:
         server.send_signal(signal.SIGINT)
         assert server.communicate(timeout=HANG)[0] == "bye\n"
         assert server.returncode == 0
+
+
+def test_select_loop() -> None:
+    """The same client, answered from a selector."""
+    with listening("select_loop.py", "test-select") as server:
+        output = run("echo_client.py", "test-select")
+        assert "16777216 bytes there and back" in output
+        said = server.communicate(timeout=HANG)[0]
+        assert server.returncode == 0
+    assert int(said.split()[2]) < 200, said  # five messages and the end; some in several steps
+
+
+def test_select_loop_sleeps_under_back_pressure() -> None:
+    """A client that sends on and takes no answer costs the loop neither turns nor CPU time."""
+    with listening("select_loop.py", "test-slow") as server, adma.connect("test-slow") as channel:
+        channel.write(bytes(LARGE), timeout=HANG)
+        channel.write(b"next", timeout=HANG)
+        until_asleep(server.pid)
+        before = computing.switches(server.pid, server.pid)
+        select.select([], [], [], 1)  # the time itself is what the test is about
+        after = computing.switches(server.pid, server.pid)
+        assert after - before <= 2
+        answer = bytearray(LARGE)
+        assert channel.read(answer, timeout=HANG) == LARGE
+        assert channel.read(answer, timeout=HANG) == 4
+        channel.close(timeout=HANG)
+        assert "turns" in server.communicate(timeout=HANG)[0]
 
 
 def test_numpy_arrays() -> None:

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, SupportsIndex
 
 from ._core import channel as core
 from ._core.buffers import readable, writable
 from ._core.channel import read_now, write_now
 from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX
 from ._core.operation import Operation
-from ._core.results import CLOSED_HERE, NOT_NOW, error_for
+from ._core.results import CLOSED_HERE, FORKED, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
 from .arguments import deadline_of, whole_between
 from .copying import engine
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Channel"]
 
 _OWN_MEASURE: Final = -1  # the core decides how long to spin
+_DESCRIPTORS: Final = {"messages": core.fileno, "completions": core.completions_fileno}
 
 
 class Channel(Source):
@@ -223,17 +225,36 @@ class Channel(Source):
         """
         return selection.stats(self._endpoint.chan)
 
-    def fileno(self) -> int:
+    def fileno(self, what: Literal["messages", "completions"] = "messages") -> int:
         """A descriptor for select(2), poll(2) and epoll(7). The channel owns it.
 
-        It is readable while a completed request was not looked at, a message waits to be read,
-        a transfer waits for this end to go on, or the peer is gone. Do not read from it: call
-        `check`, `iprobe` or any other method until it is no longer readable.
+        "messages": it is readable while a message waits to be read, so that `iprobe` finds it,
+        and for ever once none will come any more, so that `iprobe` raises why.
+
+        "completions": it is readable while a request is done that nobody has looked at. A
+        request was looked at when it was checked, waited for, reported by a `wait_*` or `wait`,
+        cancelled or dropped. It is also readable while a request waits for this process to go
+        on: `check` does that. So a program that waits for its own write, and is not ready for
+        the next message, polls this one and not the other.
+
+        Either may be readable for a moment although there is nothing to do, as with a socket:
+        then `iprobe`, or the `check` of any pending request, ends that. Do not read from it.
+
+        The first call for each makes the descriptor, and later ones return the same. Once the
+        channel was closed it is -1, as for a closed socket, so that selectors and event loops can
+        unregister it. OSError: no descriptor is left. ValueError: there is no such descriptor.
         """
-        fd = core.fileno(self._endpoint.chan)
-        if fd < 0:
-            raise self._endpoint.error(fd)
-        return fd
+        if what not in _DESCRIPTORS:
+            raise ValueError(f'fileno({what!r}): there are "messages" and "completions"')
+        fd = _DESCRIPTORS[what](self._endpoint.chan)
+        if fd >= 0:
+            return fd
+        if self._endpoint.closed_here or fd == -CLOSED_HERE:
+            return -1
+        if fd == -FORKED:
+            raise error_for(fd)
+        text = f"no descriptor to poll: {os.strerror(-fd)}; raise the limit (ulimit -n)"
+        raise error_for(fd, text)
 
     @property
     def closed(self) -> bool:

@@ -51,6 +51,9 @@ class Request:
         """Is it done, as far as can be seen without making progress?"""
         raise NotImplementedError
 
+    def _seen(self) -> None:
+        """A call has reported it as done: a program was told."""
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Request cannot be copied or pickled: it belongs to this process")
 

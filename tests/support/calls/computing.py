@@ -268,3 +268,20 @@ def status(pid: int, tid: int) -> dict[str, str]:
     """The kernel's words on a thread."""
     lines = Path(f"/proc/{pid}/task/{tid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def switches(pid: int, tid: int) -> int:
+    """How often a thread has gone to sleep."""
+    return int(status(pid, tid)["voluntary_ctxt_switches"])
+
+
+def cpu_ns(pid: int) -> int:
+    """The CPU time of all threads of a process."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
+def probe_in_vain(endpoint: Endpoint, seconds: float) -> None:
+    """Wait for a message that does not come."""
+    with contextlib.suppress(TimeoutError):
+        endpoint.channel.probe(timeout=seconds)

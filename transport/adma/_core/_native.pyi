@@ -190,6 +190,7 @@ class adma_stats(CData):  # noqa: N801
 
 class adma_progress_stats(CData):  # noqa: N801
     wakeups: int
+    looks: int
     starts: int
     failures: int
     error: int
@@ -306,6 +307,8 @@ class adma_copy_signal(CData):  # noqa: N801
     fd: int
     armed: int
     link: adma_list
+    device: int
+    inode: int
 
 class adma_engine_config(CData):  # noqa: N801
     engine: int
@@ -553,6 +556,7 @@ class _Lib:
     ADMA_E_NO_MECHANISM: int
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
+    ADMA_E_DESCRIPTOR: int
     ADMA_MECH_NONE: int
     ADMA_MECH_SHARED: int
     ADMA_MECH_CMA: int
@@ -745,6 +749,8 @@ class _Lib:
     def adma_blocked(chan: adma_chan, delta: int, /) -> None: ...
     @staticmethod
     def adma_fileno(chan: adma_chan, /) -> int: ...
+    @staticmethod
+    def adma_completions_fileno(chan: adma_chan, /) -> int: ...
     @staticmethod
     def adma_health(chan: adma_chan, /) -> int: ...
     @staticmethod

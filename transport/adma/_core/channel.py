@@ -42,6 +42,7 @@ last_result = lib.adma_last  # again, for a caller that an exception kept from t
 needed = lib.adma_needed  # bytes of the message that was too long for this thread
 health = lib.adma_health
 fileno = lib.adma_fileno
+completions_fileno = lib.adma_completions_fileno
 close = lib.adma_chan_close
 abandon = lib.adma_chan_abandon
 free = lib.adma_chan_free

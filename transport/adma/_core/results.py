@@ -29,6 +29,8 @@ FORKED: Final = lib.ADMA_E_FORKED
 NO_MECHANISM: Final = lib.ADMA_E_NO_MECHANISM
 TOO_LONG: Final = lib.ADMA_E_TOOLONG
 
+DESCRIPTOR: Final = lib.ADMA_E_DESCRIPTOR
+
 # Results that are no errors: the layer above does what they ask for.
 NOT_NOW: Final = -lib.ADMA_E_PENDING  # post it, or wait for it
 NEEDS_BULK: Final = -lib.ADMA_E_BULK  # give the channel a bulk segment first
@@ -97,6 +99,12 @@ _ERRNOS: dict[int, tuple[int, str]] = {
     lib.ADMA_E_FULL: (
         errno.EAGAIN,
         "too many requests are outstanding on this channel: wait for some of them first",
+    ),
+    DESCRIPTOR: (
+        errno.EBADF,
+        "a descriptor of this channel is not its own any more: other code of this process has "
+        "closed it by its number (a double close, os.closerange), so the channel cannot be used. "
+        "Mend that code, and connect anew",
     ),
     # One layer answers these to the next. A user who reads one has found a bug.
     -NOT_NOW: (errno.EAGAIN, "not possible at once"),

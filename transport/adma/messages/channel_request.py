@@ -87,6 +87,7 @@ class ChannelRequest(Request):
             return False
         first = self._operations[0]
         if first.done:
+            self._seen()
             return bool(first.req.error == CANCELLED)
         won = bool(core.cancel(self._endpoint.chan, first.req))
         if won:
@@ -129,6 +130,11 @@ class ChannelRequest(Request):
             operation.done or OneWaiter(chan, operation.req).wait(deadline)
             for operation in self._operations
         )
+
+    def _seen(self) -> None:
+        for operation in self._operations:
+            if operation.done:
+                core.observe(self._endpoint.chan, operation.req)
 
     def _settle(self) -> int:
         """The result of what is done: its bytes, or the request's error."""

@@ -136,10 +136,21 @@ class Incoming:
         )
 
     def withdraw(self) -> None:
-        """Take back what was posted. If it was matched before, it is `unfinished`."""
+        """Take back what was posted. If it was matched before, it is `unfinished`.
+
+        What of it has arrived was looked at, so that `fileno()` is readable when there is more.
+        When all of it has arrived, `fileno()` stays readable until the next recv().
+        """
         if core.cancel(self._endpoint.chan, self._head.req):
             self._head_buffer = None
             self._settle([self._head])
+            return
+        operations = [self._head, *(self._parts or ())]
+        arriving = [each for each in operations if not each.done]
+        if arriving and all(each.req.state != IDLE for each in arriving):
+            for each in operations:
+                if each.done:
+                    core.observe(self._endpoint.chan, each.req)
 
     def _begin(self, deadline: float | None) -> None:
         """Post a read for the head, and once it is matched give it a buffer of its size."""

@@ -171,7 +171,7 @@ class _Interest:
         channels = [thing for thing in things if isinstance(thing, Source)]
         if not channels:
             wait_for_one(requests, deadline)
-            return [thing for thing in things if _is_done(thing)]
+            return _reported([thing for thing in things if _is_done(thing)])
         try:
             self._aim(channels)
             while True:
@@ -190,7 +190,7 @@ class _Interest:
         assert self._poll_set is not None
         self._poll_set.look()
         ready = {id(channel) for channel in self._ready(channels)}
-        return [thing for thing in things if id(thing) in ready or _is_done(thing)]
+        return _reported([thing for thing in things if id(thing) in ready or _is_done(thing)])
 
     def _wait_for_first(self, requests: Sequence[Request], deadline: float | None) -> None:
         """Wait until a request is done or a channel is ready, or until the deadline has passed."""
@@ -275,6 +275,14 @@ def _check(things: Sequence[object]) -> None:
             raise TypeError(
                 f"wait(objects): objects[{place}] is neither a channel nor a request, but {kind}"
             )
+
+
+def _reported(things: list[_Thing]) -> list[_Thing]:
+    """The same, once those that are requests count as looked at."""
+    for thing in things:
+        if isinstance(thing, Request):
+            thing._seen()
+    return things
 
 
 def _is_done(thing: object) -> bool:

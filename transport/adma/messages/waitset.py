@@ -32,6 +32,8 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
     if not wait_copies(copies, len(copies), deadline) or not _wait_messages(messages, deadline):
         left = sum(not request._done for request in requests)
         raise TimeoutError(f"{left} of {len(requests)} requests are still pending")
+    for request in requests:
+        request._seen()  # also those after one that failed
     return [request.wait() for request in requests]
 
 
@@ -61,6 +63,8 @@ def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int
     while not (done := [index for index, request in enumerate(requests) if request._done]):
         if not wait_for_one(requests, deadline):
             raise TimeoutError(f"none of {len(requests)} requests is done")
+    for index in done:
+        requests[index]._seen()
     return done
 
 

@@ -117,7 +117,7 @@ int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)
 		channel_tear_down(chan);
 	pthread_mutex_unlock(&chan->progress.worker.lock);
 	if (!rc)
-		adma_workers_await_threads(&chan->progress);
+		adma_workers_await_threads(&chan->progress, end);
 	return rc;
 }
 
@@ -130,8 +130,11 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 		return 0;
 	ep = &chan->ep;
 	pthread_mutex_lock(&chan->progress.worker.lock);
-	/* Wait for our own threads, which copy for a moment only. Only the peer's threads are given up on. */
-	while (!ep->control.torn_down && adma_closing_has_users(ep)) {
+	/*
+	 * Wait for our own threads, which copy for a moment only. The peer's threads are given up on, and so are
+	 * those of ours that sleep: if somebody has closed what wakes them, they sleep until their second is over.
+	 */
+	while (!ep->control.torn_down && adma_closing_has_users_awake(ep)) {
 		adma_waiters_wake(&chan->progress);
 		adma_closing_sleep(ep, adma_closing_arm(ep, 0), ADMA_ABANDON_SLEEP_NS);
 	}
@@ -141,8 +144,17 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 		channel_tear_down(chan);
 	}
 	pthread_mutex_unlock(&chan->progress.worker.lock);
-	adma_workers_await_threads(&chan->progress);
+	adma_workers_await_threads(&chan->progress, adma_now());
 	return held;
+}
+
+static void channel_free_memory(struct adma_progress *progress)
+{
+	struct adma_chan *chan = adma_container_of(progress, struct adma_chan, progress);
+
+	adma_workers_delist(progress);
+	adma_endpoint_free(&chan->ep);
+	free(chan);
 }
 
 void adma_chan_free(struct adma_chan *chan)
@@ -151,7 +163,6 @@ void adma_chan_free(struct adma_chan *chan)
 		return;
 	if (adma_chan_close(chan, 0))
 		(void)adma_chan_abandon(chan);
-	adma_workers_delist(&chan->progress);
-	adma_endpoint_free(&chan->ep);
-	free(chan);
+	if (!adma_progress_leave_to_thread(&chan->progress, channel_free_memory))
+		channel_free_memory(&chan->progress);
 }

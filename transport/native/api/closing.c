@@ -18,7 +18,8 @@ void adma_closing_begin(struct adma_endpoint *ep)
 	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
 	control->closing = true;
 	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
-	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED)
+	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED ||
+	    control->over == ADMA_E_DESCRIPTOR)
 		control->over = ADMA_E_CLOSED_HERE;
 	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
 	if (ep->worker->tags) {
@@ -34,6 +35,14 @@ void adma_closing_begin(struct adma_endpoint *ep)
 bool adma_closing_has_users(const struct adma_endpoint *ep)
 {
 	return ep->control.users || ep->worker->users;
+}
+
+bool adma_closing_has_users_awake(const struct adma_endpoint *ep)
+{
+	const struct adma_progress *progress = adma_progress_of(ep->worker);
+	uint32_t asleep = adma_is_shared(progress) ? 0 : progress->waiters.sleepers;
+
+	return ep->control.users || ep->worker->users > asleep;
 }
 
 bool adma_closing_is_quiet(struct adma_endpoint *ep)
@@ -54,8 +63,8 @@ void adma_closing_sleep(struct adma_endpoint *ep, bool armed, int64_t ns)
 {
 	struct adma_worker *worker = ep->worker;
 	struct pollfd fds[2] = {
-		{.fd = ep->control.eof ? -1 : ep->connection.config.sock, .events = POLLIN},
-		{.fd = ep->control.dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
+		{.fd = adma_polled_sock(ep), .events = POLLIN},
+		{.fd = adma_polled_pidfd(ep), .events = POLLIN},
 	};
 
 	pthread_mutex_unlock(&worker->lock);

@@ -15,6 +15,9 @@ void adma_closing_begin(struct adma_endpoint *ep);
 /* Do threads of ours use maps or descriptors of the endpoint without the lock? */
 bool adma_closing_has_users(const struct adma_endpoint *ep);
 
+/* The same, without the threads of ours that sleep: they touch nothing before they have looked under the lock. */
+bool adma_closing_has_users_awake(const struct adma_endpoint *ep);
+
 /* Look whether nobody touches its buffers and maps any more. */
 bool adma_closing_is_quiet(struct adma_endpoint *ep);
 

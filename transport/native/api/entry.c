@@ -78,10 +78,10 @@ static bool publish_rearm(struct adma_progress *progress, bool by_progress_threa
 	adma_waiters_wake_marked(progress);
 	if (progress->ownership.delegated)
 		adma_delegation_rearm(progress, more, by_progress_thread);
-	if (polled || adma_is_shared(progress))
+	if (adma_is_shared(progress))
 		adma_poll_update_data(progress);
 	if (polled)
-		adma_poll_descriptor_update(progress);
+		adma_poll_descriptors_update(progress);
 	return armed;
 }
 

@@ -3,10 +3,9 @@
  * fork.c - which locks are held while the process forks, and in which order they are taken.
  *
  * The thread that stops an engine holds `control` and waits for the copy worker threads, which may
- * want the lock of a worker and that of the progress thread's registry. The thread that waits for
- * the progress thread holds `life`, and the progress thread may want the engine lock. So `control`
- * is taken first, then the list of workers with the locks of the progress thread, and last the
- * lock of the poll sets and the engine lock, which are leaves.
+ * want the lock of a worker and that of the progress thread's registry. So `control` is taken first,
+ * then the list of workers, and last the locks of the registry and of the poll sets and the engine
+ * lock, which are leaves.
  */
 #include <pthread.h>
 

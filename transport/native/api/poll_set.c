@@ -18,6 +18,7 @@
 #include "adma_poll.h"
 #include "api/channel.h"
 #include "base/clock.h"
+#include "progress/descriptors.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
@@ -75,7 +76,12 @@ static void member_read(struct adma_poll_member *member)
 	(void)adma_peer_check(ep);
 	if (ep->ops->polled && member->reported & EPOLLHUP)
 		ep->ops->polled(ep, POLLHUP);
+	if (member->suspect) {
+		adma_descriptors_suspect(member->progress);
+		adma_descriptors_check(member->progress, adma_now());
+	}
 	member->reported = 0;
+	member->suspect = false;
 }
 
 /* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
@@ -93,7 +99,7 @@ static enum looked member_look(struct adma_poll_member *member, bool may_rest)
 	ep = adma_only_endpoint(progress);
 	event_count = &ep->connection.config.local->event_count;
 	events = adma_ec_read(event_count); /* before the look */
-	if (member->reported) {
+	if (member->reported || member->suspect) {
 		member_read(member);
 		may_rest = false; /* others may rely on the byte that was read here: publish */
 	}
@@ -264,11 +270,11 @@ static bool set_rest(struct adma_poll_set *set)
 	return adma_poll_set_fall_asleep(set);
 }
 
-static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t timeout_ns, const sigset_t *mask)
+static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t ns, const sigset_t *mask)
 {
-	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
-	int rc = ppoll(fds, 2, timeout_ns < 0 ? NULL : &ts, mask);
+	int rc = ppoll(fds, 2, &ts, mask);
 
 	if (rc < 0)
 		return -errno;
@@ -296,21 +302,35 @@ static int sleep_for_requests(const struct adma_poll_set *set, const struct adma
 	return rc;
 }
 
+/* Sleep for a second at most. 0: something happened; -ETIMEDOUT: nothing did; -EINTR, or another negated errno. */
+static int set_sleep_once(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
+			  const sigset_t *mask)
+{
+	int64_t begin = adma_now(), ns = timeout_ns >= 0 && timeout_ns < ADMA_REST_NS ? timeout_ns : ADMA_REST_NS;
+	int rc;
+
+	if (!set_rest(set))
+		return 0;
+	rc = also && also->nreqs ? sleep_for_requests(set, also, ns, mask)
+				 : sleep_on_epoll(set, also ? also->also : -1, ns, mask);
+	adma_poll_set_wake(set);
+	adma_poll_set_look_at_fds(set);
+	set->spin_ns = adma_spin_after_sleep(set->spin_ns, adma_now() - begin);
+	return rc;
+}
+
 int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
 			const sigset_t *mask)
 {
-	int64_t begin;
-	int rc = 0;
+	int64_t end = timeout_ns < 0 ? ADMA_NEVER : adma_now() + timeout_ns, left = timeout_ns;
+	int rc;
 
 	if (!adma_poll_set_begin(set))
 		return 0;
-	if (set_rest(set)) {
-		begin = adma_now();
-		rc = also && also->nreqs ? sleep_for_requests(set, also, timeout_ns, mask)
-					 : sleep_on_epoll(set, also ? also->also : -1, timeout_ns, mask);
-		adma_poll_set_wake(set);
-		set->spin_ns = adma_spin_after_sleep(set->spin_ns, adma_now() - begin);
-	}
+	do {
+		rc = set_sleep_once(set, also, left, mask);
+		left = end - adma_now();
+	} while (rc == -ETIMEDOUT && left > 0 && !(also && also->also >= 0));
 	adma_poll_set_end(set);
-	return rc;
+	return left > 0 && rc == -ETIMEDOUT ? 0 : rc;
 }

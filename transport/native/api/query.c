@@ -87,20 +87,26 @@ bool adma_deadlocked(struct adma_chan *chan)
 	return both;
 }
 
-int adma_fileno(struct adma_chan *chan)
+static int query_descriptor(struct adma_chan *chan, int (*open)(struct adma_progress *progress))
 {
 	int rc = adma_enter(chan);
 
 	if (rc)
 		return rc;
-	if (!adma_poll_descriptor_is_open(&chan->progress)) {
-		rc = adma_poll_descriptor_open(&chan->progress);
-		adma_mark(&chan->ep, ADMA_MARK_REARM); /* from now on the descriptor has to be kept up to date */
-	}
-	if (!rc)
-		rc = chan->progress.poll.epoll;
+	rc = open(&chan->progress);
+	adma_mark(&chan->ep, ADMA_MARK_REARM); /* from now on the descriptor has to be kept up to date */
 	adma_publish_and_leave(chan);
 	return rc;
+}
+
+int adma_fileno(struct adma_chan *chan)
+{
+	return query_descriptor(chan, adma_poll_messages);
+}
+
+int adma_completions_fileno(struct adma_chan *chan)
+{
+	return query_descriptor(chan, adma_poll_completions);
 }
 
 int adma_peek(struct adma_chan *chan, struct adma_message *message)

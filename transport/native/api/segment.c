@@ -60,6 +60,7 @@ static int segment_give(struct adma_endpoint *ep, int fd)
 		return rc;
 	}
 	ep->send.segment_fd = copy;
+	ep->descriptors.segment = adma_own_note(copy);
 	adma_send_segment(ep);
 	return 0;
 }

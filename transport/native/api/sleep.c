@@ -6,6 +6,8 @@
 #include "api/drive.h"
 #include "api/entry.h"
 #include "base/clock.h"
+#include "base/own.h"
+#include "progress/descriptors.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
 #include "progress/poll_set.h"
@@ -14,6 +16,12 @@
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
 #include "worker/ready.h"
+
+/*
+ * A sleep lasts for a second at most: if somebody has closed our descriptors, nobody can end it. Then the
+ * caller looks whether they are still ours, and whether there is anything to do.
+ */
+#define SLEEP_MAX_NS ADMA_REST_NS
 
 /* The time between two looks at the requests of a worker that another thread has closed. */
 #define CLOSED_SLEEP_NS 10000000
@@ -92,6 +100,16 @@ static enum prepared sleep_prepare(struct adma_progress *progress, struct adma_s
 	return blind ? SLEEP_BRIEFLY : SLEEP;
 }
 
+/* Was the sleep ended by the eventfd, although nobody had woken the caller? Then it may be another file by now. */
+static bool sleep_is_suspect(const struct adma_progress *progress, const struct adma_sleeper *sleeper,
+			     const struct pollfd *fds)
+{
+	const struct adma_waiters *waiters = &progress->waiters;
+
+	return fds[0].revents & ~POLLIN ||
+	       (fds[0].revents && !waiters->wakes_left && sleeper->epoch == waiters->wake_epoch);
+}
+
 /* The caller is awake: read what woke it. */
 static void sleep_look(struct adma_progress *progress, const struct pollfd *fds)
 {
@@ -109,13 +127,24 @@ static void sleep_look(struct adma_progress *progress, const struct pollfd *fds)
 static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sleeper, const struct pollfd *fds,
 			 int64_t slept, bool polled)
 {
+	int64_t now = adma_now();
+	bool suspect;
+
 	if (!sleeper->in)
 		return;
 	pthread_mutex_lock(&progress->worker.lock);
+	suspect = sleep_is_suspect(progress, sleeper, fds);
 	if (polled) /* which told of deaths and of all that is armed: the next check is due after a time of polling */
-		progress->waiters.checked_at = adma_now();
+		progress->waiters.checked_at = now;
 	adma_sleeper_leave(progress, sleeper);
 	adma_ownership_release(progress, false);
+	if (progress->worker.torn_down) { /* whoever closed it did not wait for us */
+		adma_leave_worker(progress);
+		return;
+	}
+	if (suspect)
+		adma_descriptors_suspect(progress);
+	adma_descriptors_check(progress, now);
 	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress) &&
 	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
@@ -125,10 +154,10 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 }
 
 /* Sleep. 0: something happened; -ETIMEDOUT; -EINTR. */
-static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
+static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t ns, const sigset_t *mask)
 {
-	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
-	int rc = ppoll(fds, n, timeout_ns < 0 ? NULL : &ts, mask);
+	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	int rc = ppoll(fds, n, &ts, mask);
 
 	if (rc < 0) {
 		/* A ppoll() that fails does not fill in revents. */
@@ -139,17 +168,9 @@ static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const si
 	return rc ? 0 : -ETIMEDOUT;
 }
 
-/* A worker that is closed wakes nobody any more: sleep briefly, so that the caller soon looks at its requests. */
-static int sleep_poll_briefly(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
-{
-	bool last = timeout_ns >= 0 && timeout_ns <= CLOSED_SLEEP_NS;
-	int rc = sleep_poll(fds, n, last ? timeout_ns : CLOSED_SLEEP_NS, mask);
-
-	return rc == -ETIMEDOUT && !last ? 0 : rc;
-}
-
-static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers, struct pollfd *fds, int64_t timeout_ns,
-		    const sigset_t *mask)
+/* Sleep once, for a second at most. 0: something happened; -ETIMEDOUT: nothing did; -EINTR. */
+static int sleep_once(const struct adma_wait *wait, struct adma_sleeper *sleepers, struct pollfd *fds, int64_t ns,
+		      const sigset_t *mask)
 {
 	int n = adma_wait_count(wait), rc = 0;
 	nfds_t nfds = (nfds_t)n * ADMA_FDS_PER_WORKER + 1;
@@ -168,13 +189,33 @@ static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers,
 	/* All workers are prepared: what completed before is seen here, and what completes from now on wakes us. */
 	may = may && !adma_wait_is_satisfied(wait);
 	begin = adma_now();
-	if (may)
-		rc = briefly ? sleep_poll_briefly(fds, nfds, timeout_ns, mask)
-			     : sleep_poll(fds, nfds, timeout_ns, mask);
+	if (may && briefly && ns > CLOSED_SLEEP_NS) {
+		/* A worker that is closed wakes nobody any more: the caller soon looks at its requests. */
+		rc = sleep_poll(fds, nfds, CLOSED_SLEEP_NS, mask);
+		rc = rc == -ETIMEDOUT ? 0 : rc;
+	} else if (may) {
+		rc = sleep_poll(fds, nfds, ns, mask);
+	}
 	for (int i = 0; i < n; i++)
 		sleep_finish(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER],
 			     adma_now() - begin, may && rc != -EINTR);
 	return rc;
+}
+
+/* Sleep, second by second. The look that precedes each of them is also that for what nobody could tell us of. */
+static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers, struct pollfd *fds, int64_t timeout_ns,
+		    const sigset_t *mask)
+{
+	int64_t end = timeout_ns < 0 ? ADMA_NEVER : adma_now() + timeout_ns,
+		left = timeout_ns < 0 ? ADMA_NEVER : timeout_ns;
+	int rc;
+
+	do {
+		rc = sleep_once(wait, sleepers, fds, left < SLEEP_MAX_NS ? left : SLEEP_MAX_NS, mask);
+		left = end - adma_now();
+	} while (rc == -ETIMEDOUT && left > 0 && wait->also < 0);
+	/* The caller's own descriptor may be lost as well: what it tells of is looked at by the caller. */
+	return left > 0 && rc == -ETIMEDOUT ? 0 : rc;
 }
 
 int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t *mask)

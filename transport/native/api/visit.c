@@ -4,6 +4,7 @@
 
 #include "api/entry.h"
 #include "base/clock.h"
+#include "progress/descriptors.h"
 #include "progress/ownership.h"
 #include "progress/policy.h"
 #include "progress/poll_descriptor.h"
@@ -57,6 +58,7 @@ int64_t adma_visit(struct adma_progress *progress, bool by_time)
 		adma_policy_learn(progress);
 	/* Read even if a thread owns the worker: an event may be the only one that tells of a peer's death. */
 	adma_poll_read(progress);
+	adma_descriptors_check(progress, adma_now());
 	visit_look(progress);
 	adma_ownership_resume(progress);
 	visit_copy(progress);

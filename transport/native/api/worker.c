@@ -78,7 +78,7 @@ static void worker_close(struct adma_progress *progress)
 	adma_workers_tear_down(progress);
 	worker->torn_down = true;
 	pthread_mutex_unlock(&worker->lock);
-	adma_workers_await_threads(progress);
+	adma_workers_await_threads(progress, adma_now() + ADMA_CLOSE_SLEEP_NS);
 }
 
 /* In a forked child the endpoints were closed at the fork, and are left to be freed. */
@@ -91,6 +91,14 @@ static void worker_forget_endpoints(struct adma_worker *worker)
 		adma_endpoint_free(ep);
 		free(ep);
 	}
+}
+
+static void worker_free_memory(struct adma_progress *progress)
+{
+	adma_workers_delist(progress);
+	worker_forget_endpoints(&progress->worker);
+	adma_worker_forget(&progress->worker);
+	free(progress);
 }
 
 void adma_worker_free(struct adma_worker *worker)
@@ -106,10 +114,8 @@ void adma_worker_free(struct adma_worker *worker)
 				(void)adma_worker_abandon(worker, number);
 		worker_close(progress);
 	}
-	adma_workers_delist(progress);
-	worker_forget_endpoints(worker);
-	adma_worker_forget(worker);
-	free(progress);
+	if (!adma_progress_leave_to_thread(progress, worker_free_memory))
+		worker_free_memory(progress);
 }
 
 /* ---- endpoints ---- */
@@ -355,11 +361,8 @@ int adma_worker_fileno(struct adma_worker *worker)
 
 	if (rc)
 		return rc;
-	if (!adma_poll_descriptor_is_open(progress))
-		rc = adma_poll_descriptor_open(progress);
+	rc = adma_poll_messages(progress);
 	worker->marks |= ADMA_MARK_REARM; /* from now on the descriptor has to be kept up to date */
-	if (!rc)
-		rc = progress->poll.epoll;
 	adma_publish_and_leave_worker(progress);
 	return rc;
 }

@@ -7,7 +7,6 @@
 
 #include "adma_handshake.h"
 #include "api/visit.h"
-#include "base/descriptor.h"
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
@@ -23,6 +22,7 @@ static void workers_forget_threads(struct adma_progress *progress)
 {
 	progress->entry = (struct adma_progress_entry){.visit = adma_visit};
 	adma_list_init(&progress->entry.link);
+	adma_list_init(&progress->entry.member);
 	progress->assist = (struct adma_assist){.part = adma_visit_assist};
 	adma_watch_init(&progress->watch);
 }
@@ -37,12 +37,13 @@ int adma_workers_make(struct adma_progress *progress, bool shared)
 		progress->waiters.epoll = epoll_create1(EPOLL_CLOEXEC);
 		if (progress->waiters.epoll < 0) {
 			rc = -errno;
-			adma_descriptor_close(&progress->waiters.eventfd);
+			adma_own_close(&progress->waiters.eventfd, &progress->waiters.own_eventfd);
 			return rc;
 		}
+		progress->waiters.own_epoll = adma_own_note(progress->waiters.epoll);
 	}
 	adma_worker_init(&progress->worker);
-	progress->poll.epoll = -1;
+	progress->poll.epoll = progress->completions.epoll = -1;
 	progress->ownership.grace_ns = ADMA_GRACE_NS;
 	workers_forget_threads(progress);
 	return 0;
@@ -88,11 +89,11 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	/* In a forked child the epolls are the parent's, too: there nothing is removed from them. */
 	if (adma_is_shared(progress) && !atomic_load(&progress->worker.forked))
 		adma_poll_remove(progress, ep);
-	adma_descriptor_close(&config->sock);
-	adma_descriptor_close(&config->pidfd);
+	adma_own_close(&config->sock, &ep->descriptors.sock);
+	adma_own_close(&config->pidfd, &ep->descriptors.pidfd);
 	ep->ops->close(ep);
 	adma_mechanisms_close(&ep->connection);
-	adma_descriptor_close(&ep->send.segment_fd);
+	adma_own_close(&ep->send.segment_fd, &ep->descriptors.segment);
 	workers_unmap_segments(config);
 	adma_summary_unmap(atomic_exchange_explicit(&ep->summary, NULL, memory_order_relaxed));
 	ep->control.torn_down = true;
@@ -100,16 +101,17 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 
 void adma_workers_tear_down(struct adma_progress *progress)
 {
-	adma_descriptor_close(&progress->waiters.eventfd);
-	adma_descriptor_close(&progress->waiters.epoll);
-	adma_descriptor_close(&progress->poll.epoll);
-	adma_descriptor_close(&progress->worker.summary_fd);
+	adma_own_close(&progress->waiters.eventfd, &progress->waiters.own_eventfd);
+	adma_own_close(&progress->waiters.epoll, &progress->waiters.own_epoll);
+	adma_own_close(&progress->poll.epoll, &progress->poll.own);
+	adma_own_close(&progress->completions.epoll, &progress->completions.own);
+	adma_own_close(&progress->worker.summary_fd, &progress->worker.summary_own);
 }
 
-void adma_workers_await_threads(struct adma_progress *progress)
+void adma_workers_await_threads(struct adma_progress *progress, int64_t end)
 {
 	adma_engine_assist_stop(&progress->assist);
-	adma_progress_release(progress);
+	adma_progress_release(progress, end);
 }
 
 /* ---- fork ---- */

@@ -20,8 +20,11 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 /* The same for what the worker itself has open. */
 void adma_workers_tear_down(struct adma_progress *progress);
 
-/* The worker is closed, so no thread of the library enters it. Wait for those that did so before. No lock is held. */
-void adma_workers_await_threads(struct adma_progress *progress);
+/*
+ * The worker is closed, so no thread of the library enters it. Wait until `end`, at most, for those that did so
+ * before. No lock is held.
+ */
+void adma_workers_await_threads(struct adma_progress *progress, int64_t end);
 
 /* Take the locks that a fork must not find held, and release them in the parent. */
 void adma_workers_before_fork(void);

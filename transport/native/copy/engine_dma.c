@@ -38,6 +38,7 @@
 #include "base/fault.h"
 #include "base/futex.h"
 #include "base/list.h"
+#include "base/own.h"
 #include "base/thread.h"
 #include "base/trace.h"
 #include "copy/completion.h"
@@ -47,6 +48,7 @@
 #include "kdev/entries.h"
 
 #define DEVICE "/dev/adma"
+#define LOOK_MS 1000   /* between two looks whether the descriptors are still ours */
 #define LOST_LOOK_MS 1 /* between two looks at the entries, after somebody else has closed the descriptor */
 
 _Static_assert((int)ADMA_OUTSTANDING <= (int)ADMA_DEVICE_ENTRIES, "each copy finds an entry");
@@ -74,6 +76,8 @@ static struct {
 	pthread_t submitter;
 	_Atomic uint32_t word;          /* the futex word of the submitter, while the device has nothing */
 	bool asleep;                    /* the submitter sleeps, and nobody has woken it */
+	struct adma_own own_device, own_event_fd;
+	int64_t looked_at;              /* when the descriptors were last looked at; 0: there is a reason to look */
 	bool polls;                     /* it sleeps in poll(2), not on the word */
 	bool lost;                      /* somebody else has closed the descriptor of the device */
 	bool stop;
@@ -96,7 +100,8 @@ static void submitter_wake(void)
 	uint64_t one = 1;
 
 	if (self.asleep && self.polls) {
-		(void)!write(self.event_fd, &one, sizeof(one));
+		if (write(self.event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+			self.looked_at = 0; /* the submitter wakes by itself, at the end of its second */
 	} else if (self.asleep) {
 		atomic_fetch_add(&self.word, 1);
 		adma_futex_wake(&self.word, 1);
@@ -299,13 +304,26 @@ static bool submitter_poll(int device, int event_fd, int timeout_ms, bool *event
 	return fds[0].revents & ~POLLIN;
 }
 
+/* Are the descriptors still ours? At most one look a second, with the lock held. */
+static void submitter_look_at_fds(void)
+{
+	int64_t now = adma_now();
+
+	if (now - self.looked_at < ADMA_REST_NS)
+		return;
+	self.looked_at = now;
+	self.lost |= !adma_own_is(&self.own_device, self.device);
+	if (!adma_own_is(&self.own_event_fd, self.event_fd))
+		self.event_fd = -1;
+}
+
 /* The submitter has nothing to do. Called with the lock held, which is dropped meanwhile. */
 static void submitter_rest(void)
 {
 	uint32_t word = atomic_load(&self.word);
 	bool device_lost = false, event_lost = false;
 	int device = self.lost ? -1 : self.device, event_fd = self.event_fd;
-	int timeout_ms = device < 0 || event_fd < 0 ? LOST_LOOK_MS : -1;
+	int timeout_ms = device < 0 || event_fd < 0 ? LOST_LOOK_MS : LOOK_MS;
 
 	self.asleep = true;
 	self.polls = self.submitted_count;
@@ -321,6 +339,7 @@ static void submitter_rest(void)
 	self.lost |= device_lost;
 	if (event_lost)
 		self.event_fd = -1;
+	submitter_look_at_fds();
 	adma_copies.stats.wakes++;
 }
 
@@ -370,10 +389,9 @@ static int dma_probe(void)
 static void dma_release(void)
 {
 	adma_device_unmap(self.mapped);
-	if (self.event_fd >= 0)
-		close(self.event_fd);
-	if (self.device >= 0 && !self.lost) /* if it is lost, its number may be another file's by now */
-		close(self.device);
+	adma_own_close(&self.event_fd, &self.own_event_fd);
+	if (!self.lost) /* if it is lost, its number may be another file's by now */
+		adma_own_close(&self.device, &self.own_device);
 	memset(&self, 0, sizeof(self));
 	self.device = self.event_fd = -1;
 	adma_list_init(&self.queued);
@@ -387,6 +405,9 @@ static int dma_open(void)
 	self.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (self.event_fd < 0)
 		return -errno;
+	self.own_device = adma_own_note(self.device);
+	self.own_event_fd = adma_own_note(self.event_fd);
+	self.looked_at = adma_now();
 	return adma_device_map(self.device, &self.mapped);
 }
 

@@ -8,11 +8,27 @@
 
 #include "base/futex.h"
 #include "base/list.h"
+#include "base/own.h"
 #include "copy/state.h"
 
 static struct adma_copy_signal *signal_of(struct adma_list *member)
 {
 	return adma_container_of(member, struct adma_copy_signal, link);
+}
+
+/* Other code of the process may have closed it by mistake (base/own.h). */
+static bool signal_is_ours(const struct adma_copy_signal *signal)
+{
+	struct adma_own own = {.device = signal->device, .inode = signal->inode};
+
+	return adma_own_is(&own, signal->fd);
+}
+
+static void signal_close(struct adma_copy_signal *signal)
+{
+	struct adma_own own = {.device = signal->device, .inode = signal->inode};
+
+	adma_own_close(&signal->fd, &own);
 }
 
 void adma_wakeup_waiters(void)
@@ -25,7 +41,8 @@ void adma_wakeup_waiters(void)
 	adma_list_for_each(at, &adma_copies.signals) {
 		struct adma_copy_signal *signal = signal_of(at);
 
-		if (signal->armed)
+		/* If that fails, the sleeper looks by itself, at the end of its second. */
+		if (signal->armed && signal_is_ours(signal))
 			(void)!write(signal->fd, &one, sizeof(one));
 		signal->armed = 0;
 	}
@@ -37,17 +54,21 @@ void adma_wakeup_forked(void)
 	adma_list_for_each_safe(at, after, &adma_copies.signals) {
 		struct adma_copy_signal *signal = signal_of(at);
 
-		close(signal->fd);
-		signal->fd = -1;
+		signal_close(signal);
 		adma_list_remove(at);
 	}
 }
 
 int adma_copy_signal_open(struct adma_copy_signal *signal)
 {
+	struct adma_own own;
+
 	signal->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (signal->fd < 0)
 		return -errno;
+	own = adma_own_note(signal->fd);
+	signal->device = own.device;
+	signal->inode = own.inode;
 	signal->armed = 0;
 	adma_engine_lock();
 	adma_list_push_front(&adma_copies.signals, &signal->link);
@@ -60,8 +81,9 @@ void adma_copy_signal_arm(struct adma_copy_signal *signal)
 	uint64_t completions;
 
 	adma_engine_lock();
-	(void)!read(signal->fd, &completions, sizeof(completions));
-	signal->armed = signal->fd >= 0;
+	signal->armed = signal->fd >= 0 && signal_is_ours(signal);
+	if (signal->armed)
+		(void)!read(signal->fd, &completions, sizeof(completions)); /* which may be empty */
 	adma_engine_unlock();
 }
 
@@ -73,6 +95,5 @@ void adma_copy_signal_close(struct adma_copy_signal *signal)
 	adma_engine_lock();
 	adma_list_remove(&signal->link);
 	adma_engine_unlock();
-	close(signal->fd);
-	signal->fd = -1;
+	signal_close(signal);
 }

@@ -67,6 +67,8 @@ enum adma_error {
 	ADMA_E_NO_MECHANISM = 1010, /* no mechanism can carry this message (any more) */
 	ADMA_E_PENDING = 1011,  /* it cannot be done at once: post a request and wait */
 	ADMA_E_BULK = 1012,     /* the channel needs a bulk segment first */
+	ADMA_E_DESCRIPTOR =
+		1031, /* other code of this process has closed a descriptor of ours; the channel is terminated */
 };
 
 enum adma_mechanism_id {
@@ -74,33 +76,33 @@ enum adma_mechanism_id {
 	ADMA_MECH_SHARED = 1,
 	ADMA_MECH_CMA = 2,
 	ADMA_MECH_TCP = 3,
-	ADMA_MECH_DMA = 4,    /* the kernel helper copies by DMA channels */
+	ADMA_MECH_DMA = 4, /* the kernel helper copies by DMA channels */
 	ADMA_MECH_HELPER = 5, /* the kernel helper copies by the CPU */
-	ADMA_MECH_SELF = 6,   /* an endpoint to ourselves (adma_worker.h) */
-	ADMA_MECH_COUNT = 7,  /* the number of built-in mechanisms, and NONE */
-	ADMA_MECH_MAX = 16,   /* ids from COUNT on are for adma_mechanism_register() */
+	ADMA_MECH_SELF = 6, /* an endpoint to ourselves (adma_worker.h) */
+	ADMA_MECH_COUNT = 7, /* the number of built-in mechanisms, and NONE */
+	ADMA_MECH_MAX = 16, /* ids from COUNT on are for adma_mechanism_register() */
 };
 #define ADMA_MECH_BIT(id) (1u << (id))
 
 enum adma_limits {
-	ADMA_PENDING_MAX = 1024,  /* outstanding requests of each direction */
+	ADMA_PENDING_MAX = 1024, /* outstanding requests of each direction */
 	ADMA_NONCE_BYTES = 16,
 };
 
 /* What a handshake hands over to a channel, which owns the descriptors afterwards. */
 struct adma_config {
-	int sock;                  /* the connected AF_UNIX socket */
-	int pidfd;                 /* the peer's; -1: only the socket tells of its death */
-	int32_t pid;               /* the peer, in our pid namespace; 0: unknown */
+	int sock; /* the connected AF_UNIX socket */
+	int pidfd; /* the peer's; -1: only the socket tells of its death */
+	int32_t pid; /* the peer, in our pid namespace; 0: unknown */
 	struct adma_segment *local; /* mapped; unmapped by adma_chan_close() */
 	struct adma_segment *remote;
-	uint64_t nonce_address;    /* the nonce's address in the peer's memory */
+	uint64_t nonce_address; /* the nonce's address in the peer's memory */
 	uint8_t nonce[ADMA_NONCE_BYTES];
-	uint32_t out_mask;         /* mechanisms that can carry our writes */
-	uint32_t in_mask;          /* mechanisms that can carry our reads */
-	uint32_t forced;           /* enum adma_mechanism_id, or 0 for auto */
-	bool same_user;            /* both processes belong to one user */
-	uint32_t copiers;          /* mask of enum adma_copier: the roles in which this endpoint may copy */
+	uint32_t out_mask; /* mechanisms that can carry our writes */
+	uint32_t in_mask; /* mechanisms that can carry our reads */
+	uint32_t forced; /* enum adma_mechanism_id, or 0 for auto */
+	bool same_user; /* both processes belong to one user */
+	uint32_t copiers; /* mask of enum adma_copier: the roles in which this endpoint may copy */
 	uint64_t single_copy_from; /* auto: bytes from which one copy in the kernel beats two in user space */
 	uint64_t single_copy_from_waiting; /* the same, while both endpoints wait and each has a core */
 	/* By enum adma_mechanism_id: the descriptor that the mechanism's probe leaves to the channel, or -1;
@@ -119,17 +121,17 @@ enum adma_copier { ADMA_COPY_AS_READER = 1, ADMA_COPY_AS_WRITER = 2 };
 
 enum adma_req_state {
 	ADMA_IDLE_STATE = 0,
-	ADMA_QUEUED_STATE = 1,  /* a write not yet in the ring, or a read not yet matched */
-	ADMA_POSTED_STATE = 2,  /* a write in the ring, not yet matched */
+	ADMA_QUEUED_STATE = 1, /* a write not yet in the ring, or a read not yet matched */
+	ADMA_POSTED_STATE = 2, /* a write in the ring, not yet matched */
 	ADMA_MATCHED_STATE = 3, /* being copied */
-	ADMA_NEED_STATE = 4,    /* an open read met a message: its caller has to supply a buffer */
+	ADMA_NEED_STATE = 4, /* an open read met a message: its caller has to supply a buffer */
 	ADMA_DONE_STATE = 5,
 };
 
 /* How long the stages in the kernel helper took, in nanoseconds. Valid if `told`. */
 struct adma_req_kernel {
 	int64_t post_ns; /* the post, without pinning */
-	int64_t pin_ns;  /* pinning the pages of this endpoint */
+	int64_t pin_ns; /* pinning the pages of this endpoint */
 	int64_t start_ns, copy_ns, complete_ns;
 	bool told;
 };
@@ -142,9 +144,9 @@ struct adma_req_times {
 	int64_t posted;
 	int64_t published; /* a write entered the ring or the kernel's FIFO; a read entered its queue */
 	int64_t matched;
-	int64_t started;   /* this endpoint began to copy */
+	int64_t started; /* this endpoint began to copy */
 	int64_t ended;
-	int64_t seen;      /* the caller saw that it is complete */
+	int64_t seen; /* the caller saw that it is complete */
 	struct adma_req_kernel kernel;
 };
 
@@ -152,24 +154,24 @@ struct adma_req {
 	/* filled by the caller */
 	void *address;
 	uint64_t length;
-	uint64_t total;      /* writes: see struct adma_desc */
-	uint32_t parts;      /* writes: see struct adma_desc */
-	uint16_t kind;       /* enum adma_kind: what a read accepts, or what is written */
+	uint64_t total; /* writes: see struct adma_desc */
+	uint32_t parts; /* writes: see struct adma_desc */
+	uint16_t kind; /* enum adma_kind: what a read accepts, or what is written */
 	uint8_t is_read;
-	uint8_t flags;       /* enum adma_req_flags */
-	uint64_t limit;      /* open reads: the longest message that is accepted */
-	uint64_t tag;        /* tagged requests: the tag; and what a receive accepts: */
-	uint64_t mask;       /*   the bits of the tag that have to be equal */
-	uint32_t source;     /*   the number of an endpoint, or ADMA_ANY_SOURCE */
+	uint8_t flags; /* enum adma_req_flags */
+	uint64_t limit; /* open reads: the longest message that is accepted */
+	uint64_t tag; /* tagged requests: the tag; and what a receive accepts: */
+	uint64_t mask; /*   the bits of the tag that have to be equal */
+	uint32_t source; /*   the number of an endpoint, or ADMA_ANY_SOURCE */
 
 	/* filled by the core; readable at any time, final once state is DONE */
-	int32_t state;       /* enum adma_req_state */
-	int32_t error;       /* 0, errno or enum adma_error (positive) */
+	int32_t state; /* enum adma_req_state */
+	int32_t error; /* 0, errno or enum adma_error (positive) */
 	uint64_t done_bytes; /* bytes of the message when done; before that, an estimate */
-	uint64_t needed;     /* TOOLONG and NEED: bytes in total, parts included */
-	uint64_t need_length;/* NEED: bytes of this message alone */
+	uint64_t needed; /* TOOLONG and NEED: bytes in total, parts included */
+	uint64_t need_length; /* NEED: bytes of this message alone */
 	uint32_t need_parts; /* NEED: parts that follow */
-	uint32_t mechanism;  /* enum adma_mechanism_id, 0: inline or eager */
+	uint32_t mechanism; /* enum adma_mechanism_id, 0: inline or eager */
 	struct adma_req_times times;
 
 	/* private to the core */
@@ -178,19 +180,19 @@ struct adma_req {
 	struct adma_transfer *transfer;
 	uint32_t slot_index; /* or the index of the kernel helper's completion entry */
 	uint32_t slot_gen;
-	uint64_t key;        /* kernel helper: the key of a part, or that of an object's first part */
+	uint64_t key; /* kernel helper: the key of a part, or that of an object's first part */
 	uint8_t observed;
-	uint8_t held;        /* done, but others may still touch the buffer, which is kept for ever */
+	uint8_t held; /* done, but others may still touch the buffer, which is kept for ever */
 };
 
 enum adma_req_flags {
-	ADMA_REQ_OPEN = 1,     /* read: stop at the match and ask for a buffer (NEED) */
-	ADMA_REQ_SLOT = 2,     /* write: take a slot whatever the size (cancellable) */
+	ADMA_REQ_OPEN = 1, /* read: stop at the match and ask for a buffer (NEED) */
+	ADMA_REQ_SLOT = 2, /* write: take a slot whatever the size (cancellable) */
 	ADMA_REQ_BLOCKING = 4, /* a blocking call waits for it: it may exceed ADMA_PENDING_MAX */
-	ADMA_REQ_DROPPED = 8,  /* no caller will look at it: it is not counted as unobserved */
-	ADMA_REQ_LONG = 16,    /* private to the core: it is counted in long_reads */
+	ADMA_REQ_DROPPED = 8, /* no caller will look at it: it is not counted as unobserved */
+	ADMA_REQ_LONG = 16, /* private to the core: it is counted in long_reads */
 	ADMA_REQ_CONSUME = 64, /* tagged receive: a message that is too long does not stay */
-	ADMA_REQ_SHORT = 32,   /* private to the core: it is counted in short_reads */
+	ADMA_REQ_SHORT = 32, /* private to the core: it is counted in short_reads */
 };
 
 /* ---- life ---- */
@@ -271,24 +273,24 @@ void adma_tell_times(struct adma_chan *chan, struct adma_req *req);
  * these are its stages, and match_ns is what they leave of the time from the post to the completion.
  */
 struct adma_req_split {
-	int64_t post_ns;     /* until it was published */
-	int64_t match_ns;    /* from there until it was matched */
-	int64_t pin_ns;      /* pinning the pages of this endpoint, if the kernel helper told */
-	int64_t start_ns;    /* from the match until this endpoint began to copy, if it did */
-	int64_t copy_ns;     /* from there until the request was complete */
+	int64_t post_ns; /* until it was published */
+	int64_t match_ns; /* from there until it was matched */
+	int64_t pin_ns; /* pinning the pages of this endpoint, if the kernel helper told */
+	int64_t start_ns; /* from the match until this endpoint began to copy, if it did */
+	int64_t copy_ns; /* from there until the request was complete */
 	int64_t complete_ns; /* from there until the caller saw that */
 };
 void adma_split(const struct adma_req *req, struct adma_req_split *split);
 
-/* The caller has seen that the request is done, or will never look. (See adma_fileno() for unobserved requests.) */
+/* The caller has seen that the request is done, or will never look. (See adma_completions_fileno().) */
 void adma_observe(struct adma_chan *chan, struct adma_req *req);
 
 /* ---- progress and waiting ---- */
 
 enum adma_drive_result {
-	ADMA_READY = 0,  /* `need` requests are done (or in state NEED); or a message waits */
-	ADMA_BUSY = 1,   /* the budget is spent, and there is more to do: call again */
-	ADMA_QUIET = 2,  /* there is nothing to do for now: sleep */
+	ADMA_READY = 0, /* `need` requests are done (or in state NEED); or a message waits */
+	ADMA_BUSY = 1, /* the budget is spent, and there is more to do: call again */
+	ADMA_QUIET = 2, /* there is nothing to do for now: sleep */
 };
 
 /* What a caller waits for: `need` of `nreqs` requests or, with nreqs 0, a message on the first channel or worker. */
@@ -346,8 +348,8 @@ int adma_task_count(void);
 
 struct adma_message {
 	int32_t present;
-	uint32_t kind;    /* enum adma_kind */
-	uint64_t nbytes;  /* parts included */
+	uint32_t kind; /* enum adma_kind */
+	uint64_t nbytes; /* parts included */
 };
 
 /* Find the next message, after one round of progress, which may make system calls. 0, or why none will ever come. */
@@ -362,10 +364,13 @@ bool adma_deadlocked(struct adma_chan *chan);
 void adma_blocked(struct adma_chan *chan, int delta);
 
 /*
- * A descriptor to poll: it is readable while a completed request is unobserved, a message waits, or the peer
- * is gone. The first call makes the descriptor.
+ * Descriptors to poll, each made by the first call. That of adma_fileno() is readable while a message waits or the
+ * channel is terminated; that of adma_completions_fileno() while a completed request is unobserved, or a transfer
+ * waits for this endpoint. While there is something of the peer to read, the first one is readable until any call
+ * has read that, and so is the second one if a request is pending.
  */
 int adma_fileno(struct adma_chan *chan);
+int adma_completions_fileno(struct adma_chan *chan);
 
 /* 0 while the channel can be used, or why it cannot (negative). */
 int adma_health(struct adma_chan *chan);
@@ -388,9 +393,9 @@ int adma_choose(struct adma_chan *chan, uint64_t n);
 enum adma_reason {
 	ADMA_REASON_NONE = 0,
 	/* It would, because */
-	ADMA_REASON_FORCED = 1,             /* it was asked for */
-	ADMA_REASON_SINGLE_COPY = 2,        /* the message is long: one copy costs less than two */
-	ADMA_REASON_ONLY_SINGLE_COPY = 3,   /* two copies would be quicker, but no mechanism that makes two works */
+	ADMA_REASON_FORCED = 1, /* it was asked for */
+	ADMA_REASON_SINGLE_COPY = 2, /* the message is long: one copy costs less than two */
+	ADMA_REASON_ONLY_SINGLE_COPY = 3, /* two copies would be quicker, but no mechanism that makes two works */
 	ADMA_REASON_TWO_COPIES_SHORT = 4, /* the message is short: two copies in user space beat one in the kernel */
 	ADMA_REASON_TWO_COPIES_WAITING = 5, /* both endpoints wait, and each has a core */
 	ADMA_REASON_ONLY_TWO_COPIES = 6, /* one copy would cost less, but no mechanism that makes one works */
@@ -453,6 +458,7 @@ void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
  */
 struct adma_progress_stats {
 	uint64_t wakeups; /* how often it woke, for an event or by the clock */
+	uint64_t looks;   /* how often it woke only to look whether its descriptors are still its own */
 	uint64_t starts;
 	uint64_t failures; /* how often it could not be started, or could not take a channel on */
 	int32_t error; /* errno of the last of these */

@@ -201,6 +201,7 @@ struct adma_copy_signal {
 	int32_t fd;
 	uint32_t armed;
 	struct adma_list link;
+	uint64_t device, inode; /* private: what fd named at first */
 };
 int adma_copy_signal_open(struct adma_copy_signal *signal);
 void adma_copy_signal_arm(struct adma_copy_signal *signal);

@@ -18,10 +18,12 @@
 #ifndef ADMA_MECH_MECHANISM_H
 #define ADMA_MECH_MECHANISM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "adma.h"
+#include "base/own.h"
 
 enum adma_mechanism_flags {
 	ADMA_EITHER_ENDPOINT = 1,
@@ -34,6 +36,8 @@ struct adma_connection {
 	struct adma_config config;
 	uint32_t opened;            /* mask of the mechanisms that were opened, those without open() included */
 	void *state[ADMA_MECH_MAX]; /* by id: whatever the mechanism keeps for this connection */
+	struct adma_own own[ADMA_MECH_MAX]; /* by id: what mech_fd[id] named when the connection was made */
+	_Atomic int64_t used_at[ADMA_MECH_MAX]; /* by id: when a mechanism that checks that last used mech_fd[id] */
 };
 
 /* A matched transfer, as a mechanism at this endpoint sees it. */

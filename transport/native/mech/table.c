@@ -6,8 +6,6 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#include "base/descriptor.h"
-
 /* A built-in mechanism: its id, and the object that its file defines. */
 #define BUILT_IN(X) \
 	X(SHARED, shm) \
@@ -87,6 +85,8 @@ static void mechanisms_close_opened(struct adma_connection *connection)
 
 int adma_mechanisms_open(struct adma_connection *connection)
 {
+	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++)
+		connection->own[id] = adma_own_note(connection->config.mech_fd[id]);
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
 		const struct adma_mechanism *mechanism = adma_mechanism(id);
 		int rc = mechanism && mechanism->open ? mechanism->open(connection) : 0;
@@ -105,5 +105,5 @@ void adma_mechanisms_close(struct adma_connection *connection)
 {
 	mechanisms_close_opened(connection);
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++)
-		adma_descriptor_close(&connection->config.mech_fd[id]);
+		adma_own_close(&connection->config.mech_fd[id], &connection->own[id]);
 }

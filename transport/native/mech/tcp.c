@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "mech/mechanism.h"
 
 #define TCP_CHUNK (256ull << 10)
@@ -33,6 +34,18 @@ static size_t tcp_left(const struct adma_span *span, uint64_t at)
 	return (size_t)(i * span->chunk + adma_chunk_bytes(span, i) - at);
 }
 
+/*
+ * Other code of the process may have closed the socket, and its number may be a stranger's: so it is looked at
+ * before it is used after a second without use. Relaxed: two threads at most look both.
+ */
+static bool tcp_is_ours(struct adma_connection *connection)
+{
+	int64_t now = adma_now();
+	int64_t before = atomic_exchange_explicit(&connection->used_at[ADMA_MECH_TCP], now, memory_order_relaxed);
+
+	return now - before < ADMA_REST_NS || adma_own_is(&connection->own[ADMA_MECH_TCP], tcp_socket(connection));
+}
+
 /* The socket itself tells the peer that bytes came, so the event count is not signalled. */
 static int tcp_moved(ssize_t n, uint64_t *at)
 {
@@ -48,16 +61,17 @@ static int tcp_moved(ssize_t n, uint64_t *at)
 static int tcp_fill(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
 	const uint8_t *from = span->local + *at;
-	ssize_t n = send(tcp_socket(connection), from, tcp_left(span, *at), MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return tcp_moved(n, at);
+	if (!tcp_is_ours(connection))
+		return -EBADF;
+	return tcp_moved(send(tcp_socket(connection), from, tcp_left(span, *at), MSG_DONTWAIT | MSG_NOSIGNAL), at);
 }
 
 static int tcp_drain(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
-	ssize_t n = recv(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT);
-
-	return tcp_moved(n, at);
+	if (!tcp_is_ours(connection))
+		return -EBADF;
+	return tcp_moved(recv(tcp_socket(connection), span->local + *at, tcp_left(span, *at), MSG_DONTWAIT), at);
 }
 
 /* It is the slowest mechanism: it is used if it is forced, or if no other one works. */

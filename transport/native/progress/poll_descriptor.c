@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * poll_descriptor.c - an epoll over all descriptors that can tell a worker something.
+ * poll_descriptor.c - epolls over the descriptors that can tell a worker something.
  *
- * An eventfd is writable unless its counter is full. So adding EPOLLOUT for it makes the epoll
+ * An eventfd is writable unless its counter is full. So adding EPOLLOUT for it makes an epoll
  * readable at any time, and the counter stays free for local wake-ups.
  *
- * The threads of a shared worker sleep on an epoll over the descriptors of its endpoints, which
- * fileno() contains. A channel has the one for fileno() only, if at all.
+ * A channel has up to two of them, because a caller may be able to do something about the one reason
+ * to be readable, and not about the other. The one for messages has the socket, the pidfd and the
+ * kernel helper's descriptor in it, for as long as it is open: a byte that tells of something
+ * else is read by any call. The one for completions has them while a request is pending, and with them
+ * the data descriptor: then its holder has a request to check, which reads what is there.
+ *
+ * The threads of a shared worker sleep on an epoll over the descriptors of its endpoints. That one is
+ * in the only descriptor that it has for others, which tells of messages and completions.
  */
 #include "progress/poll_descriptor.h"
 
@@ -27,97 +33,197 @@ static int poll_control(int epoll, int op, int fd, uint32_t events, void *whose)
 	return fd >= 0 && epoll_ctl(epoll, op, fd, &event) ? -errno : 0;
 }
 
-/* The epoll in which the descriptors of the endpoints are. */
-static int poll_of_endpoints(const struct adma_progress *progress)
+static int poll_add(int epoll, struct adma_endpoint *ep, uint32_t data_events)
 {
-	return adma_is_shared(progress) ? progress->waiters.epoll : progress->poll.epoll;
-}
-
-/* The kernel helper's descriptor tells of messages and completions; a mechanism's is polled only when it is needed. */
-static uint32_t poll_first_data_events(const struct adma_endpoint *ep)
-{
-	return ep->ops->silent ? EPOLLIN | EPOLLPRI : 0;
-}
-
-int adma_poll_add(const struct adma_progress *progress, struct adma_endpoint *ep)
-{
-	const struct adma_config *config = &ep->connection.config;
-	int epoll = poll_of_endpoints(progress);
-	int rc = poll_control(epoll, EPOLL_CTL_ADD, config->sock, EPOLLIN, ep);
+	int rc = poll_control(epoll, EPOLL_CTL_ADD, adma_polled_sock(ep), EPOLLIN, ep);
 
 	if (!rc)
-		rc = poll_control(epoll, EPOLL_CTL_ADD, config->pidfd, EPOLLIN, ep);
-	if (!rc)
-		rc = poll_control(epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), poll_first_data_events(ep), ep);
+		rc = poll_control(epoll, EPOLL_CTL_ADD, adma_polled_pidfd(ep), EPOLLIN, ep);
+	if (!rc && data_events)
+		rc = poll_control(epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), data_events, ep);
 	return rc;
 }
 
-void adma_poll_remove(const struct adma_progress *progress, struct adma_endpoint *ep)
+/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
+static void poll_remove(int epoll, struct adma_endpoint *ep)
 {
 	const struct adma_config *config = &ep->connection.config;
-	int epoll = poll_of_endpoints(progress);
 
-	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
 	(void)poll_control(epoll, EPOLL_CTL_DEL, config->sock, 0, ep);
 	(void)poll_control(epoll, EPOLL_CTL_DEL, config->pidfd, 0, ep);
 	(void)poll_control(epoll, EPOLL_CTL_DEL, ep->ops->data_fd(ep), 0, ep);
 }
 
-int adma_poll_descriptor_open(struct adma_progress *progress)
-{
-	struct adma_poll_descriptor *poll = &progress->poll;
-	int rc;
+/* ---- the epoll of a shared worker ---- */
 
-	poll->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (poll->epoll < 0)
-		return -errno;
-	if (adma_is_shared(progress))
-		rc = poll_control(poll->epoll, EPOLL_CTL_ADD, progress->waiters.epoll, EPOLLIN, progress);
-	else
-		rc = adma_poll_add(progress, adma_only_endpoint(progress));
-	if (!rc)
-		rc = poll_control(poll->epoll, EPOLL_CTL_ADD, progress->waiters.eventfd, 0, progress);
-	if (rc) {
-		close(poll->epoll);
-		poll->epoll = -1;
-	}
-	return rc;
+/* The kernel helper's descriptor is not the data descriptor of such an endpoint: a mechanism's is, when it is needed. */
+int adma_poll_add(const struct adma_progress *progress, struct adma_endpoint *ep)
+{
+	int rc = poll_add(progress->waiters.epoll, ep, 0);
+
+	return rc ? rc : poll_control(progress->waiters.epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), 0, ep);
 }
 
-static bool poll_has_news(struct adma_progress *progress)
+void adma_poll_remove(const struct adma_progress *progress, struct adma_endpoint *ep)
 {
-	struct adma_worker *worker = &progress->worker;
-
-	return worker->unobserved || adma_worker_has_message(worker) || adma_worker_ready(worker);
+	poll_remove(progress->waiters.epoll, ep);
 }
 
-static void poll_update_data(const struct adma_progress *progress, struct adma_endpoint *ep)
+static uint32_t poll_data_events(const struct adma_endpoint *ep)
 {
-	short data = ep->ops->silent ? 0 : ep->ops->events(ep, false);
+	short data = ep->ops->events(ep, false);
 
-	if (data == ep->control.data_events)
+	return (data & POLLIN ? EPOLLIN : 0u) | (data & POLLOUT ? EPOLLOUT : 0u);
+}
+
+static void poll_update_data(int epoll, struct adma_endpoint *ep)
+{
+	uint32_t events = ep->ops->silent ? 0 : poll_data_events(ep);
+
+	if (events == ep->control.data_events)
 		return;
-	ep->control.data_events = data;
-	(void)poll_control(poll_of_endpoints(progress), EPOLL_CTL_MOD, ep->ops->data_fd(ep),
-			   (data & POLLIN ? EPOLLIN : 0) | (data & POLLOUT ? EPOLLOUT : 0), ep);
+	ep->control.data_events = events;
+	(void)poll_control(epoll, EPOLL_CTL_MOD, ep->ops->data_fd(ep), events, ep);
 }
 
 void adma_poll_update_data(struct adma_progress *progress)
 {
 	adma_worker_for_each_active(ep, &progress->worker)
-		poll_update_data(progress, ep);
+		poll_update_data(progress->waiters.epoll, ep);
 }
 
-void adma_poll_descriptor_update(struct adma_progress *progress)
+/* ---- the descriptors for others ---- */
+
+/* What of the kernel helper's descriptor concerns messages, and what completions. */
+#define MESSAGE_EVENTS EPOLLPRI
+#define COMPLETION_EVENTS EPOLLIN
+
+static int poll_open(struct adma_poll_descriptor *poll, struct adma_progress *progress)
 {
-	bool readable = poll_has_news(progress);
+	int rc;
 
-	if (readable == progress->poll.readable)
-		return;
-	progress->poll.readable = readable;
-	(void)poll_control(progress->poll.epoll, EPOLL_CTL_MOD, progress->waiters.eventfd, readable ? EPOLLOUT : 0,
-			   progress);
+	poll->readable = poll->polls_peer = false;
+	poll->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (poll->epoll < 0)
+		return -errno;
+	poll->own = adma_own_note(poll->epoll);
+	rc = poll_control(poll->epoll, EPOLL_CTL_ADD, progress->waiters.eventfd, 0, progress);
+	if (rc)
+		adma_own_close(&poll->epoll, &poll->own);
+	return rc;
 }
+
+/* Somebody may have closed the one that there was: its number is not used any more. */
+static bool poll_is_open(struct adma_poll_descriptor *poll)
+{
+	if (poll->epoll >= 0 && !adma_own_is(&poll->own, poll->epoll))
+		poll->epoll = -1;
+	return poll->epoll >= 0;
+}
+
+int adma_poll_messages(struct adma_progress *progress)
+{
+	struct adma_poll_descriptor *poll = &progress->poll;
+	struct adma_endpoint *ep;
+	int rc;
+
+	if (poll_is_open(poll))
+		return poll->epoll;
+	rc = poll_open(poll, progress);
+	if (rc)
+		return rc;
+	if (adma_is_shared(progress)) {
+		rc = poll_control(poll->epoll, EPOLL_CTL_ADD, progress->waiters.epoll, EPOLLIN, progress);
+	} else {
+		ep = adma_only_endpoint(progress);
+		rc = poll_add(poll->epoll, ep, ep->ops->silent ? MESSAGE_EVENTS : 0);
+	}
+	if (!rc)
+		return poll->epoll;
+	adma_own_close(&poll->epoll, &poll->own);
+	return rc;
+}
+
+int adma_poll_completions(struct adma_progress *progress)
+{
+	struct adma_poll_descriptor *poll = &progress->completions;
+	int rc;
+
+	if (poll_is_open(poll))
+		return poll->epoll;
+	adma_only_endpoint(progress)->control.data_events = 0;
+	rc = poll_open(poll, progress);
+	return rc ? rc : poll->epoll;
+}
+
+static void poll_set_readable(struct adma_poll_descriptor *poll, struct adma_progress *progress, bool readable)
+{
+	if (readable == poll->readable)
+		return;
+	poll->readable = readable;
+	(void)poll_control(poll->epoll, EPOLL_CTL_MOD, progress->waiters.eventfd, readable ? EPOLLOUT : 0, progress);
+}
+
+/* The completed parts of an object that a call of ours has begun to receive are for the next such call. */
+static bool poll_has_messages(struct adma_progress *progress)
+{
+	return progress->worker.unreceived || adma_worker_has_message(&progress->worker);
+}
+
+static bool poll_has_completions(struct adma_progress *progress)
+{
+	return progress->worker.unobserved || adma_worker_ready(&progress->worker);
+}
+
+/*
+ * At the end of file, and after the death of the peer, its descriptors would tell of that for ever, whatever is
+ * asked of them. So they leave the epoll.
+ */
+static bool poll_wants_peer(const struct adma_endpoint *ep)
+{
+	bool told = ep->control.eof || ep->control.dead || (ep->ops->silent && ep->control.over);
+
+	return (ep->receive.pending || ep->send.pending) && !told;
+}
+
+static void poll_update_completions(struct adma_progress *progress)
+{
+	struct adma_poll_descriptor *poll = &progress->completions;
+	struct adma_endpoint *ep = adma_only_endpoint(progress);
+	bool wants = poll_wants_peer(ep);
+	uint32_t data = wants && !ep->ops->silent ? poll_data_events(ep) : 0;
+
+	if (wants != poll->polls_peer) {
+		if (wants)
+			(void)poll_add(poll->epoll, ep, ep->ops->silent ? COMPLETION_EVENTS : 0);
+		else
+			poll_remove(poll->epoll, ep);
+		poll->polls_peer = wants;
+		ep->control.data_events = 0; /* poll_remove() has removed the data descriptor, too */
+	}
+	if (data != ep->control.data_events) {
+		(void)poll_control(poll->epoll,
+				   !data                     ? EPOLL_CTL_DEL
+				   : ep->control.data_events ? EPOLL_CTL_MOD
+							     : EPOLL_CTL_ADD,
+				   ep->ops->data_fd(ep), data, ep);
+		ep->control.data_events = data;
+	}
+	poll_set_readable(poll, progress, poll_has_completions(progress));
+}
+
+void adma_poll_descriptors_update(struct adma_progress *progress)
+{
+	bool shared = adma_is_shared(progress);
+
+	if (progress->completions.epoll >= 0)
+		poll_update_completions(progress);
+	if (progress->poll.epoll >= 0)
+		poll_set_readable(&progress->poll, progress,
+				  poll_has_messages(progress) || (shared && poll_has_completions(progress)));
+}
+
+/* ---- looking ---- */
 
 /*
  * Something has hung up, perhaps the data descriptor. It tells of that whether or not it is asked, so it is
@@ -162,6 +268,7 @@ bool adma_poll_check(struct adma_progress *progress)
 	if (!adma_is_shared(progress))
 		return adma_peer_check(adma_only_endpoint(progress));
 	n = epoll_wait(progress->waiters.epoll, events, POLL_EVENTS, 0);
+	progress->waiters.lost |= n < 0 && errno != EINTR;
 	for (int i = 0; i < n; i++)
 		changed |= poll_check_endpoint(progress, events[i].data.ptr, events[i].events & EPOLLHUP);
 	return changed;

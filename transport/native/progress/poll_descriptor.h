@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* poll_descriptor.h - descriptors to poll, of endpoints and of fileno(). Called with the lock held. */
+/* poll_descriptor.h - descriptors to poll, of endpoints and for others: fileno(). Called with the lock held. */
 #ifndef ADMA_PROGRESS_POLL_DESCRIPTOR_H
 #define ADMA_PROGRESS_POLL_DESCRIPTOR_H
 
 #include "progress/progress.h"
 
+/* Is there a descriptor by which others poll the worker? */
 static inline bool adma_poll_descriptor_is_open(const struct adma_progress *progress)
 {
-	return progress->poll.epoll >= 0;
+	return progress->poll.epoll >= 0 || progress->completions.epoll >= 0;
 }
 
-/* Open the descriptor by which others poll the worker: fileno(). 0 or a negated errno. */
-int adma_poll_descriptor_open(struct adma_progress *progress);
+/*
+ * The descriptors by which others poll the worker, which are opened at first: for messages and the end; and, of a
+ * channel, for requests that are complete and were not looked at. A negated errno.
+ */
+int adma_poll_messages(struct adma_progress *progress);
+int adma_poll_completions(struct adma_progress *progress);
 
-/* Make it readable if and only if there is something to look at. */
-void adma_poll_descriptor_update(struct adma_progress *progress);
+/* Make each of them readable if and only if there is something to look at. */
+void adma_poll_descriptors_update(struct adma_progress *progress);
 
-/* Let the epoll poll the data descriptors for what transfers now wait for. */
+/* Let the epoll of a shared worker poll the data descriptors for what transfers now wait for. */
 void adma_poll_update_data(struct adma_progress *progress);
 
 /* The descriptors of an endpoint join the epoll of its worker, or leave it. 0 or a negated errno. */

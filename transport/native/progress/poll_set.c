@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/descriptor.h"
+#include "base/clock.h"
 
 #define FIRST_SPIN_NS 50000
 
@@ -26,6 +26,13 @@ static struct adma_poll_member *member_of_set(struct adma_list *at)
 
 /* ---- a set's descriptors; called with the lock held ---- */
 
+static void set_close(struct adma_poll_set *set)
+{
+	adma_own_close(&set->eventfd, &set->own_eventfd);
+	adma_own_close(&set->epoll, &set->own_epoll);
+	set->stale = false;
+}
+
 static int set_open(struct adma_poll_set *set)
 {
 	struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
@@ -37,27 +44,45 @@ static int set_open(struct adma_poll_set *set)
 	set->eventfd = set->epoll < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (set->eventfd < 0 || epoll_ctl(set->epoll, EPOLL_CTL_ADD, set->eventfd, &wake))
 		rc = -errno;
-	if (rc) {
-		adma_descriptor_close(&set->eventfd);
-		adma_descriptor_close(&set->epoll);
-	}
+	set->own_epoll = adma_own_note(set->epoll);
+	set->own_eventfd = adma_own_note(set->eventfd);
+	set->looked_at = set->eventfd_used_at = adma_now();
+	if (rc)
+		set_close(set);
 	return rc;
 }
 
 static void set_close_if_unused(struct adma_poll_set *set)
 {
-	if (set->busy || set->size)
-		return;
-	adma_descriptor_close(&set->eventfd);
-	adma_descriptor_close(&set->epoll);
+	if (!set->busy && !set->size)
+		set_close(set);
 }
 
+/* May the eventfd be used? Makes a system call if it was not used lately. */
+static bool set_eventfd_is_ours(struct adma_poll_set *set)
+{
+	int64_t now = adma_now(), rest = now - set->eventfd_used_at;
+
+	set->eventfd_used_at = now;
+	return rest < ADMA_REST_NS || adma_own_is(&set->own_eventfd, set->eventfd);
+}
+
+/* If that fails, the waiter wakes by itself, at the end of its second. */
 static void set_call(struct adma_poll_set *set)
 {
 	uint64_t one = 1;
 
-	if (set->asleep)
-		(void)!write(set->eventfd, &one, sizeof(one));
+	if (set->asleep &&
+	    (!set_eventfd_is_ours(set) || (write(set->eventfd, &one, sizeof(one)) < 0 && errno != EAGAIN)))
+		set->looked_at = 0;
+}
+
+static void set_take_call(struct adma_poll_set *set)
+{
+	uint64_t count;
+
+	if (!set_eventfd_is_ours(set) || (read(set->eventfd, &count, sizeof(count)) < 0 && errno != EAGAIN))
+		set->looked_at = 0;
 }
 
 /* ---- members; called with the lock held ---- */
@@ -82,16 +107,20 @@ static void member_leave(struct adma_poll_member *member)
 	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
 	for (int i = 0; i < ADMA_MEMBER_FDS; i++)
 		if (member->fds[i] >= 0)
-			(void)epoll_ctl(set->epoll, EPOLL_CTL_DEL, member->fds[i], NULL);
+			/* A number that is not ours any more does not name what is to be removed. */
+			set->stale |= epoll_ctl(set->epoll, EPOLL_CTL_DEL, member->fds[i], NULL) != 0;
 	adma_list_remove(&member->of_worker);
 	adma_list_remove(&member->of_active);
 	member->active = member->gone = true;
 	set->size--;
 }
 
-static int member_poll(struct adma_poll_member *member, int which, int fd, uint32_t events)
+/* Of the socket, the pidfd, and the kernel helper's descriptor, which tells of messages by EPOLLPRI, not of completions. */
+static const uint32_t member_events[ADMA_MEMBER_FDS] = {EPOLLIN, EPOLLIN, EPOLLPRI};
+
+static int member_poll(struct adma_poll_member *member, int which, int fd)
 {
-	struct epoll_event event = {.events = events, .data.ptr = member};
+	struct epoll_event event = {.events = member_events[which], .data.ptr = member};
 
 	if (fd < 0)
 		return 0;
@@ -105,16 +134,15 @@ static int member_poll(struct adma_poll_member *member, int which, int fd, uint3
 static int member_poll_all(struct adma_poll_member *member)
 {
 	const struct adma_endpoint *ep = adma_only_endpoint(member->progress);
-	const struct adma_config *config = &ep->connection.config;
+	int fds[ADMA_MEMBER_FDS] = {
+		adma_polled_sock(ep),
+		adma_polled_pidfd(ep),
+		ep->ops->silent ? ep->ops->data_fd(ep) : -1,
+	};
 	int rc = 0;
 
-	if (!ep->control.eof)
-		rc = member_poll(member, 0, config->sock, EPOLLIN);
-	if (!rc && !ep->control.dead)
-		rc = member_poll(member, 1, config->pidfd, EPOLLIN);
-	/* The kernel helper tells of messages by EPOLLPRI. (Its EPOLLIN tells of completions.) */
-	if (!rc && ep->ops->silent)
-		rc = member_poll(member, 2, ep->ops->data_fd(ep), EPOLLPRI);
+	for (int i = 0; i < ADMA_MEMBER_FDS && !rc; i++)
+		rc = member_poll(member, i, fds[i]);
 	return rc;
 }
 
@@ -147,6 +175,23 @@ static void member_free(struct adma_poll_member *member)
 		member_leave(member);
 	adma_list_remove(&member->of_set);
 	free(member);
+}
+
+/* What was reported meanwhile may be lost: so all members have to be looked at. */
+static void set_reopen(struct adma_poll_set *set)
+{
+	set_close(set);
+	if (set_open(set))
+		return; /* the next look tries again */
+	adma_list_for_each(at, &set->members) {
+		struct adma_poll_member *member = member_of_set(at);
+
+		if (member->gone)
+			continue;
+		for (int i = 0; i < ADMA_MEMBER_FDS; i++)
+			(void)member_poll(member, i, member->fds[i]);
+		member_activate(member);
+	}
 }
 
 /* ---- what the channel calls ---- */
@@ -273,22 +318,52 @@ void adma_poll_set_drop_others(struct adma_poll_set *set)
 		if (member->gone || member->update != set->update)
 			member_free(member);
 	}
+	if (set->stale && set->epoll >= 0)
+		set_reopen(set);
+	pthread_mutex_unlock(&lock);
+}
+
+static void set_look_at_fds(struct adma_poll_set *set)
+{
+	if (!adma_own_is(&set->own_epoll, set->epoll) || !adma_own_is(&set->own_eventfd, set->eventfd))
+		set_reopen(set);
+	adma_list_for_each(at, &set->members) {
+		struct adma_poll_member *member = member_of_set(at);
+
+		if (member->gone || member->fds[0] < 0 ||
+		    adma_own_is(&adma_only_endpoint(member->progress)->descriptors.sock, member->fds[0]))
+			continue;
+		member->suspect = true;
+		member_activate(member);
+	}
+}
+
+void adma_poll_set_look_at_fds(struct adma_poll_set *set)
+{
+	int64_t now = adma_now();
+
+	pthread_mutex_lock(&lock);
+	if (now - set->looked_at >= ADMA_REST_NS) {
+		set->looked_at = now;
+		set_look_at_fds(set);
+	}
 	pthread_mutex_unlock(&lock);
 }
 
 void adma_poll_set_collect(struct adma_poll_set *set)
 {
 	int n = epoll_wait(set->epoll, set->events, set->capacity * ADMA_MEMBER_FDS + 1, 0);
-	uint64_t count;
 
-	if (n <= 0)
+	if (!n || (n < 0 && errno == EINTR))
 		return;
 	pthread_mutex_lock(&lock);
+	if (n < 0)
+		set->looked_at = 0;
 	for (int i = 0; i < n; i++) {
 		struct adma_poll_member *member = set->events[i].data.ptr;
 
 		if (!member) {
-			(void)!read(set->eventfd, &count, sizeof(count));
+			set_take_call(set);
 		} else if (!member->gone) {
 			member->reported |= set->events[i].events;
 			member_activate(member);
@@ -390,8 +465,7 @@ void adma_poll_sets_after_fork_parent(void)
 /* The epoll is only closed, and nothing is removed from it, because the parent uses the same epoll. */
 static void set_forget(struct adma_poll_set *set)
 {
-	adma_descriptor_close(&set->eventfd);
-	adma_descriptor_close(&set->epoll);
+	set_close(set);
 	adma_list_for_each(at, &set->members) {
 		struct adma_poll_member *member = member_of_set(at);
 

@@ -14,10 +14,9 @@
  *
  * The epoll of a set has the sockets, pidfds and kernel helper's descriptors of its members, and is
  * level-triggered: a descriptor is reported until somebody has read what is there. So no event is
- * lost when several threads read one socket. It does not have the descriptor of fileno(), for two
- * reasons. That one is also readable for completed requests, for which no waiter of a poll set
- * waits. And while it is open the event count is always armed: then each message costs a byte on
- * the socket, even if its reader is awake. An eventfd in the same epoll is for local wake-ups.
+ * lost when several threads read one socket. It does not have the descriptor of fileno(): while
+ * that one is open the event count is always armed, and then each message costs a byte on the socket, even
+ * if its reader is awake. An eventfd in the same epoll is for local wake-ups.
  *
  * One lock guards the lists of all poll sets. It is a leaf: it may be taken while the lock of a
  * channel is held, and nothing is taken while it is held. (If each set had a lock of its own, then
@@ -39,6 +38,7 @@ struct adma_poll_member {
 	int fds[ADMA_MEMBER_FDS]; /* in the epoll; -1: none */
 	int32_t place;            /* of the channel, in the order of the caller */
 	uint32_t reported;        /* what the epoll has reported since the last look; only for the waiter */
+	bool suspect;             /* its socket may not be ours any more; only for the waiter */
 	uint32_t idle_looks;      /* how many looks in a row have found nothing; only for the waiter */
 	uint64_t update;          /* the last update that named the channel; only for the waiter */
 	bool active;              /* guarded by the lock, as are the lists */
@@ -50,17 +50,21 @@ struct adma_poll_member {
 
 struct adma_poll_set {
 	int epoll, eventfd;        /* -1 while there are no members */
-	bool busy;                 /* the waiter is in a call: it closes the descriptors, if that has to be done */
-	bool asleep;               /* the waiter sleeps, or is about to */
-	bool lost;                 /* a channel has left since the last update */
-	int32_t size;              /* members, those that are gone not counted */
+	struct adma_own own_epoll, own_eventfd;
+	int64_t eventfd_used_at;   /* when the eventfd was last used, or looked at */
+	int64_t looked_at;         /* when the descriptors were last looked at; 0: there is a reason to look */
+	bool stale; /* the epoll may tell of a member that is gone: it is replaced before that is freed */
+	bool busy; /* the waiter is in a call: it closes the descriptors, if that has to be done */
+	bool asleep; /* the waiter sleeps, or is about to */
+	bool lost; /* a channel has left since the last update */
+	int32_t size; /* members, those that are gone not counted */
 	struct adma_list members;
 	struct adma_list active;
-	struct adma_list all;      /* poll sets of this process */
+	struct adma_list all; /* poll sets of this process */
 	/* The rest is only for the waiter. */
 	uint64_t update;
-	int64_t spin_ns;           /* how long to spin before a sleep; adapts */
-	int32_t capacity;          /* of the two arrays: how many members they have room for */
+	int64_t spin_ns; /* how long to spin before a sleep; adapts */
+	int32_t capacity; /* of the two arrays: how many members they have room for */
 	struct epoll_event *events;
 	struct adma_poll_member **looked;
 };
@@ -82,6 +86,12 @@ int adma_poll_set_name(struct adma_poll_set *set, struct adma_progress *progress
 
 /* Drop the members that the update did not name, and those that are gone. */
 void adma_poll_set_drop_others(struct adma_poll_set *set);
+
+/*
+ * Look, at most once a second, whether the descriptors of the set and the sockets of its members are still ours
+ * (base/own.h). Those of the set are opened anew if not; a member that may have lost its socket becomes active.
+ */
+void adma_poll_set_look_at_fds(struct adma_poll_set *set);
 
 /* Take note of what the epoll reports now: these members become active. */
 void adma_poll_set_collect(struct adma_poll_set *set);

@@ -5,8 +5,8 @@
  * The worker (worker/worker.h) moves messages and knows nothing of the rest. Each of the other
  * parts belongs to one file:
  *
- *   waiters    waiters.c          threads that sleep on the worker
- *   poll       poll_descriptor.c  the descriptor of fileno()
+ *   waiters    waiters.c          threads that sleep on the worker; what wakes them: descriptors.c
+ *   poll, completions  poll_descriptor.c  the descriptors of fileno()
  *   watch      poll_set.c         the poll sets in which a channel is
  *   ownership  ownership.c        whether waiting threads or the progress thread make progress
  *   entry      progress_thread.c  the worker's entry in the registry of the progress thread
@@ -33,13 +33,19 @@ struct adma_waiters {
 	short slept_events;      /* the events of a channel's data descriptor for which all sleepers wait */
 	int epoll;               /* of a shared worker: the descriptors of all endpoints, or -1 */
 	int eventfd;             /* for local wake-ups */
+	struct adma_own own_epoll, own_eventfd;
+	int64_t eventfd_used_at; /* when the eventfd was last used, or looked at */
+	int64_t owned_at;        /* when the descriptors of the worker were last looked at: descriptors.c */
+	bool lost;               /* the epoll or the eventfd is not ours any more */
 	int64_t checked_at;      /* when a thread that never sleeps last checked the peers */
 	_Atomic int64_t spin_ns; /* how long to spin before a sleep; adapts */
 };
 
 struct adma_poll_descriptor {
-	int epoll;         /* fileno(), or -1 */
-	bool readable;     /* it is kept readable */
+	int epoll;           /* what the caller polls, or -1 */
+	struct adma_own own;
+	bool readable;       /* it is kept readable */
+	bool polls_peer;     /* the descriptors that tell of the peer are in it */
 };
 
 /* A channel as a member of poll sets. */
@@ -61,20 +67,23 @@ struct adma_ownership {
 struct adma_progress_entry {
 	/* Make progress on the worker. Returns when to visit it again, or ADMA_NEVER. Set once, before it is taken. */
 	int64_t (*visit)(struct adma_progress *progress, bool by_time);
-	bool taken;        /* the descriptors are in the epoll; guarded by the worker's lock and `life` */
-	bool incomplete;   /* not all of them are: the progress thread cannot serve the worker */
+	bool taken; /* the descriptors are in the epoll; guarded by the worker's lock and that of the registry */
+	bool incomplete; /* not all of them are: the progress thread cannot serve the worker */
 	/* Guarded by the lock of the registry: */
-	bool in_use;       /* the progress thread visits the worker, or is about to */
-	bool polled;       /* the next byte on its socket wakes the progress thread */
+	bool in_use; /* the progress thread visits the worker, or is about to */
+	bool polled; /* the next byte on its socket wakes the progress thread */
 	short data_events; /* and so do these events of a channel's data descriptor */
-	int64_t due;       /* when to visit the worker */
+	int64_t due; /* when to visit the worker */
 	struct adma_list link; /* among the workers to be visited */
+	struct adma_list member; /* among the workers that are taken */
+	void (*orphan)(struct adma_progress *progress); /* the visit that goes on is the last one, and calls this */
 };
 
 struct adma_progress {
 	struct adma_worker worker;
 	struct adma_waiters waiters;
-	struct adma_poll_descriptor poll;
+	struct adma_poll_descriptor poll; /* messages and the end; of a shared worker, completions, too */
+	struct adma_poll_descriptor completions; /* of a channel: requests that are done and were not looked at */
 	struct adma_watch watch;
 	struct adma_ownership ownership;
 	struct adma_progress_entry entry;

@@ -12,7 +12,9 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/fault.h"
+#include "base/own.h"
 #include "base/thread.h"
+#include "progress/descriptors.h"
 
 #define STACK_BYTES (512 << 10)
 #define RETRY_NS 1000000000 /* after a failed start */
@@ -20,34 +22,58 @@
 #define AT_ONCE 0 /* a time that is always past: something happened */
 
 static struct {
-	pthread_mutex_t life;
-	pthread_t thread;
+	pthread_mutex_t registry; /* guards all of this but the atomic words */
+	pthread_cond_t changed;   /* a visit is over, or the thread has ended */
+	pthread_t id;
+	bool alive;               /* there is a thread, which has not decided to end */
+	bool joinable;            /* nobody has joined the last thread, or let go of it */
 	int epoll, timer;
-	uint32_t workers;       /* workers that are taken */
+	struct adma_own own_epoll, own_timer;
+	bool stale;               /* the epoll may tell of a worker that was forgotten: use another one */
+	int64_t looked_at;        /* when the descriptors were last looked at; 0: there is a reason to look */
+	int64_t timer_used_at;    /* when the timer was last used, or looked at */
+	uint32_t workers;         /* workers that are taken */
+	struct adma_list taken;   /* their entries, without those that were forgotten */
 	_Atomic int running;
-	int64_t failed_at;      /* when a start last failed; 0: never */
-
-	pthread_mutex_t registry;
-	pthread_cond_t not_in_use;
-	bool stop;
+	int64_t failed_at;        /* when a start last failed; 0: never */
 	bool asleep;
-	int64_t until;          /* when it wakes by its time-out or by the timer */
-	struct adma_list called; /* entries of workers that are to be visited */
-	_Atomic int computing;  /* the core of the thread that handed over last */
-	int64_t moved_at;       /* when the thread last left that core */
+	int64_t until;            /* when it wakes by its time-out or by the timer */
+	struct adma_list called;  /* entries of workers that are to be visited */
+	_Atomic int computing;    /* the core of the thread that handed over last */
+	int64_t moved_at;         /* when the thread last left that core */
 	struct adma_progress_stats stats;
 } thread = {
-	.life = PTHREAD_MUTEX_INITIALIZER,
+	.registry = PTHREAD_MUTEX_INITIALIZER,
 	.epoll = -1,
 	.timer = -1,
-	.registry = PTHREAD_MUTEX_INITIALIZER,
-	.not_in_use = PTHREAD_COND_INITIALIZER,
+	.taken = ADMA_LIST_INIT(thread.taken),
 	.called = ADMA_LIST_INIT(thread.called),
 };
 
-static struct adma_progress *progress_of(struct adma_list *member)
+/* Its waits end by the clock of adma_now(). */
+static void changed_init(void)
 {
-	return adma_container_of(member, struct adma_progress, entry.link);
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&thread.changed, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static __attribute__((constructor)) void thread_init(void)
+{
+	changed_init();
+}
+
+static struct adma_progress *progress_of(struct adma_list *link)
+{
+	return adma_container_of(link, struct adma_progress, entry.link);
+}
+
+static struct adma_progress *progress_of_taken(struct adma_list *member)
+{
+	return adma_container_of(member, struct adma_progress, entry.member);
 }
 
 int adma_progress_count(void)
@@ -57,13 +83,11 @@ int adma_progress_count(void)
 
 void adma_get_progress_stats(struct adma_progress_stats *stats)
 {
-	pthread_mutex_lock(&thread.life);
 	pthread_mutex_lock(&thread.registry);
 	*stats = thread.stats;
-	pthread_mutex_unlock(&thread.registry);
 	stats->running = adma_progress_count();
 	stats->channels = thread.workers;
-	pthread_mutex_unlock(&thread.life);
+	pthread_mutex_unlock(&thread.registry);
 }
 
 /* ---- the registry; called with its lock held ---- */
@@ -76,7 +100,9 @@ static void registry_set_timer(int64_t due)
 	due = due > 0 ? due : 1; /* 0 would disarm it */
 	at.it_value.tv_sec = due / 1000000000;
 	at.it_value.tv_nsec = due % 1000000000;
-	(void)timerfd_settime(thread.timer, TFD_TIMER_ABSTIME, &at, NULL);
+	thread.timer_used_at = adma_now();
+	if (timerfd_settime(thread.timer, TFD_TIMER_ABSTIME, &at, NULL))
+		thread.looked_at = 0; /* it is not a timer any more: the thread finds that at the end of its second */
 }
 
 static void registry_call(struct adma_progress *progress, int64_t due)
@@ -160,12 +186,25 @@ static uint32_t epoll_events(short events)
 	       (events & POLLPRI ? EPOLLPRI : 0u);
 }
 
+/* The worker's descriptors join the epoll. 0, or a positive errno. */
+static int epoll_add(struct adma_progress *progress, uint32_t bytes_events, uint32_t data_events)
+{
+	struct polled_fds fds = fds_of(progress);
+	int err = epoll_control(progress, EPOLL_CTL_ADD, fds.bytes, bytes_events);
+
+	if (!err)
+		err = epoll_control(progress, EPOLL_CTL_ADD, fds.death, EPOLLIN);
+	if (!err)
+		err = epoll_control(progress, EPOLL_CTL_ADD, fds.data, data_events);
+	return err;
+}
+
 void adma_progress_poll(struct adma_progress *progress, short data)
 {
 	struct polled_fds fds = fds_of(progress);
 
 	pthread_mutex_lock(&thread.registry);
-	/* These calls cannot fail, because the descriptors are in the epoll. */
+	/* These calls fail only if a descriptor is not ours any more, which is looked at once a second. */
 	if (!progress->entry.polled && !is_at_eof(progress))
 		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.bytes, EPOLLIN);
 	if (progress->entry.data_events != data)
@@ -200,6 +239,8 @@ static void epoll_take_events(void)
 
 	do {
 		n = epoll_wait(thread.epoll, events, EVENTS, 0);
+		if (n < 0 && errno != EINTR)
+			thread.looked_at = 0;
 		for (int i = 0; i < n; i++) {
 			struct adma_progress *progress = events[i].data.ptr;
 
@@ -213,43 +254,145 @@ static void epoll_take_events(void)
 void adma_progress_forget(struct adma_progress *progress)
 {
 	struct polled_fds fds;
+	int err = 0;
 
 	if (!progress->entry.taken)
 		return;
 	fds = fds_of(progress);
 	pthread_mutex_lock(&thread.registry);
 	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
-	(void)epoll_control(progress, EPOLL_CTL_DEL, fds.bytes, 0);
-	(void)epoll_control(progress, EPOLL_CTL_DEL, fds.death, 0);
-	(void)epoll_control(progress, EPOLL_CTL_DEL, fds.data, 0);
+	err |= epoll_control(progress, EPOLL_CTL_DEL, fds.bytes, 0);
+	err |= epoll_control(progress, EPOLL_CTL_DEL, fds.death, 0);
+	err |= epoll_control(progress, EPOLL_CTL_DEL, fds.data, 0);
+	adma_list_remove(&progress->entry.member);
+	/* A number that is not ours any more does not name what is to be removed. */
+	thread.stale |= err && !progress->entry.incomplete;
 	pthread_mutex_unlock(&thread.registry);
+}
+
+/* ---- what was opened for the thread ---- */
+
+static void thread_close_fds(void)
+{
+	adma_own_close(&thread.epoll, &thread.own_epoll);
+	adma_own_close(&thread.timer, &thread.own_timer);
+}
+
+/* 0, or a positive errno; then nothing is open. */
+static int thread_open_fds(void)
+{
+	int err;
+
+	thread.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (thread.epoll >= 0)
+		thread.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	err = thread.timer < 0 ? errno : 0;
+	thread.own_epoll = adma_own_note(thread.epoll);
+	thread.own_timer = adma_own_note(thread.timer);
+	thread.looked_at = thread.timer_used_at = adma_now();
+	if (err)
+		thread_close_fds();
+	return err;
+}
+
+/*
+ * Open them anew, and look at each worker, since its events may be lost. What cannot be had now is tried again
+ * after a second, and so is a worker whose descriptors are not ours any more.
+ */
+static void thread_reopen_fds(void)
+{
+	thread_close_fds();
+	thread.stale = false;
+	if (thread_open_fds())
+		return;
+	adma_list_for_each(at, &thread.taken) {
+		struct adma_progress *progress = progress_of_taken(at);
+		const struct adma_progress_entry *entry = &progress->entry;
+
+		(void)epoll_add(progress, entry->polled ? EPOLLIN : 0, epoll_events(entry->data_events));
+		registry_call(progress, AT_ONCE);
+	}
+}
+
+/* Are the descriptors still ours, those of the thread and those that it polls? At most one look a second. */
+static void thread_look_at_fds(void)
+{
+	int64_t now = adma_now();
+
+	if (!thread.stale && now - thread.looked_at < ADMA_REST_NS)
+		return;
+	thread.looked_at = now;
+	if (thread.stale || !adma_own_is(&thread.own_epoll, thread.epoll) ||
+	    !adma_own_is(&thread.own_timer, thread.timer))
+		thread_reopen_fds();
+	adma_list_for_each(at, &thread.taken)
+		if (adma_descriptors_are_lost(progress_of_taken(at)))
+			registry_call(progress_of_taken(at), AT_ONCE);
 }
 
 /* ---- the thread ---- */
 
-/* Called with the registry's lock held, which is dropped while the thread sleeps. */
+/* The timer has called. A stranger's file, if it is one by now, is not read. */
+static void thread_read_timer(void)
+{
+	uint64_t count;
+	int64_t now = adma_now(), rest = now - thread.timer_used_at;
+
+	thread.timer_used_at = now;
+	if (rest >= ADMA_REST_NS && !adma_own_is(&thread.own_timer, thread.timer))
+		thread.looked_at = 0;
+	else if (read(thread.timer, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		thread.looked_at = 0;
+}
+
+/* Called with the registry's lock held, which is dropped while the thread sleeps: for a second at most. */
 static void thread_sleep(int64_t until)
 {
 	struct pollfd fds[2] = {
 		{.fd = thread.epoll, .events = POLLIN},
 		{.fd = thread.timer, .events = POLLIN},
 	};
-	int64_t left = until == ADMA_NEVER ? 0 : until - adma_now();
+	int64_t now = adma_now();
+	bool called = until < now + ADMA_REST_NS;
+	int64_t left = called ? until - now : ADMA_REST_NS;
 	struct timespec ts = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-	uint64_t count;
 
 	if (left < 0)
 		return;
 	thread.asleep = true;
-	thread.until = until;
+	thread.until = now + left;
 	pthread_mutex_unlock(&thread.registry);
-	(void)ppoll(fds, 2, until == ADMA_NEVER ? NULL : &ts, NULL);
-	adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(), &thread.moved_at);
+	called |= ppoll(fds, 2, &ts, NULL) > 0;
+	if (called)
+		adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(),
+			       &thread.moved_at);
 	pthread_mutex_lock(&thread.registry);
 	thread.asleep = false;
-	thread.stats.wakeups++;
-	if (fds[1].revents)
-		(void)!read(thread.timer, &count, sizeof(count));
+	thread.stats.wakeups += called;
+	thread.stats.looks += !called;
+	if ((fds[0].revents | fds[1].revents) & ~POLLIN)
+		thread.looked_at = 0;
+	else if (fds[1].revents)
+		thread_read_timer();
+}
+
+/* The worker is not taken any more. The thread ends when none is left: wake it for that. */
+static void registry_give_back(struct adma_progress *progress)
+{
+	adma_list_remove(&progress->entry.link);
+	adma_list_remove(&progress->entry.member);
+	progress->entry.taken = false;
+	if (!--thread.workers)
+		registry_set_timer(0);
+}
+
+/* Whoever closed the worker did not wait for the end of the visit. */
+static void thread_free_orphan(struct adma_progress *progress)
+{
+	registry_give_back(progress);
+	pthread_mutex_unlock(&thread.registry);
+	progress->entry.orphan(progress);
+	pthread_mutex_lock(&thread.registry);
 }
 
 static void thread_visit(struct adma_progress *progress)
@@ -263,18 +406,23 @@ static void thread_visit(struct adma_progress *progress)
 	again = progress->entry.visit(progress, by_time);
 	pthread_mutex_lock(&thread.registry);
 	progress->entry.in_use = false;
+	if (progress->entry.orphan) {
+		thread_free_orphan(progress);
+		return;
+	}
 	if (again != ADMA_NEVER)
 		registry_call(progress, again); /* after the others */
-	pthread_cond_broadcast(&thread.not_in_use);
+	pthread_cond_broadcast(&thread.changed);
 }
 
 static void *thread_run(void *nothing)
 {
 	pthread_mutex_lock(&thread.registry);
-	while (!thread.stop) {
+	while (thread.workers) {
 		int64_t soonest;
 		struct adma_progress *progress;
 
+		thread_look_at_fds();
 		epoll_take_events();
 		progress = registry_next_due(&soonest);
 		if (progress)
@@ -282,17 +430,12 @@ static void *thread_run(void *nothing)
 		else
 			thread_sleep(soonest);
 	}
+	thread_close_fds();
+	thread.alive = false;
+	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
+	pthread_cond_broadcast(&thread.changed);
 	pthread_mutex_unlock(&thread.registry);
 	return nothing;
-}
-
-static void thread_close_fds(void)
-{
-	if (thread.epoll >= 0)
-		close(thread.epoll);
-	if (thread.timer >= 0)
-		close(thread.timer);
-	thread.epoll = thread.timer = -1;
 }
 
 /* Returns 0, or the errno for which there is no thread. */
@@ -300,75 +443,44 @@ static int thread_create(void)
 {
 	int err = ADMA_FAULT(ADMA_FAULT_PROGRESS_THREAD);
 
-	return err ? err : adma_thread_start(&thread.thread, "adma-progress", STACK_BYTES, thread_run, NULL);
+	return err ? err : adma_thread_start(&thread.id, "adma-progress", STACK_BYTES, thread_run, NULL);
 }
 
+/* Called with the registry's lock held, for which the new thread waits. */
 static int thread_start(void)
 {
-	int err = 0;
+	int err;
 
-	thread.stop = false;
-	thread.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (thread.epoll >= 0)
-		thread.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (thread.timer < 0)
-		err = errno;
+	if (thread.joinable) /* it has ended, and needs nothing that is held here */
+		pthread_join(thread.id, NULL);
+	thread.joinable = false;
+	err = thread_open_fds();
 	if (!err)
 		err = thread_create();
 	if (err) {
 		thread_close_fds();
 		return err;
 	}
+	thread.alive = thread.joinable = true;
 	atomic_store_explicit(&thread.running, 1, memory_order_relaxed);
 	thread.stats.starts++;
 	return 0;
-}
-
-/* No worker is taken, so the thread neither holds a worker's lock nor waits for one. */
-static void thread_stop(void)
-{
-	pthread_mutex_lock(&thread.registry);
-	thread.stop = true;
-	registry_set_timer(0);
-	pthread_mutex_unlock(&thread.registry);
-	pthread_join(thread.thread, NULL);
-	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
-	thread_close_fds();
 }
 
 /* ---- workers come and go ---- */
 
 static int registry_take(struct adma_progress *progress)
 {
-	struct polled_fds fds = fds_of(progress);
-	int err = 0;
+	int err = thread.alive ? 0 : thread_start();
 
-	if (!thread.running)
-		err = thread_start();
 	if (err)
 		return err;
-	err = epoll_control(progress, EPOLL_CTL_ADD, fds.bytes, 0);
-	if (!err)
-		err = epoll_control(progress, EPOLL_CTL_ADD, fds.death, EPOLLIN);
-	if (!err)
-		err = epoll_control(progress, EPOLL_CTL_ADD, fds.data, 0);
+	err = epoll_add(progress, 0, 0);
 	progress->entry.taken = true;
 	progress->entry.incomplete = err;
+	adma_list_push_back(&thread.taken, &progress->entry.member);
 	thread.workers++;
 	return err;
-}
-
-/* Called with `life` held. */
-static void registry_give_back(struct adma_progress *progress)
-{
-	pthread_mutex_lock(&thread.registry);
-	while (progress->entry.in_use)
-		pthread_cond_wait(&thread.not_in_use, &thread.registry);
-	adma_list_remove(&progress->entry.link);
-	progress->entry.taken = false;
-	pthread_mutex_unlock(&thread.registry);
-	if (!--thread.workers)
-		thread_stop();
 }
 
 bool adma_progress_take(struct adma_progress *progress)
@@ -377,7 +489,7 @@ bool adma_progress_take(struct adma_progress *progress)
 
 	if (progress->entry.taken)
 		return !progress->entry.incomplete;
-	pthread_mutex_lock(&thread.life);
+	pthread_mutex_lock(&thread.registry);
 	bool early = thread.failed_at && adma_now() - thread.failed_at < RETRY_NS;
 
 	if (!early)
@@ -387,42 +499,91 @@ bool adma_progress_take(struct adma_progress *progress)
 		thread.stats.failures++;
 		thread.stats.error = err;
 	}
-	pthread_mutex_unlock(&thread.life);
+	pthread_mutex_unlock(&thread.registry);
 	return !early && !err;
 }
 
-void adma_progress_release(struct adma_progress *progress)
+/* Wait for a change. False: it is `end`. */
+static bool registry_wait(int64_t end)
 {
-	pthread_mutex_lock(&thread.life);
-	if (progress->entry.taken)
+	struct timespec at = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
+
+	return !pthread_cond_timedwait(&thread.changed, &thread.registry, &at);
+}
+
+/*
+ * If no worker is left, wait for the end of the thread. Called with the registry's lock held, which is dropped.
+ * Another thread may have taken a new worker meanwhile, for which the thread stays.
+ */
+static void thread_await_end(int64_t end)
+{
+	bool left, ended;
+	pthread_t id;
+
+	while (thread.alive && !thread.workers && registry_wait(end))
+		;
+	left = thread.joinable && !thread.workers;
+	ended = !thread.alive;
+	id = thread.id;
+	thread.joinable &= !left;
+	pthread_mutex_unlock(&thread.registry);
+	if (!left)
+		return;
+	if (ended)
+		pthread_join(id, NULL);
+	else
+		pthread_detach(id);
+}
+
+void adma_progress_release(struct adma_progress *progress, int64_t end)
+{
+	pthread_mutex_lock(&thread.registry);
+	while (progress->entry.in_use && registry_wait(end))
+		;
+	if (progress->entry.in_use || !progress->entry.taken) {
+		pthread_mutex_unlock(&thread.registry);
+		return;
+	}
+	registry_give_back(progress);
+	thread_await_end(end);
+}
+
+bool adma_progress_leave_to_thread(struct adma_progress *progress, void (*orphan)(struct adma_progress *progress))
+{
+	bool left;
+
+	pthread_mutex_lock(&thread.registry);
+	left = progress->entry.in_use;
+	if (left)
+		progress->entry.orphan = orphan;
+	else if (progress->entry.taken) /* the visit has ended since it was released */
 		registry_give_back(progress);
-	pthread_mutex_unlock(&thread.life);
+	pthread_mutex_unlock(&thread.registry);
+	return left;
 }
 
 /* ---- fork ---- */
 
 void adma_progress_before_fork(void)
 {
-	pthread_mutex_lock(&thread.life);
 	pthread_mutex_lock(&thread.registry);
 }
 
 void adma_progress_after_fork_parent(void)
 {
 	pthread_mutex_unlock(&thread.registry);
-	pthread_mutex_unlock(&thread.life);
 }
 
 void adma_progress_after_fork_child(void)
 {
 	/* Only close the epoll, and remove nothing from it, because the parent uses the same epoll. */
 	thread_close_fds();
-	pthread_mutex_init(&thread.life, NULL);
 	pthread_mutex_init(&thread.registry, NULL);
-	pthread_cond_init(&thread.not_in_use, NULL);
+	changed_init();
 	adma_list_init(&thread.called);
+	adma_list_init(&thread.taken);
 	thread.workers = 0;
-	thread.asleep = false;
+	thread.asleep = thread.alive = thread.joinable = thread.stale = false;
 	thread.stats = (struct adma_progress_stats){0};
 	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
 }

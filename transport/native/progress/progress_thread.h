@@ -4,14 +4,20 @@
  *
  * The progress thread exists from the first hand-over until the last worker that was handed over
  * is closed. It sleeps on an epoll of the workers' descriptors and on a timer, by which other
- * threads call it, and wakes for nothing else. It blocks all signals but those that its own faults
- * raise, and it calls nothing of Python.
+ * threads call it. It blocks all signals but those that its own faults raise, and it calls nothing of
+ * Python.
  *
- * There are two locks. `life` is held to start and to stop the thread. The lock of the *registry*,
- * a leaf, guards which workers are to be visited, and when, and which sockets are polled. They are
- * taken in this order: a worker's lock, life, the registry. The thread takes a worker's lock
- * while it holds neither of its own. Instead, a worker that it is about to visit is marked
- * `in_use` in the registry, and is not freed before the visit is over.
+ * Other code of the process may close the epoll or the timer by mistake. Then nobody can wake the
+ * thread. So it wakes by itself once a second, looks whether its descriptors are still its own, and
+ * opens them anew if not. In the same way it looks at those of the workers.
+ *
+ * The lock of the *registry*, a leaf, guards which workers are to be visited, and when, which sockets
+ * are polled, and whether there is a thread. It may be taken while a worker's lock is held. The thread
+ * takes a worker's lock while it does not hold its own. Instead, a worker that it is about to visit
+ * is marked `in_use` in the registry, and is not freed before the visit is over.
+ *
+ * Nobody waits for the thread beyond a time that he gives. It ends by itself, when it sees that no
+ * worker is left to it; and a worker that is freed during a visit is freed by the thread.
  *
  * A socket is polled once (EPOLLONESHOT), and then only when a thread asks for it again. So a
  * socket that a local caller has taken over in the meantime does not keep the thread awake.
@@ -44,8 +50,17 @@ void adma_progress_forget(struct adma_progress *progress);
 
 /* ---- called without the worker's lock ---- */
 
-/* The worker is closed: wait until the thread does not visit it. The last release of a worker stops the thread. */
-void adma_progress_release(struct adma_progress *progress);
+/*
+ * The worker is closed: wait until the thread does not visit it or, with the last worker, until the thread has
+ * ended; but not beyond `end`.
+ */
+void adma_progress_release(struct adma_progress *progress, int64_t end);
+
+/*
+ * The worker was released, and is about to be freed. True: the thread still visits it, and will call `orphan`,
+ * which frees it. False: the caller frees it.
+ */
+bool adma_progress_leave_to_thread(struct adma_progress *progress, void (*orphan)(struct adma_progress *progress));
 
 /* 1 while the thread exists, else 0. */
 int adma_progress_count(void);

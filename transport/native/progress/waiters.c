@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define FIRST_SPIN_NS 50000
 
 int adma_waiters_init(struct adma_waiters *waiters)
@@ -13,7 +15,22 @@ int adma_waiters_init(struct adma_waiters *waiters)
 	waiters->spin_ns = FIRST_SPIN_NS;
 	waiters->epoll = -1;
 	waiters->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return waiters->eventfd < 0 ? -errno : 0;
+	if (waiters->eventfd < 0)
+		return -errno;
+	waiters->own_eventfd = adma_own_note(waiters->eventfd);
+	waiters->eventfd_used_at = waiters->owned_at = adma_now();
+	return 0;
+}
+
+/* May the eventfd be used? Makes a system call if it was not used lately. */
+static bool waiters_eventfd_is_ours(struct adma_waiters *waiters)
+{
+	int64_t now = adma_now(), rest = now - waiters->eventfd_used_at;
+
+	waiters->eventfd_used_at = now;
+	if (!waiters->lost && rest >= ADMA_REST_NS)
+		waiters->lost = !adma_own_is(&waiters->own_eventfd, waiters->eventfd);
+	return !waiters->lost;
 }
 
 void adma_waiters_wake(struct adma_progress *progress)
@@ -24,8 +41,10 @@ void adma_waiters_wake(struct adma_progress *progress)
 	if (!waiters->sleepers)
 		return;
 	waiters->wake_epoch++;
-	if (!waiters->wakes_left)
-		(void)!write(waiters->eventfd, &one, sizeof(one));
+	/* If that fails, the sleepers wake by themselves, at the end of a second. */
+	if (!waiters->wakes_left && waiters_eventfd_is_ours(waiters) &&
+	    write(waiters->eventfd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		waiters->lost = true;
 	waiters->wakes_left = waiters->sleepers;
 }
 
@@ -51,13 +70,11 @@ bool adma_waiters_miss_events(const struct adma_progress *progress)
 static void sleeper_fill_fds(struct adma_progress *progress, struct pollfd *fds, bool listener)
 {
 	const struct adma_endpoint *ep = adma_only_endpoint(progress);
-	const struct adma_control *control = &ep->control;
-	const struct adma_config *config = &ep->connection.config;
 	struct adma_waiters *waiters = &progress->waiters;
 	short events = ep->ops->events(ep, listener);
 
-	fds[1] = (struct pollfd){.fd = control->eof ? -1 : config->sock, .events = POLLIN};
-	fds[2] = (struct pollfd){.fd = control->dead ? -1 : config->pidfd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = adma_polled_sock(ep), .events = POLLIN};
+	fds[2] = (struct pollfd){.fd = adma_polled_pidfd(ep), .events = POLLIN};
 	fds[3] = (struct pollfd){.fd = events ? ep->ops->data_fd(ep) : -1, .events = events};
 	waiters->slept_events = waiters->sleepers ? waiters->slept_events & events : events;
 }
@@ -66,7 +83,7 @@ void adma_sleeper_join(struct adma_progress *progress, struct adma_sleeper *slee
 {
 	struct adma_waiters *waiters = &progress->waiters;
 
-	fds[0] = (struct pollfd){.fd = waiters->eventfd, .events = POLLIN};
+	fds[0] = (struct pollfd){.fd = waiters->lost ? -1 : waiters->eventfd, .events = POLLIN};
 	if (adma_is_shared(progress))
 		fds[1] = (struct pollfd){.fd = waiters->epoll, .events = POLLIN};
 	else if (!blind)
@@ -86,8 +103,9 @@ static void sleeper_take_wake(struct adma_waiters *waiters, const struct adma_sl
 
 	if (sleeper->epoch == waiters->wake_epoch)
 		return;
-	if (waiters->wakes_left && --waiters->wakes_left == 0)
-		(void)!read(waiters->eventfd, &count, sizeof(count));
+	if (waiters->wakes_left && --waiters->wakes_left == 0 && waiters_eventfd_is_ours(waiters) &&
+	    read(waiters->eventfd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		waiters->lost = true;
 }
 
 void adma_sleeper_leave(struct adma_progress *progress, struct adma_sleeper *sleeper)

@@ -24,6 +24,7 @@
 
 #include "adma.h"
 #include "base/list.h"
+#include "base/own.h"
 #include "match/match.h"
 #include "match/unexpected.h"
 #include "mech/mechanism.h"
@@ -80,20 +81,28 @@ struct adma_control {
 	bool torn_down;       /* descriptors and maps are gone */
 	bool waits;           /* a thread of ours waits: the value in our segment */
 	uint32_t users;       /* threads that use maps or descriptors without the lock */
-	short data_events;    /* the events for which the worker's epoll polls the data descriptor */
-	int64_t checked_at;   /* when the peer was last checked without sleeping */
+	uint32_t data_events; /* the events for which an epoll polls the data descriptor (progress/poll_descriptor.c) */
+	int64_t checked_at; /* when the peer was last checked without sleeping */
+};
+
+/* Whether the endpoint's descriptors are still ours: see base/own.h. */
+struct adma_descriptors {
+	struct adma_own sock, pidfd, segment; /* what they named at first */
+	_Atomic int64_t sock_used_at; /* when the socket was last used, or looked at */
+	_Atomic bool sock_lost; /* it is not ours any more; threads that copy find that without the lock */
+	bool pidfd_lost; /* the same; then only the socket tells of the peer's death */
 };
 
 /* Transfers, by what they wait for: see transfer_lists.h. */
 struct adma_transfer_lists {
-	struct adma_list all;     /* in match order */
+	struct adma_list all; /* in match order */
 	struct adma_list touched; /* something may have happened to them: look whether they are over */
-	struct adma_list open;    /* ADMA_EITHER_ENDPOINT: there may be a chunk that this endpoint could claim */
-	struct adma_list heads;   /* ADMA_STREAM: the first transfer of each FIFO */
+	struct adma_list open; /* ADMA_EITHER_ENDPOINT: there may be a chunk that this endpoint could claim */
+	struct adma_list heads; /* ADMA_STREAM: the first transfer of each FIFO */
 	/* Streams of a mechanism in one direction, in their order, until this endpoint has moved all bytes. */
 	struct adma_list fifo[ADMA_MECH_MAX][2];
-	uint64_t turns;  /* how often a transfer joined `open` or `heads` */
-	uint32_t count;  /* all of them */
+	uint64_t turns; /* how often a transfer joined `open` or `heads` */
+	uint32_t count; /* all of them */
 	uint32_t polled; /* those of a mechanism that has a pollfd */
 };
 
@@ -104,20 +113,21 @@ struct adma_summary;
 
 struct adma_endpoint {
 	struct adma_worker *worker;
-	struct adma_list member;    /* among the worker's endpoints */
+	struct adma_list member; /* among the worker's endpoints */
 	struct adma_list direct, rearm, active; /* on the worker's lists of these names */
-	uint32_t number;            /* its name as a source; 0 in a channel */
-	uint32_t bit;               /* in the worker's summary, or ADMA_NO_BIT */
-	bool summary_passed;        /* the peer was offered the worker's summary */
+	uint32_t number; /* its name as a source; 0 in a channel */
+	uint32_t bit; /* in the worker's summary, or ADMA_NO_BIT */
+	bool summary_passed; /* the peer was offered the worker's summary */
 	struct adma_summary *_Atomic summary; /* the peer's, if it passed one */
 	const struct adma_endpoint_ops *ops;
 	struct adma_connection connection;
-	struct adma_fifo *fifo;     /* set if messages travel through the kernel helper, else NULL */
+	struct adma_fifo *fifo; /* set if messages travel through the kernel helper, else NULL */
 	struct adma_send_side send;
 	struct adma_receive_side receive;
 	struct adma_control control;
+	struct adma_descriptors descriptors;
 	struct adma_transfer_lists transfers;
-	uint32_t withdrawn;         /* mechanisms that failed while in use, for both directions */
+	uint32_t withdrawn; /* mechanisms that failed while in use, for both directions */
 	int32_t withdrawn_error[ADMA_MECH_MAX];
 	struct adma_stats stats;
 	_Atomic uint64_t wakes_sent; /* threads that copy count without the lock */
@@ -216,6 +226,20 @@ static inline void adma_mark(struct adma_endpoint *ep, uint32_t marks)
 
 /* Terminate the endpoint with this enum adma_error, unless it is terminated already. */
 void adma_terminate(struct adma_endpoint *ep, int why);
+
+/* The descriptors to poll for bytes and for the peer's death. -1: it has nothing more to tell, or is not ours any more. */
+static inline int adma_polled_sock(const struct adma_endpoint *ep)
+{
+	/* Relaxed: a thread that polls it once more finds out when it wakes. */
+	bool lost = atomic_load_explicit(&ep->descriptors.sock_lost, memory_order_relaxed);
+
+	return ep->control.eof || lost ? -1 : ep->connection.config.sock;
+}
+
+static inline int adma_polled_pidfd(const struct adma_endpoint *ep)
+{
+	return ep->control.dead || ep->descriptors.pidfd_lost ? -1 : ep->connection.config.pidfd;
+}
 
 /* Does the peer's segment say that the peer closed the channel? */
 bool adma_peer_closed(const struct adma_endpoint *ep);

@@ -25,6 +25,9 @@ int adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *confi
 	ep->bit = ADMA_NO_BIT;
 	adma_list_init(&ep->active);
 	ep->control.checked_at = adma_now();
+	ep->descriptors.sock = adma_own_note(config->sock);
+	ep->descriptors.pidfd = adma_own_note(config->pidfd);
+	atomic_init(&ep->descriptors.sock_used_at, ep->control.checked_at);
 	return adma_slots_init(&ep->send.slots, config->local);
 }
 

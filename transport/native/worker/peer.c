@@ -4,7 +4,13 @@
  *
  * After the handshake the socket carries single bytes. BYTE_WAKE ends a sleep. BYTE_SEGMENT comes
  * with the descriptor of memory that a mechanism of the peer uses for its writes, and BYTE_SUMMARY
- * with that of the summary of the peer's worker. Nothing here ever blocks: if the socket is full, the peer has unread bytes, and so is awake or will wake.
+ * with that of the summary of the peer's worker. Nothing here ever blocks: if the socket is full, the peer has
+ * unread bytes, and so is awake or will wake.
+ *
+ * Other code of the process may close our descriptors by mistake, and the number of the socket may be
+ * a stranger's by now. So a socket that was not used for a second is looked at before it is used. A
+ * busy one pays nothing for that. A byte that cannot be sent is not missed for long: a thread
+ * that sleeps wakes by itself once a second (api/sleep.c).
  */
 #include "worker/peer.h"
 
@@ -15,7 +21,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/descriptor.h"
 #include "base/fault.h"
 #include "mech/table.h"
 #include "shm/eventcount.h"
@@ -34,15 +39,44 @@ static uint32_t peer_bit(const struct adma_endpoint *ep)
 	return atomic_load_explicit(&ep->connection.config.remote->bit, memory_order_relaxed) % ADMA_SUMMARY_BITS;
 }
 
+/* Threads that copy come here without the lock. Relaxed, here and below: the next look under the lock sees it. */
+static void peer_lose_socket(struct adma_endpoint *ep)
+{
+	atomic_store_explicit(&ep->descriptors.sock_lost, true, memory_order_relaxed);
+}
+
+/* May the socket be used? Makes a system call if it was not used lately. */
+static bool peer_socket_is_ours(struct adma_endpoint *ep)
+{
+	struct adma_descriptors *own = &ep->descriptors;
+	int64_t now = adma_now();
+
+	if (ep->connection.config.sock < 0 || atomic_load_explicit(&own->sock_lost, memory_order_relaxed))
+		return false; /* an endpoint to ourselves has no socket */
+	if (now - atomic_exchange_explicit(&own->sock_used_at, now, memory_order_relaxed) < ADMA_REST_NS ||
+	    adma_own_is(&own->sock, ep->connection.config.sock))
+		return true;
+	peer_lose_socket(ep);
+	return false;
+}
+
+/* The errno of a call on the socket: does it say that the number is not that of our socket? */
+static bool peer_error_is_loss(int error)
+{
+	return error == EBADF || error == ENOTSOCK;
+}
+
+/* If the peer is gone, or has bytes to read, or memory is short, there is nothing to do: it looks by itself, or is gone. */
 static void peer_send_byte(struct adma_endpoint *ep)
 {
 	static const char byte = BYTE_WAKE;
 
-	if (ADMA_FAULT(ADMA_FAULT_WAKE))
+	if (ADMA_FAULT(ADMA_FAULT_WAKE) || !peer_socket_is_ours(ep))
 		return;
 	/* Threads that copy signal without the lock. */
 	atomic_fetch_add_explicit(&ep->wakes_sent, 1, memory_order_relaxed);
-	(void)!send(ep->connection.config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (send(ep->connection.config.sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && peer_error_is_loss(errno))
+		peer_lose_socket(ep);
 }
 
 void adma_signal_peer(struct adma_endpoint *ep)
@@ -90,25 +124,34 @@ static bool peer_pass_fd(struct adma_endpoint *ep, char byte, int fd)
 	};
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 
+	if (!peer_socket_is_ours(ep))
+		return true;
 	cmsg->cmsg_level = SOL_SOCKET;
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	if (sendmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return true;
+	if (peer_error_is_loss(errno)) /* of the socket, or of the descriptor that was to be passed */
+		peer_lose_socket(ep);
 	/* If the peer is gone, a later look will find that. */
-	return sendmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EPIPE ||
-	       errno == ECONNRESET || errno == ENOTCONN;
+	return errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN || peer_error_is_loss(errno);
 }
 
+/* Memory of a stranger is not passed: without the segment, the transfers that need it cannot go on. */
 void adma_send_segment(struct adma_endpoint *ep)
 {
+	if (!adma_own_is(&ep->descriptors.segment, ep->send.segment_fd))
+		peer_lose_socket(ep);
 	if (peer_pass_fd(ep, BYTE_SEGMENT, ep->send.segment_fd))
-		adma_descriptor_close(&ep->send.segment_fd);
+		adma_own_close(&ep->send.segment_fd, &ep->descriptors.segment);
 }
 
 void adma_offer_summary(struct adma_endpoint *ep)
 {
 	atomic_store_explicit(&ep->connection.config.local->bit, ep->bit, memory_order_relaxed);
-	ep->summary_passed = peer_pass_fd(ep, BYTE_SUMMARY, ep->worker->summary_fd);
+	ep->summary_passed = adma_own_is(&ep->worker->summary_own, ep->worker->summary_fd) &&
+			     peer_pass_fd(ep, BYTE_SUMMARY, ep->worker->summary_fd);
 }
 
 /*
@@ -194,7 +237,7 @@ static bool peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, char byt
 	return taken;
 }
 
-enum peer_read { PEER_READ_END = -1, PEER_READ_NOTHING = 0, PEER_READ_SOME = 1 };
+enum peer_read { PEER_READ_LOST = -2, PEER_READ_END = -1, PEER_READ_NOTHING = 0, PEER_READ_SOME = 1 };
 
 static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_taken)
 {
@@ -207,8 +250,13 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 		.msg_control = &control,
 		.msg_controllen = sizeof(control.space),
 	};
-	ssize_t n = recvmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n;
 
+	if (!peer_socket_is_ours(ep))
+		return PEER_READ_LOST;
+	n = recvmsg(ep->connection.config.sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0 && peer_error_is_loss(errno))
+		return PEER_READ_LOST;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
 	/* Descriptors belong to the last byte that was read, because the kernel does not read past them. */
@@ -247,29 +295,66 @@ static void peer_note_death(struct adma_endpoint *ep)
 	adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
 }
 
+/* The socket is not ours any more: neither end can wake the other, and nothing would tell us that the peer closed. */
+static bool peer_note_loss(struct adma_endpoint *ep)
+{
+	if (!atomic_load_explicit(&ep->descriptors.sock_lost, memory_order_relaxed) || ep->control.eof)
+		return false;
+	ep->control.eof = true; /* nothing more is read */
+	adma_terminate(ep, ADMA_E_DESCRIPTOR);
+	return true;
+}
+
+/* The pidfd has something to tell, or its number is not ours any more: a stranger's file tells of no death. */
+static bool peer_read_pidfd(struct adma_endpoint *ep)
+{
+	ep->descriptors.pidfd_lost = !adma_own_is(&ep->descriptors.pidfd, ep->connection.config.pidfd);
+	if (ep->descriptors.pidfd_lost)
+		return false;
+	peer_note_death(ep);
+	return true;
+}
+
+bool adma_peer_check_own(struct adma_endpoint *ep)
+{
+	const struct adma_config *config = &ep->connection.config;
+	struct adma_descriptors *own = &ep->descriptors;
+
+	if (config->sock >= 0 && !ep->control.eof && !adma_own_is(&own->sock, config->sock))
+		peer_lose_socket(ep);
+	else /* a thread that wakes within the next second need not look again before it reads */
+		atomic_store_explicit(&own->sock_used_at, adma_now(), memory_order_relaxed);
+	if (adma_polled_pidfd(ep) >= 0)
+		own->pidfd_lost = !adma_own_is(&own->pidfd, config->pidfd);
+	return peer_note_loss(ep);
+}
+
 bool adma_peer_check(struct adma_endpoint *ep)
 {
 	struct adma_control *control = &ep->control;
 	struct pollfd fds[2] = {
-		{.fd = control->eof ? -1 : ep->connection.config.sock, .events = POLLIN},
-		{.fd = control->dead ? -1 : ep->connection.config.pidfd, .events = POLLIN},
+		{.fd = adma_polled_sock(ep), .events = POLLIN},
+		{.fd = adma_polled_pidfd(ep), .events = POLLIN},
 	};
-	bool eof_before = control->eof, dead_before = control->dead, segment_taken = false;
+	bool eof_before = control->eof, changed = peer_note_loss(ep);
 
 	control->checked_at = adma_now();
 	if (poll(fds, 2, 0) <= 0)
-		return false;
+		return changed;
 	/* The byte that is read here may have been another thread's wake-up. */
 	adma_mark(ep, ADMA_MARK_REARM);
 	if (fds[0].revents) {
 		enum peer_read found = PEER_READ_SOME;
 
 		for (int i = 0; i < PEER_READS_MAX && found == PEER_READ_SOME; i++)
-			found = peer_read_socket(ep, &segment_taken);
+			found = peer_read_socket(ep, &changed);
 		if (found == PEER_READ_END)
 			peer_note_eof(ep);
+		if (found == PEER_READ_LOST)
+			peer_lose_socket(ep);
 	}
+	changed |= peer_note_loss(ep);
 	if (fds[1].revents)
-		peer_note_death(ep);
-	return control->eof != eof_before || control->dead != dead_before || segment_taken;
+		changed |= peer_read_pidfd(ep);
+	return control->eof != eof_before || changed;
 }

@@ -14,6 +14,12 @@ void adma_ask_for_drain(struct adma_endpoint *ep);
 /* Read wake-ups, segments and end of file from the socket; look for the peer's death. True when something changed. */
 bool adma_peer_check(struct adma_endpoint *ep);
 
+/*
+ * Look whether the descriptors of the endpoint are still ours, by a system call for each. If not, the endpoint is
+ * terminated, or does without. True when that changed anything.
+ */
+bool adma_peer_check_own(struct adma_endpoint *ep);
+
 /* Pass our segment to the peer, if one is still to be passed. */
 void adma_send_segment(struct adma_endpoint *ep);
 

@@ -102,13 +102,21 @@ static void request_count_done(struct adma_endpoint *ep, const struct adma_req *
 	}
 }
 
+/* The counter to which a completed request belongs until a caller has looked at it. */
+static uint32_t *request_unobserved(struct adma_worker *worker, const struct adma_req *req)
+{
+	bool of_object = req->is_read && (req->kind == ADMA_OBJECT || req->kind == ADMA_PART);
+
+	return of_object ? &worker->unreceived : &worker->unobserved;
+}
+
 void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int error, uint64_t nbytes)
 {
 	req->error = error;
 	req->done_bytes = error ? 0 : nbytes;
 	if (!(req->flags & ADMA_REQ_DROPPED)) {
 		req->observed = 0;
-		worker->unobserved++;
+		++*request_unobserved(worker, req);
 	}
 	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
 	adma_stamp(req, &req->times.ended);
@@ -146,7 +154,7 @@ void adma_request_note_observed(struct adma_worker *worker, struct adma_req *req
 	if (req->observed || req->flags & ADMA_REQ_DROPPED)
 		return;
 	req->observed = 1;
-	worker->unobserved--;
+	--*request_unobserved(worker, req);
 	worker->marks |= ADMA_MARK_REARM; /* fileno() may be readable for this request alone */
 }
 

@@ -112,6 +112,7 @@ void adma_worker_summarise(struct adma_worker *worker)
 	if (!worker->summary) {
 		if (adma_summary_make(&worker->summary_fd, &worker->summary))
 			return; /* without it all rings are looked at directly */
+		worker->summary_own = adma_own_note(worker->summary_fd);
 		atomic_store_explicit(&worker->summary->waiting, worker->waits, memory_order_relaxed);
 	}
 	adma_list_for_each_entry(ep, &worker->direct, struct adma_endpoint, direct)

@@ -26,6 +26,7 @@
 
 #include "adma.h"
 #include "base/list.h"
+#include "base/own.h"
 
 struct adma_endpoint;
 struct adma_summary;
@@ -50,17 +51,19 @@ struct adma_worker {
 	bool waits;                  /* a thread of ours waits: what our segments say */
 	uint32_t marks;              /* mask of enum adma_mark */
 	uint32_t unobserved;         /* completed requests that no caller has looked at */
-	uint32_t users;              /* threads that use maps or descriptors of any endpoint without the lock */
-	uint32_t settling;           /* threads that wait for users to leave: nobody spins meanwhile */
-	uint32_t count;              /* open endpoints */
-	uint32_t removed;            /* endpoints that there were and that are gone */
-	struct adma_list endpoints;  /* these */
+	uint32_t unreceived; /* the same of reads for objects and their parts, which are no requests of a program */
+	uint32_t users; /* threads that use maps or descriptors of any endpoint without the lock */
+	uint32_t settling; /* threads that wait for users to leave: nobody spins meanwhile */
+	uint32_t count; /* open endpoints */
+	uint32_t removed; /* endpoints that there were and that are gone */
+	struct adma_list endpoints; /* these */
 	struct adma_list direct, rearm, active; /* see above */
-	struct adma_tags *tags;      /* of a shared worker, which matches by tags; NULL: a channel's */
+	struct adma_tags *tags; /* of a shared worker, which matches by tags; NULL: a channel's */
 	struct adma_summary *summary; /* set once it has more than few endpoints */
 	int summary_fd;
+	struct adma_own summary_own;
 	struct adma_endpoint **by_bit; /* endpoints by their bit in the summary, or NULL */
-	uint32_t bits;               /* the length of by_bit */
+	uint32_t bits; /* the length of by_bit */
 };
 
 #endif
