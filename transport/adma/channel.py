@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 from ._core import channel as core
 from ._core.buffers import readable, writable
 from ._core.channel import read_now, write_now
-from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX
+from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX, TELL
+from ._core.holds import any_finished, let_go_finished
 from ._core.operation import Operation
 from ._core.results import CLOSED_HERE, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
@@ -124,7 +125,7 @@ class Channel(Source):
         hold = readable(buf, "iwrite")
         self._endpoint.bring_segment(len(hold))
         request = ChannelRequest(
-            self._endpoint, "write", (Operation(hold, read=False, kind=BYTES),)
+            self._endpoint, "write", (Operation(hold, read=False, kind=BYTES, flags=TELL),)
         )
         self._endpoint.post(request._operations)
         return request
@@ -136,7 +137,9 @@ class Channel(Source):
         are outstanding; wait for one of them first. (Paper, table 2.)
         """
         hold = writable(buf, "iread")
-        request = ChannelRequest(self._endpoint, "read", (Operation(hold, read=True, kind=BYTES),))
+        request = ChannelRequest(
+            self._endpoint, "read", (Operation(hold, read=True, kind=BYTES, flags=TELL),)
+        )
         self._endpoint.post(request._operations)
         return request
 
@@ -200,6 +203,8 @@ class Channel(Source):
         if begun is not None:
             return Message("object", begun)
         rc, kind, nbytes = core.peek(self._endpoint.chan)
+        if any_finished():
+            let_go_finished()
         if rc:
             raise self._endpoint.error(rc)
         return Message(KINDS[kind], nbytes) if kind else None

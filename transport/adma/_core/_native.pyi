@@ -59,6 +59,11 @@ class adma_list(CData):  # noqa: N801
     next: adma_list
     prev: adma_list
 
+class adma_hold(CData):  # noqa: N801
+    link: adma_list
+    wanted: int
+    listed: int
+
 class adma_key(CData):  # noqa: N801
     same: adma_list
     next: adma_key
@@ -108,6 +113,7 @@ class adma_req_times(CData):  # noqa: N801
     kernel: adma_req_kernel
 
 class adma_req(CData):  # noqa: N801
+    hold: adma_hold
     address: Pointer[Any]
     length: int
     total: int
@@ -289,7 +295,9 @@ class adma_copy_times(CData):  # noqa: N801
     seen: int
 
 class adma_copy(CData):  # noqa: N801
+    hold: adma_hold
     plan: adma_plan
+    tell: int
     state: int
     error: int
     copied: int
@@ -378,6 +386,9 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_list *"], init: object = ...) -> adma_list: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_hold *"], init: object = ...) -> adma_hold: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_key *"], init: object = ...) -> adma_key: ...
@@ -581,6 +592,7 @@ class _Lib:
     ADMA_REQ_LONG: int
     ADMA_REQ_CONSUME: int
     ADMA_REQ_SHORT: int
+    ADMA_REQ_TELL: int
     ADMA_READY: int
     ADMA_BUSY: int
     ADMA_QUIET: int
@@ -717,6 +729,8 @@ class _Lib:
     def adma_split(req: adma_req, split: adma_req_split, /) -> None: ...
     @staticmethod
     def adma_observe(chan: adma_chan, req: adma_req, /) -> None: ...
+    @staticmethod
+    def adma_tell(chan: adma_chan, req: adma_req, /) -> int: ...
     @staticmethod
     def adma_drive(wait: adma_wait, spin_ns: int, budget_ns: int, /) -> int: ...
     @staticmethod
@@ -944,6 +958,8 @@ class _Lib:
     @staticmethod
     def adma_copy_cancel(copy: adma_copy, /) -> int: ...
     @staticmethod
+    def adma_copy_tell(copy: adma_copy, /) -> int: ...
+    @staticmethod
     def adma_copy_wait(copies: Pointer[adma_copy], n: int, need: int, slice_ns: int, /) -> int: ...
     @staticmethod
     def adma_copy_wait_one(copy: adma_copy, slice_ns: int, /) -> int: ...
@@ -973,6 +989,16 @@ class _Lib:
     def adma_engine_kernels(class_: int, found: adma_engine_kernels, /) -> None: ...
     @staticmethod
     def adma_engine_get_stats(stats: adma_engine_stats, /) -> None: ...
+    @staticmethod
+    def adma_holds_first() -> Pointer[Any]: ...
+    @staticmethod
+    def adma_holds_any() -> bool: ...
+    @staticmethod
+    def adma_holds_remove(hold: Pointer[Any], /) -> None: ...
+    @staticmethod
+    def adma_interpreter_begin(callable_: int, /) -> None: ...
+    @staticmethod
+    def adma_interpreter_end() -> None: ...
     @staticmethod
     def adma_trace_start(events: int, /) -> int: ...
     @staticmethod

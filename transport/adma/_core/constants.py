@@ -26,6 +26,7 @@ DONE: Final = lib.ADMA_DONE_STATE
 OPEN: Final = lib.ADMA_REQ_OPEN
 SLOT: Final = lib.ADMA_REQ_SLOT
 BLOCKING: Final = lib.ADMA_REQ_BLOCKING
+TELL: Final = lib.ADMA_REQ_TELL
 
 # What carries a message that is too long for the ring: enum adma_mechanism_id.
 MECH_SHARED: Final = lib.ADMA_MECH_SHARED

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ..arguments import remaining
 from ._native import ffi, lib
+from .holds import any_finished, let_go_finished
 from .results import raise_for
 from .types import NO_REQUEST
 
@@ -101,6 +102,8 @@ class ManyWaiter:
         state = self.drive(0)
         if state == READY:
             return True
+        if any_finished():
+            let_go_finished()
         if state < 0:
             raise_for(state)
         if state != BUSY:
@@ -123,7 +126,10 @@ class ManyWaiter:
 
 
 def wait_with(waiter: _Waiter, deadline: float | None) -> bool:
-    """True when what `waiter` waits for is there, False when the deadline passed before."""
+    """True when what `waiter` waits for is there, False when the deadline passed before.
+
+    After True the caller lets go of what it waited for, and then of what else is finished.
+    """
     try:
         return _wait_on(waiter, deadline)
     except BaseException:
@@ -138,6 +144,8 @@ def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
         state = waiter.drive(0 if late else _OWN_MEASURE)
         if state == READY:
             return True
+        if any_finished():
+            let_go_finished()
         if state < 0:
             raise_for(state)
         if late:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from .._core import channel, operation
 from .._core.buffers import readable, release
 from .._core.constants import BLOCKING, BYTES, IDLE, OBJECT, PART, SLOT
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation, quarantine
 from .._core.results import NEEDS_BULK, NOT_NOW
 from .channel_request import ChannelRequest
@@ -45,6 +46,8 @@ class Blocking:
             request = ChannelRequest(self._endpoint, verb, (kept,))
             if timeout is None or timeout > _MOMENT:
                 nbytes = self._run(kept, hold)
+                if any_finished():
+                    let_go_finished()
                 if nbytes != NOT_NOW:
                     space = len(hold)
                     if nbytes >= 0:
@@ -127,6 +130,8 @@ class Blocking:
         posted = [each for each in operations if each.req.state != IDLE]
         failed = any(each.done and each.req.error for each in posted)
         if posted and not failed and not request.cancel():
+            for each in operations:
+                each.tell(endpoint.chan)
             interruption.request = request  # type: ignore[attr-defined]
             return
         for each in operations:
@@ -154,7 +159,7 @@ class Blocking:
     def _adopt(self, kept: Operation) -> None:
         """Make it an operation like any other, which the endpoint keeps until it is done."""
         if kept in self._kept:
-            self._endpoint.pending.add(kept)
+            kept.keep(self._endpoint.pending)
             self._kept.remove(kept)
 
     def _give_back(self, verb: str, kept: Operation) -> None:

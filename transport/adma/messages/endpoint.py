@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import channel as core
-from .._core.operation import Operation, post, quarantine
-from .._core.results import FORKED, NO_MECHANISM, TOO_LONG, error_for
+from .._core.constants import IDLE
+from .._core.holds import any_finished, let_go_finished
+from .._core.operation import Operation, post
+from .._core.results import CLOSED_HERE, FORKED, NO_MECHANISM, TOO_LONG, error_for
 from .._core.types import NO_CHANNEL
 from ..arguments import remaining
 from ..errors import MessageTooLong
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint"]
 
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
-_SWEEP_EVERY: Final = 64  # posts; then what is done and was dropped is let go
 
 _open: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
@@ -44,7 +45,6 @@ class Endpoint:
         self.link = link
         self.pending: set[Operation] = set()
         self._pid = os.getpid()
-        self._posts = 0
         self._closed = False
         # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
         # cycle of this and other objects is collected.)
@@ -54,13 +54,22 @@ class Endpoint:
     # Posting
 
     def post(self, operations: Sequence[Operation]) -> None:
-        """Post in order, all or none, and keep them until they are done. Raises why it cannot."""
-        self._posts += 1
-        if self._posts % _SWEEP_EVERY == 0:
-            self.reap()
-        self.pending.update(operations)
-        if rc := post(self.chan, operations):
-            self.pending.difference_update(operations)
+        """Post in order, all or none, and keep them until they are done. Raises why it cannot.
+
+        The buffers of those that are done when this returns are their owners' again.
+        """
+        for operation in operations:
+            operation.keep(self.pending)
+        rc = CLOSED_HERE
+        try:
+            rc = post(self.chan, operations)
+        finally:  # also if a signal strikes as that returns
+            for operation in operations:
+                if operation.done or (rc and operation.req.state == IDLE):
+                    operation.release()
+            if any_finished():
+                let_go_finished()
+        if rc:
             raise self.error(rc)
 
     def bring_segment(self, nbytes: int) -> None:
@@ -87,15 +96,11 @@ class Endpoint:
 
     def forget(self, operation: Operation) -> None:
         """Give the buffer back to its owner, if the core is through with it."""
-        if operation.done:
-            self.release(operation)
+        operation.let_go_if_done()
 
     def release(self, operation: Operation) -> None:
         """Give the buffer back to its owner. The operation is done, or was never posted."""
-        if operation.req.held:
-            quarantine.append(operation)
-        self.pending.discard(operation)
-        operation.let_go()
+        operation.release()
 
     def reap(self) -> None:
         """Forget what is done, also where nobody looked at it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._core import operation as core
 from .._core.buffers import empty, filled
 from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.results import TOO_LONG, raise_for
 from .._core.waiting import OneWaiter
@@ -208,6 +209,8 @@ class Incoming:
         for operation in operations:
             core.observe(self._endpoint.chan, operation.req)
             self._endpoint.forget(operation)
+        if any_finished():
+            let_go_finished()
 
 
 _INCOMPLETE = "the object was not complete in time; the next recv() goes on with it"

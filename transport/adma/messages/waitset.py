@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from .._core.copies import Copies, Signal
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.waiting import ManyWaiter
 from ..arguments import deadline_of
@@ -15,7 +16,7 @@ from ..copying.engine import queues_running
 from ..request import Request
 from .channel_request import ChannelRequest
 
-__all__ = ["pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
+__all__ = ["is_done", "pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
 
 
 def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
@@ -32,7 +33,12 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
     if not wait_copies(copies, len(copies), deadline) or not _wait_messages(messages, deadline):
         left = sum(not request._done for request in requests)
         raise TimeoutError(f"{left} of {len(requests)} requests are still pending")
-    return [request.wait() for request in requests]
+    try:
+        return [request.wait() for request in requests]
+    except BaseException:
+        for request in requests:
+            is_done(request)  # those behind the one that failed hold nothing either
+        raise
 
 
 def wait_any(reqs: Iterable[Request], timeout: float | None = None) -> int:
@@ -58,9 +64,11 @@ def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int
     if not requests:
         raise ValueError(f"{call}(reqs): no requests, so none will ever be done")
     deadline = deadline_of(timeout, call)
-    while not (done := [index for index, request in enumerate(requests) if request._done]):
+    while not (done := [index for index, request in enumerate(requests) if is_done(request)]):
         if not wait_for_one(requests, deadline):
             raise TimeoutError(f"none of {len(requests)} requests is done")
+    if any_finished():
+        let_go_finished()
     return done
 
 
@@ -74,6 +82,14 @@ def wait_for_one(requests: Sequence[Request], deadline: float | None) -> bool:
     if copies:
         return wait_copies(copies, 1, deadline)
     return waiter_of(messages, 1).wait(deadline)
+
+
+def is_done(request: Request) -> bool:
+    """Is it done? If so its buffers are their owners' again."""
+    if not request._done:
+        return False
+    request._let_go()
+    return True
 
 
 def _checked(reqs: Iterable[Request], call: str) -> list[Request]:

@@ -13,13 +13,16 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import worker as core
 from .._core.buffers import readable, writable
-from .._core.operation import Operation, quarantine
+from .._core.constants import IDLE, TELL
+from .._core.holds import any_finished, let_go_finished
+from .._core.operation import Operation
 from .._core.results import error_for
 from .._core.waiting import ManyWaiter
 from ..arguments import deadline_of
@@ -30,7 +33,7 @@ from . import selection
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .._core.types import Arrived
+    from .._core.types import Arrived, Req
     from ..handshake.link import Link
 
 __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
@@ -171,7 +174,7 @@ class Worker:
             handle, self.handle = self.handle, core.NO_WORKER
             core.free(handle)
             for operation in list(self._pending):
-                self.release(operation)
+                operation.release()
             self.links.clear()
 
     def close_quietly(self) -> None:
@@ -196,11 +199,11 @@ class Worker:
         self, number: int, tag: int, buf: ReadableBuffer, *, synchronous: bool = False
     ) -> TagRequest:
         """Post a send. Synchronous: it completes when it was matched, whatever its size."""
-        flags = core.SYNCHRONOUS if synchronous else 0
+        flags = TELL | (core.SYNCHRONOUS if synchronous else 0)
         operation = Operation(readable(buf, "send"), read=False, kind=core.TAGGED, flags=flags)
         operation.req.source, operation.req.tag = number, tag
         self.bring_segment(number, len(operation.hold or b""))
-        return self._post(operation, core.send(self.handle, operation.req))
+        return self._post(operation, partial(core.send, self.handle))
 
     def receive(
         self,
@@ -215,7 +218,7 @@ class Worker:
         operation = self._reception(buf, consume=consume)
         req = operation.req
         req.source, req.tag, req.mask = source, tag, mask
-        return self._post(operation, core.receive(self.handle, req))
+        return self._post(operation, partial(core.receive, self.handle))
 
     def probe(self, source: int, tag: int, mask: int = ALL_BITS) -> core.Found | None:
         """The oldest message that such a receive would get, or None."""
@@ -231,11 +234,9 @@ class Worker:
     ) -> TagRequest:
         """Receive a message that was taken."""
         operation = self._reception(buf, consume=consume)
-        rc = core.receive_taken(self.handle, message.taken, operation.req)
-        if rc:
-            raise error_for(rc, needed=operation.req.needed)
+        request = self._post(operation, partial(core.receive_taken, self.handle, message.taken))
         message.spend()
-        return self._post(operation, 0)
+        return request
 
     # Waiting
 
@@ -250,7 +251,13 @@ class Worker:
         deadline = deadline_of(timeout, "wait")
         reqs = [request.operation.req for request in requests]
         wanted = len(reqs) if need is None else need
-        return ManyWaiter((), reqs, wanted, workers=[self.handle]).wait(deadline)
+        if not ManyWaiter((), reqs, wanted, workers=[self.handle]).wait(deadline):
+            return False
+        for request in requests:
+            request.operation.let_go_if_done()
+        if any_finished():
+            let_go_finished()
+        return True
 
     def wait_message(self, timeout: float | None = None) -> bool:
         """Wait until a message has come that no receive was posted for. False: not in time."""
@@ -259,24 +266,28 @@ class Worker:
     # What the core is done with
 
     def release(self, operation: Operation) -> None:
-        """Let a buffer go that the core is done with."""
-        if operation not in self._pending:
-            return
-        if operation.req.held:
-            quarantine.append(operation)
-        self._pending.discard(operation)
+        """The result of a request is looked at: let its buffer go, if it is complete."""
         if self.handle:
             core.observe(self.handle, operation.req)
-        operation.let_go()
+        operation.let_go_if_done()
+        if any_finished():
+            let_go_finished()
 
     def _reception(self, buf: WriteableBuffer, *, consume: bool) -> Operation:
-        flags = core.CONSUME if consume else 0
+        flags = TELL | (core.CONSUME if consume else 0)
         return Operation(writable(buf, "receive"), read=True, kind=core.TAGGED, flags=flags)
 
-    def _post(self, operation: Operation, rc: int) -> TagRequest:
+    def _post(self, operation: Operation, post: Callable[[Req], int]) -> TagRequest:
+        """Post it, and keep it until it is complete; its buffer is let go if it is so at once."""
+        operation.keep(self._pending)
+        rc = -1
+        try:
+            rc = post(operation.req)
+        finally:  # also if a signal strikes as that returns
+            if operation.done or (rc and operation.req.state == IDLE):
+                operation.release()
         if rc:
-            raise error_for(rc)
-        self._pending.add(operation)
+            raise error_for(rc, needed=operation.req.needed)
         return TagRequest(self, operation)
 
     def bring_segment(self, number: int, nbytes: int) -> None:

@@ -32,7 +32,7 @@ static bool message_is_ready(struct adma_progress *progress)
 	if (adma_enter_worker(progress))
 		return true;
 	ready = adma_worker_find_message(&progress->worker);
-	adma_publish_and_leave_worker(progress);
+	adma_publish_and_leave_untold(progress);
 	return ready;
 }
 
@@ -136,7 +136,7 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 		visit->released = drive_release_early(wait);
 		if (!moved && !visit->released) /* otherwise nobody will spin on them */
 			adma_hints_take(&visit->hints, progress, !wait->nreqs);
-		adma_publish_and_leave_worker(progress);
+		adma_publish_and_leave_untold(progress);
 	}
 	visit->owns = true;
 	return usable ? moved : why;
@@ -281,7 +281,7 @@ static void drive_release_all(const struct adma_wait *wait, bool for_good)
 		if (adma_enter_worker(progress))
 			continue; /* it is closed: nobody counts its owners any more */
 		adma_ownership_release(progress, for_good);
-		adma_publish_and_leave_worker(progress);
+		adma_publish_and_leave_untold(progress);
 	}
 }
 

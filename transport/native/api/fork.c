@@ -6,11 +6,12 @@
  * want the lock of a worker and that of the progress thread's registry. The thread that waits for
  * the progress thread holds `life`, and the progress thread may want the engine lock. So `control`
  * is taken first, then the list of workers with the locks of the progress thread, and last the
- * lock of the poll sets and the engine lock, which are leaves.
+ * lock of the poll sets, the engine lock and those of the list of holds (base/holds.h), which are leaves.
  */
 #include <pthread.h>
 
 #include "api/workers.h"
+#include "base/holds.h"
 #include "copy/engines.h"
 #include "copy/state.h"
 #include "progress/poll_set.h"
@@ -21,10 +22,12 @@ static void fork_before(void)
 	adma_workers_before_fork();
 	adma_poll_sets_before_fork();
 	adma_engine_lock();
+	adma_holds_before_fork();
 }
 
 static void fork_after_in_parent(void)
 {
+	adma_holds_after_fork_parent();
 	adma_engine_unlock();
 	adma_poll_sets_after_fork_parent();
 	adma_workers_after_fork_parent();
@@ -33,6 +36,7 @@ static void fork_after_in_parent(void)
 
 static void fork_after_in_child(void)
 {
+	adma_holds_after_fork_child();
 	adma_engine_forked();
 	adma_poll_sets_after_fork_child();
 	adma_workers_after_fork_child();

@@ -6,6 +6,7 @@
 
 #include "api/channel.h"
 #include "base/fault.h"
+#include "base/holds.h"
 #include "base/trace.h"
 #include "progress/poll_descriptor.h"
 #include "progress/spin.h"
@@ -73,11 +74,18 @@ static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
 	return 0;
 }
 
+/* Are there requests that are complete and that no call saw? Then the binding has to come by (adma_hold.h). */
+static bool message_waits_for_binding(void)
+{
+	return atomic_load_explicit(&adma_holds_listed, memory_order_relaxed);
+}
+
 int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 {
 	int rc = -ADMA_E_PENDING;
 
-	if (!chan || !adma_takes_slot(&chan->ep, n)) { /* this answer never changes, so no lock is needed */
+	/* That a message takes a slot never changes, so no lock is needed. A binding with buffers to let go does that first. */
+	if (!chan || !(adma_takes_slot(&chan->ep, n) || message_waits_for_binding())) {
 		rc = adma_enter(chan);
 		if (!rc) {
 			rc = message_put(&chan->ep, p, n);
@@ -142,7 +150,7 @@ int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_
 	if (result)
 		return message_remember(chan, p, result);
 	result = -ADMA_E_PENDING;
-	if (chan->ep.ops->ring) {
+	if (chan->ep.ops->ring && !message_waits_for_binding()) {
 		result = message_take(chan, p, n);
 		if (result == -ADMA_E_PENDING && spin_ns && message_may_spin(&chan->ep) &&
 		    adma_spin_for_message(&chan->progress, &chan->ep, spin_ns))

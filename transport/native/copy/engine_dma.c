@@ -37,6 +37,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/holds.h"
 #include "base/list.h"
 #include "base/thread.h"
 #include "base/trace.h"
@@ -306,16 +307,21 @@ static void submitter_rest(void)
 	bool device_lost = false, event_lost = false;
 	int device = self.lost ? -1 : self.device, event_fd = self.event_fd;
 	int timeout_ms = device < 0 || event_fd < 0 ? LOST_LOOK_MS : -1;
+	int64_t limit;
 
 	self.asleep = true;
 	self.polls = self.submitted_count;
 	adma_copies.stats.sleeps++;
 	adma_engine_unlock();
 	adma_engine_thread.kick();
+	adma_holds_tell();
+	limit = adma_holds_limit(-1);
+	if (limit >= 0)
+		timeout_ms = (int)(limit / 1000000);
 	if (self.polls) /* only this thread writes it */
 		device_lost = submitter_poll(device, event_fd, timeout_ms, &event_lost);
 	else
-		(void)adma_futex_wait(&self.word, word, -1);
+		(void)adma_futex_wait(&self.word, word, limit);
 	adma_engine_lock();
 	self.asleep = false;
 	self.lost |= device_lost;

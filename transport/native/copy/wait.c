@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/futex.h"
+#include "base/holds.h"
 #include "copy/completion.h"
 #include "copy/state.h"
 
@@ -252,6 +253,7 @@ static int wait_until(bool (*enough)(void), int64_t slice_ns)
 	int rc = enough();
 	adma_engine_unlock();
 	adma_engine_kick();
+	adma_holds_tell();
 	return rc;
 }
 

@@ -34,6 +34,13 @@ struct adma_list {
 	struct adma_list *next, *prev;
 };
 
+/* What makes a request or a copy a member of the list of adma_hold.h; private to the core. */
+struct adma_hold {
+	struct adma_list link;
+	uint8_t wanted; /* list it when it is complete */
+	uint8_t listed;
+};
+
 /* What a tagged receive asks for if it asks for a message of any source, or for the whole tag. */
 #define ADMA_ANY_SOURCE 0xffffffffu
 #define ADMA_WHOLE_TAG 0xffffffffffffffffull
@@ -149,6 +156,8 @@ struct adma_req_times {
 };
 
 struct adma_req {
+	struct adma_hold hold; /* the first member: to the binding its address is that of the request */
+
 	/* filled by the caller */
 	void *address;
 	uint64_t length;
@@ -191,6 +200,7 @@ enum adma_req_flags {
 	ADMA_REQ_LONG = 16,    /* private to the core: it is counted in long_reads */
 	ADMA_REQ_CONSUME = 64, /* tagged receive: a message that is too long does not stay */
 	ADMA_REQ_SHORT = 32,   /* private to the core: it is counted in short_reads */
+	ADMA_REQ_TELL = 128,   /* see adma_hold.h; it is not freed before its post has returned */
 };
 
 /* ---- life ---- */
@@ -282,6 +292,12 @@ void adma_split(const struct adma_req *req, struct adma_req_split *split);
 
 /* The caller has seen that the request is done, or will never look. (See adma_fileno() for unobserved requests.) */
 void adma_observe(struct adma_chan *chan, struct adma_req *req);
+
+/*
+ * From now on a pending request has ADMA_REQ_TELL: the call that posted it ends, and leaves it pending. 0; 1: it is
+ * complete already.
+ */
+int adma_tell(struct adma_chan *chan, struct adma_req *req);
 
 /* ---- progress and waiting ---- */
 

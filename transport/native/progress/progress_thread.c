@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/fault.h"
+#include "base/holds.h"
 #include "base/thread.h"
 
 #define STACK_BYTES (512 << 10)
@@ -234,16 +235,19 @@ static void thread_sleep(int64_t until)
 		{.fd = thread.epoll, .events = POLLIN},
 		{.fd = thread.timer, .events = POLLIN},
 	};
-	int64_t left = until == ADMA_NEVER ? 0 : until - adma_now();
-	struct timespec ts = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+	int64_t left = until == ADMA_NEVER ? -1 : until - adma_now();
+	struct timespec ts;
 	uint64_t count;
 
-	if (left < 0)
+	if (left < 0 && until != ADMA_NEVER)
 		return;
 	thread.asleep = true;
 	thread.until = until;
 	pthread_mutex_unlock(&thread.registry);
-	(void)ppoll(fds, 2, until == ADMA_NEVER ? NULL : &ts, NULL);
+	adma_holds_tell();
+	left = adma_holds_limit(left);
+	ts = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+	(void)ppoll(fds, 2, left < 0 ? NULL : &ts, NULL);
 	adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(), &thread.moved_at);
 	pthread_mutex_lock(&thread.registry);
 	thread.asleep = false;
@@ -261,6 +265,7 @@ static void thread_visit(struct adma_progress *progress)
 	progress->entry.in_use = true;
 	pthread_mutex_unlock(&thread.registry);
 	again = progress->entry.visit(progress, by_time);
+	adma_holds_tell();
 	pthread_mutex_lock(&thread.registry);
 	progress->entry.in_use = false;
 	if (again != ADMA_NEVER)

@@ -3,6 +3,7 @@
 #include "worker/request.h"
 
 #include "base/fault.h"
+#include "base/holds.h"
 #include "base/trace.h"
 #include "worker/select.h"
 #include "worker/stages.h"
@@ -57,6 +58,7 @@ void adma_request_start(struct adma_req *req)
 	req->mechanism = 0;
 	req->held = 0;
 	req->need_parts = 0;
+	adma_hold_init(&req->hold);
 	req->times = (struct adma_req_times){0};
 	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
 	adma_stamp(req, &req->times.posted);
@@ -112,6 +114,7 @@ void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int e
 	}
 	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
 	adma_stamp(req, &req->times.ended);
+	adma_hold_complete(&req->hold);
 	/* The state is stored last: a thread that sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
 	worker->marks |= ADMA_MARK_WAITERS | ADMA_MARK_REARM;
@@ -158,6 +161,15 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
 	}
 	adma_stages_seen(req, &ep->stats);
 	adma_request_note_observed(ep->worker, req);
+}
+
+bool adma_request_tell(struct adma_req *req)
+{
+	if (req->state == ADMA_DONE_STATE)
+		return false;
+	if (req->flags & ADMA_REQ_TELL)
+		adma_hold_want(&req->hold);
+	return true;
 }
 
 /* A fault point failed the publication of a write: complete it, and its parts with it. */

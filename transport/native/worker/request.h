@@ -35,6 +35,9 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req);
 /* The caller has seen that this request, which is complete, is so. */
 void adma_request_note_observed(struct adma_worker *worker, struct adma_req *req);
 
+/* The post of the request is over: from now on its completion is told, if that is wanted. False: it is complete. */
+bool adma_request_tell(struct adma_req *req);
+
 /* Publish writes of the backlog while there is room. True when one was published. */
 bool adma_flush(struct adma_endpoint *ep);
 
