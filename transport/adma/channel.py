@@ -62,13 +62,13 @@ class Channel(Source):
     # Bytes
 
     def write(self, buf: ReadableBuffer, timeout: float | None = None) -> None:
-        """Write one message: all bytes of a contiguous buffer. (Paper, table 2.)
+        """Write one message: all bytes of a C-contiguous buffer. (Paper, table 2.)
 
         It returns when the buffer may be used again. A small message is published by then,
         and is lost if the reader dies before it reads it. A large one is copied.
 
         TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
-        contiguous. OSError: copying failed.
+        C-contiguous (`send` takes arrays of any order, and keeps it). OSError: copying failed.
         """
         deadline = None if timeout is None else deadline_of(timeout, "write")
         hold = readable(buf, "write")
@@ -90,11 +90,11 @@ class Channel(Source):
             raise
 
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
-        """Read one message into a writable contiguous buffer; returns its length in bytes.
+        """Read one message into a writable, C-contiguous buffer; returns its length in bytes.
 
         The buffer may be longer than the message. `MessageTooLong` (with `.needed`): it is
         shorter. `WrongKind`: the next message is an object. In both cases the message stays
-        and is the next one again. BufferError: `buf` is read-only or not contiguous.
+        and is the next one again. BufferError: `buf` is read-only or not C-contiguous.
         (Paper, table 2.)
         """
         deadline = None if timeout is None else deadline_of(timeout, "read")
