@@ -7,15 +7,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 from ._core import channel as core
-from ._core.buffers import readable, writable
+from ._core.buffers import empty, readable, writable
 from ._core.channel import read_now, write_now
 from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX, TELL
 from ._core.holds import any_finished, let_go_finished
 from ._core.operation import Operation
 from ._core.results import CLOSED_HERE, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
-from .arguments import deadline_of, whole_between
+from .arguments import deadline_of, remaining, whole_between
 from .copying import engine
+from .errors import MessageTooLong, WrongKind
 from .messages import selection
 from .messages.blocking import Blocking
 from .messages.channel_request import ChannelRequest
@@ -23,7 +24,7 @@ from .messages.endpoint import Endpoint
 from .messages.incoming import Receiver
 from .messages.message import KINDS, Message, dump
 from .messages.source import Source
-from .request import Request
+from .request import Request, size_text
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -208,6 +209,42 @@ class Channel(Source):
         if rc:
             raise self._endpoint.error(rc)
         return Message(KINDS[kind], nbytes) if kind else None
+
+    def skip(self, timeout: float | None = None) -> Message:
+        """Drop the next message, of any kind and size, and wait for it; returns what it was.
+
+        To the peer it is as if it had been read. It costs no copy and no memory, so it gets past
+        an object that there is no memory for. With `dma` or `mapped:helper` forced the kernel
+        holds the messages, and the call reads what it drops: MemoryError if there is no memory
+        for that. Of an object that an interrupted `recv` has begun it drops the rest.
+        """
+        deadline = deadline_of(timeout, "skip")
+        try:
+            while (message := self._receiver.skip(deadline)) is None:
+                message = self._read_away(deadline)
+                if message is not None:
+                    return message
+        except TimeoutError as late:
+            late.args = (f"no message came within {timeout} s",)
+            raise
+        return message
+
+    def _read_away(self, deadline: float | None) -> Message | None:
+        """Read the next message, and forget it. None: another thread took it meanwhile."""
+        message = self.probe(remaining(deadline))
+        try:
+            if message.kind == "object":
+                self._receiver.receive_away(deadline)
+            else:
+                self.read(empty(message.nbytes), remaining(deadline))
+        except (MessageTooLong, WrongKind):
+            return None
+        except MemoryError:
+            raise MemoryError(
+                f"no memory to read {size_text(message.nbytes)} away: with "
+                f"mechanism={self._endpoint.link.forced!r} a message is dropped by reading it"
+            ) from None
+        return message
 
     def explain(self, nbytes: int) -> Explanation:
         """How a `write` of `nbytes` would travel now: by what, why, and why not by the others."""

@@ -8,7 +8,8 @@ can resize a `bytearray` under a pending request: Python itself raises `BufferEr
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ._native import ffi
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .types import Hold
 
 __all__ = [
+    "blank",
     "empty",
     "filled",
     "holds_objects",
@@ -65,12 +67,37 @@ def writable(buf: WriteableBuffer, call: str) -> Hold:
 
 def empty(nbytes: int) -> Any:
     """A new writable buffer of `nbytes` bytes, its contents undefined. MemoryError."""
-    return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+    try:
+        return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+    except OverflowError:
+        raise MemoryError from None
+
+
+def blank(nbytes: int, *, read_only: bool) -> bytes | bytearray:
+    """The same as `bytes` or as a `bytearray`. Nobody else may see it before it is filled."""
+    try:
+        made: bytes | bytearray = _makers()[read_only](None, nbytes)
+    except OverflowError:
+        raise MemoryError from None
+    return made
+
+
+@cache
+def _makers() -> tuple[Callable[[None, int], bytearray], Callable[[None, int], bytes]]:
+    import ctypes  # takes a while, for those who need it
+
+    makers = (
+        ctypes.pythonapi.PyByteArray_FromStringAndSize,
+        ctypes.pythonapi.PyBytes_FromStringAndSize,
+    )
+    for maker in makers:
+        maker.argtypes, maker.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
+    return makers
 
 
 def filled(buffer: Any) -> Hold:
-    """Hold one that `empty` made, to write into."""
-    return ffi.from_buffer(_CHARS, buffer, True)
+    """Hold one that `empty` or `blank` made, to write into, also where it is `bytes`."""
+    return ffi.from_buffer(_CHARS, buffer)
 
 
 def is_hold(hold: object) -> TypeGuard[Hold]:

@@ -104,6 +104,13 @@ def peek(chan: Chan) -> tuple[int, int, int]:
     return rc, found.kind if found.present else 0, found.nbytes
 
 
+def skip(chan: Chan) -> tuple[int, int, int]:
+    """Drop the next message: a result (see adma_skip), then its kind and bytes."""
+    found = ffi.new("struct adma_message *")
+    rc = lib.adma_skip(chan, found)
+    return rc, found.kind, found.nbytes
+
+
 def wanted_segment(chan: Chan, nbytes: int) -> int:
     """The mechanism that has to make a segment before a write of `nbytes` is posted; 0: none."""
     return MECH_SHARED if lib.adma_wants_bulk(chan, nbytes) else 0

@@ -3,6 +3,7 @@
  * query.c - questions about a channel. They make no progress; those that may make a system call
  * say so in adma.h.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "api/channel.h"
@@ -122,6 +123,23 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	}
 	if (!found)
 		rc = -ep->control.over;
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+int adma_skip(struct adma_chan *chan, struct adma_message *message)
+{
+	struct adma_endpoint *ep;
+	int rc = adma_enter(chan);
+
+	memset(message, 0, sizeof(*message));
+	if (rc)
+		return rc;
+	ep = &chan->ep;
+	(void)adma_endpoint_advance(ep);
+	rc = ep->ops->skip ? ep->ops->skip(ep, message) : -EOPNOTSUPP;
+	if (!rc)
+		adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
 	adma_publish_and_leave(chan);
 	return rc;
 }

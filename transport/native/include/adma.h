@@ -370,6 +370,13 @@ struct adma_message {
 int adma_peek(struct adma_chan *chan, struct adma_message *message);
 
 /*
+ * Drop the next message, without a copy and without memory for it, after one round of progress; or what is left of an
+ * object whose head was read. To its writer it is as if it had been read. 0, and `message` tells what it was;
+ * -ADMA_E_PENDING: there is none, or a posted read gets it; -EOPNOTSUPP: the kernel helper matches, so read it.
+ */
+int adma_skip(struct adma_chan *chan, struct adma_message *message);
+
+/*
  * True when each endpoint is in a blocking write of a large message that the other one does not read. With
  * the kernel helper, this makes a system call.
  */

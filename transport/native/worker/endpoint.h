@@ -62,6 +62,7 @@ struct adma_receive_side {
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
 	uint32_t parts_due;           /* parts still to come, of an object that was taken or withdrawn */
 	bool parts_spoilt;            /* their object failed: nobody will read them */
+	bool parts_skipped;           /* and nobody wanted to: to their writer it is as if they had been read */
 	struct adma_unexpected_source arrived; /* tagged messages that came before their receives */
 	uint64_t arrived_bytes;       /* what these cost, rendezvous messages excepted */
 	uint32_t arrived_slots;       /* how many of these wait in slots */
@@ -148,6 +149,12 @@ struct adma_endpoint_ops {
 
 	/* Find the next message that a read could take. False: there is none. */
 	bool (*peek)(struct adma_endpoint *ep, struct adma_message *message);
+
+	/*
+	 * Drop the next message, or what is left of the object that was begun, and describe it. 0; -ADMA_E_PENDING: there
+	 * is none, or a read gets it; -EOPNOTSUPP: it can only be read. To its writer it is as if it had been read.
+	 */
+	int (*skip)(struct adma_endpoint *ep, struct adma_message *message);
 
 	/* Is there a message? This is a hint, without any check. May make a system call. */
 	bool (*has_message)(struct adma_endpoint *ep);

@@ -124,6 +124,7 @@ const struct adma_endpoint_ops adma_ring_endpoint_ops = {
 	.published = adma_ring_published,
 	.cancel = adma_ring_cancel,
 	.peek = adma_ring_peek_message,
+	.skip = adma_ring_skip,
 	.has_message = adma_ring_has_message,
 	.advance = ring_advance,
 	.needs_progress = ring_needs_progress,

@@ -29,7 +29,7 @@ static void ring_take_message(struct adma_endpoint *ep)
 	else if (desc->kind == ADMA_OBJECT)
 		ep->receive.parts_due = desc->parts;
 	if (!ep->receive.parts_due)
-		ep->receive.parts_spoilt = false;
+		ep->receive.parts_spoilt = ep->receive.parts_skipped = false;
 	if (adma_ring_take(&ep->receive.ring))
 		adma_signal_peer(ep);
 }
@@ -70,7 +70,7 @@ static bool ring_skip_spoilt(struct adma_endpoint *ep)
 	if (!ep->receive.parts_spoilt || desc->kind != ADMA_PART)
 		return false;
 	if (desc->carry == ADMA_SLOT)
-		rc = adma_transfer_refuse(ep, desc, ECANCELED);
+		rc = adma_transfer_refuse(ep, desc, ep->receive.parts_skipped ? ADMA_E_TOOLONG : ECANCELED);
 	if (rc == -ECANCELED)
 		return true; /* it was withdrawn just now: the next look passes over it */
 	if (rc) {
@@ -118,6 +118,50 @@ bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *messa
 	message->kind = ep->receive.ring.desc.kind;
 	message->nbytes = ep->receive.ring.desc.total;
 	return true;
+}
+
+/* The parts that are still to come are passed over as they come. */
+static void ring_skip_parts(struct adma_endpoint *ep)
+{
+	ep->receive.parts_spoilt = ep->receive.parts_skipped = true;
+	(void)ring_next_message(ep); /* those that are here already */
+}
+
+/* Drop the next message, whose parts stay. 0; -ECANCELED: it was withdrawn just now; -EPROTO. */
+static int ring_drop_message(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	int rc = desc->carry == ADMA_SLOT ? adma_transfer_refuse(ep, desc, ADMA_E_TOOLONG) : 0;
+
+	if (rc)
+		return rc;
+	ring_take_message(ep);
+	adma_signal_peer(ep);
+	return 0;
+}
+
+int adma_ring_skip(struct adma_endpoint *ep, struct adma_message *message)
+{
+	int rc;
+
+	if (ep->receive.reads.count)
+		return -ADMA_E_PENDING;
+	if (ep->receive.parts_due && !ep->receive.parts_spoilt) {
+		ring_skip_parts(ep);
+		return 0;
+	}
+	do {
+		if (!adma_ring_peek_message(ep, message))
+			return -ADMA_E_PENDING;
+		rc = ring_drop_message(ep);
+	} while (rc == -ECANCELED); /* the next look passes over it */
+	if (rc) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return -ADMA_E_PROTOCOL;
+	}
+	if (ep->receive.parts_due)
+		ring_skip_parts(ep);
+	return 0;
 }
 
 bool adma_ring_has_message(struct adma_endpoint *ep)

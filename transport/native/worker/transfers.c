@@ -292,8 +292,8 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 		adma_trace_moment(ADMA_TRACE_PEER, req, t->chunks - t->copied, t->chunks, adma_transfer_name(t));
 	}
 	req->transfer = NULL;
-	if (t->span.outbound && req->kind == ADMA_TAGGED && error == ADMA_E_TOOLONG)
-		error = 0; /* it was matched, and was too long for its receiver only */
+	if (t->span.outbound && error == ADMA_E_TOOLONG)
+		error = 0; /* it was matched, and was too long for its receiver only; or its reader skipped it */
 	adma_complete(ep, req, error, t->span.length);
 	free(t);
 }

@@ -8,7 +8,7 @@
 /* Our read met the message in `desc`. 0; -ECANCELED: its writer withdrew it, so pass over it; or a negated error. */
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc);
 
-/* Refuse the next message, which nobody will read: its write fails with this error. 0, -ECANCELED or -EPROTO. */
+/* Refuse the next message, which nobody will read: its write fails with this error, or succeeds with ADMA_E_TOOLONG. 0, -ECANCELED or -EPROTO. */
 int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc, int error);
 
 /* Our posted write was matched. 0; -ENOMEM: it stays posted, so try again later; -EPROTO. */
