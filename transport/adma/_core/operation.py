@@ -13,7 +13,7 @@ from .constants import DONE, TELL
 if TYPE_CHECKING:
     from .types import Chan, Hold, Req
 
-__all__ = ["Operation", "post", "quarantine", "stage_times"]
+__all__ = ["Operation", "post", "quarantine", "stage_times", "whose_memory_is_gone"]
 
 # Each of these is one call into C: adma.h says what it does.
 run = lib.adma_run
@@ -101,6 +101,14 @@ class Operation:
             hold, self.hold = self.hold, None  # two threads may come by at once
             if hold is not None:
                 ffi.release(hold)
+
+
+def whose_memory_is_gone(operation: Operation) -> str:
+    """After EFAULT: the buffer of which a page cannot be accessed, in words."""
+    gone = lib.adma_memory_is_gone(operation.req.address, operation.req.length)
+    if gone < 0:
+        return "one of the two buffers"
+    return "this end's buffer" if gone else "the peer's buffer"
 
 
 # Kept for ever: buffers that a stopped peer may still touch.

@@ -56,7 +56,7 @@ class Blocking:
                     self._give_back(verb, kept)
                     if nbytes >= 0:
                         return nbytes
-                    raise self._endpoint.error(nbytes, space=space)
+                    raise self._endpoint.error(nbytes, space=space, operation=kept)
                 self._adopt(kept)
             else:
                 if verb == "write":

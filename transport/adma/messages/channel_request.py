@@ -163,7 +163,7 @@ class ChannelRequest(Request):
             )
         if req.error == CANCELLED:
             return Cancelled(f"the {self._verb} was cancelled")
-        return self._endpoint.error(req.error)
+        return self._endpoint.error(req.error, operation=operation)
 
     def __repr__(self) -> str:
         verb = self._verb

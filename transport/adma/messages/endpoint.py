@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import time
 import warnings
@@ -16,7 +17,7 @@ from .. import mechanisms
 from .._core import channel as core
 from .._core.constants import IDLE
 from .._core.holds import any_finished, let_go_finished
-from .._core.operation import Operation, post
+from .._core.operation import Operation, post, whose_memory_is_gone
 from .._core.results import CLOSED_HERE, FORKED, NO_MECHANISM, TOO_LONG, error_for
 from .._core.types import NO_CHANNEL
 from ..arguments import remaining
@@ -173,8 +174,11 @@ class Endpoint:
         """The peer, for people."""
         return f"pid {self.link.pid}" if self.link.pid else "a peer of another pid namespace"
 
-    def error(self, code: int, *, space: int = 0) -> Exception:
-        """The exception for a result; `space`: bytes of the buffer that was too small."""
+    def error(self, code: int, *, space: int = 0, operation: Operation | None = None) -> Exception:
+        """The exception for a result; `space`: bytes of the buffer that was too small.
+
+        `operation`: the one that failed, if there is one.
+        """
         code = abs(code)
         if code == TOO_LONG:
             needed = core.needed()
@@ -185,7 +189,18 @@ class Endpoint:
             )
         if code == NO_MECHANISM:
             return selection.unavailable(self.chan, self.link)
+        if code == errno.EFAULT and operation is not None:
+            return error_for(code, _fault(operation))
         return error_for(code)
+
+
+def _fault(operation: Operation) -> str:
+    name = mechanisms.NAMES.get(operation.req.mechanism)
+    by = f" by {name}" if name else ""
+    return (
+        f"the copy{by} met a page of {whose_memory_is_gone(operation)} that is not there: it was "
+        "unmapped, or is beyond the end of its file; keep it until the request is done"
+    )
 
 
 def _slice(deadline: float | None) -> int:

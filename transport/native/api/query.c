@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "api/channel.h"
 #include "base/thread.h"
@@ -125,6 +127,31 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 		rc = -ep->control.over;
 	adma_publish_and_leave(chan);
 	return rc;
+}
+
+int adma_memory_is_gone(const void *p, uint64_t n)
+{
+	enum { PAGE = 4096, PAGES = 512 };
+	uint8_t bytes[PAGES];
+	struct iovec into = {.iov_base = bytes}, pages[PAGES];
+
+	for (uint64_t done = 0; done < n;) {
+		ssize_t rc;
+
+		/* The first byte of the buffer, and of each page after that: a larger page is looked at several times. */
+		for (into.iov_len = 0; done < n && into.iov_len < PAGES; into.iov_len++) {
+			uintptr_t at = (uintptr_t)p + done;
+
+			pages[into.iov_len] = (struct iovec){.iov_base = (void *)at, .iov_len = 1};
+			done += PAGE - at % PAGE;
+		}
+		rc = process_vm_readv(getpid(), &into, 1, pages, into.iov_len, 0);
+		if (rc < 0 && errno != EFAULT)
+			return -errno;
+		if (rc != (ssize_t)into.iov_len)
+			return 1;
+	}
+	return 0;
 }
 
 int adma_skip(struct adma_chan *chan, struct adma_message *message)

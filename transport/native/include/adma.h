@@ -404,6 +404,12 @@ int adma_give_bulk(struct adma_chan *chan, int fd);
 /* The bulk segment could not be made: the mechanism that needs it carries no more of our writes. */
 void adma_no_bulk(struct adma_chan *chan, int err);
 
+/*
+ * After EFAULT: is a page of this process's [p, p + n) gone? 1: the kernel cannot read it; 0: it can read all of them;
+ * or a negated errno, where that cannot be told. Makes a system call for each 2 MiB.
+ */
+int adma_memory_is_gone(const void *p, uint64_t n);
+
 /* How a write of n bytes would travel: enum adma_carry | enum adma_mechanism_id << 8; negative: it cannot. */
 int adma_choose(struct adma_chan *chan, uint64_t n);
 
