@@ -169,6 +169,10 @@ class Channel(Source):
         `WrongKind`: the next message is bytes. In both cases the message stays and is the next
         one again.
 
+        A buffer that travelled by itself comes as `bytes` if it was read-only, and as a
+        `bytearray` otherwise, as a small one does. MemoryError: there is no memory for the
+        object. It stays first in line, and `skip` drops it.
+
         Unpickling runs code of the peer's choice. So PermissionError is raised when the peer
         belongs to another user, unless `allow_pickle` is true.
 
