@@ -63,6 +63,7 @@ def let_go_finished() -> None:
         if held is None:
             return  # another thread is letting go of it, and goes on
         held.let_go_if_done()
+        _remove(owner)
 
 
 def _after_fork() -> None:

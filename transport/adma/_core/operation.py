@@ -67,6 +67,8 @@ class Operation:
 
     def tell(self, chan: Chan) -> None:
         """The call that posted it leaves it pending: from now on others look after the buffer."""
+        if self._keeper is None:
+            return  # it was done in its post
         self._told = True
         holds.keep(self.req, self)
         if lib.adma_tell(chan, self.req):
