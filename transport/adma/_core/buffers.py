@@ -75,24 +75,20 @@ def empty(nbytes: int) -> Any:
 
 def blank(nbytes: int, *, read_only: bool) -> bytes | bytearray:
     """The same as `bytes` or as a `bytearray`. Nobody else may see it before it is filled."""
-    try:
-        made: bytes | bytearray = _makers()[read_only](None, nbytes)
-    except OverflowError:
-        raise MemoryError from None
-    return made
+    empty(nbytes)  # MemoryError; where a bytearray finds no memory, Python prints an error beside
+    return _makers()[read_only](None, nbytes)
 
 
 @cache
 def _makers() -> tuple[Callable[[None, int], bytearray], Callable[[None, int], bytes]]:
     import ctypes  # takes a while, for those who need it
 
-    makers = (
-        ctypes.pythonapi.PyByteArray_FromStringAndSize,
-        ctypes.pythonapi.PyBytes_FromStringAndSize,
+    # Prototypes of our own: what ctypes.pythonapi has is everybody's, who may declare it otherwise.
+    maker = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_char_p, ctypes.c_ssize_t)
+    return (
+        maker(("PyByteArray_FromStringAndSize", ctypes.pythonapi)),
+        maker(("PyBytes_FromStringAndSize", ctypes.pythonapi)),
     )
-    for maker in makers:
-        maker.argtypes, maker.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
-    return makers
 
 
 def filled(buffer: Any) -> Hold:
