@@ -149,16 +149,26 @@ def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
 def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     left = remaining(deadline)
     nanoseconds = -1 if left is None else int(left * 1e9)
-    if threading.current_thread() is not threading.main_thread():
-        waiter.sleep(nanoseconds, ffi.NULL)  # handlers run in the main thread only
+    if not _runs_handlers():
+        waiter.sleep(nanoseconds, ffi.NULL)
         return
     if lib.adma_task_count() > 1 and not 0 <= nanoseconds < _SIGNAL_SLICE_NS:
         nanoseconds = _SIGNAL_SLICE_NS
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        # Sends nothing, but runs the handlers of signals that came before.
-        signal.pthread_kill(threading.get_ident(), 0)
+        # Sends nothing, but runs the handlers of signals that came before. The thread is named by
+        # the core: where greenlets replace threads, Python's own numbers name no thread.
+        signal.pthread_kill(lib.adma_thread_self(), 0)
         waiter.sleep(nanoseconds, mask)
     finally:
         lib.adma_signals_restore(mask)
+
+
+def _runs_handlers() -> bool:
+    """Do the handlers of signals run in this thread? Only in the main thread of the interpreter.
+
+    Where greenlets replace threads, those of the main thread have other thread objects; and where
+    a program started the interpreter in a thread of its own, that one is not the first thread.
+    """
+    return threading.current_thread() is threading.main_thread() or lib.adma_is_first_thread()

@@ -194,6 +194,7 @@ def _connect(path: str, deadline: float) -> socket.socket:
     pause = _RETRY_FIRST
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        sock.setblocking(False)  # a socket class that replaced Python's may not heed the flag
         while True:
             try:
                 sock.connect(path)
@@ -230,6 +231,7 @@ def _remove_stale(path: str) -> None:
         text = "the name is taken by a file that is no socket; cure: another name, or remove it"
         raise OSError(errno.EADDRINUSE, text, path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:

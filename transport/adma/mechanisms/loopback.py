@@ -148,6 +148,7 @@ class LoopbackTCP(Probe):
     def _listen(self) -> int:
         family = _family(self._where)
         self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._listener.setblocking(False)
         self._listener.bind((self._where, 0))
         self._listener.listen(_STRANGERS)
         return int(self._listener.getsockname()[1])

@@ -3,7 +3,9 @@
  * query.c - questions about a channel. They make no progress; those that may make a system call
  * say so in adma.h.
  */
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/channel.h"
 #include "base/thread.h"
@@ -27,6 +29,16 @@ uint64_t adma_eager_max(void)
 uint64_t adma_inline_max(void)
 {
 	return ADMA_INLINE_MAX;
+}
+
+uint64_t adma_thread_self(void)
+{
+	return (uint64_t)pthread_self();
+}
+
+bool adma_is_first_thread(void)
+{
+	return gettid() == getpid();
 }
 
 int adma_task_count(void)

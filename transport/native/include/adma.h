@@ -342,6 +342,13 @@ void adma_signals_restore(const sigset_t *old);
  */
 int adma_task_count(void);
 
+/*
+ * The calling thread, as pthread_kill(3) takes it; and is it the first thread of its process (in a child, the one
+ * that forked)? Both ask the system, whatever a language binding takes for a thread.
+ */
+uint64_t adma_thread_self(void);
+bool adma_is_first_thread(void);
+
 /* ---- looking at a channel ---- */
 
 struct adma_message {
