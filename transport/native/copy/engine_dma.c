@@ -31,10 +31,10 @@
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/fault.h"
 #include "base/futex.h"
 #include "base/list.h"
@@ -381,12 +381,15 @@ static void dma_release(void)
 
 static int dma_open(void)
 {
+	int event;
+
 	self.device = adma_device_open(DEVICE, &self.limits);
 	if (self.device < 0)
 		return self.device;
-	self.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (self.event_fd < 0)
-		return -errno;
+	event = adma_event_make();
+	self.event_fd = event < 0 ? -1 : event;
+	if (event < 0)
+		return event;
 	return adma_device_map(self.device, &self.mapped);
 }
 

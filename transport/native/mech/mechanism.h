@@ -74,6 +74,13 @@ enum adma_segment_news {
 	ADMA_SEGMENT_LOST,  /* reads cannot be served any more */
 };
 
+/* What is known of the memory of the peer's process. */
+enum adma_peer_memory {
+	ADMA_PEER_MEMORY_UNKNOWN,
+	ADMA_PEER_MEMORY_KEPT,
+	ADMA_PEER_MEMORY_GONE, /* the process has ended, or runs another program: it touches no memory of ours any more */
+};
+
 struct adma_mechanism {
 	const char *name;
 	uint32_t id;    /* enum adma_mechanism_id, or the id of a third party's mechanism */
@@ -168,8 +175,8 @@ struct adma_mechanism {
 	/* Take the peer's segment; or, with fd -1, note that it could not be received, because of this errno. */
 	enum adma_segment_news (*take_segment)(struct adma_connection *connection, int fd, int error);
 
-	/* Optional. Is it certain that the peer's pid names another process by now? */
-	bool (*peer_replaced)(const struct adma_connection *connection);
+	/* Optional. Is the memory of the peer's process still that of the process with which the handshake was made? */
+	enum adma_peer_memory (*peer_memory)(const struct adma_connection *connection);
 };
 
 #endif

@@ -216,16 +216,32 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 
-/* Is it certain that the peer's pid names another process? Every mechanism that can tell is asked. */
-static bool peer_is_replaced(const struct adma_endpoint *ep)
+/* What is known of the memory of the peer's process? The first mechanism that can tell is asked. */
+static enum adma_peer_memory peer_memory(const struct adma_endpoint *ep)
 {
-	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+	enum adma_peer_memory known = ADMA_PEER_MEMORY_UNKNOWN;
+
+	for (uint32_t id = 0; id < ADMA_MECH_MAX && known == ADMA_PEER_MEMORY_UNKNOWN; id++) {
 		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 
-		if (mechanism && mechanism->peer_replaced && mechanism->peer_replaced(&ep->connection))
-			return true;
+		if (mechanism && mechanism->peer_memory)
+			known = mechanism->peer_memory(&ep->connection);
 	}
-	return false;
+	return known;
+}
+
+/*
+ * The socket is at its end. Is the peer's process dead? It may have closed the socket itself, and still copy. Its
+ * pidfd will tell. Where the system refuses pidfds, and nobody can look at its memory, nothing else tells of its
+ * death, so the end of the socket is taken for that.
+ */
+static bool peer_is_dead_at_eof(const struct adma_endpoint *ep)
+{
+	enum adma_peer_memory memory = peer_memory(ep);
+
+	if (memory == ADMA_PEER_MEMORY_UNKNOWN)
+		return ep->connection.config.pidfd < 0;
+	return memory == ADMA_PEER_MEMORY_GONE;
 }
 
 static void peer_note_eof(struct adma_endpoint *ep)
@@ -235,8 +251,7 @@ static void peer_note_eof(struct adma_endpoint *ep)
 		adma_terminate(ep, ADMA_E_CLOSED);
 		return;
 	}
-	/* The peer may not be dead: it may have called exec, or closed the socket itself. */
-	if (peer_is_replaced(ep))
+	if (peer_is_dead_at_eof(ep))
 		ep->control.dead = true;
 	adma_terminate(ep, ADMA_E_DIED);
 }
