@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Under gevent and its like: Python's numbers of threads name no thread, sockets wait by themselves."""
+"""Under gevent and its like: numbers of threads name no thread, sockets wait by themselves."""
 
 from __future__ import annotations
 

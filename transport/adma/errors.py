@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
     "AdmaError",
@@ -114,6 +114,117 @@ class MechanismUnavailable(_Coded):
         self.mechanism = mechanism
         self.cause = cause
         self.cure = cure
+
+
+# What the system refuses: from what was tried and the errno to cause and cure.
+
+# By what was tried: how it is told, and the system calls that a sandbox has to allow for it.
+TRIED: Final[dict[str, tuple[str, str]]] = {
+    "rings": ("the channel's rings cannot be made", "memfd_create, fallocate and mmap"),
+    "peer's rings": ("the peer's rings cannot be mapped", "mmap"),
+    "bulk segment": ("no bulk segment can be made", "memfd_create, fallocate and mmap"),
+    "handshake": ("the handshake needs more than there is", "sendmsg, recvmsg and dup"),
+    "channel": ("the channel cannot be made", "eventfd2 and socket"),
+    "worker": ("the worker cannot be made", "epoll_create1, eventfd2 and socket"),
+    "poll descriptor": ("no descriptor to wait on can be made", "epoll_create1 and epoll_ctl"),
+    "wait": ("many channels cannot be waited for", "epoll_create1 and epoll_ctl"),
+    "progress thread": ("no progress thread can be started", "clone3, clone and epoll_create1"),
+    "mapped:cma": ("the kernel's copy fails", "process_vm_readv and process_vm_writev"),
+    "shared": ("there is no bulk segment", "memfd_create, fallocate and mmap"),
+    "loopback:tcp": ("the connection is of no use", "socket, connect and sendto"),
+    "dma": ("the kernel helper fails", "ioctl"),
+    "mapped:helper": ("the kernel helper fails", "ioctl"),
+}
+
+_ALLOW = "allow {calls} in the seccomp profile, or in the policy of the security module"
+_AGAIN = "close the channel and connect again once that is mended"
+_CAUSES: Final[dict[int, tuple[str, str]]] = {
+    errno.EMFILE: (
+        "this process has no file descriptor left",
+        "close some, or raise its limit (ulimit -n)",
+    ),
+    errno.ENFILE: (
+        "the system has no file descriptor left",
+        "close files elsewhere, or raise the limit (sysctl fs.file-max)",
+    ),
+    errno.ETOOMANYREFS: (
+        "too many descriptors of this user are under way in sockets",
+        "let their receivers read, or raise the limit of this process (ulimit -n)",
+    ),
+    errno.ENOMEM: (
+        "there is no memory left",
+        "free some, or raise the limit (of the container, or ulimit -v)",
+    ),
+    errno.ENOSPC: (
+        "there is no room left for shared memory",
+        "free some in /dev/shm, or raise the container's limit on memory",
+    ),
+    errno.EDQUOT: (
+        "the quota of this user is used up",
+        "free room in /dev/shm and /tmp, or raise the quota",
+    ),
+    errno.EFBIG: (
+        "the limit on the size of files, which holds for shared memory too, is lower",
+        "raise the limit (ulimit -f)",
+    ),
+    errno.EAGAIN: (
+        "the limit on threads, or on locked memory, is reached",
+        "raise it (ulimit -u, ulimit -l, or pids.max of the container)",
+    ),
+    errno.EPERM: ("a sandbox or a security module forbids {calls}", _ALLOW),
+    errno.EACCES: ("a security module denies {calls}", _ALLOW),
+    errno.ENOSYS: (
+        "this kernel has no {calls}, or a seccomp filter hides them",
+        "use a newer kernel, or allow {calls} in the seccomp profile",
+    ),
+    errno.EIO: ("the system reports a failure of its own", "look at the kernel's log (dmesg)"),
+}
+_SPECIAL: Final[dict[tuple[str, int], tuple[str, str]]] = {
+    ("poll descriptor", errno.ENOSPC): (
+        "this user watches as many descriptors as one may",
+        "close some, or raise the limit (sysctl fs.epoll.max_user_watches)",
+    ),
+    ("wait", errno.ENOSPC): (
+        "this user watches as many descriptors as one may",
+        "close some, or raise the limit (sysctl fs.epoll.max_user_watches)",
+    ),
+    ("mapped:cma", errno.EPERM): (
+        "one process may not reach the other's memory any more: it changed its user, is not "
+        "dumpable, or got a seccomp filter",
+        "change users and set filters before the two connect",
+    ),
+    ("shared", errno.EMFILE): (
+        "one of the two processes had no file descriptor left for it",
+        "close some, or raise the limit there (ulimit -n); it is tried again after a second",
+    ),
+    ("loopback:tcp", errno.ECONNRESET): ("the connection broke", _AGAIN),
+    ("loopback:tcp", errno.EPIPE): ("the connection broke", _AGAIN),
+    ("loopback:tcp", errno.ETIMEDOUT): (
+        "the connection was cut, since nothing was answered",
+        "let the firewall pass what this machine sends to itself, and connect again",
+    ),
+}
+_UNKNOWN = "none is known: please report it with these words"
+
+
+def explain(tried: str, number: int) -> tuple[str, str]:
+    """Cause and cure of an errno. `tried`: of TRIED, or words for something else."""
+    _, calls = TRIED.get(tried, ("", "the system call"))
+    usual = _CAUSES.get(number, (os.strerror(number), _UNKNOWN))
+    cause, cure = _SPECIAL.get((tried, number), usual)
+    return cause.format(calls=calls), cure.format(calls=calls)
+
+
+def failure(tried: str, number: int) -> OSError:
+    """The error for a step that failed: what was tried, the cause and the cure."""
+    told, _ = TRIED.get(tried, (tried, ""))
+    cause, cure = explain(tried, number)
+    return OSError(number, f"{told}: {cause}; cure: {cure}")
+
+
+def is_shortage(error: OSError) -> bool:
+    """Was there no descriptor left? That may be over in a moment."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 # Tracebacks and pickles name the classes where users find them.

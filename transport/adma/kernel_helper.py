@@ -49,7 +49,8 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
             )
         return (
             "the kernel module adma is not loaded",
-            "modprobe adma, after make -C kernel install (kernel/README.md)",
+            "modprobe adma; the module comes with adma's source distribution, where "
+            "kernel/README.md tells how to build and install it",
         )
     if number in (errno.EACCES, errno.EPERM):
         if found.group_may and found.group != "root":

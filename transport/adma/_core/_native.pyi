@@ -249,6 +249,10 @@ class adma_nonce(CData):  # noqa: N801
     bytes: Array[int]
     scratch: int
 
+class adma_ids(CData):  # noqa: N801
+    uid: int
+    gid: int
+
 class adma_dim(CData):  # noqa: N801
     count: int
     dst_step: int
@@ -445,6 +449,9 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_nonce *"], init: object = ...) -> adma_nonce: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_ids *"], init: object = ...) -> adma_ids: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_dim *"], init: object = ...) -> adma_dim: ...
@@ -671,6 +678,10 @@ class _Lib:
     ADMA_FAULT_DELAY: int
     ADMA_FAULT_HOLD: int
     ADMA_ANY_SOURCE: int
+    MSG_CMSG_CLOEXEC: int
+    SCM_CREDENTIALS: int
+    SO_PASSCRED: int
+    SO_PEERCRED: int
     ADMA_INLINE: int
     ADMA_EAGER: int
     ADMA_SLOT: int
@@ -902,6 +913,12 @@ class _Lib:
     @staticmethod
     def adma_set_tracer(pid: int, /) -> int: ...
     @staticmethod
+    def adma_pidfd_open(pid: int, /) -> int: ...
+    @staticmethod
+    def adma_is_pidfd(fd: int, /) -> int: ...
+    @staticmethod
+    def adma_own_ids() -> adma_ids: ...
+    @staticmethod
     def adma_dumpable() -> int: ...
     @staticmethod
     def adma_fault_handshake() -> int: ...
@@ -918,9 +935,17 @@ class _Lib:
     @staticmethod
     def adma_segment_make(fd: Pointer[int], segment: Pointer[adma_segment], /) -> int: ...
     @staticmethod
-    def adma_segment_map(fd: int, segment: Pointer[adma_segment], /) -> int: ...
+    def adma_segment_map(fd: int, same_user: bool, segment: Pointer[adma_segment], /) -> int: ...
     @staticmethod
     def adma_segment_unmap(segment: adma_segment, /) -> None: ...
+    @staticmethod
+    def adma_memory_open(name: _Memory, /) -> int: ...
+    @staticmethod
+    def adma_memory_allocate(fd: int, bytes_: int, /) -> int: ...
+    @staticmethod
+    def adma_memory_seal(fd: int, /) -> int: ...
+    @staticmethod
+    def adma_memory_is_sealed(fd: int, /) -> bool: ...
     @staticmethod
     def adma_kernels() -> int: ...
     @staticmethod

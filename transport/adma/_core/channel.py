@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..errors import failure
 from ._native import ffi, lib
 from .constants import MECH_MAX, MECH_SHARED
 from .results import raise_for
@@ -89,7 +90,7 @@ def make(config: Config) -> Chan:
     """A channel, to be freed by `free`. It owns descriptors and segments unless this raises."""
     out = ffi.new("struct adma_chan **")
     if rc := lib.adma_chan_new(fill(config), out):
-        raise_for(rc)
+        raise failure("channel", -rc)
     chan: Chan = out[0]
     return chan
 

@@ -63,7 +63,10 @@ _ERRORS: dict[int, tuple[type[AdmaError], str]] = {
         ChannelClosed,
         "the peer closed the channel; everything it wrote was read",
     ),
-    lib.ADMA_E_DIED: (PeerDied, "the peer is gone: its process ended without closing the channel"),
+    lib.ADMA_E_DIED: (
+        PeerDied,
+        "the peer is gone: its process ended, or let go of the channel, without closing it",
+    ),
     lib.ADMA_E_KIND: (
         WrongKind,
         "the next message is of another kind: an object is taken by recv(), bytes by read()",

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import socket
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from .._core import constants
 from .._core import record as core
-from ..errors import PeerDied, ProtocolError
+from ..errors import PeerDied, ProtocolError, failure
 from .identity import Credentials, own_credentials
 
 __all__ = ["Entry", "Record", "Wire"]
@@ -110,11 +112,11 @@ class Wire:
         self.deadline = deadline
         self._stream = sock.type == socket.SOCK_STREAM
         # Set before anything is read, since what arrives earlier carries no credentials.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
 
     def close(self) -> None:
         """End the handshake: what follows on this socket carries no credentials."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        self.sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 0)
 
     # Sending
 
@@ -122,7 +124,7 @@ class Wire:
         """Send a record, with our credentials and the entries' descriptors."""
         data = pack(round_, entries)
         fds = array.array("i", [fd for entry in entries for fd in entry.fds])
-        credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, own_credentials().pack())
+        credentials = (socket.SOL_SOCKET, constants.SCM_CREDENTIALS, own_credentials().pack())
         ancillary = [credentials]
         if fds:
             ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes()))
@@ -171,7 +173,9 @@ class Wire:
     def _recvmsg(self, want: int, fds: list[int]) -> tuple[bytes, Credentials]:
         self._arm()
         try:
-            part, ancillary, flags, _ = self.sock.recvmsg(want, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            part, ancillary, flags, _ = self.sock.recvmsg(
+                want, _ANCILLARY, constants.MSG_CMSG_CLOEXEC
+            )
         except (ConnectionResetError, TimeoutError) as error:
             raise self._lost(error) from None
         sender: Credentials | None = None
@@ -182,18 +186,25 @@ class Wire:
                 numbers = array.array("i")
                 numbers.frombytes(content[: len(content) - len(content) % _INT])
                 fds.extend(numbers)
-            elif kind == socket.SCM_CREDENTIALS:
+            elif kind == constants.SCM_CREDENTIALS:
                 sender = Credentials.unpack(content)
         if not part:
             raise PeerDied("the peer hung up during the handshake")
-        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(fds) > core.FDS_MAX:
-            raise ProtocolError(
-                "the peer sent more, or more descriptors, than a record may have; "
-                "or this process has no descriptors left (ulimit -n)"
-            )
+        if flags & socket.MSG_TRUNC or len(fds) > core.FDS_MAX:
+            raise ProtocolError("the peer sent more, or more descriptors, than a record may have")
+        if flags & socket.MSG_CTRUNC:
+            raise self._cut_off()
         if sender is None:
             raise ProtocolError("the kernel does not tell who sent the record")
         return part, sender
+
+    def _cut_off(self) -> OSError:
+        """Why descriptors did not arrive: there is none left, or the system does not let them."""
+        try:
+            self.sock.dup().close()
+        except OSError as error:
+            return failure("handshake", error.errno or errno.EIO)
+        return failure("handshake", errno.EACCES)
 
     @staticmethod
     def _parse(data: bytes, sender: Credentials, fds: list[int]) -> Record:

@@ -35,11 +35,20 @@ from ..connect.identity import (
     Peer,
     is_same_user,
     own_pidfd,
+    own_uid,
+    peers_pidfd,
     start_time,
-    verified_pidfd,
 )
 from ..connect.record import Entry, Record, Wire
-from ..errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
+from ..errors import (
+    MechanismUnavailable,
+    PeerDied,
+    ProtocolError,
+    VersionMismatch,
+    explain,
+    failure,
+    is_shortage,
+)
 from ..mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
 from .link import Link
 
@@ -102,10 +111,12 @@ class _Handshake:
         self.wire = wire
         self.terms = terms
         self.undo = undo
+        self._sealed = True  # our own segment
 
     def run(self) -> Link:
         own = core.make_nonce()
         nonce = core.nonce_bytes(own)
+        reserve = self._reserve_descriptor()
         local = self._send_hello(own)
         with self._receive(core.HELLO) as record:
             peer, pidfd, remote = self._meet(record, nonce)
@@ -124,6 +135,7 @@ class _Handshake:
         taken = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
         for probe in probes:
             probe.close()
+        reserve.close()
         return Link(
             sock=self.wire.sock.fileno(),
             pidfd=pidfd,
@@ -154,15 +166,28 @@ class _Handshake:
             self.undo.callback(probe.close)
         return probes, left_out
 
+    def _reserve_descriptor(self) -> socket.socket:
+        """A descriptor for the one that the channel opens last, when the peer relies on us.
+
+        OSError: there is none left. The peer can still be told.
+        """
+        try:
+            return self.undo.enter_context(self.wire.sock.dup())
+        except OSError as error:
+            raise failure("handshake", error.errno or errno.EIO) from None
+
     # Hello
 
     def _send_hello(self, own: Nonce) -> Segment:
         """Make our segment and introduce ourselves with it; the segment, mapped."""
         fd, segment = core.make_segment()
         self.undo.callback(core.unmap_segment, segment)
+        self._sealed = core.is_sealed(fd)
         fds = [fd]
         try:
-            fds.append(own_pidfd())
+            pidfd = own_pidfd()
+            if pidfd >= 0:
+                fds.append(pidfd)
             self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack(), fds)])
         finally:
             for number in fds:
@@ -173,7 +198,7 @@ class _Handshake:
         nonce_address, scratch_address = core.nonce_addresses(own)
         return core.Hello(
             pid=os.getpid(),
-            uid=os.geteuid(),
+            uid=own_uid(),
             start_time=start_time() or 0,
             half_size=SEGMENT_SIZE,
             nonce=core.nonce_bytes(own),
@@ -194,13 +219,17 @@ class _Handshake:
         sender = record.sender
         same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
+        if not same_user and not self._sealed:
+            # The peer could take our own segment away under us. So far we have not relied on it.
+            raise PermissionError(errno.EPERM, core.UNSEALED)
         if hello.half_size != SEGMENT_SIZE:
             raise ProtocolError(f"the peer's segment has {hello.half_size} bytes")
         segment_fd = entry.take_fd()
         try:
-            pidfd = verified_pidfd(entry.take_fd(), sender)
-            self.undo.callback(os.close, pidfd)
-            segment = core.map_segment(segment_fd)
+            pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, sender)
+            if pidfd >= 0:
+                self.undo.callback(os.close, pidfd)
+            segment = core.map_segment(segment_fd, same_user)
             self.undo.callback(core.unmap_segment, segment)
         finally:
             os.close(segment_fd)
@@ -294,16 +323,31 @@ def _said(record: Record, probe: Probe) -> Entry:
 
 
 def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
-    """Run a step. An OSError refuses the direction that the step is about, at both ends."""
+    """Run a step. An OSError refuses the direction that the step is about, at both ends.
+
+    But not that there is no descriptor left at this moment: the mechanism would be lost for the
+    life of the channel. The handshake fails, and both ends are told why.
+    """
     try:
         return step()
     except OSError as error:
-        refusal = probe.refuse(error.errno or errno.EIO, _text(error))
+        if is_shortage(error):
+            raise failure("handshake", error.errno or errno.EIO) from None
+        refusal = _refusal(probe, error)
         if outward:
             probe.out = refusal
         else:
             probe.in_ = refusal
         return refusal.entry(probe.id)
+
+
+def _refusal(probe: Probe, error: OSError) -> Refusal:
+    """Why a step failed: in its own words, or else in those for its errno."""
+    number = error.errno or errno.EIO
+    cause, _, cure = _text(error).partition("; cure: ")
+    if cause == os.strerror(number):
+        cause, cure = explain(probe.name, number)
+    return probe.refuse(number, cause, cure)
 
 
 def _directions(

@@ -51,7 +51,8 @@ class Refusal:
     cure: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.cause} ({os.strerror(self.errno)})"
+        error = os.strerror(self.errno)
+        text = self.cause if error in self.cause else f"{self.cause} ({error})"
         return f"{text}; cure: {self.cure}" if self.cure else text
 
     def error(self) -> MechanismUnavailable:

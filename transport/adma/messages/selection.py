@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import config
+from .. import config, errors
 from .._core import channel as core
 from .._core.constants import (
     COPY_AS_READER,
@@ -109,8 +109,9 @@ def _refusals(chan: Chan, link: Link) -> list[tuple[str, Refusal]]:
     withdrawn = core.withdrawn(chan)
     for number, name in NAMES.items():
         if number in withdrawn:
-            cause = _TEXTS[core.WITHDRAWN]
-            found.append((name, Refusal(name, withdrawn[number], cause, "connect anew")))
+            cause, cure = errors.explain(name, withdrawn[number])
+            cause = f"{_TEXTS[core.WITHDRAWN]}: {cause}"
+            found.append((name, Refusal(name, withdrawn[number], cause, cure)))
     return found
 
 
