@@ -334,13 +334,8 @@ static void finish(struct task *task, bool cancel)
 
 static void bring_segment(struct task *task, uint32_t number, uint64_t n)
 {
-	int fd;
-
-	if (!adma_worker_wants_bulk(worker_of(task), number, n))
-		return;
-	fd = make_bulk();
-	(void)adma_worker_give_bulk(worker_of(task), number, fd);
-	close_bulk(fd);
+	if (adma_worker_wants_bulk(worker_of(task), number, n))
+		(void)adma_worker_give_bulk(worker_of(task), number, make_bulk());
 }
 
 static void send_one(struct task *task, struct item *item, uint32_t number)

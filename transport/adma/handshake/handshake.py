@@ -174,7 +174,9 @@ class _Handshake:
         try:
             return self.undo.enter_context(self.wire.sock.dup())
         except OSError as error:
-            raise failure("handshake", error.errno or errno.EIO) from None
+            # A limit of 0 is told as an argument that is out of range.
+            number = errno.EMFILE if error.errno == errno.EINVAL else error.errno
+            raise failure("handshake", number or errno.EIO) from None
 
     # Hello
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import time
 import warnings
@@ -18,7 +19,7 @@ from .._core.operation import Operation, post, quarantine
 from .._core.results import FORKED, NO_MECHANISM, TOO_LONG, error_for
 from .._core.types import NO_CHANNEL
 from ..arguments import remaining
-from ..errors import MessageTooLong
+from ..errors import MessageTooLong, failure
 from . import selection
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Endpoint:
     def bring_segment(self, nbytes: int) -> None:
         """Make the segment that a write of `nbytes` needs, if there is one that is not there yet.
 
-        OSError when there is no room for it and no other mechanism may carry the message.
+        OSError when there is no room for it and no other mechanism may carry the message. The
+        next write tries again then.
         """
         wanted = core.wanted_segment(self.chan, nbytes)
         if not wanted:
@@ -74,16 +76,16 @@ class Endpoint:
         mechanism = mechanisms.of_id(wanted)
         try:
             fd = mechanism.make_segment(self.link.same_user)
+            rc = core.give_bulk(self.chan, fd)  # whose descriptor it is from now on
+            if -rc in errno.errorcode:
+                raise failure("bulk segment", -rc)
         except OSError as error:
-            core.refuse_bulk(self.chan, error.errno or 0)
             if self.link.forced == mechanism.name:
                 raise
+            core.refuse_bulk(self.chan, error.errno or 0)
             return  # another mechanism carries it
-        try:
-            if rc := core.give_bulk(self.chan, fd):
-                raise self.error(rc)
-        finally:
-            os.close(fd)
+        if rc:
+            raise self.error(rc)
 
     def forget(self, operation: Operation) -> None:
         """Give the buffer back to its owner, if the core is through with it."""
@@ -180,6 +182,8 @@ class Endpoint:
             )
         if code == NO_MECHANISM:
             return selection.unavailable(self.chan, self.link)
+        if code in (errno.EMFILE, errno.ENFILE):
+            return failure("shared", code)
         return error_for(code)
 
 

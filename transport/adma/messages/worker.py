@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -24,6 +25,7 @@ from .._core.results import error_for
 from .._core.waiting import ManyWaiter
 from ..arguments import deadline_of
 from ..connect import access
+from ..errors import failure
 from ..handshake.handshake import Terms, shake
 from . import selection
 
@@ -287,14 +289,14 @@ class Worker:
             return
         try:
             fd = mechanisms.of_id(wanted).make_segment(link.same_user)
+            rc = core.give_bulk(self.handle, number, fd)  # whose descriptor it is from now on
+            if -rc in errno.errorcode:
+                raise failure("bulk segment", -rc)
         except OSError as error:
             core.refuse_bulk(self.handle, number, error.errno or 0)
             return  # another mechanism carries it, or the send fails
-        try:
-            if rc := core.give_bulk(self.handle, number, fd):
-                raise error_for(rc)
-        finally:
-            os.close(fd)
+        if rc:
+            raise error_for(rc)
 
 
 def _close_all() -> None:

@@ -379,13 +379,19 @@ int adma_health(struct adma_chan *chan);
 
 /* ---- selection: these queries may look at the load of the machine ---- */
 
-/* Would a write of n bytes travel by a mechanism that needs a bulk segment, and is there none yet? */
+/*
+ * Would a write of n bytes travel by a mechanism that needs a bulk segment, and is there none? Also, after a second,
+ * when the peer had no descriptor left to receive the one that there was.
+ */
 bool adma_wants_bulk(struct adma_chan *chan, uint64_t n);
 
-/* Give the channel a bulk segment of adma_bulk_size() bytes. `fd` is duplicated and stays the caller's. 0 or -errno. */
+/* Give the channel a bulk segment of adma_bulk_size() bytes. From this call on `fd` is the core's. 0 or -errno. */
 int adma_give_bulk(struct adma_chan *chan, int fd);
 
-/* The bulk segment could not be made: the mechanism that needs it carries no more of our writes. */
+/*
+ * The bulk segment could not be made: the mechanism that needs it carries no more of our writes; for a second only
+ * if `err` tells of a shortage.
+ */
 void adma_no_bulk(struct adma_chan *chan, int err);
 
 /* How a write of n bytes would travel: enum adma_carry | enum adma_mechanism_id << 8; negative: it cannot. */

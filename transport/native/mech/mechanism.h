@@ -169,11 +169,14 @@ struct adma_mechanism {
 	/* Has our segment still to be made? */
 	bool (*wants_segment)(const struct adma_connection *connection);
 
-	/* Take our segment. The descriptor stays the caller's. 0 or a negated errno. */
+	/* Take our segment, in place of the one before, if any. The descriptor stays the caller's. 0 or a negated errno. */
 	int (*give_segment)(struct adma_connection *connection, int fd);
 
 	/* Take the peer's segment; or, with fd -1, note that it could not be received, because of this errno. */
 	enum adma_segment_news (*take_segment)(struct adma_connection *connection, int fd, int error);
+
+	/* Is the peer's segment there, without which our reads cannot be served? */
+	bool (*has_segment)(const struct adma_connection *connection);
 
 	/* Optional. Is the memory of the peer's process still that of the process with which the handshake was made? */
 	enum adma_peer_memory (*peer_memory)(const struct adma_connection *connection);

@@ -158,7 +158,9 @@ struct adma_segment {
 	_Atomic uint64_t drained;     /* bulk cells drained; it only grows */
 	_Atomic uint32_t eager_off;   /* send by rendezvous: too much of yours waits for a receive */
 	_Atomic uint32_t drains;      /* the maker takes it back to 0, and sends a byte, when its ring is half full */
-	uint64_t reader[4];
+	_Atomic uint32_t bulk_lost;   /* how many bulk segments of the maker could not be received */
+	uint32_t nothing_more;
+	uint64_t reader[3];
 
 	/* The maker's event count: the peer signals it, the maker arms it (eventcount.h). */
 	_Atomic uint64_t event_count;

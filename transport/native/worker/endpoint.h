@@ -47,6 +47,8 @@ struct adma_send_side {
 	uint64_t base[ADMA_MECH_MAX];  /* by mechanism: how many chunks were filled so far */
 	uint32_t withdrawn;            /* mechanisms that are withdrawn for our writes only */
 	int segment_fd;                /* our segment, if it is still to be passed to the peer, or -1 */
+	uint32_t segments_lost;        /* of bulk_lost: those that we have made up for */
+	int64_t segment_retry_at;      /* when to make a segment again, of which one was refused or lost; or 0 */
 	int32_t blocked;               /* our threads that are in a blocking write of a large message */
 };
 
@@ -60,6 +62,8 @@ struct adma_receive_side {
 	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
 	uint64_t short_bytes;         /* bytes of the buffers of short_reads */
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
+	uint32_t lost;                /* mechanisms whose segment could not be received; the peer will pass another one */
+	int lost_error;               /* for this errno */
 	uint32_t parts_due;           /* parts still to come, of an object that was taken or withdrawn */
 	bool parts_spoilt;            /* their object failed: nobody will read them */
 	struct adma_unexpected_source arrived; /* tagged messages that came before their receives */

@@ -141,9 +141,17 @@ static const struct adma_mechanism *peer_segment_owner(const struct adma_endpoin
 }
 
 /*
- * The peer's segment came, or could not be received. Without it, the peer's messages travel by
- * another mechanism from now on. True when a segment was taken.
+ * The peer's segment was lost: messages travel by another mechanism until it passes another one, for which it is told.
+ * Release: once it passes that, it has seen our word, and we know already that the first one was lost.
  */
+static void peer_note_lost_segment(struct adma_endpoint *ep, uint32_t id, int error)
+{
+	ep->receive.lost |= ADMA_MECH_BIT(id);
+	ep->receive.lost_error = error;
+	atomic_fetch_add_explicit(&ep->connection.config.remote->bulk_lost, 1, memory_order_release);
+}
+
+/* The peer's segment came, or could not be received. True when a segment was taken. */
 static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 {
 	const struct adma_mechanism *mechanism = peer_segment_owner(ep);
@@ -153,7 +161,9 @@ static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 		return false;
 	news = mechanism->take_segment(&ep->connection, fd, error);
 	if (news == ADMA_SEGMENT_LOST)
-		ep->connection.config.in_mask &= ~ADMA_MECH_BIT(mechanism->id);
+		peer_note_lost_segment(ep, mechanism->id, error ? error : EPROTO);
+	if (news == ADMA_SEGMENT_TAKEN)
+		ep->receive.lost &= ~ADMA_MECH_BIT(mechanism->id);
 	return news == ADMA_SEGMENT_TAKEN;
 }
 

@@ -111,6 +111,24 @@ static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t
 	return adma_slot_match(slot, t->gen);
 }
 
+/*
+ * The peer passes a segment before the first message that may travel through it. So the socket is read now: afterwards
+ * it is known whether the segment could be received, while another mechanism can still be selected.
+ */
+static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint32_t offered, int *error)
+{
+	uint32_t id;
+
+	if (*error)
+		return ADMA_MECH_NONE;
+	if (adma_select_lacks_segment(ep, offered))
+		(void)adma_peer_check(ep);
+	id = adma_select(ep, length, offered);
+	if (id == ADMA_MECH_NONE && offered & ep->receive.lost)
+		*error = ep->receive.lost_error;
+	return id;
+}
+
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
 {
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
@@ -118,7 +136,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	uint64_t length = slot->length;
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
 	/* Without a mechanism nobody can claim a chunk before the error is stored. */
-	uint32_t id = error ? ADMA_MECH_NONE : adma_select(ep, desc->length, slot->offered);
+	uint32_t id = transfer_select(ep, desc->length, slot->offered, &error);
 	const struct adma_mechanism *mechanism = adma_mechanism(id);
 
 	if (length != desc->length)
