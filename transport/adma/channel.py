@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
@@ -15,6 +16,7 @@ from ._core.results import CLOSED_HERE, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
 from .arguments import deadline_of, whole_between
 from .copying import engine
+from .errors import failure
 from .messages import selection
 from .messages.blocking import Blocking
 from .messages.channel_request import ChannelRequest
@@ -231,6 +233,8 @@ class Channel(Source):
         `check`, `iprobe` or any other method until it is no longer readable.
         """
         fd = core.fileno(self._endpoint.chan)
+        if -fd in errno.errorcode:
+            raise failure("poll descriptor", -fd)
         if fd < 0:
             raise self._endpoint.error(fd)
         return fd

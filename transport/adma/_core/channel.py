@@ -50,6 +50,7 @@ count_blocked = lib.adma_blocked
 is_deadlocked = lib.adma_deadlocked
 give_bulk = lib.adma_give_bulk
 refuse_bulk = lib.adma_no_bulk
+progress_error = lib.adma_progress_error  # why there was no progress thread, or 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..errors import failure
 from . import channel
 from ._native import ffi, lib
 from .constants import MECH_SHARED
@@ -55,7 +56,7 @@ def make() -> Worker:
     """A worker without endpoints, to be freed by `free`."""
     out = ffi.new("struct adma_worker **")
     if rc := lib.adma_worker_new(secrets.randbits(64), out):
-        raise_for(rc)
+        raise failure("worker", -rc)
     worker: Worker = out[0]
     return worker
 

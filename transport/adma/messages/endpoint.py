@@ -63,6 +63,8 @@ class Endpoint:
         if rc := post(self.chan, operations):
             self.pending.difference_update(operations)
             raise self.error(rc)
+        if self._posts % _SWEEP_EVERY == 1:
+            _tell_of_no_progress()
 
     def bring_segment(self, nbytes: int) -> None:
         """Make the segment that a write of `nbytes` needs, if there is one that is not there yet.
@@ -185,6 +187,20 @@ class Endpoint:
         if code in (errno.EMFILE, errno.ENFILE):
             return failure("shared", code)
         return error_for(code)
+
+
+def _tell_of_no_progress() -> None:
+    """Say once that there is no progress thread: messages arrive, but only while calls are made."""
+    error = core.progress_error()
+    if error and not _told:
+        _told.append(error)
+        text = f"{failure('progress thread', error).strerror}; until then requests go on only "
+        warnings.warn(
+            text + "while this process is in a call of adma", RuntimeWarning, stacklevel=4
+        )
+
+
+_told: list[int] = []
 
 
 def _slice(deadline: float | None) -> int:

@@ -2,9 +2,8 @@
 /* closing.c - the steps of a close that channels and workers share; see closing.h. */
 #include "api/closing.h"
 
-#include <poll.h>
-
 #include "base/fault.h"
+#include "base/poll.h"
 #include "shm/eventcount.h"
 #include "worker/arrived.h"
 #include "worker/peer.h"
@@ -59,6 +58,6 @@ void adma_closing_sleep(struct adma_endpoint *ep, bool armed, int64_t ns)
 	};
 
 	pthread_mutex_unlock(&worker->lock);
-	(void)poll(fds, 2, armed ? (int)(ns / 1000000) + 1 : 1);
+	(void)adma_poll(fds, 2, armed ? (int)(ns / 1000000) + 1 : 1);
 	pthread_mutex_lock(&worker->lock);
 }

@@ -28,7 +28,6 @@
 #include "copy/engine_dma.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +37,7 @@
 #include "base/fault.h"
 #include "base/futex.h"
 #include "base/list.h"
+#include "base/poll.h"
 #include "base/thread.h"
 #include "base/trace.h"
 #include "copy/completion.h"
@@ -289,7 +289,7 @@ static bool submitter_poll(int device, int event_fd, int timeout_ms, bool *event
 	uint64_t count;
 
 	*event_lost = false;
-	if (poll(fds, 2, timeout_ms) <= 0)
+	if (adma_poll(fds, 2, timeout_ms) <= 0)
 		return false;
 	if (fds[0].revents & POLLIN)
 		(void)!read(device, &count, sizeof(count));

@@ -474,6 +474,9 @@ struct adma_progress_stats {
 };
 void adma_get_progress_stats(struct adma_progress_stats *stats);
 
+/* The errno for which the progress thread could not be started, or not take a channel on, the last time; 0: never. */
+int adma_progress_error(void);
+
 /* ---- constants, and facts about this build ---- */
 
 uint64_t adma_segment_size(void);

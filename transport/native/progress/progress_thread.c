@@ -3,7 +3,6 @@
 #include "progress/progress_thread.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -13,6 +12,7 @@
 #include "base/cpu.h"
 #include "base/event.h"
 #include "base/fault.h"
+#include "base/poll.h"
 #include "base/refusal.h"
 #include "base/thread.h"
 
@@ -29,6 +29,7 @@ static struct {
 	uint32_t workers;       /* workers that are taken */
 	_Atomic int running;
 	int64_t failed_at;      /* when a start last failed; 0: never */
+	_Atomic int error;      /* the errno of that */
 
 	pthread_mutex_t registry;
 	pthread_cond_t not_in_use;
@@ -56,6 +57,11 @@ static struct adma_progress *progress_of(struct adma_list *member)
 int adma_progress_count(void)
 {
 	return atomic_load_explicit(&thread.running, memory_order_relaxed);
+}
+
+int adma_progress_error(void)
+{
+	return atomic_load_explicit(&thread.error, memory_order_relaxed);
 }
 
 void adma_get_progress_stats(struct adma_progress_stats *stats)
@@ -255,7 +261,7 @@ static void thread_sleep(int64_t until)
 	thread.asleep = true;
 	thread.until = until;
 	pthread_mutex_unlock(&thread.registry);
-	(void)ppoll(fds, 2, until == ADMA_NEVER ? NULL : &ts, NULL);
+	(void)adma_ppoll(fds, 2, until == ADMA_NEVER ? NULL : &ts, NULL);
 	adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(), &thread.moved_at);
 	pthread_mutex_lock(&thread.registry);
 	thread.asleep = false;
@@ -409,6 +415,7 @@ bool adma_progress_take(struct adma_progress *progress)
 		thread.failed_at = adma_now();
 		thread.stats.failures++;
 		thread.stats.error = err;
+		atomic_store_explicit(&thread.error, err, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&thread.life);
 	return !early && !err;

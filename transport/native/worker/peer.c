@@ -9,7 +9,6 @@
 #include "worker/peer.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "base/descriptor.h"
 #include "base/fault.h"
+#include "base/poll.h"
 #include "mech/table.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
@@ -282,7 +282,7 @@ bool adma_peer_check(struct adma_endpoint *ep)
 	bool eof_before = control->eof, dead_before = control->dead, segment_taken = false;
 
 	control->checked_at = adma_now();
-	if (poll(fds, 2, 0) <= 0)
+	if (adma_poll(fds, 2, 0) <= 0)
 		return false;
 	/* The byte that is read here may have been another thread's wake-up. */
 	adma_mark(ep, ADMA_MARK_REARM);
