@@ -115,11 +115,24 @@ def _posix_segment() -> int:
             continue  # of a process with our pid in another pid namespace
         except posix_ipc.PermissionsError:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), _DIRECTORY) from None
+        except (posix_ipc.Error, OSError) as error:
+            raise _reason(error) from None
         # A process of another pid namespace may have taken us for dead, and removed the name.
         with contextlib.suppress(posix_ipc.ExistentialError):
             posix_ipc.unlink_shared_memory(name)
         return int(segment.fd)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), _DIRECTORY)
+
+
+def _reason(error: Exception) -> OSError:
+    """posix_ipc tells some errors in words only. Those for lack of descriptors come again here."""
+    if isinstance(error, OSError) and error.errno:
+        return error
+    try:
+        os.close(os.open(_DIRECTORY, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as again:
+        return again
+    return OSError(errno.EIO, str(error))
 
 
 def _no_room(size: int) -> str:
