@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from . import errors
+
 __all__ = ["DEVICE", "Circumstances", "circumstances", "explain", "explain_copies", "explain_dma"]
 
 DEVICE: Final = "/dev/adma"
@@ -68,7 +70,8 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
             "this user has as many pairs of descriptors as one may have",
             "close channels, or raise /sys/module/adma/parameters/connections_max",
         )
-    return f"the device cannot be used: {os.strerror(number)}", ""
+    cause, cure = errors.explain("mapped:helper", number)
+    return f"the device cannot be used: {cause}", cure
 
 
 def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from .. import config
 from .._core.constants import MECH_TCP
 from ..connect.record import Entry
+from ..errors import explain as explain_errno
 from ..errors import is_shortage
 from .interface import Context, Probe, Refusal, refusal_in
 
@@ -62,7 +63,8 @@ def explain(number: int, where: str) -> tuple[str, str]:
             "TCP sockets are forbidden to this process",
             "allow them in the seccomp profile or the security module's policy",
         )
-    return f"a connection over {where} failed", ""
+    cause, cure = explain_errno("loopback:tcp", number)
+    return f"a connection over {where} failed: {cause}", cure
 
 
 class LoopbackTCP(Probe):
