@@ -287,6 +287,20 @@ def queue_cases() -> Iterator[Case]:
         yield Case("queues", f"POSTERS=2 POSTS=2 BUG_{bug}", ASSERTION)
 
 
+def bulk_cases() -> Iterator[Case]:
+    """A bulk segment that could not be received, and the one that takes its place."""
+    for switches in ("MESSAGES=4", "LOSSES=2", "ONLY", "ONLY LOSSES=2"):
+        yield Case("bulk", switches)
+    for bug, switches in (
+        ("SELECT_BLIND", ""),
+        ("REPLACE_BUSY", "ONLY"),
+        ("REPLACE_FILLED", "ONLY"),
+    ):
+        yield Case("bulk", f"{switches} BUG_{bug}".strip(), ASSERTION)
+    for switches in ("", "ONLY"):
+        yield Case("bulk", f"{switches} WITNESS_SECOND".strip(), ASSERTION)
+
+
 def handover_cases() -> Iterator[Case]:
     """Between calls that own a channel and the progress thread."""
     for switches in (
@@ -417,6 +431,7 @@ CASES = (
     unexpected_cases,
     slot_cases,
     news_cases,
+    bulk_cases,
     completion_cases,
     pin_cases,
     queue_cases,

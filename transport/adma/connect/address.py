@@ -90,8 +90,8 @@ def _set_mode(path: str, made: os.stat_result, mode: int) -> None:
             raise PermissionError(errno.EPERM, text, path)
         try:
             os.chmod(f"/proc/self/fd/{fd}", mode)  # the descriptor itself takes no fchmod
-        except FileNotFoundError:
-            text = "the socket's mode cannot be set; cure: mount /proc"
+        except (FileNotFoundError, PermissionError):
+            text = "the socket's mode cannot be set; cure: mount /proc, or let this process use it"
             raise OSError(errno.ENOSYS, text, path) from None
     finally:
         os.close(fd)

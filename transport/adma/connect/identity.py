@@ -108,8 +108,8 @@ def _is_proc_ours() -> bool:
     return os.readlink("/proc/self") == str(os.getpid())
 
 
-def is_gone(pid: int, started: int) -> bool:
-    """Is it certain that the process has ended that had this pid and start time?"""
+def is_gone(pid: int, started: int | None) -> bool:
+    """Is it certain that the process has ended that had this pid, and began at this time?"""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -117,7 +117,7 @@ def is_gone(pid: int, started: int) -> bool:
     except OSError:
         pass  # there is one, of another user
     now = start_time(pid)
-    return now is not None and now != started
+    return now is not None and started is not None and now != started
 
 
 def own_pidfd() -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from .. import config, errors
 from .._core import handshake as core
 from .._core.constants import CMA_PULL, CMA_PUSH, MECH_CMA
-from ..connect.identity import start_time
+from ..connect.identity import is_gone, start_time
 from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
@@ -264,7 +264,7 @@ def _name_tracer(context: Context) -> int:
     if _tracer is not None and _tracer[0] == os.getpid():
         if _tracer[1] == pid and _tracer[2] == start_time(pid):
             return _NAMED_YOU
-        if start_time(_tracer[1]) == _tracer[2]:
+        if not is_gone(_tracer[1], _tracer[2]):
             return _NAMED_ANOTHER
     if not context.client or pid <= 0 or core.set_tracer(pid):
         return _NAMED_NOBODY

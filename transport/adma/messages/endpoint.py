@@ -57,13 +57,14 @@ class Endpoint:
     def post(self, operations: Sequence[Operation]) -> None:
         """Post in order, all or none, and keep them until they are done. Raises why it cannot."""
         self._posts += 1
-        if self._posts % _SWEEP_EVERY == 0:
+        turn = self._posts % _SWEEP_EVERY
+        if turn == 0:
             self.reap()
         self.pending.update(operations)
         if rc := post(self.chan, operations):
             self.pending.difference_update(operations)
             raise self.error(rc)
-        if self._posts % _SWEEP_EVERY == 1:
+        if turn == 1:
             _tell_of_no_progress()
 
     def bring_segment(self, nbytes: int) -> None:

@@ -10,6 +10,7 @@
 #include "worker/peer.h"
 #include "worker/select.h"
 #include "worker/tags.h"
+#include "worker/transfer.h"
 
 /* A shortage may be over in a moment. It is looked at again after this time, by the next write that is long enough. */
 #define RETRY_NS 1000000000
@@ -42,17 +43,27 @@ static void segment_allow_again(struct adma_endpoint *ep, const struct adma_mech
 	ep->send.segment_retry_at = 0;
 }
 
+static bool segment_is_in_use(const struct adma_endpoint *ep, uint32_t id)
+{
+	adma_list_for_each(at, &ep->transfers.all) {
+		const struct adma_transfer *t = adma_transfer_of(at);
+
+		if (t->span.outbound && t->mechanism_id == id)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Could the peer not receive our segment? Then it gets another one after a while. A transfer that is under way uses the
- * old one, and would be cut in two: the peer has lost that one and will fail the transfer. Acquire: see
- * peer_note_lost_segment(). The peer writes the word: if it lies, a segment is made in vain, once in that time.
+ * Could the peer not receive our segment? Then it gets another one after a while. Before that, the peer fails each
+ * transfer that was matched for the old one: until then it might look for the bytes in the new one (bulk.pml). Acquire:
+ * see peer_note_lost_segment(). The peer writes the word: if it lies, a segment is made in vain, once in that time.
  */
 static bool segment_is_lost(struct adma_endpoint *ep, const struct adma_mechanism *mechanism)
 {
 	uint32_t lost = atomic_load_explicit(&ep->connection.config.local->bulk_lost, memory_order_acquire);
 
-	return lost != ep->send.segments_lost && adma_list_empty(&ep->transfers.fifo[mechanism->id][true]) &&
-	       segment_retry_is_due(ep);
+	return lost != ep->send.segments_lost && !segment_is_in_use(ep, mechanism->id) && segment_retry_is_due(ep);
 }
 
 static bool segment_is_missing(struct adma_endpoint *ep, const struct adma_mechanism *mechanism)
