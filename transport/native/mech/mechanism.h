@@ -78,7 +78,7 @@ enum adma_segment_news {
 enum adma_peer_memory {
 	ADMA_PEER_MEMORY_UNKNOWN,
 	ADMA_PEER_MEMORY_KEPT,
-	ADMA_PEER_MEMORY_GONE, /* the process has ended, or runs another program: it touches no memory of ours any more */
+	ADMA_PEER_MEMORY_GONE, /* the process has ended, or runs another program: it copies nothing any more */
 };
 
 struct adma_mechanism {
@@ -169,7 +169,7 @@ struct adma_mechanism {
 	/* Has our segment still to be made? */
 	bool (*wants_segment)(const struct adma_connection *connection);
 
-	/* Take our segment, in place of the one before, if any. The descriptor stays the caller's. 0 or a negated errno. */
+	/* Take our segment, in place of an earlier one. The descriptor stays the caller's. 0 or a negated errno. */
 	int (*give_segment)(struct adma_connection *connection, int fd);
 
 	/* Take the peer's segment; or, with fd -1, note that it could not be received, because of this errno. */

@@ -62,7 +62,7 @@ struct adma_receive_side {
 	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
 	uint64_t short_bytes;         /* bytes of the buffers of short_reads */
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
-	uint32_t lost;                /* mechanisms whose segment could not be received; the peer will pass another one */
+	uint32_t lost;                /* mechanisms whose segment could not be received; another one will come */
 	int lost_error;               /* for this errno */
 	uint32_t parts_due;           /* parts still to come, of an object that was taken or withdrawn */
 	bool parts_spoilt;            /* their object failed: nobody will read them */
