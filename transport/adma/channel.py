@@ -44,8 +44,9 @@ class Channel(Source):
 
     Every call that blocks has a `timeout` in seconds. None means no limit, and 0 means to try
     without waiting. When the peer is gone, a call fails at once: first the messages that the
-    peer published are delivered, then `ChannelClosed` is raised after an orderly close, and
-    `PeerDied` otherwise.
+    peer published are delivered, then `ChannelClosed` is raised after an orderly close,
+    `MessagesLost` if that close took messages back, and `PeerDied` otherwise. All three are
+    `ChannelEnded`.
 
     A call that times out, or that a signal's exception interrupts, takes back what it posted.
     If the message was matched before that, the exception has the request as `.request`: it is
@@ -248,14 +249,21 @@ class Channel(Source):
     # Ending
 
     def close(self, timeout: float | None = 5) -> None:
-        """Close in order. The peer can still read what was published.
+        """Deliver what was posted, and close.
 
-        Pending requests fail with `ChannelClosed`, and calls that wait in other threads wake.
+        It first stops reading: pending reads fail with `ChannelClosed`, calls that wait for a
+        message in other threads wake, and a peer that is in a write to this end fails at once.
+        Then it waits, up to `timeout` seconds, until the peer has taken what was posted. It does
+        not wait for a peer that is gone, or that closes as well.
 
-        The peer may be copying a chunk at this moment. `close` waits for that, up to
-        `timeout` seconds. TimeoutError: the peer is stopped and keeps the chunk. The channel
-        is closed all the same, and its buffer is kept for ever, since the peer may still touch
-        it. Closing twice is no error.
+        What is left is taken back: its requests fail with `ChannelClosed`, the peer reads
+        what came before it and then gets `MessagesLost`, and a ResourceWarning tells how much it
+        was. With `timeout=0` nothing is waited for, and there is no warning.
+
+        TimeoutError: the peer is stopped in the middle of a copy. The channel is closed all the
+        same, and the buffer is kept for ever, since the peer may still touch it. Closing twice
+        is no error. At the end of the interpreter all open channels are closed in this way, with
+        5 seconds for all of them together.
         """
         self._endpoint.close(deadline_of(timeout, "close"))
 

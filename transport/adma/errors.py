@@ -4,7 +4,8 @@
 Where the standard library has a class, `adma` raises that one: a `TimeoutError` for a
 timeout, a `BufferError` for a buffer that cannot be used, a `BlockingIOError` for a full
 queue. The classes here are for the rest. All of them are `AdmaError`; all but
-`ChannelClosed` (an `EOFError`) belong to the family of `OSError` and carry an `errno`.
+`ChannelEnded` and `ChannelClosed` (an `EOFError`) belong to the family of `OSError` and carry an
+`errno`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ __all__ = [
     "AdmaError",
     "Cancelled",
     "ChannelClosed",
+    "ChannelEnded",
     "MechanismUnavailable",
     "MessageTooLong",
+    "MessagesLost",
     "PeerDied",
     "ProtocolError",
     "VersionMismatch",
@@ -48,14 +51,37 @@ class _Coded(AdmaError, OSError):
         return str(self.strerror)
 
 
-class ChannelClosed(AdmaError, EOFError):
+class ChannelEnded(AdmaError):
+    """The channel has ended. Its subclasses tell how: whether all messages came, and by whom."""
+
+
+class ChannelClosed(ChannelEnded, EOFError):
     """The channel was closed in order: here, or by the peer, all of whose messages were read."""
 
 
-class PeerDied(_Coded, ConnectionError):
+class PeerDied(ChannelEnded, _Coded, ConnectionError):
     """The peer is gone without having closed the channel."""
 
     code = errno.ECONNRESET
+
+
+class MessagesLost(ChannelEnded, _Coded, ConnectionError):
+    """The peer closed the channel before all that it had posted was read; the rest is lost.
+
+    Every message before the first lost one was read, and none after it is delivered. This is no
+    EOFError, so that a loop which ends at the end of file does not take a stream that was cut off
+    for a whole one.
+
+    `posted`: how many messages the peer had posted. `withdrawn`: how many of these were lost.
+    Both are 0 where the peer could not say.
+    """
+
+    code = errno.ECONNABORTED
+
+    def __init__(self, *args: object, posted: int = 0, withdrawn: int = 0) -> None:
+        super().__init__(*args)
+        self.posted = posted
+        self.withdrawn = withdrawn
 
 
 class MessageTooLong(_Coded):
@@ -121,8 +147,10 @@ for _public in (
     AdmaError,
     Cancelled,
     ChannelClosed,
+    ChannelEnded,
     MechanismUnavailable,
     MessageTooLong,
+    MessagesLost,
     PeerDied,
     ProtocolError,
     VersionMismatch,

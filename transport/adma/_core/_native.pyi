@@ -153,6 +153,7 @@ class adma_wait(CData):  # noqa: N801
     also: int
     workers: Pointer[adma_worker]
     nworkers: int
+    drained: int
 
 class adma_message(CData):  # noqa: N801
     present: int
@@ -163,6 +164,12 @@ class adma_candidate(CData):  # noqa: N801
     mechanism: int
     reason: int
     error: int
+
+class adma_loss(CData):  # noqa: N801
+    messages: int
+    bytes: int
+    peer_posted: int
+    peer_withdrawn: int
 
 class adma_stats(CData):  # noqa: N801
     writes: int
@@ -412,6 +419,9 @@ class ffi:  # noqa: N801
     def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
+    @overload
+    @staticmethod
     def new(cdecl: Literal["struct adma_stats *"], init: object = ...) -> adma_stats: ...
     @overload
     @staticmethod
@@ -553,6 +563,7 @@ class _Lib:
     ADMA_E_NO_MECHANISM: int
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
+    ADMA_E_LOST: int
     ADMA_MECH_NONE: int
     ADMA_MECH_SHARED: int
     ADMA_MECH_CMA: int
@@ -686,6 +697,10 @@ class _Lib:
     @staticmethod
     def adma_chan_new(config: adma_config, out: Pointer[adma_chan], /) -> int: ...
     @staticmethod
+    def adma_chan_drain(chan: adma_chan, /) -> None: ...
+    @staticmethod
+    def adma_chan_linger(chan: adma_chan, /) -> bool: ...
+    @staticmethod
     def adma_chan_close(chan: adma_chan, timeout_ns: int, /) -> int: ...
     @staticmethod
     def adma_chan_abandon(chan: adma_chan, /) -> int: ...
@@ -764,6 +779,8 @@ class _Lib:
     @staticmethod
     def adma_withdrawn(chan: adma_chan, errs: Pointer[int], /) -> int: ...
     @staticmethod
+    def adma_get_loss(chan: adma_chan, loss: adma_loss, /) -> None: ...
+    @staticmethod
     def adma_get_stats(chan: adma_chan, stats: adma_stats, /) -> None: ...
     @staticmethod
     def adma_get_progress_stats(stats: adma_progress_stats, /) -> None: ...
@@ -791,6 +808,8 @@ class _Lib:
     ) -> int: ...
     @staticmethod
     def adma_worker_connect_self(worker: adma_worker, number: Pointer[int], /) -> int: ...
+    @staticmethod
+    def adma_worker_drain(worker: adma_worker, number: int, /) -> None: ...
     @staticmethod
     def adma_worker_drop(worker: adma_worker, number: int, timeout_ns: int, /) -> int: ...
     @staticmethod

@@ -49,6 +49,22 @@ int adma_health(struct adma_chan *chan)
 	return rc;
 }
 
+void adma_get_loss(struct adma_chan *chan, struct adma_loss *loss)
+{
+	const struct adma_endpoint *ep;
+
+	memset(loss, 0, sizeof(*loss));
+	if (!chan || atomic_load(&chan->progress.worker.forked))
+		return;
+	ep = &chan->ep;
+	pthread_mutex_lock(&chan->progress.worker.lock); /* a closed channel is asked, too */
+	loss->messages = ep->send.lost;
+	loss->bytes = ep->send.lost_bytes;
+	loss->peer_posted = ep->receive.posted;
+	loss->peer_withdrawn = ep->receive.lost;
+	pthread_mutex_unlock(&chan->progress.worker.lock);
+}
+
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
 {
 	if (!chan || atomic_load(&chan->progress.worker.forked)) {
@@ -113,6 +129,10 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	if (rc)
 		return rc;
 	ep = &chan->ep;
+	if (ep->control.draining) {
+		adma_leave(chan);
+		return -ADMA_E_CLOSED_HERE;
+	}
 	(void)adma_endpoint_advance(ep);
 	found = ep->ops->peek(ep, message);
 	if (!found && !ep->control.over) {
@@ -121,7 +141,7 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 		found = ep->control.over && ep->ops->peek(ep, message);
 	}
 	if (!found)
-		rc = -ep->control.over;
+		rc = -adma_receive_error(ep);
 	adma_publish_and_leave(chan);
 	return rc;
 }

@@ -87,7 +87,9 @@ int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t 
 
 	if (rc)
 		return rc;
-	if (req->state != ADMA_NEED_STATE || n < req->need_length) {
+	if (chan->ep.control.draining) {
+		rc = -ADMA_E_CLOSED_HERE;
+	} else if (req->state != ADMA_NEED_STATE || n < req->need_length) {
 		rc = -EINVAL;
 	} else {
 		req->address = p;

@@ -150,7 +150,11 @@ struct adma_segment {
 	_Atomic uint64_t filled;  /* bulk cells filled; it only grows */
 	_Atomic uint32_t bit;     /* of this pair in the summary that the maker passed (summary.h) */
 	_Atomic uint32_t summing; /* the maker sets its bit in the reader's summary from now on */
-	uint64_t maker[5];
+	_Atomic uint32_t ending;  /* the maker reads no more, and closes once its messages were read */
+	uint32_t more;
+	/* Stored before `closed`: of so many messages that the maker posted, so many are lost by its close. */
+	_Atomic uint64_t posted, withdrawn;
+	uint64_t maker[2];
 
 	/* Written by the reader of this segment. */
 	_Atomic uint64_t head;        /* cells consumed */

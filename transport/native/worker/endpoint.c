@@ -4,11 +4,22 @@
 
 #include "shm/summary.h"
 
+/* The peer stored these words before it closed. They speak of its own messages, and can spoil no others. */
+static void endpoint_note_loss(struct adma_endpoint *ep)
+{
+	const struct adma_segment *remote = ep->connection.config.remote;
+
+	ep->receive.lost = atomic_load_explicit(&remote->withdrawn, memory_order_relaxed);
+	ep->receive.posted = atomic_load_explicit(&remote->posted, memory_order_relaxed);
+}
+
 void adma_terminate(struct adma_endpoint *ep, int why)
 {
 	if (ep->control.over)
 		return;
 	ep->control.over = why;
+	if (why == ADMA_E_CLOSED)
+		endpoint_note_loss(ep);
 	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
 	/* It has to be looked at once more, also if its event count is armed, or seems to be. */
 	if (!adma_list_listed(&ep->rearm))
@@ -27,6 +38,45 @@ bool adma_note_peer_closed(struct adma_endpoint *ep)
 		return false;
 	adma_terminate(ep, ADMA_E_CLOSED);
 	return true;
+}
+
+bool adma_note_peer_ending(struct adma_endpoint *ep)
+{
+	/* Relaxed: the word says only that the peer matches no more. What it matched before, the slots tell. */
+	if (ep->send.ended || !atomic_load_explicit(&ep->connection.config.remote->ending, memory_order_relaxed))
+		return false;
+	ep->send.ended = true;
+	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
+	return true;
+}
+
+int adma_send_error(const struct adma_endpoint *ep)
+{
+	if (ep->control.over)
+		return ep->control.over;
+	return ep->send.ended ? ADMA_E_CLOSED : 0;
+}
+
+int adma_receive_error(const struct adma_endpoint *ep)
+{
+	if (ep->control.draining)
+		return ADMA_E_CLOSED_HERE;
+	if (ep->control.over != ADMA_E_CLOSED)
+		return ep->control.over;
+	return ep->receive.hole || ep->receive.lost ? ADMA_E_LOST : ADMA_E_CLOSED;
+}
+
+void adma_note_lost(struct adma_endpoint *ep, uint16_t kind, uint64_t bytes)
+{
+	if (kind == ADMA_PART)
+		return;
+	ep->send.lost++;
+	ep->send.lost_bytes += bytes;
+}
+
+void adma_note_lost_request(struct adma_endpoint *ep, const struct adma_req *req)
+{
+	adma_note_lost(ep, req->kind, req->total > req->length ? req->total : req->length);
 }
 
 /* Relaxed, here and below: it is a hint, which orders nothing. */

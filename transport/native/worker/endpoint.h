@@ -46,6 +46,9 @@ struct adma_send_side {
 	uint32_t pending;              /* writes that are in the backlog, posted or matched */
 	uint64_t base[ADMA_MECH_MAX];  /* by mechanism: how many chunks were filled so far */
 	uint32_t withdrawn;            /* mechanisms that are withdrawn for our writes only */
+	bool ended;                    /* the peer reads no more: what it has not matched fails */
+	uint64_t posted;               /* messages that were posted, but for cancelled ones. Parts count with their object */
+	uint64_t lost, lost_bytes;     /* of these, messages that the peer does not get, and their bytes, parts included */
 	int segment_fd;                /* our segment, if it is still to be passed to the peer, or -1 */
 	int32_t blocked;               /* our threads that are in a blocking write of a large message */
 };
@@ -68,6 +71,8 @@ struct adma_receive_side {
 	bool eager_off;               /* the peer was told to send by rendezvous */
 	bool spoilt;                  /* the peer's ring broke the protocol: nothing more is taken out of it */
 	bool ended;                   /* the receives that name this endpoint were failed */
+	bool hole;                    /* the peer's close took a message back: nothing after it is delivered */
+	uint64_t posted, lost;        /* of so many messages that the peer posted, so many are lost by its close */
 	struct adma_list taken;       /* messages that matched probes took, in slots */
 };
 
@@ -76,7 +81,9 @@ struct adma_control {
 	int over;             /* 0, or the enum adma_error with which it was terminated */
 	bool eof;             /* the end of file was read from the socket */
 	bool dead;            /* the peer is proven dead or replaced */
-	bool closing;         /* adma_chan_close() was called */
+	bool draining;        /* this endpoint reads no more, and closes once its messages were read */
+	bool lingers;         /* no caller waits for that: the progress thread says so to the peer */
+	bool closing;         /* what was not read is taken back */
 	bool torn_down;       /* descriptors and maps are gone */
 	bool waits;           /* a thread of ours waits: the value in our segment */
 	uint32_t users;       /* threads that use maps or descriptors without the lock */
@@ -161,6 +168,9 @@ struct adma_endpoint_ops {
 	/* Is there a large write of ours that the peer does not read, and a message that we do not read? */
 	bool (*is_stuck)(struct adma_endpoint *ep);
 
+	/* Complete the reads that are not matched with ADMA_E_CLOSED_HERE, and match no more. */
+	void (*stop_reading)(struct adma_endpoint *ep);
+
 	/* Does the peer, or the kernel, still use our buffers? */
 	bool (*is_busy)(const struct adma_endpoint *ep);
 
@@ -222,6 +232,19 @@ bool adma_peer_closed(const struct adma_endpoint *ep);
 
 /* Terminate the endpoint if the peer has closed. True when that is news. */
 bool adma_note_peer_closed(struct adma_endpoint *ep);
+
+/* Has the peer stopped reading? Then the sends that it has not matched fail. True when that is news. */
+bool adma_note_peer_ending(struct adma_endpoint *ep);
+
+/* Why no message can be sent any more, as an enum adma_error, or 0. */
+int adma_send_error(const struct adma_endpoint *ep);
+
+/* Why no message comes any more, or 0. ADMA_E_LOST: the peer closed, and its close took some back. */
+int adma_receive_error(const struct adma_endpoint *ep);
+
+/* The peer does not get this message of so many bytes, because of our close. Parts count with their object. */
+void adma_note_lost(struct adma_endpoint *ep, uint16_t kind, uint64_t bytes);
+void adma_note_lost_request(struct adma_endpoint *ep, const struct adma_req *req);
 
 /* Does the peer's segment say that one of the peer's threads waits? It is a hint, and may be wrong. */
 bool adma_peer_waits(const struct adma_endpoint *ep);
