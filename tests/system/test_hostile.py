@@ -29,6 +29,7 @@ from support.segment import (
     CANCELLED,
     DONE,
     EAGER,
+    LOST,
     MATCHED,
     PART,
     POSTED,
@@ -159,6 +160,39 @@ def test_a_withdrawn_slot_is_passed_over(peer: Peer, spoiler: Spoiler) -> None:
     spoiler.forge_slot(state=word(1, CANCELLED))
     with pytest.raises(TimeoutError):
         peer.call(messages.read, 200_000, 0.1)
+
+
+def test_a_lost_message_without_a_close(peer: Peer, spoiler: Spoiler) -> None:
+    """Nothing after it is read. The error comes with the close, whatever the counts say."""
+    spoiler.forge_slot(state=word(1, LOST))
+    with pytest.raises(TimeoutError):
+        peer.call(messages.read, 200_000, 0.1)
+    spoiler.local.posted, spoiler.local.withdrawn = 1, HUGE
+    spoiler.local.closed = 1
+    for _ in range(2):
+        with pytest.raises(adma.MessagesLost):
+            peer.call(messages.read, 200_000, HANG)
+
+
+def test_counts_of_losses_that_lie(peer: Peer, spoiler: Spoiler) -> None:
+    spoiler.local.posted, spoiler.local.withdrawn = HUGE, 2**64 - 1
+    spoiler.local.closed = 1
+    with pytest.raises(adma.MessagesLost) as caught:
+        peer.call(messages.read, 1, HANG)
+    assert (caught.value.posted, caught.value.withdrawn) == (HUGE, 2**64 - 1)
+
+
+def test_an_end_without_a_close(peer: Peer, spoiler: Spoiler) -> None:
+    """The victim's writes fail, and so does what it had posted."""
+    peer.call(messages.iwrite, "large", LARGE)
+    spoiler.local.ending = 1
+    for nbytes in (1, LARGE):
+        with pytest.raises(adma.ChannelClosed):
+            peer.call(messages.write, nbytes)
+    with pytest.raises(adma.ChannelClosed):
+        peer.call(messages.wait, "large", HANG)
+    with pytest.raises(TimeoutError):
+        peer.call(messages.read, 100, 0.05)
 
 
 @pytest.mark.parametrize(
