@@ -365,3 +365,29 @@ def _is_open(worker: Worker, number: int) -> bool:
     except adma.ChannelClosed:
         return False
     return True
+
+
+# Small messages
+
+
+@pytest.mark.parametrize("timeout", [HANG, 0])
+def test_more_small_messages_than_the_ring_holds(peer: Peer, timeout: float) -> None:
+    """Those that were never published count as lost, too."""
+    channel = peer.connect()
+    for number in range(500):
+        channel.iwrite(pattern(4, number))
+    reading = peer.begin(messages.read_until_ended, 4) if timeout else None
+    channel.close(timeout=timeout)
+    reading = reading or peer.begin(messages.read_until_ended, 4)
+    read, how, withdrawn = reading.result()
+    assert read == [pattern(4, number) for number in range(len(read))]
+    assert how == ("MessagesLost" if withdrawn else "ChannelClosed")
+    assert withdrawn == 500 - len(read)
+    assert (withdrawn == 0) == (timeout > 0)
+
+
+def test_a_write_after_the_peers_end_says_so(peer: Peer) -> None:
+    channel = peer.connect()
+    peer.call(messages.close_channel)
+    with pytest.raises(adma.ChannelClosed, match="reads no more"):
+        channel.write(b"x")

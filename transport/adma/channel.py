@@ -195,7 +195,7 @@ class Channel(Source):
     def iprobe(self) -> Message | None:
         """The next message to read, or None. Never waits.
 
-        Raises `ChannelClosed` or `PeerDied` when no message can come any more.
+        Raises `ChannelEnded` when no message can come any more.
         """
         begun = self._receiver.begun
         if begun is not None:

@@ -564,6 +564,7 @@ class _Lib:
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
     ADMA_E_LOST: int
+    ADMA_E_ENDED: int
     ADMA_MECH_NONE: int
     ADMA_MECH_SHARED: int
     ADMA_MECH_CMA: int

@@ -65,6 +65,10 @@ _ERRORS: dict[int, tuple[type[AdmaError], str]] = {
         ChannelClosed,
         "the peer closed the channel; everything it wrote was read",
     ),
+    lib.ADMA_E_ENDED: (
+        ChannelClosed,
+        "the peer reads no more: it has closed the channel, or is about to",
+    ),
     LOST: (
         MessagesLost,
         "the peer closed the channel before everything that it had posted was read: "

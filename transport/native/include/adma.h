@@ -68,6 +68,7 @@ enum adma_error {
 	ADMA_E_PENDING = 1011,  /* it cannot be done at once: post a request and wait */
 	ADMA_E_BULK = 1012,     /* the channel needs a bulk segment first */
 	ADMA_E_LOST = 1013,     /* the peer closed the channel, and its close took messages back: see adma_get_loss() */
+	ADMA_E_ENDED = 1014,    /* of a write: the peer has closed, or is about to, and reads no more */
 };
 
 enum adma_mechanism_id {

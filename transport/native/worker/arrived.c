@@ -222,7 +222,7 @@ void adma_arrived_drop_source(struct adma_endpoint *ep, bool all)
 
 		adma_list_remove(&arrived->taken);
 		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
-			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
+			(void)adma_transfer_refuse(ep, &desc, ADMA_E_ENDED);
 		arrived->ep = NULL;
 		adma_list_push_back(&ep->worker->tags->orphans, &arrived->taken);
 	}

@@ -52,9 +52,9 @@ bool adma_note_peer_ending(struct adma_endpoint *ep)
 
 int adma_send_error(const struct adma_endpoint *ep)
 {
-	if (ep->control.over)
+	if (ep->control.over && ep->control.over != ADMA_E_CLOSED)
 		return ep->control.over;
-	return ep->send.ended ? ADMA_E_CLOSED : 0;
+	return ep->control.over || ep->send.ended ? ADMA_E_ENDED : 0;
 }
 
 int adma_receive_error(const struct adma_endpoint *ep)

@@ -132,7 +132,7 @@ static int fifo_error_of(struct adma_endpoint *ep, int status, bool is_read)
 		return ADMA_E_DIED;
 	case EPIPE:
 		adma_fifo_lose_peer(ep);
-		return is_read ? adma_receive_error(ep) : ep->control.over;
+		return is_read ? adma_receive_error(ep) : adma_send_error(ep);
 	default:
 		return -status;
 	}

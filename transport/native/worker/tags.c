@@ -277,7 +277,7 @@ static int taken_deliver(const struct adma_offer *offer, struct adma_req *req)
 
 	if (offer->desc && ep->control.over) {
 		/* Its bytes are lost with the peer, which may wait for us to say that we do not want them. */
-		(void)adma_transfer_refuse(ep, offer->desc, ADMA_E_CLOSED);
+		(void)adma_transfer_refuse(ep, offer->desc, ADMA_E_ENDED);
 		adma_signal_peer(ep);
 		ep->receive.hole |= ep->control.over == ADMA_E_CLOSED;
 		return adma_receive_error(ep);

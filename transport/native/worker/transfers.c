@@ -308,7 +308,9 @@ static int transfer_error(const struct adma_endpoint *ep, const struct adma_tran
 
 	if (error)
 		return error;
-	return over == ADMA_E_CLOSED && !t->span.outbound ? ADMA_E_LOST : over;
+	if (over == ADMA_E_CLOSED)
+		return t->span.outbound ? ADMA_E_ENDED : ADMA_E_LOST;
+	return over;
 }
 
 /* The result of a transfer that is over: 0 or an error. Otherwise TRANSFER_GOES_ON. */

@@ -71,6 +71,16 @@ def read_until_lost(endpoint: Endpoint, room: int) -> tuple[list[bytes], int, in
         return messages, error.posted, error.withdrawn
 
 
+def read_until_ended(endpoint: Endpoint, room: int) -> tuple[list[bytes], str, int]:
+    """All messages that come; then how it ended, and how many messages were lost."""
+    messages = []
+    try:
+        while True:
+            messages.append(read(endpoint, room))
+    except adma.ChannelEnded as error:
+        return messages, type(error).__name__, getattr(error, "withdrawn", 0)
+
+
 def read_any(endpoint: Endpoint) -> int:
     """The length of the next message, whatever is in it."""
     return endpoint.channel.read(bytearray(1), timeout=HANG)
