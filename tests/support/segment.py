@@ -97,7 +97,8 @@ class Segment(_Fields):
     _fields_: ClassVar = [
         ("magic", _u64),
         ("waiting", _u32),
-        ("nothing", _u32 * 13),
+        ("reads", _u32),
+        ("nothing", _u32 * 12),
         ("closed", _u32),
         ("blocked", _u32),
         ("filled", _u64),

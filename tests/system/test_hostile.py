@@ -259,6 +259,28 @@ def test_a_message_that_stays_reserved(peer: Peer, spoiler: Spoiler) -> None:
         peer.call(messages.wait, "large", HANG)
 
 
+def test_a_message_that_is_reserved_in_a_blocking_write(peer: Peer, spoiler: Spoiler) -> None:
+    """It cannot be taken back, and does not hold the write."""
+    writing = peer.begin(messages.write, LARGE, 0, 0.5)
+    until("it is posted", lambda: any(cell.carry == SLOT for cell in spoiler.remote.cells))
+    slot, generation = spoiler.posted()
+    slot.state = word(generation, RESERVED)
+    with pytest.raises(adma.Stalled):
+        writing.result()
+
+
+@pytest.mark.parametrize("reads", [1, 0xFFFF_FFFF])
+def test_reads_that_are_not_there(peer: Peer, spoiler: Spoiler, reads: int) -> None:
+    """They delay a write whose time is over, and that for a moment only."""
+    spoiler.local.reads = reads
+    for function, arguments in ((messages.write, (LARGE, 0, 0)), (hostile.send, (LARGE, 0))):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError) as caught:
+            peer.call(function, *arguments)
+        assert 0.02 <= time.monotonic() - began < 1
+        assert type(caught.value) is TimeoutError
+
+
 def test_the_event_count_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
     """These words may hold any value: at worst the victim looks once too often."""
     for value in (0, 1, 2**64 - 1):

@@ -28,6 +28,7 @@ from .errors import (
     MessageTooLong,
     PeerDied,
     ProtocolError,
+    Stalled,
     VersionMismatch,
     WrongKind,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "ProtocolError",
     "Refusal",
     "Request",
+    "Stalled",
     "VersionMismatch",
     "WrongKind",
     "configure",

@@ -48,9 +48,14 @@ class Channel(Source):
     `MessagesLost` if that close took messages back, and `PeerDied` otherwise. All three are
     `ChannelEnded`.
 
-    A call that times out, or that a signal's exception interrupts, takes back what it posted.
-    If the message was matched before that, the exception has the request as `.request`: it is
-    still pending and owns its buffer.
+    A timeout bounds waiting, not copying. A call whose time is over takes back what it posted,
+    and raises TimeoutError: nothing of it happened. If the message was matched before that, the
+    call goes on while bytes move. It raises `Stalled` once less than 1 MB moved in a full second
+    after its time, because the peer is stopped, say. A call without a timeout never raises it.
+
+    A call that a signal's exception interrupts ends at once, and takes back what it posted.
+    What was matched cannot be taken back. Then the exception has the request as `.request`, as
+    `Stalled` has it: it is still pending and owns its buffer.
     """
 
     def __init__(self, link: Link) -> None:
@@ -66,6 +71,9 @@ class Channel(Source):
 
         It returns when the buffer may be used again. A small message is published by then,
         and is lost if the reader dies before it reads it. A large one is copied.
+
+        A large message is matched by the reader. So where the peer has posted reads, a write
+        whose time is over waits for up to 20 ms more before it is taken back.
 
         TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
         contiguous. OSError: copying failed.
@@ -92,7 +100,8 @@ class Channel(Source):
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
         """Read one message into a writable contiguous buffer; returns its length in bytes.
 
-        The buffer may be longer than the message. `MessageTooLong` (with `.needed`): it is
+        The buffer may be longer than the message. With a timeout of 0 it takes a message that is
+        there, of whatever size, and waits for none. `MessageTooLong` (with `.needed`): it is
         shorter. `WrongKind`: the next message is an object. In both cases the message stays
         and is the next one again. BufferError: `buf` is read-only or not contiguous.
         (Paper, table 2.)
@@ -148,7 +157,7 @@ class Channel(Source):
 
         It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is
         copied straight from the object to the reader. Whatever pickling raises is raised
-        before anything is posted.
+        before anything is posted. Its timeout is as that of `write`.
         """
         deadline = deadline_of(timeout, "send")
         self._blocking.send(dump(obj), timeout, deadline)
@@ -169,8 +178,9 @@ class Channel(Source):
         Unpickling runs code of the peer's choice. So PermissionError is raised when the peer
         belongs to another user, unless `allow_pickle` is true.
 
-        A TimeoutError loses nothing: the next call goes on with an object that had begun to
-        arrive. When unpickling raises, that object is lost, and the channel can be used on.
+        A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call
+        goes on with the object that had begun to arrive. When unpickling raises, that object is
+        lost, and the channel can be used on.
         """
         deadline = deadline_of(timeout, "recv")
         link = self._endpoint.link

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every error that only `adma` raises.
 
-Where the standard library has a class, `adma` raises that one: a `TimeoutError` for a
-timeout, a `BufferError` for a buffer that cannot be used, a `BlockingIOError` for a full
-queue. The classes here are for the rest. All of them are `AdmaError`; all but
-`ChannelEnded` and `ChannelClosed` (an `EOFError`) belong to the family of `OSError` and carry an
-`errno`.
+Where the standard library has a class, `adma` raises that one: a plain `TimeoutError` for a
+timeout after which nothing has happened, a `BufferError` for a buffer that cannot be used, a
+`BlockingIOError` for a full queue. The classes here are for the rest. All of them are
+`AdmaError`; all but `ChannelEnded` and `ChannelClosed` (an `EOFError`) belong to the family of
+`OSError` and carry an `errno`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from .request import Request
 
 __all__ = [
     "AdmaError",
@@ -24,6 +27,7 @@ __all__ = [
     "MessagesLost",
     "PeerDied",
     "ProtocolError",
+    "Stalled",
     "VersionMismatch",
     "WrongKind",
 ]
@@ -82,6 +86,31 @@ class MessagesLost(ChannelEnded, _Coded, ConnectionError):
         super().__init__(*args)
         self.posted = posted
         self.withdrawn = withdrawn
+
+
+class Stalled(_Coded, TimeoutError):
+    """The time of a call is over, its message is matched, and the copy has come to a stop.
+
+    What is matched cannot be taken back. So the call goes on after its timeout, and raises this
+    once less than 1 MB moved in a full second: the peer is stopped, say. A call without a
+    timeout never raises it.
+
+    `request`: what the call posted. It is still pending and owns the buffer: wait for it, drop
+    it, or close the channel. After `recv` it is done when what had begun to arrive is complete,
+    and the next `recv` returns the object. A pickled copy of the exception has no request.
+    """
+
+    code = errno.ETIMEDOUT
+    request: Request
+
+    def __init__(self, *args: object, request: Request | None = None) -> None:
+        super().__init__(*args)
+        if request is not None:
+            self.request = request
+
+    def __reduce__(self) -> tuple[object, ...]:
+        kept = {name: value for name, value in vars(self).items() if name != "request"}
+        return type(self), self.args, kept
 
 
 class MessageTooLong(_Coded):
@@ -153,6 +182,7 @@ for _public in (
     MessagesLost,
     PeerDied,
     ProtocolError,
+    Stalled,
     VersionMismatch,
     WrongKind,
 ):

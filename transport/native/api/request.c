@@ -143,6 +143,28 @@ void adma_refresh(struct adma_chan *chan, struct adma_req *req)
 	adma_leave(chan);
 }
 
+uint64_t adma_remainder(struct adma_chan *chan, struct adma_req **reqs, int n)
+{
+	uint64_t left;
+
+	if (adma_enter(chan))
+		return 0;
+	left = chan->ep.ops->remainder(&chan->ep, reqs, n);
+	adma_leave(chan);
+	return left;
+}
+
+uint32_t adma_peer_reads(struct adma_chan *chan)
+{
+	uint32_t reads;
+
+	if (adma_enter(chan))
+		return 0;
+	reads = adma_reads_of_peer(&chan->ep);
+	adma_leave(chan);
+	return reads;
+}
+
 void adma_tell_times(struct adma_chan *chan, struct adma_req *req)
 {
 	if (adma_enter(chan))

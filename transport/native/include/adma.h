@@ -279,6 +279,19 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req);
 /* Bring `state` and `done_bytes` of a pending request up to date. Makes a system call where one is needed. */
 void adma_refresh(struct adma_chan *chan, struct adma_req *req);
 
+/*
+ * Bytes that these requests of one direction, which were posted, have still to move, together with what was
+ * matched before them in it: what a matched request waits for. Of a stream that we fill, what its reader has
+ * drained counts. The kernel helper is asked by system calls. 0: the channel is closed.
+ */
+uint64_t adma_remainder(struct adma_chan *chan, struct adma_req **reqs, int n);
+
+/*
+ * How many reads the peer has posted that are not matched, as it says. This is a hint for a write that is about to
+ * be withdrawn; it may be wrong. With the kernel helper it counts only reads that the kernel cannot match by itself.
+ */
+uint32_t adma_peer_reads(struct adma_chan *chan);
+
 /* Ask the kernel helper, by a system call, for its times of a request that is done. It may have forgotten them. */
 void adma_tell_times(struct adma_chan *chan, struct adma_req *req);
 

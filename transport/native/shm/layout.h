@@ -142,7 +142,12 @@ struct adma_segment {
 	 * cache line that both endpoints use would travel back and forth for it.
 	 */
 	_Atomic uint32_t waiting;
-	uint32_t nothing[13];
+	/*
+	 * Written by the maker: how many of its reads are posted and not matched. This is a hint, too: a writer
+	 * whose time is over looks at it once, and gives the maker a moment to match.
+	 */
+	_Atomic uint32_t reads;
+	uint32_t nothing[12];
 
 	/* Written by the maker. */
 	_Atomic uint32_t closed;  /* the maker closed the channel: nothing follows */

@@ -96,6 +96,16 @@ void adma_tell_waits(struct adma_endpoint *ep, bool waits)
 	atomic_store_explicit(&ep->connection.config.local->waiting, waits, memory_order_relaxed);
 }
 
+void adma_tell_reads(struct adma_endpoint *ep)
+{
+	atomic_store_explicit(&ep->connection.config.local->reads, ep->receive.reads.count, memory_order_relaxed);
+}
+
+uint32_t adma_reads_of_peer(const struct adma_endpoint *ep)
+{
+	return atomic_load_explicit(&ep->connection.config.remote->reads, memory_order_relaxed);
+}
+
 void adma_endpoint_release_for_use(struct adma_endpoint *ep)
 {
 	ep->control.users++;

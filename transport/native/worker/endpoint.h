@@ -188,6 +188,12 @@ struct adma_endpoint_ops {
 	/* Optional. Bring `state` and `done_bytes` of a pending request up to date, which may take a system call. */
 	void (*refresh)(struct adma_endpoint *ep, struct adma_req *req);
 
+	/*
+	 * Not for tags. Bytes that these published requests of one direction have still to move, together with
+	 * what was matched before them in it. May take a system call for each request.
+	 */
+	uint64_t (*remainder)(struct adma_endpoint *ep, struct adma_req **reqs, int n);
+
 	/* Optional. Ask the kernel for its times of a completed request. */
 	void (*tell_times)(struct adma_endpoint *ep, struct adma_req *req);
 
@@ -251,6 +257,12 @@ bool adma_peer_waits(const struct adma_endpoint *ep);
 
 /* Store in our segment whether a thread of ours waits. */
 void adma_tell_waits(struct adma_endpoint *ep, bool waits);
+
+/* Store in our segment how many reads of ours are posted. */
+void adma_tell_reads(struct adma_endpoint *ep);
+
+/* How many reads has the peer posted, as its segment says? It is a hint, and may be wrong. */
+uint32_t adma_reads_of_peer(const struct adma_endpoint *ep);
 
 /*
  * Called with the lock held, which is not held on return. The maps and descriptors stay in place

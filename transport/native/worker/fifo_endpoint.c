@@ -356,6 +356,32 @@ static void fifo_refresh(struct adma_endpoint *ep, struct adma_req *req)
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
 }
 
+static uint64_t fifo_remainder(struct adma_endpoint *ep, struct adma_req **reqs, int n)
+{
+	const struct adma_req *last = NULL;
+	uint64_t left = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (reqs[i]->state == ADMA_POSTED_STATE || reqs[i]->state == ADMA_MATCHED_STATE)
+			last = reqs[i];
+		else if (reqs[i]->state != ADMA_DONE_STATE)
+			left += reqs[i]->length;
+	}
+	adma_list_for_each(at, &ep->fifo->posted.list) {
+		struct adma_req *req = adma_req_of(at);
+
+		if (!last)
+			break;
+		if (req->is_read == last->is_read) {
+			fifo_refresh(ep, req);
+			left += req->length - req->done_bytes;
+		}
+		if (req == last)
+			break;
+	}
+	return left;
+}
+
 static void fifo_tell_times(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_req_kernel *kernel = &req->times.kernel;
@@ -393,6 +419,7 @@ const struct adma_endpoint_ops adma_fifo_endpoint_ops = {
 	.polled = fifo_polled,
 	.poll_word = fifo_poll_word,
 	.refresh = fifo_refresh,
+	.remainder = fifo_remainder,
 	.tell_times = fifo_tell_times,
 	.abandon = adma_fifo_abandon,
 	.close = adma_fifo_close,

@@ -78,6 +78,7 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 		adma_stamp(req, &req->times.published);
 		adma_posted_add(&ep->receive.reads, &req->posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(req->kind),
 				ADMA_WHOLE_TAG);
+		adma_tell_reads(ep);
 	} else {
 		ep->send.pending++;
 		ep->send.posted += req->kind != ADMA_PART;
@@ -87,10 +88,12 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 
 void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req)
 {
-	if (req->is_read)
+	if (req->is_read) {
 		adma_posted_remove(&ep->receive.reads, &req->posted);
-	else
+		adma_tell_reads(ep);
+	} else {
 		adma_req_queue_remove(&ep->send.backlog, req);
+	}
 }
 
 static void request_count_done(struct adma_endpoint *ep, const struct adma_req *req, int error, uint64_t nbytes)

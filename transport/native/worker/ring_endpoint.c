@@ -144,6 +144,7 @@ const struct adma_endpoint_ops adma_ring_endpoint_ops = {
 	.events = adma_ring_events,
 	.poll_word = adma_ring_poll_word,
 	.refresh = adma_ring_refresh,
+	.remainder = adma_transfers_remainder,
 	.abandon = adma_ring_abandon,
 	.close = adma_ring_close,
 	.ring = true,

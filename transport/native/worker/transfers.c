@@ -365,6 +365,36 @@ static void transfer_note_lost(struct adma_endpoint *ep, struct adma_transfer *t
 	adma_note_lost_request(ep, t->req);
 }
 
+/*
+ * A chunk is retired when it has arrived: a stream's, by its reader. So what we have filled ahead of a reader that
+ * does not drain is not counted as moved.
+ */
+uint64_t adma_transfers_remainder(struct adma_endpoint *ep, struct adma_req **reqs, int n)
+{
+	const struct adma_transfer *last = NULL;
+	uint64_t left = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (reqs[i]->transfer)
+			last = reqs[i]->transfer;
+		else if (reqs[i]->state != ADMA_DONE_STATE)
+			left += reqs[i]->length;
+	}
+	adma_list_for_each(at, &ep->transfers.all) {
+		struct adma_transfer *t = adma_transfer_of(at);
+
+		if (!last)
+			break;
+		if (t->span.outbound == last->span.outbound) {
+			adma_transfer_refresh(ep, t);
+			left += t->span.length - t->req->done_bytes;
+		}
+		if (t == last)
+			break;
+	}
+	return left;
+}
+
 static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
