@@ -264,7 +264,33 @@ def test_a_posted_read_gives_a_write_a_moment(peer: Peer, mechanism: str, call: 
     assert shortest(calls[call]) < 0.02
 
 
-def test_a_waiting_reader_gets_what_is_written_without_a_timeout(peer: Peer) -> None:
+def test_looking_at_a_message_gives_its_writer_a_moment(peer: Peer) -> None:
+    """As a posted read does: while a thread waits in probe(), and until the message is read."""
+    channel = peer.connect()
+    small, large = b"small", pattern(LARGE)
+    for _ in range(2):
+        assert shortest(lambda: channel.write(large, timeout=0)) < 0.02
+        task = peer.begin(messages.probe)
+        until_asleep(peer.pid)
+        peer.stop()
+        assert 0.02 <= shortest(lambda: channel.write(large, timeout=0)) < 1
+        channel.write(small, timeout=HANG)
+        peer.resume()
+        assert task.result() == ("bytes", len(small))
+        assert 0.02 <= shortest(lambda: channel.write(large, timeout=0)) < 1
+        assert peer.call(messages.read, len(small)) == small
+    assert shortest(lambda: channel.write(large, timeout=0)) < 0.02
+    channel.write(small, timeout=HANG)
+    assert peer.call(messages.iprobe) == ("bytes", len(small))
+    peer.call(messages.iread, "in", LARGE)
+    assert peer.call(messages.wait, "in") == len(small)
+    assert shortest(lambda: channel.write(large, timeout=0)) < 0.02
+
+
+@pytest.mark.parametrize("read", [messages.read_all, stalling.probe_and_read])
+def test_a_waiting_reader_gets_what_is_written_without_a_timeout(
+    peer: Peer, read: Callable[..., Any]
+) -> None:
     """Each message needs few tries, though the reader has to wake before it can match."""
     channel, sizes = peer.connect(), [LARGE] * 10
     tries = 0
@@ -274,7 +300,7 @@ def test_a_waiting_reader_gets_what_is_written_without_a_timeout(peer: Peer) -> 
         tries += 1
         channel.write(content, timeout=0)
 
-    task = peer.begin(messages.read_all, sizes)
+    task = peer.begin(read, sizes)
     for seed, nbytes in enumerate(sizes):
         content = pattern(nbytes, seed)
         until_asleep(peer.pid)  # its read is posted

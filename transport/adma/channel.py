@@ -72,8 +72,8 @@ class Channel(Source):
         It returns when the buffer may be used again. A small message is published by then,
         and is lost if the reader dies before it reads it. A large one is copied.
 
-        A large message is matched by the reader. So where the peer has posted reads, a write
-        whose time is over waits for up to 20 ms more before it is taken back.
+        A large message is matched by the reader. So where the peer waits in a read or a probe, a
+        write whose time is over stays for up to 20 ms more before it is taken back.
 
         TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
         contiguous. OSError: copying failed.
@@ -197,9 +197,16 @@ class Channel(Source):
     def probe(self, timeout: float | None = None) -> Message:
         """Wait until there is a message to read; returns its kind and length, and leaves it."""
         deadline = deadline_of(timeout, "probe")
-        while (message := self.iprobe()) is None:
-            if not OneWaiter(self._endpoint.chan).wait(deadline):
-                raise TimeoutError(f"no message came within {timeout} s")
+        message = self.iprobe()
+        if message is not None:
+            return message
+        core.count_probing(self._endpoint.chan, 1)
+        try:
+            while (message := self.iprobe()) is None:
+                if not OneWaiter(self._endpoint.chan).wait(deadline):
+                    raise TimeoutError(f"no message came within {timeout} s")
+        finally:
+            core.count_probing(self._endpoint.chan, -1)
         return message
 
     def iprobe(self) -> Message | None:

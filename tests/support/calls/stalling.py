@@ -71,3 +71,15 @@ def read_at_once(endpoint: Endpoint, nbytes: int) -> None:
     buffer = bytearray(nbytes)
     assert endpoint.channel.read(buffer, timeout=0) == nbytes
     assert buffer == pattern(nbytes)
+
+
+def probe_and_read(endpoint: Endpoint, sizes: list[int]) -> None:
+    """Read what `write_all` sends: wait until there is a message, and then only try to read it."""
+    for seed, nbytes in enumerate(sizes):
+        buffer = bytearray(nbytes)
+        while True:
+            assert endpoint.channel.probe(timeout=HANG).nbytes == nbytes
+            with contextlib.suppress(TimeoutError):  # its writer may have taken it back
+                assert endpoint.channel.read(buffer, timeout=0) == nbytes
+                break
+        assert buffer == pattern(nbytes, seed)

@@ -51,7 +51,8 @@ count_blocked = lib.adma_blocked
 is_deadlocked = lib.adma_deadlocked
 give_bulk = lib.adma_give_bulk
 refuse_bulk = lib.adma_no_bulk
-peer_reads = lib.adma_peer_reads  # how many the peer has posted, as it says
+count_probing = lib.adma_probing
+peer_reads = lib.adma_peer_reads  # how many the peer has posted, or is about to
 
 
 @dataclass(frozen=True)

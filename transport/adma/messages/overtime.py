@@ -36,6 +36,8 @@ def wait_until(chan: Chan, operations: Sequence[Operation], deadline: float | No
 def wait_for_match(chan: Chan, first: Operation) -> None:
     """Leave a write posted for a moment longer, while the peer says that it has reads posted.
 
+    Or that it is about to, because it looks at the message first.
+
     The reader's process matches. It has to wake for that, so that a write without any time
     would be taken back before a read that waits for it could have it.
     """

@@ -134,6 +134,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 		memcpy(p, adma_ring_payload(&ep->receive.ring), length);
 	ep->stats.reads++;
 	ep->stats.bytes_in += length;
+	adma_note_read(ep);
 	adma_trace_moment(ADMA_TRACE_READ_NOW, chan, length, 0, 0);
 	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
 	if (adma_ring_take(&ep->receive.ring))

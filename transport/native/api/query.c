@@ -89,6 +89,15 @@ void adma_blocked(struct adma_chan *chan, int delta)
 	adma_leave(chan);
 }
 
+void adma_probing(struct adma_chan *chan, int delta)
+{
+	if (adma_enter(chan))
+		return;
+	chan->ep.receive.probes += (uint32_t)delta;
+	adma_tell_reads(&chan->ep);
+	adma_leave(chan);
+}
+
 bool adma_deadlocked(struct adma_chan *chan)
 {
 	const struct adma_segment *remote;
@@ -140,7 +149,9 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 		/* If the peer closed just now, what it published before is still the next message. */
 		found = ep->control.over && ep->ops->peek(ep, message);
 	}
-	if (!found)
+	if (found)
+		adma_note_shown(ep);
+	else
 		rc = -adma_receive_error(ep);
 	adma_publish_and_leave(chan);
 	return rc;

@@ -287,8 +287,9 @@ void adma_refresh(struct adma_chan *chan, struct adma_req *req);
 uint64_t adma_remainder(struct adma_chan *chan, struct adma_req **reqs, int n);
 
 /*
- * How many reads the peer has posted that are not matched, as it says. This is a hint for a write that is about to
- * be withdrawn; it may be wrong. With the kernel helper it counts only reads that the kernel cannot match by itself.
+ * How many reads the peer has posted that are not matched, as it says; a caller there that waits to look at a
+ * message, or has looked, counts as one. This is a hint for a write that is about to be withdrawn; it may be
+ * wrong. With the kernel helper it counts only reads that the kernel cannot match by itself.
  */
 uint32_t adma_peer_reads(struct adma_chan *chan);
 
@@ -382,6 +383,9 @@ struct adma_message {
 
 /* Find the next message, after one round of progress, which may make system calls. 0, or why none will ever come. */
 int adma_peek(struct adma_chan *chan, struct adma_message *message);
+
+/* A thread of this endpoint begins (+1) or ends (-1) to wait for a message to look at: adma_peer_reads() counts it. */
+void adma_probing(struct adma_chan *chan, int delta);
 
 /*
  * True when each endpoint is in a blocking write of a large message that the other one does not read. With

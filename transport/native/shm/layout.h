@@ -143,8 +143,9 @@ struct adma_segment {
 	 */
 	_Atomic uint32_t waiting;
 	/*
-	 * Written by the maker: how many of its reads are posted and not matched. This is a hint, too: a writer
-	 * whose time is over looks at it once, and gives the maker a moment to match.
+	 * Written by the maker: how many of its reads are posted and not matched, and how many of its threads
+	 * look for a message first. This is a hint, too: a writer whose time is over looks at it, and gives the
+	 * maker a moment to match.
 	 */
 	_Atomic uint32_t reads;
 	uint32_t nothing[12];

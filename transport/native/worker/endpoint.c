@@ -98,7 +98,16 @@ void adma_tell_waits(struct adma_endpoint *ep, bool waits)
 
 void adma_tell_reads(struct adma_endpoint *ep)
 {
-	atomic_store_explicit(&ep->connection.config.local->reads, ep->receive.reads.count, memory_order_relaxed);
+	const struct adma_receive_side *receive = &ep->receive;
+
+	atomic_store_explicit(&ep->connection.config.local->reads,
+			      receive->reads.count + receive->probes + receive->shown, memory_order_relaxed);
+}
+
+void adma_note_shown(struct adma_endpoint *ep)
+{
+	ep->receive.shown = true;
+	adma_tell_reads(ep);
 }
 
 uint32_t adma_reads_of_peer(const struct adma_endpoint *ep)

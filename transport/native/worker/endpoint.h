@@ -57,6 +57,8 @@ struct adma_send_side {
 struct adma_receive_side {
 	struct adma_ring_in ring;
 	struct adma_posted reads;     /* reads that are posted and unmatched */
+	uint32_t probes;              /* threads that wait for a message to look at it */
+	bool shown;                   /* a caller was shown the next message, and no read was posted since */
 	struct adma_peer_slots slots;
 	uint32_t pending;             /* reads that are posted or matched */
 	uint32_t long_reads;          /* unmatched reads whose messages need our help */
@@ -258,10 +260,22 @@ bool adma_peer_waits(const struct adma_endpoint *ep);
 /* Store in our segment whether a thread of ours waits. */
 void adma_tell_waits(struct adma_endpoint *ep, bool waits);
 
-/* Store in our segment how many reads of ours are posted. */
+/* Store in our segment how many reads of ours are posted, or are about to be because a caller looks first. */
 void adma_tell_reads(struct adma_endpoint *ep);
 
-/* How many reads has the peer posted, as its segment says? It is a hint, and may be wrong. */
+/* A caller was shown the next message. */
+void adma_note_shown(struct adma_endpoint *ep);
+
+/* A message was read in one call: it may be the one that was shown. */
+static inline void adma_note_read(struct adma_endpoint *ep)
+{
+	if (!ep->receive.shown)
+		return;
+	ep->receive.shown = false;
+	adma_tell_reads(ep);
+}
+
+/* The same of the peer, as its segment says. It is a hint, and may be wrong. */
 uint32_t adma_reads_of_peer(const struct adma_endpoint *ep);
 
 /*

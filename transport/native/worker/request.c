@@ -78,6 +78,7 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 		adma_stamp(req, &req->times.published);
 		adma_posted_add(&ep->receive.reads, &req->posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(req->kind),
 				ADMA_WHOLE_TAG);
+		ep->receive.shown = false; /* the read stands for it */
 		adma_tell_reads(ep);
 	} else {
 		ep->send.pending++;
