@@ -27,7 +27,7 @@ class TestToy(ConformanceSuite):
     preload = ("toy_mechanism",)
 """
 #: The kit has at least so many for each mechanism.
-TESTS = 125
+TESTS = 134
 
 pytestmark = pytest.mark.skipif(
     not shutil.which(CC) or not (HERE.parents[1] / "transport" / "native").is_dir(),
