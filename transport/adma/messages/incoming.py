@@ -12,6 +12,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .. import forks
 from .._core import operation as core
 from .._core.buffers import empty, filled
 from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
@@ -37,12 +38,19 @@ class Receiver:
         self._incoming: Incoming | None = None  # what a call that was interrupted left
         self._lock = threading.Lock()
         self._thread = 0  # the one that receives
+        forks.in_child(self, Receiver._forked)
 
     @property
     def begun(self) -> int | None:
         """Bytes of an object that was matched and is not complete; None: there is none."""
         incoming = self._incoming
         return incoming.nbytes if incoming is not None and incoming.matched else None
+
+    def _forked(self) -> None:
+        """In a child: no thread that was in the middle of it is there."""
+        self._lock = threading.Lock()
+        self._thread = 0
+        self._forget()
 
     def receive(self, deadline: float | None, limit: int | None) -> Any:
         """The next object. See `Channel.recv`."""
