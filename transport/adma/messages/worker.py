@@ -22,7 +22,7 @@ from .._core.results import error_for
 from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
-from ..handshake.handshake import Terms, shake
+from ..handshake.handshake import Terms, shake_into
 from . import exit as at_exit
 from . import selection
 
@@ -124,7 +124,9 @@ class Worker:
         """
         forced = mechanisms.check_name(mechanism)
         terms = Terms("worker", client=False, forced=forced, admit=access.anybody)
-        link = shake(sock, terms, timeout)
+        return shake_into(sock, terms, timeout, self._endpoint_of)
+
+    def _endpoint_of(self, link: Link) -> int:
         try:
             number = core.connect(self.handle, selection.configuration(link))
         except BaseException:
