@@ -32,8 +32,9 @@ from .errors import (
     VersionMismatch,
     WrongKind,
 )
-from .listener import Listener, connect, from_socket, listen
+from .listener import Listener, listen
 from .mechanisms import Refusal
+from .meeting import connect, from_socket
 from .messages.explanation import Explanation
 from .messages.message import Message
 from .messages.poll import wait

@@ -96,7 +96,7 @@ def sweep() -> int:
 
 def _posix_segment() -> int:
     for _ in range(_MADE_OFTEN_ENOUGH):
-        name = f"/adma-{os.geteuid()}-{os.getpid()}-{start_time()}-{next(_counter)}"
+        name = f"/adma-{os.geteuid()}-{os.getpid()}-{start_time() or 0}-{next(_counter)}"
         try:
             segment = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
         except posix_ipc.ExistentialError:
