@@ -32,6 +32,7 @@ class Caller:
         self.handshake: Handshake | None = None  # None: it has said nothing yet
         self.end = time.monotonic() + patience  # then it is dropped
         self.spoke: float | None = None  # when it last said something
+        self.seen = time.monotonic()  # when it did that, or connected
         self._terms = terms
         self._patience = patience
 
@@ -42,7 +43,7 @@ class Caller:
 
     def step(self) -> Link | None:
         """Go on with it. See `Handshake.step`."""
-        self.spoke = time.monotonic()
+        self.spoke = self.seen = time.monotonic()
         if self.handshake is None:
             self.end = self.spoke + self._patience
             self.handshake = Handshake(self.sock, self._terms, self.end)

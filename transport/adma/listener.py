@@ -37,6 +37,8 @@ _HANDSHAKE = 5.0
 _GRACE = 1.0
 # Seconds between two tries to let clients in where the system has no room for them.
 _PAUSE = 0.1
+# Seconds for which one that was let in, and is silent, keeps the next ones out.
+_ONE_BY_ONE = 0.05
 _BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
 
 _CLOSED_HERE = "the listener was closed on this side"
@@ -244,7 +246,11 @@ class Listener:
             now = time.monotonic()
             limit = _limit(last, callers)
             ends = [limit, *(caller.end for caller in callers.values())]
-            listening = self._sock.fileno() if self._has_room(now, ends) else -1
+            listening = -1
+            if now < (opens := self._opens(callers)):
+                ends.append(opens)
+            else:
+                listening = self._sock.fileno()
             ready = _poll(self._bell.fileno(), listening, callers, min(ends))
             self._check_open()
             if now >= limit and (not ready or now >= last + _GRACE):
@@ -269,12 +275,20 @@ class Listener:
             text += ", as far as this process could let them in: see the log"
         return TimeoutError(text)
 
-    def _has_room(self, now: float, ends: list[float]) -> bool:
-        """Is it time to let clients in? Otherwise adds to `ends` when it is time to try again."""
-        if self._short_since is None or now >= self._short_since + _PAUSE:
-            return True
-        ends.append(self._short_since + _PAUSE)
-        return False
+    def _opens(self, callers: dict[int, Caller]) -> float:
+        """The moment from which the next client is let in.
+
+        Clients that are not let in can be served by another process that shares the socket, and
+        this one may be busy for long with the first that it gets. So they are let in one by one.
+        Silent ones must not hold up the others for long, and the less the more there are.
+        """
+        opens = -math.inf
+        if self._short_since is not None:
+            opens = self._short_since + _PAUSE
+        if callers:
+            newest = max(caller.seen for caller in callers.values())
+            opens = max(opens, newest + _ONE_BY_ONE / len(callers))
+        return opens
 
     def _let_in(self) -> None:
         """Let in one client, if there still is one."""

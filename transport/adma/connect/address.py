@@ -8,11 +8,13 @@ takes no lock. It looks again and again, for as long as it has time, whether som
 A listening socket may be shared by forked processes, of which any may leave first. The last one
 to leave removes the file. When those that serve have left and others have only inherited the
 socket, the file is set aside, so that its name is free; one of these that begins to serve puts
-it back.
+it back. What was set aside and is of no use any more is removed by the process that did so, at
+its end or earlier, or by the next one that listens there.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -44,7 +46,7 @@ class Bound:
         self._lock = lock  # the directory to lock
         self._file = status.st_dev, status.st_ino
         self._socket = identity(sock.fileno())
-        self._aside = os.path.join(os.path.dirname(path), f"{ASIDE}{status.st_ino:x}")
+        self._aside = _aside(path)
         self._claims: Claims | None = None  # from the first fork on
         self._serves = True
         forks.before(self, Bound._before_fork)
@@ -85,13 +87,25 @@ class Bound:
         """This process leaves: remove the file, unless others are left. Raises nothing."""
         with contextlib.suppress(OSError), _locked(self._lock):
             others = self._leave()
-            if others.hold and not others.serve and self._is_ours(self.path):
-                os.rename(self.path, self._aside)
             if not others.hold:
-                for path in (self.path, self._aside):
-                    if self._is_ours(path):
-                        os.unlink(path)
+                self._unlink()
+            elif not others.serve and self._is_ours(self.path):
+                os.rename(self.path, self._aside)
+                _put_aside.add(self)
         self._leave()  # if there was no lock to be had
+
+    def tidy(self) -> None:
+        """Remove what was set aside, if no process is left that could put it back."""
+        with contextlib.suppress(OSError), _locked(self._lock):
+            if self._is_ours(self._aside) and not _is_stale(self._aside):
+                return
+            self._unlink()
+            _put_aside.discard(self)
+
+    def _unlink(self) -> None:
+        for path in (self.path, self._aside):
+            if self._is_ours(path):
+                os.unlink(path)
 
     def _leave(self) -> Others:
         claims, self._claims = self._claims, None
@@ -105,6 +119,24 @@ class Bound:
         return (status.st_dev, status.st_ino) == self._file
 
 
+#: Those whose files this process has set aside.
+_put_aside: set[Bound] = set()
+
+
+def _tidy() -> None:
+    for bound in list(_put_aside):
+        bound.tidy()
+
+
+atexit.register(_tidy)
+
+
+def _aside(path: str) -> str:
+    """Where the file of a socket is while nobody serves."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, ASIDE + name)
+
+
 def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
     """Listen at a place. A stale file there is replaced; an error leaves no file.
 
@@ -112,12 +144,14 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
     PermissionError, FileNotFoundError: the directory cannot be used.
     """
     path = place.path
+    _tidy()
     with _locked(place.lock):
         for directory in place.swept:
             _sweep(directory)
         if place.rival is not None:
             _remove_stale(place.rival)
         _remove_stale(path)
+        _remove_dead(_aside(path))
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # The file gets this mode as it is made, so that nobody else can connect yet.
@@ -316,9 +350,14 @@ def _sweep(directory: str) -> None:
         looked += 1
         if looked > _SWEPT_AT_ONCE:
             return
-        with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.lstat(path).st_mode) and _is_stale(path):
-                os.unlink(path)
+        _remove_dead(path)
+
+
+def _remove_dead(path: str) -> None:
+    """Unlink a socket that nobody listens at, if there is one. Raises nothing."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode) and _is_stale(path):
+            os.unlink(path)
 
 
 def _bound_here() -> frozenset[str]:
