@@ -38,7 +38,7 @@ _GRACE = 1.0
 # Seconds between two tries to let clients in where the system has no room for them.
 _PAUSE = 0.1
 # Seconds for which one that was let in, and is silent, keeps the next ones out.
-_ONE_BY_ONE = 0.05
+_ONE_BY_ONE = 0.2
 _BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
 
 _CLOSED_HERE = "the listener was closed on this side"
@@ -122,10 +122,12 @@ class Listener:
         """
         deadline = deadline_of(timeout, "accept")
         self._touch()
+        looked = False
         while True:
-            channel = self._go_on(self._next_speaker(deadline))
+            channel = self._go_on(self._next_speaker(deadline, looked))
             if channel is not None:
                 return channel
+            looked = True
 
     def close(self) -> None:
         """Stop listening here. Closing twice is no error.
@@ -223,8 +225,10 @@ class Listener:
 
     # Waiting
 
-    def _next_speaker(self, deadline: float | None) -> Caller:
+    def _next_speaker(self, deadline: float | None, looked: bool) -> Caller:
         """The next client that can go on. The calling thread takes it.
+
+        `looked`: it has looked before. The first look counts, however late it is.
 
         One thread at a time looks, at all clients that there are. A second one would not know
         of those that the first one lets in while the second sleeps.
@@ -233,12 +237,12 @@ class Listener:
         if not self._looking.acquire(timeout=left):
             raise self._nobody()
         try:
-            return self._await_speaker(deadline)
+            return self._await_speaker(deadline, looked)
         finally:
             self._looking.release()
             self._let_go()
 
-    def _await_speaker(self, deadline: float | None) -> Caller:
+    def _await_speaker(self, deadline: float | None, looked: bool) -> Caller:
         last = math.inf if deadline is None else deadline
         while True:
             self._check_open()
@@ -253,12 +257,13 @@ class Listener:
                 listening = self._sock.fileno()
             ready = _poll(self._bell.fileno(), listening, callers, min(ends))
             self._check_open()
-            if now >= limit and (not ready or now >= last + _GRACE):
+            if now >= limit and (not ready or (looked and now >= last + _GRACE)):
                 raise self._nobody()
+            looked = True
             if self._bell.fileno() in ready:
                 self._bell.quiet()
-            if listening in ready:
-                self._let_in()
+            if events := ready.get(listening, 0):
+                self._let_in(events)
             now = time.monotonic()
             for number, caller in callers.items():
                 if (number in ready or now >= caller.end) and self._callers.take(caller):
@@ -290,12 +295,14 @@ class Listener:
             opens = max(opens, newest + _ONE_BY_ONE / len(callers))
         return opens
 
-    def _let_in(self) -> None:
-        """Let in one client, if there still is one."""
+    def _let_in(self, events: int) -> None:
+        """Let in one client, if there still is one. `events`: of the listening socket."""
         with forks.held_off():
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError):
+                if events & (select.POLLHUP | select.POLLERR):
+                    raise self._broken() from None
                 return  # another thread, or another process that shares the socket, was faster
             except OSError as error:
                 if error.errno in (errno.EINVAL, errno.EBADF, errno.ENOTSOCK, errno.EOPNOTSUPP):
