@@ -175,7 +175,8 @@ def test_no_more_clients_are_let_in_than_served(server: adma.Listener) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [AttributeError("no pidfd_open"), MemoryError(), KeyError("x"), UnicodeError("\udcff")]
+    "error",
+    [AttributeError("no pidfd_open"), MemoryError(), KeyError("x"), UnicodeError("no text")],
 )
 def test_nothing_that_happens_to_a_client_ends_a_server(
     server: adma.Listener,
