@@ -117,6 +117,16 @@ def test_an_event_loop_accepts(
     assert not select.select([server], [], [], 0)[0]
 
 
+def test_silent_clients_keep_no_event_loop_busy(server: adma.Listener) -> None:
+    silent = [raw_client(server) for _ in range(5)]
+    calling = InThread(lambda: adma.connect("test", timeout=HANG))
+    with accept_when_readable(server, 12) as channel, calling.result() as other:
+        exchange(channel, other)
+    assert not select.select([server], [], [], SHORT)[0]
+    for sock in silent:
+        sock.close()
+
+
 def test_the_descriptor_stays_the_same(server: adma.Listener) -> None:
     number = server.fileno()
     with raw_client(server), pytest.raises(TimeoutError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import select
 import signal
@@ -237,6 +238,32 @@ def test_a_child_whose_name_is_anothers_by_now(order: Order) -> None:
         caller.result()
 
 
+def test_two_generations_of_such_children(order: Order) -> None:
+    """The name was set aside for the younger one: the elder does not serve under it."""
+    elder = adma.listen("test")
+
+    def late() -> str:
+        order.wait()
+        with pytest.raises(adma.ChannelClosed) as info:
+            elder.accept(timeout=HANG)
+        return str(info.value)
+
+    child = InChild(late)
+    elder.close()
+    younger = adma.listen("test")
+    begin = Order()
+    heir = InChild(lambda: (begin.wait(), serve(younger), younger.close()))
+    younger.close()
+    caller = InThread(call)
+    begin.give()
+    caller.result()
+    heir.result()
+    begin.close()
+    with adma.listen("test"):
+        order.give()
+        assert "another one listens" in child.result()
+
+
 # What other threads had in hand
 
 
@@ -338,6 +365,33 @@ def test_a_child_keeps_nothing_of_a_call(tmp_path: Path, order: Order) -> None:
                 pass
         order.give()
         child.result()
+
+
+def test_a_child_keeps_nothing_of_a_handshake_over_a_socket(order: Order) -> None:
+    ours, theirs = pair()
+    shaking = InThread(lambda: adma.from_socket(ours, timeout=2 * SHORT))
+    theirs.settimeout(HANG)
+    assert theirs.recv(4096)
+    child = InChild(lambda: (theirs.close(), order.wait()))
+    with pytest.raises(TimeoutError):
+        shaking.result()
+    while theirs.recv(4096):
+        pass
+    theirs.close()
+    order.give()
+    child.result()
+
+
+def test_workers_of_multiprocessing(server: adma.Listener) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=serve, args=(server,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    assert {call(), call()} == {worker.pid for worker in workers}
+    for worker in workers:
+        worker.join(HANG)
+        assert worker.exitcode == 0
+        worker.close()
 
 
 def test_a_fork_does_not_keep_the_lock_of_a_directory(tmp_path: Path) -> None:

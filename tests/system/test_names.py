@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import adma
-from adma.connect import address, place
+from adma.connect import address, place, stale
 from adma.testing.limits import HANG, SHORT
 from support.addresses import runtime
 from support.endpoints import InThread
@@ -98,6 +98,18 @@ def test_a_relative_runtime_directory_does_not_count(
             pass
     assert not os.path.exists(server.address)
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_relative_temporary_directory_does_not_count(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("TMPDIR", "tmp")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(place, "_TEMPORARY", (str(runtime),))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert place.to_listen("test").path == str(runtime / f"adma-{os.geteuid()}" / "test.sock")
 
 
 def test_a_directory_that_is_not_safe_is_not_looked_at(
@@ -284,7 +296,7 @@ def test_a_sweep_disturbs_nobody_who_lives(runtime: Path) -> None:
 
 
 def test_a_sweep_has_a_bound(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "_SWEPT_AT_ONCE", 3)
+    monkeypatch.setattr(stale, "_SWEPT_AT_ONCE", 3)
     directory = runtime / "adma"
     directory.mkdir(mode=0o700)
     for number in range(7):

@@ -120,14 +120,12 @@ class Listener:
         up to a second late where a client has just spoken. ChannelClosed: the listener was
         closed.
         """
-        deadline = deadline_of(timeout, "accept")
+        look = _Look(timeout)
         self._touch()
-        looked = False
         while True:
-            channel = self._go_on(self._next_speaker(deadline, looked))
+            channel = self._go_on(self._next_speaker(look))
             if channel is not None:
                 return channel
-            looked = True
 
     def close(self) -> None:
         """Stop listening here. Closing twice is no error.
@@ -165,7 +163,8 @@ class Listener:
         self._looking = threading.Lock()
         self._untouched = True
         if self._bell.fileno() >= 0:
-            self._bell.renew()
+            with contextlib.suppress(OSError):  # no descriptor is left: then close() wakes nobody
+                self._bell.renew()
         self._callers.renew(self._sock.fileno())
         self._let_go()
 
@@ -225,41 +224,38 @@ class Listener:
 
     # Waiting
 
-    def _next_speaker(self, deadline: float | None, looked: bool) -> Caller:
+    def _next_speaker(self, look: _Look) -> Caller:
         """The next client that can go on. The calling thread takes it.
-
-        `looked`: it has looked before. The first look counts, however late it is.
 
         One thread at a time looks, at all clients that there are. A second one would not know
         of those that the first one lets in while the second sleeps.
         """
-        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), FOREVER)
+        left = -1.0 if look.end == math.inf else max(0.0, look.end - time.monotonic())
         if not self._looking.acquire(timeout=left):
             raise self._nobody()
         try:
-            return self._await_speaker(deadline, looked)
+            return self._await_speaker(look)
         finally:
             self._looking.release()
             self._let_go()
 
-    def _await_speaker(self, deadline: float | None, looked: bool) -> Caller:
-        last = math.inf if deadline is None else deadline
+    def _await_speaker(self, look: _Look) -> Caller:
         while True:
             self._check_open()
             callers = self._callers.all()
             now = time.monotonic()
-            limit = _limit(last, callers)
+            limit = _limit(look.end, callers)
             ends = [limit, *(caller.end for caller in callers.values())]
             listening = -1
-            if now < (opens := self._opens(callers)):
+            if now < (opens := self._opens({} if look.tries else callers)):
                 ends.append(opens)
             else:
                 listening = self._sock.fileno()
             ready = _poll(self._bell.fileno(), listening, callers, min(ends))
             self._check_open()
-            if now >= limit and (not ready or (looked and now >= last + _GRACE)):
+            if now >= limit and (not ready or (look.looked and now >= look.end + _GRACE)):
                 raise self._nobody()
-            looked = True
+            look.looked = True
             if self._bell.fileno() in ready:
                 self._bell.quiet()
             if events := ready.get(listening, 0):
@@ -284,8 +280,9 @@ class Listener:
         """The moment from which the next client is let in.
 
         Clients that are not let in can be served by another process that shares the socket, and
-        this one may be busy for long with the first that it gets. So they are let in one by one.
-        Silent ones must not hold up the others for long, and the less the more there are.
+        this one may be busy for long with the first that it gets. So they are let in one by one,
+        if the caller of accept() waits at all. Silent ones must not hold up the others for long,
+        and the less the more there are.
         """
         opens = -math.inf
         if self._short_since is not None:
@@ -375,6 +372,16 @@ class Listener:
             raise
         caller.close()
         return None
+
+
+class _Look:
+    """How long a call of accept() looks for clients."""
+
+    def __init__(self, timeout: float | None) -> None:
+        deadline = deadline_of(timeout, "accept")
+        self.end = math.inf if deadline is None else deadline
+        self.tries = timeout == 0  # it does not wait, so it keeps no client waiting either
+        self.looked = False  # the first look counts, however late it is
 
 
 def _limit(deadline: float, callers: dict[int, Caller]) -> float:

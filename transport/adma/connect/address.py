@@ -28,13 +28,12 @@ from .. import forks
 from .claims import ALONE, Claims, Others
 from .pipe import identity
 from .place import ASIDE, Callee, Place, not_writable
+from .stale import IN_USE, is_stale, remove_dead, remove_stale, sweep
 
 __all__ = ["Bound", "bind", "connect"]
 
-_IN_USE = "the name is in use: a process listens there; cure: another name, or end that process"
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
 _RETRY_FIRST, _RETRY_LONGEST = 0.001, 0.02  # seconds between two tries, growing
-_SWEPT_AT_ONCE = 256  # sockets that one sweep looks at and removes, at most
 
 
 class Bound:
@@ -70,10 +69,11 @@ class Bound:
             return True
         self._claims.add()
         with contextlib.suppress(OSError), _locked(self._lock):
-            if self._is_ours(self._aside):
-                if os.path.lexists(self.path) and not _is_stale(self.path):
+            if not self._is_ours(self.path):
+                if os.path.lexists(self.path) and not is_stale(self.path):
                     return False
-                os.rename(self._aside, self.path)
+                if self._is_ours(self._aside):
+                    os.rename(self._aside, self.path)
         return True
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Bound:
     def tidy(self) -> None:
         """Remove what was set aside, if no process is left that could put it back."""
         with contextlib.suppress(OSError), _locked(self._lock):
-            if self._is_ours(self._aside) and not _is_stale(self._aside):
+            if self._is_ours(self._aside) and not is_stale(self._aside):
                 return
             self._unlink()
             _put_aside.discard(self)
@@ -147,11 +147,11 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
     _tidy()
     with _locked(place.lock):
         for directory in place.swept:
-            _sweep(directory)
+            sweep(directory)
         if place.rival is not None:
-            _remove_stale(place.rival)
-        _remove_stale(path)
-        _remove_dead(_aside(path))
+            remove_stale(place.rival)
+        remove_stale(path)
+        remove_dead(_aside(path))
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # The file gets this mode as it is made, so that nobody else can connect yet.
@@ -197,7 +197,7 @@ def _make_file(sock: socket.socket, path: str) -> None:
         raise not_writable(os.path.dirname(path)) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:  # by one who does not heed the lock
-            raise OSError(errno.EADDRINUSE, _IN_USE, path) from None
+            raise OSError(errno.EADDRINUSE, IN_USE, path) from None
         text = f"no socket can be made at this path ({error.strerror}); cure: one in a directory "
         raise OSError(error.errno, text + "of a file system that holds sockets", path) from None
 
@@ -302,71 +302,6 @@ def _connect(path: str, deadline: float) -> socket.socket:
     except BaseException:
         sock.close()
         raise
-
-
-def _remove_stale(path: str) -> None:
-    """Unlink a socket that nobody listens at; OSError (EADDRINUSE) when it is in use."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        text = "the name is taken by a file that is no socket; cure: another name, or remove it"
-        raise OSError(errno.EADDRINUSE, text, path)
-    if not _is_stale(path):
-        raise OSError(errno.EADDRINUSE, _IN_USE, path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def _is_stale(path: str) -> bool:
-    """Does nobody listen at this socket? False also where that cannot be told."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return True
-        except OSError:
-            pass  # a full queue, another type or another user: it is in use, or not ours
-    return False
-
-
-def _sweep(directory: str) -> None:
-    """Remove sockets of dead processes from a directory of names. Called with the lock held.
-
-    A name that is made up anew for each listener is never listened at again, so nobody else
-    would remove its file.
-    """
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return
-    alive = _bound_here()
-    looked = 0
-    for name in names:
-        path = os.path.join(directory, name)
-        if not (name.endswith(".sock") or name.startswith(ASIDE)) or path in alive:
-            continue
-        looked += 1
-        if looked > _SWEPT_AT_ONCE:
-            return
-        _remove_dead(path)
-
-
-def _remove_dead(path: str) -> None:
-    """Unlink a socket that nobody listens at, if there is one. Raises nothing."""
-    with contextlib.suppress(OSError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode) and _is_stale(path):
-            os.unlink(path)
-
-
-def _bound_here() -> frozenset[str]:
-    """Paths of sockets that live in this network namespace. They need not be called to know it."""
-    try:
-        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
-            return frozenset(line[line.index(" /") + 1 : -1] for line in file if " /" in line)
-    except OSError:
-        return frozenset()
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ class Callee:
         """What to look at when nobody was found under a name; empty for a path."""
         if self.name is None:
             return ""
-        places = dict.fromkeys((str(self.home), *_usual()))
+        places = dict.fromkeys(map(_printable, (str(self.home), *_usual())))
         return (
             f" and with the same environment: names are below XDG_RUNTIME_DIR "
             f"({_shown('XDG_RUNTIME_DIR')}) or, without it, below TMPDIR ({_shown('TMPDIR')}), and "
@@ -192,10 +192,17 @@ def _private_path() -> str:
     runtime = config.runtime_directory()
     if runtime and _is_own(runtime):
         return os.path.join(runtime, "adma")
+    return _below(_temporary())
+
+
+def _temporary() -> str:
+    told = config.value("TMPDIR")
+    if told and not os.path.isabs(told):
+        return _TEMPORARY[0]  # it is another directory for each who looks
     try:
-        return _below(tempfile.gettempdir())
+        return tempfile.gettempdir()
     except FileNotFoundError:  # none here can be written to; a client need not write
-        return _below(_TEMPORARY[0])
+        return _TEMPORARY[0]
 
 
 def _below(directory: str) -> str:
@@ -216,6 +223,10 @@ def _shown(variable: str) -> str:
     """A variable's value here, for people."""
     text = config.value(variable)
     return f"here {text!r}" if text else "here not set"
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()
 
 
 def _private_directory() -> str:
