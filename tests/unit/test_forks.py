@@ -132,6 +132,14 @@ def test_owners_are_told_as_long_as_they_live() -> None:
     assert len(forks._in_child) == registered - 2
 
 
+def test_an_owner_that_another_one_drops_has_its_turn() -> None:
+    kept, told = [_Owner()], []
+    first = _Owner()
+    forks.in_child(first, lambda owner: kept.clear())
+    forks.in_child(kept[0], lambda owner: told.append("child"))
+    assert InChild(lambda: (len(kept), told)).result() == (0, ["child"])
+
+
 # Claims
 
 

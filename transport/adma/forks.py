@@ -86,7 +86,10 @@ _in_child: weakref.WeakKeyDictionary[Any, Callable[[Any], None]] = weakref.WeakK
 
 @contextlib.contextmanager
 def held_off() -> Iterator[None]:
-    """No other thread forks while the block runs. The block waits for nobody but the kernel."""
+    """No other thread forks while the block runs, unless it takes long.
+
+    So it should not wait for another process. Blocks of a thread may be one in the other.
+    """
     _gate.enter()
     try:
         yield
@@ -105,9 +108,13 @@ def in_child(owner: T, let_go: Callable[[T], None]) -> None:
 
 
 def _run(registered: weakref.WeakKeyDictionary[Any, Callable[[Any], None]]) -> None:
-    for owner, function in list(registered.items()):
-        with contextlib.suppress(OSError):  # one that fails keeps no other from its turn
-            function(owner)
+    # Copied at once, since other threads add to it; and all are kept until the end, since one
+    # owner may let go of another.
+    owners = [reference() for reference in registered.keyrefs()]
+    for owner in owners:
+        if owner is not None and (function := registered.get(owner)) is not None:
+            with contextlib.suppress(OSError):  # one that fails keeps no other from its turn
+                function(owner)
 
 
 def _ahead() -> None:

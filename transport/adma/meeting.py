@@ -43,9 +43,8 @@ def connect(
     that name, or no such user. TypeError: an argument is of a wrong type.
 
     FileNotFoundError, ConnectionRefusedError: nobody listened in time, or what is there is no
-    socket.
-    PermissionError: the listener belongs to another user than it should, or does not let this
-    one in. PeerDied, ProtocolError, VersionMismatch: the other end failed.
+    socket. PermissionError: the listener belongs to another user than it should, or does not
+    let this one in. PeerDied, ProtocolError, VersionMismatch: the other end failed.
     """
     forced = mechanisms.check_name(mechanism)
     deadline = _deadline(timeout, "connect")
