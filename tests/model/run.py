@@ -424,8 +424,33 @@ def unexpected_cases() -> Iterator[Case]:
         yield Case("unexpected", f"STORE_BUFFERS RECEIVES=1 WITNESS_{witness}", ASSERTION)
 
 
+def ending_cases() -> Iterator[Case]:
+    """A close that drains, takes back what is left, and says so."""
+    for switches in (
+        "",
+        "LEAVING",
+        "MESSAGES=4 CELLS=3",
+        "PATIENT",
+        "PATIENT STUCK",
+        "PATIENT LEAVING",
+    ):
+        yield Case("ending", switches)
+    for bug, switches, expected in (
+        ("CANCEL", "", ASSERTION),
+        ("CLOSED_FIRST", "", ASSERTION),
+        ("FAST", "", ASSERTION),
+        ("WORD_UNREAD", "", ASSERTION),
+        ("ENDING_LATE", "PATIENT STUCK", DEADLOCK),
+        ("BOTH_WAIT", "PATIENT LEAVING", DEADLOCK),
+    ):
+        yield Case("ending", f"{switches} BUG_{bug}".strip(), expected)
+    for witness in ("HOLE", "BROKEN", "COUNT"):
+        yield Case("ending", f"WITNESS_{witness}", ASSERTION)
+
+
 CASES = (
     wakeup_cases,
+    ending_cases,
     handover_cases,
     worker_cases,
     unexpected_cases,

@@ -153,6 +153,7 @@ class adma_wait(CData):  # noqa: N801
     also: int
     workers: Pointer[adma_worker]
     nworkers: int
+    drained: int
 
 class adma_message(CData):  # noqa: N801
     present: int
@@ -163,6 +164,12 @@ class adma_candidate(CData):  # noqa: N801
     mechanism: int
     reason: int
     error: int
+
+class adma_loss(CData):  # noqa: N801
+    messages: int
+    bytes: int
+    peer_posted: int
+    peer_withdrawn: int
 
 class adma_stats(CData):  # noqa: N801
     writes: int
@@ -416,6 +423,9 @@ class ffi:  # noqa: N801
     def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
+    @overload
+    @staticmethod
     def new(cdecl: Literal["struct adma_stats *"], init: object = ...) -> adma_stats: ...
     @overload
     @staticmethod
@@ -560,6 +570,8 @@ class _Lib:
     ADMA_E_NO_MECHANISM: int
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
+    ADMA_E_LOST: int
+    ADMA_E_ENDED: int
     ADMA_MECH_NONE: int
     ADMA_MECH_SHARED: int
     ADMA_MECH_CMA: int
@@ -697,6 +709,10 @@ class _Lib:
     @staticmethod
     def adma_chan_new(config: adma_config, out: Pointer[adma_chan], /) -> int: ...
     @staticmethod
+    def adma_chan_drain(chan: adma_chan, /) -> None: ...
+    @staticmethod
+    def adma_chan_linger(chan: adma_chan, /) -> bool: ...
+    @staticmethod
     def adma_chan_close(chan: adma_chan, timeout_ns: int, /) -> int: ...
     @staticmethod
     def adma_chan_abandon(chan: adma_chan, /) -> int: ...
@@ -722,6 +738,10 @@ class _Lib:
     def adma_cancel(chan: adma_chan, req: adma_req, /) -> int: ...
     @staticmethod
     def adma_refresh(chan: adma_chan, req: adma_req, /) -> None: ...
+    @staticmethod
+    def adma_remainder(chan: adma_chan, reqs: Pointer[adma_req], n: int, /) -> int: ...
+    @staticmethod
+    def adma_peer_reads(chan: adma_chan, /) -> int: ...
     @staticmethod
     def adma_tell_times(chan: adma_chan, req: adma_req, /) -> None: ...
     @staticmethod
@@ -755,6 +775,8 @@ class _Lib:
     @staticmethod
     def adma_peek(chan: adma_chan, message: adma_message, /) -> int: ...
     @staticmethod
+    def adma_probing(chan: adma_chan, delta: int, /) -> None: ...
+    @staticmethod
     def adma_deadlocked(chan: adma_chan, /) -> bool: ...
     @staticmethod
     def adma_blocked(chan: adma_chan, delta: int, /) -> None: ...
@@ -778,6 +800,8 @@ class _Lib:
     def adma_mechanism_name(id_: int, /) -> Pointer[bytes]: ...
     @staticmethod
     def adma_withdrawn(chan: adma_chan, errs: Pointer[int], /) -> int: ...
+    @staticmethod
+    def adma_get_loss(chan: adma_chan, loss: adma_loss, /) -> None: ...
     @staticmethod
     def adma_get_stats(chan: adma_chan, stats: adma_stats, /) -> None: ...
     @staticmethod
@@ -808,6 +832,8 @@ class _Lib:
     ) -> int: ...
     @staticmethod
     def adma_worker_connect_self(worker: adma_worker, number: Pointer[int], /) -> int: ...
+    @staticmethod
+    def adma_worker_drain(worker: adma_worker, number: int, /) -> None: ...
     @staticmethod
     def adma_worker_drop(worker: adma_worker, number: int, timeout_ns: int, /) -> int: ...
     @staticmethod

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._native import adma_wait, sigset_t
     from .types import Chan, Req, Worker
 
-__all__ = ["BUSY", "QUIET", "READY", "ManyWaiter", "OneWaiter", "wait_with"]
+__all__ = ["BUSY", "QUIET", "READY", "ManyWaiter", "OneWaiter", "drain", "wait_with"]
 
 # enum adma_drive_result
 READY: Final = lib.ADMA_READY
@@ -81,8 +81,13 @@ class ManyWaiter:
         need: int,
         also: int = -1,
         workers: Sequence[Worker] = (),
+        *,
+        drained: bool = False,
     ) -> None:
-        """`also`: a descriptor that ends a sleep when it is readable, or -1."""
+        """`also`: a descriptor that ends a sleep when it is readable, or -1.
+
+        `drained`: wait instead until nothing is left to be carried on any of these that drain.
+        """
         self._chans = ffi.new("struct adma_chan *[]", chans)
         self._reqs = ffi.new("struct adma_req *[]", reqs)
         self._workers = ffi.new("struct adma_worker *[]", workers)
@@ -90,7 +95,7 @@ class ManyWaiter:
         self._struct.chans, self._struct.nchans = self._chans, len(chans)
         self._struct.reqs, self._struct.nreqs = self._reqs, len(reqs)
         self._struct.workers, self._struct.nworkers = self._workers, len(workers)
-        self._struct.need, self._struct.also = need, also
+        self._struct.need, self._struct.also, self._struct.drained = need, also, drained
 
     def wait(self, deadline: float | None) -> bool:
         """True when `need` requests are done, False when the deadline passed before."""
@@ -120,6 +125,11 @@ class ManyWaiter:
 
     def give_up(self) -> None:
         lib.adma_give_up(self._struct)
+
+
+def drain(chans: Sequence[Chan], workers: Sequence[Worker], deadline: float | None) -> bool:
+    """Wait until what was posted is carried. False: the deadline passed before."""
+    return ManyWaiter(chans, (), 0, workers=workers, drained=True).wait(deadline)
 
 
 def wait_with(waiter: _Waiter, deadline: float | None) -> bool:

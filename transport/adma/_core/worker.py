@@ -29,6 +29,7 @@ NO_WORKER: Final[Worker] = ffi.NULL
 NO_REQUESTS: Final = ffi.NULL
 
 free = lib.adma_worker_free
+drain = lib.adma_worker_drain
 drop = lib.adma_worker_drop
 abandon = lib.adma_worker_abandon
 health = lib.adma_worker_health

@@ -17,14 +17,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from .. import forks
 from .._core import faults
 from .._core import handshake as core
 from .._core.channel import has_mechanism
@@ -39,7 +41,7 @@ from ..connect.identity import (
     peers_pidfd,
     start_time,
 )
-from ..connect.record import Entry, Record, Wire
+from ..connect.record import Entry, Record, Steps, Wire, await_events
 from ..errors import (
     MechanismUnavailable,
     PeerDied,
@@ -55,7 +57,9 @@ from .link import Link
 if TYPE_CHECKING:
     from .._core.types import Nonce, Segment
 
-__all__ = ["Terms", "refuse", "shake"]
+__all__ = ["Handshake", "Terms", "refuse", "shake", "shake_into"]
+
+T = TypeVar("T")
 
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
 _SUBJECT = 0  # of the entry in a hello or a refusal
@@ -72,28 +76,77 @@ class Terms:
     private: bool = True  # False: this end lets other users in
 
 
-def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
-    """Shake hands over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
+class Handshake:
+    """One end of a handshake over a connected AF_UNIX socket, which goes on step by step.
 
     On success the socket is detached, and the link owns its descriptor. On failure it stays
     the caller's, who can only close it; everything else that was made or received is let go.
     The peer is told why, where that is possible.
 
-    TimeoutError: it took more than `timeout` seconds. PeerDied: the peer hung up.
-    ProtocolError, VersionMismatch: the peer breaks the protocol, or speaks another one.
-    PermissionError: its user is not admitted. MechanismUnavailable: the forced mechanism does
-    not work in both directions, or the two ends force different ones.
+    `deadline` is a moment (`time.monotonic()`). In a forked child it is let go of, unfinished;
+    this process goes on with it.
     """
-    wire = Wire(sock, time.monotonic() + timeout)
-    with ExitStack() as undo:
+
+    def __init__(self, sock: socket.socket, terms: Terms, deadline: float) -> None:
+        self.deadline = deadline
+        self.events: int = select.POLLIN  # what the socket has to be ready for before a step
+        self._sock = sock
+        self._wire = Wire(sock, deadline)
+        self._undo = ExitStack()
+        self._steps = _Handshake(self._wire, terms, self._undo).run()
+        forks.in_child(self, Handshake.abandon)
+        forks.in_child(sock, socket.socket.close)
+
+    def step(self) -> Link | None:
+        """Go on as far as the peer has; the link, when that is the end. Call it in `held_off()`.
+
+        TimeoutError: the deadline has passed. PeerDied: the peer hung up. ProtocolError,
+        VersionMismatch: the peer breaks the protocol, or speaks another one. PermissionError:
+        its user is not admitted. MechanismUnavailable: the forced mechanism does not work in
+        both directions, or the two ends force different ones.
+        """
         try:
-            link = _Handshake(wire, terms, undo).run()
-        except Exception as error:
-            _tell(wire, error)
+            self.events = next(self._steps)
+            return None
+        except StopIteration as end:
+            link: Link = end.value
+        except BaseException as error:
+            if isinstance(error, Exception):
+                _tell(self._wire, error)
+            self.abandon()
             raise
-        undo.pop_all()
-    sock.detach()
-    return link
+        self._undo.pop_all()
+        self._sock.detach()
+        return link
+
+    def abandon(self) -> None:
+        """Let go of everything but the socket. After its end this changes nothing."""
+        with contextlib.suppress(ValueError):  # this is a step itself, or one of a thread that is
+            self._steps.close()  # not there in a forked child
+        self._undo.close()
+
+
+def shake_into(sock: socket.socket, terms: Terms, timeout: float, make: Callable[[Link], T]) -> T:
+    """Shake hands, wait for the peer, and make something that owns the link.
+
+    Errors are those of `Handshake.step`, or of `make`; TimeoutError: it took more than
+    `timeout` seconds.
+    """
+    handshake = Handshake(sock, terms, time.monotonic() + timeout)
+    try:
+        while True:
+            with forks.held_off():
+                link = handshake.step()
+                if link is not None:
+                    return make(link)
+            await_events(sock, handshake.events, handshake.deadline)
+    finally:
+        handshake.abandon()
+
+
+def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
+    """As `shake_into`; the link itself."""
+    return shake_into(sock, terms, timeout, lambda link: link)
 
 
 def refuse(sock: socket.socket, error: Exception) -> None:
@@ -113,18 +166,18 @@ class _Handshake:
         self.undo = undo
         self._sealed = True  # our own segment
 
-    def run(self) -> Link:
+    def run(self) -> Steps[Link]:
         own = core.make_nonce()
         nonce = core.nonce_bytes(own)
         reserve = self._reserve_descriptor()
-        local = self._send_hello(own)
-        with self._receive(core.HELLO) as record:
+        local = yield from self._send_hello(own)
+        with (yield from self._receive(core.HELLO)) as record:
             peer, pidfd, remote = self._meet(record, nonce)
         forced = self._settle_forced(peer)
         terms = self.terms
         context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
         probes, left_out = self._make_probes(context, forced)
-        self._probe(probes, record.sender)
+        yield from self._probe(probes, record.sender)
 
         out, in_ = _directions(probes, left_out)
         if forced:
@@ -180,7 +233,7 @@ class _Handshake:
 
     # Hello
 
-    def _send_hello(self, own: Nonce) -> Segment:
+    def _send_hello(self, own: Nonce) -> Steps[Segment]:
         """Make our segment and introduce ourselves with it; the segment, mapped."""
         fd, segment = core.make_segment()
         self.undo.callback(core.unmap_segment, segment)
@@ -190,7 +243,8 @@ class _Handshake:
             pidfd = own_pidfd()
             if pidfd >= 0:
                 fds.append(pidfd)
-            self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack(), fds)])
+            hello = Entry(_SUBJECT, 0, self._hello(own).pack(), fds)
+            yield from self._send(core.HELLO, [hello])
         finally:
             for number in fds:
                 os.close(number)
@@ -267,38 +321,38 @@ class _Handshake:
 
     # Rounds
 
-    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> None:
+    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> Steps[None]:
         """The rounds after the hello."""
         offers = [_guarded(p, p.offer, True) for p in probes]
-        self._send(core.OFFER, offers)
+        yield from self._send(core.OFFER, offers)
 
-        with self._receive(core.OFFER, sender) as record:
+        with (yield from self._receive(core.OFFER, sender)) as record:
             answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
-        self._send(core.ANSWER, answers)
+        yield from self._send(core.ANSWER, answers)
 
-        with self._receive(core.ANSWER, sender) as record:
+        with (yield from self._receive(core.ANSWER, sender)) as record:
             verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
-        self._send(core.VERDICT, verdicts)
+        yield from self._send(core.VERDICT, verdicts)
 
-        with self._receive(core.VERDICT, sender) as record:
+        with (yield from self._receive(core.VERDICT, sender)) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
 
-    def _send(self, round_: int, entries: list[Entry]) -> None:
+    def _send(self, round_: int, entries: list[Entry]) -> Steps[None]:
         fault = faults.in_handshake()
         if fault:
             raise OSError(fault, f"{os.strerror(fault)} (fault point in the handshake)")
         try:
-            self.wire.send(round_, entries)
+            yield from self.wire.sending(round_, entries)
         except PeerDied:
             while True:  # the peer may have told why before it hung up: read to the end
-                with self.wire.receive() as record:
+                with (yield from self.wire.receiving()) as record:
                     if record.round == core.REFUSED:
                         raise _refused(record) from None
 
-    def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
+    def _receive(self, round_: int, sender: Credentials | None = None) -> Steps[Record]:
         """The record of this round, sent by `sender`; None: by any process."""
-        record = self.wire.receive()
+        record = yield from self.wire.receiving()
         try:
             if record.round == core.REFUSED:
                 raise _refused(record)
@@ -388,7 +442,8 @@ def _tell(wire: Wire, error: Exception) -> None:
         number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
     wire.deadline = time.monotonic() + _LAST_WORD
     with contextlib.suppress(Exception):
-        wire.send(core.REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
+        text = _text(error).encode(errors="replace")
+        wire.send(core.REFUSED, [Entry(_SUBJECT, number, text[:600])])
 
 
 def _refused(record: Record) -> Exception:

@@ -64,7 +64,7 @@ class Refusal:
 
     def entry(self, subject: int) -> Entry:
         """The refusal as it is sent to the peer, so that both ends tell the same."""
-        parts = (text.encode()[:_TEXT_MAX] for text in (self.cause, self.cure))
+        parts = (text.encode(errors="replace")[:_TEXT_MAX] for text in (self.cause, self.cure))
         return Entry(subject, self.errno, b"\0".join(parts))
 
 

@@ -77,7 +77,8 @@ class LoopbackTCP(Probe):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._listens = context.nonce < context.peer.nonce
-        self._where = config.loopback_address()
+        # It may hold anything, and goes into errors, which people print, and to the peer.
+        self._where = config.loopback_address().encode("ascii", "backslashreplace").decode()
         self._secret = b""
         self._listener: socket.socket | None = None
         self._sock: socket.socket | None = None

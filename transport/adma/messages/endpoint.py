@@ -3,34 +3,39 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import os
 import time
 import warnings
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import channel as core
 from .._core.operation import Operation, post, quarantine
-from .._core.results import FORKED, NO_MECHANISM, TOO_LONG, error_for
+from .._core.results import FORKED, LOST, NO_MECHANISM, TOO_LONG, error_for
 from .._core.types import NO_CHANNEL
+from .._core.waiting import drain
 from ..arguments import remaining
-from ..errors import MessageTooLong, failure
+from ..errors import MessagesLost, MessageTooLong, failure
+from ..request import size_text
+from . import exit as at_exit
 from . import selection
 
 if TYPE_CHECKING:
+    from .._core.types import Chan, Worker
     from ..handshake.link import Link
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "free_drained"]
 
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
 _SWEEP_EVERY: Final = 64  # posts; then what is done and was dropped is let go
 
-_open: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+_CUT_OFF: Final = 0.1  # seconds of a close, at most, in which the peer ends its chunks
+
+#: Dropped without being closed, and not drained yet. The progress thread carries what was posted.
+_lingering: set[Endpoint] = set()
 
 
 class Endpoint:
@@ -44,13 +49,14 @@ class Endpoint:
         self.chan = NO_CHANNEL
         self.link = link
         self.pending: set[Operation] = set()
-        self._pid = os.getpid()
+        self.made_by = os.getpid()
         self._posts = 0
         self._closed = False
         # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
         # cycle of this and other objects is collected.)
         self.chan = core.make(selection.configuration(link))
-        _open.add(self)
+        at_exit.enlist(self)
+        free_drained()
 
     # Posting
 
@@ -112,7 +118,7 @@ class Endpoint:
     @property
     def closed(self) -> bool:
         """Was it closed by this process, or is it a forked child's copy?"""
-        return self._closed or os.getpid() != self._pid
+        return self._closed or os.getpid() != self.made_by
 
     @property
     def closed_here(self) -> bool:
@@ -121,18 +127,64 @@ class Endpoint:
 
     def close(self, deadline: float | None) -> None:
         """Close in order; TimeoutError when a stopped peer keeps a chunk (see Channel.close)."""
+        late = deadline is not None and time.monotonic() >= deadline
         self._closed = True
+        try:
+            if not late:
+                core.drain(self.chan)
+                drain([self.chan], [], _before(deadline))
+        except BaseException:
+            self._close_quietly()
+            raise
+        try:
+            self._shut(deadline)
+        finally:
+            if not late:
+                self._warn_of_losses()
+
+    def begin_drain(self) -> None:
+        """Stop reading, and tell the peer. What was posted is carried on."""
+        self._closed = True
+        core.drain(self.chan)
+
+    def handles(self) -> tuple[list[Chan], list[Worker]]:
+        """What has to be driven until it is drained."""
+        return [self.chan], []
+
+    def cut_off(self) -> None:
+        """Close without waiting any longer. Warns of what could not be delivered."""
+        self._close_quietly()
+        self._warn_of_losses()
+
+    def free_if_drained(self) -> None:
+        """Nobody uses it any more: close and free it, once the peer has what was posted."""
+        if core.linger(self.chan):
+            self._free()
+
+    def _shut(self, deadline: float | None) -> None:
+        """Close it, and take back what was not read."""
         while core.close(self.chan, _slice(deadline)):
             if deadline is not None and time.monotonic() >= deadline:
                 self._abandon()
                 break
-        _open.discard(self)
+        at_exit.delist(self)
         self.reap()
+
+    def _warn_of_losses(self) -> None:
+        loss = core.loss(self.chan)
+        if loss.messages:
+            warnings.warn(
+                f"{self.peer_text} did not read everything before the channel was closed: "
+                f"{loss.messages} messages ({size_text(loss.nbytes)}) are lost; wait for them "
+                "before you close, or close with a longer timeout",
+                ResourceWarning,
+                stacklevel=4,
+            )
 
     def _abandon(self) -> None:
         nbytes = core.abandon(self.chan)
+        at_exit.delist(self)
         self.reap()
-        _open.discard(self)
         if nbytes:
             raise TimeoutError(
                 f"{self.peer_text} is stopped in the middle of a copy: the channel is closed, "
@@ -141,19 +193,29 @@ class Endpoint:
             )
 
     def _close_quietly(self) -> None:
+        self._closed = True
         with contextlib.suppress(TimeoutError):
-            self.close(time.monotonic())
+            self._shut(time.monotonic())
+
+    def _free(self) -> None:
+        self._close_quietly()
+        chan, self.chan = self.chan, NO_CHANNEL
+        core.free(chan)
+        _lingering.discard(self)
 
     def __del__(self) -> None:
         if not self.chan:
             return
+        open_here = not self.closed
         try:
-            if not self.closed:
+            if open_here:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
         finally:  # a warning may be an error
-            self._close_quietly()
-            chan, self.chan = self.chan, NO_CHANNEL
-            core.free(chan)
+            if open_here and not core.linger(self.chan):
+                _lingering.add(self)
+                at_exit.enlist(self)
+            else:
+                self._free()
 
     # Words
 
@@ -187,6 +249,14 @@ class Endpoint:
             return selection.unavailable(self.chan, self.link)
         if code in (errno.EMFILE, errno.ENFILE):
             return failure("shared", code)
+        if code == LOST:
+            loss = core.loss(self.chan)
+            return MessagesLost(
+                f"{self.peer_text} closed the channel before this end had read everything: "
+                f"{loss.peer_withdrawn} of {loss.peer_posted} messages are lost, this one first",
+                posted=loss.peer_posted,
+                withdrawn=loss.peer_withdrawn,
+            )
         return error_for(code)
 
 
@@ -209,11 +279,15 @@ def _slice(deadline: float | None) -> int:
     return _CLOSE_SLICE_NS if left is None else min(_CLOSE_SLICE_NS, int(left * 1e9))
 
 
-def _close_all() -> None:
-    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
-    for endpoint in list(_open):
-        if os.getpid() == endpoint._pid:
-            endpoint._close_quietly()
+def _before(deadline: float | None) -> float | None:
+    """A moment before the deadline: the rest is for the end of the close."""
+    left = remaining(deadline)
+    return None if left is None else time.monotonic() + left - min(_CUT_OFF, left / 10)
 
 
-atexit.register(_close_all)
+def free_drained() -> bool:
+    """Free the channels that were dropped and are drained by now. True: no other is left."""
+    for endpoint in list(_lingering):
+        if endpoint.made_by == os.getpid():
+            endpoint.free_if_drained()
+    return not _lingering

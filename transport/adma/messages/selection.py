@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from .. import config, errors
@@ -41,15 +42,20 @@ _CARRIES = {INLINE: "inline", EAGER: "eager", RENDEZVOUS: "rendezvous"}
 
 
 def copiers() -> int:
-    """Which end may copy chunks, as ADMA_COPIERS says: both (the default), reader or writer."""
+    """Which end may copy chunks, as ADMA_COPIERS says: both (the default), reader or writer.
+
+    A RuntimeWarning tells of any other word, which no channel fails for.
+    """
     word = config.copiers()
     if word not in _COPIERS:
-        raise ValueError(f"{config.COPIERS}={word!r}: choose one of {', '.join(_COPIERS)}")
+        text = f"{config.COPIERS}={word!r} is ignored: choose one of {', '.join(_COPIERS)}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        word = "both"
     return _COPIERS[word]
 
 
 def configuration(link: Link) -> core.Config:
-    """What the core's channel is made of. ValueError for a wrong ADMA_COPIERS."""
+    """What the core's channel is made of."""
     return core.Config(
         sock=link.sock,
         pidfd=link.pidfd,

@@ -7,13 +7,11 @@ benchmarks. Programs use channels.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import os
 import socket
 import time
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -22,16 +20,18 @@ from .._core import worker as core
 from .._core.buffers import readable, writable
 from .._core.operation import Operation, quarantine
 from .._core.results import error_for
-from .._core.waiting import ManyWaiter
+from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
 from ..errors import failure
-from ..handshake.handshake import Terms, shake
+from ..handshake.handshake import Terms, shake_into
+from . import exit as at_exit
 from . import selection
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+    from .._core import types
     from .._core.types import Arrived
     from ..handshake.link import Link
 
@@ -40,8 +40,6 @@ __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
-
-_open: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
 class TagRequest:
@@ -115,9 +113,9 @@ class Worker:
         self.handle = core.NO_WORKER
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
         self._pending: set[Operation] = set()
-        self._pid = os.getpid()
+        self.made_by = os.getpid()
         self.handle = core.make()
-        _open.add(self)
+        at_exit.enlist(self)
 
     # Endpoints
 
@@ -128,7 +126,9 @@ class Worker:
         """
         forced = mechanisms.check_name(mechanism)
         terms = Terms("worker", client=False, forced=forced, admit=access.anybody)
-        link = shake(sock, terms, timeout)
+        return shake_into(sock, terms, timeout, self._endpoint_of)
+
+    def _endpoint_of(self, link: Link) -> int:
         try:
             number = core.connect(self.handle, selection.configuration(link))
         except BaseException:
@@ -151,6 +151,12 @@ class Worker:
     def drop(self, number: int, timeout: float = 5) -> None:
         """Close an endpoint. TimeoutError: the peer is stopped in the middle of a copy."""
         deadline = time.monotonic() + timeout
+        if timeout > 0:
+            core.drain(self.handle, number)
+            drain([], [self.handle], deadline)
+        self._shut(number, timeout, deadline)
+
+    def _shut(self, number: int, timeout: float, deadline: float) -> None:
         while core.drop(self.handle, number, _CLOSE_SLICE_NS if timeout > 0 else 0):
             if time.monotonic() >= deadline:
                 held = core.abandon(self.handle, number)
@@ -165,18 +171,34 @@ class Worker:
         if not self.handle:
             return
         try:
-            if os.getpid() == self._pid:
-                for number in list(self.links):
-                    self.drop(number, timeout)
+            if os.getpid() == self.made_by:
+                self._close_endpoints(timeout)
         finally:
-            _open.discard(self)
+            at_exit.delist(self)
             handle, self.handle = self.handle, core.NO_WORKER
             core.free(handle)
             for operation in list(self._pending):
                 self.release(operation)
             self.links.clear()
 
-    def close_quietly(self) -> None:
+    def _close_endpoints(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        if timeout > 0:
+            self.begin_drain()
+            drain([], [self.handle], deadline)
+        for number in list(self.links):
+            self._shut(number, timeout, deadline)
+
+    def begin_drain(self) -> None:
+        """Stop receiving at all endpoints, and tell the peers. What was posted is carried on."""
+        for number in list(self.links):
+            core.drain(self.handle, number)
+
+    def handles(self) -> tuple[list[types.Chan], list[types.Worker]]:
+        """What has to be driven until it is drained."""
+        return [], [self.handle] if self.handle else []
+
+    def cut_off(self) -> None:
         """Close it without waiting for peers."""
         with contextlib.suppress(TimeoutError):
             self.close(0)
@@ -184,7 +206,7 @@ class Worker:
     def __del__(self) -> None:
         """The core keeps nothing of the requests and buffers that go with this object."""
         if self.handle:
-            self.close_quietly()
+            self.cut_off()
 
     def __enter__(self) -> Worker:
         return self
@@ -297,12 +319,3 @@ class Worker:
             return  # another mechanism carries it, or the send fails
         if rc:
             raise error_for(rc)
-
-
-def _close_all() -> None:
-    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
-    for worker in list(_open):
-        worker.close_quietly()
-
-
-atexit.register(_close_all)

@@ -161,7 +161,7 @@ static int sleep_on(const struct adma_wait *wait, struct adma_sleeper *sleepers,
 	for (int i = 0; i < n && may; i++) {
 		enum prepared prepared;
 
-		sleepers[i].listener = !wait->nreqs;
+		sleepers[i].listener = !wait->nreqs && !wait->drained;
 		prepared = sleep_prepare(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER]);
 		may = prepared != STAY_AWAKE;
 		briefly |= prepared == SLEEP_BRIEFLY;
