@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
@@ -16,7 +17,7 @@ from ._core.results import CLOSED_HERE, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
 from .arguments import deadline_of, remaining, whole_between
 from .copying import engine
-from .errors import MessageTooLong, WrongKind
+from .errors import MessageTooLong, WrongKind, failure
 from .messages import selection
 from .messages.blocking import Blocking
 from .messages.channel_request import ChannelRequest
@@ -46,12 +47,18 @@ class Channel(Source):
 
     Every call that blocks has a `timeout` in seconds. None means no limit, and 0 means to try
     without waiting. When the peer is gone, a call fails at once: first the messages that the
-    peer published are delivered, then `ChannelClosed` is raised after an orderly close, and
-    `PeerDied` otherwise.
+    peer published are delivered, then `ChannelClosed` is raised after an orderly close,
+    `MessagesLost` if that close took messages back, and `PeerDied` otherwise. All three are
+    `ChannelEnded`.
 
-    A call that times out, or that a signal's exception interrupts, takes back what it posted.
-    If the message was matched before that, the exception has the request as `.request`: it is
-    still pending and owns its buffer.
+    A timeout bounds waiting, not copying. A call whose time is over takes back what it posted,
+    and raises TimeoutError: nothing of it happened. If the message was matched before that, the
+    call goes on while bytes move. It raises `Stalled` once less than 1 MB moved in a full second
+    after its time, because the peer is stopped, say. A call without a timeout never raises it.
+
+    A call that a signal's exception interrupts ends at once, and takes back what it posted.
+    What was matched cannot be taken back. Then the exception has the request as `.request`, as
+    `Stalled` has it: it is still pending and owns its buffer.
     """
 
     def __init__(self, link: Link) -> None:
@@ -67,6 +74,9 @@ class Channel(Source):
 
         It returns when the buffer may be used again. A small message is published by then,
         and is lost if the reader dies before it reads it. A large one is copied.
+
+        A large message is matched by the reader. So where the peer waits in a read or a probe, a
+        write whose time is over stays for up to 20 ms more before it is taken back.
 
         TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
         C-contiguous (`send` takes arrays of any order, and keeps it). OSError: copying failed.
@@ -93,7 +103,8 @@ class Channel(Source):
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
         """Read one message into a writable, C-contiguous buffer; returns its length in bytes.
 
-        The buffer may be longer than the message. `MessageTooLong` (with `.needed`): it is
+        The buffer may be longer than the message. With a timeout of 0 it takes a message that is
+        there, of whatever size, and waits for none. `MessageTooLong` (with `.needed`): it is
         shorter. `WrongKind`: the next message is an object. In both cases the message stays
         and is the next one again. BufferError: `buf` is read-only or not C-contiguous.
         (Paper, table 2.)
@@ -151,7 +162,7 @@ class Channel(Source):
 
         It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is
         copied straight from the object to the reader. Whatever pickling raises is raised
-        before anything is posted.
+        before anything is posted. Its timeout is as that of `write`.
         """
         deadline = deadline_of(timeout, "send")
         self._blocking.send(dump(obj), timeout, deadline)
@@ -176,8 +187,9 @@ class Channel(Source):
         Unpickling runs code of the peer's choice. So PermissionError is raised when the peer
         belongs to another user, unless `allow_pickle` is true.
 
-        A TimeoutError loses nothing: the next call goes on with an object that had begun to
-        arrive. When unpickling raises, that object is lost, and the channel can be used on.
+        A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call
+        goes on with the object that had begun to arrive. When unpickling raises, that object is
+        lost, and the channel can be used on.
         """
         deadline = deadline_of(timeout, "recv")
         link = self._endpoint.link
@@ -194,15 +206,22 @@ class Channel(Source):
     def probe(self, timeout: float | None = None) -> Message:
         """Wait until there is a message to read; returns its kind and length, and leaves it."""
         deadline = deadline_of(timeout, "probe")
-        while (message := self.iprobe()) is None:
-            if not OneWaiter(self._endpoint.chan).wait(deadline):
-                raise TimeoutError(f"no message came within {timeout} s")
+        message = self.iprobe()
+        if message is not None:
+            return message
+        core.count_probing(self._endpoint.chan, 1)
+        try:
+            while (message := self.iprobe()) is None:
+                if not OneWaiter(self._endpoint.chan).wait(deadline):
+                    raise TimeoutError(f"no message came within {timeout} s")
+        finally:
+            core.count_probing(self._endpoint.chan, -1)
         return message
 
     def iprobe(self) -> Message | None:
         """The next message to read, or None. Never waits.
 
-        Raises `ChannelClosed` or `PeerDied` when no message can come any more.
+        Raises `ChannelEnded` when no message can come any more.
         """
         begun = self._receiver.begun
         if begun is not None:
@@ -277,6 +296,8 @@ class Channel(Source):
         `check`, `iprobe` or any other method until it is no longer readable.
         """
         fd = core.fileno(self._endpoint.chan)
+        if -fd in errno.errorcode:
+            raise failure("poll descriptor", -fd)
         if fd < 0:
             raise self._endpoint.error(fd)
         return fd
@@ -294,14 +315,21 @@ class Channel(Source):
     # Ending
 
     def close(self, timeout: float | None = 5) -> None:
-        """Close in order. The peer can still read what was published.
+        """Deliver what was posted, and close.
 
-        Pending requests fail with `ChannelClosed`, and calls that wait in other threads wake.
+        It first stops reading: pending reads fail with `ChannelClosed`, calls that wait for a
+        message in other threads wake, and a peer that is in a write to this end fails at once.
+        Then it waits, up to `timeout` seconds, until the peer has taken what was posted. It does
+        not wait for a peer that is gone, or that closes as well.
 
-        The peer may be copying a chunk at this moment. `close` waits for that, up to
-        `timeout` seconds. TimeoutError: the peer is stopped and keeps the chunk. The channel
-        is closed all the same, and its buffer is kept for ever, since the peer may still touch
-        it. Closing twice is no error.
+        What is left is taken back: its requests fail with `ChannelClosed`, the peer reads
+        what came before it and then gets `MessagesLost`, and a ResourceWarning tells how much it
+        was. With `timeout=0` nothing is waited for, and there is no warning.
+
+        TimeoutError: the peer is stopped in the middle of a copy. The channel is closed all the
+        same, and the buffer is kept for ever, since the peer may still touch it. Closing twice
+        is no error. At the end of the interpreter all open channels are closed in this way, with
+        5 seconds for all of them together.
         """
         self._endpoint.close(deadline_of(timeout, "close"))
 

@@ -43,6 +43,8 @@ BINDING = ("binding/interpreter.h",)
 # are nobody else's business; the compiler fills in the values.
 CONSTANTS = {
     "adma.h": ("ADMA_ANY_SOURCE",),
+    # Python has these only if it was built on a system as new as they are.
+    "sys/socket.h": ("MSG_CMSG_CLOEXEC", "SCM_CREDENTIALS", "SO_PASSCRED", "SO_PEERCRED"),
     "shm/layout.h": (
         "ADMA_INLINE",
         "ADMA_EAGER",

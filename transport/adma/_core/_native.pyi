@@ -159,6 +159,7 @@ class adma_wait(CData):  # noqa: N801
     also: int
     workers: Pointer[adma_worker]
     nworkers: int
+    drained: int
 
 class adma_message(CData):  # noqa: N801
     present: int
@@ -169,6 +170,12 @@ class adma_candidate(CData):  # noqa: N801
     mechanism: int
     reason: int
     error: int
+
+class adma_loss(CData):  # noqa: N801
+    messages: int
+    bytes: int
+    peer_posted: int
+    peer_withdrawn: int
 
 class adma_stats(CData):  # noqa: N801
     writes: int
@@ -254,6 +261,10 @@ class adma_record(CData):  # noqa: N801
 class adma_nonce(CData):  # noqa: N801
     bytes: Array[int]
     scratch: int
+
+class adma_ids(CData):  # noqa: N801
+    uid: int
+    gid: int
 
 class adma_dim(CData):  # noqa: N801
     count: int
@@ -423,6 +434,9 @@ class ffi:  # noqa: N801
     def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
+    @overload
+    @staticmethod
     def new(cdecl: Literal["struct adma_stats *"], init: object = ...) -> adma_stats: ...
     @overload
     @staticmethod
@@ -456,6 +470,9 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_nonce *"], init: object = ...) -> adma_nonce: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_ids *"], init: object = ...) -> adma_ids: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_dim *"], init: object = ...) -> adma_dim: ...
@@ -564,6 +581,8 @@ class _Lib:
     ADMA_E_NO_MECHANISM: int
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
+    ADMA_E_LOST: int
+    ADMA_E_ENDED: int
     ADMA_MECH_NONE: int
     ADMA_MECH_SHARED: int
     ADMA_MECH_CMA: int
@@ -683,6 +702,10 @@ class _Lib:
     ADMA_FAULT_DELAY: int
     ADMA_FAULT_HOLD: int
     ADMA_ANY_SOURCE: int
+    MSG_CMSG_CLOEXEC: int
+    SCM_CREDENTIALS: int
+    SO_PASSCRED: int
+    SO_PEERCRED: int
     ADMA_INLINE: int
     ADMA_EAGER: int
     ADMA_SLOT: int
@@ -697,6 +720,10 @@ class _Lib:
 
     @staticmethod
     def adma_chan_new(config: adma_config, out: Pointer[adma_chan], /) -> int: ...
+    @staticmethod
+    def adma_chan_drain(chan: adma_chan, /) -> None: ...
+    @staticmethod
+    def adma_chan_linger(chan: adma_chan, /) -> bool: ...
     @staticmethod
     def adma_chan_close(chan: adma_chan, timeout_ns: int, /) -> int: ...
     @staticmethod
@@ -723,6 +750,10 @@ class _Lib:
     def adma_cancel(chan: adma_chan, req: adma_req, /) -> int: ...
     @staticmethod
     def adma_refresh(chan: adma_chan, req: adma_req, /) -> None: ...
+    @staticmethod
+    def adma_remainder(chan: adma_chan, reqs: Pointer[adma_req], n: int, /) -> int: ...
+    @staticmethod
+    def adma_peer_reads(chan: adma_chan, /) -> int: ...
     @staticmethod
     def adma_tell_times(chan: adma_chan, req: adma_req, /) -> None: ...
     @staticmethod
@@ -752,7 +783,13 @@ class _Lib:
     @staticmethod
     def adma_task_count() -> int: ...
     @staticmethod
+    def adma_thread_self() -> int: ...
+    @staticmethod
+    def adma_is_first_thread() -> bool: ...
+    @staticmethod
     def adma_peek(chan: adma_chan, message: adma_message, /) -> int: ...
+    @staticmethod
+    def adma_probing(chan: adma_chan, delta: int, /) -> None: ...
     @staticmethod
     def adma_skip(chan: adma_chan, message: adma_message, /) -> int: ...
     @staticmethod
@@ -782,9 +819,13 @@ class _Lib:
     @staticmethod
     def adma_withdrawn(chan: adma_chan, errs: Pointer[int], /) -> int: ...
     @staticmethod
+    def adma_get_loss(chan: adma_chan, loss: adma_loss, /) -> None: ...
+    @staticmethod
     def adma_get_stats(chan: adma_chan, stats: adma_stats, /) -> None: ...
     @staticmethod
     def adma_get_progress_stats(stats: adma_progress_stats, /) -> None: ...
+    @staticmethod
+    def adma_progress_error() -> int: ...
     @staticmethod
     def adma_segment_size() -> int: ...
     @staticmethod
@@ -809,6 +850,8 @@ class _Lib:
     ) -> int: ...
     @staticmethod
     def adma_worker_connect_self(worker: adma_worker, number: Pointer[int], /) -> int: ...
+    @staticmethod
+    def adma_worker_drain(worker: adma_worker, number: int, /) -> None: ...
     @staticmethod
     def adma_worker_drop(worker: adma_worker, number: int, timeout_ns: int, /) -> int: ...
     @staticmethod
@@ -916,6 +959,12 @@ class _Lib:
     @staticmethod
     def adma_set_tracer(pid: int, /) -> int: ...
     @staticmethod
+    def adma_pidfd_open(pid: int, /) -> int: ...
+    @staticmethod
+    def adma_is_pidfd(fd: int, /) -> int: ...
+    @staticmethod
+    def adma_own_ids() -> adma_ids: ...
+    @staticmethod
     def adma_dumpable() -> int: ...
     @staticmethod
     def adma_fault_handshake() -> int: ...
@@ -932,9 +981,17 @@ class _Lib:
     @staticmethod
     def adma_segment_make(fd: Pointer[int], segment: Pointer[adma_segment], /) -> int: ...
     @staticmethod
-    def adma_segment_map(fd: int, segment: Pointer[adma_segment], /) -> int: ...
+    def adma_segment_map(fd: int, same_user: bool, segment: Pointer[adma_segment], /) -> int: ...
     @staticmethod
     def adma_segment_unmap(segment: adma_segment, /) -> None: ...
+    @staticmethod
+    def adma_memory_open(name: _Memory, /) -> int: ...
+    @staticmethod
+    def adma_memory_allocate(fd: int, bytes_: int, /) -> int: ...
+    @staticmethod
+    def adma_memory_seal(fd: int, /) -> int: ...
+    @staticmethod
+    def adma_memory_is_sealed(fd: int, /) -> bool: ...
     @staticmethod
     def adma_kernels() -> int: ...
     @staticmethod

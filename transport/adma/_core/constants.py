@@ -42,6 +42,12 @@ CMA_PUSH: Final = lib.ADMA_CMA_PUSH
 COPY_AS_READER: Final = lib.ADMA_COPY_AS_READER
 COPY_AS_WRITER: Final = lib.ADMA_COPY_AS_WRITER
 
+# Sockets: a Python that was built on an old system lacks these.
+MSG_CMSG_CLOEXEC: Final = lib.MSG_CMSG_CLOEXEC
+SCM_CREDENTIALS: Final = lib.SCM_CREDENTIALS
+SO_PASSCRED: Final = lib.SO_PASSCRED
+SO_PEERCRED: Final = lib.SO_PEERCRED
+
 # Limits.
 PENDING_MAX: Final = lib.ADMA_PENDING_MAX  # requests outstanding, per direction
 MESSAGE_MAX: Final = (1 << 63) - 1  # bytes: lengths come back as signed numbers

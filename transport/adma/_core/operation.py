@@ -13,7 +13,7 @@ from .constants import DONE, TELL
 if TYPE_CHECKING:
     from .types import Chan, Hold, Req
 
-__all__ = ["Operation", "post", "quarantine", "stage_times", "whose_memory_is_gone"]
+__all__ = ["Operation", "post", "quarantine", "remainder", "stage_times", "whose_memory_is_gone"]
 
 # Each of these is one call into C: adma.h says what it does.
 run = lib.adma_run
@@ -123,6 +123,12 @@ def post(chan: Chan, operations: Sequence[Operation]) -> int:
         return lib.adma_post_one(chan, operations[0].req)
     reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
     return lib.adma_post(chan, reqs, len(operations))
+
+
+def remainder(chan: Chan, operations: Sequence[Operation]) -> int:
+    """Bytes that these, and what was matched before them in their direction, still have to move."""
+    reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
+    return lib.adma_remainder(chan, reqs, len(operations))
 
 
 def stage_times(chan: Chan, operations: Sequence[Operation]) -> dict[str, int]:

@@ -14,7 +14,9 @@ from .._core.constants import BLOCKING, BYTES, IDLE, OBJECT, PART, SLOT
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation, quarantine
 from .._core.results import NEEDS_BULK, NOT_NOW
+from ..errors import Stalled
 from .channel_request import ChannelRequest
+from .overtime import STALLED_BELOW, wait_for_match, wait_while_moving
 
 if TYPE_CHECKING:
     from .._core.types import Hold
@@ -180,12 +182,28 @@ class Blocking:
         try:
             if writes:
                 self._warn_if_stuck(request, deadline)
-            if request._wait_until(deadline):
-                return request._settle()
-            raise TimeoutError(f"{request!r} was not done within timeout={timeout} s")
+            if not request._wait_until(deadline):
+                self._end_or_go_on(request, timeout)
+            return request._settle()
         finally:
             if writes:
                 channel.count_blocked(self._endpoint.chan, -1)
+
+    def _end_or_go_on(self, request: ChannelRequest, timeout: float | None) -> None:
+        """The time of a call is over: take back what it posted, or wait on while bytes move."""
+        chan, operations = self._endpoint.chan, request._operations
+        if not operations[0].req.is_read:
+            wait_for_match(chan, operations[0])
+        if request.cancel():
+            raise TimeoutError(
+                f"{request._verb} met no counterpart within timeout={timeout} s: it was taken back"
+            )
+        if not wait_while_moving(chan, operations):
+            raise Stalled(
+                f"{request!r}: timeout={timeout} s is over, and less than {STALLED_BELOW} bytes "
+                "moved in a second; .request is still pending and owns the buffer",
+                request=request,
+            )
 
     def _warn_if_stuck(self, request: ChannelRequest, deadline: float | None) -> None:
         """Wait a moment; if both ends are in a large write by then, say so once."""

@@ -11,11 +11,11 @@ from .._core.constants import DONE, MATCHED, POSTED
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.results import CANCELLED, TOO_LONG, error_for
-from .._core.waiting import OneWaiter
 from ..arguments import deadline_of
 from ..errors import Cancelled
 from ..mechanisms import NAMES
 from ..request import Request, size_text
+from .overtime import wait_until
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -131,11 +131,7 @@ class ChannelRequest(Request):
 
     def _wait_until(self, deadline: float | None) -> bool:
         """Wait; its result is not looked at. False: the deadline passed before."""
-        chan = self._endpoint.chan
-        return all(
-            operation.done or OneWaiter(chan, operation.req).wait(deadline)
-            for operation in self._operations
-        )
+        return wait_until(self._endpoint.chan, self._operations, deadline)
 
     def _settle(self) -> int:
         """The result of what is done: its bytes, or the request's error."""

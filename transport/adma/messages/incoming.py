@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .. import forks
 from .._core import channel
 from .._core import operation as core
 from .._core.buffers import blank, empty, filled
@@ -24,9 +25,11 @@ from .._core.operation import Operation
 from .._core.results import NOT_NOW, TOO_LONG, raise_for
 from .._core.waiting import OneWaiter
 from ..arguments import remaining
-from ..errors import MessageTooLong
+from ..errors import MessageTooLong, Stalled
 from ..request import size_text
+from .channel_request import ChannelRequest
 from .message import KINDS, Message, load, parts_of
+from .overtime import STALLED_BELOW, wait_until, wait_while_moving
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -42,12 +45,19 @@ class Receiver:
         self._incoming: Incoming | None = None  # what a call that was interrupted left
         self._lock = threading.Lock()
         self._thread = 0  # the one that receives
+        forks.in_child(self, Receiver._forked)
 
     @property
     def begun(self) -> int | None:
         """Bytes of an object that was matched and is not complete; None: there is none."""
         incoming = self._incoming
         return incoming.nbytes if incoming is not None and incoming.matched else None
+
+    def _forked(self) -> None:
+        """In a child: no thread that was in the middle of it is there."""
+        self._lock = threading.Lock()
+        self._thread = 0
+        self._forget()
 
     def receive(self, deadline: float | None, limit: int | None) -> Any:
         """The next object. See `Channel.recv`."""
@@ -196,17 +206,19 @@ class Incoming:
             needed=self.nbytes,
         )
 
-    def withdraw(self) -> None:
-        """Take back what was posted. If it was matched before, it is `unfinished`."""
-        if core.cancel(self._endpoint.chan, self._head.req):
+    def withdraw(self) -> bool:
+        """Take back what was posted. False: it was matched before, and is `unfinished`."""
+        won = bool(core.cancel(self._endpoint.chan, self._head.req))
+        if won:
             self._head_buffer = None
             self._settle([self._head])
+        return won
 
     def _begin(self, deadline: float | None) -> None:
         """Post a read for the head, and once it is matched give it a buffer of its size."""
         head, chan = self._head, self._endpoint.chan
         self._endpoint.post([head])
-        self._wait(head, deadline)
+        self._wait([head], deadline)
         if head.req.state == NEED:
             self._head_buffer = self._reserve()
             head.hold = filled(self._head_buffer)
@@ -233,7 +245,7 @@ class Incoming:
         """False: the writer withdrew the object that was matched; begin anew."""
         head = self._head
         if self._head_buffer is not None:
-            self._wait(head, deadline)
+            self._wait([head], deadline)
         self._settle([head])
         error = head.req.error
         if error == TOO_LONG and self._head_buffer is not None:
@@ -272,19 +284,23 @@ class Incoming:
         unposted = [part for part in self._parts if part.req.state == IDLE]
         if unposted:
             self._endpoint.post(unposted)
-        for part in self._parts:
-            self._wait(part, deadline)
+        self._wait(self._parts, deadline)
         self._settle(self._parts)
         for part in self._parts:
             if part.req.error:
                 self._over = True
                 raise self._endpoint.error(part.req.error)
 
-    def _wait(self, operation: Operation, deadline: float | None) -> None:
-        if operation.done:
+    def _wait(self, operations: list[Operation], deadline: float | None) -> None:
+        """Wait for operations; once the deadline has passed, for as long as bytes move."""
+        chan = self._endpoint.chan
+        if wait_until(chan, operations, deadline):
             return
-        if not OneWaiter(self._endpoint.chan, operation.req).wait(deadline):
-            raise TimeoutError("no object came in time" if not self.matched else _INCOMPLETE)
+        if self.withdraw():
+            raise TimeoutError("no object came in time")
+        if not wait_while_moving(chan, operations):
+            begun = [self._head, *(self._parts or ())]
+            raise Stalled(_INCOMPLETE, request=Begun(self._endpoint, "recv", begun))
 
     def _settle(self, operations: list[Operation]) -> None:
         for operation in operations:
@@ -294,4 +310,20 @@ class Incoming:
             let_go_finished()
 
 
-_INCOMPLETE = "the object was not complete in time; the next recv() goes on with it"
+class Begun(ChannelRequest):
+    """What has begun to arrive of an object, for the exception of a call that stalled.
+
+    It can be waited for, and not be cancelled. Only the next recv() takes the result, which
+    keeps fileno() readable also when nobody has this request any more.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        pass
+
+
+_INCOMPLETE = (
+    "the timeout is over, and the object has come to a stop on its way: less than "
+    f"{STALLED_BELOW} bytes moved in a second; the next recv() goes on with it"
+)

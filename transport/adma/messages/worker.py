@@ -7,12 +7,11 @@ benchmarks. Programs use channels.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import errno
 import os
 import socket
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,15 +23,18 @@ from .._core.constants import IDLE, TELL
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.results import error_for
-from .._core.waiting import ManyWaiter
+from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
-from ..handshake.handshake import Terms, shake
+from ..errors import failure
+from ..handshake.handshake import Terms, shake_into
+from . import exit as at_exit
 from . import selection
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+    from .._core import types
     from .._core.types import Arrived, Req
     from ..handshake.link import Link
 
@@ -41,8 +43,6 @@ __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
-
-_open: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
 class TagRequest:
@@ -116,9 +116,9 @@ class Worker:
         self.handle = core.NO_WORKER
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
         self._pending: set[Operation] = set()
-        self._pid = os.getpid()
+        self.made_by = os.getpid()
         self.handle = core.make()
-        _open.add(self)
+        at_exit.enlist(self)
 
     # Endpoints
 
@@ -129,7 +129,9 @@ class Worker:
         """
         forced = mechanisms.check_name(mechanism)
         terms = Terms("worker", client=False, forced=forced, admit=access.anybody)
-        link = shake(sock, terms, timeout)
+        return shake_into(sock, terms, timeout, self._endpoint_of)
+
+    def _endpoint_of(self, link: Link) -> int:
         try:
             number = core.connect(self.handle, selection.configuration(link))
         except BaseException:
@@ -152,6 +154,12 @@ class Worker:
     def drop(self, number: int, timeout: float = 5) -> None:
         """Close an endpoint. TimeoutError: the peer is stopped in the middle of a copy."""
         deadline = time.monotonic() + timeout
+        if timeout > 0:
+            core.drain(self.handle, number)
+            drain([], [self.handle], deadline)
+        self._shut(number, timeout, deadline)
+
+    def _shut(self, number: int, timeout: float, deadline: float) -> None:
         while core.drop(self.handle, number, _CLOSE_SLICE_NS if timeout > 0 else 0):
             if time.monotonic() >= deadline:
                 held = core.abandon(self.handle, number)
@@ -166,18 +174,34 @@ class Worker:
         if not self.handle:
             return
         try:
-            if os.getpid() == self._pid:
-                for number in list(self.links):
-                    self.drop(number, timeout)
+            if os.getpid() == self.made_by:
+                self._close_endpoints(timeout)
         finally:
-            _open.discard(self)
+            at_exit.delist(self)
             handle, self.handle = self.handle, core.NO_WORKER
             core.free(handle)
             for operation in list(self._pending):
                 operation.release()
             self.links.clear()
 
-    def close_quietly(self) -> None:
+    def _close_endpoints(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        if timeout > 0:
+            self.begin_drain()
+            drain([], [self.handle], deadline)
+        for number in list(self.links):
+            self._shut(number, timeout, deadline)
+
+    def begin_drain(self) -> None:
+        """Stop receiving at all endpoints, and tell the peers. What was posted is carried on."""
+        for number in list(self.links):
+            core.drain(self.handle, number)
+
+    def handles(self) -> tuple[list[types.Chan], list[types.Worker]]:
+        """What has to be driven until it is drained."""
+        return [], [self.handle] if self.handle else []
+
+    def cut_off(self) -> None:
         """Close it without waiting for peers."""
         with contextlib.suppress(TimeoutError):
             self.close(0)
@@ -185,7 +209,7 @@ class Worker:
     def __del__(self) -> None:
         """The core keeps nothing of the requests and buffers that go with this object."""
         if self.handle:
-            self.close_quietly()
+            self.cut_off()
 
     def __enter__(self) -> Worker:
         return self
@@ -298,20 +322,11 @@ class Worker:
             return
         try:
             fd = mechanisms.of_id(wanted).make_segment(link.same_user)
+            rc = core.give_bulk(self.handle, number, fd)  # whose descriptor it is from now on
+            if -rc in errno.errorcode:
+                raise failure("bulk segment", -rc)
         except OSError as error:
             core.refuse_bulk(self.handle, number, error.errno or 0)
             return  # another mechanism carries it, or the send fails
-        try:
-            if rc := core.give_bulk(self.handle, number, fd):
-                raise error_for(rc)
-        finally:
-            os.close(fd)
-
-
-def _close_all() -> None:
-    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
-    for worker in list(_open):
-        worker.close_quietly()
-
-
-atexit.register(_close_all)
+        if rc:
+            raise error_for(rc)

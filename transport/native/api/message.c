@@ -13,6 +13,7 @@
 #include "worker/peer.h"
 #include "worker/ring_send.h"
 #include "worker/select.h"
+#include "worker/transfer.h"
 
 /* This thread's last call, for a caller that was interrupted before it could take the result. */
 static _Thread_local struct {
@@ -52,8 +53,12 @@ static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
 	int rc;
 
 	(void)adma_note_peer_closed(ep);
-	if (ep->control.over)
-		return -ep->control.over;
+	(void)adma_note_peer_ending(ep);
+	if (ep->control.draining)
+		return -ADMA_E_CLOSED_HERE;
+	rc = adma_send_error(ep);
+	if (rc)
+		return -rc;
 	if (ep->send.backlog.count)
 		return -ADMA_E_PENDING;
 	rc = ADMA_FAULT(ADMA_FAULT_PUBLISH);
@@ -69,6 +74,7 @@ static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
 	if (rc == 0)
 		return -ADMA_E_PENDING;
 	adma_ring_count_carry(ep, &desc);
+	ep->send.posted++;
 	ep->stats.writes++;
 	ep->stats.bytes_out += n;
 	return 0;
@@ -102,6 +108,12 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 	return (int)message_remember(chan, p, rc);
 }
 
+/* May the message in the ring not be taken, because one before it is lost, or may be; or because we read no more? */
+static bool message_is_held_back(const struct adma_endpoint *ep)
+{
+	return ep->receive.hole || ep->control.draining || (adma_has_transfers(ep) && adma_peer_closed(ep));
+}
+
 /* Take the next message if it has come and can be taken at once; otherwise -ADMA_E_PENDING. */
 static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 {
@@ -110,7 +122,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 	uint64_t length;
 	int rc;
 
-	if (ep->receive.reads.count)
+	if (ep->receive.reads.count || message_is_held_back(ep))
 		return -ADMA_E_PENDING;
 	rc = adma_ring_peek(&ep->receive.ring);
 	if (rc < 0) {
@@ -130,6 +142,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 		memcpy(p, adma_ring_payload(&ep->receive.ring), length);
 	ep->stats.reads++;
 	ep->stats.bytes_in += length;
+	adma_note_read(ep);
 	adma_trace_moment(ADMA_TRACE_READ_NOW, chan, length, 0, 0);
 	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
 	if (adma_ring_take(&ep->receive.ring))

@@ -13,11 +13,11 @@
 #include "progress/poll_set.h"
 
 #include <errno.h>
-#include <poll.h>
 
 #include "adma_poll.h"
 #include "api/channel.h"
 #include "base/clock.h"
+#include "base/poll.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
@@ -268,7 +268,7 @@ static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t tim
 {
 	struct timespec ts = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
 	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
-	int rc = ppoll(fds, 2, timeout_ns < 0 ? NULL : &ts, mask);
+	int rc = adma_ppoll(fds, 2, timeout_ns < 0 ? NULL : &ts, mask);
 
 	if (rc < 0)
 		return -errno;

@@ -4,6 +4,7 @@
  * say so in adma.h.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -32,6 +33,16 @@ uint64_t adma_inline_max(void)
 	return ADMA_INLINE_MAX;
 }
 
+uint64_t adma_thread_self(void)
+{
+	return (uint64_t)pthread_self();
+}
+
+bool adma_is_first_thread(void)
+{
+	return gettid() == getpid();
+}
+
 int adma_task_count(void)
 {
 	int threads = adma_thread_count();
@@ -50,6 +61,22 @@ int adma_health(struct adma_chan *chan)
 	rc = -chan->ep.control.over;
 	adma_leave(chan);
 	return rc;
+}
+
+void adma_get_loss(struct adma_chan *chan, struct adma_loss *loss)
+{
+	const struct adma_endpoint *ep;
+
+	memset(loss, 0, sizeof(*loss));
+	if (!chan || atomic_load(&chan->progress.worker.forked))
+		return;
+	ep = &chan->ep;
+	pthread_mutex_lock(&chan->progress.worker.lock); /* a closed channel is asked, too */
+	loss->messages = ep->send.lost;
+	loss->bytes = ep->send.lost_bytes;
+	loss->peer_posted = ep->receive.peer_posted;
+	loss->peer_withdrawn = ep->receive.peer_lost;
+	pthread_mutex_unlock(&chan->progress.worker.lock);
 }
 
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
@@ -73,6 +100,15 @@ void adma_blocked(struct adma_chan *chan, int delta)
 	send->blocked += delta;
 	/* Relaxed: it is a hint, which orders nothing. */
 	atomic_store_explicit(&chan->ep.connection.config.local->blocked, send->blocked > 0, memory_order_relaxed);
+	adma_leave(chan);
+}
+
+void adma_probing(struct adma_chan *chan, int delta)
+{
+	if (adma_enter(chan))
+		return;
+	chan->ep.receive.probes += (uint32_t)delta;
+	adma_tell_reads(&chan->ep);
 	adma_leave(chan);
 }
 
@@ -116,6 +152,10 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	if (rc)
 		return rc;
 	ep = &chan->ep;
+	if (ep->control.draining) {
+		adma_leave(chan);
+		return -ADMA_E_CLOSED_HERE;
+	}
 	(void)adma_endpoint_advance(ep);
 	found = ep->ops->peek(ep, message);
 	if (!found && !ep->control.over) {
@@ -123,8 +163,10 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 		/* If the peer closed just now, what it published before is still the next message. */
 		found = ep->control.over && ep->ops->peek(ep, message);
 	}
-	if (!found)
-		rc = -ep->control.over;
+	if (found)
+		adma_note_shown(ep);
+	else
+		rc = -adma_receive_error(ep);
 	adma_publish_and_leave(chan);
 	return rc;
 }

@@ -90,7 +90,9 @@ int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t 
 
 	if (rc)
 		return rc;
-	if (req->state != ADMA_NEED_STATE || n < req->need_length) {
+	if (chan->ep.control.draining) {
+		rc = -ADMA_E_CLOSED_HERE;
+	} else if (req->state != ADMA_NEED_STATE || n < req->need_length) {
 		rc = -EINVAL;
 	} else {
 		req->address = p;
@@ -154,6 +156,28 @@ void adma_refresh(struct adma_chan *chan, struct adma_req *req)
 	if (chan->ep.ops->refresh)
 		chan->ep.ops->refresh(&chan->ep, req);
 	adma_leave(chan);
+}
+
+uint64_t adma_remainder(struct adma_chan *chan, struct adma_req **reqs, int n)
+{
+	uint64_t left;
+
+	if (adma_enter(chan))
+		return 0;
+	left = chan->ep.ops->remainder(&chan->ep, reqs, n);
+	adma_leave(chan);
+	return left;
+}
+
+uint32_t adma_peer_reads(struct adma_chan *chan)
+{
+	uint32_t reads;
+
+	if (adma_enter(chan))
+		return 0;
+	reads = adma_reads_of_peer(&chan->ep);
+	adma_leave(chan);
+	return reads;
 }
 
 void adma_tell_times(struct adma_chan *chan, struct adma_req *req)

@@ -34,6 +34,13 @@ static void tagged_finish(struct adma_progress *progress, struct adma_req *req)
 	adma_publish_and_leave_worker(progress);
 }
 
+static int tagged_send_error(struct adma_endpoint *ep)
+{
+	(void)adma_note_peer_closed(ep);
+	(void)adma_note_peer_ending(ep);
+	return ep->control.draining ? ADMA_E_CLOSED_HERE : adma_send_error(ep);
+}
+
 int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
@@ -44,9 +51,7 @@ int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 	if (rc)
 		return rc;
 	ep = adma_tags_endpoint(worker, req->source);
-	if (ep)
-		(void)adma_note_peer_closed(ep);
-	rc = !ep ? -ENOENT : -ep->control.over;
+	rc = ep ? -tagged_send_error(ep) : -ENOENT;
 	if (rc) {
 		adma_publish_and_leave_worker(progress);
 		return rc;

@@ -28,17 +28,17 @@
 #include "copy/engine_dma.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/fault.h"
 #include "base/futex.h"
 #include "base/holds.h"
 #include "base/list.h"
+#include "base/poll.h"
 #include "base/thread.h"
 #include "base/trace.h"
 #include "copy/completion.h"
@@ -290,7 +290,7 @@ static bool submitter_poll(int device, int event_fd, int timeout_ms, bool *event
 	uint64_t count;
 
 	*event_lost = false;
-	if (poll(fds, 2, timeout_ms) <= 0)
+	if (adma_poll(fds, 2, timeout_ms) <= 0)
 		return false;
 	if (fds[0].revents & POLLIN)
 		(void)!read(device, &count, sizeof(count));
@@ -387,12 +387,15 @@ static void dma_release(void)
 
 static int dma_open(void)
 {
+	int event;
+
 	self.device = adma_device_open(DEVICE, &self.limits);
 	if (self.device < 0)
 		return self.device;
-	self.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (self.event_fd < 0)
-		return -errno;
+	event = adma_event_make();
+	self.event_fd = event < 0 ? -1 : event;
+	if (event < 0)
+		return event;
 	return adma_device_map(self.device, &self.mapped);
 }
 

@@ -200,13 +200,10 @@ static bool worker_sees_news(void *announced)
 /* Spin until work is listed. Called without the lock. Returns false when there was none in time. */
 static bool worker_spin(uint32_t worker, uint32_t announced)
 {
-	int64_t now;
+	int64_t now = adma_now();
 
 	/* One core is left to the callers: where there are as many workers as cores, the last one does not spin. */
-	if ((int)worker + 1 >= adma_cpu_count())
-		return false;
-	now = adma_now();
-	if (adma_cpu_oversubscribed(now))
+	if ((int)worker + 1 >= adma_cpu_count(now) || adma_cpu_oversubscribed(now))
 		return false;
 	return adma_spin(now + self.spin_ns[worker], worker_sees_news, NULL, &announced);
 }

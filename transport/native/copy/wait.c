@@ -122,7 +122,7 @@ static bool waiter_spin(struct waiter *waiter, uint32_t seen, int64_t ns)
 	int64_t begin = adma_now(), end = begin + ns < waiter->end ? begin + ns : waiter->end;
 
 	/* Where there are as many workers as cores, no core is left for a thread that only looks. */
-	if ((int)atomic_load_explicit(&adma_copies.running, memory_order_relaxed) >= adma_cpu_count() ||
+	if ((int)atomic_load_explicit(&adma_copies.running, memory_order_relaxed) >= adma_cpu_count(begin) ||
 	    adma_cpu_oversubscribed(begin)) {
 		waiter->spun = SPIN_MAX_NS;
 		return false;

@@ -2,10 +2,9 @@
 /* wakeup.c - the futex word of waiting callers, and their descriptors. */
 #include "copy/wakeup.h"
 
-#include <errno.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/futex.h"
 #include "base/list.h"
 #include "copy/state.h"
@@ -45,9 +44,11 @@ void adma_wakeup_forked(void)
 
 int adma_copy_signal_open(struct adma_copy_signal *signal)
 {
-	signal->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (signal->fd < 0)
-		return -errno;
+	int fd = adma_event_make();
+
+	signal->fd = fd < 0 ? -1 : fd;
+	if (fd < 0)
+		return fd;
 	signal->armed = 0;
 	adma_engine_lock();
 	adma_list_push_front(&adma_copies.signals, &signal->link);

@@ -205,9 +205,18 @@ static bool cma_able(const struct adma_connection *connection, bool outbound)
 	return cma_may(peer, ADMA_CMA_PULL) && peer->copiers & ADMA_COPY_AS_READER;
 }
 
-static bool cma_peer_replaced(const struct adma_connection *connection)
+static enum adma_peer_memory cma_peer_memory(const struct adma_connection *connection)
 {
-	return cma_may(&connection->config, ADMA_CMA_PULL) && cma_check_nonce(&connection->config) == ADMA_E_DIED;
+	if (!cma_may(&connection->config, ADMA_CMA_PULL))
+		return ADMA_PEER_MEMORY_UNKNOWN;
+	switch (cma_check_nonce(&connection->config)) {
+	case 0:
+		return ADMA_PEER_MEMORY_KEPT;
+	case ADMA_E_DIED:
+		return ADMA_PEER_MEMORY_GONE;
+	default:
+		return ADMA_PEER_MEMORY_UNKNOWN;
+	}
 }
 
 /*
@@ -245,5 +254,5 @@ const struct adma_mechanism adma_mech_cma = {
 	.chunk = cma_chunk,
 	.able = cma_able,
 	.copy = cma_copy,
-	.peer_replaced = cma_peer_replaced,
+	.peer_memory = cma_peer_memory,
 };

@@ -4,10 +4,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/descriptor.h"
+#include "base/event.h"
 
 #define FIRST_SPIN_NS 50000
 
@@ -29,13 +29,16 @@ static struct adma_poll_member *member_of_set(struct adma_list *at)
 static int set_open(struct adma_poll_set *set)
 {
 	struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
-	int rc = 0;
+	int rc;
 
 	if (set->epoll >= 0)
 		return 0;
 	set->epoll = epoll_create1(EPOLL_CLOEXEC);
-	set->eventfd = set->epoll < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (set->eventfd < 0 || epoll_ctl(set->epoll, EPOLL_CTL_ADD, set->eventfd, &wake))
+	if (set->epoll < 0)
+		return -errno;
+	set->eventfd = adma_event_make();
+	rc = set->eventfd < 0 ? set->eventfd : 0;
+	if (!rc && epoll_ctl(set->epoll, EPOLL_CTL_ADD, set->eventfd, &wake))
 		rc = -errno;
 	if (rc) {
 		adma_descriptor_close(&set->eventfd);

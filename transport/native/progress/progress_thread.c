@@ -3,7 +3,6 @@
 #include "progress/progress_thread.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -11,8 +10,11 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/event.h"
 #include "base/fault.h"
 #include "base/holds.h"
+#include "base/poll.h"
+#include "base/refusal.h"
 #include "base/thread.h"
 
 #define STACK_BYTES (512 << 10)
@@ -24,9 +26,11 @@ static struct {
 	pthread_mutex_t life;
 	pthread_t thread;
 	int epoll, timer;
+	bool timed;             /* `timer` is a timerfd, and not an event that wakes the thread at once */
 	uint32_t workers;       /* workers that are taken */
 	_Atomic int running;
 	int64_t failed_at;      /* when a start last failed; 0: never */
+	_Atomic int error;      /* the errno of that */
 
 	pthread_mutex_t registry;
 	pthread_cond_t not_in_use;
@@ -56,6 +60,11 @@ int adma_progress_count(void)
 	return atomic_load_explicit(&thread.running, memory_order_relaxed);
 }
 
+int adma_progress_error(void)
+{
+	return atomic_load_explicit(&thread.error, memory_order_relaxed);
+}
+
 void adma_get_progress_stats(struct adma_progress_stats *stats)
 {
 	pthread_mutex_lock(&thread.life);
@@ -69,10 +78,19 @@ void adma_get_progress_stats(struct adma_progress_stats *stats)
 
 /* ---- the registry; called with its lock held ---- */
 
-/* Another thread's call ends the sleep by the timer. */
+/*
+ * Another thread's call ends the sleep by the timer. Where the system refuses timers, it ends the sleep at once, and the
+ * thread sleeps again until the worker is due.
+ */
 static void registry_set_timer(int64_t due)
 {
+	static const uint64_t one = 1;
 	struct itimerspec at = {0};
+
+	if (!thread.timed) {
+		(void)!write(thread.timer, &one, sizeof(one));
+		return;
+	}
 
 	due = due > 0 ? due : 1; /* 0 would disarm it */
 	at.it_value.tv_sec = due / 1000000000;
@@ -247,7 +265,7 @@ static void thread_sleep(int64_t until)
 	adma_holds_tell();
 	left = adma_holds_limit(left);
 	ts = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-	(void)ppoll(fds, 2, left < 0 ? NULL : &ts, NULL);
+	(void)adma_ppoll(fds, 2, left < 0 ? NULL : &ts, NULL);
 	adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(), &thread.moved_at);
 	pthread_mutex_lock(&thread.registry);
 	thread.asleep = false;
@@ -308,16 +326,27 @@ static int thread_create(void)
 	return err ? err : adma_thread_start(&thread.thread, "adma-progress", STACK_BYTES, thread_run, NULL);
 }
 
+/* Returns 0, or the errno for which there is no timer. */
+static int thread_make_timer(void)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), err = errno;
+
+	thread.timed = fd >= 0;
+	if (fd < 0 && adma_is_refusal(err)) {
+		fd = adma_event_make();
+		err = -fd;
+	}
+	thread.timer = fd < 0 ? -1 : fd;
+	return fd < 0 ? err : 0;
+}
+
 static int thread_start(void)
 {
-	int err = 0;
+	int err;
 
 	thread.stop = false;
 	thread.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (thread.epoll >= 0)
-		thread.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (thread.timer < 0)
-		err = errno;
+	err = thread.epoll < 0 ? errno : thread_make_timer();
 	if (!err)
 		err = thread_create();
 	if (err) {
@@ -391,6 +420,7 @@ bool adma_progress_take(struct adma_progress *progress)
 		thread.failed_at = adma_now();
 		thread.stats.failures++;
 		thread.stats.error = err;
+		atomic_store_explicit(&thread.error, err, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&thread.life);
 	return !early && !err;

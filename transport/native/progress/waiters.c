@@ -3,8 +3,9 @@
 #include "progress/waiters.h"
 
 #include <errno.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "base/event.h"
 
 #define FIRST_SPIN_NS 50000
 
@@ -12,8 +13,8 @@ int adma_waiters_init(struct adma_waiters *waiters)
 {
 	waiters->spin_ns = FIRST_SPIN_NS;
 	waiters->epoll = -1;
-	waiters->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return waiters->eventfd < 0 ? -errno : 0;
+	waiters->eventfd = adma_event_make();
+	return waiters->eventfd < 0 ? waiters->eventfd : 0;
 }
 
 void adma_waiters_wake(struct adma_progress *progress)

@@ -11,15 +11,18 @@
 int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, int n)
 {
 	uint32_t reads = ep->receive.pending, writes = ep->send.pending;
+	int error = adma_send_error(ep);
 
+	if (ep->control.draining)
+		return -ADMA_E_CLOSED_HERE;
 	for (int i = 0; i < n; i++) {
 		uint32_t *count = reqs[i]->is_read ? &reads : &writes;
 
 		if (++*count > ADMA_PENDING_MAX && !(reqs[i]->flags & ADMA_REQ_BLOCKING))
 			return -ADMA_E_FULL;
 		/* After a termination no write can be sent, but a read may still find what was published. */
-		if (!reqs[i]->is_read && ep->control.over)
-			return -ep->control.over;
+		if (!reqs[i]->is_read && error)
+			return -error;
 	}
 	return 0;
 }
@@ -77,18 +80,23 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 		adma_stamp(req, &req->times.published);
 		adma_posted_add(&ep->receive.reads, &req->posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(req->kind),
 				ADMA_WHOLE_TAG);
+		ep->receive.shown = false; /* the read stands for it */
+		adma_tell_reads(ep);
 	} else {
 		ep->send.pending++;
+		ep->send.posted += req->kind != ADMA_PART;
 		adma_req_queue_push(&ep->send.backlog, req);
 	}
 }
 
 void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req)
 {
-	if (req->is_read)
+	if (req->is_read) {
 		adma_posted_remove(&ep->receive.reads, &req->posted);
-	else
+		adma_tell_reads(ep);
+	} else {
 		adma_req_queue_remove(&ep->send.backlog, req);
+	}
 }
 
 static void request_count_done(struct adma_endpoint *ep, const struct adma_req *req, int error, uint64_t nbytes)
@@ -101,6 +109,8 @@ static void request_count_done(struct adma_endpoint *ep, const struct adma_req *
 		ep->send.pending--;
 		if (!error)
 			ep->stats.writes++, ep->stats.bytes_out += nbytes;
+		if (error == ADMA_E_CANCELLED && req->kind != ADMA_PART)
+			ep->send.posted--;
 	}
 }
 
@@ -189,7 +199,7 @@ bool adma_flush(struct adma_endpoint *ep)
 		struct adma_req *req = adma_req_queue_first(&ep->send.backlog);
 		int fault, rc;
 
-		if (!req || ep->control.over)
+		if (!req || adma_send_error(ep))
 			break;
 		fault = ADMA_FAULT(ADMA_FAULT_PUBLISH);
 		if (fault) {
@@ -220,6 +230,8 @@ void adma_fail_backlog(struct adma_endpoint *ep, int error)
 {
 	for (struct adma_req *req; (req = adma_req_queue_first(&ep->send.backlog));) {
 		adma_request_dequeue(ep, req);
+		if (error == ADMA_E_CLOSED_HERE)
+			adma_note_lost_request(ep, req);
 		adma_complete(ep, req, error, 0);
 	}
 }

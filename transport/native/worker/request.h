@@ -41,7 +41,10 @@ bool adma_request_tell(struct adma_req *req);
 /* Publish writes of the backlog while there is room. True when one was published. */
 bool adma_flush(struct adma_endpoint *ep);
 
-/* The endpoint is terminated: complete its unmatched reads, or its unpublished writes, with this error. */
+/*
+ * Nothing will meet them any more: complete the unmatched reads, or the unpublished writes, with this
+ * error. Writes that fail with ADMA_E_CLOSED_HERE are lost by our close.
+ */
 void adma_fail_reads(struct adma_endpoint *ep, int error);
 void adma_fail_backlog(struct adma_endpoint *ep, int error);
 

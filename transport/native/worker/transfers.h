@@ -35,4 +35,7 @@ void adma_transfers_close(struct adma_endpoint *ep);
 /* Give up on the transfers in which the peer still copies. Returns the bytes of their buffers. */
 uint64_t adma_transfers_abandon(struct adma_endpoint *ep);
 
+/* Bytes that these requests of one direction, and the transfers before theirs in it, have still to move. */
+uint64_t adma_transfers_remainder(struct adma_endpoint *ep, struct adma_req **reqs, int n);
+
 #endif
