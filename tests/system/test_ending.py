@@ -163,10 +163,10 @@ def test_a_signal_is_a_death(tmp_path: Path) -> None:
     with writing(tmp_path, text) as (channel, writer):
         assert channel.read(bytearray(8), timeout=HANG) == 8
         writer.send_signal(signal.SIGTERM)
+        assert writer.wait(HANG) == -signal.SIGTERM
         for _ in range(2):
             with pytest.raises(adma.PeerDied):
                 channel.read(bytearray(len(WHOLE[0])), timeout=HANG)
-        assert writer.wait(HANG) == -signal.SIGTERM
 
 
 def test_a_reader_that_does_not_read_is_told(tmp_path: Path) -> None:
