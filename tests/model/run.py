@@ -307,6 +307,20 @@ def queue_cases() -> Iterator[Case]:
         yield Case("queues", f"POSTERS=2 POSTS=2 BUG_{bug}", ASSERTION)
 
 
+def bulk_cases() -> Iterator[Case]:
+    """A bulk segment that could not be received, and the one that takes its place."""
+    for switches in ("MESSAGES=4", "LOSSES=2", "ONLY", "ONLY LOSSES=2"):
+        yield Case("bulk", switches)
+    for bug, switches in (
+        ("SELECT_BLIND", ""),
+        ("REPLACE_BUSY", "ONLY"),
+        ("REPLACE_FILLED", "ONLY"),
+    ):
+        yield Case("bulk", f"{switches} BUG_{bug}".strip(), ASSERTION)
+    for switches in ("", "ONLY"):
+        yield Case("bulk", f"{switches} WITNESS_SECOND".strip(), ASSERTION)
+
+
 def handover_cases() -> Iterator[Case]:
     """Between calls that own a channel and the progress thread."""
     for switches in (
@@ -430,14 +444,40 @@ def unexpected_cases() -> Iterator[Case]:
         yield Case("unexpected", f"STORE_BUFFERS RECEIVES=1 WITNESS_{witness}", ASSERTION)
 
 
+def ending_cases() -> Iterator[Case]:
+    """A close that drains, takes back what is left, and says so."""
+    for switches in (
+        "",
+        "LEAVING",
+        "MESSAGES=4 CELLS=3",
+        "PATIENT",
+        "PATIENT STUCK",
+        "PATIENT LEAVING",
+    ):
+        yield Case("ending", switches)
+    for bug, switches, expected in (
+        ("CANCEL", "", ASSERTION),
+        ("CLOSED_FIRST", "", ASSERTION),
+        ("FAST", "", ASSERTION),
+        ("WORD_UNREAD", "", ASSERTION),
+        ("ENDING_LATE", "PATIENT STUCK", DEADLOCK),
+        ("BOTH_WAIT", "PATIENT LEAVING", DEADLOCK),
+    ):
+        yield Case("ending", f"{switches} BUG_{bug}".strip(), expected)
+    for witness in ("HOLE", "BROKEN", "COUNT"):
+        yield Case("ending", f"WITNESS_{witness}", ASSERTION)
+
+
 CASES = (
     wakeup_cases,
+    ending_cases,
     handover_cases,
     lifetime_cases,
     worker_cases,
     unexpected_cases,
     slot_cases,
     news_cases,
+    bulk_cases,
     completion_cases,
     pin_cases,
     queue_cases,

@@ -123,19 +123,7 @@ int make_bulk(void)
 	return fd;
 }
 
-void close_bulk(int fd)
-{
-	close(fd);
-}
-
 int bring_bulk(struct adma_chan *chan, uint64_t n)
 {
-	int fd, rc;
-
-	if (!adma_wants_bulk(chan, n))
-		return 0;
-	fd = make_bulk();
-	rc = adma_give_bulk(chan, fd);
-	close_bulk(fd);
-	return rc;
+	return adma_wants_bulk(chan, n) ? adma_give_bulk(chan, make_bulk()) : 0;
 }

@@ -24,9 +24,8 @@ void make_configs(struct adma_config configs[ENDS], struct adma_segment *segment
 void make_ends(struct adma_chan *ends[ENDS], struct adma_segment *segments[ENDS], const struct adma_nonce *nonce,
 	       uint32_t forced);
 
-/* Memory for adma_give_bulk(), and its end. */
+/* Memory for adma_give_bulk(). */
 int make_bulk(void);
-void close_bulk(int fd);
 
 /* What Python does before a write of n bytes. 0 or a negated errno. */
 int bring_bulk(struct adma_chan *chan, uint64_t n);

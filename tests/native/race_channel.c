@@ -328,6 +328,8 @@ static void *meddle(void *argument)
 	if (orderly)
 		return NULL;
 	atomic_store_explicit(&end->closed, true, memory_order_relaxed);
+	if (below(&task->seed, 2))
+		adma_chan_drain(end->chan);
 	while (adma_chan_close(end->chan, SLEEP_NS))
 		REQUIRE(adma_now() < hang);
 	return NULL;

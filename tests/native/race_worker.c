@@ -93,6 +93,7 @@ static void link_drop(struct link *link)
 
 	for (int e = 0; e < ENDS; e++)
 		numbers[e] = atomic_load_explicit(&link->numbers[e], memory_order_relaxed);
+	adma_worker_drain(nodes[link->nodes[0]].worker, numbers[0]);
 	for (bool left = true; left;) {
 		left = false;
 		for (int e = 0; e < ENDS; e++)
@@ -251,7 +252,8 @@ static void prepare(struct item *item, uint64_t length, bool is_read)
 static void note_loss(int error)
 {
 	REQUIRE(!orderly);
-	REQUIRE(error == ADMA_E_CLOSED || error == ADMA_E_CLOSED_HERE || error == ADMA_E_DIED || error == ENOENT);
+	REQUIRE(error == ADMA_E_CLOSED || error == ADMA_E_CLOSED_HERE || error == ADMA_E_DIED || error == ADMA_E_LOST ||
+		error == ADMA_E_ENDED || error == ENOENT);
 	count(&lost);
 }
 
@@ -334,13 +336,8 @@ static void finish(struct task *task, bool cancel)
 
 static void bring_segment(struct task *task, uint32_t number, uint64_t n)
 {
-	int fd;
-
-	if (!adma_worker_wants_bulk(worker_of(task), number, n))
-		return;
-	fd = make_bulk();
-	(void)adma_worker_give_bulk(worker_of(task), number, fd);
-	close_bulk(fd);
+	if (adma_worker_wants_bulk(worker_of(task), number, n))
+		(void)adma_worker_give_bulk(worker_of(task), number, make_bulk());
 }
 
 static void send_one(struct task *task, struct item *item, uint32_t number)

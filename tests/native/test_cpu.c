@@ -35,7 +35,8 @@ static void until(bool oversubscribed)
 static void oversubscription_comes_and_goes(void)
 {
 	pthread_t threads[BUSY_MAX];
-	int n = 2 * adma_cpu_count() < BUSY_MAX ? 2 * adma_cpu_count() : BUSY_MAX;
+	int cores = adma_cpu_count_now();
+	int n = 2 * cores < BUSY_MAX ? 2 * cores : BUSY_MAX;
 
 	for (int i = 0; i < n; i++)
 		REQUIRE(!pthread_create(&threads[i], NULL, be_busy, NULL));
@@ -43,7 +44,7 @@ static void oversubscription_comes_and_goes(void)
 	atomic_store(&enough, true);
 	for (int i = 0; i < n; i++)
 		REQUIRE(!pthread_join(threads[i], NULL));
-	until(adma_cpu_count() < 2); /* the only core is always taken, by the thread that asks */
+	until(cores < 2); /* the only core is always taken, by the thread that asks */
 }
 
 static void stay_on(int core)
@@ -98,10 +99,38 @@ static void it_avoids_a_core(void)
 	REQUIRE(sched_getcpu() == core);
 }
 
+static void *count_cores(void *count)
+{
+	*(int *)count = adma_cpu_count(adma_now());
+	return NULL;
+}
+
+/* A thread that is pinned while it runs finds that it has one core, and later that it has all again. */
+static void cores_are_counted_again(void)
+{
+	cpu_set_t all;
+	pthread_t other;
+	int counted, before = adma_cpu_count(adma_now());
+	int64_t hang = adma_now() + HANG_NS;
+
+	REQUIRE(!sched_getaffinity(0, sizeof(all), &all) && before == CPU_COUNT(&all));
+	stay_on(sched_getcpu());
+	while (adma_cpu_count(adma_now()) != 1)
+		REQUIRE(adma_now() < hang);
+	REQUIRE(adma_cpu_oversubscribed(adma_now())); /* who waits there must not spin */
+	REQUIRE(!sched_setaffinity(0, sizeof(all), &all));
+	/* What one thread found is not what another one has. */
+	REQUIRE(!pthread_create(&other, NULL, count_cores, &counted) && !pthread_join(other, NULL));
+	REQUIRE(counted == before);
+	while (adma_cpu_count(adma_now()) != before)
+		REQUIRE(adma_now() < hang);
+}
+
 int main(void)
 {
+	cores_are_counted_again();
 	oversubscription_comes_and_goes();
 	it_avoids_a_core();
-	puts("cpu: oversubscription is noticed, a core is avoided");
+	puts("cpu: cores are counted again, oversubscription is noticed, a core is avoided");
 	return 0;
 }

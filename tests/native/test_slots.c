@@ -284,18 +284,22 @@ static void test_reserved(void)
 
 	adma_slot_post(&slot, 1);
 	REQUIRE(!adma_slot_reserve(&slot, 1) && adma_slot_state(&slot, 1) == ADMA_RESERVED);
-	REQUIRE(adma_slot_cancel(&slot, 1) == -EBUSY && adma_slot_state(&slot, 1) == ADMA_RESERVED);
+	REQUIRE(adma_slot_cancel(&slot, 1, false) == -EBUSY && adma_slot_state(&slot, 1) == ADMA_RESERVED);
 	REQUIRE(adma_slot_reserve(&slot, 1) == -EPROTO); /* once is enough */
 	REQUIRE(adma_slot_match(&slot, 2) == -EPROTO && adma_slot_reserve(&slot, 2) == -EPROTO);
 	REQUIRE(!adma_slot_match(&slot, 1) && adma_slot_state(&slot, 1) == ADMA_MATCHED);
-	REQUIRE(adma_slot_match(&slot, 1) == -EPROTO && adma_slot_cancel(&slot, 1) == -EBUSY);
+	REQUIRE(adma_slot_match(&slot, 1) == -EPROTO && adma_slot_cancel(&slot, 1, false) == -EBUSY);
 
 	adma_slot_post(&slot, 2);
-	REQUIRE(!adma_slot_cancel(&slot, 2));
+	REQUIRE(!adma_slot_cancel(&slot, 2, false));
 	REQUIRE(adma_slot_reserve(&slot, 2) == -ECANCELED && adma_slot_match(&slot, 2) == -ECANCELED);
 
-	atomic_store(&slot.state, 3ull << 32 | (ADMA_RESERVED + 1));
-	REQUIRE(adma_slot_state(&slot, 3) == -EPROTO && adma_slot_reserve(&slot, 3) == -EPROTO);
+	adma_slot_post(&slot, 3);
+	REQUIRE(!adma_slot_cancel(&slot, 3, true) && adma_slot_state(&slot, 3) == ADMA_LOST);
+	REQUIRE(adma_slot_reserve(&slot, 3) == -ECANCELED && adma_slot_match(&slot, 3) == -ECANCELED);
+
+	atomic_store(&slot.state, 4ull << 32 | (ADMA_LOST + 1));
+	REQUIRE(adma_slot_state(&slot, 4) == -EPROTO && adma_slot_reserve(&slot, 4) == -EPROTO);
 }
 
 int main(void)

@@ -46,4 +46,4 @@ def calling(path: str | Path) -> Callee:
 
 def end(bound: address.Bound) -> None:
     bound.remove()
-    bound.sock.close()
+    bound.close()

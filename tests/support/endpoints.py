@@ -71,8 +71,8 @@ class InChild:
 
     def __init__(self, function: Callable[[], Any], *close_here: socket.socket) -> None:
         out, into = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             os.close(out)
             _finish(function, into)
         os.close(into)
@@ -83,7 +83,7 @@ class InChild:
     def result(self) -> Any:
         with open(self._out, "rb") as pipe:
             data = pipe.read()
-        _, status = os.waitpid(self._pid, 0)
+        _, status = os.waitpid(self.pid, 0)
         assert data, f"the child ended with status {status}"
         error, value = pickle.loads(data)
         if error is not None:

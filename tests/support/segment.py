@@ -22,7 +22,8 @@ BOUNCE: Final = 32 * 1024
 
 INLINE, EAGER, SLOT = 1, 2, 3  # enum adma_carry
 BYTES, OBJECT, PART, TAGGED = 1, 2, 3, 4  # enum adma_kind
-POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED = 1, 2, 3, 4, 5, 6  # enum adma_slot_state
+# enum adma_slot_state
+POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED, LOST = range(1, 8)
 
 _u16, _u32, _u64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 
@@ -96,13 +97,18 @@ class Segment(_Fields):
     _fields_: ClassVar = [
         ("magic", _u64),
         ("waiting", _u32),
-        ("nothing", _u32 * 13),
+        ("reads", _u32),
+        ("nothing", _u32 * 12),
         ("closed", _u32),
         ("blocked", _u32),
         ("filled", _u64),
         ("bit", _u32),
         ("summing", _u32),
-        ("maker", _u64 * 5),
+        ("ending", _u32),
+        ("more", _u32),
+        ("posted", _u64),
+        ("withdrawn", _u64),
+        ("maker", _u64 * 2),
         ("head", _u64),
         ("bounce_head", _u64),
         ("drained", _u64),

@@ -67,6 +67,17 @@ def test_a_buffer_with_gaps(peer: Peer, channel: adma.Channel, call: Callable[..
 
 
 @pytest.mark.parametrize("call", [*WRITERS, *READERS])
+@pytest.mark.parametrize("dtype", ["f8", "M8[s]"])
+def test_an_array_in_fortran_order(
+    peer: Peer, channel: adma.Channel, call: Callable[..., object], dtype: str
+) -> None:
+    """Its bytes would be a message, and not in the order of its elements."""
+    with pytest.raises(BufferError, match=r"buf is not C-contiguous"):
+        call(channel, numpy.zeros((4, 3), dtype, order="F"))
+    still_works(peer, channel)
+
+
+@pytest.mark.parametrize("call", [*WRITERS, *READERS])
 @pytest.mark.parametrize("thing", [None, 7, "text", [1, 2]])
 def test_no_buffer_at_all(
     peer: Peer, channel: adma.Channel, call: Callable[..., object], thing: object
@@ -186,7 +197,7 @@ def test_a_dropped_request_is_let_go_by_close(peer: Peer, channel: adma.Channel)
         lambda: array.array("d", bytes(CELL)),
         lambda: mmap.mmap(-1, CELL),
         lambda: numpy.zeros((CELL // 64, 8)),
-        lambda: numpy.zeros((CELL // 64, 8), order="F"),
+        lambda: numpy.zeros(CELL // 8, "M8[s]"),
     ],
 )
 def test_anything_contiguous(peer: Peer, channel: adma.Channel, make: Callable[[], Any]) -> None:

@@ -377,7 +377,7 @@ def test_a_device_that_is_not_for_this_user() -> None:
         (errno.EPERM, Circumstances(group="adma", group_may=True), "may not open", "-aG adma"),
         (errno.ENOTTY, Circumstances(), "does not answer", "same version"),
         (errno.EINVAL, Circumstances(), "does not answer", "same version"),
-        (errno.EMFILE, Circumstances(), "Too many open files", ""),
+        (errno.EMFILE, Circumstances(), "no file descriptor left", "ulimit -n"),
     ],
 )
 def test_why_there_is_no_helper(number: int, found: Circumstances, cause: str, cure: str) -> None:

@@ -6,15 +6,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import adma
 from adma._core._native import lib
+from adma.connect.identity import own_credentials, peers_pidfd
 from adma.connect.record import Entry, Wire, pack
 from adma.handshake.handshake import shake
 from adma.mechanisms import NAMES, Refusal, check_name, loopback
@@ -235,9 +238,7 @@ def test_it_repeats_what_it_hears() -> None:
     ("fds", "word"),
     [
         (list, "lacks a descriptor"),
-        (lambda: [segment_fd()], "lacks a descriptor"),
         (lambda: [segment_fd(), segment_fd()], "in place of its pidfd"),
-        (lambda: [segment_fd(), os.pidfd_open(os.getppid())], "its pidfd of process"),
         (lambda: [os.memfd_create("x"), os.pidfd_open(os.getpid())], "segment cannot be used"),
         (lambda: [os.open("/dev/null", os.O_RDWR), os.pidfd_open(os.getpid())], "segment cannot"),
         (lambda: [os.dup(0) for _ in range(8)], "pidfd"),
@@ -249,6 +250,22 @@ def test_its_descriptors_are_not_what_they_should_be(
     error = hostile(lambda wire, sock: say_hello(wire, fds()))
     assert isinstance(error, adma.ProtocolError)
     assert word in str(error)
+
+
+def test_a_pidfd_of_another_process_hides_no_death() -> None:
+    """Whatever the peer passes as its own, the one that is used is of the process that sent it."""
+    for passed in (-1, os.pidfd_open(os.getppid()), os.pidfd_open(os.getpid())):
+        fd = peers_pidfd(passed, own_credentials())
+        try:
+            told = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        finally:
+            os.close(fd)
+        assert re.search(rf"^Pid:\s+{os.getpid()}$", told, re.MULTILINE)
+
+
+def test_a_pidfd_is_not_needed() -> None:
+    error = hostile(lambda wire, sock: say_hello(wire, [segment_fd()]))
+    assert isinstance(error, adma.PeerDied)  # it was accepted, and then hung up
 
 
 def test_a_flood_of_descriptors() -> None:

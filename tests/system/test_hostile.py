@@ -29,6 +29,7 @@ from support.segment import (
     CANCELLED,
     DONE,
     EAGER,
+    LOST,
     MATCHED,
     PART,
     POSTED,
@@ -161,6 +162,39 @@ def test_a_withdrawn_slot_is_passed_over(peer: Peer, spoiler: Spoiler) -> None:
         peer.call(messages.read, 200_000, 0.1)
 
 
+def test_a_lost_message_without_a_close(peer: Peer, spoiler: Spoiler) -> None:
+    """Nothing after it is read. The error comes with the close, whatever the counts say."""
+    spoiler.forge_slot(state=word(1, LOST))
+    with pytest.raises(TimeoutError):
+        peer.call(messages.read, 200_000, 0.1)
+    spoiler.local.posted, spoiler.local.withdrawn = 1, HUGE
+    spoiler.local.closed = 1
+    for _ in range(2):
+        with pytest.raises(adma.MessagesLost):
+            peer.call(messages.read, 200_000, HANG)
+
+
+def test_counts_of_losses_that_lie(peer: Peer, spoiler: Spoiler) -> None:
+    spoiler.local.posted, spoiler.local.withdrawn = HUGE, 2**64 - 1
+    spoiler.local.closed = 1
+    with pytest.raises(adma.MessagesLost) as caught:
+        peer.call(messages.read, 1, HANG)
+    assert (caught.value.posted, caught.value.withdrawn) == (HUGE, 2**64 - 1)
+
+
+def test_an_end_without_a_close(peer: Peer, spoiler: Spoiler) -> None:
+    """The victim's writes fail, and so does what it had posted."""
+    peer.call(messages.iwrite, "large", LARGE)
+    spoiler.local.ending = 1
+    for nbytes in (1, LARGE):
+        with pytest.raises(adma.ChannelClosed):
+            peer.call(messages.write, nbytes)
+    with pytest.raises(adma.ChannelClosed):
+        peer.call(messages.wait, "large", HANG)
+    with pytest.raises(TimeoutError):
+        peer.call(messages.read, 100, 0.05)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -223,6 +257,28 @@ def test_a_message_that_stays_reserved(peer: Peer, spoiler: Spoiler) -> None:
     spoiler.local.closed = 1
     with pytest.raises(adma.ChannelClosed):
         peer.call(messages.wait, "large", HANG)
+
+
+def test_a_message_that_is_reserved_in_a_blocking_write(peer: Peer, spoiler: Spoiler) -> None:
+    """It cannot be taken back, and does not hold the write."""
+    writing = peer.begin(messages.write, LARGE, 0, 0.5)
+    until("it is posted", lambda: any(cell.carry == SLOT for cell in spoiler.remote.cells))
+    slot, generation = spoiler.posted()
+    slot.state = word(generation, RESERVED)
+    with pytest.raises(adma.Stalled):
+        writing.result()
+
+
+@pytest.mark.parametrize("reads", [1, 0xFFFF_FFFF])
+def test_reads_that_are_not_there(peer: Peer, spoiler: Spoiler, reads: int) -> None:
+    """They delay a write whose time is over, and that for a moment only."""
+    spoiler.local.reads = reads
+    for function, arguments in ((messages.write, (LARGE, 0, 0)), (hostile.send, (LARGE, 0))):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError) as caught:
+            peer.call(function, *arguments)
+        assert 0.02 <= time.monotonic() - began < 1
+        assert type(caught.value) is TimeoutError
 
 
 def test_the_event_count_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:

@@ -83,6 +83,23 @@ def test_in_the_middle_of_a_large_copy(peer: Peer, mechanism: str, role: str) ->
     echoing.result()
 
 
+@pytest.mark.parametrize("mechanism", NAMES)
+def test_after_its_time(peer: Peer, mechanism: str) -> None:
+    """A read whose time was over when it was matched goes on, and answers a signal as before."""
+    channel = peer.connect(mechanism)
+    with Repeated(GIB, window=MIB, content=pattern(MIB, 1)) as buffer:
+        request = channel.iwrite(buffer.view)
+        task = peer.begin(interrupts.copy, "reader", GIB, 0)
+        assert peer.heard() == "blocking"
+        while "%" not in repr(request) or " 0 %" in repr(request):
+            assert not request.check()
+        peer.signal(signal.SIGINT)
+        assert peer.heard() == "interrupted"
+        assert request.wait(timeout=HANG) == GIB
+        del request
+    assert task.result() == GIB
+
+
 def test_the_message_is_not_lost(peer: Peer) -> None:
     """A message that meets an interrupted read is in its request, or stays for the next read."""
     channel = peer.connect()

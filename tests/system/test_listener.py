@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import gc
+import logging
 import os
 import pickle
+import resource
 import select
 import socket
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -20,6 +24,7 @@ from pathlib import Path
 import pytest
 
 import adma
+from adma import callers
 from adma import listener as module
 from adma.testing.limits import HANG, SHORT
 from support.endpoints import InChild, InThread, pair
@@ -87,6 +92,196 @@ def test_the_descriptor_is_readable_when_somebody_calls(server: adma.Listener) -
     assert not select.select([server], [], [], 0)[0]
     with raw_client(server):
         assert select.select([server], [], [], HANG)[0] == [server]
+
+
+def accept_when_readable(server: adma.Listener, rounds: int) -> adma.Channel:
+    """As an event loop does it; AssertionError after so many wake-ups."""
+    for _ in range(rounds):
+        assert select.select([server], [], [], HANG)[0]
+        with contextlib.suppress(TimeoutError):
+            return server.accept(timeout=0)
+    raise AssertionError(f"no channel after {rounds} wake-ups")
+
+
+@pytest.mark.parametrize("grace", [None, 0])
+def test_an_event_loop_accepts(
+    server: adma.Listener, monkeypatch: pytest.MonkeyPatch, grace: float | None
+) -> None:
+    """Also where each call goes on with a handshake by one step only."""
+    if grace is not None:
+        monkeypatch.setattr(module, "_GRACE", grace)
+    for _ in range(3):
+        calling = InThread(lambda: adma.connect("test", timeout=HANG))
+        with accept_when_readable(server, 10) as channel, calling.result() as other:
+            exchange(channel, other)
+    assert not select.select([server], [], [], 0)[0]
+
+
+def test_silent_clients_keep_no_event_loop_busy(server: adma.Listener) -> None:
+    silent = [raw_client(server) for _ in range(5)]
+    calling = InThread(lambda: adma.connect("test", timeout=HANG))
+    with accept_when_readable(server, 12) as channel, calling.result() as other:
+        exchange(channel, other)
+    assert not select.select([server], [], [], SHORT)[0]
+    for sock in silent:
+        sock.close()
+
+
+def test_the_descriptor_stays_the_same(server: adma.Listener) -> None:
+    number = server.fileno()
+    with raw_client(server), pytest.raises(TimeoutError):
+        server.accept(timeout=0)
+    assert server.fileno() == number
+
+
+def test_a_short_timeout_does_not_lose_a_handshake(
+    server: adma.Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GRACE", 0)
+    calling = InThread(lambda: adma.connect("test", timeout=HANG))
+    deadline = time.monotonic() + HANG
+    met: list[adma.Channel] = []
+    while not met:
+        assert time.monotonic() < deadline
+        with contextlib.suppress(TimeoutError):
+            met.append(server.accept(timeout=0))
+    with met[0] as channel, calling.result() as other:
+        exchange(channel, other)
+
+
+def test_one_in_the_middle_of_a_handshake_does_not_hold_up_others(server: adma.Listener) -> None:
+    halfway = raw_client(server)
+    halfway.sendall(b"adma"[:1])
+    with halfway:
+        begin = time.monotonic()
+        with pytest.raises(TimeoutError):
+            server.accept(timeout=SHORT)
+        calling = InThread(lambda: adma.connect("test", timeout=HANG))
+        with server.accept(timeout=HANG) as channel, calling.result() as other:
+            assert time.monotonic() - begin < module._HANDSHAKE
+            exchange(channel, other)
+
+
+def test_many_silent_clients_do_not_hold_up_others(server: adma.Listener) -> None:
+    silent = [raw_client(server) for _ in range(100)]
+    begin = time.monotonic()
+    calling = InThread(lambda: adma.connect("test", timeout=HANG))
+    with server.accept(timeout=HANG) as channel, calling.result() as other:
+        assert time.monotonic() - begin < module._HANDSHAKE
+        exchange(channel, other)
+    for sock in silent:
+        sock.close()
+
+
+def test_no_more_clients_are_let_in_than_served(server: adma.Listener) -> None:
+    """The others may be for another process that shares the listener."""
+    first = InThread(lambda: adma.connect("test", timeout=HANG))
+    waiting = raw_client(server)
+    with waiting, server.accept(timeout=HANG), first.result():
+        assert len(server._callers.all()) <= 1
+        second = InThread(lambda: adma.connect("test", timeout=HANG))
+        with server.accept(timeout=HANG), second.result():
+            pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AttributeError("no pidfd_open"), MemoryError(), KeyError("x"), UnicodeError("no text")],
+)
+def test_nothing_that_happens_to_a_client_ends_a_server(
+    server: adma.Listener,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    real = callers.Handshake.step
+    failed: list[bool] = []
+
+    def step(self: callers.Handshake) -> object:
+        if not failed and threading.current_thread() is threading.main_thread():
+            failed.append(True)
+            raise error
+        return real(self)
+
+    monkeypatch.setattr(callers.Handshake, "step", step)
+    refused = InThread(lambda: adma.connect("test", timeout=HANG))
+
+    def call_again() -> adma.Channel:
+        with pytest.raises(OSError, match=r"refused the handshake|hung up"):
+            refused.result()
+        return adma.connect("test", timeout=HANG)
+
+    calling = InThread(call_again)
+    for channel in server:
+        with channel, calling.result() as other:
+            exchange(channel, other)
+        break
+    assert f"refused a client: {type(error).__name__}" in caplog.text
+
+
+@pytest.mark.parametrize("kept", range(9))
+def test_a_server_out_of_descriptors_goes_on(tmp_path: Path, kept: int) -> None:
+    """With so many descriptors left; it serves when there are enough again."""
+
+    def serve() -> tuple[list[str], float]:
+        lines: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+        logging.getLogger("adma").addHandler(handler)
+        server = adma.listen(tmp_path / "test")
+        os.write(into, b"!")
+        select.select([server._sock], [], [], HANG)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        filled: list[int] = []
+        with contextlib.suppress(OSError):
+            while True:
+                filled.append(os.dup(0))
+        for _ in range(kept):
+            os.close(filled.pop())
+        used = time.process_time()
+        met: list[adma.Channel] = []
+        with contextlib.suppress(TimeoutError):
+            met.append(server.accept(timeout=6 * SHORT))
+        used = time.process_time() - used
+        for fd in filled:
+            os.close(fd)
+        met = met or [server.accept(timeout=HANG)]
+        met[0].close()
+        server.close()
+        return lines, used
+
+    out, into = os.pipe()
+    server = InChild(serve)
+    os.read(out, 1)
+    deadline = time.monotonic() + HANG
+    while True:
+        try:
+            adma.connect(tmp_path / "test", timeout=HANG).close()
+            break
+        except OSError:  # refused, for the time being
+            assert time.monotonic() < deadline
+    lines, used = server.result()
+    if kept == 0:
+        assert len([line for line in lines if "ulimit -n" in line]) == 1
+        assert used < 4 * SHORT  # it does not spin
+    os.close(out)
+    os.close(into)
+
+
+def test_a_listening_socket_that_is_shut_down_behind_its_back(server: adma.Listener) -> None:
+    server._sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(adma.ChannelClosed, match=r"behind adma's back.*cure"):
+        server.accept(timeout=HANG)
+    assert server.fileno() == -1
+
+
+def test_a_descriptor_that_is_a_strangers_by_now(server: adma.Listener) -> None:
+    with open(os.devnull, "rb") as stranger:
+        os.dup2(stranger.fileno(), server._sock.fileno())
+        number = server._sock.fileno()
+        with pytest.raises(adma.ChannelClosed, match=r"behind adma's back.*cure"):
+            server.accept(timeout=HANG)
+        os.close(number)  # it was left open
 
 
 def test_accept_in_vain(server: adma.Listener) -> None:
@@ -314,7 +509,7 @@ def test_unknown_mechanism_before_anything_happens() -> None:
 
 def test_nobody_of_this_name() -> None:
     with pytest.raises(FileNotFoundError, match="listen first"):
-        adma.connect("nobody")
+        adma.connect("nobody", timeout=0)
 
 
 # from_socket
@@ -356,11 +551,13 @@ def test_sockets_that_cannot_be_channels() -> None:
         adma.from_socket(3)  # type: ignore[arg-type]
 
 
-def test_a_listening_socket_is_no_channel(server: adma.Listener) -> None:
+def test_a_listening_socket_is_no_channel(tmp_path: Path) -> None:
     with (
-        socket.socket(fileno=os.dup(server.fileno())) as sock,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock,
         pytest.raises(ValueError, match="listening socket"),
     ):
+        sock.bind(str(tmp_path / "test"))
+        sock.listen()
         adma.from_socket(sock)
 
 

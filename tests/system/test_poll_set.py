@@ -250,11 +250,8 @@ def test_threads_share_the_messages(peer: Peer, nbytes: int) -> None:
             assert adma.wait([channel], timeout=HANG) == [channel]
             try:
                 got = channel.read(buffer, timeout=0)
-            except TimeoutError as late:
-                request = getattr(late, "request", None)
-                if request is None:
-                    continue
-                got = request.wait(timeout=HANG)
+            except TimeoutError:
+                continue
             if not got:
                 return numbers
             numbers.append(int.from_bytes(buffer[:4], "little"))
@@ -453,7 +450,7 @@ def test_no_descriptor_is_left(peer: Peer) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
     try:
-        with pytest.raises(OSError, match="cannot wait for channels"):
+        with pytest.raises(OSError, match=r"many channels cannot be waited for.*ulimit -n"):
             adma.wait([channel], timeout=HANG)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -130,7 +130,7 @@ def test_close_wakes_every_waiter(peer: Peer) -> None:
         begin(channel.probe, HANG),
         begin(channel.iread(bytearray(1)).wait, HANG),
     ]
-    channel.close(timeout=HANG)
+    channel.close(timeout=0)  # nobody reads what is written
     for thread, future in started:
         with pytest.raises((adma.ChannelClosed, adma.Cancelled)):
             future.result(HANG)

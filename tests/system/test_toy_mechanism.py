@@ -26,8 +26,8 @@ class TestToy(ConformanceSuite):
     mechanisms = ("toy",)
     preload = ("toy_mechanism",)
 """
-#: What the kit has for each mechanism.
-TESTS = 121
+#: The kit has at least so many for each mechanism.
+TESTS = 134
 
 pytestmark = pytest.mark.skipif(
     not shutil.which(CC) or not (HERE.parents[1] / "transport" / "native").is_dir(),
@@ -40,4 +40,4 @@ def test_a_mechanism_of_somebody_elses_passes_the_kit(tmp_path: Path) -> None:
     library = toy_mechanism.build(tmp_path, CC)
     status, output = suites.run(tmp_path, SUITE, ADMA_TOY_LIBRARY=str(library))
     assert status == 0, output
-    assert suites.counted(output, "passed") == TESTS
+    assert suites.counted(output, "passed") >= TESTS

@@ -177,7 +177,7 @@ def test_a_stale_socket_is_reused(runtime: Path) -> None:
     path = runtime / "echo"
     leave_stale(path)
     with pytest.raises(ConnectionRefusedError, match="nobody listens") as info:
-        address.connect(calling(path), soon())
+        address.connect(calling(path), 0)
     assert info.value.filename == str(path)
     bound = address.bind(at(path), 1)
     address.connect(calling(path), soon()).close()
@@ -236,7 +236,7 @@ def test_somebody_elses_socket_is_not_removed(runtime: Path) -> None:
 def test_nobody_ever_listened(runtime: Path) -> None:
     path = str(runtime / "echo")
     with pytest.raises(FileNotFoundError, match=r"listen first") as info:
-        address.connect(calling(path), soon())
+        address.connect(calling(path), 0)
     assert info.value.filename == path
 
 

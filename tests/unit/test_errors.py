@@ -20,6 +20,7 @@ CLASSES = [
     errors.MessageTooLong,
     errors.PeerDied,
     errors.ProtocolError,
+    errors.Stalled,
     errors.VersionMismatch,
     errors.WrongKind,
 ]
@@ -41,6 +42,7 @@ def test_a_class_is_public_and_says_so(kind: type[errors.AdmaError]) -> None:
         (errors.VersionMismatch, errors.ProtocolError),
         (errors.MechanismUnavailable, OSError),
         (errors.MessageTooLong, OSError),
+        (errors.Stalled, TimeoutError),
     ],
 )
 def test_families(kind: type[BaseException], family: type[BaseException]) -> None:
@@ -62,6 +64,10 @@ def test_what_they_carry_is_pickled() -> None:
     too_long = pickle.loads(pickle.dumps(results.error_for(-lib.ADMA_E_TOOLONG, needed=70)))
     assert too_long.needed == 70
     assert "70 bytes" in str(too_long)
+    stalled = pickle.loads(pickle.dumps(errors.Stalled("it stopped", request=adma.Request())))
+    assert isinstance(stalled, TimeoutError)
+    assert (stalled.errno, str(stalled)) == (errno.ETIMEDOUT, "it stopped")
+    assert not hasattr(stalled, "request")  # it belongs to its process
     refused = errors.MechanismUnavailable(mechanism="dma", cause="no module", cure="load it")
     again = pickle.loads(pickle.dumps(refused))
     assert (again.mechanism, again.cause, again.cure) == ("dma", "no module", "load it")

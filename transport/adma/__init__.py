@@ -22,15 +22,19 @@ from .errors import (
     AdmaError,
     Cancelled,
     ChannelClosed,
+    ChannelEnded,
     MechanismUnavailable,
+    MessagesLost,
     MessageTooLong,
     PeerDied,
     ProtocolError,
+    Stalled,
     VersionMismatch,
     WrongKind,
 )
-from .listener import Listener, connect, from_socket, listen
+from .listener import Listener, listen
 from .mechanisms import Refusal
+from .meeting import connect, from_socket
 from .messages.explanation import Explanation
 from .messages.message import Message
 from .messages.poll import wait
@@ -49,15 +53,18 @@ __all__ = [
     "Cancelled",
     "Channel",
     "ChannelClosed",
+    "ChannelEnded",
     "Explanation",
     "Listener",
     "MechanismUnavailable",
     "Message",
     "MessageTooLong",
+    "MessagesLost",
     "PeerDied",
     "ProtocolError",
     "Refusal",
     "Request",
+    "Stalled",
     "VersionMismatch",
     "WrongKind",
     "configure",

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, SupportsIndex
 
 from ._core import channel as core
-from ._core.buffers import readable, writable
+from ._core.buffers import empty, readable, writable
 from ._core.channel import read_now, write_now
-from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX
+from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX, TELL
+from ._core.holds import any_finished, let_go_finished
 from ._core.operation import Operation
 from ._core.results import CLOSED_HERE, FORKED, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
-from .arguments import deadline_of, whole_between
+from .arguments import deadline_of, remaining, whole_between
 from .copying import engine
+from .errors import MessageTooLong, WrongKind, failure
 from .messages import selection
 from .messages.blocking import Blocking
 from .messages.channel_request import ChannelRequest
@@ -23,7 +25,7 @@ from .messages.endpoint import Endpoint
 from .messages.incoming import Receiver
 from .messages.message import KINDS, Message, dump
 from .messages.source import Source
-from .request import Request
+from .request import Request, size_text
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -46,12 +48,18 @@ class Channel(Source):
 
     Every call that blocks has a `timeout` in seconds. None means no limit, and 0 means to try
     without waiting. When the peer is gone, a call fails at once: first the messages that the
-    peer published are delivered, then `ChannelClosed` is raised after an orderly close, and
-    `PeerDied` otherwise.
+    peer published are delivered, then `ChannelClosed` is raised after an orderly close,
+    `MessagesLost` if that close took messages back, and `PeerDied` otherwise. All three are
+    `ChannelEnded`.
 
-    A call that times out, or that a signal's exception interrupts, takes back what it posted.
-    If the message was matched before that, the exception has the request as `.request`: it is
-    still pending and owns its buffer.
+    A timeout bounds waiting, not copying. A call whose time is over takes back what it posted,
+    and raises TimeoutError: nothing of it happened. If the message was matched before that, the
+    call goes on while bytes move. It raises `Stalled` once less than 1 MB moved in a full second
+    after its time, because the peer is stopped, say. A call without a timeout never raises it.
+
+    A call that a signal's exception interrupts ends at once, and takes back what it posted.
+    What was matched cannot be taken back. Then the exception has the request as `.request`, as
+    `Stalled` has it: it is still pending and owns its buffer.
     """
 
     def __init__(self, link: Link) -> None:
@@ -63,13 +71,16 @@ class Channel(Source):
     # Bytes
 
     def write(self, buf: ReadableBuffer, timeout: float | None = None) -> None:
-        """Write one message: all bytes of a contiguous buffer. (Paper, table 2.)
+        """Write one message: all bytes of a C-contiguous buffer. (Paper, table 2.)
 
         It returns when the buffer may be used again. A small message is published by then,
         and is lost if the reader dies before it reads it. A large one is copied.
 
+        A large message is matched by the reader. So where the peer waits in a read or a probe, a
+        write whose time is over stays for up to 20 ms more before it is taken back.
+
         TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
-        contiguous. OSError: copying failed.
+        C-contiguous (`send` takes arrays of any order, and keeps it). OSError: copying failed.
         """
         deadline = None if timeout is None else deadline_of(timeout, "write")
         hold = readable(buf, "write")
@@ -91,11 +102,12 @@ class Channel(Source):
             raise
 
     def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
-        """Read one message into a writable contiguous buffer; returns its length in bytes.
+        """Read one message into a writable, C-contiguous buffer; returns its length in bytes.
 
-        The buffer may be longer than the message. `MessageTooLong` (with `.needed`): it is
+        The buffer may be longer than the message. With a timeout of 0 it takes a message that is
+        there, of whatever size, and waits for none. `MessageTooLong` (with `.needed`): it is
         shorter. `WrongKind`: the next message is an object. In both cases the message stays
-        and is the next one again. BufferError: `buf` is read-only or not contiguous.
+        and is the next one again. BufferError: `buf` is read-only or not C-contiguous.
         (Paper, table 2.)
         """
         deadline = None if timeout is None else deadline_of(timeout, "read")
@@ -126,7 +138,7 @@ class Channel(Source):
         hold = readable(buf, "iwrite")
         self._endpoint.bring_segment(len(hold))
         request = ChannelRequest(
-            self._endpoint, "write", (Operation(hold, read=False, kind=BYTES),)
+            self._endpoint, "write", (Operation(hold, read=False, kind=BYTES, flags=TELL),)
         )
         self._endpoint.post(request._operations)
         return request
@@ -138,7 +150,9 @@ class Channel(Source):
         are outstanding; wait for one of them first. (Paper, table 2.)
         """
         hold = writable(buf, "iread")
-        request = ChannelRequest(self._endpoint, "read", (Operation(hold, read=True, kind=BYTES),))
+        request = ChannelRequest(
+            self._endpoint, "read", (Operation(hold, read=True, kind=BYTES, flags=TELL),)
+        )
         self._endpoint.post(request._operations)
         return request
 
@@ -149,7 +163,7 @@ class Channel(Source):
 
         It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is
         copied straight from the object to the reader. Whatever pickling raises is raised
-        before anything is posted.
+        before anything is posted. Its timeout is as that of `write`.
         """
         deadline = deadline_of(timeout, "send")
         self._blocking.send(dump(obj), timeout, deadline)
@@ -167,11 +181,16 @@ class Channel(Source):
         `WrongKind`: the next message is bytes. In both cases the message stays and is the next
         one again.
 
+        A buffer that travelled by itself comes as `bytes` if it was read-only, and as a
+        `bytearray` otherwise, as a small one does. MemoryError: there is no memory for the
+        object. It stays first in line, and `skip` drops it.
+
         Unpickling runs code of the peer's choice. So PermissionError is raised when the peer
         belongs to another user, unless `allow_pickle` is true.
 
-        A TimeoutError loses nothing: the next call goes on with an object that had begun to
-        arrive. When unpickling raises, that object is lost, and the channel can be used on.
+        A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call
+        goes on with the object that had begun to arrive. When unpickling raises, that object is
+        lost, and the channel can be used on.
         """
         deadline = deadline_of(timeout, "recv")
         link = self._endpoint.link
@@ -188,23 +207,68 @@ class Channel(Source):
     def probe(self, timeout: float | None = None) -> Message:
         """Wait until there is a message to read; returns its kind and length, and leaves it."""
         deadline = deadline_of(timeout, "probe")
-        while (message := self.iprobe()) is None:
-            if not OneWaiter(self._endpoint.chan).wait(deadline):
-                raise TimeoutError(f"no message came within {timeout} s")
+        message = self.iprobe()
+        if message is not None:
+            return message
+        core.count_probing(self._endpoint.chan, 1)
+        try:
+            while (message := self.iprobe()) is None:
+                if not OneWaiter(self._endpoint.chan).wait(deadline):
+                    raise TimeoutError(f"no message came within {timeout} s")
+        finally:
+            core.count_probing(self._endpoint.chan, -1)
         return message
 
     def iprobe(self) -> Message | None:
         """The next message to read, or None. Never waits.
 
-        Raises `ChannelClosed` or `PeerDied` when no message can come any more.
+        Raises `ChannelEnded` when no message can come any more.
         """
         begun = self._receiver.begun
         if begun is not None:
             return Message("object", begun)
         rc, kind, nbytes = core.peek(self._endpoint.chan)
+        if any_finished():
+            let_go_finished()
         if rc:
             raise self._endpoint.error(rc)
         return Message(KINDS[kind], nbytes) if kind else None
+
+    def skip(self, timeout: float | None = None) -> Message:
+        """Drop the next message, of any kind and size, and wait for it; returns what it was.
+
+        To the peer it is as if it had been read. It costs no copy and no memory, so it gets past
+        an object that there is no memory for. With `dma` or `mapped:helper` forced the kernel
+        holds the messages, and the call reads what it drops: MemoryError if there is no memory
+        for that. Of an object that an interrupted `recv` has begun it drops the rest.
+        """
+        deadline = deadline_of(timeout, "skip")
+        try:
+            while (message := self._receiver.skip(deadline)) is None:
+                message = self._read_away(deadline)
+                if message is not None:
+                    return message
+        except TimeoutError as late:
+            late.args = (f"no message came within {timeout} s",)
+            raise
+        return message
+
+    def _read_away(self, deadline: float | None) -> Message | None:
+        """Read the next message, and forget it. None: another thread took it meanwhile."""
+        message = self.probe(remaining(deadline))
+        try:
+            if message.kind == "object":
+                self._receiver.receive_away(deadline)
+            else:
+                self.read(empty(message.nbytes), remaining(deadline))
+        except (MessageTooLong, WrongKind):
+            return None
+        except MemoryError:
+            raise MemoryError(
+                f"no memory to read {size_text(message.nbytes)} away: with "
+                f"mechanism={self._endpoint.link.forced!r} a message is dropped by reading it"
+            ) from None
+        return message
 
     def explain(self, nbytes: int) -> Explanation:
         """How a `write` of `nbytes` would travel now: by what, why, and why not by the others."""
@@ -253,8 +317,9 @@ class Channel(Source):
             return -1
         if fd == -FORKED:
             raise error_for(fd)
-        text = f"no descriptor to poll: {os.strerror(-fd)}; raise the limit (ulimit -n)"
-        raise error_for(fd, text)
+        if -fd in errno.errorcode:
+            raise failure("poll descriptor", -fd)
+        raise self._endpoint.error(fd)
 
     @property
     def closed(self) -> bool:
@@ -269,14 +334,21 @@ class Channel(Source):
     # Ending
 
     def close(self, timeout: float | None = 5) -> None:
-        """Close in order. The peer can still read what was published.
+        """Deliver what was posted, and close.
 
-        Pending requests fail with `ChannelClosed`, and calls that wait in other threads wake.
+        It first stops reading: pending reads fail with `ChannelClosed`, calls that wait for a
+        message in other threads wake, and a peer that is in a write to this end fails at once.
+        Then it waits, up to `timeout` seconds, until the peer has taken what was posted. It does
+        not wait for a peer that is gone, or that closes as well.
 
-        The peer may be copying a chunk at this moment. `close` waits for that, up to
-        `timeout` seconds. TimeoutError: the peer is stopped and keeps the chunk. The channel
-        is closed all the same, and its buffer is kept for ever, since the peer may still touch
-        it. Closing twice is no error.
+        What is left is taken back: its requests fail with `ChannelClosed`, the peer reads
+        what came before it and then gets `MessagesLost`, and a ResourceWarning tells how much it
+        was. With `timeout=0` nothing is waited for, and there is no warning.
+
+        TimeoutError: the peer is stopped in the middle of a copy. The channel is closed all the
+        same, and the buffer is kept for ever, since the peer may still touch it. Closing twice
+        is no error. At the end of the interpreter all open channels are closed in this way, with
+        5 seconds for all of them together.
         """
         self._endpoint.close(deadline_of(timeout, "close"))
 

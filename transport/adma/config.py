@@ -31,7 +31,7 @@ def value(variable: str) -> str:
 
 def copiers() -> str:
     """Which end may copy the chunks of a message: "both" unless ADMA_COPIERS says otherwise."""
-    return os.environ.get(COPIERS, "both")
+    return value(COPIERS) or "both"
 
 
 def loopback_address() -> str:
@@ -46,9 +46,14 @@ def any_tracer() -> bool:
 
 def open_directory() -> str:
     """Below which all users have their directories of sockets for others: ADMA_OPEN_DIR."""
-    return os.path.abspath(value(OPEN_DIR) or "/tmp")
+    return os.path.normpath(value(OPEN_DIR) or "/tmp")
 
 
 def runtime_directory() -> str:
-    """The user's own directory for as long as the session lasts: XDG_RUNTIME_DIR, or ""."""
-    return value("XDG_RUNTIME_DIR")
+    """The user's own directory for as long as the session lasts: XDG_RUNTIME_DIR, or "".
+
+    A relative one does not count, as the XDG base directory specification says: it would be
+    another directory after each chdir.
+    """
+    directory = value("XDG_RUNTIME_DIR")
+    return directory if os.path.isabs(directory) else ""

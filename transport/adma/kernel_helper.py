@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from . import errors
+
 __all__ = ["DEVICE", "Circumstances", "circumstances", "explain", "explain_copies", "explain_dma"]
 
 DEVICE: Final = "/dev/adma"
@@ -49,7 +51,8 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
             )
         return (
             "the kernel module adma is not loaded",
-            "modprobe adma, after make -C kernel install (kernel/README.md)",
+            "modprobe adma; the module comes with adma's source distribution, where "
+            "kernel/README.md tells how to build and install it",
         )
     if number in (errno.EACCES, errno.EPERM):
         if found.group_may and found.group != "root":
@@ -67,7 +70,8 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
             "this user has as many pairs of descriptors as one may have",
             "close channels, or raise /sys/module/adma/parameters/connections_max",
         )
-    return f"the device cannot be used: {os.strerror(number)}", ""
+    cause, cure = errors.explain("mapped:helper", number)
+    return f"the device cannot be used: {cause}", cure
 
 
 def explain_dma(number: int, found: Circumstances) -> tuple[str, str]:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How two processes get a channel: `listen`, `connect`, `from_socket`."""
+"""Listening: a name at which other processes reach this one."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import logging
+import math
 import os
 import select
 import socket
@@ -16,23 +17,39 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import NoReturn
 
-from . import mechanisms
+from . import forks, mechanisms
 from .arguments import FOREVER, deadline_of, whole_between
+from .callers import Caller, Callers
 from .channel import Channel
 from .connect import access, address, place
-from .connect.identity import credentials_of
+from .connect.bell import Bell
 from .errors import ChannelClosed, PeerDied
-from .handshake.handshake import Terms, refuse, shake
-from .handshake.link import Link
+from .handshake.handshake import Terms, refuse
+from .meeting import channel_of, judge_other_end
 
-__all__ = ["Listener", "connect", "from_socket", "listen"]
+__all__ = ["Listener", "listen"]
 
 _log = logging.getLogger("adma")
 
-# Seconds for a client's handshake; and what accept() grants it beyond its own timeout.
+# Seconds for a client's handshake; and for how long accept() goes on beyond its own timeout, when
+# a client's last words are not older than that.
 _HANDSHAKE = 5.0
 _GRACE = 1.0
+# Seconds between two tries to let clients in where the system has no room for them.
+_PAUSE = 0.1
+# Seconds for which one that was let in, and is silent, keeps the next ones out.
+_ONE_BY_ONE = 0.2
 _BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
+
+_CLOSED_HERE = "the listener was closed on this side"
+_REPLACED = (
+    "the process that made the listener has closed it, and another one listens at its name by "
+    "now; cure: close it in the process that made it only when the others are through with it"
+)
+_BROKEN = (
+    "the listening socket was shut down or closed behind adma's back; cure: close the Listener, "
+    "and do not touch its descriptor"
+)
 
 
 class Listener:
@@ -48,14 +65,24 @@ class Listener:
         spot = place.to_listen(name, guests.welcome)
         self._name = os.fspath(name)
         self._guests = guests
-        self._bound = address.bind(spot, backlog, guests.mode)
-        self._sock = self._bound.sock
-        self._sock.setblocking(False)
-        self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close
         self._looking = threading.Lock()  # one thread looks for clients
-        # Clients that have connected but sent nothing yet, and until when they may take.
-        self._silent: dict[socket.socket, float] = {}
+        self._callers = Callers()
+        self._ended = ""  # why it is over, if it is
+        self._untouched = False  # a forked child's copy, of which the child may know nothing
+        self._short_since: float | None = None  # no room for clients, since the last try then
+        bound = address.bind(spot, backlog, guests.mode)
+        self._sock = bound.sock
+        self._sock.setblocking(False)
+        with forks.held_off():
+            try:
+                self._bell = Bell()
+            except OSError:
+                bound.remove()
+                bound.close()
+                raise
+            self._bound = bound
+            forks.in_child(self, Listener._forked)
 
     @property
     def name(self) -> str:
@@ -68,45 +95,89 @@ class Listener:
         return self._bound.path
 
     def fileno(self) -> int:
-        """The listening socket's descriptor, readable when a client connects; -1 after close."""
-        return self._sock.fileno()
+        """A descriptor that is readable when `accept` has something to do; -1 after close.
+
+        Somebody has connected, or a client in the middle of its handshake has answered. So
+        `accept(timeout=0)` may raise TimeoutError although it was readable, as the handshake
+        goes on in several steps: wait for it again. The listener owns it. In a forked child it
+        has the same number, and tells of the child's clients.
+        """
+        if self._ended:
+            return -1
+        self._touch()
+        return self._callers.fileno(self._sock.fileno())
 
     def accept(self, timeout: float | None = None) -> Channel:
         """Wait for a client and shake hands with it; returns the channel.
 
         A client whose handshake fails is told why and logged, and `accept` goes on waiting:
-        nothing that a client does ends it. Clients that send nothing do not hold up others,
-        and are dropped after 5 s.
+        nothing that a client does ends it, and neither does a lack of descriptors, which is
+        logged. Clients that send nothing, or stop in the middle of a handshake, do not hold up
+        others, and are dropped after 5 s.
 
-        `timeout` is in seconds; None means no limit. TimeoutError: nobody connected in time;
-        it comes up to a second late when a handshake had begun. ChannelClosed: the listener
-        was closed.
+        `timeout` is in seconds; None means no limit. TimeoutError: nobody connected in time. A
+        handshake that has begun is not lost with that, the next call goes on with it. It comes
+        up to a second late where a client has just spoken. ChannelClosed: the listener was
+        closed.
         """
-        deadline = deadline_of(timeout, "accept")
+        look = _Look(timeout)
+        self._touch()
         while True:
-            sock = self._next_speaker(deadline)
-            channel = self._welcome(sock, deadline)
+            channel = self._go_on(self._next_speaker(look))
             if channel is not None:
                 return channel
 
     def close(self) -> None:
-        """Stop listening and remove the socket's file. Closing twice is no error.
+        """Stop listening here. Closing twice is no error.
 
-        Threads that wait in `accept` wake with ChannelClosed. Channels live on. In a forked
-        child only the child's copy is closed.
+        Threads that wait in `accept` wake with ChannelClosed. Channels live on.
+
+        Forked processes share a listener, as they share a socket, and each closes its own copy.
+        The last one removes the socket's file. Where no process is left that has accepted, and
+        a child has inherited the listener without using it, the name is free at once, and that
+        child takes it again if it begins to accept.
         """
         with self._lock:
-            closed, self._closed = self._closed, True
-            silent, self._silent = list(self._silent), {}
-        for sock in silent:
-            sock.close()
-        if closed:
-            return
+            if self._ended:
+                return
+            self._ended = _CLOSED_HERE
+        self._callers.close()
         self._bound.remove()
-        if os.getpid() == self._bound.pid:
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        self._bell.ring()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the descriptors, once it is over and no thread waits for them any more."""
+        while self._ended and self._sock.fileno() >= 0 and self._looking.acquire(blocking=False):
+            try:
+                self._bell.close()
+                self._bound.close()
+            finally:
+                self._looking.release()
+
+    # Forks
+
+    def _forked(self) -> None:
+        """In a child: the clients are the parent's, and so is who waits in `accept`."""
+        self._lock = threading.RLock()
+        self._looking = threading.Lock()
+        self._untouched = True
+        if self._bell.fileno() >= 0:
+            with contextlib.suppress(OSError):  # no descriptor is left: then close() wakes nobody
+                self._bell.renew()
+        self._callers.renew(self._sock.fileno())
+        self._let_go()
+
+    def _touch(self) -> None:
+        """Called first by whatever makes a process one that serves."""
+        self._check_open()
+        if self._untouched:
+            with self._lock:
+                if self._untouched and not self._bound.serve():
+                    self.close()
+                    self._ended = _REPLACED
+                self._untouched = False
+            self._check_open()
 
     def __enter__(self) -> Listener:
         self._check_open()
@@ -129,14 +200,15 @@ class Listener:
             yield channel
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "listening"
+        state = "closed" if self._ended else "listening"
         guests = f", {self._guests}" if self._guests.welcome else ""
         return f"<Listener {self._name!r} {state} at {self.address}{guests}>"
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
+        if hasattr(self, "_bound") and not self._ended:
             try:
-                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+                if not self._untouched:
+                    warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             finally:  # also where warnings are errors
                 self.close()
 
@@ -147,124 +219,186 @@ class Listener:
         )
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise ChannelClosed("the listener was closed on this side")
+        if self._ended:
+            raise ChannelClosed(self._ended)
 
     # Waiting
 
-    def _next_speaker(self, deadline: float | None) -> socket.socket:
-        """The next client that has sent something, or hung up. The caller owns its socket.
+    def _next_speaker(self, look: _Look) -> Caller:
+        """The next client that can go on. The calling thread takes it.
 
         One thread at a time looks, at all clients that there are. A second one would not know
         of those that the first one lets in while the second sleeps.
         """
-        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), FOREVER)
+        left = -1.0 if look.end == math.inf else max(0.0, look.end - time.monotonic())
         if not self._looking.acquire(timeout=left):
-            raise TimeoutError(f"nobody connected to {self._name!r} in time")
+            raise self._nobody()
         try:
-            return self._await_speaker(deadline)
+            return self._await_speaker(look)
         finally:
             self._looking.release()
+            self._let_go()
 
-    def _await_speaker(self, deadline: float | None) -> socket.socket:
-        looked = False
+    def _await_speaker(self, look: _Look) -> Caller:
         while True:
-            with self._lock:
-                silent = dict(self._silent)
-            now = time.monotonic()
-            if looked and deadline is not None and now >= deadline:
-                raise TimeoutError(f"nobody connected to {self._name!r} in time")
-            looked = True
-            listening = self._sock.fileno()
             self._check_open()
-            poll = select.poll()
-            poll.register(listening, select.POLLIN)
-            speakers = {sock.fileno(): sock for sock in silent if sock.fileno() >= 0}
-            for fd in speakers:
-                poll.register(fd, select.POLLIN)
-            ends = [*silent.values(), *([] if deadline is None else [deadline])]
-            wait = None if not ends else min(max(0.0, min(ends) - now), FOREVER) * 1000
-            ready = [fd for fd, _ in poll.poll(wait)]
-            for fd in ready:
-                if fd in speakers and self._forget(speakers[fd]):
-                    return speakers[fd]
-            if listening in ready:
-                self._let_in()
-            self._drop_silent()
+            callers = self._callers.all()
+            now = time.monotonic()
+            limit = _limit(look.end, callers)
+            ends = [limit, *(caller.end for caller in callers.values())]
+            listening = -1
+            if now < (opens := self._opens({} if look.tries else callers)):
+                ends.append(opens)
+            else:
+                listening = self._sock.fileno()
+            ready = _poll(self._bell.fileno(), listening, callers, min(ends))
+            self._check_open()
+            if now >= limit and (not ready or (look.looked and now >= look.end + _GRACE)):
+                raise self._nobody()
+            look.looked = True
+            if self._bell.fileno() in ready:
+                self._bell.quiet()
+            if events := ready.get(listening, 0):
+                self._let_in(events)
+            now = time.monotonic()
+            for number, caller in callers.items():
+                if (number in ready or now >= caller.end) and self._callers.take(caller):
+                    if caller.handshake is None and number not in ready:
+                        text = "%s: dropped a client that said nothing for %g s"
+                        _log.warning(text, self.name, _HANDSHAKE)
+                        caller.close()
+                    else:
+                        return caller
 
-    def _forget(self, sock: socket.socket) -> bool:
-        """Take a client off the list. False: another thread was faster."""
-        with self._lock:
-            return self._silent.pop(sock, None) is not None
+    def _nobody(self) -> TimeoutError:
+        text = f"nobody connected to {self._name!r} in time"
+        if self._short_since is not None:
+            text += ", as far as this process could let them in: see the log"
+        return TimeoutError(text)
 
-    def _let_in(self) -> None:
-        """Accept one connection, if there still is one."""
-        try:
-            sock, _ = self._sock.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # another thread, or another process that shares the socket, was faster
-        except OSError as error:
-            if self._closed:
+    def _opens(self, callers: dict[int, Caller]) -> float:
+        """The moment from which the next client is let in.
+
+        Clients that are not let in can be served by another process that shares the socket, and
+        this one may be busy for long with the first that it gets. So they are let in one by one,
+        if the caller of accept() waits at all. Silent ones must not hold up the others for long,
+        and the less the more there are.
+        """
+        opens = -math.inf
+        if self._short_since is not None:
+            opens = self._short_since + _PAUSE
+        if callers:
+            newest = max(caller.seen for caller in callers.values())
+            opens = max(opens, newest + _ONE_BY_ONE / len(callers))
+        return opens
+
+    def _let_in(self, events: int) -> None:
+        """Let in one client, if there still is one. `events`: of the listening socket."""
+        with forks.held_off():
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                if events & (select.POLLHUP | select.POLLERR):
+                    raise self._broken() from None
+                return  # another thread, or another process that shares the socket, was faster
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EBADF, errno.ENOTSOCK, errno.EOPNOTSUPP):
+                    raise self._broken() from error
+                self._lacks_room(error)
                 return
-            if error.errno in (errno.EMFILE, errno.ENFILE) and self._drop_oldest():
-                return
-            raise
-        if not self._turned_away(sock):
-            with self._lock:
-                if not self._closed:
-                    self._silent[sock] = time.monotonic() + _HANDSHAKE
-                    return
-        sock.close()
+            forks.in_child(sock, socket.socket.close)
+            self._short_since = None
+            guests = self._guests
+            label = self.address
+            terms = Terms(label, client=False, admit=guests.judge, private=not guests.welcome)
+            if self._is_welcome(sock):
+                self._callers.put(Caller(sock, terms, _HANDSHAKE))
+            else:
+                sock.close()
 
-    def _turned_away(self, sock: socket.socket) -> bool:
-        """Was it refused at once? So a stranger that then sends nothing holds no descriptor."""
+    def _broken(self) -> ChannelClosed:
+        if not self._ended:
+            self.close()
+            self._ended = _BROKEN
+        return ChannelClosed(self._ended)
+
+    def _lacks_room(self, error: OSError) -> None:
+        """A client cannot be let in now: one that is silent makes room, or all wait for a while."""
+        caller = self._callers.take_silent()
+        if caller is not None:
+            _log.warning("%s: dropped a silent client: no descriptors left (ulimit -n)", self.name)
+            caller.close()
+            return
+        if self._short_since is None:
+            cure = "descriptors: ulimit -n, or close some; memory: free some"
+            text = "%s: a client cannot be let in, and waits until there is room (%s); cure: for %s"
+            _log.warning(text, self.name, error.strerror, cure)
+        self._short_since = time.monotonic()
+
+    def _is_welcome(self, sock: socket.socket) -> bool:
+        """False: it was refused at once, so that a stranger that is silent holds no descriptor."""
         try:
-            _judge_other_end(sock, self._guests.judge)
-        except PermissionError as error:
-            refuse(sock, error)
-            _log.warning("%s: refused a client: %s", self.name, error)
+            judge_other_end(sock, self._guests.judge)
             return True
-        return False
-
-    def _drop_oldest(self) -> bool:
-        """Out of descriptors: drop the client that was silent longest. False: there is none."""
-        with self._lock:
-            sock = next(iter(self._silent), None)
-            if sock is None:
-                return False
-            del self._silent[sock]
-        _log.warning("%s: dropped a silent client: no descriptors left (ulimit -n)", self.name)
-        sock.close()
-        return True
-
-    def _drop_silent(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            late = [sock for sock, end in self._silent.items() if now >= end]
-            for sock in late:
-                del self._silent[sock]
-        for sock in late:
-            _log.warning("%s: dropped a client that said nothing for %g s", self.name, _HANDSHAKE)
-            sock.close()
+        except OSError as error:
+            _log.warning("%s: refused a client: %s", self.name, error)
+            with contextlib.suppress(OSError):
+                refuse(sock, error)
+            return False
 
     # Shaking hands
 
-    def _welcome(self, sock: socket.socket, deadline: float | None) -> Channel | None:
-        left = _HANDSHAKE
-        if deadline is not None:
-            left = min(left, max(_GRACE, deadline - time.monotonic()))
-        guests = self._guests
-        terms = Terms(self.address, client=False, admit=guests.judge, private=not guests.welcome)
+    def _go_on(self, caller: Caller) -> Channel | None:
+        """Go on with a client that was taken. The channel, when its handshake is over."""
         try:
-            return _channel(shake(sock, terms, left))
+            with forks.held_off():
+                link = caller.step()
+                if link is not None:
+                    return channel_of(link)
+                self._callers.put(caller)
+            self._bell.ring()  # the thread that looks does not know of it yet
+            return None
         except PeerDied as error:
             # This is also what it looks like when a process tests whether somebody listens.
             _log.info("%s: a client left: %s", self.name, error)
         except OSError as error:
             _log.warning("%s: refused a client: %s", self.name, error)
-        finally:
-            sock.close()
+        except Exception as error:
+            # Whatever it is, it is about this client, and others are still to be served.
+            text = "%s: refused a client: %s: %s"
+            _log.warning(text, self.name, type(error).__name__, error, exc_info=error)
+        except BaseException:
+            caller.close()
+            raise
+        caller.close()
         return None
+
+
+class _Look:
+    """How long a call of accept() looks for clients."""
+
+    def __init__(self, timeout: float | None) -> None:
+        deadline = deadline_of(timeout, "accept")
+        self.end = math.inf if deadline is None else deadline
+        self.tries = timeout == 0  # it does not wait, so it keeps no client waiting either
+        self.looked = False  # the first look counts, however late it is
+
+
+def _limit(deadline: float, callers: dict[int, Caller]) -> float:
+    """When accept() gives up: at its deadline, or later where somebody spoke just before that."""
+    spoke = [caller.spoke for caller in callers.values() if caller.spoke is not None]
+    return max([deadline, *(min(deadline, each) + _GRACE for each in spoke)])
+
+
+def _poll(bell: int, listening: int, callers: dict[int, Caller], end: float) -> dict[int, int]:
+    """What is ready, at the latest at the moment `end`. Numbers of -1 are left out."""
+    poll = select.poll()
+    for number in (bell, listening):
+        if number >= 0:
+            poll.register(number, select.POLLIN)
+    for number, caller in callers.items():
+        poll.register(number, caller.events)
+    return dict(poll.poll(min(max(0.0, end - time.monotonic()), FOREVER) * 1000))
 
 
 def listen(
@@ -301,8 +435,10 @@ def listen(
     let in.
 
     A listener that lets others in does not use `mapped:cma`, with anybody, and a channel
-    between two users unpickles nothing unless asked to. A client that stops in the middle of
-    its handshake holds up `accept` for up to 5 s, so a busy server accepts in several threads.
+    between two users unpickles nothing unless asked to.
+
+    Forked processes share a listener as they share a socket: a server may fork workers that all
+    accept, or listen first and then become a daemon. See `Listener.close`.
 
     TypeError, ValueError: no name, backlog, mode or uid looks like that. OSError (EADDRINUSE):
     the name is in use; a file that a dead process left is replaced. OSError (ENAMETOOLONG):
@@ -320,103 +456,3 @@ def listen(
     guests = access.guests(mode, allow_uids)
     mechanisms.sweep()
     return Listener(name, callers, guests)
-
-
-def connect(
-    name: str | os.PathLike[str], timeout: float | None = 5, mechanism: str = "auto"
-) -> Channel:
-    """Connect to the process that listens at a name or a path, written as for `listen`.
-
-    "x" is the name "x" of this process's own user, "x@USER" that of another one, who has to
-    have opened it; USER is a login name or a number. A listener of any other user is refused
-    before a byte is sent. At a path the listener may be another user's only if nobody but
-    root, this user and that one can have put it there: no directory on the way, those of
-    symbolic links included, may belong to somebody else or be writable for others. So a path
-    below /tmp leads to listeners of this user only.
-
-    `timeout` is in seconds; None means no limit. TimeoutError leaves nothing behind.
-    `mechanism` is the one to use for every message, in both directions; "auto" chooses for
-    each. MechanismUnavailable: it does not work between the two. ValueError: there is none of
-    that name, or no such user. TypeError: an argument is of a wrong type.
-
-    FileNotFoundError, ConnectionRefusedError: nobody listens, or what is there is no socket.
-    PermissionError: the listener belongs to another user than it should, or does not let this
-    one in. PeerDied, ProtocolError, VersionMismatch: the other end failed.
-    """
-    forced = mechanisms.check_name(mechanism)
-    deadline = _deadline(timeout, "connect")
-    callee = place.to_call(name)
-    mechanisms.sweep()
-    sock = address.connect(callee, deadline)
-    try:
-        _judge_other_end(sock, callee.judge)
-        left = max(0.0, deadline - time.monotonic())
-        terms = Terms(callee.label, client=True, forced=forced, admit=callee.judge)
-        return _channel(shake(sock, terms, left))
-    finally:
-        sock.close()
-
-
-def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str = "auto") -> Channel:
-    """Make a channel over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
-
-    The other end does the same. Nothing else may be under way on the socket. The other end
-    may belong to another user, since whoever holds the socket was given it. Such a channel
-    unpickles nothing unless asked to, and does not use `mapped:cma`.
-
-    TypeError, ValueError: an argument is refused for what it is, and the socket stays the
-    caller's. Otherwise the channel owns it from the call on: `sock` is detached, and closed
-    if the handshake fails. Timeout, mechanism and other errors are as for `connect`.
-    """
-    forced = mechanisms.check_name(mechanism)
-    deadline = _deadline(timeout, "from_socket")
-    _check_socket(sock)
-    terms = Terms("socket", client=False, forced=forced, admit=access.anybody)
-    try:
-        return _channel(shake(sock, terms, max(0.0, deadline - time.monotonic())))
-    finally:
-        sock.close()
-
-
-def _judge_other_end(sock: socket.socket, judge: access.Judge) -> None:
-    """Judge the user at the other end, before a byte is sent.
-
-    Root may have made the socket for another user. The handshake sees that one.
-    """
-    uid = credentials_of(sock).uid
-    if uid != 0:
-        judge(uid)
-
-
-def _channel(link: Link) -> Channel:
-    try:
-        return Channel(link)
-    except BaseException:
-        link.discard()
-        raise
-
-
-def _deadline(timeout: float | None, call: str) -> float:
-    """As `deadline_of`, with a moment far away where there is no limit."""
-    deadline = deadline_of(timeout, call)
-    return time.monotonic() + FOREVER if deadline is None else deadline
-
-
-def _check_socket(sock: socket.socket) -> None:
-    if not isinstance(sock, socket.socket):
-        raise TypeError(f"sock must be a socket.socket, not {type(sock).__name__}")
-    if sock.fileno() < 0:
-        raise ValueError("sock is closed")
-    if sock.family != socket.AF_UNIX:
-        raise ValueError(
-            f"sock is of {sock.family.name}: adma needs a connected AF_UNIX socket, "
-            "such as one of socket.socketpair()"
-        )
-    if sock.type not in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
-        raise ValueError(f"sock is of {sock.type.name}: it must be SOCK_STREAM or SOCK_SEQPACKET")
-    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ValueError("sock is a listening socket: pass one that its accept() returned")
-    try:
-        sock.getpeername()
-    except OSError:
-        raise ValueError("sock is not connected") from None

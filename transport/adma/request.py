@@ -12,8 +12,10 @@ class Request:
     """A copy or a message under way: check it, wait for it, cancel it.
 
     `icopy`, `Channel.iread` and `Channel.iwrite` make requests. A request owns the buffers
-    that it was given until it is done. A program may drop it: what was posted happens all the
-    same. Threads of the library copy while the program computes, so that no call is needed.
+    that it was given until it is done. They are free again soon after, whether or not anybody
+    looks at the request: by the call that finds it done, between two instructions of the main
+    thread, or by the next call of `adma`. A program may drop it: what was posted happens all
+    the same. Threads of the library copy while the program computes, so that no call is needed.
     """
 
     __slots__ = ("__weakref__",)
@@ -53,6 +55,10 @@ class Request:
 
     def _seen(self) -> None:
         """A call has reported it as done: a program was told."""
+
+    def _let_go(self) -> None:
+        """Give the buffers of a request that is done back to their owners."""
+        raise NotImplementedError
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Request cannot be copied or pickled: it belongs to this process")

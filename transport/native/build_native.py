@@ -32,13 +32,19 @@ HEADERS = (
     "adma_poll.h",
     "adma_handshake.h",
     "adma_copy.h",
+    "adma_hold.h",
+    "adma_interpreter.h",
     "adma_trace.h",
     "adma_fault.h",
 )
+# What the module adds to the core: Python's C API is used there and nowhere else.
+BINDING = ("binding/interpreter.h",)
 # Python needs these numbers, too. They are defined in headers of lower layers, whose types
 # are nobody else's business; the compiler fills in the values.
 CONSTANTS = {
     "adma.h": ("ADMA_ANY_SOURCE",),
+    # Python has these only if it was built on a system as new as they are.
+    "sys/socket.h": ("MSG_CMSG_CLOEXEC", "SCM_CREDENTIALS", "SO_PASSCRED", "SO_PEERCRED"),
     "shm/layout.h": (
         "ADMA_INLINE",
         "ADMA_EAGER",
@@ -154,7 +160,8 @@ def make_builder() -> cffi.FFI:
     name = flavour()
     builder.set_source(
         MODULE,
-        GENERATED_PREAMBLE + "".join(f'#include "{header}"\n' for header in (*HEADERS, *CONSTANTS)),
+        GENERATED_PREAMBLE
+        + "".join(f'#include "{header}"\n' for header in (*HEADERS, *CONSTANTS, *BINDING)),
         sources=relative(list(NATIVE.rglob("*.c"))),
         depends=relative(
             [*NATIVE.rglob("*.[ch]"), UAPI / "linux" / "adma.h", Path(__file__).resolve()]

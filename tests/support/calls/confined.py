@@ -6,9 +6,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import warnings
+from collections.abc import Sequence
 
 from adma.testing import Endpoint
 from adma.testing.calls import messages
+from adma.testing.limits import HANG
 from support import confine
 from support.calls import load_all
 
@@ -36,6 +39,48 @@ def set_dumpable(endpoint: Endpoint, on: bool) -> None:
 def forbid_cma(endpoint: Endpoint) -> None:
     del endpoint
     confine.forbid_cma()
+
+
+def forbid(endpoint: Endpoint, names: Sequence[str], error: int) -> None:
+    del endpoint
+    load_all()
+    confine.forbid(names, error)
+
+
+def leave_descriptors(endpoint: Endpoint, left: int) -> None:
+    del endpoint
+    confine.leave_descriptors(left)
+
+
+def free_descriptors(endpoint: Endpoint) -> None:
+    del endpoint
+    confine.free_descriptors()
+
+
+def limit_files(endpoint: Endpoint, nbytes: int) -> None:
+    del endpoint
+    confine.limit_files(nbytes)
+
+
+def hide_shm(endpoint: Endpoint, place: str, options: str) -> None:
+    """A /dev/shm that is missing, or that an ordinary user may not write to; and be one."""
+    del endpoint
+    load_all()
+    confine.mount_over(place, options)
+    confine.become_user()
+
+
+def count_warnings(endpoint: Endpoint, nbytes: int) -> list[str]:
+    """Post reads and take what comes; the warnings that this gave."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            request = endpoint.channel.iread(bytearray(nbytes))
+            endpoint.say("posted")
+            request.wait(timeout=HANG)
+        for _ in range(65):
+            assert endpoint.channel.iread(bytearray(nbytes)).cancel()
+    return [str(each.message) for each in caught]
 
 
 def shrink_shm(endpoint: Endpoint, nbytes: int) -> None:

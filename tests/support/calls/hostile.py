@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import time
 
 import adma
@@ -15,6 +16,11 @@ def write_until_error(endpoint: Endpoint, nbytes: int) -> None:
     """Small messages, more than the rings hold."""
     for _ in range(1000):
         endpoint.channel.write(bytes(nbytes), timeout=1.0)
+
+
+def send(endpoint: Endpoint, nbytes: int, timeout: float) -> None:
+    """An object with a buffer out of band."""
+    endpoint.channel.send(pickle.PickleBuffer(bytearray(nbytes)), timeout=timeout)
 
 
 def use_until_error(endpoint: Endpoint, seconds: float) -> str:

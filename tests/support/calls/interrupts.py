@@ -49,7 +49,7 @@ def _wait(channel: adma.Channel, buffer: bytearray, wait: Callable[[adma.Request
         assert request.cancel()
 
 
-def copy(endpoint: Endpoint, role: str, nbytes: int) -> int:
+def copy(endpoint: Endpoint, role: str, nbytes: int, timeout: float = HANG) -> int:
     """Block in a huge copy, be interrupted, and wait for the rest of it."""
     content = pattern(MIB, 1) if role == "writer" else b""
     with Repeated(nbytes, window=MIB, content=content) as buffer:
@@ -57,7 +57,7 @@ def copy(endpoint: Endpoint, role: str, nbytes: int) -> int:
         request: Any = None
         try:
             endpoint.say("blocking")
-            call(buffer.view, timeout=HANG)
+            call(buffer.view, timeout=timeout)
         except KeyboardInterrupt as interrupt:
             request = getattr(interrupt, "request", None)
         endpoint.say("interrupted" if request is not None else "not interrupted")

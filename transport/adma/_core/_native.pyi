@@ -59,6 +59,11 @@ class adma_list(CData):  # noqa: N801
     next: adma_list
     prev: adma_list
 
+class adma_hold(CData):  # noqa: N801
+    link: adma_list
+    wanted: int
+    listed: int
+
 class adma_key(CData):  # noqa: N801
     same: adma_list
     next: adma_key
@@ -108,6 +113,7 @@ class adma_req_times(CData):  # noqa: N801
     kernel: adma_req_kernel
 
 class adma_req(CData):  # noqa: N801
+    hold: adma_hold
     address: Pointer[Any]
     length: int
     total: int
@@ -153,6 +159,7 @@ class adma_wait(CData):  # noqa: N801
     also: int
     workers: Pointer[adma_worker]
     nworkers: int
+    drained: int
 
 class adma_message(CData):  # noqa: N801
     present: int
@@ -163,6 +170,12 @@ class adma_candidate(CData):  # noqa: N801
     mechanism: int
     reason: int
     error: int
+
+class adma_loss(CData):  # noqa: N801
+    messages: int
+    bytes: int
+    peer_posted: int
+    peer_withdrawn: int
 
 class adma_stats(CData):  # noqa: N801
     writes: int
@@ -250,6 +263,10 @@ class adma_nonce(CData):  # noqa: N801
     bytes: Array[int]
     scratch: int
 
+class adma_ids(CData):  # noqa: N801
+    uid: int
+    gid: int
+
 class adma_dim(CData):  # noqa: N801
     count: int
     dst_step: int
@@ -290,7 +307,9 @@ class adma_copy_times(CData):  # noqa: N801
     seen: int
 
 class adma_copy(CData):  # noqa: N801
+    hold: adma_hold
     plan: adma_plan
+    tell: int
     state: int
     error: int
     copied: int
@@ -383,6 +402,9 @@ class ffi:  # noqa: N801
     def new(cdecl: Literal["struct adma_list *"], init: object = ...) -> adma_list: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_hold *"], init: object = ...) -> adma_hold: ...
+    @overload
+    @staticmethod
     def new(cdecl: Literal["struct adma_key *"], init: object = ...) -> adma_key: ...
     @overload
     @staticmethod
@@ -413,6 +435,9 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_stats *"], init: object = ...) -> adma_stats: ...
@@ -448,6 +473,9 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_nonce *"], init: object = ...) -> adma_nonce: ...
+    @overload
+    @staticmethod
+    def new(cdecl: Literal["struct adma_ids *"], init: object = ...) -> adma_ids: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_dim *"], init: object = ...) -> adma_dim: ...
@@ -556,6 +584,8 @@ class _Lib:
     ADMA_E_NO_MECHANISM: int
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
+    ADMA_E_LOST: int
+    ADMA_E_ENDED: int
     ADMA_E_DESCRIPTOR: int
     ADMA_MECH_NONE: int
     ADMA_MECH_SHARED: int
@@ -585,6 +615,7 @@ class _Lib:
     ADMA_REQ_LONG: int
     ADMA_REQ_CONSUME: int
     ADMA_REQ_SHORT: int
+    ADMA_REQ_TELL: int
     ADMA_READY: int
     ADMA_BUSY: int
     ADMA_QUIET: int
@@ -675,6 +706,10 @@ class _Lib:
     ADMA_FAULT_DELAY: int
     ADMA_FAULT_HOLD: int
     ADMA_ANY_SOURCE: int
+    MSG_CMSG_CLOEXEC: int
+    SCM_CREDENTIALS: int
+    SO_PASSCRED: int
+    SO_PEERCRED: int
     ADMA_INLINE: int
     ADMA_EAGER: int
     ADMA_SLOT: int
@@ -689,6 +724,10 @@ class _Lib:
 
     @staticmethod
     def adma_chan_new(config: adma_config, out: Pointer[adma_chan], /) -> int: ...
+    @staticmethod
+    def adma_chan_drain(chan: adma_chan, /) -> None: ...
+    @staticmethod
+    def adma_chan_linger(chan: adma_chan, /) -> bool: ...
     @staticmethod
     def adma_chan_close(chan: adma_chan, timeout_ns: int, /) -> int: ...
     @staticmethod
@@ -716,11 +755,17 @@ class _Lib:
     @staticmethod
     def adma_refresh(chan: adma_chan, req: adma_req, /) -> None: ...
     @staticmethod
+    def adma_remainder(chan: adma_chan, reqs: Pointer[adma_req], n: int, /) -> int: ...
+    @staticmethod
+    def adma_peer_reads(chan: adma_chan, /) -> int: ...
+    @staticmethod
     def adma_tell_times(chan: adma_chan, req: adma_req, /) -> None: ...
     @staticmethod
     def adma_split(req: adma_req, split: adma_req_split, /) -> None: ...
     @staticmethod
     def adma_observe(chan: adma_chan, req: adma_req, /) -> None: ...
+    @staticmethod
+    def adma_tell(chan: adma_chan, req: adma_req, /) -> int: ...
     @staticmethod
     def adma_drive(wait: adma_wait, spin_ns: int, budget_ns: int, /) -> int: ...
     @staticmethod
@@ -742,7 +787,15 @@ class _Lib:
     @staticmethod
     def adma_task_count() -> int: ...
     @staticmethod
+    def adma_thread_self() -> int: ...
+    @staticmethod
+    def adma_is_first_thread() -> bool: ...
+    @staticmethod
     def adma_peek(chan: adma_chan, message: adma_message, /) -> int: ...
+    @staticmethod
+    def adma_probing(chan: adma_chan, delta: int, /) -> None: ...
+    @staticmethod
+    def adma_skip(chan: adma_chan, message: adma_message, /) -> int: ...
     @staticmethod
     def adma_deadlocked(chan: adma_chan, /) -> bool: ...
     @staticmethod
@@ -760,6 +813,8 @@ class _Lib:
     @staticmethod
     def adma_no_bulk(chan: adma_chan, err: int, /) -> None: ...
     @staticmethod
+    def adma_memory_is_gone(p: _Memory, n: int, /) -> int: ...
+    @staticmethod
     def adma_choose(chan: adma_chan, n: int, /) -> int: ...
     @staticmethod
     def adma_candidates(chan: adma_chan, n: int, found: adma_candidate, /) -> int: ...
@@ -770,9 +825,13 @@ class _Lib:
     @staticmethod
     def adma_withdrawn(chan: adma_chan, errs: Pointer[int], /) -> int: ...
     @staticmethod
+    def adma_get_loss(chan: adma_chan, loss: adma_loss, /) -> None: ...
+    @staticmethod
     def adma_get_stats(chan: adma_chan, stats: adma_stats, /) -> None: ...
     @staticmethod
     def adma_get_progress_stats(stats: adma_progress_stats, /) -> None: ...
+    @staticmethod
+    def adma_progress_error() -> int: ...
     @staticmethod
     def adma_segment_size() -> int: ...
     @staticmethod
@@ -797,6 +856,8 @@ class _Lib:
     ) -> int: ...
     @staticmethod
     def adma_worker_connect_self(worker: adma_worker, number: Pointer[int], /) -> int: ...
+    @staticmethod
+    def adma_worker_drain(worker: adma_worker, number: int, /) -> None: ...
     @staticmethod
     def adma_worker_drop(worker: adma_worker, number: int, timeout_ns: int, /) -> int: ...
     @staticmethod
@@ -904,6 +965,12 @@ class _Lib:
     @staticmethod
     def adma_set_tracer(pid: int, /) -> int: ...
     @staticmethod
+    def adma_pidfd_open(pid: int, /) -> int: ...
+    @staticmethod
+    def adma_is_pidfd(fd: int, /) -> int: ...
+    @staticmethod
+    def adma_own_ids() -> adma_ids: ...
+    @staticmethod
     def adma_dumpable() -> int: ...
     @staticmethod
     def adma_fault_handshake() -> int: ...
@@ -920,9 +987,17 @@ class _Lib:
     @staticmethod
     def adma_segment_make(fd: Pointer[int], segment: Pointer[adma_segment], /) -> int: ...
     @staticmethod
-    def adma_segment_map(fd: int, segment: Pointer[adma_segment], /) -> int: ...
+    def adma_segment_map(fd: int, same_user: bool, segment: Pointer[adma_segment], /) -> int: ...
     @staticmethod
     def adma_segment_unmap(segment: adma_segment, /) -> None: ...
+    @staticmethod
+    def adma_memory_open(name: _Memory, /) -> int: ...
+    @staticmethod
+    def adma_memory_allocate(fd: int, bytes_: int, /) -> int: ...
+    @staticmethod
+    def adma_memory_seal(fd: int, /) -> int: ...
+    @staticmethod
+    def adma_memory_is_sealed(fd: int, /) -> bool: ...
     @staticmethod
     def adma_kernels() -> int: ...
     @staticmethod
@@ -949,6 +1024,8 @@ class _Lib:
     def adma_copy_check(copy: adma_copy, /) -> int: ...
     @staticmethod
     def adma_copy_cancel(copy: adma_copy, /) -> int: ...
+    @staticmethod
+    def adma_copy_tell(copy: adma_copy, /) -> int: ...
     @staticmethod
     def adma_copy_wait(copies: Pointer[adma_copy], n: int, need: int, slice_ns: int, /) -> int: ...
     @staticmethod
@@ -979,6 +1056,16 @@ class _Lib:
     def adma_engine_kernels(class_: int, found: adma_engine_kernels, /) -> None: ...
     @staticmethod
     def adma_engine_get_stats(stats: adma_engine_stats, /) -> None: ...
+    @staticmethod
+    def adma_holds_first() -> Pointer[Any]: ...
+    @staticmethod
+    def adma_holds_any() -> bool: ...
+    @staticmethod
+    def adma_holds_remove(hold: Pointer[Any], /) -> None: ...
+    @staticmethod
+    def adma_interpreter_begin(callable_: int, /) -> None: ...
+    @staticmethod
+    def adma_interpreter_end() -> None: ...
     @staticmethod
     def adma_trace_start(events: int, /) -> int: ...
     @staticmethod

@@ -8,7 +8,8 @@ can resize a `bytearray` under a pending request: Python itself raises `BufferEr
 from __future__ import annotations
 
 import re
-from pickle import PickleBuffer
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ._native import ffi
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .types import Hold
 
 __all__ = [
+    "blank",
     "empty",
     "filled",
     "holds_objects",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 _PLAIN = (bytes, bytearray)  # bytes and nothing else
+# What says of a type that its objects are arrays, though no buffers.
+_TENSORS = ("__cuda_array_interface__", "__dlpack__", "__array__", "__array_interface__")
 _FIELD_NAME = re.compile(":[^:]*:")  # in a format (PEP 3118), behind its field
 _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
 
@@ -42,33 +46,54 @@ _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def readable(buf: ReadableBuffer, call: str) -> Hold:
-    """Hold a contiguous buffer, to read from it. `call` names the call in errors: "write"."""
+    """Hold a C-contiguous buffer, to read from it. `call` names the call in errors: "write"."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
     try:
         return ffi.from_buffer(buf)
     except (TypeError, BufferError, ValueError):
-        return _by_force(buf, call, need_writable=False)
+        raise _refused(buf, call, need_writable=False) from None
 
 
 def writable(buf: WriteableBuffer, call: str) -> Hold:
-    """Hold a contiguous buffer that is not read-only, to write into it."""
+    """Hold a C-contiguous buffer that is not read-only, to write into it."""
     if type(buf) not in _PLAIN:
         _refuse_objects(buf, call)
     try:
         return ffi.from_buffer(_CHARS, buf, True)
     except (TypeError, BufferError, ValueError):
-        return _by_force(buf, call, need_writable=True)
+        raise _refused(buf, call, need_writable=True) from None
 
 
 def empty(nbytes: int) -> Any:
     """A new writable buffer of `nbytes` bytes, its contents undefined. MemoryError."""
-    return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+    try:
+        return ffi.buffer(_new_uncleared("char[]", nbytes), nbytes)
+    except OverflowError:
+        raise MemoryError from None
+
+
+def blank(nbytes: int, *, read_only: bool) -> bytes | bytearray:
+    """The same as `bytes` or as a `bytearray`. Nobody else may see it before it is filled."""
+    empty(nbytes)  # MemoryError; where a bytearray finds no memory, Python prints an error beside
+    return _makers()[read_only](None, nbytes)
+
+
+@cache
+def _makers() -> tuple[Callable[[None, int], bytearray], Callable[[None, int], bytes]]:
+    import ctypes  # takes a while, for those who need it
+
+    # Prototypes of our own: what ctypes.pythonapi has is everybody's, who may declare it otherwise.
+    maker = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_char_p, ctypes.c_ssize_t)
+    return (
+        maker(("PyByteArray_FromStringAndSize", ctypes.pythonapi)),
+        maker(("PyBytes_FromStringAndSize", ctypes.pythonapi)),
+    )
 
 
 def filled(buffer: Any) -> Hold:
-    """Hold one that `empty` made, to write into."""
-    return ffi.from_buffer(_CHARS, buffer, True)
+    """Hold one that `empty` or `blank` made, to write into, also where it is `bytes`."""
+    return ffi.from_buffer(_CHARS, buffer)
 
 
 def is_hold(hold: object) -> TypeGuard[Hold]:
@@ -103,44 +128,88 @@ def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
     """TypeError for an array of Python objects: its addresses mean nothing to another process."""
     if holds_objects(buf):
         raise TypeError(
-            f"{call}(buf): buf is an array of Python objects, whose memory holds addresses of this "
-            "process; use send() and recv() for objects"
+            f"{call}(buf): buf is an array of Python objects ({type_name(buf)}), whose memory "
+            "holds addresses of this process; use send() and recv() for objects"
         )
 
 
-def _by_force(buf: ReadableBuffer, call: str, *, need_writable: bool) -> Hold:
-    """Hold a buffer in Fortran order, which cffi refuses; or raise what is wrong with it."""
-    wanted = "a writable, contiguous buffer" if need_writable else "a contiguous buffer"
+def _refused(buf: object, call: str, *, need_writable: bool) -> Exception:
+    """What is wrong with a buffer that cffi does not take."""
+    wanted = "a writable, C-contiguous buffer" if need_writable else "a C-contiguous buffer"
+    shape: Any
     try:
-        view = memoryview(buf)
+        view = memoryview(buf)  # type: ignore[arg-type]
     except TypeError:
-        raise no_buffer(buf, "buf", call, wanted) from None
-    with view:
-        if need_writable and view.readonly:
-            raise read_only(buf, "buf", call)
-        if not view.contiguous:
-            raise BufferError(
-                f"{call}(buf): buf is not contiguous (shape {view.shape}, strides {view.strides}); "
-                "pass a contiguous one, such as numpy.ascontiguousarray(buf)"
-            )
-    # It is contiguous, but not in C order. Its raw memory is one run of bytes.
-    return ffi.from_buffer("char[]", PickleBuffer(buf).raw(), need_writable)
+        return no_buffer(buf, "buf", call, wanted)
+    except ValueError as error:
+        # NumPy has no format for dates, bfloat16 and the like: such an array tells all this itself.
+        flags: Any = getattr(buf, "flags", None)
+        if not hasattr(flags, "c_contiguous"):
+            return ValueError(f"{call}(buf): buf cannot be used ({type_name(buf)}): {error}")
+        readonly, contiguous = not flags.writeable, flags.c_contiguous
+        shape, strides = getattr(buf, "shape", ()), getattr(buf, "strides", ())
+    else:
+        with view:
+            readonly, contiguous = view.readonly, view.c_contiguous
+            shape, strides = view.shape, view.strides
+    if need_writable and readonly:
+        return read_only(buf, "buf", call)
+    if contiguous:
+        return BufferError(f"{call}(buf): {type_name(buf)} does not lend its memory")
+    return BufferError(
+        f"{call}(buf): buf is not C-contiguous ({type_name(buf)} of shape {shape}, strides "
+        f"{strides}), so its elements are not in the order of their indices; "
+        + (
+            "read into numpy.empty_like(buf, order='C') and assign that, as in buf[...] = it"
+            if need_writable
+            else "pass numpy.ascontiguousarray(buf), or use send(), which keeps the order"
+        )
+    )
+
+
+def type_name(thing: object) -> str:
+    """The type of an argument as errors name it: "int", "numpy.ndarray"."""
+    kind = type(thing)
+    return kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind)
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
     """The error for an argument that is no buffer."""
-    kind = type(buf).__name__
-    cure = "; encode it first" if isinstance(buf, str) else ""
     return TypeError(
         f"{call}({name}): {name} must be {wanted} (bytearray, memoryview, array, numpy.ndarray), "
-        f"not {kind}{cure}"
+        f"not {type_name(buf)}{_cure(buf, name, fill=wanted.startswith('a writable'))}"
     )
+
+
+def _cure(thing: object, name: str, *, fill: bool) -> str:
+    """How to get a buffer of what is none. `fill`: it is to be written into."""
+    if isinstance(thing, str):
+        return "; encode it first"
+    # The type is asked, since a tensor may compute what it is asked for itself.
+    has = partial(hasattr, type(thing))
+    if not any(map(has, _TENSORS)):
+        return ""
+    if has("numpy"):  # torch, tensorflow
+        on_device = has("is_cuda") and getattr(thing, "is_cuda", False)
+        way = f"{name}{'.cpu()' if on_device else ''}.numpy()"
+        shares = has("is_cuda") and not on_device
+    elif has("get") and has("__cuda_array_interface__"):  # cupy
+        way, shares = f"{name}.get()", False
+    else:
+        way, shares = f"numpy.asarray({name})", False
+    if fill and not shares:
+        return f"; fill a numpy.ndarray, and copy it into {name} then ({way} is a copy)"
+    return f"; pass {way}"
 
 
 def read_only(buf: object, name: str, call: str) -> BufferError:
     """The error for a buffer that cannot be filled."""
     return BufferError(
-        f"{call}({name}): {name} is read-only ({type(buf).__name__}), it cannot be filled; "
+        f"{call}({name}): {name} is read-only ({type_name(buf)}), it cannot be filled; "
         "pass a writable buffer such as bytearray or numpy.empty(...)"
     )
 

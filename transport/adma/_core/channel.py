@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..errors import failure
 from ._native import ffi, lib
 from .constants import MECH_MAX, MECH_SHARED
 from .results import raise_for
@@ -43,6 +44,8 @@ needed = lib.adma_needed  # bytes of the message that was too long for this thre
 health = lib.adma_health
 fileno = lib.adma_fileno
 completions_fileno = lib.adma_completions_fileno
+drain = lib.adma_chan_drain
+linger = lib.adma_chan_linger
 close = lib.adma_chan_close
 abandon = lib.adma_chan_abandon
 free = lib.adma_chan_free
@@ -50,6 +53,9 @@ count_blocked = lib.adma_blocked
 is_deadlocked = lib.adma_deadlocked
 give_bulk = lib.adma_give_bulk
 refuse_bulk = lib.adma_no_bulk
+progress_error = lib.adma_progress_error  # why there was no progress thread, or 0
+count_probing = lib.adma_probing
+peer_reads = lib.adma_peer_reads  # how many the peer has posted, or is about to
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def make(config: Config) -> Chan:
     """A channel, to be freed by `free`. It owns descriptors and segments unless this raises."""
     out = ffi.new("struct adma_chan **")
     if rc := lib.adma_chan_new(fill(config), out):
-        raise_for(rc)
+        raise failure("channel", -rc)
     chan: Chan = out[0]
     return chan
 
@@ -105,6 +111,13 @@ def peek(chan: Chan) -> tuple[int, int, int]:
     return rc, found.kind if found.present else 0, found.nbytes
 
 
+def skip(chan: Chan) -> tuple[int, int, int]:
+    """Drop the next message: a result (see adma_skip), then its kind and bytes."""
+    found = ffi.new("struct adma_message *")
+    rc = lib.adma_skip(chan, found)
+    return rc, found.kind, found.nbytes
+
+
 def wanted_segment(chan: Chan, nbytes: int) -> int:
     """The mechanism that has to make a segment before a write of `nbytes` is posted; 0: none."""
     return MECH_SHARED if lib.adma_wants_bulk(chan, nbytes) else 0
@@ -117,6 +130,22 @@ def choose(chan: Chan, nbytes: int) -> tuple[int, int]:
     """
     chosen = lib.adma_choose(chan, nbytes)
     return (chosen, 0) if chosen < 0 else (chosen & 0xFF, chosen >> 8)
+
+
+class Loss(NamedTuple):
+    """What closes took back: `struct adma_loss`."""
+
+    messages: int  # ours
+    nbytes: int
+    peer_posted: int
+    peer_withdrawn: int
+
+
+def loss(chan: Chan) -> Loss:
+    """What our close, and the peer's, took back."""
+    found = ffi.new("struct adma_loss *")
+    lib.adma_get_loss(chan, found)
+    return Loss(found.messages, found.bytes, found.peer_posted, found.peer_withdrawn)
 
 
 class Candidate(NamedTuple):

@@ -26,6 +26,7 @@ DONE: Final = lib.ADMA_DONE_STATE
 OPEN: Final = lib.ADMA_REQ_OPEN
 SLOT: Final = lib.ADMA_REQ_SLOT
 BLOCKING: Final = lib.ADMA_REQ_BLOCKING
+TELL: Final = lib.ADMA_REQ_TELL
 
 # What carries a message that is too long for the ring: enum adma_mechanism_id.
 MECH_SHARED: Final = lib.ADMA_MECH_SHARED
@@ -40,6 +41,12 @@ CMA_PUSH: Final = lib.ADMA_CMA_PUSH
 # Which end may copy: enum adma_copier.
 COPY_AS_READER: Final = lib.ADMA_COPY_AS_READER
 COPY_AS_WRITER: Final = lib.ADMA_COPY_AS_WRITER
+
+# Sockets: a Python that was built on an old system lacks these.
+MSG_CMSG_CLOEXEC: Final = lib.MSG_CMSG_CLOEXEC
+SCM_CREDENTIALS: Final = lib.SCM_CREDENTIALS
+SO_PASSCRED: Final = lib.SO_PASSCRED
+SO_PEERCRED: Final = lib.SO_PEERCRED
 
 # Limits.
 PENDING_MAX: Final = lib.ADMA_PENDING_MAX  # requests outstanding, per direction

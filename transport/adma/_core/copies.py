@@ -30,6 +30,7 @@ post_bytes = lib.adma_copy_post_bytes
 is_done = lib.adma_copy_done
 check = lib.adma_copy_check
 cancel = lib.adma_copy_cancel
+tell = lib.adma_copy_tell
 wait_one = lib.adma_copy_wait_one
 wait_room = lib.adma_copy_wait_room
 

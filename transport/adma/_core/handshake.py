@@ -7,11 +7,10 @@ adma_handshake.h says more.
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ProtocolError
+from ..errors import ProtocolError, failure
 from ._native import ffi, lib
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ write_memory = lib.adma_vm_write
 set_tracer = lib.adma_set_tracer
 is_dumpable = lib.adma_dumpable
 unmap_segment = lib.adma_segment_unmap
+pidfd_open = lib.adma_pidfd_open  # a descriptor, or a negated errno
+is_pidfd = lib.adma_is_pidfd  # 1, 0; or a negated errno: it cannot be told
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ def read_memory(pid: int, address: int, nbytes: int) -> tuple[int, bytes]:
     return rc, bytes(ffi.buffer(found))
 
 
+def own_ids() -> tuple[int, int]:
+    """The effective uid and gid of this process, as the kernel knows them."""
+    ids = lib.adma_own_ids()
+    return ids.uid, ids.gid
+
+
 # Segments
 
 
@@ -97,20 +104,54 @@ def make_segment() -> tuple[int, Segment]:
     """A fresh segment of this end: a descriptor, close-on-exec, and where it is mapped."""
     fd = ffi.new("int *", -1)
     segment = ffi.new("struct adma_segment **")
-    _check(lib.adma_segment_make(fd, segment), "no memory for the channel's rings")
+    _check(lib.adma_segment_make(fd, segment), "rings")
     return fd[0], segment[0]
 
 
-def map_segment(fd: int) -> Segment:
-    """Map the peer's segment; the descriptor stays the caller's. ProtocolError, OSError."""
+def map_segment(fd: int, same_user: bool) -> Segment:
+    """Map the peer's segment; the descriptor stays the caller's. ProtocolError, OSError.
+
+    `same_user`: the peer is of this process's user, so that its segment need not be sealed.
+    """
     segment = ffi.new("struct adma_segment **")
-    _check(lib.adma_segment_map(fd, segment), "the peer's segment cannot be used")
+    result = lib.adma_segment_map(fd, same_user, segment)
+    if result == -errno.EPROTO:
+        raise ProtocolError("the peer's segment cannot be used: it is no segment of adma")
+    if result == -errno.EPERM and not same_user:
+        raise ProtocolError(UNSEALED)
+    _check(result, "peer's rings")
     mapped: Segment = segment[0]
     return mapped
 
 
-def _check(result: int, what: str) -> None:
-    if result == -errno.EPROTO:
-        raise ProtocolError(what)
+UNSEALED: Final = (
+    "the segment of one end cannot be used: it is not sealed, because its system refuses memfds, "
+    "and the two ends belong to different users; cure: allow memfd_create there, in the seccomp "
+    "profile, or run both as one user"
+)
+
+# Memory that is shared by descriptor
+
+is_sealed = lib.adma_memory_is_sealed
+
+
+def make_memory(name: str) -> int:
+    """Memory of no size yet, a descriptor, close-on-exec. OSError: there can be none."""
+    fd: int = lib.adma_memory_open(name.encode())
+    _check(min(fd, 0), "bulk segment")
+    return fd
+
+
+def allocate_memory(fd: int, nbytes: int) -> None:
+    """Make it so long, with every page allocated. OSError: there is no room."""
+    _check(lib.adma_memory_allocate(fd, nbytes), "bulk segment")
+
+
+def seal_memory(fd: int) -> bool:
+    """Fix its size for ever. False: it knows no seals."""
+    return not lib.adma_memory_seal(fd)
+
+
+def _check(result: int, tried: str) -> None:
     if result < 0:
-        raise OSError(-result, f"{what}: {os.strerror(-result)}")
+        raise failure(tried, -result)

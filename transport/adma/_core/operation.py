@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from . import holds
 from ._native import ffi, lib
-from .constants import DONE
+from .constants import DONE, TELL
 
 if TYPE_CHECKING:
     from .types import Chan, Hold, Req
 
-__all__ = ["Operation", "post", "quarantine", "stage_times"]
+__all__ = ["Operation", "post", "quarantine", "remainder", "stage_times", "whose_memory_is_gone"]
 
 # Each of these is one call into C: adma.h says what it does.
 run = lib.adma_run
@@ -29,14 +30,16 @@ STAGES: Final = ("post", "match", "pin", "start", "copy", "complete")
 class Operation:
     """One message under way: the core's request and the buffer it may touch.
 
-    The channel keeps it until it is done, whoever else drops it: what is posted happens, and
-    its buffer stays for as long.
+    Its keeper, a set, has it until it is done, whoever else drops it: what is posted happens,
+    and its buffer stays for as long.
     """
 
-    __slots__ = ("hold", "req")
+    __slots__ = ("_keeper", "_told", "hold", "req")
 
     def __init__(self, hold: Hold | None, *, read: bool, kind: int, flags: int = 0) -> None:
         self.hold = hold
+        self._keeper: set[Operation] | None = None
+        self._told = bool(flags & TELL)  # is it on the core's list when it is done?
         self.req: Req = ffi.new("struct adma_req *")
         self.req.kind = kind
         self.req.is_read = read
@@ -55,6 +58,42 @@ class Operation:
         """Will the core not touch the buffer any more?"""
         return bool(self.req.state == DONE)
 
+    def keep(self, keeper: set[Operation]) -> None:
+        """Before it is posted: stay in `keeper` until the buffer was given back."""
+        self._keeper = keeper
+        keeper.add(self)
+        if self._told:
+            holds.keep(self.req, self)
+
+    def tell(self, chan: Chan) -> None:
+        """The call that posted it leaves it pending: from now on others look after the buffer."""
+        if self._keeper is None:
+            return  # it was done in its post
+        self._told = True
+        holds.keep(self.req, self)
+        if lib.adma_tell(chan, self.req):
+            self.let_go_if_done()
+
+    def release(self) -> None:
+        """Give the buffer back to its owner. The operation is done, or was never posted."""
+        self.let_go()
+        if (keeper := self._keeper) is not None:
+            if self.req.held:
+                quarantine.append(self)
+            keeper.discard(self)
+        if self._told:
+            holds.forget(self.req)
+        self._keeper = None
+
+    def let_go_if_done(self) -> None:
+        """Give the buffer back to its owner, if the core is through with it."""
+        if self._keeper is not None and self.done:
+            self.release()
+
+    def let_go_after_fork(self) -> None:
+        """The core does not touch buffers in a forked child."""
+        self.release()
+
     def let_go(self) -> None:
         """Give the buffer back to its owner. The core is through with it.
 
@@ -64,6 +103,14 @@ class Operation:
             hold, self.hold = self.hold, None  # two threads may come by at once
             if hold is not None:
                 ffi.release(hold)
+
+
+def whose_memory_is_gone(operation: Operation) -> str:
+    """After EFAULT: the buffer of which a page cannot be accessed, in words."""
+    gone = lib.adma_memory_is_gone(operation.req.address, operation.req.length)
+    if gone < 0:
+        return "one of the two buffers"
+    return "this end's buffer" if gone else "the peer's buffer"
 
 
 # Kept for ever: buffers that a stopped peer may still touch.
@@ -76,6 +123,12 @@ def post(chan: Chan, operations: Sequence[Operation]) -> int:
         return lib.adma_post_one(chan, operations[0].req)
     reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
     return lib.adma_post(chan, reqs, len(operations))
+
+
+def remainder(chan: Chan, operations: Sequence[Operation]) -> int:
+    """Bytes that these, and what was matched before them in their direction, still have to move."""
+    reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
+    return lib.adma_remainder(chan, reqs, len(operations))
 
 
 def stage_times(chan: Chan, operations: Sequence[Operation]) -> dict[str, int]:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from ..errors import failure
 from ._native import ffi, lib
 from .results import CLOSED_HERE, FORKED, raise_for
 from .waiting import ManyWaiter, wait_with
@@ -46,8 +46,9 @@ class PollSet:
         self._ready = ffi.new("int32_t[]", len(chans))
         raw = ffi.new("struct adma_chan *[]", chans)
         if rc := lib.adma_poll_set_update(self._raw, raw, len(chans)):
-            closed = -rc in (CLOSED_HERE, FORKED)
-            raise_for(rc, None if closed else f"cannot wait for channels: {os.strerror(-rc)}")
+            if -rc not in (CLOSED_HERE, FORKED):
+                raise failure("wait", -rc)
+            raise_for(rc)
 
     def wait(self, deadline: float | None) -> bool:
         """True when a channel is ready, False when the deadline passed before."""

@@ -12,6 +12,7 @@ from ..errors import (
     Cancelled,
     ChannelClosed,
     MechanismUnavailable,
+    MessagesLost,
     MessageTooLong,
     PeerDied,
     ProtocolError,
@@ -26,6 +27,7 @@ __all__ = ["error_for", "raise_for"]
 CANCELLED: Final = lib.ADMA_E_CANCELLED
 CLOSED_HERE: Final = lib.ADMA_E_CLOSED_HERE
 FORKED: Final = lib.ADMA_E_FORKED
+LOST: Final = lib.ADMA_E_LOST
 NO_MECHANISM: Final = lib.ADMA_E_NO_MECHANISM
 TOO_LONG: Final = lib.ADMA_E_TOOLONG
 
@@ -69,7 +71,19 @@ _ERRORS: dict[int, tuple[type[AdmaError], str]] = {
         ChannelClosed,
         "the peer closed the channel; everything it wrote was read",
     ),
-    lib.ADMA_E_DIED: (PeerDied, "the peer is gone: its process ended without closing the channel"),
+    lib.ADMA_E_ENDED: (
+        ChannelClosed,
+        "the peer reads no more: it has closed the channel, or is about to",
+    ),
+    LOST: (
+        MessagesLost,
+        "the peer closed the channel before everything that it had posted was read: "
+        "the messages from here on are lost",
+    ),
+    lib.ADMA_E_DIED: (
+        PeerDied,
+        "the peer is gone: its process ended, or let go of the channel, without closing it",
+    ),
     lib.ADMA_E_KIND: (
         WrongKind,
         "the next message is of another kind: an object is taken by recv(), bytes by read()",

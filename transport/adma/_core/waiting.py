@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ..arguments import remaining
 from ._native import ffi, lib
+from .holds import any_finished, let_go_finished
 from .results import raise_for
 from .types import NO_REQUEST
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ._native import adma_wait, sigset_t
     from .types import Chan, Req, Worker
 
-__all__ = ["BUSY", "QUIET", "READY", "ManyWaiter", "OneWaiter", "wait_with"]
+__all__ = ["BUSY", "QUIET", "READY", "ManyWaiter", "OneWaiter", "drain", "wait_with"]
 
 # enum adma_drive_result
 READY: Final = lib.ADMA_READY
@@ -81,8 +82,13 @@ class ManyWaiter:
         need: int,
         also: int = -1,
         workers: Sequence[Worker] = (),
+        *,
+        drained: bool = False,
     ) -> None:
-        """`also`: a descriptor that ends a sleep when it is readable, or -1."""
+        """`also`: a descriptor that ends a sleep when it is readable, or -1.
+
+        `drained`: wait instead until nothing is left to be carried on any of these that drain.
+        """
         self._chans = ffi.new("struct adma_chan *[]", chans)
         self._reqs = ffi.new("struct adma_req *[]", reqs)
         self._workers = ffi.new("struct adma_worker *[]", workers)
@@ -90,7 +96,7 @@ class ManyWaiter:
         self._struct.chans, self._struct.nchans = self._chans, len(chans)
         self._struct.reqs, self._struct.nreqs = self._reqs, len(reqs)
         self._struct.workers, self._struct.nworkers = self._workers, len(workers)
-        self._struct.need, self._struct.also = need, also
+        self._struct.need, self._struct.also, self._struct.drained = need, also, drained
 
     def wait(self, deadline: float | None) -> bool:
         """True when `need` requests are done, False when the deadline passed before."""
@@ -101,6 +107,8 @@ class ManyWaiter:
         state = self.drive(0)
         if state == READY:
             return True
+        if any_finished():
+            let_go_finished()
         if state < 0:
             raise_for(state)
         if state != BUSY:
@@ -122,8 +130,16 @@ class ManyWaiter:
         lib.adma_give_up(self._struct)
 
 
+def drain(chans: Sequence[Chan], workers: Sequence[Worker], deadline: float | None) -> bool:
+    """Wait until what was posted is carried. False: the deadline passed before."""
+    return ManyWaiter(chans, (), 0, workers=workers, drained=True).wait(deadline)
+
+
 def wait_with(waiter: _Waiter, deadline: float | None) -> bool:
-    """True when what `waiter` waits for is there, False when the deadline passed before."""
+    """True when what `waiter` waits for is there, False when the deadline passed before.
+
+    After True the caller lets go of what it waited for, and then of what else is finished.
+    """
     try:
         return _wait_on(waiter, deadline)
     except BaseException:
@@ -138,6 +154,8 @@ def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
         state = waiter.drive(0 if late else _OWN_MEASURE)
         if state == READY:
             return True
+        if any_finished():
+            let_go_finished()
         if state < 0:
             raise_for(state)
         if late:
@@ -149,16 +167,26 @@ def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
 def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     left = remaining(deadline)
     nanoseconds = -1 if left is None else int(left * 1e9)
-    if threading.current_thread() is not threading.main_thread():
-        waiter.sleep(nanoseconds, ffi.NULL)  # handlers run in the main thread only
+    if not _runs_handlers():
+        waiter.sleep(nanoseconds, ffi.NULL)
         return
     if lib.adma_task_count() > 1 and not 0 <= nanoseconds < _SIGNAL_SLICE_NS:
         nanoseconds = _SIGNAL_SLICE_NS
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        # Sends nothing, but runs the handlers of signals that came before.
-        signal.pthread_kill(threading.get_ident(), 0)
+        # Sends nothing, but runs the handlers of signals that came before. The thread is named by
+        # the core: where greenlets replace threads, Python's own numbers name no thread.
+        signal.pthread_kill(lib.adma_thread_self(), 0)
         waiter.sleep(nanoseconds, mask)
     finally:
         lib.adma_signals_restore(mask)
+
+
+def _runs_handlers() -> bool:
+    """Do the handlers of signals run in this thread? Only in the main thread of the interpreter.
+
+    Where greenlets replace threads, those of the main thread have other thread objects; and where
+    a program started the interpreter in a thread of its own, that one is not the first thread.
+    """
+    return threading.current_thread() is threading.main_thread() or lib.adma_is_first_thread()

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..errors import failure
 from . import channel
 from ._native import ffi, lib
 from .constants import MECH_SHARED
@@ -28,6 +29,7 @@ NO_WORKER: Final[Worker] = ffi.NULL
 NO_REQUESTS: Final = ffi.NULL
 
 free = lib.adma_worker_free
+drain = lib.adma_worker_drain
 drop = lib.adma_worker_drop
 abandon = lib.adma_worker_abandon
 health = lib.adma_worker_health
@@ -55,7 +57,7 @@ def make() -> Worker:
     """A worker without endpoints, to be freed by `free`."""
     out = ffi.new("struct adma_worker **")
     if rc := lib.adma_worker_new(secrets.randbits(64), out):
-        raise_for(rc)
+        raise failure("worker", -rc)
     worker: Worker = out[0]
     return worker
 

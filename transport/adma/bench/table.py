@@ -46,7 +46,7 @@ def cast(contestants: Iterable[Contestant]) -> str:
     present: dict[str, list[str]] = {}
     for each in contestants:
         if not each.measured:
-            cure = f"; cure: {each.cure}" if each.cure else ""
+            cure = f"; cure: {each.cure}" if each.cure and each.cure not in each.why else ""
             absent.append(f"# {each.title}: not measured: {each.why}{cure}")
             continue
         facts = "; ".join(fact for fact in (each.version, each.path, each.wait) if fact)

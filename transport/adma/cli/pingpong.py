@@ -83,7 +83,7 @@ def probes(report: Report) -> list[dict[str, object]]:
         {
             "mechanism": each.key.removeprefix("adma:"),
             "available": each.measured,
-            "cause": each.why,
+            "cause": each.why.removesuffix(f"; cure: {each.cure}") if each.cure else each.why,
             "cure": each.cure,
         }
         for each in report.contestants

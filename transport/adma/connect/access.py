@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..arguments import whole
-from .identity import OVERFLOW_UID, is_same_user
+from .identity import OVERFLOW_UID, is_same_user, own_uid
 
 __all__ = ["PRIVATE", "Guests", "Judge", "anybody", "at_path", "guests", "own_user", "user"]
 
@@ -35,7 +35,7 @@ def own_user(uid: int) -> None:
     """Only the user that this process runs as."""
     if not is_same_user(uid):
         raise _refusal(
-            f"the peer belongs to {_named(uid)}, this process to uid {os.geteuid()}, and both "
+            f"the peer belongs to {_named(uid)}, this process to uid {own_uid()}, and both "
             "have to be one user here; cure: run both as one user, or listen with mode= or "
             'allow_uids= and connect to "NAME@USER", or hand a connected socket to from_socket'
         )

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Socket files: make one, connect to one, tell a stale one from one in use, remove it.
 
-All this happens under a lock on the file's directory; names have theirs on the private
+Files are made and removed under a lock on their directory; names have theirs on the private
 directory. The lock is flock(2) on the directory itself, so that no lock file is left. A client
-that found nobody takes it too, and looks again: a listener may be about to listen.
+takes no lock. It looks again and again, for as long as it has time, whether somebody listens.
+
+A listening socket may be shared by forked processes, of which any may leave first. The last one
+to leave removes the file. When those that serve have left and others have only inherited the
+socket, the file is set aside, so that its name is free; one of these that begins to serve puts
+it back. What was set aside and is of no use any more is removed by the process that did so, at
+its end or earlier, or by the next one that listens there.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -16,37 +23,118 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from .place import Callee, Place, not_writable
+from .. import forks
+from .claims import ALONE, Claims, Others
+from .pipe import identity
+from .place import ASIDE, Callee, Place, not_writable
+from .stale import IN_USE, is_stale, remove_dead, remove_stale, sweep
 
 __all__ = ["Bound", "bind", "connect"]
 
-_IN_USE = "the name is in use: a process listens there; cure: another name, or end that process"
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
-_MOVING_IN = 0.05  # seconds for which a client that may not take the lock looks again
 _RETRY_FIRST, _RETRY_LONGEST = 0.001, 0.02  # seconds between two tries, growing
 
 
-@dataclass(frozen=True)
 class Bound:
-    """A listening socket and the file it made."""
+    """A listening socket and the file it made. Forked children have copies of it."""
 
-    sock: socket.socket
-    path: str
-    lock: str  # the directory to lock
-    device: int
-    inode: int
-    pid: int  # of the process that made it; forked children do not own it
+    def __init__(self, sock: socket.socket, path: str, lock: str, status: os.stat_result) -> None:
+        self.sock = sock
+        self.path = path
+        self._lock = lock  # the directory to lock
+        self._file = status.st_dev, status.st_ino
+        self._socket = identity(sock.fileno())
+        self._aside = _aside(path)
+        self._claims: Claims | None = None  # from the first fork on
+        self._serves = True
+        forks.before(self, Bound._before_fork)
+        forks.in_child(self, Bound._forked)
+
+    def _before_fork(self) -> None:
+        if self._claims is None and self.sock.fileno() >= 0:
+            # Without a pipe a child is not known: then the first process to leave takes the file.
+            with contextlib.suppress(OSError):
+                self._claims = Claims()
+
+    def _forked(self) -> None:
+        self._serves = False
+
+    def serve(self) -> bool:
+        """This process begins to serve. False: another listener has got the name meanwhile."""
+        if self._serves:
+            return True
+        self._serves = True
+        if self._claims is None:
+            return True
+        self._claims.add()
+        with contextlib.suppress(OSError), _locked(self._lock):
+            if not self._is_ours(self.path):
+                if os.path.lexists(self.path) and not is_stale(self.path):
+                    return False
+                if self._is_ours(self._aside):
+                    os.rename(self._aside, self.path)
+        return True
+
+    def close(self) -> None:
+        """Close the socket, if it is still there: its number may be somebody else's."""
+        if identity(self.sock.fileno()) == self._socket:
+            self.sock.close()
+        else:
+            self.sock.detach()
 
     def remove(self) -> None:
-        """Remove the file if this process made it and it is still there. Raises nothing."""
-        if os.getpid() != self.pid:
-            return
-        with contextlib.suppress(OSError), _locked(self.lock):
-            status = os.lstat(self.path)
-            if (status.st_dev, status.st_ino) == (self.device, self.inode):
-                os.unlink(self.path)
+        """This process leaves: remove the file, unless others are left. Raises nothing."""
+        with contextlib.suppress(OSError), _locked(self._lock):
+            others = self._leave()
+            if not others.hold:
+                self._unlink()
+            elif not others.serve and self._is_ours(self.path):
+                os.rename(self.path, self._aside)
+                _put_aside.add(self)
+        self._leave()  # if there was no lock to be had
+
+    def tidy(self) -> None:
+        """Remove what was set aside, if no process is left that could put it back."""
+        with contextlib.suppress(OSError), _locked(self._lock):
+            if self._is_ours(self._aside) and not is_stale(self._aside):
+                return
+            self._unlink()
+            _put_aside.discard(self)
+
+    def _unlink(self) -> None:
+        for path in (self.path, self._aside):
+            if self._is_ours(path):
+                os.unlink(path)
+
+    def _leave(self) -> Others:
+        claims, self._claims = self._claims, None
+        return ALONE if claims is None else claims.withdraw(self._serves)
+
+    def _is_ours(self, path: str) -> bool:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file
+
+
+#: Those whose files this process has set aside.
+_put_aside: set[Bound] = set()
+
+
+def _tidy() -> None:
+    for bound in list(_put_aside):
+        bound.tidy()
+
+
+atexit.register(_tidy)
+
+
+def _aside(path: str) -> str:
+    """Where the file of a socket is while nobody serves."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, ASIDE + name)
 
 
 def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
@@ -56,10 +144,14 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
     PermissionError, FileNotFoundError: the directory cannot be used.
     """
     path = place.path
+    _tidy()
     with _locked(place.lock):
+        for directory in place.swept:
+            sweep(directory)
         if place.rival is not None:
-            _remove_stale(place.rival)
-        _remove_stale(path)
+            remove_stale(place.rival)
+        remove_stale(path)
+        remove_dead(_aside(path))
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # The file gets this mode as it is made, so that nobody else can connect yet.
@@ -74,7 +166,7 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise
-            return Bound(sock, path, place.lock, status.st_dev, status.st_ino, os.getpid())
+            return Bound(sock, path, place.lock, status)
         except BaseException:
             sock.close()
             raise
@@ -90,8 +182,8 @@ def _set_mode(path: str, made: os.stat_result, mode: int) -> None:
             raise PermissionError(errno.EPERM, text, path)
         try:
             os.chmod(f"/proc/self/fd/{fd}", mode)  # the descriptor itself takes no fchmod
-        except FileNotFoundError:
-            text = "the socket's mode cannot be set; cure: mount /proc"
+        except (FileNotFoundError, PermissionError):
+            text = "the socket's mode cannot be set; cure: mount /proc, or let this process use it"
             raise OSError(errno.ENOSYS, text, path) from None
     finally:
         os.close(fd)
@@ -105,7 +197,7 @@ def _make_file(sock: socket.socket, path: str) -> None:
         raise not_writable(os.path.dirname(path)) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:  # by one who does not heed the lock
-            raise OSError(errno.EADDRINUSE, _IN_USE, path) from None
+            raise OSError(errno.EADDRINUSE, IN_USE, path) from None
         text = f"no socket can be made at this path ({error.strerror}); cure: one in a directory "
         raise OSError(error.errno, text + "of a file system that holds sockets", path) from None
 
@@ -113,37 +205,41 @@ def _make_file(sock: socket.socket, path: str) -> None:
 def connect(callee: Callee, deadline: float) -> socket.socket:
     """A socket connected to a listener, at `deadline` (`time.monotonic()`) at the latest.
 
+    Waits until somebody listens; at a deadline that is past, it only tries.
+
     FileNotFoundError: there is no such file. ConnectionRefusedError: nobody listens there any
     more, or it is no socket. PermissionError: this user may not use it. TimeoutError: the
     listener's queue stays full.
     """
-    for path in callee.paths:
-        _check_kind(path)
-    with contextlib.suppress(*_NOBODY):
-        return _connect_first(callee, deadline)
-    try:
-        # A listener that is between bind and listen, or replaces a stale file, looks like
-        # none. It holds the lock: look again once we have it.
-        if callee.lock is not None:
-            with contextlib.suppress(PermissionError), _locked(callee.lock):
-                return _connect_first(callee, deadline)
-        return _connect_patiently(callee, deadline)
-    except ConnectionRefusedError as error:
+    pause = _RETRY_FIRST
+    while True:
+        for path in callee.paths:
+            _check_kind(path)
+        try:
+            return _connect_first(callee, deadline)
+        except NotADirectoryError as error:
+            if callee.home is not None:
+                raise _no_directory(str(error.filename)) from None
+            nobody: OSError = error
+        except _NOBODY as error:
+            nobody = error
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _nobody(callee, nobody) from None
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _RETRY_LONGEST)
+
+
+def _nobody(callee: Callee, error: OSError) -> OSError:
+    if isinstance(error, ConnectionRefusedError):
         text = "nobody listens at this socket, its process is gone; cure: listen there again"
-        raise ConnectionRefusedError(errno.ECONNREFUSED, text, error.filename) from None
-    except NotADirectoryError:
-        if callee.lock is not None:
-            raise
-        raise _not_there(callee) from None
-    except FileNotFoundError:
-        raise _not_there(callee) from None
-
-
-def _not_there(callee: Callee) -> FileNotFoundError:
-    text = "there is no socket of this name; cure: listen first, as the same user"
-    if callee.lock is None:
+        return ConnectionRefusedError(errno.ECONNREFUSED, text, error.filename)
+    if callee.home is None:
         text = "that user has opened no socket of this name; cure: listen there with mode= or "
         text += "allow_uids=, and with the same ADMA_OPEN_DIR on both sides, if any"
+    else:
+        text = "there is no socket of this name; cure: listen first, as the same user"
+        text += callee.hint
     return FileNotFoundError(errno.ENOENT, text, callee.label)
 
 
@@ -153,7 +249,7 @@ _NOBODY = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 def _connect_first(callee: Callee, deadline: float) -> socket.socket:
     """Connect at the first path that has a listener. Raises the error that says most."""
     nearest: OSError | None = None
-    for path in callee.paths:
+    for path in (*callee.paths, *callee.elsewhere()):
         try:
             return _connect(path, deadline)
         except _NOBODY as error:
@@ -162,20 +258,6 @@ def _connect_first(callee: Callee, deadline: float) -> socket.socket:
                 nearest = error
     assert nearest is not None
     raise nearest
-
-
-def _connect_patiently(callee: Callee, deadline: float) -> socket.socket:
-    """Try again for a moment, where we may not take the lock: a listener may be about to listen."""
-    end = min(deadline, time.monotonic() + _MOVING_IN)
-    pause = _RETRY_FIRST
-    while True:
-        try:
-            return _connect_first(callee, deadline)
-        except _NOBODY:
-            if time.monotonic() >= end:
-                raise
-        time.sleep(pause)
-        pause = min(2 * pause, _RETRY_LONGEST)
 
 
 def _check_kind(path: str) -> None:
@@ -192,8 +274,11 @@ def _check_kind(path: str) -> None:
 
 def _connect(path: str, deadline: float) -> socket.socket:
     pause = _RETRY_FIRST
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with forks.held_off():
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        forks.in_child(sock, socket.socket.close)
     try:
+        sock.setblocking(False)  # a socket class that replaced Python's may not heed the flag
         while True:
             try:
                 sock.connect(path)
@@ -220,59 +305,60 @@ def _connect(path: str, deadline: float) -> socket.socket:
         raise
 
 
-def _remove_stale(path: str) -> None:
-    """Unlink a socket that nobody listens at; OSError (EADDRINUSE) when it is in use."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        text = "the name is taken by a file that is no socket; cure: another name, or remove it"
-        raise OSError(errno.EADDRINUSE, text, path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            pass  # a full queue, another type or another user: it is in use, or not ours
-    raise OSError(errno.EADDRINUSE, _IN_USE, path)
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Hold the lock on a directory. TimeoutError when somebody keeps it.
+
+    In a public directory anybody may hold it for ever, so there is a limit. A fork waits while
+    the lock is held here: a child would keep it for as long as it lives.
+    """
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    pause = _RETRY_FIRST
+    while True:
+        with forks.held_off(), _lock(directory) as ours:
+            if ours:
+                yield
+                return
+        if time.monotonic() >= deadline:
+            text = "another process keeps a lock on this directory; cure: another directory"
+            raise TimeoutError(errno.ETIMEDOUT, text, directory)
+        time.sleep(pause)
+        pause = min(2 * pause, _RETRY_LONGEST)
 
 
 @contextlib.contextmanager
-def _locked(directory: str) -> Iterator[None]:
-    """Hold the lock on a directory. TimeoutError when somebody keeps it."""
+def _lock(directory: str) -> Iterator[bool]:
+    """Take the lock if it is free: did we?"""
+    fd = _open(directory)
     try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        fd = -1
+    except BaseException:
+        os.close(fd)
+        raise
+    try:
+        yield fd >= 0
+    finally:
+        if fd >= 0:
+            # Not by closing alone: a child of a fork that nothing here knew of has a copy.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+
+def _open(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         text = "there is no such directory; cure: make it, or choose another path"
         raise FileNotFoundError(errno.ENOENT, text, directory) from None
     except PermissionError:
         raise not_writable(directory) from None
     except NotADirectoryError:
-        text = "this is no directory, so no socket can be in it; cure: choose another path"
-        raise NotADirectoryError(errno.ENOTDIR, text, directory) from None
-    try:
-        _lock(fd, directory)
-        yield
-    finally:
-        os.close(fd)
+        raise _no_directory(directory) from None
 
 
-def _lock(fd: int, directory: str) -> None:
-    """Take the lock, with a limit: in a public directory anybody may hold it for ever."""
-    deadline = time.monotonic() + _LOCK_PATIENCE
-    pause = _RETRY_FIRST
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                text = "another process keeps a lock on this directory; cure: another directory"
-                raise TimeoutError(errno.ETIMEDOUT, text, directory) from None
-            time.sleep(pause)
-            pause = min(2 * pause, _RETRY_LONGEST)
+def _no_directory(path: str) -> NotADirectoryError:
+    text = "this is no directory, so no socket can be in it; cure: choose another path"
+    return NotADirectoryError(errno.ENOTDIR, text, path)

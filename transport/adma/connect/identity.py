@@ -3,24 +3,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 from dataclasses import dataclass
 
-from ..errors import PeerDied, ProtocolError
+from .._core import constants
+from .._core import handshake as core
+from ..errors import PeerDied, ProtocolError, failure
 
 __all__ = [
     "OVERFLOW_UID",
     "Credentials",
     "Peer",
     "credentials_of",
+    "is_gone",
     "is_same_user",
     "own_credentials",
     "own_pidfd",
-    "pid_of_pidfd",
+    "own_uid",
+    "peers_pidfd",
     "start_time",
-    "verified_pidfd",
 ]
 
 # The kernel's number for all users that it cannot name in this user namespace.
@@ -55,7 +59,7 @@ def _signed(number: int) -> int:
 
 def own_credentials() -> Credentials:
     """This process's own, with its effective user."""
-    return Credentials(os.getpid(), os.geteuid(), os.getegid())
+    return Credentials(os.getpid(), *core.own_ids())
 
 
 def credentials_of(sock: socket.socket) -> Credentials:
@@ -65,84 +69,92 @@ def credentials_of(sock: socket.socket) -> Credentials:
     that one. This one is known before a byte is sent.
     """
     return Credentials.unpack(
-        sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, Credentials.SIZE)
+        sock.getsockopt(socket.SOL_SOCKET, constants.SO_PEERCRED, Credentials.SIZE)
     )
+
+
+def own_uid() -> int:
+    """The effective user of this process, as the kernel tells it to peers.
+
+    Not `os.geteuid`: where fakeroot is preloaded, that one tells of another user.
+    """
+    return core.own_ids()[0]
 
 
 def is_same_user(uid: int) -> bool:
     """Is this uid, taken from credentials, our own user? Root is another user, too."""
-    return uid == os.geteuid() and uid != OVERFLOW_UID
+    return uid == own_uid() and uid != OVERFLOW_UID
 
 
 def start_time(pid: int | None = None) -> int | None:
-    """When a process began, in clock ticks after boot; None: there is no such process.
+    """When a process began, in clock ticks after boot; None: it cannot be told.
 
     Pids are used again, so only pid and start time together name a process for good. A `pid`
-    of None means this process.
+    of None means this process. It cannot be told where there is no such process, and where
+    /proc is absent, closed to this process, or of another PID namespace.
     """
     who = "self" if pid is None else str(pid)
     try:
         with open(f"/proc/{who}/stat", "rb") as file:
             stat = file.read()
-    except (FileNotFoundError, ProcessLookupError):
+        # The second field is the command in parentheses, and may hold anything.
+        return int(stat[stat.rindex(b")") + 2 :].split()[19]) if _is_proc_ours() else None
+    except (OSError, ValueError, IndexError):
         return None
-    # The second field is the command in parentheses, and may hold anything.
-    return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def _is_proc_ours() -> bool:
+    """Does /proc tell of the processes of our PID namespace, by their pids there?"""
+    return os.readlink("/proc/self") == str(os.getpid())
+
+
+def is_gone(pid: int, started: int | None) -> bool:
+    """Is it certain that the process has ended that had this pid, and began at this time?"""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # there is one, of another user
+    now = start_time(pid)
+    return now is not None and started is not None and now != started
 
 
 def own_pidfd() -> int:
-    """A pidfd of this process, close-on-exec."""
-    return os.pidfd_open(os.getpid())
+    """A pidfd of this process, close-on-exec; -1: the system refuses pidfds.
 
-
-def pid_of_pidfd(fd: int) -> int | None:
-    """The pid of the process that a pidfd refers to; None: the descriptor is no pidfd.
-
-    0: the process has no pid in this namespace. -1: it has ended and was reaped.
+    OSError: there is no descriptor left.
     """
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-        for line in file:
-            key, _, value = line.partition(b":")
-            if key == b"Pid":
-                return int(value)
-    return None
+    fd = core.pidfd_open(os.getpid())
+    if -fd in (errno.EMFILE, errno.ENFILE):
+        raise failure("handshake", -fd)
+    return max(fd, -1)
 
 
-def verified_pidfd(fd: int, credentials: Credentials) -> int:
-    """A pidfd of the process that the kernel says is our peer: `fd`, if it is that.
+def peers_pidfd(passed: int, credentials: Credentials) -> int:
+    """A pidfd of the process that the kernel says is our peer; -1: there can be none.
 
-    The pidfd wakes us when that process dies, so one of another process would hide a death.
-    Takes `fd` over and returns a descriptor that the caller owns. ProtocolError: `fd` is of
-    another process, or no pidfd. PeerDied: the peer is gone.
+    It wakes us when that process dies. `passed` is what the peer sent as its own, or -1. We
+    rather open one ourselves: a pidfd of another process would hide a death. (The peer's pid
+    cannot have been used again by then, since its next records come from the same one.) What was
+    passed serves where the peer has no pid here, or where this process may open none.
+
+    Takes `passed` over, and returns a descriptor that the caller owns. ProtocolError: it is no
+    pidfd. PeerDied: the peer is gone.
     """
+    is_pidfd = core.is_pidfd(passed) if passed >= 0 else 0
     try:
-        try:
-            pid = pid_of_pidfd(fd)
-        except OSError:
-            return _without_proc(fd, credentials)
-        if pid is None:
+        if passed >= 0 and is_pidfd == 0:
             raise ProtocolError("the peer sent something else in place of its pidfd")
-        if pid < 0:
+        own = core.pidfd_open(credentials.pid) if credentials.pid else -errno.ESRCH
+        if own == -errno.ESRCH and credentials.pid:
             raise PeerDied("the peer died during the handshake")
-        if pid != credentials.pid:
-            text = f"the peer is process {credentials.pid}, its pidfd of process {pid}"
-            raise ProtocolError(text)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _without_proc(fd: int, credentials: Credentials) -> int:
-    """As above, where `fd` cannot be looked at: no /proc, or we are not dumpable."""
-    if not credentials.pid:
-        return fd  # there is no pid to open either, so we have to trust the peer
-    try:
-        own = os.pidfd_open(credentials.pid)
-    except ProcessLookupError:
-        raise PeerDied("the peer died during the handshake") from None
-    os.close(fd)
-    return own
+        if own < 0 and is_pidfd == 1:
+            own, passed = passed, -1
+        return max(own, -1)
+    finally:
+        if passed >= 0:
+            os.close(passed)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ of the user's own. Each user has two of these, and a name is in one of them: a p
 connect to what they can name, and make nothing). Others also name the user: "NAME@USER". So
 names of two users are never the same, and the uid tells when somebody has made the directory
 of another user.
+
+Where the private directory is depends on the environment, and that of a client may differ from
+that of the listener (cron, sudo, services). So a client also looks in the other places where
+this user's private directory usually is.
 """
 
 from __future__ import annotations
@@ -22,9 +26,10 @@ from .. import config
 from . import access
 from .identity import OVERFLOW_UID
 
-__all__ = ["PATH_MAX", "Callee", "Place", "not_writable", "to_call", "to_listen"]
+__all__ = ["ASIDE", "PATH_MAX", "Callee", "Place", "not_writable", "to_call", "to_listen"]
 
 PATH_MAX = 107  # bytes of a socket's path: sun_path is 108, with a zero at the end
+ASIDE = ".adma-"  # begins the name of a socket's file that was set aside; see address.py
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Place:
     path: str
     lock: str  # the directory to lock
     rival: str | None = None  # where the name is in the user's other directory
+    swept: tuple[str, ...] = ()  # directories of names, from which those of the dead are removed
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,33 @@ class Callee:
     """Where a client looks, in this order, and whose listener it accepts."""
 
     paths: tuple[str, ...]
-    lock: str | None  # the directory to lock; None: another user's
+    home: str | None  # the directory that the listener locks; None: another user's
     judge: access.Judge
+    name: str | None = None  # as this user's own listeners are called; None: a path, or a guest
 
     @property
     def label(self) -> str:
         """The path, for people."""
         return self.paths[0]
+
+    def elsewhere(self) -> tuple[str, ...]:
+        """Where else the name may be by now, because its listener's environment differs."""
+        if self.name is None:
+            return ()
+        safe = (path for path in _usual() if path != self.home and _problem(path) is None)
+        return tuple(path for path in (_in(each, self.name) for each in safe) if _fits(path))
+
+    @property
+    def hint(self) -> str:
+        """What to look at when nobody was found under a name; empty for a path."""
+        if self.name is None:
+            return ""
+        places = dict.fromkeys(map(_printable, (str(self.home), *_usual())))
+        return (
+            f" and with the same environment: names are below XDG_RUNTIME_DIR "
+            f"({_shown('XDG_RUNTIME_DIR')}) or, without it, below TMPDIR ({_shown('TMPDIR')}), and "
+            f"the listener's may differ; looked in {', '.join(places)}; or use a path"
+        )
 
 
 def to_listen(name: str | os.PathLike[str], opened: bool = False) -> Place:
@@ -67,11 +93,14 @@ def to_listen(name: str | os.PathLike[str], opened: bool = False) -> Place:
         problem = f"name={name!r}: uid {uid} listens there, this process is of uid {os.geteuid()}"
         raise PermissionError(errno.EPERM, f"{problem}; cure: the name without a user")
     lock = _private_directory()
-    private, public = _in(lock, text), _in(_open_directory(os.geteuid()), text)
+    private = _in(lock, text)
     if opened:
-        _make_open_directory()
-        return Place(_checked(public), lock, private)
-    return Place(_checked(private), lock, public if _is_open_usable() else None)
+        directory = _make_open_directory()
+        return Place(_checked(_in(directory, text)), lock, private, (lock, directory))
+    if not _is_open_usable():
+        return Place(_checked(private), lock, None, (lock,))
+    directory = _open_directory(os.geteuid())
+    return Place(_checked(private), lock, _in(directory, text), (lock, directory))
 
 
 def to_call(name: str | os.PathLike[str]) -> Callee:
@@ -80,10 +109,13 @@ def to_call(name: str | os.PathLike[str]) -> Callee:
     if path is not None:
         return Callee((path,), os.path.dirname(path), access.at_path(path))
     if uid is None or uid == os.geteuid():
-        lock = _private_directory()
-        private, public = _checked(_in(lock, text)), _in(_open_directory(os.geteuid()), text)
-        both = _is_open_usable() and _fits(public)
-        return Callee((private, public) if both else (private,), lock, access.own_user)
+        home = _private_path()
+        if (problem := _problem(home)) is not None and os.path.lexists(home):
+            raise problem
+        paths = [_checked(_in(home, text))]
+        if _is_open_usable() and _fits(public := _in(_open_directory(os.geteuid()), text)):
+            paths.append(public)
+        return Callee(tuple(paths), home, access.own_user, text)
     return Callee((_checked(_in(_open_directory(uid), text)),), None, access.user(uid))
 
 
@@ -155,35 +187,93 @@ def _text(name: str | os.PathLike[str]) -> str:
     return text
 
 
-def _private_directory() -> str:
-    """The user's own directory for private sockets, made when it is missing, and checked."""
+def _private_path() -> str:
+    """The user's own directory for private sockets, as the environment tells it."""
     runtime = config.runtime_directory()
     if runtime and _is_own(runtime):
-        path = os.path.join(runtime, "adma")
-    else:
-        path = os.path.join(tempfile.gettempdir(), f"adma-{os.geteuid()}")
+        return os.path.join(runtime, "adma")
+    return _below(_temporary())
+
+
+def _temporary() -> str:
+    told = config.value("TMPDIR")
+    if told and not os.path.isabs(told):
+        return _TEMPORARY[0]  # it is another directory for each who looks
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # none here can be written to; a client need not write
+        return _TEMPORARY[0]
+
+
+def _below(directory: str) -> str:
+    return os.path.join(directory, f"adma-{os.geteuid()}")
+
+
+def _usual() -> list[str]:
+    """Where this user's private directory is in the usual environments, this one's first."""
+    runtime = f"/run/user/{os.geteuid()}"
+    own = [os.path.join(runtime, "adma")] if _is_own(runtime) else []
+    return list(dict.fromkeys([_private_path(), *own, *map(_below, _TEMPORARY)]))
+
+
+_TEMPORARY = ("/tmp", "/var/tmp")  # of those who set no TMPDIR (tempfile, file-hierarchy(7))
+
+
+def _shown(variable: str) -> str:
+    """A variable's value here, for people."""
+    text = config.value(variable)
+    return f"here {text!r}" if text else "here not set"
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()
+
+
+def _private_directory() -> str:
+    """The user's own directory for private sockets, made when it is missing, and checked."""
+    path = _private_path()
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
     except PermissionError:
         raise not_writable(os.path.dirname(path)) from None
-    status = os.lstat(path)
-    cure = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
-    if not stat.S_ISDIR(status.st_mode):
-        raise PermissionError(errno.EPERM, f"this must be a directory; cure: {cure}", path)
-    if status.st_uid != os.geteuid():
-        text = f"this directory belongs to uid {status.st_uid}; cure: {cure}"
-        raise PermissionError(errno.EPERM, text, path)
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        text = f"other users may use this directory; cure: chmod 700 {path}"
-        raise PermissionError(errno.EPERM, text, path)
+    problem = _problem(path)
+    if problem is not None:
+        raise problem
     return path
 
 
+def _problem(path: str) -> OSError | None:
+    """Why a directory is not safe for private sockets; None: it is."""
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        return error
+    cure = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
+    if not stat.S_ISDIR(status.st_mode):
+        return PermissionError(errno.EPERM, f"this must be a directory; cure: {cure}", path)
+    if status.st_uid != os.geteuid():
+        text = f"this directory belongs to uid {status.st_uid}; cure: {cure}"
+        return PermissionError(errno.EPERM, text, path)
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        text = f"other users may use this directory; cure: chmod 700 {path}"
+        return PermissionError(errno.EPERM, text, path)
+    return None
+
+
 def _open_directory(uid: int) -> str:
-    """Where a user's sockets are that others may call: the same for all who look."""
-    return os.path.join(config.open_directory(), f"adma-{uid}-open")
+    """Where a user's sockets are that others may call: the same for all who look.
+
+    ValueError: ADMA_OPEN_DIR is relative, and so another directory for each who looks.
+    """
+    base = config.open_directory()
+    if not os.path.isabs(base):
+        raise ValueError(
+            f"{config.OPEN_DIR}={base!r} is relative, and names another directory in each process; "
+            "cure: an absolute path, the same for all who meet"
+        )
+    return os.path.join(base, f"adma-{uid}-open")
 
 
 def _is_open_usable() -> bool:
@@ -192,13 +282,13 @@ def _is_open_usable() -> bool:
         status = os.lstat(_open_directory(os.geteuid()))
     except FileNotFoundError:
         return True
-    except OSError:
+    except (OSError, ValueError):
         return False
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def _make_open_directory() -> None:
-    """Make it, or check that it is this user's, and let others pass through it."""
+def _make_open_directory() -> str:
+    """Make it, or check that it is this user's, and let others pass through it; its path."""
     path = _open_directory(os.geteuid())
     cure = "set ADMA_OPEN_DIR to another directory, for all who meet; or use a path"
     try:
@@ -227,6 +317,7 @@ def _make_open_directory() -> None:
             os.fchmod(fd, 0o711)
     finally:
         os.close(fd)
+    return path
 
 
 def _is_own(directory: str) -> bool:

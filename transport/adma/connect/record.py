@@ -11,17 +11,28 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
+import select
 import socket
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TypeVar
 
+from .._core import constants
 from .._core import record as core
-from ..errors import PeerDied, ProtocolError
+from ..arguments import FOREVER
+from ..errors import PeerDied, ProtocolError, failure
 from .identity import Credentials, own_credentials
 
-__all__ = ["Entry", "Record", "Wire"]
+__all__ = ["Entry", "Record", "Steps", "Wire", "await_events"]
+
+T = TypeVar("T")
+
+#: Work that never waits by itself: it yields what its socket has to be ready for, as for poll(2).
+Steps = Generator[int, None, T]
 
 _INT = array.array("i").itemsize
 # Room for one credential and the descriptors of a record, and some for what a
@@ -102,35 +113,44 @@ class Wire:
     """Sends and receives records on a socket, until a deadline (`time.monotonic()`).
 
     Every method raises TimeoutError at the deadline, and PeerDied when the peer has hung up.
-    The socket is of no further use then.
+    The socket is of no further use then. `send` and `receive` wait; `sending` and `receiving`
+    are the same for those who wait for several sockets.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
         self.deadline = deadline
         self._stream = sock.type == socket.SOCK_STREAM
+        sock.setblocking(False)
         # Set before anything is read, since what arrives earlier carries no credentials.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
 
     def close(self) -> None:
         """End the handshake: what follows on this socket carries no credentials."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        self.sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 0)
 
     # Sending
 
     def send(self, round_: int, entries: list[Entry]) -> None:
         """Send a record, with our credentials and the entries' descriptors."""
+        self._finish(self.sending(round_, entries))
+
+    def sending(self, round_: int, entries: list[Entry]) -> Steps[None]:
+        """As `send`, in steps."""
         data = pack(round_, entries)
         fds = array.array("i", [fd for entry in entries for fd in entry.fds])
-        credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, own_credentials().pack())
+        credentials = (socket.SOL_SOCKET, constants.SCM_CREDENTIALS, own_credentials().pack())
         ancillary = [credentials]
         if fds:
             ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes()))
         try:
             while data:  # only a socket with a tiny send buffer takes it in several pieces
-                self._arm()
-                data = data[self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL) :]
-                ancillary = [credentials]
+                self._check_time()
+                try:
+                    data = data[self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL) :]
+                    ancillary = [credentials]
+                except BlockingIOError:
+                    yield select.POLLOUT
         except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
             raise self._lost(error) from None
 
@@ -142,22 +162,26 @@ class Wire:
         VersionMismatch: the peer speaks no version of ours. ProtocolError: what came is no
         record.
         """
+        return self._finish(self.receiving())
+
+    def receiving(self) -> Steps[Record]:
+        """As `receive`, in steps."""
         fds: list[int] = []
         try:
-            data, sender = self._read(fds)
+            data, sender = yield from self._read(fds)
             return self._parse(data, sender, fds)
         except BaseException:
             close_all(fds)
             raise
 
-    def _read(self, fds: list[int]) -> tuple[bytes, Credentials]:
+    def _read(self, fds: list[int]) -> Steps[tuple[bytes, Credentials]]:
         """The bytes of one record; descriptors that come along are appended to `fds`."""
         data = b""
         length = 0
         sender: Credentials | None = None
         while not length or len(data) < length:
             want = (length or core.HEAD_SIZE) - len(data) if self._stream else core.RECORD_MAX + 1
-            part, credentials = self._recvmsg(want, fds)
+            part, credentials = yield from self._recvmsg(want, fds)
             if sender is not None and credentials != sender:
                 raise ProtocolError("one record came from two processes")
             sender = credentials
@@ -168,12 +192,18 @@ class Wire:
         assert sender is not None
         return data, sender
 
-    def _recvmsg(self, want: int, fds: list[int]) -> tuple[bytes, Credentials]:
-        self._arm()
-        try:
-            part, ancillary, flags, _ = self.sock.recvmsg(want, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
-        except (ConnectionResetError, TimeoutError) as error:
-            raise self._lost(error) from None
+    def _recvmsg(self, want: int, fds: list[int]) -> Steps[tuple[bytes, Credentials]]:
+        while True:
+            self._check_time()
+            try:
+                part, ancillary, flags, _ = self.sock.recvmsg(
+                    want, _ANCILLARY, constants.MSG_CMSG_CLOEXEC
+                )
+                break
+            except BlockingIOError:
+                yield select.POLLIN
+            except ConnectionResetError as error:
+                raise self._lost(error) from None
         sender: Credentials | None = None
         for level, kind, content in ancillary:
             if level != socket.SOL_SOCKET:
@@ -182,18 +212,25 @@ class Wire:
                 numbers = array.array("i")
                 numbers.frombytes(content[: len(content) - len(content) % _INT])
                 fds.extend(numbers)
-            elif kind == socket.SCM_CREDENTIALS:
+            elif kind == constants.SCM_CREDENTIALS:
                 sender = Credentials.unpack(content)
         if not part:
             raise PeerDied("the peer hung up during the handshake")
-        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(fds) > core.FDS_MAX:
-            raise ProtocolError(
-                "the peer sent more, or more descriptors, than a record may have; "
-                "or this process has no descriptors left (ulimit -n)"
-            )
+        if flags & socket.MSG_TRUNC or len(fds) > core.FDS_MAX:
+            raise ProtocolError("the peer sent more, or more descriptors, than a record may have")
+        if flags & socket.MSG_CTRUNC:
+            raise self._cut_off()
         if sender is None:
             raise ProtocolError("the kernel does not tell who sent the record")
         return part, sender
+
+    def _cut_off(self) -> OSError:
+        """Why descriptors did not arrive: there is none left, or the system does not let them."""
+        try:
+            self.sock.dup().close()
+        except OSError as error:
+            return failure("handshake", error.errno or errno.EIO)
+        return failure("handshake", errno.EACCES)
 
     @staticmethod
     def _parse(data: bytes, sender: Credentials, fds: list[int]) -> Record:
@@ -203,17 +240,33 @@ class Wire:
 
     # Both
 
-    def _arm(self) -> None:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+    def _check_time(self) -> None:
+        if time.monotonic() >= self.deadline:
             raise self._lost(TimeoutError())
-        self.sock.settimeout(left)
+
+    def _finish(self, steps: Steps[T]) -> T:
+        while True:
+            try:
+                events = next(steps)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            await_events(self.sock, events, self.deadline)
 
     @staticmethod
     def _lost(error: Exception) -> Exception:
         if isinstance(error, TimeoutError):
             return TimeoutError("the peer did not answer the handshake in time")
         return PeerDied("the peer hung up during the handshake")
+
+
+def await_events(sock: socket.socket, events: int, deadline: float) -> None:
+    """Wait until a socket is ready for something, as for poll(2), or the deadline has passed."""
+    left = min(deadline - time.monotonic(), FOREVER)
+    if left > 0:
+        poll = select.poll()
+        poll.register(sock, events)
+        poll.poll(left * 1000)
 
 
 def pack(round_: int, entries: list[Entry]) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .._core import copies as core
 from .._core.buffers import is_hold, lengths_differ, pair
 from .._core.buffers import release as release_hold
+from .._core.holds import any_finished, forget, keep, let_go_finished
 from .._core.results import FORKED, error_for
 from ..arguments import deadline_of
 from ..errors import Cancelled
@@ -31,7 +32,6 @@ __all__ = ["CopyRequest", "copy", "icopy", "wait_copies"]
 # over costs more than it gains. Measured, see docs/benchmarks.md.
 _SPREAD_FROM = 512 << 10
 _SMALL = engine.AT_ONCE_MAX  # bytes; icopy never makes a longer copy itself
-_SWEEP_FROM = 64  # outstanding copies from which those that are done and dropped are looked for
 
 # Looked up once: these are called for each small copy.
 _copy_now, _copy_small, _new_copy = core.copy_now, core.copy_small, core.new
@@ -40,13 +40,14 @@ _copy_now, _copy_small, _new_copy = core.copy_now, core.copy_small, core.new
 class CopyRequest(Request):
     """A copy under way inside this process. `icopy` makes it."""
 
-    __slots__ = ("_copy", "_dims", "_holds", "_nbytes")
+    __slots__ = ("_copy", "_dims", "_holds", "_nbytes", "_told")
 
     def __init__(
         self, nbytes: int | None, copy: Copy | None = None, holds: Sequence[Hold | Strided] = ()
     ) -> None:
         self._nbytes = nbytes  # once it is known to be done without error
         self._copy: Any = copy  # None: icopy made it itself
+        self._told = False  # is it on the core's list when it is done?
         self._holds = holds
         self._dims: Dims | None = None
 
@@ -74,11 +75,17 @@ class CopyRequest(Request):
         deadline = None if timeout is None else deadline_of(timeout, "wait")
         if self._nbytes is not None:
             return self._nbytes
-        while not (rc := core.wait_one(self._copy, _slice(deadline))):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
-        judged(rc)
-        return self._settle()
+        try:
+            while not (rc := core.wait_one(self._copy, _slice(deadline))):
+                if any_finished():
+                    let_go_finished()
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
+            judged(rc)
+            return self._settle()
+        finally:
+            if any_finished():
+                let_go_finished()
 
     def cancel(self) -> bool:
         """Take it back. True: no byte of dst was written, or will be.
@@ -132,6 +139,17 @@ class CopyRequest(Request):
         else:
             _release(holds)
         pending.discard(self)
+        if self._told:
+            forget(self._copy)
+
+    def let_go_if_done(self) -> None:
+        """Give the buffers back to their owner, if the engine is through with them."""
+        if self._done:
+            self._let_go()
+
+    def let_go_after_fork(self) -> None:
+        """The engine does not touch buffers in a forked child."""
+        self._let_go()
 
     def __repr__(self) -> str:
         if self._copy is None:
@@ -184,7 +202,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     holds = pair(dst, src, "icopy")
     if holds is None:
         request = _planned(dst, src, "icopy")
-        _post(request)
+        _post(request, told=True)
         return request
     to, from_ = holds
     nbytes = len(to)
@@ -193,7 +211,7 @@ def icopy(dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
     if nbytes <= _SMALL and not _copy_small(to, from_, nbytes):
         return CopyRequest(nbytes)
     request = CopyRequest(None, _new_copy(), holds)
-    _post(request, to, from_, nbytes)
+    _post(request, to, from_, nbytes, told=True)
     return request
 
 
@@ -245,18 +263,22 @@ def _planned(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> CopyReques
     return request
 
 
-def _post(request: CopyRequest, *range_: Any) -> None:
+def _post(request: CopyRequest, *range_: Any, told: bool = False) -> None:
     """Hand a copy over. It is kept until it is done, whoever drops it.
 
-    `range_`: dst, src and bytes, of a contiguous copy. Others are planned already.
+    `range_`: dst, src and bytes, of a contiguous copy. Others are planned already. `told`: the
+    caller may drop it, too.
     """
-    if len(pending) > _sweep_at:
-        _sweep()
+    if any_finished():
+        let_go_finished()
     if not engine.ready:
         engine.prepare()
     post = core.post_bytes if range_ else core.post_planned
     try:
         pending.add(request)
+        if told:
+            request._copy.tell = 1
+            _tell(request)
         while (rc := post(request._copy, *range_)) == -errno.EAGAIN:
             core.wait_room(SLICE_NS)
         if rc < 0:
@@ -265,8 +287,10 @@ def _post(request: CopyRequest, *range_: Any) -> None:
                 f"source and destination overlap with different strides: their {size_text(nbytes)} "
                 "go through memory of their own, and there is none"
             )
-        if rc:
+        if rc > 0:
             _copy_here(request)
+        if request._told:
+            request.let_go_if_done()  # it was made in the call
     except BaseException as error:
         _take_back(request, error)
         raise
@@ -275,8 +299,19 @@ def _post(request: CopyRequest, *range_: Any) -> None:
 def _take_back(request: CopyRequest, error: BaseException) -> None:
     if request._copy.state == core.IDLE:
         request._let_go()  # it was never posted
-    elif not request._done and not request.cancel():
+    elif request._done:
+        request._let_go()
+    elif not request.cancel():
+        _tell(request)
+        if core.tell(request._copy):
+            request._let_go()
         error.request = request  # type: ignore[attr-defined]
+
+
+def _tell(request: CopyRequest) -> None:
+    """See to it that the buffers are let go when it is done, also if nobody looks then."""
+    request._told = True
+    keep(request._copy, request)
 
 
 def _copy_here(request: CopyRequest) -> None:
@@ -284,15 +319,6 @@ def _copy_here(request: CopyRequest) -> None:
     engine.warn_if_refused()
     while not core.wait_one(request._copy, SLICE_NS):
         pass  # signals are looked at
-
-
-def _sweep() -> None:
-    """Let go of what is done and was dropped. Seldom, so that posts do not cost more with many."""
-    global _sweep_at
-    for request in list(pending):  # a copy of the set, since other threads post
-        if core.is_done(request._copy):
-            request._let_go()
-    _sweep_at = max(_SWEEP_FROM, 2 * len(pending))
 
 
 def _slice(deadline: float | None) -> int:
@@ -324,6 +350,3 @@ def _state(copy: Copy, plan: Plan) -> str:
     if copy.state == core.RUNNING:
         return f"{100 * copy.copied // plan.parts} %"
     return "queued" if copy.state == core.READY else "waits for earlier copies"
-
-
-_sweep_at = _SWEEP_FROM

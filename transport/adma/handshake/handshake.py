@@ -17,14 +17,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from .. import forks
 from .._core import faults
 from .._core import handshake as core
 from .._core.channel import has_mechanism
@@ -35,18 +37,29 @@ from ..connect.identity import (
     Peer,
     is_same_user,
     own_pidfd,
+    own_uid,
+    peers_pidfd,
     start_time,
-    verified_pidfd,
 )
-from ..connect.record import Entry, Record, Wire
-from ..errors import MechanismUnavailable, PeerDied, ProtocolError, VersionMismatch
+from ..connect.record import Entry, Record, Steps, Wire, await_events
+from ..errors import (
+    MechanismUnavailable,
+    PeerDied,
+    ProtocolError,
+    VersionMismatch,
+    explain,
+    failure,
+    is_shortage,
+)
 from ..mechanisms import MECHANISMS, NAMES, Context, Probe, Refusal
 from .link import Link
 
 if TYPE_CHECKING:
     from .._core.types import Nonce, Segment
 
-__all__ = ["Terms", "refuse", "shake"]
+__all__ = ["Handshake", "Terms", "refuse", "shake", "shake_into"]
+
+T = TypeVar("T")
 
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
 _SUBJECT = 0  # of the entry in a hello or a refusal
@@ -63,28 +76,77 @@ class Terms:
     private: bool = True  # False: this end lets other users in
 
 
-def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
-    """Shake hands over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
+class Handshake:
+    """One end of a handshake over a connected AF_UNIX socket, which goes on step by step.
 
     On success the socket is detached, and the link owns its descriptor. On failure it stays
     the caller's, who can only close it; everything else that was made or received is let go.
     The peer is told why, where that is possible.
 
-    TimeoutError: it took more than `timeout` seconds. PeerDied: the peer hung up.
-    ProtocolError, VersionMismatch: the peer breaks the protocol, or speaks another one.
-    PermissionError: its user is not admitted. MechanismUnavailable: the forced mechanism does
-    not work in both directions, or the two ends force different ones.
+    `deadline` is a moment (`time.monotonic()`). In a forked child it is let go of, unfinished;
+    this process goes on with it.
     """
-    wire = Wire(sock, time.monotonic() + timeout)
-    with ExitStack() as undo:
+
+    def __init__(self, sock: socket.socket, terms: Terms, deadline: float) -> None:
+        self.deadline = deadline
+        self.events: int = select.POLLIN  # what the socket has to be ready for before a step
+        self._sock = sock
+        self._wire = Wire(sock, deadline)
+        self._undo = ExitStack()
+        self._steps = _Handshake(self._wire, terms, self._undo).run()
+        forks.in_child(self, Handshake.abandon)
+        forks.in_child(sock, socket.socket.close)
+
+    def step(self) -> Link | None:
+        """Go on as far as the peer has; the link, when that is the end. Call it in `held_off()`.
+
+        TimeoutError: the deadline has passed. PeerDied: the peer hung up. ProtocolError,
+        VersionMismatch: the peer breaks the protocol, or speaks another one. PermissionError:
+        its user is not admitted. MechanismUnavailable: the forced mechanism does not work in
+        both directions, or the two ends force different ones.
+        """
         try:
-            link = _Handshake(wire, terms, undo).run()
-        except Exception as error:
-            _tell(wire, error)
+            self.events = next(self._steps)
+            return None
+        except StopIteration as end:
+            link: Link = end.value
+        except BaseException as error:
+            if isinstance(error, Exception):
+                _tell(self._wire, error)
+            self.abandon()
             raise
-        undo.pop_all()
-    sock.detach()
-    return link
+        self._undo.pop_all()
+        self._sock.detach()
+        return link
+
+    def abandon(self) -> None:
+        """Let go of everything but the socket. After its end this changes nothing."""
+        with contextlib.suppress(ValueError):  # this is a step itself, or one of a thread that is
+            self._steps.close()  # not there in a forked child
+        self._undo.close()
+
+
+def shake_into(sock: socket.socket, terms: Terms, timeout: float, make: Callable[[Link], T]) -> T:
+    """Shake hands, wait for the peer, and make something that owns the link.
+
+    Errors are those of `Handshake.step`, or of `make`; TimeoutError: it took more than
+    `timeout` seconds.
+    """
+    handshake = Handshake(sock, terms, time.monotonic() + timeout)
+    try:
+        while True:
+            with forks.held_off():
+                link = handshake.step()
+                if link is not None:
+                    return make(link)
+            await_events(sock, handshake.events, handshake.deadline)
+    finally:
+        handshake.abandon()
+
+
+def shake(sock: socket.socket, terms: Terms, timeout: float) -> Link:
+    """As `shake_into`; the link itself."""
+    return shake_into(sock, terms, timeout, lambda link: link)
 
 
 def refuse(sock: socket.socket, error: Exception) -> None:
@@ -102,18 +164,20 @@ class _Handshake:
         self.wire = wire
         self.terms = terms
         self.undo = undo
+        self._sealed = True  # our own segment
 
-    def run(self) -> Link:
+    def run(self) -> Steps[Link]:
         own = core.make_nonce()
         nonce = core.nonce_bytes(own)
-        local = self._send_hello(own)
-        with self._receive(core.HELLO) as record:
+        reserve = self._reserve_descriptor()
+        local = yield from self._send_hello(own)
+        with (yield from self._receive(core.HELLO)) as record:
             peer, pidfd, remote = self._meet(record, nonce)
         forced = self._settle_forced(peer)
         terms = self.terms
         context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
         probes, left_out = self._make_probes(context, forced)
-        self._probe(probes, record.sender)
+        yield from self._probe(probes, record.sender)
 
         out, in_ = _directions(probes, left_out)
         if forced:
@@ -124,6 +188,7 @@ class _Handshake:
         taken = {probe.id: probe.take() for probe in probes if _needed(probe, probes, forced)}
         for probe in probes:
             probe.close()
+        reserve.close()
         return Link(
             sock=self.wire.sock.fileno(),
             pidfd=pidfd,
@@ -154,16 +219,32 @@ class _Handshake:
             self.undo.callback(probe.close)
         return probes, left_out
 
+    def _reserve_descriptor(self) -> socket.socket:
+        """A descriptor for the one that the channel opens last, when the peer relies on us.
+
+        OSError: there is none left. The peer can still be told.
+        """
+        try:
+            return self.undo.enter_context(self.wire.sock.dup())
+        except OSError as error:
+            # A limit of 0 is told as an argument that is out of range.
+            number = errno.EMFILE if error.errno == errno.EINVAL else error.errno
+            raise failure("handshake", number or errno.EIO) from None
+
     # Hello
 
-    def _send_hello(self, own: Nonce) -> Segment:
+    def _send_hello(self, own: Nonce) -> Steps[Segment]:
         """Make our segment and introduce ourselves with it; the segment, mapped."""
         fd, segment = core.make_segment()
         self.undo.callback(core.unmap_segment, segment)
+        self._sealed = core.is_sealed(fd)
         fds = [fd]
         try:
-            fds.append(own_pidfd())
-            self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack(), fds)])
+            pidfd = own_pidfd()
+            if pidfd >= 0:
+                fds.append(pidfd)
+            hello = Entry(_SUBJECT, 0, self._hello(own).pack(), fds)
+            yield from self._send(core.HELLO, [hello])
         finally:
             for number in fds:
                 os.close(number)
@@ -173,7 +254,7 @@ class _Handshake:
         nonce_address, scratch_address = core.nonce_addresses(own)
         return core.Hello(
             pid=os.getpid(),
-            uid=os.geteuid(),
+            uid=own_uid(),
             start_time=start_time() or 0,
             half_size=SEGMENT_SIZE,
             nonce=core.nonce_bytes(own),
@@ -194,13 +275,17 @@ class _Handshake:
         sender = record.sender
         same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
+        if not same_user and not self._sealed:
+            # The peer could take our own segment away under us. So far we have not relied on it.
+            raise PermissionError(errno.EPERM, core.UNSEALED)
         if hello.half_size != SEGMENT_SIZE:
             raise ProtocolError(f"the peer's segment has {hello.half_size} bytes")
         segment_fd = entry.take_fd()
         try:
-            pidfd = verified_pidfd(entry.take_fd(), sender)
-            self.undo.callback(os.close, pidfd)
-            segment = core.map_segment(segment_fd)
+            pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, sender)
+            if pidfd >= 0:
+                self.undo.callback(os.close, pidfd)
+            segment = core.map_segment(segment_fd, same_user)
             self.undo.callback(core.unmap_segment, segment)
         finally:
             os.close(segment_fd)
@@ -236,38 +321,38 @@ class _Handshake:
 
     # Rounds
 
-    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> None:
+    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> Steps[None]:
         """The rounds after the hello."""
         offers = [_guarded(p, p.offer, True) for p in probes]
-        self._send(core.OFFER, offers)
+        yield from self._send(core.OFFER, offers)
 
-        with self._receive(core.OFFER, sender) as record:
+        with (yield from self._receive(core.OFFER, sender)) as record:
             answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
-        self._send(core.ANSWER, answers)
+        yield from self._send(core.ANSWER, answers)
 
-        with self._receive(core.ANSWER, sender) as record:
+        with (yield from self._receive(core.ANSWER, sender)) as record:
             verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
-        self._send(core.VERDICT, verdicts)
+        yield from self._send(core.VERDICT, verdicts)
 
-        with self._receive(core.VERDICT, sender) as record:
+        with (yield from self._receive(core.VERDICT, sender)) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
 
-    def _send(self, round_: int, entries: list[Entry]) -> None:
+    def _send(self, round_: int, entries: list[Entry]) -> Steps[None]:
         fault = faults.in_handshake()
         if fault:
             raise OSError(fault, f"{os.strerror(fault)} (fault point in the handshake)")
         try:
-            self.wire.send(round_, entries)
+            yield from self.wire.sending(round_, entries)
         except PeerDied:
             while True:  # the peer may have told why before it hung up: read to the end
-                with self.wire.receive() as record:
+                with (yield from self.wire.receiving()) as record:
                     if record.round == core.REFUSED:
                         raise _refused(record) from None
 
-    def _receive(self, round_: int, sender: Credentials | None = None) -> Record:
+    def _receive(self, round_: int, sender: Credentials | None = None) -> Steps[Record]:
         """The record of this round, sent by `sender`; None: by any process."""
-        record = self.wire.receive()
+        record = yield from self.wire.receiving()
         try:
             if record.round == core.REFUSED:
                 raise _refused(record)
@@ -294,16 +379,31 @@ def _said(record: Record, probe: Probe) -> Entry:
 
 
 def _guarded(probe: Probe, step: Callable[[], Entry], outward: bool) -> Entry:
-    """Run a step. An OSError refuses the direction that the step is about, at both ends."""
+    """Run a step. An OSError refuses the direction that the step is about, at both ends.
+
+    But not that there is no descriptor left at this moment: the mechanism would be lost for the
+    life of the channel. The handshake fails, and both ends are told why.
+    """
     try:
         return step()
     except OSError as error:
-        refusal = probe.refuse(error.errno or errno.EIO, _text(error))
+        if is_shortage(error):
+            raise failure("handshake", error.errno or errno.EIO) from None
+        refusal = _refusal(probe, error)
         if outward:
             probe.out = refusal
         else:
             probe.in_ = refusal
         return refusal.entry(probe.id)
+
+
+def _refusal(probe: Probe, error: OSError) -> Refusal:
+    """Why a step failed: in its own words, or else in those for its errno."""
+    number = error.errno or errno.EIO
+    cause, _, cure = _text(error).partition("; cure: ")
+    if cause == os.strerror(number):
+        cause, cure = explain(probe.name, number)
+    return probe.refuse(number, cause, cure)
 
 
 def _directions(
@@ -342,7 +442,8 @@ def _tell(wire: Wire, error: Exception) -> None:
         number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
     wire.deadline = time.monotonic() + _LAST_WORD
     with contextlib.suppress(Exception):
-        wire.send(core.REFUSED, [Entry(_SUBJECT, number, _text(error).encode()[:600])])
+        text = _text(error).encode(errors="replace")
+        wire.send(core.REFUSED, [Entry(_SUBJECT, number, text[:600])])
 
 
 def _refused(record: Record) -> Exception:

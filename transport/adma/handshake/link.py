@@ -29,7 +29,7 @@ class Link:
     """
 
     sock: int  # the connected AF_UNIX socket, blocking or not
-    pidfd: int  # of the peer
+    pidfd: int  # of the peer; -1: the system refuses pidfds
     pid: int  # the peer, as seen from here; 0 when it is not to be seen
     uid: int  # the peer's, as seen from here
     same_user: bool

@@ -15,10 +15,10 @@ import struct
 import sys
 from dataclasses import dataclass
 
-from .. import config
+from .. import config, errors
 from .._core import handshake as core
 from .._core.constants import CMA_PULL, CMA_PUSH, MECH_CMA
-from ..connect.identity import start_time
+from ..connect.identity import is_gone, start_time
 from ..connect.record import Entry
 from .interface import Context, Probe, Refusal, refusal_in
 
@@ -72,10 +72,14 @@ def explain(number: int, found: Circumstances) -> tuple[str, str]:
     if number in (errno.EPERM, errno.EACCES):
         return _explain_refused(found)
     if number == errno.ESRCH:
-        return "there is no process with the peer's pid", ""
+        return "there is no process with the peer's pid", "start the peer again, and connect to it"
     if number in (errno.EFAULT, errno.ESTALE):
-        return "the process with the peer's pid is not the peer: its nonce is not there", ""
-    return "the peer's memory could not be reached", ""
+        return (
+            "the process with the peer's pid is not the peer: its nonce is not there",
+            "run both in one PID namespace, and connect again if the peer called exec",
+        )
+    cause, cure = errors.explain("mapped:cma", number)
+    return f"the peer's memory could not be reached: {cause}", cure
 
 
 def _explain_refused(found: Circumstances) -> tuple[str, str]:
@@ -260,7 +264,7 @@ def _name_tracer(context: Context) -> int:
     if _tracer is not None and _tracer[0] == os.getpid():
         if _tracer[1] == pid and _tracer[2] == start_time(pid):
             return _NAMED_YOU
-        if start_time(_tracer[1]) == _tracer[2]:
+        if not is_gone(_tracer[1], _tracer[2]):
             return _NAMED_ANOTHER
     if not context.client or pid <= 0 or core.set_tracer(pid):
         return _NAMED_NOBODY

@@ -23,6 +23,7 @@ from .._core import buffers
 from .._core import device as core
 from .._core.constants import MECH_DMA, MECH_HELPER
 from ..connect.record import Entry
+from ..errors import explain as explain_errno
 from ..kernel_helper import (
     DEVICE,
     Circumstances,
@@ -55,8 +56,12 @@ def _explain_trial(number: int) -> tuple[str, str]:
             "wait for some, or raise /sys/module/adma/parameters/requests_max",
         )
     if number == errno.ETIMEDOUT:
-        return f"a trial message did not come through in {_PATIENCE:g} s", ""
-    return f"a trial message failed: {os.strerror(number)}", ""
+        return (
+            f"a trial message did not come through in {_PATIENCE:g} s",
+            "look at the kernel's log (dmesg) for the DMA engine, or use mapped:helper",
+        )
+    cause, cure = explain_errno("mapped:helper", number)
+    return f"a trial message failed: {cause}", cure
 
 
 def _check(result: int) -> None:

@@ -51,7 +51,8 @@ class Refusal:
     cure: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.cause} ({os.strerror(self.errno)})"
+        error = os.strerror(self.errno)
+        text = self.cause if error in self.cause else f"{self.cause} ({error})"
         return f"{text}; cure: {self.cure}" if self.cure else text
 
     def error(self) -> MechanismUnavailable:
@@ -63,7 +64,7 @@ class Refusal:
 
     def entry(self, subject: int) -> Entry:
         """The refusal as it is sent to the peer, so that both ends tell the same."""
-        parts = (text.encode()[:_TEXT_MAX] for text in (self.cause, self.cure))
+        parts = (text.encode(errors="replace")[:_TEXT_MAX] for text in (self.cause, self.cure))
         return Entry(subject, self.errno, b"\0".join(parts))
 
 

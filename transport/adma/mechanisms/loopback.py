@@ -14,14 +14,17 @@ import errno
 import hashlib
 import hmac
 import secrets
-import selectors
+import select
 import socket
 import struct
 import time
+from collections.abc import Sequence
 
 from .. import config
 from .._core.constants import MECH_TCP
 from ..connect.record import Entry
+from ..errors import explain as explain_errno
+from ..errors import is_shortage
 from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["LoopbackTCP", "explain"]
@@ -60,7 +63,8 @@ def explain(number: int, where: str) -> tuple[str, str]:
             "TCP sockets are forbidden to this process",
             "allow them in the seccomp profile or the security module's policy",
         )
-    return f"a connection over {where} failed", ""
+    cause, cure = explain_errno("loopback:tcp", number)
+    return f"a connection over {where} failed: {cause}", cure
 
 
 class LoopbackTCP(Probe):
@@ -73,7 +77,8 @@ class LoopbackTCP(Probe):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._listens = context.nonce < context.peer.nonce
-        self._where = config.loopback_address()
+        # It may hold anything, and goes into errors, which people print, and to the peer.
+        self._where = config.loopback_address().encode("ascii", "backslashreplace").decode()
         self._secret = b""
         self._listener: socket.socket | None = None
         self._sock: socket.socket | None = None
@@ -148,6 +153,7 @@ class LoopbackTCP(Probe):
     def _listen(self) -> int:
         family = _family(self._where)
         self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._listener.setblocking(False)
         self._listener.bind((self._where, 0))
         self._listener.listen(_STRANGERS)
         return int(self._listener.getsockname()[1])
@@ -159,24 +165,22 @@ class LoopbackTCP(Probe):
         self._listener = None
         deadline = time.monotonic() + self.context.remaining(_PATIENCE)
         said: dict[socket.socket, bytes] = {}
-        with listener, selectors.DefaultSelector() as selector:
-            selector.register(listener, selectors.EVENT_READ)
+        with listener:
             try:
                 while (left := deadline - time.monotonic()) > 0:
-                    for key, _ in selector.select(left):
-                        if key.fileobj is listener:
-                            self._let_in(listener, said, selector)
-                        elif self._hear(key.fileobj, said, selector):  # type: ignore[arg-type]
-                            return _prepare(_taken(key.fileobj, said))  # type: ignore[arg-type]
+                    ready = _readable([listener, *said], left)
+                    if listener in ready:
+                        self._let_in(listener, said)
+                    for sock in ready:
+                        if sock is not listener and self._hear(sock, said):
+                            return _prepare(_taken(sock, said))
             finally:
                 for sock in said:
                     _drop(sock)
         raise TimeoutError(errno.ETIMEDOUT, "the peer did not connect")
 
     @staticmethod
-    def _let_in(
-        listener: socket.socket, said: dict[socket.socket, bytes], selector: selectors.BaseSelector
-    ) -> None:
+    def _let_in(listener: socket.socket, said: dict[socket.socket, bytes]) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             sock, _ = listener.accept()
             if len(said) >= _STRANGERS:
@@ -184,14 +188,8 @@ class LoopbackTCP(Probe):
                 return
             sock.setblocking(False)
             said[sock] = b""
-            selector.register(sock, selectors.EVENT_READ)
 
-    def _hear(
-        self,
-        sock: socket.socket,
-        said: dict[socket.socket, bytes],
-        selector: selectors.BaseSelector,
-    ) -> bool:
+    def _hear(self, sock: socket.socket, said: dict[socket.socket, bytes]) -> bool:
         """Read on. True: this one has sent the secret. A stranger is dropped."""
         try:
             part = sock.recv(_SECRET - len(said[sock]))
@@ -202,7 +200,6 @@ class LoopbackTCP(Probe):
         said[sock] += part
         if part and len(said[sock]) < _SECRET:
             return False
-        selector.unregister(sock)
         if hmac.compare_digest(said[sock], self._secret):
             return True
         del said[sock]
@@ -250,12 +247,23 @@ class LoopbackTCP(Probe):
     # Both
 
     def _fail(self, error: OSError) -> Entry:
+        if is_shortage(error):
+            raise error
         number = error.errno or (errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO)
         self._failed = self.refuse(number, *explain(number, self._where))
         return self._entry()
 
     def _entry(self) -> Entry:
         return self._failed.entry(self.id) if self._failed is not None else Entry(self.id)
+
+
+def _readable(socks: Sequence[socket.socket], seconds: float) -> list[socket.socket]:
+    """Those that can be read, or have ended. By poll, since a sandbox may refuse an epoll."""
+    poll = select.poll()
+    by_number = {sock.fileno(): sock for sock in socks}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(seconds * 1000)]
 
 
 def _family(where: str) -> socket.AddressFamily:

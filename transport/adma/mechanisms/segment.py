@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import re
@@ -22,14 +21,15 @@ import stat
 
 import posix_ipc
 
+from .._core import handshake as core
 from .._core.constants import BULK_SIZE
-from ..connect.identity import start_time
-from ..errors import ProtocolError
+from ..connect.identity import is_gone, own_uid, start_time
+from ..errors import ProtocolError, failure
 
 __all__ = ["check", "make", "sweep"]
 
 _DIRECTORY = "/dev/shm"
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_NO_DIRECTORY = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSYS)
 _MADE_OFTEN_ENOUGH = 16
 _counter = itertools.count()
 
@@ -41,21 +41,35 @@ def make(same_user: bool) -> int:
     there is no room for it. Nothing is left behind then.
     """
     size = BULK_SIZE
-    fd = _posix_segment() if same_user else _memfd()
+    fd, posix = _open(same_user)
     try:
         # A file system that is full is an error here, and not a SIGBUS later.
-        os.posix_fallocate(fd, 0, size)
-        if not same_user:
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        core.allocate_memory(fd, size)
+        if not core.seal_memory(fd) and not same_user:
+            raise PermissionError(errno.EPERM, core.UNSEALED)
     except OSError as error:
         os.close(fd)
-        if error.errno in (errno.ENOSPC, errno.ENOMEM):
-            raise OSError(error.errno, _no_room(size, same_user)) from None
+        if posix and error.errno == errno.ENOSPC:
+            raise OSError(error.errno, _no_room(size)) from None
         raise
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _open(same_user: bool) -> tuple[int, bool]:
+    """Memory of no size yet; and is it a POSIX segment?
+
+    Where /dev/shm is missing, or closed to this user, a memfd does for one user, too.
+    """
+    if same_user:
+        try:
+            return _posix_segment(), True
+        except OSError as error:
+            if error.errno not in _NO_DIRECTORY:
+                raise failure("bulk segment", error.errno or errno.EIO) from None
+    return core.make_memory("adma-bulk"), False
 
 
 def check(fd: int, same_user: bool) -> None:
@@ -66,17 +80,13 @@ def check(fd: int, same_user: bool) -> None:
         raise ProtocolError(f"the peer's bulk segment is no memory of {size} bytes")
     if same_user:
         return
-    try:
-        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-    except OSError:
-        seals = 0
-    if seals & _SEALS != _SEALS:
+    if not core.is_sealed(fd):
         raise ProtocolError("the peer's bulk segment is not sealed, but it belongs to another user")
 
 
 def sweep() -> int:
     """Remove the names that dead processes of this user left; returns how many there were."""
-    ours = re.compile(rf"adma-{os.geteuid()}-(\d+)-(\d+)-\d+")
+    ours = re.compile(rf"adma-{own_uid()}-(\d+)-(\d+)-\d+")
     removed = 0
     try:
         names = os.listdir(_DIRECTORY)
@@ -84,11 +94,11 @@ def sweep() -> int:
         return 0
     for name in names:
         match = ours.fullmatch(name)
-        if match is None or start_time(int(match[1])) == int(match[2]):
+        if match is None or not is_gone(int(match[1]), int(match[2])):
             continue
         # Another user may have made a file of such a name; it is left alone.
         with contextlib.suppress(OSError, posix_ipc.Error):
-            if os.lstat(f"{_DIRECTORY}/{name}").st_uid == os.geteuid():
+            if os.lstat(f"{_DIRECTORY}/{name}").st_uid == own_uid():
                 posix_ipc.unlink_shared_memory(f"/{name}")
                 removed += 1
     return removed
@@ -96,30 +106,35 @@ def sweep() -> int:
 
 def _posix_segment() -> int:
     for _ in range(_MADE_OFTEN_ENOUGH):
-        name = f"/adma-{os.geteuid()}-{os.getpid()}-{start_time()}-{next(_counter)}"
+        name = f"/adma-{own_uid()}-{os.getpid()}-{start_time() or 0}-{next(_counter)}"
         try:
             segment = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
         except posix_ipc.ExistentialError:
+            if not os.path.isdir(_DIRECTORY):
+                break
             continue  # of a process with our pid in another pid namespace
         except posix_ipc.PermissionsError:
-            cure = f"mount it with mode 1777 (mount -o remount,mode=1777 {_DIRECTORY})"
-            text = f"{_DIRECTORY} does not let this user make segments; cure: {cure}"
-            raise PermissionError(errno.EACCES, text) from None
-        except posix_ipc.Error as error:
-            raise OSError(errno.EIO, f"no POSIX segment could be made: {error}") from None
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), _DIRECTORY) from None
+        except (posix_ipc.Error, OSError) as error:
+            raise _reason(error) from None
         # A process of another pid namespace may have taken us for dead, and removed the name.
         with contextlib.suppress(posix_ipc.ExistentialError):
             posix_ipc.unlink_shared_memory(name)
         return int(segment.fd)
-    raise OSError(errno.EEXIST, f"no name for a segment could be made; is {_DIRECTORY} mounted?")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), _DIRECTORY)
 
 
-def _memfd() -> int:
-    return os.memfd_create("adma-bulk", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+def _reason(error: Exception) -> OSError:
+    """posix_ipc tells some errors in words only. Those for lack of descriptors come again here."""
+    if isinstance(error, OSError) and error.errno:
+        return error
+    try:
+        os.close(os.open(_DIRECTORY, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as again:
+        return again
+    return OSError(errno.EIO, str(error))
 
 
-def _no_room(size: int, same_user: bool) -> str:
-    if not same_user:
-        return f"no memory for a bulk segment of {size} bytes"
+def _no_room(size: int) -> str:
     cure = f"make it larger (mount -o remount,size=64m {_DIRECTORY}; docker: --shm-size)"
     return f"{_DIRECTORY} has no room for a bulk segment of {size} bytes; cure: {cure}"

@@ -14,7 +14,7 @@ import secrets
 
 from .._core.constants import BULK_SIZE, MECH_SHARED
 from ..connect.record import Entry
-from ..errors import ProtocolError
+from ..errors import ProtocolError, is_shortage
 from . import segment
 from .interface import Probe, refusal_in
 
@@ -40,6 +40,8 @@ class Shared(Probe):
             self._fd = segment.make(self.context.peer.same_user)
             self._map = mmap.mmap(self._fd, BULK_SIZE)
         except OSError as error:
+            if is_shortage(error):
+                raise
             number = error.errno or errno.EIO
             cause, _, cure = str(error.strerror).partition("; cure: ")
             self.out = self.refuse(number, cause, cure)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 from .._core import channel, operation
 from .._core.buffers import readable, release
 from .._core.constants import BLOCKING, BYTES, IDLE, OBJECT, PART, SLOT
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation, quarantine
 from .._core.results import NEEDS_BULK, NOT_NOW
+from ..errors import Stalled
 from .channel_request import ChannelRequest
+from .overtime import STALLED_BELOW, wait_for_match, wait_while_moving
 
 if TYPE_CHECKING:
     from .._core.types import Hold
@@ -45,6 +48,8 @@ class Blocking:
             request = ChannelRequest(self._endpoint, verb, (kept,))
             if timeout is None or timeout > _MOMENT:
                 nbytes = self._run(kept, hold)
+                if any_finished():
+                    let_go_finished()
                 if nbytes != NOT_NOW:
                     space = len(hold)
                     if nbytes >= 0:
@@ -53,7 +58,7 @@ class Blocking:
                     self._give_back(verb, kept)
                     if nbytes >= 0:
                         return nbytes
-                    raise self._endpoint.error(nbytes, space=space)
+                    raise self._endpoint.error(nbytes, space=space, operation=kept)
                 self._adopt(kept)
             else:
                 if verb == "write":
@@ -127,6 +132,8 @@ class Blocking:
         posted = [each for each in operations if each.req.state != IDLE]
         failed = any(each.done and each.req.error for each in posted)
         if posted and not failed and not request.cancel():
+            for each in operations:
+                each.tell(endpoint.chan)
             interruption.request = request  # type: ignore[attr-defined]
             return
         for each in operations:
@@ -154,7 +161,7 @@ class Blocking:
     def _adopt(self, kept: Operation) -> None:
         """Make it an operation like any other, which the endpoint keeps until it is done."""
         if kept in self._kept:
-            self._endpoint.pending.add(kept)
+            kept.keep(self._endpoint.pending)
             self._kept.remove(kept)
 
     def _give_back(self, verb: str, kept: Operation) -> None:
@@ -175,12 +182,28 @@ class Blocking:
         try:
             if writes:
                 self._warn_if_stuck(request, deadline)
-            if request._wait_until(deadline):
-                return request._settle()
-            raise TimeoutError(f"{request!r} was not done within timeout={timeout} s")
+            if not request._wait_until(deadline):
+                self._end_or_go_on(request, timeout)
+            return request._settle()
         finally:
             if writes:
                 channel.count_blocked(self._endpoint.chan, -1)
+
+    def _end_or_go_on(self, request: ChannelRequest, timeout: float | None) -> None:
+        """The time of a call is over: take back what it posted, or wait on while bytes move."""
+        chan, operations = self._endpoint.chan, request._operations
+        if not operations[0].req.is_read:
+            wait_for_match(chan, operations[0])
+        if request.cancel():
+            raise TimeoutError(
+                f"{request._verb} met no counterpart within timeout={timeout} s: it was taken back"
+            )
+        if not wait_while_moving(chan, operations):
+            raise Stalled(
+                f"{request!r}: timeout={timeout} s is over, and less than {STALLED_BELOW} bytes "
+                "moved in a second; .request is still pending and owns the buffer",
+                request=request,
+            )
 
     def _warn_if_stuck(self, request: ChannelRequest, deadline: float | None) -> None:
         """Wait a moment; if both ends are in a large write by then, say so once."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from .._core import operation as core
 from .._core.constants import DONE, MATCHED, POSTED
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.results import CANCELLED, TOO_LONG, error_for
-from .._core.waiting import OneWaiter
 from ..arguments import deadline_of
 from ..errors import Cancelled
 from ..mechanisms import NAMES
 from ..request import Request, size_text
+from .overtime import wait_until
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -56,9 +57,11 @@ class ChannelRequest(Request):
         for operation in self._operations:
             if not operation.done:
                 state = core.drive(self._endpoint.chan, operation.req, 0, 0)
-                if state < 0 and not operation.done:
-                    raise error_for(state)
                 if not operation.done:
+                    if any_finished():
+                        let_go_finished()
+                    if state < 0:
+                        raise error_for(state)
                     return False
         self._settle()
         return True
@@ -123,13 +126,13 @@ class ChannelRequest(Request):
     def _done(self) -> bool:
         return all(operation.done for operation in self._operations)
 
+    def _let_go(self) -> None:
+        for operation in self._operations:
+            self._endpoint.forget(operation)
+
     def _wait_until(self, deadline: float | None) -> bool:
         """Wait; its result is not looked at. False: the deadline passed before."""
-        chan = self._endpoint.chan
-        return all(
-            operation.done or OneWaiter(chan, operation.req).wait(deadline)
-            for operation in self._operations
-        )
+        return wait_until(self._endpoint.chan, self._operations, deadline)
 
     def _seen(self) -> None:
         for operation in self._operations:
@@ -144,6 +147,8 @@ class ChannelRequest(Request):
         failed = next((op for op in self._operations if op.req.error), None)
         for operation in self._operations:
             self._endpoint.forget(operation)
+        if any_finished():
+            let_go_finished()
         if failed is not None:
             raise self._error(failed)
         self._nbytes = sum(operation.req.done_bytes for operation in self._operations)
@@ -160,7 +165,7 @@ class ChannelRequest(Request):
             )
         if req.error == CANCELLED:
             return Cancelled(f"the {self._verb} was cancelled")
-        return self._endpoint.error(req.error)
+        return self._endpoint.error(req.error, operation=operation)
 
     def __repr__(self) -> str:
         verb = self._verb
@@ -191,7 +196,8 @@ class ChannelRequest(Request):
         return "posted" if first.state == POSTED else "queued"
 
     def __del__(self) -> None:
-        # A result that nobody will look at must not keep fileno() readable.
+        # A result that nobody will look at must not keep fileno() readable, nor a buffer.
         if getattr(self, "_nbytes", 0) is None:
             for operation in self._operations:
                 core.observe(self._endpoint.chan, operation.req)
+                self._endpoint.forget(operation)

@@ -3,34 +3,41 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import errno
 import os
 import time
 import warnings
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import channel as core
-from .._core import ending
-from .._core.operation import Operation, post, quarantine
-from .._core.results import FORKED, NO_MECHANISM, TOO_LONG, error_for
+from .._core.constants import IDLE
+from .._core.holds import any_finished, let_go_finished
+from .._core.operation import Operation, post, whose_memory_is_gone
+from .._core.results import CLOSED_HERE, FORKED, LOST, NO_MECHANISM, TOO_LONG, error_for
 from .._core.types import NO_CHANNEL
+from .._core.waiting import drain
 from ..arguments import remaining
-from ..errors import MessageTooLong
+from ..errors import MessagesLost, MessageTooLong, failure
+from ..request import size_text
+from . import exit as at_exit
 from . import selection
 
 if TYPE_CHECKING:
+    from .._core.types import Chan, Worker
     from ..handshake.link import Link
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "free_drained"]
 
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
-_SWEEP_EVERY: Final = 64  # posts; then what is done and was dropped is let go
 
-_open: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+_LOOK_EVERY: Final = 64  # posts; then it is looked whether there is a progress thread
+_CUT_OFF: Final = 0.1  # seconds of a close, at most, in which the peer ends its chunks
+
+#: Dropped without being closed, and not drained yet. The progress thread carries what was posted.
+_lingering: set[Endpoint] = set()
 
 
 class Endpoint:
@@ -44,30 +51,44 @@ class Endpoint:
         self.chan = NO_CHANNEL
         self.link = link
         self.pending: set[Operation] = set()
-        self._pid = os.getpid()
+        self.made_by = os.getpid()
         self._posts = 0
         self._closed = False
         # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
         # cycle of this and other objects is collected.)
         self.chan = core.make(selection.configuration(link))
-        _open.add(self)
+        at_exit.enlist(self)
+        free_drained()
 
     # Posting
 
     def post(self, operations: Sequence[Operation]) -> None:
-        """Post in order, all or none, and keep them until they are done. Raises why it cannot."""
+        """Post in order, all or none, and keep them until they are done. Raises why it cannot.
+
+        The buffers of those that are done when this returns are their owners' again.
+        """
         self._posts += 1
-        if self._posts % _SWEEP_EVERY == 0:
-            self.reap()
-        self.pending.update(operations)
-        if rc := post(self.chan, operations):
-            self.pending.difference_update(operations)
+        for operation in operations:
+            operation.keep(self.pending)
+        rc = CLOSED_HERE
+        try:
+            rc = post(self.chan, operations)
+        finally:  # also if a signal strikes as that returns
+            for operation in operations:
+                if operation.done or (rc and operation.req.state == IDLE):
+                    operation.release()
+            if any_finished():
+                let_go_finished()
+        if rc:
             raise self.error(rc)
+        if self._posts % _LOOK_EVERY == 1:
+            _tell_of_no_progress()
 
     def bring_segment(self, nbytes: int) -> None:
         """Make the segment that a write of `nbytes` needs, if there is one that is not there yet.
 
-        OSError when there is no room for it and no other mechanism may carry the message.
+        OSError when there is no room for it and no other mechanism may carry the message. The
+        next write tries again then.
         """
         wanted = core.wanted_segment(self.chan, nbytes)
         if not wanted:
@@ -75,28 +96,24 @@ class Endpoint:
         mechanism = mechanisms.of_id(wanted)
         try:
             fd = mechanism.make_segment(self.link.same_user)
+            rc = core.give_bulk(self.chan, fd)  # whose descriptor it is from now on
+            if -rc in errno.errorcode:
+                raise failure("bulk segment", -rc)
         except OSError as error:
-            core.refuse_bulk(self.chan, error.errno or 0)
             if self.link.forced == mechanism.name:
                 raise
+            core.refuse_bulk(self.chan, error.errno or 0)
             return  # another mechanism carries it
-        try:
-            if rc := core.give_bulk(self.chan, fd):
-                raise self.error(rc)
-        finally:
-            os.close(fd)
+        if rc:
+            raise self.error(rc)
 
     def forget(self, operation: Operation) -> None:
         """Give the buffer back to its owner, if the core is through with it."""
-        if operation.done:
-            self.release(operation)
+        operation.let_go_if_done()
 
     def release(self, operation: Operation) -> None:
         """Give the buffer back to its owner. The operation is done, or was never posted."""
-        if operation.req.held:
-            quarantine.append(operation)
-        self.pending.discard(operation)
-        operation.let_go()
+        operation.release()
 
     def reap(self) -> None:
         """Forget what is done, also where nobody looked at it."""
@@ -108,7 +125,7 @@ class Endpoint:
     @property
     def closed(self) -> bool:
         """Was it closed by this process, or is it a forked child's copy?"""
-        return self._closed or os.getpid() != self._pid
+        return self._closed or os.getpid() != self.made_by
 
     @property
     def closed_here(self) -> bool:
@@ -117,18 +134,64 @@ class Endpoint:
 
     def close(self, deadline: float | None) -> None:
         """Close in order; TimeoutError when a stopped peer keeps a chunk (see Channel.close)."""
+        late = deadline is not None and time.monotonic() >= deadline
         self._closed = True
+        try:
+            if not late:
+                core.drain(self.chan)
+                drain([self.chan], [], _before(deadline))
+        except BaseException:
+            self._close_quietly()
+            raise
+        try:
+            self._shut(deadline)
+        finally:
+            if not late:
+                self._warn_of_losses()
+
+    def begin_drain(self) -> None:
+        """Stop reading, and tell the peer. What was posted is carried on."""
+        self._closed = True
+        core.drain(self.chan)
+
+    def handles(self) -> tuple[list[Chan], list[Worker]]:
+        """What has to be driven until it is drained."""
+        return [self.chan], []
+
+    def cut_off(self) -> None:
+        """Close without waiting any longer. Warns of what could not be delivered."""
+        self._close_quietly()
+        self._warn_of_losses()
+
+    def free_if_drained(self) -> None:
+        """Nobody uses it any more: close and free it, once the peer has what was posted."""
+        if core.linger(self.chan):
+            self._free()
+
+    def _shut(self, deadline: float | None) -> None:
+        """Close it, and take back what was not read."""
         while core.close(self.chan, _slice(deadline)):
             if deadline is not None and time.monotonic() >= deadline:
                 self._abandon()
                 break
-        _open.discard(self)
+        at_exit.delist(self)
         self.reap()
+
+    def _warn_of_losses(self) -> None:
+        loss = core.loss(self.chan)
+        if loss.messages:
+            warnings.warn(
+                f"{self.peer_text} did not read everything before the channel was closed: "
+                f"{loss.messages} messages ({size_text(loss.nbytes)}) are lost; wait for them "
+                "before you close, or close with a longer timeout",
+                ResourceWarning,
+                stacklevel=4,
+            )
 
     def _abandon(self) -> None:
         nbytes = core.abandon(self.chan)
+        at_exit.delist(self)
         self.reap()
-        _open.discard(self)
         if nbytes:
             raise TimeoutError(
                 f"{self.peer_text} is stopped in the middle of a copy: the channel is closed, "
@@ -137,19 +200,29 @@ class Endpoint:
             )
 
     def _close_quietly(self) -> None:
+        self._closed = True
         with contextlib.suppress(TimeoutError):
-            self.close(time.monotonic())
+            self._shut(time.monotonic())
+
+    def _free(self) -> None:
+        self._close_quietly()
+        chan, self.chan = self.chan, NO_CHANNEL
+        core.free(chan)
+        _lingering.discard(self)
 
     def __del__(self) -> None:
         if not self.chan:
             return
+        open_here = not self.closed
         try:
-            if not self.closed:
+            if open_here:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
         finally:  # a warning may be an error
-            self._close_quietly()
-            chan, self.chan = self.chan, NO_CHANNEL
-            core.free(chan)
+            if open_here and not core.linger(self.chan):
+                _lingering.add(self)
+                at_exit.enlist(self)
+            else:
+                self._free()
 
     # Words
 
@@ -169,8 +242,11 @@ class Endpoint:
         """The peer, for people."""
         return f"pid {self.link.pid}" if self.link.pid else "a peer of another pid namespace"
 
-    def error(self, code: int, *, space: int = 0) -> Exception:
-        """The exception for a result; `space`: bytes of the buffer that was too small."""
+    def error(self, code: int, *, space: int = 0, operation: Operation | None = None) -> Exception:
+        """The exception for a result; `space`: bytes of the buffer that was too small.
+
+        `operation`: the one that failed, if there is one.
+        """
         code = abs(code)
         if code == TOO_LONG:
             needed = core.needed()
@@ -181,7 +257,42 @@ class Endpoint:
             )
         if code == NO_MECHANISM:
             return selection.unavailable(self.chan, self.link)
+        if code in (errno.EMFILE, errno.ENFILE):
+            return failure("shared", code)
+        if code == LOST:
+            loss = core.loss(self.chan)
+            return MessagesLost(
+                f"{self.peer_text} closed the channel before this end had read everything: "
+                f"{loss.peer_withdrawn} of {loss.peer_posted} messages are lost, this one first",
+                posted=loss.peer_posted,
+                withdrawn=loss.peer_withdrawn,
+            )
+        if code == errno.EFAULT and operation is not None:
+            return error_for(code, _fault(operation))
         return error_for(code)
+
+
+def _fault(operation: Operation) -> str:
+    name = mechanisms.NAMES.get(operation.req.mechanism)
+    by = f" by {name}" if name else ""
+    return (
+        f"the copy{by} met a page of {whose_memory_is_gone(operation)} that is not there: it was "
+        "unmapped, or is beyond the end of its file; keep it until the request is done"
+    )
+
+
+def _tell_of_no_progress() -> None:
+    """Say once that there is no progress thread: messages arrive, but only while calls are made."""
+    error = core.progress_error()
+    if error and not _told:
+        _told.append(error)
+        text = f"{failure('progress thread', error).strerror}; until then requests go on only "
+        warnings.warn(
+            text + "while this process is in a call of adma", RuntimeWarning, stacklevel=4
+        )
+
+
+_told: list[int] = []
 
 
 def _slice(deadline: float | None) -> int:
@@ -189,12 +300,15 @@ def _slice(deadline: float | None) -> int:
     return _CLOSE_SLICE_NS if left is None else min(_CLOSE_SLICE_NS, int(left * 1e9))
 
 
-def _close_all() -> None:
-    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
-    ending.begin()
-    for endpoint in list(_open):
-        if os.getpid() == endpoint._pid:
-            endpoint._close_quietly()
+def _before(deadline: float | None) -> float | None:
+    """A moment before the deadline: the rest is for the end of the close."""
+    left = remaining(deadline)
+    return None if left is None else time.monotonic() + left - min(_CUT_OFF, left / 10)
 
 
-atexit.register(_close_all)
+def free_drained() -> bool:
+    """Free the channels that were dropped and are drained by now. True: no other is left."""
+    for endpoint in list(_lingering):
+        if endpoint.made_by == os.getpid():
+            endpoint.free_if_drained()
+    return not _lingering

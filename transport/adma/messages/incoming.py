@@ -8,19 +8,28 @@ the next recv() goes on where this one stopped.
 
 from __future__ import annotations
 
+import errno
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .. import forks
+from .._core import channel
 from .._core import operation as core
-from .._core.buffers import empty, filled
+from .._core.buffers import blank, empty, filled
 from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
-from .._core.results import TOO_LONG, raise_for
+from .._core.results import NOT_NOW, TOO_LONG, raise_for
 from .._core.waiting import OneWaiter
 from ..arguments import remaining
-from ..errors import MessageTooLong
-from .message import load, part_sizes
+from ..errors import MessageTooLong, Stalled
+from ..request import size_text
+from .channel_request import ChannelRequest
+from .message import KINDS, Message, load, parts_of
+from .overtime import STALLED_BELOW, wait_until, wait_while_moving
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -36,6 +45,7 @@ class Receiver:
         self._incoming: Incoming | None = None  # what a call that was interrupted left
         self._lock = threading.Lock()
         self._thread = 0  # the one that receives
+        forks.in_child(self, Receiver._forked)
 
     @property
     def begun(self) -> int | None:
@@ -43,8 +53,54 @@ class Receiver:
         incoming = self._incoming
         return incoming.nbytes if incoming is not None and incoming.matched else None
 
+    def _forked(self) -> None:
+        """In a child: no thread that was in the middle of it is there."""
+        self._lock = threading.Lock()
+        self._thread = 0
+        self._forget()
+
     def receive(self, deadline: float | None, limit: int | None) -> Any:
         """The next object. See `Channel.recv`."""
+        with self._alone(deadline):
+            incoming = self._receive(deadline, limit)
+        return incoming.load()
+
+    def receive_away(self, deadline: float | None) -> None:
+        """Receive the next object, and do not look at it."""
+        with self._alone(deadline):
+            self._receive(deadline, None)
+
+    def skip(self, deadline: float | None) -> Message | None:
+        """Drop the next message. None: it can only be read. See `Channel.skip`."""
+        with self._alone(deadline):
+            if self._incoming is not None and self._incoming.matched:
+                return self._drop(self._incoming, deadline)
+            while True:
+                rc, kind, nbytes = channel.skip(self._endpoint.chan)
+                if rc == 0:
+                    return Message(KINDS[kind], nbytes)
+                if rc == -errno.EOPNOTSUPP:
+                    return None
+                if rc != NOT_NOW:
+                    raise self._endpoint.error(rc)
+                self._wait_for_message(deadline)
+
+    def _drop(self, incoming: Incoming, deadline: float | None) -> Message:
+        message = Message("object", incoming.nbytes)
+        with self._taking(incoming):
+            incoming.drop(deadline)
+        return message
+
+    def _wait_for_message(self, deadline: float | None) -> None:
+        rc, kind, _ = channel.peek(self._endpoint.chan)
+        if rc:
+            raise self._endpoint.error(rc)
+        if not kind and not OneWaiter(self._endpoint.chan).wait(deadline):
+            raise TimeoutError("no message came in time")
+
+    @contextmanager
+    def _alone(self, deadline: float | None) -> Iterator[None]:
+        """No other thread receives or skips objects meanwhile."""
         if self._thread == threading.get_ident():
             raise RuntimeError("recv() is running already in this thread: a signal handler?")
         left = remaining(deadline)
@@ -52,17 +108,23 @@ class Receiver:
             raise TimeoutError("another thread is receiving an object on this channel")
         try:
             self._thread = threading.get_ident()
-            incoming = self._receive(deadline, limit)
+            yield
         finally:
             self._thread = 0
             self._lock.release()
-        return incoming.load()
 
     def _receive(self, deadline: float | None, limit: int | None) -> Incoming:
         incoming = self._incoming or Incoming(self._endpoint)
         self._incoming = incoming
-        try:
+        with self._taking(incoming):
             incoming.receive(deadline, limit)
+        return incoming
+
+    @contextmanager
+    def _taking(self, incoming: Incoming) -> Iterator[None]:
+        """What is left of it when this is interrupted is the next call's."""
+        try:
+            yield
         except BaseException:
             incoming.withdraw()
             if incoming.unfinished:
@@ -71,7 +133,6 @@ class Receiver:
                 self._forget()
             raise
         self._forget()
-        return incoming
 
     def _forget(self) -> None:
         self._incoming = None
@@ -125,6 +186,16 @@ class Incoming:
             raise self._too_long(limit)  # its writer withdrew another one, and this one came
         self._finish_parts(deadline)
 
+    def drop(self, deadline: float | None) -> None:
+        """Receive no more of it than has to be. TimeoutError: the deadline passed before."""
+        while not self._finish_head(deadline):
+            self._begin(deadline)
+        if self._parts is None and self._head.req.need_parts:
+            rc, _, _ = channel.skip(self._endpoint.chan)
+            if rc != -errno.EOPNOTSUPP:
+                return  # the core passes over the parts as they come
+        self._finish_parts(deadline)
+
     def load(self) -> Any:
         """The object, once it is received."""
         return load(self._head_buffer, self._part_buffers)
@@ -135,8 +206,8 @@ class Incoming:
             needed=self.nbytes,
         )
 
-    def withdraw(self) -> None:
-        """Take back what was posted. If it was matched before, it is `unfinished`.
+    def withdraw(self) -> bool:
+        """Take back what was posted. False: it was matched before, and is `unfinished`.
 
         What of it has arrived was looked at, so that `fileno()` is readable when there is more.
         When all of it has arrived, `fileno()` stays readable until the next recv().
@@ -144,30 +215,47 @@ class Incoming:
         if core.cancel(self._endpoint.chan, self._head.req):
             self._head_buffer = None
             self._settle([self._head])
-            return
+            return True
         operations = [self._head, *(self._parts or ())]
         arriving = [each for each in operations if not each.done]
         if arriving and all(each.req.state != IDLE for each in arriving):
             for each in operations:
                 if each.done:
                     core.observe(self._endpoint.chan, each.req)
+        return False
 
     def _begin(self, deadline: float | None) -> None:
         """Post a read for the head, and once it is matched give it a buffer of its size."""
         head, chan = self._head, self._endpoint.chan
         self._endpoint.post([head])
-        self._wait(head, deadline)
+        self._wait([head], deadline)
         if head.req.state == NEED:
-            self._head_buffer = empty(head.req.need_length)  # MemoryError: it stays
+            self._head_buffer = self._reserve()
             head.hold = filled(self._head_buffer)
             if rc := core.supply(chan, head.req, head.hold, head.req.need_length):
                 raise_for(rc)
+
+    def _reserve(self) -> Any:
+        """A buffer for the head. MemoryError if there is no memory for all of the object."""
+        req = self._head.req
+        try:
+            buffer = empty(req.need_length)
+            empty(max(0, req.needed - req.need_length))  # nothing is taken as long as this fails
+        except MemoryError:
+            raise self._too_large() from None
+        return buffer
+
+    def _too_large(self) -> MemoryError:
+        return MemoryError(
+            f"no memory for an object of {size_text(self.nbytes)}: it stays first in line; "
+            "recv() it when there is, or skip() it"
+        )
 
     def _finish_head(self, deadline: float | None) -> bool:
         """False: the writer withdrew the object that was matched; begin anew."""
         head = self._head
         if self._head_buffer is not None:
-            self._wait(head, deadline)
+            self._wait([head], deadline)
         self._settle([head])
         error = head.req.error
         if error == TOO_LONG and self._head_buffer is not None:
@@ -187,8 +275,13 @@ class Incoming:
     def _finish_parts(self, deadline: float | None) -> None:
         if self._parts is None:
             req = self._head.req
-            sizes = part_sizes(self._head_buffer, req.need_parts, req.needed)
-            self._part_buffers = [empty(size) for size in sizes]
+            parts = parts_of(self._head_buffer, req.need_parts, req.needed)
+            try:
+                self._part_buffers = [
+                    blank(part.nbytes, read_only=part.read_only) for part in parts
+                ]
+            except MemoryError:
+                raise self._too_large() from None
             self._parts = [
                 Operation(
                     filled(buffer),
@@ -201,24 +294,46 @@ class Incoming:
         unposted = [part for part in self._parts if part.req.state == IDLE]
         if unposted:
             self._endpoint.post(unposted)
-        for part in self._parts:
-            self._wait(part, deadline)
+        self._wait(self._parts, deadline)
         self._settle(self._parts)
         for part in self._parts:
             if part.req.error:
                 self._over = True
                 raise self._endpoint.error(part.req.error)
 
-    def _wait(self, operation: Operation, deadline: float | None) -> None:
-        if operation.done:
+    def _wait(self, operations: list[Operation], deadline: float | None) -> None:
+        """Wait for operations; once the deadline has passed, for as long as bytes move."""
+        chan = self._endpoint.chan
+        if wait_until(chan, operations, deadline):
             return
-        if not OneWaiter(self._endpoint.chan, operation.req).wait(deadline):
-            raise TimeoutError("no object came in time" if not self.matched else _INCOMPLETE)
+        if self.withdraw():
+            raise TimeoutError("no object came in time")
+        if not wait_while_moving(chan, operations):
+            begun = [self._head, *(self._parts or ())]
+            raise Stalled(_INCOMPLETE, request=Begun(self._endpoint, "recv", begun))
 
     def _settle(self, operations: list[Operation]) -> None:
         for operation in operations:
             core.observe(self._endpoint.chan, operation.req)
             self._endpoint.forget(operation)
+        if any_finished():
+            let_go_finished()
 
 
-_INCOMPLETE = "the object was not complete in time; the next recv() goes on with it"
+class Begun(ChannelRequest):
+    """What has begun to arrive of an object, for the exception of a call that stalled.
+
+    It can be waited for, and not be cancelled. Only the next recv() takes the result, which
+    keeps fileno() readable also when nobody has this request any more.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        pass
+
+
+_INCOMPLETE = (
+    "the timeout is over, and the object has come to a stop on its way: less than "
+    f"{STALLED_BELOW} bytes moved in a second; the next recv() goes on with it"
+)

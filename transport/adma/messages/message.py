@@ -2,9 +2,10 @@
 """What a message is to its reader, and how an object becomes messages.
 
 An object travels as one message of kind OBJECT: the sizes of its out-of-band
-buffers (8 bytes each), then the pickle. The buffers follow as messages of kind
-PART, each copied straight from the object's own memory. Small buffers stay in
-the pickle: a message of their own would cost more than copying them.
+buffers (8 bytes each, whose highest bit says that the buffer is read-only), then
+the pickle. The buffers follow as messages of kind PART, each copied straight
+from the object's own memory. Small buffers stay in the pickle: a message of
+their own would cost more than copying them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import pickle
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._core.constants import BYTES, OBJECT, PART, PENDING_MAX
 from ..errors import ProtocolError
 
-__all__ = ["KINDS", "Frames", "Message", "dump", "load", "part_sizes"]
+__all__ = ["KINDS", "Frames", "Message", "Part", "dump", "load", "parts_of"]
 
 OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
+READ_ONLY = 1 << 63  # beside a size: no message is that long
 PARTS_MAX = PENDING_MAX // 2  # so that an object fits among other requests
 
 KINDS = {BYTES: "bytes", OBJECT: "object", PART: "object"}
@@ -67,21 +69,35 @@ def dump(obj: object) -> Frames:
     body = pickle.dumps(obj, protocol=5, buffer_callback=in_band)
     if not parts:
         return Frames(body, ())
-    sizes = struct.pack(f"={len(parts)}Q", *(part.nbytes for part in parts))
+    sizes = struct.pack(
+        f"={len(parts)}Q", *(part.nbytes | (READ_ONLY if part.readonly else 0) for part in parts)
+    )
     return Frames(sizes + body, parts)
 
 
-def part_sizes(head: Any, count: int, total: int) -> tuple[int, ...]:
-    """The sizes of an object's `count` parts, as its head tells them. ProtocolError."""
+class Part(NamedTuple):
+    """What the head of an object tells of one of its parts."""
+
+    nbytes: int
+    read_only: bool
+
+
+def parts_of(head: Any, count: int, total: int) -> list[Part]:
+    """An object's `count` parts, as its head tells of them. ProtocolError."""
     if len(head) < 8 * count:
         raise ProtocolError("the peer announced an object with parts, and did not tell their sizes")
-    sizes: tuple[int, ...] = struct.unpack_from(f"={count}Q", head)
-    if len(head) + sum(sizes) != total:
+    told: tuple[int, ...] = struct.unpack_from(f"={count}Q", head)
+    parts = [Part(size & ~READ_ONLY, size >= READ_ONLY) for size in told]
+    if len(head) + sum(part.nbytes for part in parts) != total:
         raise ProtocolError("the sizes of an object's parts do not add up")
-    return sizes
+    return parts
 
 
 def load(head: Any, parts: Sequence[Any]) -> Any:
-    """The object. Its large buffers are `parts` themselves, not copies of them."""
+    """The object. Its large buffers are `parts` themselves, not copies of them.
+
+    A buffer has the type that pickle gives to one that it copies: `bytes` if it was read-only,
+    else `bytearray`. (It leaves a read-only buffer as it is where it was to be made so.)
+    """
     with memoryview(head) as view, view[8 * len(parts) :] as body:
         return pickle.loads(body, buffers=parts)

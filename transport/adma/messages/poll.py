@@ -15,6 +15,7 @@ from weakref import proxy
 
 from .._core import channel as core
 from .._core.copies import Copies, Signal
+from .._core.holds import any_finished, let_go_finished
 from .._core.poll_set import PollSet
 from .._core.results import CLOSED_HERE, FORKED, error_for
 from .._core.waiting import BUSY, QUIET, READY, wait_with
@@ -25,7 +26,7 @@ from ..errors import ChannelClosed
 from ..request import Request
 from .incoming import unfinished
 from .source import Source
-from .waitset import pending, wait_for_one, waiter_of
+from .waitset import is_done, pending, wait_for_one, waiter_of
 
 if TYPE_CHECKING:
     from .._core.types import SignalMask
@@ -81,6 +82,8 @@ def wait(objects: Iterable[Any], timeout: float | None = None) -> list[Any]:
         return interest.wait(things, deadline)
     finally:
         interest.busy = False
+        if any_finished():
+            let_go_finished()
 
 
 class _Interest:
@@ -286,7 +289,7 @@ def _reported(things: list[_Thing]) -> list[_Thing]:
 
 
 def _is_done(thing: object) -> bool:
-    return isinstance(thing, Request) and thing._done
+    return isinstance(thing, Request) and is_done(thing)
 
 
 def _begun(things: Sequence[object]) -> bool:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
-from .. import config
+from .. import config, errors
 from .._core import channel as core
 from .._core.constants import (
     COPY_AS_READER,
@@ -41,15 +42,20 @@ _CARRIES = {INLINE: "inline", EAGER: "eager", RENDEZVOUS: "rendezvous"}
 
 
 def copiers() -> int:
-    """Which end may copy chunks, as ADMA_COPIERS says: both (the default), reader or writer."""
+    """Which end may copy chunks, as ADMA_COPIERS says: both (the default), reader or writer.
+
+    A RuntimeWarning tells of any other word, which no channel fails for.
+    """
     word = config.copiers()
     if word not in _COPIERS:
-        raise ValueError(f"{config.COPIERS}={word!r}: choose one of {', '.join(_COPIERS)}")
+        text = f"{config.COPIERS}={word!r} is ignored: choose one of {', '.join(_COPIERS)}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        word = "both"
     return _COPIERS[word]
 
 
 def configuration(link: Link) -> core.Config:
-    """What the core's channel is made of. ValueError for a wrong ADMA_COPIERS."""
+    """What the core's channel is made of."""
     return core.Config(
         sock=link.sock,
         pidfd=link.pidfd,
@@ -109,8 +115,9 @@ def _refusals(chan: Chan, link: Link) -> list[tuple[str, Refusal]]:
     withdrawn = core.withdrawn(chan)
     for number, name in NAMES.items():
         if number in withdrawn:
-            cause = _TEXTS[core.WITHDRAWN]
-            found.append((name, Refusal(name, withdrawn[number], cause, "connect anew")))
+            cause, cure = errors.explain(name, withdrawn[number])
+            cause = f"{_TEXTS[core.WITHDRAWN]}: {cause}"
+            found.append((name, Refusal(name, withdrawn[number], cause, cure)))
     return found
 
 

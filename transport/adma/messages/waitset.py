@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from .._core.copies import Copies, Signal
+from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.waiting import ManyWaiter
 from ..arguments import deadline_of
@@ -15,7 +16,7 @@ from ..copying.engine import queues_running
 from ..request import Request
 from .channel_request import ChannelRequest
 
-__all__ = ["pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
+__all__ = ["is_done", "pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
 
 
 def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
@@ -34,7 +35,12 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
         raise TimeoutError(f"{left} of {len(requests)} requests are still pending")
     for request in requests:
         request._seen()  # also those after one that failed
-    return [request.wait() for request in requests]
+    try:
+        return [request.wait() for request in requests]
+    except BaseException:
+        for request in requests:
+            is_done(request)  # those behind the one that failed hold nothing either
+        raise
 
 
 def wait_any(reqs: Iterable[Request], timeout: float | None = None) -> int:
@@ -60,11 +66,13 @@ def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int
     if not requests:
         raise ValueError(f"{call}(reqs): no requests, so none will ever be done")
     deadline = deadline_of(timeout, call)
-    while not (done := [index for index, request in enumerate(requests) if request._done]):
+    while not (done := [index for index, request in enumerate(requests) if is_done(request)]):
         if not wait_for_one(requests, deadline):
             raise TimeoutError(f"none of {len(requests)} requests is done")
     for index in done:
         requests[index]._seen()
+    if any_finished():
+        let_go_finished()
     return done
 
 
@@ -78,6 +86,14 @@ def wait_for_one(requests: Sequence[Request], deadline: float | None) -> bool:
     if copies:
         return wait_copies(copies, 1, deadline)
     return waiter_of(messages, 1).wait(deadline)
+
+
+def is_done(request: Request) -> bool:
+    """Is it done? If so its buffers are their owners' again."""
+    if not request._done:
+        return False
+    request._let_go()
+    return True
 
 
 def _checked(reqs: Iterable[Request], call: str) -> list[Request]:

@@ -7,31 +7,35 @@ benchmarks. Programs use channels.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import errno
 import os
 import socket
 import time
-import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
-from .._core import ending
 from .._core import worker as core
 from .._core.buffers import readable, writable
-from .._core.operation import Operation, quarantine
+from .._core.constants import IDLE, TELL
+from .._core.holds import any_finished, let_go_finished
+from .._core.operation import Operation
 from .._core.results import error_for
-from .._core.waiting import ManyWaiter
+from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
-from ..handshake.handshake import Terms, shake
+from ..errors import failure
+from ..handshake.handshake import Terms, shake_into
+from . import exit as at_exit
 from . import selection
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .._core.types import Arrived
+    from .._core import types
+    from .._core.types import Arrived, Req
     from ..handshake.link import Link
 
 __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
@@ -39,8 +43,6 @@ __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
-
-_open: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
 class TagRequest:
@@ -114,9 +116,9 @@ class Worker:
         self.handle = core.NO_WORKER
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
         self._pending: set[Operation] = set()
-        self._pid = os.getpid()
+        self.made_by = os.getpid()
         self.handle = core.make()
-        _open.add(self)
+        at_exit.enlist(self)
 
     # Endpoints
 
@@ -127,7 +129,9 @@ class Worker:
         """
         forced = mechanisms.check_name(mechanism)
         terms = Terms("worker", client=False, forced=forced, admit=access.anybody)
-        link = shake(sock, terms, timeout)
+        return shake_into(sock, terms, timeout, self._endpoint_of)
+
+    def _endpoint_of(self, link: Link) -> int:
         try:
             number = core.connect(self.handle, selection.configuration(link))
         except BaseException:
@@ -150,6 +154,12 @@ class Worker:
     def drop(self, number: int, timeout: float = 5) -> None:
         """Close an endpoint. TimeoutError: the peer is stopped in the middle of a copy."""
         deadline = time.monotonic() + timeout
+        if timeout > 0:
+            core.drain(self.handle, number)
+            drain([], [self.handle], deadline)
+        self._shut(number, timeout, deadline)
+
+    def _shut(self, number: int, timeout: float, deadline: float) -> None:
         while core.drop(self.handle, number, _CLOSE_SLICE_NS if timeout > 0 else 0):
             if time.monotonic() >= deadline:
                 held = core.abandon(self.handle, number)
@@ -164,18 +174,34 @@ class Worker:
         if not self.handle:
             return
         try:
-            if os.getpid() == self._pid:
-                for number in list(self.links):
-                    self.drop(number, timeout)
+            if os.getpid() == self.made_by:
+                self._close_endpoints(timeout)
         finally:
-            _open.discard(self)
+            at_exit.delist(self)
             handle, self.handle = self.handle, core.NO_WORKER
             core.free(handle)
             for operation in list(self._pending):
-                self.release(operation)
+                operation.release()
             self.links.clear()
 
-    def close_quietly(self) -> None:
+    def _close_endpoints(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        if timeout > 0:
+            self.begin_drain()
+            drain([], [self.handle], deadline)
+        for number in list(self.links):
+            self._shut(number, timeout, deadline)
+
+    def begin_drain(self) -> None:
+        """Stop receiving at all endpoints, and tell the peers. What was posted is carried on."""
+        for number in list(self.links):
+            core.drain(self.handle, number)
+
+    def handles(self) -> tuple[list[types.Chan], list[types.Worker]]:
+        """What has to be driven until it is drained."""
+        return [], [self.handle] if self.handle else []
+
+    def cut_off(self) -> None:
         """Close it without waiting for peers."""
         with contextlib.suppress(TimeoutError):
             self.close(0)
@@ -183,7 +209,7 @@ class Worker:
     def __del__(self) -> None:
         """The core keeps nothing of the requests and buffers that go with this object."""
         if self.handle:
-            self.close_quietly()
+            self.cut_off()
 
     def __enter__(self) -> Worker:
         return self
@@ -197,11 +223,11 @@ class Worker:
         self, number: int, tag: int, buf: ReadableBuffer, *, synchronous: bool = False
     ) -> TagRequest:
         """Post a send. Synchronous: it completes when it was matched, whatever its size."""
-        flags = core.SYNCHRONOUS if synchronous else 0
+        flags = TELL | (core.SYNCHRONOUS if synchronous else 0)
         operation = Operation(readable(buf, "send"), read=False, kind=core.TAGGED, flags=flags)
         operation.req.source, operation.req.tag = number, tag
         self.bring_segment(number, len(operation.hold or b""))
-        return self._post(operation, core.send(self.handle, operation.req))
+        return self._post(operation, partial(core.send, self.handle))
 
     def receive(
         self,
@@ -216,7 +242,7 @@ class Worker:
         operation = self._reception(buf, consume=consume)
         req = operation.req
         req.source, req.tag, req.mask = source, tag, mask
-        return self._post(operation, core.receive(self.handle, req))
+        return self._post(operation, partial(core.receive, self.handle))
 
     def probe(self, source: int, tag: int, mask: int = ALL_BITS) -> core.Found | None:
         """The oldest message that such a receive would get, or None."""
@@ -232,11 +258,9 @@ class Worker:
     ) -> TagRequest:
         """Receive a message that was taken."""
         operation = self._reception(buf, consume=consume)
-        rc = core.receive_taken(self.handle, message.taken, operation.req)
-        if rc:
-            raise error_for(rc, needed=operation.req.needed)
+        request = self._post(operation, partial(core.receive_taken, self.handle, message.taken))
         message.spend()
-        return self._post(operation, 0)
+        return request
 
     # Waiting
 
@@ -251,7 +275,13 @@ class Worker:
         deadline = deadline_of(timeout, "wait")
         reqs = [request.operation.req for request in requests]
         wanted = len(reqs) if need is None else need
-        return ManyWaiter((), reqs, wanted, workers=[self.handle]).wait(deadline)
+        if not ManyWaiter((), reqs, wanted, workers=[self.handle]).wait(deadline):
+            return False
+        for request in requests:
+            request.operation.let_go_if_done()
+        if any_finished():
+            let_go_finished()
+        return True
 
     def wait_message(self, timeout: float | None = None) -> bool:
         """Wait until a message has come that no receive was posted for. False: not in time."""
@@ -260,24 +290,28 @@ class Worker:
     # What the core is done with
 
     def release(self, operation: Operation) -> None:
-        """Let a buffer go that the core is done with."""
-        if operation not in self._pending:
-            return
-        if operation.req.held:
-            quarantine.append(operation)
-        self._pending.discard(operation)
+        """The result of a request is looked at: let its buffer go, if it is complete."""
         if self.handle:
             core.observe(self.handle, operation.req)
-        operation.let_go()
+        operation.let_go_if_done()
+        if any_finished():
+            let_go_finished()
 
     def _reception(self, buf: WriteableBuffer, *, consume: bool) -> Operation:
-        flags = core.CONSUME if consume else 0
+        flags = TELL | (core.CONSUME if consume else 0)
         return Operation(writable(buf, "receive"), read=True, kind=core.TAGGED, flags=flags)
 
-    def _post(self, operation: Operation, rc: int) -> TagRequest:
+    def _post(self, operation: Operation, post: Callable[[Req], int]) -> TagRequest:
+        """Post it, and keep it until it is complete; its buffer is let go if it is so at once."""
+        operation.keep(self._pending)
+        rc = -1
+        try:
+            rc = post(operation.req)
+        finally:  # also if a signal strikes as that returns
+            if operation.done or (rc and operation.req.state == IDLE):
+                operation.release()
         if rc:
-            raise error_for(rc)
-        self._pending.add(operation)
+            raise error_for(rc, needed=operation.req.needed)
         return TagRequest(self, operation)
 
     def bring_segment(self, number: int, nbytes: int) -> None:
@@ -288,21 +322,11 @@ class Worker:
             return
         try:
             fd = mechanisms.of_id(wanted).make_segment(link.same_user)
+            rc = core.give_bulk(self.handle, number, fd)  # whose descriptor it is from now on
+            if -rc in errno.errorcode:
+                raise failure("bulk segment", -rc)
         except OSError as error:
             core.refuse_bulk(self.handle, number, error.errno or 0)
             return  # another mechanism carries it, or the send fails
-        try:
-            if rc := core.give_bulk(self.handle, number, fd):
-                raise error_for(rc)
-        finally:
-            os.close(fd)
-
-
-def _close_all() -> None:
-    """At exit: peers learn of an orderly end, and no buffer is freed under a copy."""
-    ending.begin()
-    for worker in list(_open):
-        worker.close_quietly()
-
-
-atexit.register(_close_all)
+        if rc:
+            raise error_for(rc)

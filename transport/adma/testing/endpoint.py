@@ -11,6 +11,7 @@ from typing import Any
 import adma
 
 from .control import Join, Note, take_socket
+from .cut_off import cut_off
 from .leaks import Snapshot
 from .limits import HANG
 
@@ -79,6 +80,6 @@ class Endpoint:
             function()
         adma.configure()
         for channel in self.channels:
-            with contextlib.suppress(adma.PeerDied, adma.ChannelClosed):
-                channel.close(timeout=HANG)
+            with contextlib.suppress(adma.ChannelEnded):
+                cut_off(channel)
         self.channels.clear()

@@ -124,7 +124,7 @@ def _mappings() -> dict[str, str]:
 def _segments(pids: frozenset[int]) -> dict[str, str]:
     """Segments in /dev/shm whose name carries `adma` and the pid of a process of ours."""
     found = {}
-    for name in os.listdir(_SHM):
+    for name in os.listdir(_SHM) if _SHM.is_dir() else ():
         numbers = {int(number) for number in re.findall(r"\d+", name)}
         if "adma" in name and numbers & (pids | {os.getpid()}):
             found[name] = str(_SHM / name)

@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import adma
 
 from .control import Answer, Call, Join, Note, Quit, Rest, pass_socket
+from .cut_off import cut_off
 from .limits import HANG
 from .observe import until_stopped
 
@@ -223,10 +224,14 @@ class Peer:
         assert found == code, f"peer {self.pid} ended with {found}, not with {code}"
         self.ended = True
 
+    def release(self, channel: adma.Channel) -> None:
+        """Keep this channel no longer: the test drops it."""
+        self._channels.remove(channel)
+
     def rest(self) -> None:
         """Close both ends of every channel; AssertionError when the peer still holds something."""
         for channel in self._channels:
-            channel.close(timeout=HANG)
+            cut_off(channel)
         self._channels.clear()
         self._notes.clear()
         left = self._order(Rest()).result()
@@ -236,7 +241,7 @@ class Peer:
         """End the process in order; AssertionError when it left something or had ended before."""
         try:
             for channel in self._channels:
-                channel.close(timeout=HANG)
+                cut_off(channel)
             if not self.ended:
                 self.rest()
                 self._pipe.send(Quit())

@@ -12,6 +12,7 @@ from typing import Any
 
 import adma
 
+from .cut_off import cut_off
 from .endpoint import Endpoint
 from .limits import HANG
 from .peer import Wrap
@@ -85,6 +86,6 @@ class ThreadPeer:
     def rest(self) -> None:
         """Close both ends of everything."""
         for channel in self._channels:
-            channel.close(timeout=HANG)
+            cut_off(channel)
         self._channels.clear()
         self._endpoint.close()

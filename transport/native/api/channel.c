@@ -15,6 +15,7 @@
 #include "progress/progress_thread.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
+#include "worker/ending.h"
 #include "worker/fifo.h"
 #include "worker/fifo_endpoint.h"
 #include "worker/life.h"
@@ -87,6 +88,30 @@ static void channel_tear_down(struct adma_chan *chan)
 	adma_workers_tear_down_endpoint(&chan->progress, &chan->ep);
 	adma_workers_tear_down(&chan->progress);
 	chan->progress.worker.torn_down = true;
+}
+
+void adma_chan_drain(struct adma_chan *chan)
+{
+	if (adma_enter(chan))
+		return;
+	adma_ending_begin(&chan->ep);
+	adma_waiters_wake(&chan->progress);
+	adma_ownership_hand_over(&chan->progress);
+	adma_publish_and_leave(chan);
+}
+
+bool adma_chan_linger(struct adma_chan *chan)
+{
+	bool drained;
+
+	if (adma_enter(chan))
+		return true;
+	adma_ending_begin(&chan->ep);
+	drained = adma_ending_is_drained(&chan->ep);
+	chan->ep.control.lingers = !drained;
+	adma_ownership_hand_over(&chan->progress);
+	adma_publish_and_leave(chan);
+	return drained;
 }
 
 int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns)

@@ -2,11 +2,11 @@
 /* closing.c - the steps of a close that channels and workers share; see closing.h. */
 #include "api/closing.h"
 
-#include <poll.h>
-
 #include "base/fault.h"
+#include "base/poll.h"
 #include "shm/eventcount.h"
 #include "worker/arrived.h"
+#include "worker/ending.h"
 #include "worker/peer.h"
 #include "worker/tags.h"
 #include "worker/transfers.h"
@@ -16,6 +16,7 @@ void adma_closing_begin(struct adma_endpoint *ep)
 	struct adma_control *control = &ep->control;
 
 	(void)ADMA_FAULT(ADMA_FAULT_CLOSE);
+	adma_ending_begin(ep);
 	control->closing = true;
 	(void)adma_endpoint_advance(ep); /* what the peer has matched so far becomes a transfer */
 	if (!control->over || control->over == ADMA_E_CLOSED || control->over == ADMA_E_DIED ||
@@ -27,9 +28,7 @@ void adma_closing_begin(struct adma_endpoint *ep)
 		adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
 	}
 	adma_transfers_close(ep);
-	/* Stored after the withdrawals: a peer that sees `closed` sees all of these, too. */
-	atomic_store_explicit(&ep->connection.config.local->closed, 1, memory_order_release);
-	adma_signal_peer(ep);
+	adma_ending_tell_closed(ep);
 }
 
 bool adma_closing_has_users(const struct adma_endpoint *ep)
@@ -68,6 +67,6 @@ void adma_closing_sleep(struct adma_endpoint *ep, bool armed, int64_t ns)
 	};
 
 	pthread_mutex_unlock(&worker->lock);
-	(void)poll(fds, 2, armed ? (int)(ns / 1000000) + 1 : 1);
+	(void)adma_poll(fds, 2, armed ? (int)(ns / 1000000) + 1 : 1);
 	pthread_mutex_lock(&worker->lock);
 }

@@ -9,7 +9,7 @@
 #define ADMA_CLOSE_SLEEP_NS 10000000
 #define ADMA_ABANDON_SLEEP_NS 1000000
 
-/* Withdraw what is unmatched, stop the claiming of chunks, and tell the peer. */
+/* Take back what is unmatched, stop the claiming of chunks, and tell the peer that nothing follows. */
 void adma_closing_begin(struct adma_endpoint *ep);
 
 /* Do threads of ours use maps or descriptors of the endpoint without the lock? */

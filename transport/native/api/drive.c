@@ -10,6 +10,7 @@
 #include "progress/poll_descriptor.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
+#include "worker/ending.h"
 #include "worker/ready.h"
 #include "worker/transfer_copy.h"
 #include "worker/transfers.h"
@@ -25,15 +26,41 @@ bool adma_request_is_ready(const struct adma_req *req)
 	return state == ADMA_DONE_STATE || state == ADMA_NEED_STATE;
 }
 
+static bool drive_reads_no_more(const struct adma_progress *progress)
+{
+	return !adma_is_shared(progress) && adma_only_endpoint(progress)->control.draining;
+}
+
 static bool message_is_ready(struct adma_progress *progress)
 {
 	bool ready;
 
 	if (adma_enter_worker(progress))
 		return true;
-	ready = adma_worker_find_message(&progress->worker);
-	adma_publish_and_leave_worker(progress);
+	/* A channel that drains reads no more: who waits for a message is told so. */
+	ready = adma_worker_find_message(&progress->worker) || drive_reads_no_more(progress);
+	adma_publish_and_leave_untold(progress);
 	return ready;
+}
+
+static bool worker_is_drained(struct adma_progress *progress)
+{
+	bool drained = true;
+
+	if (adma_enter_worker(progress))
+		return true;
+	adma_list_for_each_entry(ep, &progress->worker.endpoints, struct adma_endpoint, member)
+		drained &= !ep->control.draining || adma_ending_is_drained(ep);
+	adma_leave_worker(progress);
+	return drained;
+}
+
+static bool drive_is_drained(const struct adma_wait *wait)
+{
+	for (int i = 0; i < adma_wait_count(wait); i++)
+		if (!worker_is_drained(adma_wait_progress(wait, i)))
+			return false;
+	return true;
 }
 
 /*
@@ -44,6 +71,8 @@ bool adma_wait_is_satisfied(const struct adma_wait *wait)
 {
 	int missing = 0;
 
+	if (wait->drained)
+		return drive_is_drained(wait);
 	if (wait->nreqs == 0)
 		return message_is_ready(adma_wait_progress(wait, 0));
 	for (int i = wait->nreqs - 1; i >= 0; i--) {
@@ -135,8 +164,8 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			moved |= adma_check_peers(progress);
 		visit->released = drive_release_early(wait);
 		if (!moved && !visit->released) /* otherwise nobody will spin on them */
-			adma_hints_take(&visit->hints, progress, !wait->nreqs);
-		adma_publish_and_leave_worker(progress);
+			adma_hints_take(&visit->hints, progress, !wait->nreqs && !wait->drained);
+		adma_publish_and_leave_untold(progress);
 	}
 	visit->owns = true;
 	return usable ? moved : why;
@@ -281,7 +310,7 @@ static void drive_release_all(const struct adma_wait *wait, bool for_good)
 		if (adma_enter_worker(progress))
 			continue; /* it is closed: nobody counts its owners any more */
 		adma_ownership_release(progress, for_good);
-		adma_publish_and_leave_worker(progress);
+		adma_publish_and_leave_untold(progress);
 	}
 }
 

@@ -8,6 +8,7 @@
 #ifndef ADMA_API_ENTRY_H
 #define ADMA_API_ENTRY_H
 
+#include "base/holds.h"
 #include "progress/progress.h"
 
 /* Take the lock of a worker, and return 0. If it cannot be used, do not take it, and return the negated reason. */
@@ -27,10 +28,18 @@ static inline void adma_leave_worker(struct adma_progress *progress)
  */
 bool adma_publish(struct adma_progress *progress, bool by_progress_thread);
 
-static inline void adma_publish_and_leave_worker(struct adma_progress *progress)
+/* The same, and leave. The binding looks by itself for requests that are complete (adma_hold.h). */
+static inline void adma_publish_and_leave_untold(struct adma_progress *progress)
 {
 	(void)adma_publish(progress, false);
 	adma_leave_worker(progress);
+}
+
+/* The same, and the binding is told of requests that are complete. */
+static inline void adma_publish_and_leave_worker(struct adma_progress *progress)
+{
+	adma_publish_and_leave_untold(progress);
+	adma_holds_tell();
 }
 
 #endif

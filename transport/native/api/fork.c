@@ -4,12 +4,13 @@
  *
  * The thread that stops an engine holds `control` and waits for the copy worker threads, which may
  * want the lock of a worker and that of the progress thread's registry. So `control` is taken first,
- * then the list of workers, and last the locks of the registry and of the poll sets and the engine
- * lock, which are leaves.
+ * then the list of workers, and last the locks of the registry and of the poll sets, the engine
+ * lock and those of the list of holds (base/holds.h), which are leaves.
  */
 #include <pthread.h>
 
 #include "api/workers.h"
+#include "base/holds.h"
 #include "copy/engines.h"
 #include "copy/state.h"
 #include "progress/poll_set.h"
@@ -20,10 +21,12 @@ static void fork_before(void)
 	adma_workers_before_fork();
 	adma_poll_sets_before_fork();
 	adma_engine_lock();
+	adma_holds_before_fork();
 }
 
 static void fork_after_in_parent(void)
 {
+	adma_holds_after_fork_parent();
 	adma_engine_unlock();
 	adma_poll_sets_after_fork_parent();
 	adma_workers_after_fork_parent();
@@ -32,6 +35,7 @@ static void fork_after_in_parent(void)
 
 static void fork_after_in_child(void)
 {
+	adma_holds_after_fork_child();
 	adma_engine_forked();
 	adma_poll_sets_after_fork_child();
 	adma_workers_after_fork_child();

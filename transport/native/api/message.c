@@ -6,12 +6,14 @@
 
 #include "api/channel.h"
 #include "base/fault.h"
+#include "base/holds.h"
 #include "base/trace.h"
 #include "progress/poll_descriptor.h"
 #include "progress/spin.h"
 #include "worker/peer.h"
 #include "worker/ring_send.h"
 #include "worker/select.h"
+#include "worker/transfer.h"
 
 /* This thread's last call, for a caller that was interrupted before it could take the result. */
 static _Thread_local struct {
@@ -51,8 +53,12 @@ static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
 	int rc;
 
 	(void)adma_note_peer_closed(ep);
-	if (ep->control.over)
-		return -ep->control.over;
+	(void)adma_note_peer_ending(ep);
+	if (ep->control.draining)
+		return -ADMA_E_CLOSED_HERE;
+	rc = adma_send_error(ep);
+	if (rc)
+		return -rc;
 	if (ep->send.backlog.count)
 		return -ADMA_E_PENDING;
 	rc = ADMA_FAULT(ADMA_FAULT_PUBLISH);
@@ -68,16 +74,24 @@ static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
 	if (rc == 0)
 		return -ADMA_E_PENDING;
 	adma_ring_count_carry(ep, &desc);
+	ep->send.posted++;
 	ep->stats.writes++;
 	ep->stats.bytes_out += n;
 	return 0;
+}
+
+/* Are there requests that are complete and that no call saw? Then the binding has to come by (adma_hold.h). */
+static bool message_waits_for_binding(void)
+{
+	return atomic_load_explicit(&adma_holds_listed, memory_order_relaxed);
 }
 
 int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 {
 	int rc = -ADMA_E_PENDING;
 
-	if (!chan || !adma_takes_slot(&chan->ep, n)) { /* this answer never changes, so no lock is needed */
+	/* That a message takes a slot never changes, so no lock is needed. A binding with buffers to let go does that first. */
+	if (!chan || !(adma_takes_slot(&chan->ep, n) || message_waits_for_binding())) {
 		rc = adma_enter(chan);
 		if (!rc) {
 			rc = message_put(&chan->ep, p, n);
@@ -94,6 +108,12 @@ int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
 	return (int)message_remember(chan, p, rc);
 }
 
+/* May the message in the ring not be taken, because one before it is lost, or may be; or because we read no more? */
+static bool message_is_held_back(const struct adma_endpoint *ep)
+{
+	return ep->receive.hole || ep->control.draining || (adma_has_transfers(ep) && adma_peer_closed(ep));
+}
+
 /* Take the next message if it has come and can be taken at once; otherwise -ADMA_E_PENDING. */
 static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 {
@@ -102,7 +122,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 	uint64_t length;
 	int rc;
 
-	if (ep->receive.reads.count)
+	if (ep->receive.reads.count || message_is_held_back(ep))
 		return -ADMA_E_PENDING;
 	rc = adma_ring_peek(&ep->receive.ring);
 	if (rc < 0) {
@@ -122,6 +142,7 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 		memcpy(p, adma_ring_payload(&ep->receive.ring), length);
 	ep->stats.reads++;
 	ep->stats.bytes_in += length;
+	adma_note_read(ep);
 	adma_trace_moment(ADMA_TRACE_READ_NOW, chan, length, 0, 0);
 	adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
 	if (adma_ring_take(&ep->receive.ring))
@@ -142,7 +163,7 @@ int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_
 	if (result)
 		return message_remember(chan, p, result);
 	result = -ADMA_E_PENDING;
-	if (chan->ep.ops->ring) {
+	if (chan->ep.ops->ring && !message_waits_for_binding()) {
 		result = message_take(chan, p, n);
 		if (result == -ADMA_E_PENDING && spin_ns && message_may_spin(&chan->ep) &&
 		    adma_spin_for_message(&chan->progress, &chan->ep, spin_ns))

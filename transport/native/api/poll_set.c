@@ -13,11 +13,11 @@
 #include "progress/poll_set.h"
 
 #include <errno.h>
-#include <poll.h>
 
 #include "adma_poll.h"
 #include "api/channel.h"
 #include "base/clock.h"
+#include "base/poll.h"
 #include "progress/descriptors.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
@@ -274,7 +274,7 @@ static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t ns,
 {
 	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
-	int rc = ppoll(fds, 2, &ts, mask);
+	int rc = adma_ppoll(fds, 2, &ts, mask);
 
 	if (rc < 0)
 		return -errno;

@@ -3,7 +3,11 @@
  * query.c - questions about a channel. They make no progress; those that may make a system call
  * say so in adma.h.
  */
+#include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "api/channel.h"
 #include "base/thread.h"
@@ -29,6 +33,16 @@ uint64_t adma_inline_max(void)
 	return ADMA_INLINE_MAX;
 }
 
+uint64_t adma_thread_self(void)
+{
+	return (uint64_t)pthread_self();
+}
+
+bool adma_is_first_thread(void)
+{
+	return gettid() == getpid();
+}
+
 int adma_task_count(void)
 {
 	int threads = adma_thread_count();
@@ -47,6 +61,22 @@ int adma_health(struct adma_chan *chan)
 	rc = -chan->ep.control.over;
 	adma_leave(chan);
 	return rc;
+}
+
+void adma_get_loss(struct adma_chan *chan, struct adma_loss *loss)
+{
+	const struct adma_endpoint *ep;
+
+	memset(loss, 0, sizeof(*loss));
+	if (!chan || atomic_load(&chan->progress.worker.forked))
+		return;
+	ep = &chan->ep;
+	pthread_mutex_lock(&chan->progress.worker.lock); /* a closed channel is asked, too */
+	loss->messages = ep->send.lost;
+	loss->bytes = ep->send.lost_bytes;
+	loss->peer_posted = ep->receive.peer_posted;
+	loss->peer_withdrawn = ep->receive.peer_lost;
+	pthread_mutex_unlock(&chan->progress.worker.lock);
 }
 
 void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats)
@@ -70,6 +100,15 @@ void adma_blocked(struct adma_chan *chan, int delta)
 	send->blocked += delta;
 	/* Relaxed: it is a hint, which orders nothing. */
 	atomic_store_explicit(&chan->ep.connection.config.local->blocked, send->blocked > 0, memory_order_relaxed);
+	adma_leave(chan);
+}
+
+void adma_probing(struct adma_chan *chan, int delta)
+{
+	if (adma_enter(chan))
+		return;
+	chan->ep.receive.probes += (uint32_t)delta;
+	adma_tell_reads(&chan->ep);
 	adma_leave(chan);
 }
 
@@ -119,6 +158,10 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	if (rc)
 		return rc;
 	ep = &chan->ep;
+	if (ep->control.draining) {
+		adma_leave(chan);
+		return -ADMA_E_CLOSED_HERE;
+	}
 	(void)adma_endpoint_advance(ep);
 	found = ep->ops->peek(ep, message);
 	if (!found && !ep->control.over) {
@@ -126,8 +169,52 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 		/* If the peer closed just now, what it published before is still the next message. */
 		found = ep->control.over && ep->ops->peek(ep, message);
 	}
-	if (!found)
-		rc = -ep->control.over;
+	if (found)
+		adma_note_shown(ep);
+	else
+		rc = -adma_receive_error(ep);
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+int adma_memory_is_gone(const void *p, uint64_t n)
+{
+	enum { PAGE = 4096, PAGES = 512 };
+	uint8_t bytes[PAGES];
+	struct iovec into = {.iov_base = bytes}, pages[PAGES];
+
+	for (uint64_t done = 0; done < n;) {
+		ssize_t rc;
+
+		/* The first byte of the buffer, and of each page after that: a larger page is looked at several times. */
+		for (into.iov_len = 0; done < n && into.iov_len < PAGES; into.iov_len++) {
+			uintptr_t at = (uintptr_t)p + done;
+
+			pages[into.iov_len] = (struct iovec){.iov_base = (void *)at, .iov_len = 1};
+			done += PAGE - at % PAGE;
+		}
+		rc = process_vm_readv(getpid(), &into, 1, pages, into.iov_len, 0);
+		if (rc < 0 && errno != EFAULT)
+			return -errno;
+		if (rc != (ssize_t)into.iov_len)
+			return 1;
+	}
+	return 0;
+}
+
+int adma_skip(struct adma_chan *chan, struct adma_message *message)
+{
+	struct adma_endpoint *ep;
+	int rc = adma_enter(chan);
+
+	memset(message, 0, sizeof(*message));
+	if (rc)
+		return rc;
+	ep = &chan->ep;
+	(void)adma_endpoint_advance(ep);
+	rc = ep->ops->skip ? ep->ops->skip(ep, message) : -EOPNOTSUPP;
+	if (!rc)
+		adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
 	adma_publish_and_leave(chan);
 	return rc;
 }

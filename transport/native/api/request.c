@@ -20,8 +20,9 @@ static bool requests_are_done(struct adma_req **reqs, int n)
 	return true;
 }
 
-static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, bool blocking)
+static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, uint8_t flags)
 {
+	bool blocking = !n || flags & ADMA_REQ_BLOCKING, tell = flags & ADMA_REQ_TELL;
 	struct adma_endpoint *ep = &chan->ep;
 	int rc;
 
@@ -36,6 +37,8 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 	if (blocking)
 		adma_ownership_announce(&chan->progress);
 	(void)adma_endpoint_advance(ep);
+	for (int i = 0; i < n && tell; i++)
+		(void)adma_request_tell(reqs[i]);
 	/* A blocking call whose requests are done already will not own the channel, although it has announced that. */
 	if (!blocking || requests_are_done(reqs, n))
 		adma_ownership_hand_over(&chan->progress);
@@ -45,13 +48,13 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 int adma_post(struct adma_chan *chan, struct adma_req **reqs, int n)
 {
 	/* Read before the post, because a request that is done may be freed. A blocking call will own the channel. */
-	bool blocking = !n || reqs[0]->flags & ADMA_REQ_BLOCKING;
+	uint8_t flags = n ? reqs[0]->flags : 0;
 	int rc = adma_enter(chan);
 
 	if (rc)
 		return rc;
-	rc = requests_post(chan, reqs, n, blocking);
-	adma_publish_and_leave(chan);
+	rc = requests_post(chan, reqs, n, flags);
+	adma_publish_and_leave_untold(&chan->progress);
 	return rc;
 }
 
@@ -87,7 +90,9 @@ int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t 
 
 	if (rc)
 		return rc;
-	if (req->state != ADMA_NEED_STATE || n < req->need_length) {
+	if (chan->ep.control.draining) {
+		rc = -ADMA_E_CLOSED_HERE;
+	} else if (req->state != ADMA_NEED_STATE || n < req->need_length) {
 		rc = -EINVAL;
 	} else {
 		req->address = p;
@@ -132,6 +137,18 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req)
 	return won;
 }
 
+int adma_tell(struct adma_chan *chan, struct adma_req *req)
+{
+	bool pending;
+
+	if (adma_enter(chan))
+		return 1; /* the close completes all requests */
+	req->flags |= ADMA_REQ_TELL;
+	pending = adma_request_tell(req);
+	adma_leave(chan);
+	return !pending;
+}
+
 void adma_refresh(struct adma_chan *chan, struct adma_req *req)
 {
 	if (adma_enter(chan))
@@ -139,6 +156,28 @@ void adma_refresh(struct adma_chan *chan, struct adma_req *req)
 	if (chan->ep.ops->refresh)
 		chan->ep.ops->refresh(&chan->ep, req);
 	adma_leave(chan);
+}
+
+uint64_t adma_remainder(struct adma_chan *chan, struct adma_req **reqs, int n)
+{
+	uint64_t left;
+
+	if (adma_enter(chan))
+		return 0;
+	left = chan->ep.ops->remainder(&chan->ep, reqs, n);
+	adma_leave(chan);
+	return left;
+}
+
+uint32_t adma_peer_reads(struct adma_chan *chan)
+{
+	uint32_t reads;
+
+	if (adma_enter(chan))
+		return 0;
+	reads = adma_reads_of_peer(&chan->ep);
+	adma_leave(chan);
+	return reads;
 }
 
 void adma_tell_times(struct adma_chan *chan, struct adma_req *req)
@@ -155,5 +194,5 @@ void adma_observe(struct adma_chan *chan, struct adma_req *req)
 	if (adma_enter(chan))
 		return;
 	adma_request_observe(&chan->ep, req);
-	adma_publish_and_leave(chan);
+	adma_publish_and_leave_untold(&chan->progress);
 }

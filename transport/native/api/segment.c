@@ -1,34 +1,106 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* segment.c - the segment that the binding makes for a mechanism when the first write needs it. */
 #include <errno.h>
-#include <fcntl.h>
 
 #include "adma_worker.h"
 #include "api/channel.h"
+#include "base/clock.h"
 #include "base/descriptor.h"
 #include "mech/table.h"
 #include "worker/peer.h"
 #include "worker/select.h"
 #include "worker/tags.h"
+#include "worker/transfer.h"
 
-/* The mechanism that would carry a write of n bytes, if it needs a segment and has none; else NULL. */
-static const struct adma_mechanism *segment_wanted_by(const struct adma_endpoint *ep, uint64_t n)
+/* A shortage may be over in a moment. It is looked at again after this time, by the next write that is long enough. */
+#define RETRY_NS 1000000000
+
+static bool segment_is_shortage(int err)
 {
-	const struct adma_mechanism *mechanism = adma_mechanism(adma_select_from(ep, n, adma_select_working(ep), true));
-
-	return mechanism && mechanism->wants_segment && mechanism->wants_segment(&ep->connection) ? mechanism : NULL;
+	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOSPC || err == EDQUOT || err == EAGAIN ||
+	       err == EINTR;
 }
 
-/* A mechanism that needs a segment and has none, or NULL. */
-static const struct adma_mechanism *segment_missing_for(const struct adma_endpoint *ep)
+/* Is it time to try again? The time runs from the first question on. */
+static bool segment_retry_is_due(struct adma_endpoint *ep)
+{
+	int64_t now = adma_now();
+
+	if (!ep->send.segment_retry_at)
+		ep->send.segment_retry_at = now + RETRY_NS;
+	return now >= ep->send.segment_retry_at;
+}
+
+/* Our segment could not be made a while ago: the mechanism gets another chance. */
+static void segment_allow_again(struct adma_endpoint *ep, const struct adma_mechanism *mechanism)
+{
+	uint32_t bit = ADMA_MECH_BIT(mechanism->id);
+
+	if (!(ep->send.withdrawn & bit) || !segment_is_shortage(ep->withdrawn_error[mechanism->id]) ||
+	    !segment_retry_is_due(ep))
+		return;
+	ep->send.withdrawn &= ~bit;
+	ep->send.segment_retry_at = 0;
+}
+
+static bool segment_is_in_use(const struct adma_endpoint *ep, uint32_t id)
+{
+	adma_list_for_each(at, &ep->transfers.all) {
+		const struct adma_transfer *t = adma_transfer_of(at);
+
+		if (t->span.outbound && t->mechanism_id == id)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Could the peer not receive our segment? Then it gets another one after a while. Before that, the peer fails each
+ * transfer that was matched for the old one: until then it might look for the bytes in the new one (bulk.pml). Acquire:
+ * see peer_note_lost_segment(). The peer writes the word: if it lies, a segment is made in vain, once in that time.
+ */
+static bool segment_is_lost(struct adma_endpoint *ep, const struct adma_mechanism *mechanism)
+{
+	uint32_t lost = atomic_load_explicit(&ep->connection.config.local->bulk_lost, memory_order_acquire);
+
+	return lost != ep->send.segments_lost && !segment_is_in_use(ep, mechanism->id) && segment_retry_is_due(ep);
+}
+
+static bool segment_is_missing(struct adma_endpoint *ep, const struct adma_mechanism *mechanism)
+{
+	return mechanism->wants_segment &&
+	       (mechanism->wants_segment(&ep->connection) || segment_is_lost(ep, mechanism));
+}
+
+/* The mechanism that makes use of a segment, or NULL. */
+static const struct adma_mechanism *segment_user(const struct adma_endpoint *ep)
 {
 	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
 		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 
-		if (mechanism && mechanism->wants_segment && mechanism->wants_segment(&ep->connection))
+		if (mechanism && mechanism->wants_segment)
 			return mechanism;
 	}
 	return NULL;
+}
+
+/* Would a write of n bytes be carried by a mechanism that needs a segment first? */
+static bool segment_is_wanted(struct adma_endpoint *ep, uint64_t n)
+{
+	const struct adma_mechanism *user = segment_user(ep);
+
+	if (!user)
+		return false;
+	segment_allow_again(ep, user);
+	return adma_select_from(ep, n, adma_select_working(ep), true) == user->id && segment_is_missing(ep, user);
+}
+
+/* The mechanism whose segment is missing, or NULL. */
+static const struct adma_mechanism *segment_missing_for(struct adma_endpoint *ep)
+{
+	const struct adma_mechanism *user = segment_user(ep);
+
+	return user && segment_is_missing(ep, user) ? user : NULL;
 }
 
 bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
@@ -39,28 +111,28 @@ bool adma_wants_bulk(struct adma_chan *chan, uint64_t n)
 		return false;
 	if (adma_enter(chan))
 		return false;
-	wants = segment_wanted_by(&chan->ep, n);
+	wants = segment_is_wanted(&chan->ep, n);
 	adma_leave(chan);
 	return wants;
 }
 
-static int segment_give(struct adma_endpoint *ep, int fd)
+/* Take the segment over. *fd is -1 afterwards if it is still to be passed, and otherwise the caller closes it. */
+static int segment_give(struct adma_endpoint *ep, int *fd)
 {
 	const struct adma_mechanism *mechanism = segment_missing_for(ep);
-	int copy, rc;
+	int rc;
 
 	if (!mechanism)
 		return 0; /* another thread was first */
-	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (copy < 0)
-		return -errno;
-	rc = mechanism->give_segment(&ep->connection, fd);
-	if (rc) {
-		adma_descriptor_close(&copy);
+	rc = mechanism->give_segment(&ep->connection, *fd);
+	if (rc)
 		return rc;
-	}
-	ep->send.segment_fd = copy;
-	ep->descriptors.segment = adma_own_note(copy);
+	ep->send.segments_lost = atomic_load_explicit(&ep->connection.config.local->bulk_lost, memory_order_relaxed);
+	ep->send.segment_retry_at = 0;
+	adma_descriptor_close(&ep->send.segment_fd);
+	ep->send.segment_fd = *fd;
+	ep->descriptors.segment = adma_own_note(*fd);
+	*fd = -1;
 	adma_send_segment(ep);
 	return 0;
 }
@@ -69,10 +141,11 @@ int adma_give_bulk(struct adma_chan *chan, int fd)
 {
 	int rc = adma_enter(chan);
 
-	if (rc)
-		return rc;
-	rc = segment_give(&chan->ep, fd);
-	adma_publish_and_leave(chan);
+	if (!rc) {
+		rc = segment_give(&chan->ep, &fd);
+		adma_publish_and_leave(chan);
+	}
+	adma_descriptor_close(&fd);
 	return rc;
 }
 
@@ -85,6 +158,7 @@ static void segment_refuse(struct adma_endpoint *ep, int err)
 	/* The other direction has a segment of its own, which the peer makes. */
 	ep->send.withdrawn |= ADMA_MECH_BIT(mechanism->id);
 	ep->withdrawn_error[mechanism->id] = err;
+	ep->send.segment_retry_at = segment_is_shortage(err) ? adma_now() + RETRY_NS : 0;
 }
 
 void adma_no_bulk(struct adma_chan *chan, int err)
@@ -119,7 +193,7 @@ bool adma_worker_wants_bulk(struct adma_worker *worker, uint32_t number, uint64_
 	if (!ep)
 		return false;
 	/* A short message may have to take a slot, too, when the peer holds too many that nobody receives. */
-	wants = segment_wanted_by(ep, n > ADMA_EAGER_MAX ? n : ADMA_EAGER_MAX + 1);
+	wants = segment_is_wanted(ep, n > ADMA_EAGER_MAX ? n : ADMA_EAGER_MAX + 1);
 	adma_leave_worker(adma_progress_of(worker));
 	return wants;
 }
@@ -127,12 +201,13 @@ bool adma_worker_wants_bulk(struct adma_worker *worker, uint32_t number, uint64_
 int adma_worker_give_bulk(struct adma_worker *worker, uint32_t number, int fd)
 {
 	struct adma_endpoint *ep = segment_enter(worker, number);
-	int rc;
+	int rc = -ENOENT;
 
-	if (!ep)
-		return -ENOENT;
-	rc = segment_give(ep, fd);
-	adma_publish_and_leave_worker(adma_progress_of(worker));
+	if (ep) {
+		rc = segment_give(ep, &fd);
+		adma_publish_and_leave_worker(adma_progress_of(worker));
+	}
+	adma_descriptor_close(&fd);
 	return rc;
 }
 

@@ -7,6 +7,7 @@
 #include "api/entry.h"
 #include "base/clock.h"
 #include "base/own.h"
+#include "base/poll.h"
 #include "progress/descriptors.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
@@ -157,7 +158,7 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 static int sleep_poll(struct pollfd *fds, nfds_t n, int64_t ns, const sigset_t *mask)
 {
 	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	int rc = ppoll(fds, n, &ts, mask);
+	int rc = adma_ppoll(fds, n, &ts, mask);
 
 	if (rc < 0) {
 		/* A ppoll() that fails does not fill in revents. */
@@ -181,7 +182,7 @@ static int sleep_once(const struct adma_wait *wait, struct adma_sleeper *sleeper
 	for (int i = 0; i < n && may; i++) {
 		enum prepared prepared;
 
-		sleepers[i].listener = !wait->nreqs;
+		sleepers[i].listener = !wait->nreqs && !wait->drained;
 		prepared = sleep_prepare(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER]);
 		may = prepared != STAY_AWAKE;
 		briefly |= prepared == SLEEP_BRIEFLY;

@@ -18,26 +18,40 @@ static void tagged_begin(struct adma_worker *worker, const struct adma_req *req)
 		(void)adma_endpoint_advance(ep);
 }
 
-/* Publish, match, and hand over what is left: the caller does not wait. */
-static void tagged_finish(struct adma_progress *progress)
+/* The request if its completion is to be told, and NULL otherwise: then it may be freed as soon as it is complete. */
+static struct adma_req *tagged_told(struct adma_req *req)
+{
+	return req->flags & ADMA_REQ_TELL ? req : NULL;
+}
+
+/* Publish, match, and hand over what is left: the caller does not wait. `req`: what it posted and wants to be told of. */
+static void tagged_finish(struct adma_progress *progress, struct adma_req *req)
 {
 	(void)adma_worker_advance(&progress->worker);
+	if (req)
+		(void)adma_request_tell(req);
 	adma_ownership_hand_over(progress);
 	adma_publish_and_leave_worker(progress);
+}
+
+static int tagged_send_error(struct adma_endpoint *ep)
+{
+	(void)adma_note_peer_closed(ep);
+	(void)adma_note_peer_ending(ep);
+	return ep->control.draining ? ADMA_E_CLOSED_HERE : adma_send_error(ep);
 }
 
 int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_req *told = tagged_told(req);
 	struct adma_endpoint *ep;
 	int rc = adma_enter_worker(progress);
 
 	if (rc)
 		return rc;
 	ep = adma_tags_endpoint(worker, req->source);
-	if (ep)
-		(void)adma_note_peer_closed(ep);
-	rc = !ep ? -ENOENT : -ep->control.over;
+	rc = ep ? -tagged_send_error(ep) : -ENOENT;
 	if (rc) {
 		adma_publish_and_leave_worker(progress);
 		return rc;
@@ -46,6 +60,8 @@ int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 	req->parts = 0;
 	adma_request_enqueue(ep, req);
 	(void)adma_endpoint_advance(ep);
+	if (told)
+		(void)adma_request_tell(told);
 	adma_ownership_hand_over(progress);
 	adma_publish_and_leave_worker(progress);
 	return 0;
@@ -54,6 +70,7 @@ int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_req *told = tagged_told(req);
 	int rc = adma_enter_worker(progress);
 
 	if (rc)
@@ -65,7 +82,7 @@ int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 	adma_request_start(req);
 	adma_tags_receive(worker, req);
 	tagged_begin(worker, req);
-	tagged_finish(progress);
+	tagged_finish(progress, told);
 	return 0;
 }
 
@@ -120,6 +137,7 @@ int adma_worker_take(struct adma_worker *worker, uint32_t source, uint64_t tag, 
 int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *taken, struct adma_req *req)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_req *told = tagged_told(req);
 	int rc = adma_enter_worker(progress);
 
 	if (rc)
@@ -127,7 +145,7 @@ int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *t
 	rc = adma_tags_receive_taken(worker, taken, req);
 	if (!rc)
 		tagged_begin(worker, req);
-	tagged_finish(progress);
+	tagged_finish(progress, rc ? NULL : told);
 	return rc;
 }
 
@@ -158,7 +176,7 @@ int adma_worker_cancel(struct adma_worker *worker, struct adma_req *req)
 	if (adma_enter_worker(progress))
 		return 0;
 	won = tagged_cancel(worker, req);
-	tagged_finish(progress);
+	tagged_finish(progress, NULL);
 	return won;
 }
 
@@ -172,7 +190,7 @@ void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)
 		adma_request_note_observed(worker, req);
 	else
 		req->flags |= ADMA_REQ_DROPPED;
-	adma_publish_and_leave_worker(progress);
+	adma_publish_and_leave_untold(progress);
 }
 
 int adma_worker_progress(struct adma_worker *worker)

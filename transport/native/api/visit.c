@@ -9,6 +9,7 @@
 #include "progress/policy.h"
 #include "progress/poll_descriptor.h"
 #include "progress/waiters.h"
+#include "worker/ending.h"
 
 #define BUDGET_NS 1000000 /* for one worker, before the others are visited */
 
@@ -26,11 +27,26 @@ bool adma_visit_assist(struct adma_assist *assist)
 	return moved;
 }
 
+/* A channel that was dropped, and that has carried all it had: its peer learns of the end. It is freed later. */
+static void visit_end(struct adma_progress *progress)
+{
+	struct adma_endpoint *ep;
+
+	if (adma_is_shared(progress))
+		return;
+	ep = adma_only_endpoint(progress);
+	if (!ep->control.lingers || !adma_ending_is_drained(ep))
+		return;
+	ep->control.lingers = false;
+	adma_ending_tell_closed(ep);
+}
+
 /* Look, and wake the waiters of what completed, before the lock is dropped for the next chunk. */
 static void visit_look(struct adma_progress *progress)
 {
 	(void)adma_worker_advance(&progress->worker);
 	adma_waiters_wake_marked(progress);
+	visit_end(progress);
 }
 
 static void visit_copy(struct adma_progress *progress)

@@ -20,6 +20,7 @@
 #include "shm/eventcount.h"
 #include "shm/summary.h"
 #include "worker/arrived.h"
+#include "worker/ending.h"
 #include "worker/life.h"
 #include "worker/tagged_endpoint.h"
 #include "worker/tags.h"
@@ -273,6 +274,20 @@ static int endpoint_close(struct adma_progress *progress, uint32_t number, int64
 		endpoint_await_quiet(progress, ep, events, left < ADMA_CLOSE_SLEEP_NS ? left : ADMA_CLOSE_SLEEP_NS);
 	}
 	return 0;
+}
+
+void adma_worker_drain(struct adma_worker *worker, uint32_t number)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_endpoint *ep;
+
+	if (adma_enter_worker(progress))
+		return;
+	ep = adma_tags_endpoint(worker, number);
+	if (ep)
+		adma_ending_begin(ep);
+	adma_ownership_hand_over(progress);
+	adma_publish_and_leave_worker(progress);
 }
 
 int adma_worker_drop(struct adma_worker *worker, uint32_t number, int64_t timeout_ns)

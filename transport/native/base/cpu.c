@@ -27,16 +27,17 @@ int adma_cpu_count_now(void)
 	return sched_getaffinity(0, sizeof(set), &set) ? CPU_SETSIZE : CPU_COUNT(&set);
 }
 
-int adma_cpu_count(void)
+/* Each thread asks for itself, because the affinity is a thread's own: whoever pins one thread does not pin the others. */
+int adma_cpu_count(int64_t now)
 {
-	static _Atomic int known;
-	int n = atomic_load_explicit(&known, memory_order_relaxed);
+	static _Thread_local int known;
+	static _Thread_local int64_t asked;
 
-	if (n)
-		return n;
-	n = adma_cpu_count_now();
-	atomic_store_explicit(&known, n, memory_order_relaxed);
-	return n;
+	if (!known || now - asked > LOOK_NS) {
+		known = adma_cpu_count_now();
+		asked = now;
+	}
+	return known;
 }
 
 /* The number of runnable tasks. The fourth field of /proc/loadavg is `runnable/all`. */
@@ -77,7 +78,7 @@ static enum cpu_load load_look(enum cpu_load known, int64_t now)
 	static _Atomic int64_t believed;
 	long count;
 
-	if (load_runnable() <= adma_cpu_count())
+	if (load_runnable() <= adma_cpu_count(now))
 		return LOAD_FREE;
 	if (known == LOAD_OVERSUBSCRIBED && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
 		return LOAD_OVERSUBSCRIBED;
@@ -95,7 +96,7 @@ bool adma_cpu_oversubscribed(int64_t now)
 	enum cpu_load answer = (enum cpu_load)atomic_load_explicit(&known, memory_order_relaxed);
 	int64_t before = atomic_load_explicit(&asked, memory_order_relaxed);
 
-	if (adma_cpu_count() < 2)
+	if (adma_cpu_count(now) < 2)
 		return true;
 	/* One thread looks at a time. The others use an answer that is a moment old. */
 	if (now - before > (answer ? LOOK_AGAIN_NS : LOOK_NS) &&

@@ -6,9 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The number of cores that this process may use. adma_cpu_count() asks the kernel once and keeps the answer. */
+/*
+ * The number of cores that the calling thread may use. adma_cpu_count() keeps the answer of the kernel for 10 ms,
+ * so that a thread that is pinned while it runs is soon noticed. `now` is the time by adma_now().
+ */
 int adma_cpu_count_now(void);
-int adma_cpu_count(void);
+int adma_cpu_count(int64_t now);
 
 /*
  * Does the machine have more runnable tasks than cores? A thread that spins then keeps another

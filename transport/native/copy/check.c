@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "adma.h"
+#include "base/holds.h"
 #include "copy/completion.h"
 #include "copy/state.h"
 
@@ -46,5 +47,18 @@ int adma_copy_cancel(struct adma_copy *copy)
 	}
 	adma_engine_unlock();
 	adma_engine_kick();
+	adma_holds_tell();
 	return won;
+}
+
+int adma_copy_tell(struct adma_copy *copy)
+{
+	bool done;
+
+	adma_engine_lock();
+	done = adma_copy_done(copy);
+	if (!done)
+		adma_hold_want(&copy->hold);
+	adma_engine_unlock();
+	return done;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/holds.h"
 #include "base/list.h"
 #include "base/trace.h"
 #include "copy/dependencies.h"
@@ -63,6 +64,7 @@ static void copy_finish(struct adma_copy *copy, int error)
 	adma_trace_span(ADMA_TRACE_COPY_END, copy->times.posted, copy, copy->plan.bytes, (uint64_t)error, 0);
 	adma_copy_free_stage(copy);
 	copy->error = error;
+	adma_hold_complete(&copy->hold);
 	__atomic_store_n(&copy->state, ADMA_COPY_DONE, __ATOMIC_RELEASE);
 	/* Release: a thread that then finds no copy pending, and copies by itself, sees the bytes of this one. */
 	atomic_fetch_sub_explicit(&adma_copies.pending, 1, memory_order_release);

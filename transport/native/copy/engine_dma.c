@@ -28,17 +28,18 @@
 #include "copy/engine_dma.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/holds.h"
 #include "base/list.h"
 #include "base/own.h"
+#include "base/poll.h"
 #include "base/thread.h"
 #include "base/trace.h"
 #include "copy/completion.h"
@@ -294,7 +295,7 @@ static bool submitter_poll(int device, int event_fd, int timeout_ms, bool *event
 	uint64_t count;
 
 	*event_lost = false;
-	if (poll(fds, 2, timeout_ms) <= 0)
+	if (adma_poll(fds, 2, timeout_ms) <= 0)
 		return false;
 	if (fds[0].revents & POLLIN)
 		(void)!read(device, &count, sizeof(count));
@@ -324,16 +325,21 @@ static void submitter_rest(void)
 	bool device_lost = false, event_lost = false;
 	int device = self.lost ? -1 : self.device, event_fd = self.event_fd;
 	int timeout_ms = device < 0 || event_fd < 0 ? LOST_LOOK_MS : LOOK_MS;
+	int64_t limit;
 
 	self.asleep = true;
 	self.polls = self.submitted_count;
 	adma_copies.stats.sleeps++;
 	adma_engine_unlock();
 	adma_engine_thread.kick();
+	adma_holds_tell();
+	limit = adma_holds_limit(-1);
+	if (limit >= 0 && limit / 1000000 < timeout_ms)
+		timeout_ms = (int)(limit / 1000000);
 	if (self.polls) /* only this thread writes it */
 		device_lost = submitter_poll(device, event_fd, timeout_ms, &event_lost);
 	else
-		(void)adma_futex_wait(&self.word, word, -1);
+		(void)adma_futex_wait(&self.word, word, limit);
 	adma_engine_lock();
 	self.asleep = false;
 	self.lost |= device_lost;
@@ -399,12 +405,15 @@ static void dma_release(void)
 
 static int dma_open(void)
 {
+	int event;
+
 	self.device = adma_device_open(DEVICE, &self.limits);
 	if (self.device < 0)
 		return self.device;
-	self.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (self.event_fd < 0)
-		return -errno;
+	event = adma_event_make();
+	self.event_fd = event < 0 ? -1 : event;
+	if (event < 0)
+		return event;
 	self.own_device = adma_own_note(self.device);
 	self.own_event_fd = adma_own_note(self.event_fd);
 	self.looked_at = adma_now();

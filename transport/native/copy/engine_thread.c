@@ -21,6 +21,7 @@
 #include "base/cpu.h"
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/holds.h"
 #include "base/thread.h"
 #include "copy/part.h"
 #include "copy/state.h"
@@ -199,13 +200,10 @@ static bool worker_sees_news(void *announced)
 /* Spin until work is listed. Called without the lock. Returns false when there was none in time. */
 static bool worker_spin(uint32_t worker, uint32_t announced)
 {
-	int64_t now;
+	int64_t now = adma_now();
 
 	/* One core is left to the callers: where there are as many workers as cores, the last one does not spin. */
-	if ((int)worker + 1 >= adma_cpu_count())
-		return false;
-	now = adma_now();
-	if (adma_cpu_oversubscribed(now))
+	if ((int)worker + 1 >= adma_cpu_count(now) || adma_cpu_oversubscribed(now))
 		return false;
 	return adma_spin(now + self.spin_ns[worker], worker_sees_news, NULL, &announced);
 }
@@ -215,7 +213,8 @@ static void worker_sleep(uint32_t worker, uint32_t word)
 {
 	int64_t since = adma_now(), now;
 
-	(void)adma_futex_wait(&self.words[worker], word, -1);
+	adma_holds_tell();
+	(void)adma_futex_wait(&self.words[worker], word, adma_holds_limit(-1));
 	now = adma_now();
 	self.spin_ns[worker] = adma_backoff_after_sleep(self.spin_ns[worker], now - since, spin_limits);
 	adma_cpu_avoid(atomic_load_explicit(&self.kicker, memory_order_relaxed), now, &self.moved[worker]);
@@ -242,6 +241,17 @@ static void worker_rest(uint32_t worker)
 	adma_copies.stats.wakes++;
 }
 
+/* A worker that has nothing to do tells before it sleeps: until then a thread that waits may see what is complete. */
+static void worker_tell(uint32_t worker)
+{
+	if (!atomic_load_explicit(&adma_holds_untold, memory_order_relaxed) ||
+	    !adma_schedule_any(&adma_copies.schedule, worker, true))
+		return;
+	adma_engine_unlock();
+	adma_holds_tell();
+	adma_engine_lock();
+}
+
 static void *worker_run(void *argument)
 {
 	uint32_t worker = (uint32_t)(uintptr_t)argument;
@@ -260,6 +270,7 @@ static void *worker_run(void *argument)
 		else if (adma_part_make(adma_work_copy(work)) != ADMA_PART_NONE)
 			adma_copies.stats.parts_queues++;
 		thread_kick_unlocked();
+		worker_tell(worker);
 	}
 	adma_engine_unlock();
 	return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/holds.h"
 #include "base/trace.h"
 #include "copy/completion.h"
 #include "copy/dependencies.h"
@@ -87,6 +88,7 @@ static int copy_prepare(struct adma_copy *copy)
 	copy->state = ADMA_COPY_IDLE;
 	copy->error = 0;
 	copy->copied = copy->claimed = 0;
+	adma_hold_init(&copy->hold);
 	copy->times = (struct adma_copy_times){.posted = adma_now()};
 	if (copy->plan.staged && !copy->plan.stage)
 		copy->plan.stage = malloc(copy->plan.bytes);
@@ -119,8 +121,11 @@ int adma_copy_post(struct adma_copy *copy)
 	/* The copy may be complete by now. It is not freed before this call returns. */
 	if (rc >= 0)
 		copy->times.queued = adma_now();
+	if (rc >= 0 && copy->tell && !adma_copy_done(copy))
+		adma_hold_want(&copy->hold);
 	adma_engine_unlock();
 	adma_engine_kick();
+	adma_holds_tell();
 	if (rc < 0)
 		adma_copy_free_stage(copy); /* the caller may never post it again */
 	adma_trace_span(ADMA_TRACE_COPY_POST, copy->times.posted, copy, copy->plan.bytes, 0, 0);

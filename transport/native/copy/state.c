@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/holds.h"
 #include "base/list.h"
 
 #define AT_ONCE (64 << 10) /* measured: up to this size copying takes less time than waking a worker */
@@ -46,6 +47,7 @@ void adma_engine_reap(void)
 		(void)engine->reap();
 	adma_engine_unlock();
 	adma_engine_kick();
+	adma_holds_tell();
 }
 
 /*

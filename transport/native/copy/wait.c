@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/futex.h"
+#include "base/holds.h"
 #include "copy/completion.h"
 #include "copy/state.h"
 
@@ -121,7 +122,7 @@ static bool waiter_spin(struct waiter *waiter, uint32_t seen, int64_t ns)
 	int64_t begin = adma_now(), end = begin + ns < waiter->end ? begin + ns : waiter->end;
 
 	/* Where there are as many workers as cores, no core is left for a thread that only looks. */
-	if ((int)atomic_load_explicit(&adma_copies.running, memory_order_relaxed) >= adma_cpu_count() ||
+	if ((int)atomic_load_explicit(&adma_copies.running, memory_order_relaxed) >= adma_cpu_count(begin) ||
 	    adma_cpu_oversubscribed(begin)) {
 		waiter->spun = SPIN_MAX_NS;
 		return false;
@@ -252,6 +253,7 @@ static int wait_until(bool (*enough)(void), int64_t slice_ns)
 	int rc = enough();
 	adma_engine_unlock();
 	adma_engine_kick();
+	adma_holds_tell();
 	return rc;
 }
 

@@ -2,10 +2,9 @@
 /* wakeup.c - the futex word of waiting callers, and their descriptors. */
 #include "copy/wakeup.h"
 
-#include <errno.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/futex.h"
 #include "base/list.h"
 #include "base/own.h"
@@ -61,12 +60,13 @@ void adma_wakeup_forked(void)
 
 int adma_copy_signal_open(struct adma_copy_signal *signal)
 {
+	int fd = adma_event_make();
 	struct adma_own own;
 
-	signal->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (signal->fd < 0)
-		return -errno;
-	own = adma_own_note(signal->fd);
+	signal->fd = fd < 0 ? -1 : fd;
+	if (fd < 0)
+		return fd;
+	own = adma_own_note(fd);
 	signal->device = own.device;
 	signal->inode = own.inode;
 	signal->armed = 0;

@@ -3,15 +3,25 @@
 #include "adma_handshake.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 
 #ifndef PR_SET_PTRACER
 #define PR_SET_PTRACER 0x59616d61
+#endif
+/* The headers of older systems lack these. */
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
 #endif
 #ifndef PR_SET_PTRACER_ANY
 #define PR_SET_PTRACER_ANY ((unsigned long)-1)
@@ -83,6 +93,37 @@ int adma_set_tracer(int32_t pid)
 	unsigned long tracer = pid == ADMA_TRACER_ANY ? PR_SET_PTRACER_ANY : (unsigned long)pid;
 
 	return prctl(PR_SET_PTRACER, tracer, 0UL, 0UL, 0UL) ? -errno : 0;
+}
+
+int adma_pidfd_open(int32_t pid)
+{
+	long fd = syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* Signal 0 is sent to nobody. 0, or an errno. */
+static int pidfd_ask(int fd)
+{
+	return syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) ? errno : 0;
+}
+
+int adma_is_pidfd(int fd)
+{
+	/* A sandbox answers to every descriptor in the same way, also to one that is none. */
+	int none = pidfd_ask(-1);
+
+	return none == EBADF ? pidfd_ask(fd) != EBADF : -none;
+}
+
+/* Not geteuid(): where fakeroot is preloaded, that one tells of another user. */
+struct adma_ids adma_own_ids(void)
+{
+#ifdef SYS_geteuid32 /* where the older call has 16 bits */
+	return (struct adma_ids){(uint32_t)syscall(SYS_geteuid32), (uint32_t)syscall(SYS_getegid32)};
+#else
+	return (struct adma_ids){(uint32_t)syscall(SYS_geteuid), (uint32_t)syscall(SYS_getegid)};
+#endif
 }
 
 int adma_dumpable(void)

@@ -34,6 +34,13 @@ struct adma_list {
 	struct adma_list *next, *prev;
 };
 
+/* What makes a request or a copy a member of the list of adma_hold.h; private to the core. */
+struct adma_hold {
+	struct adma_list link;
+	uint8_t wanted; /* list it when it is complete */
+	uint8_t listed;
+};
+
 /* What a tagged receive asks for if it asks for a message of any source, or for the whole tag. */
 #define ADMA_ANY_SOURCE 0xffffffffu
 #define ADMA_WHOLE_TAG 0xffffffffffffffffull
@@ -67,6 +74,8 @@ enum adma_error {
 	ADMA_E_NO_MECHANISM = 1010, /* no mechanism can carry this message (any more) */
 	ADMA_E_PENDING = 1011,  /* it cannot be done at once: post a request and wait */
 	ADMA_E_BULK = 1012,     /* the channel needs a bulk segment first */
+	ADMA_E_LOST = 1013,     /* the peer closed the channel, and its close took messages back: see adma_get_loss() */
+	ADMA_E_ENDED = 1014,    /* of a write: the peer has closed, or is about to, and reads no more */
 	ADMA_E_DESCRIPTOR =
 		1031, /* other code of this process has closed a descriptor of ours; the channel is terminated */
 };
@@ -151,6 +160,8 @@ struct adma_req_times {
 };
 
 struct adma_req {
+	struct adma_hold hold; /* the first member: to the binding its address is that of the request */
+
 	/* filled by the caller */
 	void *address;
 	uint64_t length;
@@ -192,7 +203,8 @@ enum adma_req_flags {
 	ADMA_REQ_DROPPED = 8, /* no caller will look at it: it is not counted as unobserved */
 	ADMA_REQ_LONG = 16, /* private to the core: it is counted in long_reads */
 	ADMA_REQ_CONSUME = 64, /* tagged receive: a message that is too long does not stay */
-	ADMA_REQ_SHORT = 32, /* private to the core: it is counted in short_reads */
+	ADMA_REQ_SHORT = 32,   /* private to the core: it is counted in short_reads */
+	ADMA_REQ_TELL = 128,   /* see adma_hold.h; it is not freed before its post has returned */
 };
 
 /* ---- life ---- */
@@ -201,7 +213,21 @@ enum adma_req_flags {
 int adma_chan_new(const struct adma_config *config, struct adma_chan **out);
 
 /*
- * Close the channel: withdraw what is unmatched, stop the claiming of chunks, wake every waiter
+ * Begin an orderly end. Reads that are not matched fail, and no message is read or posted any more.
+ * What was posted is carried as before. To wait until that is done, drive with `drained`
+ * (struct adma_wait), and then close. A channel that is drained tells nothing to its peer before that.
+ */
+void adma_chan_drain(struct adma_chan *chan);
+
+/*
+ * The same for a channel that nobody will wait for: the progress thread carries what was posted, and
+ * then tells the peer that nothing follows. The caller closes and frees the channel some time later.
+ * True: it is drained now.
+ */
+bool adma_chan_linger(struct adma_chan *chan);
+
+/*
+ * Close the channel: take back what is unmatched, stop the claiming of chunks, wake every waiter
  * (its wait fails), and then wait for at most timeout_ns until every slot is quiet. 0: the channel
  * is closed, and its descriptors and maps are gone. -EAGAIN: the peer still copies a chunk; call
  * again, or give up with adma_chan_abandon(). Closing a closed channel does nothing.
@@ -265,6 +291,20 @@ int adma_cancel(struct adma_chan *chan, struct adma_req *req);
 /* Bring `state` and `done_bytes` of a pending request up to date. Makes a system call where one is needed. */
 void adma_refresh(struct adma_chan *chan, struct adma_req *req);
 
+/*
+ * Bytes that these requests of one direction, which were posted, have still to move, together with what was
+ * matched before them in it: what a matched request waits for. Of a stream that we fill, what its reader has
+ * drained counts. The kernel helper is asked by system calls. 0: the channel is closed.
+ */
+uint64_t adma_remainder(struct adma_chan *chan, struct adma_req **reqs, int n);
+
+/*
+ * How many reads the peer has posted that are not matched, as it says; a caller there that waits to look at a
+ * message, or has looked, counts as one. This is a hint for a write that is about to be withdrawn; it may be
+ * wrong. With the kernel helper it counts only reads that the kernel cannot match by itself.
+ */
+uint32_t adma_peer_reads(struct adma_chan *chan);
+
 /* Ask the kernel helper, by a system call, for its times of a request that is done. It may have forgotten them. */
 void adma_tell_times(struct adma_chan *chan, struct adma_req *req);
 
@@ -285,6 +325,12 @@ void adma_split(const struct adma_req *req, struct adma_req_split *split);
 /* The caller has seen that the request is done, or will never look. (See adma_completions_fileno().) */
 void adma_observe(struct adma_chan *chan, struct adma_req *req);
 
+/*
+ * From now on a pending request has ADMA_REQ_TELL: the call that posted it ends, and leaves it pending. 0; 1: it is
+ * complete already.
+ */
+int adma_tell(struct adma_chan *chan, struct adma_req *req);
+
 /* ---- progress and waiting ---- */
 
 enum adma_drive_result {
@@ -303,6 +349,7 @@ struct adma_wait {
 	int32_t also; /* a descriptor that also ends a sleep, when it is readable; or -1 */
 	struct adma_worker **workers; /* shared workers, beside the channels */
 	int32_t nworkers;
+	int32_t drained; /* wait instead until all endpoints that drain are drained; with nreqs 0 */
 };
 
 /*
@@ -344,6 +391,13 @@ void adma_signals_restore(const sigset_t *old);
  */
 int adma_task_count(void);
 
+/*
+ * The calling thread, as pthread_kill(3) takes it; and is it the first thread of its process (in a child, the one
+ * that forked)? Both ask the system, whatever a language binding takes for a thread.
+ */
+uint64_t adma_thread_self(void);
+bool adma_is_first_thread(void);
+
 /* ---- looking at a channel ---- */
 
 struct adma_message {
@@ -354,6 +408,16 @@ struct adma_message {
 
 /* Find the next message, after one round of progress, which may make system calls. 0, or why none will ever come. */
 int adma_peek(struct adma_chan *chan, struct adma_message *message);
+
+/* A thread of this endpoint begins (+1) or ends (-1) to wait for a message to look at: adma_peer_reads() counts it. */
+void adma_probing(struct adma_chan *chan, int delta);
+
+/*
+ * Drop the next message, without a copy and without memory for it, after one round of progress; or what is left of an
+ * object whose head was read. To its writer it is as if it had been read. 0, and `message` tells what it was;
+ * -ADMA_E_PENDING: there is none, or a posted read gets it; -EOPNOTSUPP: the kernel helper matches, so read it.
+ */
+int adma_skip(struct adma_chan *chan, struct adma_message *message);
 
 /*
  * True when each endpoint is in a blocking write of a large message that the other one does not read. With
@@ -377,14 +441,26 @@ int adma_health(struct adma_chan *chan);
 
 /* ---- selection: these queries may look at the load of the machine ---- */
 
-/* Would a write of n bytes travel by a mechanism that needs a bulk segment, and is there none yet? */
+/*
+ * Would a write of n bytes travel by a mechanism that needs a bulk segment, and is there none? Also, after a second,
+ * when the peer had no descriptor left to receive the one that there was.
+ */
 bool adma_wants_bulk(struct adma_chan *chan, uint64_t n);
 
-/* Give the channel a bulk segment of adma_bulk_size() bytes. `fd` is duplicated and stays the caller's. 0 or -errno. */
+/* Give the channel a bulk segment of adma_bulk_size() bytes. From this call on `fd` is the core's. 0 or -errno. */
 int adma_give_bulk(struct adma_chan *chan, int fd);
 
-/* The bulk segment could not be made: the mechanism that needs it carries no more of our writes. */
+/*
+ * The bulk segment could not be made: the mechanism that needs it carries no more of our writes; for a second only
+ * if `err` tells of a shortage.
+ */
 void adma_no_bulk(struct adma_chan *chan, int err);
+
+/*
+ * After EFAULT: is a page of this process's [p, p + n) gone? 1: the kernel cannot read it; 0: it can read all of them;
+ * or a negated errno, where that cannot be told. Makes a system call for each 2 MiB.
+ */
+int adma_memory_is_gone(const void *p, uint64_t n);
 
 /* How a write of n bytes would travel: enum adma_carry | enum adma_mechanism_id << 8; negative: it cannot. */
 int adma_choose(struct adma_chan *chan, uint64_t n);
@@ -435,6 +511,13 @@ const char *adma_mechanism_name(uint32_t id);
 /* The mask of the mechanisms that failed while in use and are withdrawn; the errno of each in errs[ADMA_MECH_MAX]. */
 uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs);
 
+/* What closes took back. The peer's numbers are known once it has closed. Parts of objects do not count. */
+struct adma_loss {
+	uint64_t messages, bytes; /* ours */
+	uint64_t peer_posted, peer_withdrawn; /* of so many messages that the peer posted, it took so many back */
+};
+void adma_get_loss(struct adma_chan *chan, struct adma_loss *loss);
+
 struct adma_stats {
 	uint64_t writes, reads; /* messages that were carried */
 	uint64_t bytes_out, bytes_in;
@@ -466,6 +549,9 @@ struct adma_progress_stats {
 	uint32_t channels; /* open channels that it has taken on */
 };
 void adma_get_progress_stats(struct adma_progress_stats *stats);
+
+/* The errno for which the progress thread could not be started, or not take a channel on, the last time; 0: never. */
+int adma_progress_error(void);
 
 /* ---- constants, and facts about this build ---- */
 

@@ -123,8 +123,11 @@ struct adma_copy_times {
 };
 
 struct adma_copy {
+	struct adma_hold hold; /* the first member: to the binding its address is that of the copy */
+
 	/* filled in by the caller: adma_plan_bytes() or adma_plan_strided() */
 	struct adma_plan plan;
+	uint8_t tell; /* list it (adma_hold.h) if it completes after its post has returned */
 
 	/* written by the core; readable at any time, and final once the state is DONE */
 	int32_t state;   /* enum adma_copy_state */
@@ -179,6 +182,9 @@ int adma_copy_check(struct adma_copy *copy);
  * more. 0: it was started, or is complete otherwise.
  */
 int adma_copy_cancel(struct adma_copy *copy);
+
+/* From now on an outstanding copy has `tell` set: see adma_tell(). 0; 1: it is complete already. */
+int adma_copy_tell(struct adma_copy *copy);
 
 /*
  * Wait until at least `need` of these copies are complete. Meanwhile the caller copies, if

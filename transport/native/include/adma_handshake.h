@@ -138,6 +138,18 @@ int adma_vm_write(int32_t pid, uint64_t address, const void *bytes, size_t n);
 enum { ADMA_TRACER_ANY = -1 };
 int adma_set_tracer(int32_t pid);
 
+/* A pidfd of a process, close-on-exec; or a negated errno. */
+int adma_pidfd_open(int32_t pid);
+
+/* Is this descriptor, received from a stranger, a pidfd? 1, 0, or a negated errno: the system does not let us ask. */
+int adma_is_pidfd(int fd);
+
+/* The effective uid and gid of this process as the kernel knows them. A preloaded library may tell libc others. */
+struct adma_ids {
+	uint32_t uid, gid;
+};
+struct adma_ids adma_own_ids(void);
+
 /* prctl(PR_GET_DUMPABLE): 1 when other processes of this user may read the memory of this one. */
 int adma_dumpable(void);
 
@@ -177,17 +189,33 @@ int adma_helper_tried(int fd, bool read, int64_t timeout_ns);
 struct adma_segment;
 
 /*
- * Make a segment: the pages that every channel needs are allocated, and it is initialised, sealed and
- * mapped. Returns 0 and its descriptor (close-on-exec), or a negated errno.
+ * Make a segment: the pages that every channel needs are allocated, and it is initialised and mapped. It is
+ * sealed, unless the system refuses memfds. Returns 0 and its descriptor (close-on-exec), or a negated errno.
  */
 int adma_segment_make(int *fd, struct adma_segment **segment);
 
 /*
- * Map the segment of a peer. The descriptor stays the caller's. Returns 0 or a negated errno. -EPROTO:
- * it is not a sealed memfd of the right size that begins like a segment.
+ * Map the segment of a peer. The descriptor stays the caller's. Returns 0 or a negated errno. -EPROTO: it is no
+ * memory of the right size that begins like a segment; -EPERM: it is not sealed, and the peer is not of this
+ * process's user, so it could take the memory away under the map.
  */
-int adma_segment_map(int fd, struct adma_segment **segment);
+int adma_segment_map(int fd, bool same_user, struct adma_segment **segment);
 
 void adma_segment_unmap(struct adma_segment *segment);
+
+/* ---- memory that is shared by descriptor. Results are 0 or a negated errno. ---- */
+
+/*
+ * Open memory of no size yet, close-on-exec: a memfd or, where the system refuses memfds, a file without a name,
+ * which cannot be sealed. A descriptor, or a negated errno.
+ */
+int adma_memory_open(const char *name);
+
+/* Make it so many bytes long, all allocated. -ENOSPC, -EFBIG and others: it cannot be. */
+int adma_memory_allocate(int fd, uint64_t bytes);
+
+/* Fix its size for ever. -EINVAL, -EPERM: it is a file, which cannot be sealed. */
+int adma_memory_seal(int fd);
+bool adma_memory_is_sealed(int fd);
 
 #endif

@@ -51,8 +51,11 @@ int adma_worker_connect(struct adma_worker *worker, const struct adma_config *co
 /* Add an endpoint to ourselves: what is sent to it is received from it. */
 int adma_worker_connect_self(struct adma_worker *worker, uint32_t *number);
 
+/* Begin an orderly end of an endpoint: see adma_chan_drain(). Nothing happens if there is none with this number. */
+void adma_worker_drain(struct adma_worker *worker, uint32_t number);
+
 /*
- * Close an endpoint: withdraw its unmatched sends, fail the receives that name it, drop what arrived from
+ * Close an endpoint: take back its unmatched sends, fail the receives that name it, drop what arrived from
  * it, and wait for at most timeout_ns until the peer has finished its chunks. 0: the endpoint is gone;
  * -EAGAIN: the peer still copies; call again, or give up with adma_worker_abandon(). An endpoint that does
  * not exist is gone.

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -136,6 +137,29 @@ static uint8_t *cma_scratch_beside(uint64_t address)
 	return scratch + (address + CMA_PAGE / 2 - (uintptr_t)scratch) % CMA_PAGE;
 }
 
+/*
+ * Copy within this process. The kernel does it: a page of the caller's that is gone, such as one beyond the end of its
+ * file, is an error then, and in user space it would be a SIGBUS.
+ */
+static int cma_copy_here(uint8_t *to, uint8_t *from, uint64_t n)
+{
+	pid_t self = getpid();
+	uint64_t done = 0;
+
+	while (done < n) {
+		struct iovec into = cma_piece((uintptr_t)to + done, n - done);
+		struct iovec out_of = cma_piece((uintptr_t)from + done, n - done);
+		ssize_t rc = process_vm_readv(self, &into, 1, &out_of, 1, 0);
+
+		if (rc < 0)
+			return errno;
+		if (rc == 0)
+			return EFAULT;
+		done += (uint64_t)rc;
+	}
+	return 0;
+}
+
 static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma_span *span, uint64_t at, uint64_t n)
 {
 	int err = 0;
@@ -147,12 +171,13 @@ static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma
 		uint8_t *scratch = cma_scratch_beside(remote);
 
 		if (span->outbound) {
-			memcpy(scratch, local, bytes);
-			err = cma_push(peer, remote, scratch, bytes);
+			err = cma_copy_here(scratch, local, bytes);
+			if (!err)
+				err = cma_push(peer, remote, scratch, bytes);
 		} else {
 			err = cma_pull(peer, remote, scratch, bytes);
 			if (!err)
-				memcpy(local, scratch, bytes);
+				err = cma_copy_here(local, scratch, bytes);
 		}
 		done += bytes;
 	}
@@ -180,9 +205,18 @@ static bool cma_able(const struct adma_connection *connection, bool outbound)
 	return cma_may(peer, ADMA_CMA_PULL) && peer->copiers & ADMA_COPY_AS_READER;
 }
 
-static bool cma_peer_replaced(const struct adma_connection *connection)
+static enum adma_peer_memory cma_peer_memory(const struct adma_connection *connection)
 {
-	return cma_may(&connection->config, ADMA_CMA_PULL) && cma_check_nonce(&connection->config) == ADMA_E_DIED;
+	if (!cma_may(&connection->config, ADMA_CMA_PULL))
+		return ADMA_PEER_MEMORY_UNKNOWN;
+	switch (cma_check_nonce(&connection->config)) {
+	case 0:
+		return ADMA_PEER_MEMORY_KEPT;
+	case ADMA_E_DIED:
+		return ADMA_PEER_MEMORY_GONE;
+	default:
+		return ADMA_PEER_MEMORY_UNKNOWN;
+	}
 }
 
 /*
@@ -220,5 +254,5 @@ const struct adma_mechanism adma_mech_cma = {
 	.chunk = cma_chunk,
 	.able = cma_able,
 	.copy = cma_copy,
-	.peer_replaced = cma_peer_replaced,
+	.peer_memory = cma_peer_memory,
 };

@@ -78,6 +78,13 @@ enum adma_segment_news {
 	ADMA_SEGMENT_LOST,  /* reads cannot be served any more */
 };
 
+/* What is known of the memory of the peer's process. */
+enum adma_peer_memory {
+	ADMA_PEER_MEMORY_UNKNOWN,
+	ADMA_PEER_MEMORY_KEPT,
+	ADMA_PEER_MEMORY_GONE, /* the process has ended, or runs another program: it copies nothing any more */
+};
+
 struct adma_mechanism {
 	const char *name;
 	uint32_t id;    /* enum adma_mechanism_id, or the id of a third party's mechanism */
@@ -166,14 +173,17 @@ struct adma_mechanism {
 	/* Has our segment still to be made? */
 	bool (*wants_segment)(const struct adma_connection *connection);
 
-	/* Take our segment. The descriptor stays the caller's. 0 or a negated errno. */
+	/* Take our segment, in place of an earlier one. The descriptor stays the caller's. 0 or a negated errno. */
 	int (*give_segment)(struct adma_connection *connection, int fd);
 
 	/* Take the peer's segment; or, with fd -1, note that it could not be received, because of this errno. */
 	enum adma_segment_news (*take_segment)(struct adma_connection *connection, int fd, int error);
 
-	/* Optional. Is it certain that the peer's pid names another process by now? */
-	bool (*peer_replaced)(const struct adma_connection *connection);
+	/* Is the peer's segment there, without which our reads cannot be served? */
+	bool (*has_segment)(const struct adma_connection *connection);
+
+	/* Optional. Is the memory of the peer's process still that of the process with which the handshake was made? */
+	enum adma_peer_memory (*peer_memory)(const struct adma_connection *connection);
 };
 
 #endif

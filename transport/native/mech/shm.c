@@ -81,6 +81,7 @@ static int shm_give_segment(struct adma_connection *connection, int fd)
 
 	if (bulk == MAP_FAILED)
 		return -errno;
+	shm_unmap(shm_state(connection)->out);
 	shm_state(connection)->out = bulk;
 	return 0;
 }
@@ -120,9 +121,13 @@ static enum adma_segment_news shm_take_segment(struct adma_connection *connectio
 		return ADMA_SEGMENT_KNOWN;
 	if (fd >= 0)
 		error = shm_map_peers(connection, fd);
-	if (error)
-		state->in_error = error;
+	state->in_error = error;
 	return error ? ADMA_SEGMENT_LOST : ADMA_SEGMENT_TAKEN;
+}
+
+static bool shm_has_segment(const struct adma_connection *connection)
+{
+	return shm_state(connection)->in;
 }
 
 /* ---- copying ---- */
@@ -226,4 +231,5 @@ const struct adma_mechanism adma_mech_shm = {
 	.wants_segment = shm_wants_segment,
 	.give_segment = shm_give_segment,
 	.take_segment = shm_take_segment,
+	.has_segment = shm_has_segment,
 };

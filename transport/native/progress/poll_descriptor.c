@@ -17,10 +17,10 @@
 #include "progress/poll_descriptor.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/poll.h"
 #include "worker/peer.h"
 #include "worker/ready.h"
 
@@ -233,7 +233,7 @@ static void poll_check_data(const struct adma_progress *progress, struct adma_en
 {
 	struct pollfd data = {.fd = ep->ops->data_fd(ep)};
 
-	if (data.fd < 0 || poll(&data, 1, 0) <= 0)
+	if (data.fd < 0 || adma_poll(&data, 1, 0) <= 0)
 		return;
 	if (ep->ops->polled)
 		ep->ops->polled(ep, data.revents);

@@ -4,10 +4,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 
 #define FIRST_SPIN_NS 50000
 
@@ -36,13 +36,16 @@ static void set_close(struct adma_poll_set *set)
 static int set_open(struct adma_poll_set *set)
 {
 	struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
-	int rc = 0;
+	int rc;
 
 	if (set->epoll >= 0)
 		return 0;
 	set->epoll = epoll_create1(EPOLL_CLOEXEC);
-	set->eventfd = set->epoll < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (set->eventfd < 0 || epoll_ctl(set->epoll, EPOLL_CTL_ADD, set->eventfd, &wake))
+	if (set->epoll < 0)
+		return -errno;
+	set->eventfd = adma_event_make();
+	rc = set->eventfd < 0 ? set->eventfd : 0;
+	if (!rc && epoll_ctl(set->epoll, EPOLL_CTL_ADD, set->eventfd, &wake))
 		rc = -errno;
 	set->own_epoll = adma_own_note(set->epoll);
 	set->own_eventfd = adma_own_note(set->eventfd);

@@ -3,7 +3,6 @@
 #include "progress/progress_thread.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -11,8 +10,12 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/event.h"
 #include "base/fault.h"
+#include "base/holds.h"
 #include "base/own.h"
+#include "base/poll.h"
+#include "base/refusal.h"
 #include "base/thread.h"
 #include "progress/descriptors.h"
 
@@ -28,6 +31,7 @@ static struct {
 	bool alive;               /* there is a thread, which has not decided to end */
 	bool joinable;            /* nobody has joined the last thread, or let go of it */
 	int epoll, timer;
+	bool timed;               /* `timer` is a timerfd, and not an event that wakes the thread at once */
 	struct adma_own own_epoll, own_timer;
 	bool stale;               /* the epoll may tell of a worker that was forgotten: use another one */
 	int64_t looked_at;        /* when the descriptors were last looked at; 0: there is a reason to look */
@@ -36,6 +40,7 @@ static struct {
 	struct adma_list taken;   /* their entries, without those that were forgotten */
 	_Atomic int running;
 	int64_t failed_at;        /* when a start last failed; 0: never */
+	_Atomic int error;        /* the errno of that */
 	bool asleep;
 	int64_t until;            /* when it wakes by its time-out or by the timer */
 	struct adma_list called;  /* entries of workers that are to be visited */
@@ -81,6 +86,11 @@ int adma_progress_count(void)
 	return atomic_load_explicit(&thread.running, memory_order_relaxed);
 }
 
+int adma_progress_error(void)
+{
+	return atomic_load_explicit(&thread.error, memory_order_relaxed);
+}
+
 void adma_get_progress_stats(struct adma_progress_stats *stats)
 {
 	pthread_mutex_lock(&thread.registry);
@@ -92,11 +102,20 @@ void adma_get_progress_stats(struct adma_progress_stats *stats)
 
 /* ---- the registry; called with its lock held ---- */
 
-/* Another thread's call ends the sleep by the timer. */
+/*
+ * Another thread's call ends the sleep by the timer. Where the system refuses timers, it ends the sleep at once, and the
+ * thread sleeps again until the worker is due.
+ */
 static void registry_set_timer(int64_t due)
 {
+	static const uint64_t one = 1;
 	struct itimerspec at = {0};
 
+	if (!thread.timed) {
+		if (adma_own_is(&thread.own_timer, thread.timer))
+			(void)!write(thread.timer, &one, sizeof(one));
+		return;
+	}
 	due = due > 0 ? due : 1; /* 0 would disarm it */
 	at.it_value.tv_sec = due / 1000000000;
 	at.it_value.tv_nsec = due % 1000000000;
@@ -278,15 +297,27 @@ static void thread_close_fds(void)
 	adma_own_close(&thread.timer, &thread.own_timer);
 }
 
+/* Returns 0, or the errno for which there is no timer. */
+static int thread_make_timer(void)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), err = errno;
+
+	thread.timed = fd >= 0;
+	if (fd < 0 && adma_is_refusal(err)) {
+		fd = adma_event_make();
+		err = -fd;
+	}
+	thread.timer = fd < 0 ? -1 : fd;
+	return fd < 0 ? err : 0;
+}
+
 /* 0, or a positive errno; then nothing is open. */
 static int thread_open_fds(void)
 {
 	int err;
 
 	thread.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (thread.epoll >= 0)
-		thread.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	err = thread.timer < 0 ? errno : 0;
+	err = thread.epoll < 0 ? errno : thread_make_timer();
 	thread.own_epoll = adma_own_note(thread.epoll);
 	thread.own_timer = adma_own_note(thread.timer);
 	thread.looked_at = thread.timer_used_at = adma_now();
@@ -355,14 +386,17 @@ static void thread_sleep(int64_t until)
 	int64_t now = adma_now();
 	bool called = until < now + ADMA_REST_NS;
 	int64_t left = called ? until - now : ADMA_REST_NS;
-	struct timespec ts = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+	struct timespec ts;
 
 	if (left < 0)
 		return;
 	thread.asleep = true;
 	thread.until = now + left;
 	pthread_mutex_unlock(&thread.registry);
-	called |= ppoll(fds, 2, &ts, NULL) > 0;
+	adma_holds_tell();
+	left = adma_holds_limit(left);
+	ts = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+	called |= adma_ppoll(fds, 2, &ts, NULL) > 0;
 	if (called)
 		adma_cpu_avoid(atomic_load_explicit(&thread.computing, memory_order_relaxed), adma_now(),
 			       &thread.moved_at);
@@ -404,6 +438,7 @@ static void thread_visit(struct adma_progress *progress)
 	progress->entry.in_use = true;
 	pthread_mutex_unlock(&thread.registry);
 	again = progress->entry.visit(progress, by_time);
+	adma_holds_tell();
 	pthread_mutex_lock(&thread.registry);
 	progress->entry.in_use = false;
 	if (progress->entry.orphan) {
@@ -498,6 +533,7 @@ bool adma_progress_take(struct adma_progress *progress)
 		thread.failed_at = adma_now();
 		thread.stats.failures++;
 		thread.stats.error = err;
+		atomic_store_explicit(&thread.error, err, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&thread.registry);
 	return !early && !err;

@@ -3,10 +3,10 @@
 #include "progress/waiters.h"
 
 #include <errno.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 
 #define FIRST_SPIN_NS 50000
 
@@ -14,9 +14,9 @@ int adma_waiters_init(struct adma_waiters *waiters)
 {
 	waiters->spin_ns = FIRST_SPIN_NS;
 	waiters->epoll = -1;
-	waiters->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	waiters->eventfd = adma_event_make();
 	if (waiters->eventfd < 0)
-		return -errno;
+		return waiters->eventfd;
 	waiters->own_eventfd = adma_own_note(waiters->eventfd);
 	waiters->eventfd_used_at = waiters->owned_at = adma_now();
 	return 0;

@@ -142,7 +142,13 @@ struct adma_segment {
 	 * cache line that both endpoints use would travel back and forth for it.
 	 */
 	_Atomic uint32_t waiting;
-	uint32_t nothing[13];
+	/*
+	 * Written by the maker: how many of its reads are posted and not matched, and how many of its threads
+	 * look for a message first. This is a hint, too: a writer whose time is over looks at it, and gives the
+	 * maker a moment to match.
+	 */
+	_Atomic uint32_t reads;
+	uint32_t nothing[12];
 
 	/* Written by the maker. */
 	_Atomic uint32_t closed;  /* the maker closed the channel: nothing follows */
@@ -150,7 +156,11 @@ struct adma_segment {
 	_Atomic uint64_t filled;  /* bulk cells filled; it only grows */
 	_Atomic uint32_t bit;     /* of this pair in the summary that the maker passed (summary.h) */
 	_Atomic uint32_t summing; /* the maker sets its bit in the reader's summary from now on */
-	uint64_t maker[5];
+	_Atomic uint32_t ending;  /* the maker reads no more, and closes once its messages were read */
+	uint32_t more;
+	/* Stored before `closed`: of so many messages that the maker posted, so many are lost by its close. */
+	_Atomic uint64_t posted, withdrawn;
+	uint64_t maker[2];
 
 	/* Written by the reader of this segment. */
 	_Atomic uint64_t head;        /* cells consumed */
@@ -158,7 +168,9 @@ struct adma_segment {
 	_Atomic uint64_t drained;     /* bulk cells drained; it only grows */
 	_Atomic uint32_t eager_off;   /* send by rendezvous: too much of yours waits for a receive */
 	_Atomic uint32_t drains;      /* the maker takes it back to 0, and sends a byte, when its ring is half full */
-	uint64_t reader[4];
+	_Atomic uint32_t bulk_lost;   /* how many bulk segments of the maker could not be received */
+	uint32_t nothing_more;
+	uint64_t reader[3];
 
 	/* The maker's event count: the peer signals it, the maker arms it (eventcount.h). */
 	_Atomic uint64_t event_count;

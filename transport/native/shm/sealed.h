@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sealed.h - memfds of a fixed size, which no process can shrink or grow, mapped for reading and writing. */
+/* sealed.h - memory of a fixed size that is shared by descriptor, mapped for reading and writing. */
 #ifndef ADMA_SHM_SEALED_H
 #define ADMA_SHM_SEALED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* `bytes`, rounded up to whole pages. */
@@ -10,11 +11,16 @@ size_t adma_sealed_size(size_t bytes);
 
 /*
  * Make one of `size` bytes, of which the first `allocated` are allocated now: if memory ran out later, an access
- * would raise SIGBUS. 0, with the descriptor in *fd and the map in *map; or a negated errno.
+ * would raise SIGBUS. It is a sealed memfd, which no process can shrink or grow. Where the system refuses memfds, it is
+ * a file without a name, which cannot be sealed and therefore is for processes of one user only (adma_memory_is_sealed()).
+ * 0, with the descriptor in *fd and the map in *map; or a negated errno.
  */
 int adma_sealed_make(const char *name, size_t allocated, size_t size, int *fd, void **map);
 
-/* Map one that a peer passed. The descriptor stays the caller's. 0; -EPROTO: it is none of this size; a negated errno. */
-int adma_sealed_map(int fd, size_t size, void **map);
+/*
+ * Map one that a peer passed. The descriptor stays the caller's. `trusted`: the peer is of this process's user, and so
+ * the memory need not be sealed. 0; -EPROTO: it is none of this size; -EPERM: it is not sealed; a negated errno.
+ */
+int adma_sealed_map(int fd, size_t size, bool trusted, void **map);
 
 #endif

@@ -40,10 +40,10 @@ int adma_segment_make(int *fd, struct adma_segment **segment)
 	return 0;
 }
 
-int adma_segment_map(int fd, struct adma_segment **segment)
+int adma_segment_map(int fd, bool same_user, struct adma_segment **segment)
 {
 	void *map;
-	int rc = adma_sealed_map(fd, segment_bytes(), &map);
+	int rc = adma_sealed_map(fd, segment_bytes(), same_user, &map);
 
 	if (rc)
 		return rc;

@@ -63,7 +63,13 @@ static int slot_lost_to_writer(struct adma_slot *slot, uint32_t gen, int rc)
 {
 	if (rc != -EBUSY)
 		return rc;
-	return adma_slot_state(slot, gen) == ADMA_CANCELLED ? -ECANCELED : -EPROTO;
+	switch (adma_slot_state(slot, gen)) {
+	case ADMA_CANCELLED:
+	case ADMA_LOST:
+		return -ECANCELED;
+	default:
+		return -EPROTO;
+	}
 }
 
 int adma_slot_match(struct adma_slot *slot, uint32_t gen)
@@ -80,16 +86,16 @@ int adma_slot_reserve(struct adma_slot *slot, uint32_t gen)
 	return slot_lost_to_writer(slot, gen, slot_change(slot, gen, ADMA_POSTED, ADMA_RESERVED));
 }
 
-int adma_slot_cancel(struct adma_slot *slot, uint32_t gen)
+int adma_slot_cancel(struct adma_slot *slot, uint32_t gen, bool lost)
 {
-	return slot_change(slot, gen, ADMA_POSTED, ADMA_CANCELLED);
+	return slot_change(slot, gen, ADMA_POSTED, lost ? ADMA_LOST : ADMA_CANCELLED);
 }
 
 int adma_slot_state(struct adma_slot *slot, uint32_t gen)
 {
 	uint64_t seen = atomic_load_explicit(&slot->state, memory_order_acquire);
 
-	if (word_gen(seen) != gen || word_value(seen) > ADMA_RESERVED)
+	if (word_gen(seen) != gen || word_value(seen) > ADMA_LOST)
 		return -EPROTO;
 	return (int)word_value(seen);
 }

@@ -6,13 +6,14 @@
  *   free --- post ---> POSTED --- match ------------> MATCHED --- quiet ---> DONE
  *                       |  |                            ^              or ABORTED
  *                       |  +--- reserve --> RESERVED ---+ match
- *                       +------ cancel ---> CANCELLED
+ *                       +------ cancel ---> CANCELLED or LOST
  *
  * Every word is {generation:32, value:32}. A word that both endpoints change is changed by a
  * compare-and-swap of the whole word, so that a late claim of one life can never take a chunk of
  * the next one. Post, complete and see are release stores, each of a word that nobody else writes
  * at that time. Match, reserve and cancel race on one swap of `state`; after a match or a reserve,
- * cancel fails. A reader reserves a message that it takes before it has a buffer for it. Only the
+ * cancel fails. LOST says that the writer's close has taken the message back: nothing after it may
+ * be delivered. What the program itself cancels leaves no such hole. A reader reserves a message that it takes before it has a buffer for it. Only the
  * reader leaves RESERVED: it matches the slot, also to refuse the message or to close. If it is
  * proven dead instead, nobody copies, and the writer has its buffer back.
  * Whichever endpoint is free claims a chunk from `cursor`, copies it, and then retires it in
@@ -50,6 +51,7 @@ enum adma_slot_state {
 	ADMA_ABORTED = 4,
 	ADMA_DONE = 5,
 	ADMA_RESERVED = 6,
+	ADMA_LOST = 7,
 };
 
 #define ADMA_CHUNKS_MAX 0x7fffffffu
@@ -66,8 +68,8 @@ int adma_slot_match(struct adma_slot *slot, uint32_t gen);
 /* Reader: POSTED to RESERVED. 0; -ECANCELED when the writer has cancelled; -EPROTO. */
 int adma_slot_reserve(struct adma_slot *slot, uint32_t gen);
 
-/* Writer: POSTED to CANCELLED. 0; -EBUSY when the reader has matched or reserved; -EPROTO. */
-int adma_slot_cancel(struct adma_slot *slot, uint32_t gen);
+/* Writer: POSTED to CANCELLED, or to LOST. 0; -EBUSY when the reader has matched or reserved; -EPROTO. */
+int adma_slot_cancel(struct adma_slot *slot, uint32_t gen, bool lost);
 
 /* The state of this generation, or -EPROTO when the slot holds another. */
 int adma_slot_state(struct adma_slot *slot, uint32_t gen);

@@ -47,7 +47,7 @@ int adma_summary_make(int *fd, struct adma_summary **summary)
 int adma_summary_map(int fd, struct adma_summary **summary)
 {
 	void *map;
-	int rc = adma_sealed_map(fd, summary_bytes(), &map);
+	int rc = adma_sealed_map(fd, summary_bytes(), false, &map);
 
 	if (!rc)
 		*summary = map;

@@ -9,6 +9,7 @@
 #include "shm/slot.h"
 #include "worker/peer.h"
 #include "worker/transfers.h"
+#include "worker/withdrawn.h"
 
 /* What one ring can hold: so much may come after the peer was told to send by rendezvous. */
 #define UNDER_WAY (ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE)
@@ -103,19 +104,35 @@ void adma_arrived_drop(struct adma_arrived *arrived)
 	free(arrived);
 }
 
-/* Has the sender withdrawn this message, which waits in a slot? Then the slot is the sender's again. */
-bool adma_arrived_is_withdrawn(const struct adma_arrived *arrived)
+/* Drop this message and what arrived after it from the same endpoint. */
+static void arrived_drop_from(struct adma_arrived *first)
 {
-	struct adma_slot *slot;
+	struct adma_list *messages = &first->ep->receive.arrived.messages;
+	bool found = false;
 
+	adma_list_for_each_safe(at, after, messages) {
+		struct adma_arrived *arrived = adma_arrived_of(adma_unexpected_of(at));
+
+		found = found || arrived == first;
+		if (found)
+			adma_arrived_drop(arrived);
+	}
+}
+
+bool adma_arrived_drop_withdrawn(struct adma_arrived *arrived)
+{
 	if (!arrived->slot)
 		return false;
-	slot = adma_arrived_slot(arrived);
-	if (adma_slot_state(slot, arrived->slot_gen) != ADMA_CANCELLED)
+	switch (adma_offer_look(arrived->ep, arrived->slot_index, arrived->slot_gen)) {
+	case ADMA_OFFER_WITHDRAWN:
+		adma_arrived_drop(arrived);
+		return true;
+	case ADMA_OFFER_LOST:
+		arrived_drop_from(arrived);
+		return true;
+	default:
 		return false;
-	adma_slot_see(slot, arrived->slot_gen);
-	adma_signal_peer(arrived->ep);
-	return true;
+	}
 }
 
 bool adma_arrived_note_news(struct adma_endpoint *ep, uint32_t slot_index)
@@ -123,10 +140,7 @@ bool adma_arrived_note_news(struct adma_endpoint *ep, uint32_t slot_index)
 	const struct adma_peer_slots *slots = &ep->receive.slots;
 	struct adma_arrived *arrived = slot_index < slots->capacity ? slots->arrived[slot_index] : NULL;
 
-	if (!arrived || !adma_arrived_is_withdrawn(arrived))
-		return false;
-	adma_arrived_drop(arrived);
-	return true;
+	return arrived && adma_arrived_drop_withdrawn(arrived);
 }
 
 static void arrived_sweep(struct adma_endpoint *ep)
@@ -134,8 +148,8 @@ static void arrived_sweep(struct adma_endpoint *ep)
 	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
 		struct adma_arrived *arrived = adma_arrived_of(adma_unexpected_of(at));
 
-		if (adma_arrived_is_withdrawn(arrived))
-			adma_arrived_drop(arrived);
+		if (adma_arrived_drop_withdrawn(arrived) && ep->receive.hole)
+			return; /* nothing is left behind it */
 	}
 }
 
@@ -191,11 +205,13 @@ int adma_arrived_store(const struct adma_offer *offer)
 
 void adma_arrived_drop_source(struct adma_endpoint *ep, bool all)
 {
-	adma_list_for_each_safe(at, after, &ep->receive.arrived.messages) {
+	adma_list_for_each(at, &ep->receive.arrived.messages) {
 		struct adma_arrived *arrived = adma_arrived_of(adma_unexpected_of(at));
 
-		if (all || arrived->slot)
-			adma_arrived_drop(arrived);
+		if (!all && !arrived->slot)
+			continue;
+		arrived_drop_from(arrived);
+		break;
 	}
 	if (!all)
 		return;
@@ -206,7 +222,7 @@ void adma_arrived_drop_source(struct adma_endpoint *ep, bool all)
 
 		adma_list_remove(&arrived->taken);
 		if (arrived->slot) /* its sender cannot withdraw it any more, and waits */
-			(void)adma_transfer_refuse(ep, &desc, ADMA_E_CLOSED);
+			(void)adma_transfer_refuse(ep, &desc, ADMA_E_ENDED);
 		arrived->ep = NULL;
 		adma_list_push_back(&ep->worker->tags->orphans, &arrived->taken);
 	}

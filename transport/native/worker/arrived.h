@@ -29,8 +29,11 @@ struct adma_desc adma_arrived_desc(const struct adma_arrived *arrived);
 /* The message as it is offered to a receive. `desc`: what adma_arrived_desc() returned. */
 struct adma_offer adma_arrived_offer(const struct adma_arrived *arrived, const struct adma_desc *desc);
 
-/* Has the sender withdrawn this message, which waits in a slot? Then the slot is the sender's again: drop the message. */
-bool adma_arrived_is_withdrawn(const struct adma_arrived *arrived);
+/*
+ * Look whether the sender has withdrawn this message, which waits in a slot, and drop it then. If the
+ * sender's close took it back, what arrived later from the same endpoint is dropped, too. True when it is gone.
+ */
+bool adma_arrived_drop_withdrawn(struct adma_arrived *arrived);
 
 /* Take it out of the unexpected queue; the same, and free it. */
 void adma_arrived_leave(struct adma_arrived *arrived);
@@ -39,7 +42,7 @@ void adma_arrived_drop(struct adma_arrived *arrived);
 /* There is news of a slot of the peer. If a message waits there that was withdrawn, drop it. True when that was so. */
 bool adma_arrived_note_news(struct adma_endpoint *ep, uint32_t slot_index);
 
-/* Drop what arrived from this endpoint: all of it, or what is lost with a dead peer because it waits in slots. */
+/* Drop what arrived from this endpoint: all of it, or what is lost with the peer: from the first one that waits in a slot. */
 void adma_arrived_drop_source(struct adma_endpoint *ep, bool all);
 
 /* Free what arrived from this endpoint, of a worker that is freed. Touches nothing that is shared with the peer. */

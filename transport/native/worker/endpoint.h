@@ -47,7 +47,12 @@ struct adma_send_side {
 	uint32_t pending;              /* writes that are in the backlog, posted or matched */
 	uint64_t base[ADMA_MECH_MAX];  /* by mechanism: how many chunks were filled so far */
 	uint32_t withdrawn;            /* mechanisms that are withdrawn for our writes only */
+	bool ended;                    /* the peer reads no more: what it has not matched fails */
+	uint64_t posted;               /* messages that were posted, but for cancelled ones. Parts count with their object */
+	uint64_t lost, lost_bytes;     /* of these, messages that the peer does not get, and their bytes, parts included */
 	int segment_fd;                /* our segment, if it is still to be passed to the peer, or -1 */
+	uint32_t segments_lost;        /* of bulk_lost: those that we have made up for */
+	int64_t segment_retry_at;      /* when to make a segment again, of which one was refused or lost; or 0 */
 	int32_t blocked;               /* our threads that are in a blocking write of a large message */
 };
 
@@ -55,20 +60,27 @@ struct adma_send_side {
 struct adma_receive_side {
 	struct adma_ring_in ring;
 	struct adma_posted reads;     /* reads that are posted and unmatched */
+	uint32_t probes;              /* threads that wait for a message to look at it */
+	bool shown;                   /* a caller was shown the next message, and no read was posted since */
 	struct adma_peer_slots slots;
 	uint32_t pending;             /* reads that are posted or matched */
 	uint32_t long_reads;          /* unmatched reads whose messages need our help */
 	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
 	uint64_t short_bytes;         /* bytes of the buffers of short_reads */
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
+	uint32_t lost;                /* mechanisms whose segment could not be received; another one will come */
+	int lost_error;               /* for this errno */
 	uint32_t parts_due;           /* parts still to come, of an object that was taken or withdrawn */
 	bool parts_spoilt;            /* their object failed: nobody will read them */
+	bool parts_skipped;           /* and nobody wanted to: to their writer it is as if they had been read */
 	struct adma_unexpected_source arrived; /* tagged messages that came before their receives */
 	uint64_t arrived_bytes;       /* what these cost, rendezvous messages excepted */
 	uint32_t arrived_slots;       /* how many of these wait in slots */
 	bool eager_off;               /* the peer was told to send by rendezvous */
 	bool spoilt;                  /* the peer's ring broke the protocol: nothing more is taken out of it */
 	bool ended;                   /* the receives that name this endpoint were failed */
+	bool hole;                    /* the peer's close took a message back: nothing after it is delivered */
+	uint64_t peer_posted, peer_lost; /* of so many messages that the peer posted, so many are lost by its close */
 	struct adma_list taken;       /* messages that matched probes took, in slots */
 };
 
@@ -77,7 +89,9 @@ struct adma_control {
 	int over;             /* 0, or the enum adma_error with which it was terminated */
 	bool eof;             /* the end of file was read from the socket */
 	bool dead;            /* the peer is proven dead or replaced */
-	bool closing;         /* adma_chan_close() was called */
+	bool draining;        /* this endpoint reads no more, and closes once its messages were read */
+	bool lingers;         /* no caller waits for that: the progress thread says so to the peer */
+	bool closing;         /* what was not read is taken back */
 	bool torn_down;       /* descriptors and maps are gone */
 	bool waits;           /* a thread of ours waits: the value in our segment */
 	uint32_t users;       /* threads that use maps or descriptors without the lock */
@@ -159,6 +173,12 @@ struct adma_endpoint_ops {
 	/* Find the next message that a read could take. False: there is none. */
 	bool (*peek)(struct adma_endpoint *ep, struct adma_message *message);
 
+	/*
+	 * Drop the next message, or what is left of the object that was begun, and describe it. 0; -ADMA_E_PENDING: there
+	 * is none, or a read gets it; -EOPNOTSUPP: it can only be read. To its writer it is as if it had been read.
+	 */
+	int (*skip)(struct adma_endpoint *ep, struct adma_message *message);
+
 	/* Is there a message? This is a hint, without any check. May make a system call. */
 	bool (*has_message)(struct adma_endpoint *ep);
 
@@ -170,6 +190,9 @@ struct adma_endpoint_ops {
 
 	/* Is there a large write of ours that the peer does not read, and a message that we do not read? */
 	bool (*is_stuck)(struct adma_endpoint *ep);
+
+	/* Complete the reads that are not matched with ADMA_E_CLOSED_HERE, and match no more. */
+	void (*stop_reading)(struct adma_endpoint *ep);
 
 	/* Does the peer, or the kernel, still use our buffers? */
 	bool (*is_busy)(const struct adma_endpoint *ep);
@@ -187,6 +210,12 @@ struct adma_endpoint_ops {
 
 	/* Optional. Bring `state` and `done_bytes` of a pending request up to date, which may take a system call. */
 	void (*refresh)(struct adma_endpoint *ep, struct adma_req *req);
+
+	/*
+	 * Not for tags. Bytes that these published requests of one direction have still to move, together with
+	 * what was matched before them in it. May take a system call for each request.
+	 */
+	uint64_t (*remainder)(struct adma_endpoint *ep, struct adma_req **reqs, int n);
 
 	/* Optional. Ask the kernel for its times of a completed request. */
 	void (*tell_times)(struct adma_endpoint *ep, struct adma_req *req);
@@ -247,11 +276,42 @@ bool adma_peer_closed(const struct adma_endpoint *ep);
 /* Terminate the endpoint if the peer has closed. True when that is news. */
 bool adma_note_peer_closed(struct adma_endpoint *ep);
 
+/* Has the peer stopped reading? Then the sends that it has not matched fail. True when that is news. */
+bool adma_note_peer_ending(struct adma_endpoint *ep);
+
+/* Why no message can be sent any more, as an enum adma_error, or 0. */
+int adma_send_error(const struct adma_endpoint *ep);
+
+/* Why no message comes any more, or 0. ADMA_E_LOST: the peer closed, and its close took some back. */
+int adma_receive_error(const struct adma_endpoint *ep);
+
+/* The peer does not get this message of so many bytes, because of our close. Parts count with their object. */
+void adma_note_lost(struct adma_endpoint *ep, uint16_t kind, uint64_t bytes);
+void adma_note_lost_request(struct adma_endpoint *ep, const struct adma_req *req);
+
 /* Does the peer's segment say that one of the peer's threads waits? It is a hint, and may be wrong. */
 bool adma_peer_waits(const struct adma_endpoint *ep);
 
 /* Store in our segment whether a thread of ours waits. */
 void adma_tell_waits(struct adma_endpoint *ep, bool waits);
+
+/* Store in our segment how many reads of ours are posted, or are about to be because a caller looks first. */
+void adma_tell_reads(struct adma_endpoint *ep);
+
+/* A caller was shown the next message. */
+void adma_note_shown(struct adma_endpoint *ep);
+
+/* A message was read in one call: it may be the one that was shown. */
+static inline void adma_note_read(struct adma_endpoint *ep)
+{
+	if (!ep->receive.shown)
+		return;
+	ep->receive.shown = false;
+	adma_tell_reads(ep);
+}
+
+/* The same of the peer, as its segment says. It is a hint, and may be wrong. */
+uint32_t adma_reads_of_peer(const struct adma_endpoint *ep);
 
 /*
  * Called with the lock held, which is not held on return. The maps and descriptors stay in place

@@ -119,7 +119,7 @@ void adma_fifo_drop_parts(struct adma_endpoint *ep, const struct adma_req *objec
 
 /* ---- completion ---- */
 
-static int fifo_error_of(struct adma_endpoint *ep, int status)
+static int fifo_error_of(struct adma_endpoint *ep, int status, bool is_read)
 {
 	switch (-status) {
 	case EMSGSIZE:
@@ -132,7 +132,7 @@ static int fifo_error_of(struct adma_endpoint *ep, int status)
 		return ADMA_E_DIED;
 	case EPIPE:
 		adma_fifo_lose_peer(ep);
-		return ep->control.over;
+		return is_read ? adma_receive_error(ep) : adma_send_error(ep);
 	default:
 		return -status;
 	}
@@ -154,7 +154,7 @@ static void fifo_note_message(struct adma_endpoint *ep, struct adma_req *req, co
 static void fifo_complete(struct adma_endpoint *ep, struct adma_req *req, int status)
 {
 	const struct adma_device_entry *entry = &ep->fifo->page[req->slot_index];
-	int error = status ? fifo_error_of(ep, status) : req->error;
+	int error = status ? fifo_error_of(ep, status, req->is_read) : req->error;
 	uint64_t length = entry->length;
 
 	if (req->is_read)
@@ -205,14 +205,18 @@ bool adma_fifo_complete_ended(struct adma_endpoint *ep)
 	return ended;
 }
 
-void adma_fifo_sweep(struct adma_endpoint *ep)
+void adma_fifo_fail(struct adma_endpoint *ep, bool reads, int error)
 {
-	ep->fifo->swept = true;
-	adma_list_for_each_safe(at, after, &ep->fifo->posted.list) {
+	struct adma_list *list = &ep->fifo->posted.list;
+
+	for (struct adma_list *at = list->prev, *before = at->prev; at != list; at = before, before = at->prev) {
 		struct adma_req *req = adma_req_of(at);
 
-		if (adma_fifo_cancel(ep, req))
-			adma_complete(ep, req, ep->control.over, 0);
+		if (req->is_read != reads || !adma_fifo_cancel(ep, req))
+			continue;
+		if (!reads && error == ADMA_E_CLOSED_HERE)
+			adma_note_lost_request(ep, req);
+		adma_complete(ep, req, error, 0);
 	}
 }
 

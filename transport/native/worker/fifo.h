@@ -22,7 +22,7 @@ struct adma_fifo {
 	uint32_t next_part;                        /* the number of the first part of our next object */
 	uint32_t part_out;                         /* the number of the next part to be queued for writing */
 	uint32_t part_in;                          /* the number of the next part to be read */
-	bool swept;                                /* it is terminated, and unmatched requests are withdrawn */
+	bool reads_failed, sends_failed;           /* nothing will meet them any more: the unmatched ones are withdrawn */
 };
 
 /* Make ep->fifo from the descriptor in the config. Returns 0 or a negated errno. The caller frees it. */
@@ -55,8 +55,11 @@ bool adma_fifo_cancel(struct adma_endpoint *ep, struct adma_req *req);
 /* Complete the requests that the kernel has completed. True when there were any. */
 bool adma_fifo_complete_ended(struct adma_endpoint *ep);
 
-/* The endpoint is terminated: withdraw its unmatched requests. */
-void adma_fifo_sweep(struct adma_endpoint *ep);
+/*
+ * Nothing will meet them any more: withdraw the unmatched reads or writes, and complete them with this
+ * error. The latest goes first, so that what the peer still matches are the first ones.
+ */
+void adma_fifo_fail(struct adma_endpoint *ep, bool reads, int error);
 
 /* Complete, with `held` set, requests for which the kernel still copies. Returns the bytes of their buffers. */
 uint64_t adma_fifo_abandon(struct adma_endpoint *ep);

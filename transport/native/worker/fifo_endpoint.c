@@ -235,8 +235,35 @@ static bool fifo_fail_reads(struct adma_endpoint *ep)
 
 	if (!ep->control.over || !first || (!ep->control.closing && first->state == ADMA_NEED_STATE))
 		return false;
-	adma_fail_reads(ep, ep->control.over);
+	adma_fail_reads(ep, adma_receive_error(ep));
 	return true;
+}
+
+static void fifo_stop_reading(struct adma_endpoint *ep)
+{
+	adma_fail_reads(ep, ADMA_E_CLOSED_HERE);
+	adma_fifo_fail(ep, true, ADMA_E_CLOSED_HERE);
+}
+
+/* The endpoint is terminated, or the peer reads no more: withdraw once what will never be matched. True when that is done. */
+static bool fifo_withdraw(struct adma_endpoint *ep)
+{
+	int error = adma_send_error(ep);
+	bool changed = false;
+
+	if (error && !ep->fifo->sends_failed) {
+		ep->fifo->sends_failed = changed = true;
+		adma_fifo_fail(ep, false, error);
+	}
+	if (ep->control.over && !ep->fifo->reads_failed) {
+		ep->fifo->reads_failed = changed = true;
+		adma_fifo_fail(ep, true, adma_receive_error(ep));
+	}
+	if (error && ep->send.backlog.count) {
+		adma_fail_backlog(ep, error);
+		changed = true;
+	}
+	return changed;
 }
 
 static bool fifo_advance(struct adma_endpoint *ep)
@@ -246,22 +273,15 @@ static bool fifo_advance(struct adma_endpoint *ep)
 	if (adma_ring_fresh(&ep->receive.ring)) /* the ring is not used together with the kernel's FIFO */
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	changed |= adma_note_peer_closed(ep);
+	changed |= adma_note_peer_ending(ep);
 	if (ep->send.backlog.count)
 		changed |= adma_flush(ep);
 	if (ep->fifo->posted.count)
 		changed |= adma_fifo_complete_ended(ep);
 	if (ep->receive.reads.count && !ep->control.over)
 		changed |= fifo_post_reads(ep);
-	if (ep->control.over && !ep->fifo->swept) {
-		adma_fifo_sweep(ep);
-		changed = true;
-	}
-	changed |= fifo_fail_reads(ep);
-	if (ep->control.over && ep->send.backlog.count) {
-		adma_fail_backlog(ep, ep->control.over);
-		changed = true;
-	}
-	return changed;
+	changed |= fifo_withdraw(ep);
+	return changed | fifo_fail_reads(ep);
 }
 
 /* Requests that found no entry, and open reads, need our help. The kernel does the rest. */
@@ -269,6 +289,8 @@ static bool fifo_needs_progress(const struct adma_endpoint *ep)
 {
 	const struct adma_req *first = adma_first_read(&ep->receive.reads);
 
+	if (ep->control.lingers && ep->fifo->posted.count)
+		return true; /* somebody has to tell the peer of the end */
 	return ep->send.backlog.count || (first && first->state != ADMA_NEED_STATE);
 }
 
@@ -334,6 +356,32 @@ static void fifo_refresh(struct adma_endpoint *ep, struct adma_req *req)
 	__atomic_store_n(&req->state, ADMA_MATCHED_STATE, __ATOMIC_RELEASE);
 }
 
+static uint64_t fifo_remainder(struct adma_endpoint *ep, struct adma_req **reqs, int n)
+{
+	const struct adma_req *last = NULL;
+	uint64_t left = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (reqs[i]->state == ADMA_POSTED_STATE || reqs[i]->state == ADMA_MATCHED_STATE)
+			last = reqs[i];
+		else if (reqs[i]->state != ADMA_DONE_STATE)
+			left += reqs[i]->length;
+	}
+	adma_list_for_each(at, &ep->fifo->posted.list) {
+		struct adma_req *req = adma_req_of(at);
+
+		if (!last)
+			break;
+		if (req->is_read == last->is_read) {
+			fifo_refresh(ep, req);
+			left += req->length - req->done_bytes;
+		}
+		if (req == last)
+			break;
+	}
+	return left;
+}
+
 static void fifo_tell_times(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_req_kernel *kernel = &req->times.kernel;
@@ -364,12 +412,14 @@ const struct adma_endpoint_ops adma_fifo_endpoint_ops = {
 	.advance = fifo_advance,
 	.needs_progress = fifo_needs_progress,
 	.is_stuck = fifo_is_stuck,
+	.stop_reading = fifo_stop_reading,
 	.is_busy = fifo_is_busy,
 	.data_fd = fifo_data_fd,
 	.events = fifo_events,
 	.polled = fifo_polled,
 	.poll_word = fifo_poll_word,
 	.refresh = fifo_refresh,
+	.remainder = fifo_remainder,
 	.tell_times = fifo_tell_times,
 	.abandon = adma_fifo_abandon,
 	.close = adma_fifo_close,

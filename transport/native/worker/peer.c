@@ -15,13 +15,13 @@
 #include "worker/peer.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/poll.h"
 #include "mech/table.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
@@ -184,9 +184,17 @@ static const struct adma_mechanism *peer_segment_owner(const struct adma_endpoin
 }
 
 /*
- * The peer's segment came, or could not be received. Without it, the peer's messages travel by
- * another mechanism from now on. True when a segment was taken.
+ * The peer's segment was lost: messages travel by another mechanism until it passes another one, for which it is told.
+ * Release: once it passes that, it has seen our word, and we know already that the first one was lost.
  */
+static void peer_note_lost_segment(struct adma_endpoint *ep, uint32_t id, int error)
+{
+	ep->receive.lost |= ADMA_MECH_BIT(id);
+	ep->receive.lost_error = error;
+	atomic_fetch_add_explicit(&ep->connection.config.remote->bulk_lost, 1, memory_order_release);
+}
+
+/* The peer's segment came, or could not be received. True when a segment was taken. */
 static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 {
 	const struct adma_mechanism *mechanism = peer_segment_owner(ep);
@@ -196,7 +204,9 @@ static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 		return false;
 	news = mechanism->take_segment(&ep->connection, fd, error);
 	if (news == ADMA_SEGMENT_LOST)
-		ep->connection.config.in_mask &= ~ADMA_MECH_BIT(mechanism->id);
+		peer_note_lost_segment(ep, mechanism->id, error ? error : EPROTO);
+	if (news == ADMA_SEGMENT_TAKEN)
+		ep->receive.lost &= ~ADMA_MECH_BIT(mechanism->id);
 	return news == ADMA_SEGMENT_TAKEN;
 }
 
@@ -264,16 +274,32 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 
-/* Is it certain that the peer's pid names another process? Every mechanism that can tell is asked. */
-static bool peer_is_replaced(const struct adma_endpoint *ep)
+/* What is known of the memory of the peer's process? The first mechanism that can tell is asked. */
+static enum adma_peer_memory peer_memory(const struct adma_endpoint *ep)
 {
-	for (uint32_t id = 0; id < ADMA_MECH_MAX; id++) {
+	enum adma_peer_memory known = ADMA_PEER_MEMORY_UNKNOWN;
+
+	for (uint32_t id = 0; id < ADMA_MECH_MAX && known == ADMA_PEER_MEMORY_UNKNOWN; id++) {
 		const struct adma_mechanism *mechanism = adma_mechanism_of(&ep->connection, id);
 
-		if (mechanism && mechanism->peer_replaced && mechanism->peer_replaced(&ep->connection))
-			return true;
+		if (mechanism && mechanism->peer_memory)
+			known = mechanism->peer_memory(&ep->connection);
 	}
-	return false;
+	return known;
+}
+
+/*
+ * The socket is at its end. Is the peer's process dead? It may have closed the socket itself, and still copy. Its
+ * pidfd will tell. Where the system refuses pidfds, and nobody can look at its memory, nothing else tells of its
+ * death, so the end of the socket is taken for that.
+ */
+static bool peer_is_dead_at_eof(const struct adma_endpoint *ep)
+{
+	enum adma_peer_memory memory = peer_memory(ep);
+
+	if (memory == ADMA_PEER_MEMORY_UNKNOWN)
+		return ep->connection.config.pidfd < 0;
+	return memory == ADMA_PEER_MEMORY_GONE;
 }
 
 static void peer_note_eof(struct adma_endpoint *ep)
@@ -283,8 +309,7 @@ static void peer_note_eof(struct adma_endpoint *ep)
 		adma_terminate(ep, ADMA_E_CLOSED);
 		return;
 	}
-	/* The peer may not be dead: it may have called exec, or closed the socket itself. */
-	if (peer_is_replaced(ep))
+	if (peer_is_dead_at_eof(ep))
 		ep->control.dead = true;
 	adma_terminate(ep, ADMA_E_DIED);
 }
@@ -339,7 +364,7 @@ bool adma_peer_check(struct adma_endpoint *ep)
 	bool eof_before = control->eof, changed = peer_note_loss(ep);
 
 	control->checked_at = adma_now();
-	if (poll(fds, 2, 0) <= 0)
+	if (adma_poll(fds, 2, 0) <= 0)
 		return changed;
 	/* The byte that is read here may have been another thread's wake-up. */
 	adma_mark(ep, ADMA_MARK_REARM);

@@ -3,6 +3,7 @@
 #include "worker/request.h"
 
 #include "base/fault.h"
+#include "base/holds.h"
 #include "base/trace.h"
 #include "worker/select.h"
 #include "worker/stages.h"
@@ -10,15 +11,18 @@
 int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, int n)
 {
 	uint32_t reads = ep->receive.pending, writes = ep->send.pending;
+	int error = adma_send_error(ep);
 
+	if (ep->control.draining)
+		return -ADMA_E_CLOSED_HERE;
 	for (int i = 0; i < n; i++) {
 		uint32_t *count = reqs[i]->is_read ? &reads : &writes;
 
 		if (++*count > ADMA_PENDING_MAX && !(reqs[i]->flags & ADMA_REQ_BLOCKING))
 			return -ADMA_E_FULL;
 		/* After a termination no write can be sent, but a read may still find what was published. */
-		if (!reqs[i]->is_read && ep->control.over)
-			return -ep->control.over;
+		if (!reqs[i]->is_read && error)
+			return -error;
 	}
 	return 0;
 }
@@ -57,6 +61,7 @@ void adma_request_start(struct adma_req *req)
 	req->mechanism = 0;
 	req->held = 0;
 	req->need_parts = 0;
+	adma_hold_init(&req->hold);
 	req->times = (struct adma_req_times){0};
 	req->flags &= (uint8_t)~(ADMA_REQ_LONG | ADMA_REQ_SHORT);
 	adma_stamp(req, &req->times.posted);
@@ -75,18 +80,23 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req)
 		adma_stamp(req, &req->times.published);
 		adma_posted_add(&ep->receive.reads, &req->posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(req->kind),
 				ADMA_WHOLE_TAG);
+		ep->receive.shown = false; /* the read stands for it */
+		adma_tell_reads(ep);
 	} else {
 		ep->send.pending++;
+		ep->send.posted += req->kind != ADMA_PART;
 		adma_req_queue_push(&ep->send.backlog, req);
 	}
 }
 
 void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req)
 {
-	if (req->is_read)
+	if (req->is_read) {
 		adma_posted_remove(&ep->receive.reads, &req->posted);
-	else
+		adma_tell_reads(ep);
+	} else {
 		adma_req_queue_remove(&ep->send.backlog, req);
+	}
 }
 
 static void request_count_done(struct adma_endpoint *ep, const struct adma_req *req, int error, uint64_t nbytes)
@@ -99,6 +109,8 @@ static void request_count_done(struct adma_endpoint *ep, const struct adma_req *
 		ep->send.pending--;
 		if (!error)
 			ep->stats.writes++, ep->stats.bytes_out += nbytes;
+		if (error == ADMA_E_CANCELLED && req->kind != ADMA_PART)
+			ep->send.posted--;
 	}
 }
 
@@ -120,6 +132,7 @@ void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int e
 	}
 	adma_trace_moment(ADMA_TRACE_COMPLETE, req, req->done_bytes, (uint64_t)error, 0);
 	adma_stamp(req, &req->times.ended);
+	adma_hold_complete(&req->hold);
 	/* The state is stored last: a thread that sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
 	worker->marks |= ADMA_MARK_WAITERS | ADMA_MARK_REARM;
@@ -168,6 +181,15 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req)
 	adma_request_note_observed(ep->worker, req);
 }
 
+bool adma_request_tell(struct adma_req *req)
+{
+	if (req->state == ADMA_DONE_STATE)
+		return false;
+	if (req->flags & ADMA_REQ_TELL)
+		adma_hold_want(&req->hold);
+	return true;
+}
+
 /* A fault point failed the publication of a write: complete it, and its parts with it. */
 static void request_fail_publication(struct adma_endpoint *ep, struct adma_req *req, int error)
 {
@@ -185,7 +207,7 @@ bool adma_flush(struct adma_endpoint *ep)
 		struct adma_req *req = adma_req_queue_first(&ep->send.backlog);
 		int fault, rc;
 
-		if (!req || ep->control.over)
+		if (!req || adma_send_error(ep))
 			break;
 		fault = ADMA_FAULT(ADMA_FAULT_PUBLISH);
 		if (fault) {
@@ -216,6 +238,8 @@ void adma_fail_backlog(struct adma_endpoint *ep, int error)
 {
 	for (struct adma_req *req; (req = adma_req_queue_first(&ep->send.backlog));) {
 		adma_request_dequeue(ep, req);
+		if (error == ADMA_E_CLOSED_HERE)
+			adma_note_lost_request(ep, req);
 		adma_complete(ep, req, error, 0);
 	}
 }

@@ -35,10 +35,16 @@ void adma_request_observe(struct adma_endpoint *ep, struct adma_req *req);
 /* The caller has seen that this request, which is complete, is so. */
 void adma_request_note_observed(struct adma_worker *worker, struct adma_req *req);
 
+/* The post of the request is over: from now on its completion is told, if that is wanted. False: it is complete. */
+bool adma_request_tell(struct adma_req *req);
+
 /* Publish writes of the backlog while there is room. True when one was published. */
 bool adma_flush(struct adma_endpoint *ep);
 
-/* The endpoint is terminated: complete its unmatched reads, or its unpublished writes, with this error. */
+/*
+ * Nothing will meet them any more: complete the unmatched reads, or the unpublished writes, with this
+ * error. Writes that fail with ADMA_E_CLOSED_HERE are lost by our close.
+ */
 void adma_fail_reads(struct adma_endpoint *ep, int error);
 void adma_fail_backlog(struct adma_endpoint *ep, int error);
 

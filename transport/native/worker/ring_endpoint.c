@@ -37,10 +37,12 @@ bool adma_ring_advance_sends(struct adma_endpoint *ep)
 
 bool adma_ring_fail_sends(struct adma_endpoint *ep)
 {
-	if (!ep->control.over || (!ep->send.backlog.count && !ep->send.slots.posted.count))
+	int error = adma_send_error(ep);
+
+	if (!error || (!ep->send.backlog.count && !ep->send.slots.posted.count))
 		return false;
-	adma_fail_backlog(ep, ep->control.over);
-	adma_ring_fail_posted(ep, ep->control.over);
+	adma_fail_backlog(ep, error);
+	adma_ring_fail_posted(ep, error);
 	return true;
 }
 
@@ -48,7 +50,10 @@ static bool ring_advance(struct adma_endpoint *ep)
 {
 	bool changed = adma_note_peer_closed(ep);
 
+	changed |= adma_note_peer_ending(ep);
 	changed |= adma_ring_advance_sends(ep);
+	if (ep->control.over && adma_has_transfers(ep)) /* a transfer that was broken off comes before later messages */
+		changed |= adma_transfers_complete(ep);
 	if (ep->receive.reads.count)
 		changed |= adma_ring_match_reads(ep);
 	if (adma_has_transfers(ep))
@@ -69,6 +74,11 @@ static bool ring_is_stuck(struct adma_endpoint *ep)
 {
 	return ep->send.slots.posted.count && !ep->receive.reads.count && adma_ring_peek(&ep->receive.ring) > 0 &&
 	       ep->receive.ring.desc.carry == ADMA_SLOT;
+}
+
+void adma_ring_stop_reading(struct adma_endpoint *ep)
+{
+	adma_fail_reads(ep, ADMA_E_CLOSED_HERE);
 }
 
 bool adma_ring_is_busy(const struct adma_endpoint *ep)
@@ -124,15 +134,18 @@ const struct adma_endpoint_ops adma_ring_endpoint_ops = {
 	.published = adma_ring_published,
 	.cancel = adma_ring_cancel,
 	.peek = adma_ring_peek_message,
+	.skip = adma_ring_skip,
 	.has_message = adma_ring_has_message,
 	.advance = ring_advance,
 	.needs_progress = ring_needs_progress,
 	.is_stuck = ring_is_stuck,
+	.stop_reading = adma_ring_stop_reading,
 	.is_busy = adma_ring_is_busy,
 	.data_fd = adma_ring_data_fd,
 	.events = adma_ring_events,
 	.poll_word = adma_ring_poll_word,
 	.refresh = adma_ring_refresh,
+	.remainder = adma_transfers_remainder,
 	.abandon = adma_ring_abandon,
 	.close = adma_ring_close,
 	.ring = true,

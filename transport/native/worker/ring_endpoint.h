@@ -14,10 +14,11 @@ extern const struct adma_endpoint_ops adma_ring_endpoint_ops;
 /* Take note of what the reader did with our slots, and publish writes of the backlog. True when anything changed. */
 bool adma_ring_advance_sends(struct adma_endpoint *ep);
 
-/* If the endpoint is terminated, complete the writes that are not matched. True when there were any. */
+/* If nobody will match them any more, complete the writes that are not matched. True when there were any. */
 bool adma_ring_fail_sends(struct adma_endpoint *ep);
 
 /* Operations of the endpoint: see struct adma_endpoint_ops. */
+void adma_ring_stop_reading(struct adma_endpoint *ep);
 bool adma_ring_is_busy(const struct adma_endpoint *ep);
 int adma_ring_data_fd(const struct adma_endpoint *ep);
 short adma_ring_events(const struct adma_endpoint *ep, bool listener);

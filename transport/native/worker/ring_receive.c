@@ -11,11 +11,7 @@
 #include "worker/request.h"
 #include "worker/stages.h"
 #include "worker/transfers.h"
-
-static struct adma_slot *ring_in_slot(const struct adma_endpoint *ep, const struct adma_desc *desc)
-{
-	return adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
-}
+#include "worker/withdrawn.h"
 
 /* ---- the next message ---- */
 
@@ -29,7 +25,7 @@ static void ring_take_message(struct adma_endpoint *ep)
 	else if (desc->kind == ADMA_OBJECT)
 		ep->receive.parts_due = desc->parts;
 	if (!ep->receive.parts_due)
-		ep->receive.parts_spoilt = false;
+		ep->receive.parts_spoilt = ep->receive.parts_skipped = false;
 	if (adma_ring_take(&ep->receive.ring))
 		adma_signal_peer(ep);
 }
@@ -38,26 +34,17 @@ static void ring_take_message(struct adma_endpoint *ep)
 static bool ring_skip_withdrawn(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
-	struct adma_slot *slot;
-	int state;
+	enum adma_offer_state state = ADMA_OFFER_INVALID;
 
 	if (desc->carry != ADMA_SLOT)
 		return false;
-	if (adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index)) {
+	if (!adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index))
+		state = adma_offer_look(ep, desc->u.slot.index, desc->u.slot.gen);
+	if (state == ADMA_OFFER_INVALID)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
+	if (state != ADMA_OFFER_WITHDRAWN)
 		return false;
-	}
-	slot = ring_in_slot(ep, desc);
-	state = adma_slot_state(slot, desc->u.slot.gen);
-	if (state == ADMA_POSTED)
-		return false;
-	if (state != ADMA_CANCELLED) {
-		adma_terminate(ep, ADMA_E_PROTOCOL);
-		return false;
-	}
-	adma_slot_see(slot, desc->u.slot.gen);
 	ring_take_message(ep);
-	adma_signal_peer(ep); /* the peer may wait for the slot */
 	return true;
 }
 
@@ -70,7 +57,7 @@ static bool ring_skip_spoilt(struct adma_endpoint *ep)
 	if (!ep->receive.parts_spoilt || desc->kind != ADMA_PART)
 		return false;
 	if (desc->carry == ADMA_SLOT)
-		rc = adma_transfer_refuse(ep, desc, ECANCELED);
+		rc = adma_transfer_refuse(ep, desc, ep->receive.parts_skipped ? ADMA_E_TOOLONG : ECANCELED);
 	if (rc == -ECANCELED)
 		return true; /* it was withdrawn just now: the next look passes over it */
 	if (rc) {
@@ -90,11 +77,22 @@ static bool ring_is_in_order(const struct adma_endpoint *ep)
 	return desc->kind != ADMA_TAGGED && (desc->kind == ADMA_PART) == (ep->receive.parts_due > 0);
 }
 
+/*
+ * Is it not known yet whether a message is lost? The peer has closed, and a transfer that it may have
+ * broken off is not over. Nothing after it is delivered before that, and no read fails.
+ */
+static bool ring_is_undecided(const struct adma_endpoint *ep)
+{
+	return ep->control.over == ADMA_E_CLOSED && ep->receive.pending > ep->receive.reads.count;
+}
+
 /* Find the next message that a read can take: 1, 0 or -EPROTO. */
 static int ring_next_message(struct adma_endpoint *ep)
 {
 	int rc;
 
+	if (ep->receive.hole || ep->control.draining || ring_is_undecided(ep))
+		return 0;
 	do {
 		rc = adma_ring_peek(&ep->receive.ring);
 		if (rc < 0 || (rc > 0 && !ring_is_in_order(ep)))
@@ -106,6 +104,8 @@ static int ring_next_message(struct adma_endpoint *ep)
 	} while (ring_skip_withdrawn(ep) || ring_skip_spoilt(ep));
 	if (ep->control.over == ADMA_E_PROTOCOL)
 		return -EPROTO;
+	if (ep->receive.hole)
+		return 0;
 	/* The message of a slot is in the peer's memory, and is lost with the peer. */
 	return !(ep->control.over && ep->receive.ring.desc.carry == ADMA_SLOT);
 }
@@ -118,6 +118,50 @@ bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *messa
 	message->kind = ep->receive.ring.desc.kind;
 	message->nbytes = ep->receive.ring.desc.total;
 	return true;
+}
+
+/* The parts that are still to come are passed over as they come. */
+static void ring_skip_parts(struct adma_endpoint *ep)
+{
+	ep->receive.parts_spoilt = ep->receive.parts_skipped = true;
+	(void)ring_next_message(ep); /* those that are here already */
+}
+
+/* Drop the next message, whose parts stay. 0; -ECANCELED: it was withdrawn just now; -EPROTO. */
+static int ring_drop_message(struct adma_endpoint *ep)
+{
+	const struct adma_desc *desc = &ep->receive.ring.desc;
+	int rc = desc->carry == ADMA_SLOT ? adma_transfer_refuse(ep, desc, ADMA_E_TOOLONG) : 0;
+
+	if (rc)
+		return rc;
+	ring_take_message(ep);
+	adma_signal_peer(ep);
+	return 0;
+}
+
+int adma_ring_skip(struct adma_endpoint *ep, struct adma_message *message)
+{
+	int rc;
+
+	if (ep->receive.reads.count)
+		return -ADMA_E_PENDING;
+	if (ep->receive.parts_due && !ep->receive.parts_spoilt) {
+		ring_skip_parts(ep);
+		return 0;
+	}
+	do {
+		if (!adma_ring_peek_message(ep, message))
+			return -ADMA_E_PENDING;
+		rc = ring_drop_message(ep);
+	} while (rc == -ECANCELED); /* the next look passes over it */
+	if (rc) {
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+		return -ADMA_E_PROTOCOL;
+	}
+	if (ep->receive.parts_due)
+		ring_skip_parts(ep);
+	return 0;
 }
 
 bool adma_ring_has_message(struct adma_endpoint *ep)
@@ -207,7 +251,8 @@ bool adma_ring_match_reads(struct adma_endpoint *ep)
 		;
 	first = adma_first_read(reads);
 	/* Published messages are delivered first, also to an open read whose caller is about to supply the buffer. */
-	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE))
-		adma_fail_reads(ep, ep->control.over);
+	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE) &&
+	    !ring_is_undecided(ep))
+		adma_fail_reads(ep, adma_receive_error(ep));
 	return reads->count != before;
 }

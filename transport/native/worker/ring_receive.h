@@ -7,6 +7,7 @@
 
 /* Operations of the endpoint: see struct adma_endpoint_ops. */
 bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *message);
+int adma_ring_skip(struct adma_endpoint *ep, struct adma_message *message);
 bool adma_ring_has_message(struct adma_endpoint *ep);
 
 /* Match posted reads with messages, and deliver those. True when a read left its queue. */

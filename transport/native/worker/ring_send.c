@@ -110,10 +110,10 @@ void adma_ring_published(struct adma_endpoint *ep)
 /* ---- our slots: withdrawn, matched ---- */
 
 /* Withdraw a posted write. True when it was in time. */
-bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req)
+static bool ring_withdraw(struct adma_endpoint *ep, struct adma_req *req, bool lost)
 {
 	uint32_t index = req->slot_index;
-	int rc = adma_slot_cancel(ring_out_slot(ep, index), req->slot_gen);
+	int rc = adma_slot_cancel(ring_out_slot(ep, index), req->slot_gen, lost);
 
 	if (rc == -EBUSY)
 		return false;
@@ -123,6 +123,20 @@ bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req)
 	adma_news_set(ep->connection.config.local, ADMA_NEWS_FOR_READER, index);
 	adma_signal_peer(ep); /* this message may hold up the peer's reads */
 	return true;
+}
+
+bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req)
+{
+	return ring_withdraw(ep, req, false);
+}
+
+static void ring_fail_one(struct adma_endpoint *ep, struct adma_req *req, int error)
+{
+	if (error == ADMA_E_CLOSED_HERE) {
+		ep->send.slots.own[req->slot_index].lost = true;
+		adma_note_lost_request(ep, req);
+	}
+	adma_complete(ep, req, error, 0);
 }
 
 /* The peer's words do not tell any more what becomes of the write. `held`: the peer may still read the buffer. */
@@ -154,10 +168,42 @@ void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 		struct adma_req *req = slots->own[i].of.req;
 
 		next = slots->own[i].next; /* the slot may leave the list */
-		if (adma_ring_cancel(ep, req))
-			adma_complete(ep, req, error, 0);
+		if (ring_withdraw(ep, req, error == ADMA_E_CLOSED_HERE))
+			ring_fail_one(ep, req, error);
 		else if (ring_is_left_reserved(ep, i))
 			ring_give_up_slot(ep, i, error, ep->control.over == ADMA_E_PROTOCOL);
+	}
+}
+
+/* Did our close take back the message that was published with this descriptor? The peer can spoil the descriptor. */
+static bool ring_is_lost(const struct adma_endpoint *ep, const struct adma_desc *desc)
+{
+	const struct adma_slots *slots = &ep->send.slots;
+
+	return desc->carry == ADMA_SLOT && desc->u.slot.index < slots->capacity &&
+	       slots->own[desc->u.slot.index].lost && slots->own[desc->u.slot.index].gen == desc->u.slot.gen;
+}
+
+/*
+ * The reader takes nothing that was published after a message that is lost. What it took before the
+ * close may be among these: it tells how far it is only in steps.
+ */
+void adma_ring_note_cut_off(struct adma_endpoint *ep)
+{
+	const struct adma_ring_out *ring = &ep->send.ring;
+	uint64_t at = ring->tail < ADMA_CELLS ? 0 : ring->tail - ADMA_CELLS;
+	/* A reader that spoils its counter spoils this count. */
+	uint64_t head = atomic_load_explicit(&ring->segment->head, memory_order_acquire);
+	bool hole = false;
+
+	for (; at != ring->tail; at++) {
+		struct adma_desc desc = ring->segment->cells[at % ADMA_CELLS].desc;
+
+		if (ring_is_lost(ep, &desc)) {
+			hole = true;
+		} else if (hole && at >= head) {
+			adma_note_lost(ep, desc.kind, desc.kind == ADMA_TAGGED ? desc.length : desc.total);
+		}
 	}
 }
 

@@ -20,8 +20,14 @@ void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *des
  */
 bool adma_ring_note_matches(struct adma_endpoint *ep);
 
-/* The endpoint is terminated: withdraw the posted writes, and complete them with this error. */
+/*
+ * Nobody will match the posted writes: withdraw them, and complete them with this error. If it is
+ * ADMA_E_CLOSED_HERE, our close takes them back, and the reader is told that they are lost.
+ */
 void adma_ring_fail_posted(struct adma_endpoint *ep, int error);
+
+/* Our close has taken messages back: count what was published after the first of them, which is lost, too. */
+void adma_ring_note_cut_off(struct adma_endpoint *ep);
 
 /* Complete, with `held` set, writes that the peer has taken, but for which there is no transfer. Returns their bytes. */
 uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep);

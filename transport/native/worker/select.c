@@ -45,9 +45,34 @@ uint32_t adma_select_from(const struct adma_endpoint *ep, uint64_t n, uint32_t m
 	return best;
 }
 
+/* The mechanisms among these whose segment of the peer's has not come. */
+static uint32_t select_without_segment(const struct adma_endpoint *ep, uint32_t mask)
+{
+	const struct adma_mechanism *mechanism;
+	uint32_t without = 0;
+
+	while ((mechanism = adma_mechanism_next(&mask)))
+		if (mechanism->has_segment && !mechanism->has_segment(&ep->connection))
+			without |= ADMA_MECH_BIT(mechanism->id);
+	return without;
+}
+
+/* The mechanisms among these that can carry our reads, now or once a segment has come. */
+static uint32_t select_readable(const struct adma_endpoint *ep, uint32_t offered)
+{
+	return offered & ep->connection.config.in_mask & ~ep->withdrawn & ~ep->receive.lost;
+}
+
+bool adma_select_lacks_segment(const struct adma_endpoint *ep, uint32_t offered)
+{
+	return select_without_segment(ep, select_readable(ep, offered));
+}
+
 uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offered)
 {
-	return adma_select_from(ep, n, offered & ep->connection.config.in_mask & ~ep->withdrawn, ep->control.waits);
+	uint32_t mask = select_readable(ep, offered), now = mask & ~select_without_segment(ep, mask);
+
+	return adma_select_from(ep, n, now ? now : mask, ep->control.waits);
 }
 
 void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error)

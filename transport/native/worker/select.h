@@ -20,8 +20,14 @@ uint32_t adma_select_working(const struct adma_endpoint *ep);
 /* The best mechanism of `mask` for n bytes; ADMA_MECH_NONE: there is none. `waits`: a thread of ours waits. */
 uint32_t adma_select_from(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, bool waits);
 
-/* The mechanism for a read of n bytes, from what the writer offers. */
+/*
+ * The mechanism for a read of n bytes, from what the writer offers. One whose segment of the peer's has not come yet is
+ * selected only if there is no other.
+ */
 uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offered);
+
+/* Is there one among those that the writer offers whose segment has not come? */
+bool adma_select_lacks_segment(const struct adma_endpoint *ep, uint32_t offered);
 
 /* The mechanism failed while in use, and will not work again. */
 void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error);

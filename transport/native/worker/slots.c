@@ -170,6 +170,7 @@ uint32_t adma_slots_take(struct adma_slots *slots, struct adma_req *req)
 	slots_push_back(slots, &slots->posted, index);
 	own->use = ADMA_SLOT_POSTED;
 	own->gen++;
+	own->lost = false;
 	own->of.req = req;
 	return index;
 }

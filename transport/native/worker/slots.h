@@ -31,6 +31,7 @@ struct adma_transfer;
 struct adma_own_slot {
 	uint32_t use; /* enum adma_slot_use */
 	uint32_t gen;
+	bool lost;    /* our close took its message back, or broke it off */
 	uint32_t next, prev; /* in the list of its use; ADMA_SLOT_NONE: it is the last, or the first */
 	union {
 		struct adma_req *req;           /* ADMA_SLOT_POSTED */

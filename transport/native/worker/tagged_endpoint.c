@@ -21,6 +21,7 @@
 #include "worker/ring_send.h"
 #include "worker/tags.h"
 #include "worker/transfers.h"
+#include "worker/withdrawn.h"
 
 /* So many messages one round takes: after that the other endpoints have their turn. */
 #define DRAIN_MAX (2 * ADMA_CELLS)
@@ -33,34 +34,34 @@ static void tagged_take(struct adma_endpoint *ep)
 		adma_signal_peer(ep);
 }
 
-/* Is the message of this slot to be passed over, because its sender has withdrawn it? 1, 0 or -EPROTO. */
+/* Is the message of this slot to be passed over, because its sender has withdrawn it? 1, 0, -ENODATA: it is lost; -EPROTO. */
 static int tagged_is_withdrawn(struct adma_endpoint *ep, const struct adma_desc *desc)
 {
-	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
-	int state;
-
 	if (adma_peer_slots_reach(&ep->receive.slots, desc->u.slot.index))
 		return -EPROTO;
-	state = adma_slot_state(slot, desc->u.slot.gen);
-	if (state == ADMA_CANCELLED) {
-		adma_slot_see(slot, desc->u.slot.gen);
-		adma_signal_peer(ep); /* the peer may wait for the slot */
+	switch (adma_offer_look(ep, desc->u.slot.index, desc->u.slot.gen)) {
+	case ADMA_OFFER_STANDS:
+		return 0;
+	case ADMA_OFFER_WITHDRAWN:
 		return 1;
+	case ADMA_OFFER_LOST:
+		return -ENODATA;
+	default:
+		return -EPROTO;
 	}
-	return state == ADMA_POSTED ? 0 : -EPROTO;
 }
 
 /*
- * Is the next message to be passed over? An endpoint that we are closing takes no message any more, and that
- * of a slot is lost with a peer that is gone. 1, 0 or -EPROTO.
+ * Is the next message to be passed over? An endpoint that we are closing takes no message any more. The one
+ * of a slot is lost with a peer that is gone, and so is what follows it. 1, 0, -ENODATA: it is lost; -EPROTO.
  */
 static int tagged_passes_over(struct adma_endpoint *ep, const struct adma_desc *desc)
 {
-	if (ep->control.closing)
+	if (ep->control.draining)
 		return 1;
 	if (desc->carry != ADMA_SLOT)
 		return 0;
-	return ep->control.over ? 1 : tagged_is_withdrawn(ep, desc);
+	return ep->control.over ? -ENODATA : tagged_is_withdrawn(ep, desc);
 }
 
 /* Offer the message that was found in the ring. 0, or as adma_tags_offer() says. */
@@ -115,6 +116,8 @@ static bool tagged_drain(struct adma_endpoint *ep)
 	/* What arrived was dropped. The peer may still publish, and what arrived now would outlive the endpoint. */
 	if (ep->receive.spoilt || ep->control.over == ADMA_E_PROTOCOL || ep->control.over == ADMA_E_CLOSED_HERE)
 		return false;
+	if (ep->receive.hole)
+		return false;
 	tagged_arm_drain(ep);
 	while (taken < DRAIN_MAX && (rc = tagged_take_one(ep)) > 0)
 		taken++;
@@ -134,7 +137,7 @@ static void tagged_end(struct adma_endpoint *ep)
 		return;
 	ep->receive.ended = true;
 	adma_arrived_drop_source(ep, false);
-	adma_tags_fail_source(ep, ep->control.over);
+	adma_tags_fail_source(ep, adma_receive_error(ep));
 }
 
 /* ---- a round ---- */
@@ -143,6 +146,9 @@ static bool tagged_advance(struct adma_endpoint *ep)
 {
 	bool changed = adma_note_peer_closed(ep); /* before the ring is drained */
 
+	changed |= adma_note_peer_ending(ep);
+	if (ep->control.over && adma_has_transfers(ep)) /* one that was broken off comes before later messages */
+		changed |= adma_transfers_complete(ep);
 	changed |= adma_ring_advance_sends(ep);
 	if (tagged_drain(ep))
 		changed = true;
@@ -151,6 +157,13 @@ static bool tagged_advance(struct adma_endpoint *ep)
 	if (adma_has_transfers(ep))
 		changed |= adma_transfers_complete(ep);
 	return changed | adma_ring_fail_sends(ep);
+}
+
+static void tagged_stop_reading(struct adma_endpoint *ep)
+{
+	ep->receive.ended = true;
+	adma_arrived_drop_source(ep, true);
+	adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
 }
 
 static bool tagged_peek(struct adma_endpoint *ep, struct adma_message *message)
@@ -193,6 +206,7 @@ const struct adma_endpoint_ops adma_tagged_endpoint_ops = {
 	.advance = tagged_advance,
 	.needs_progress = tagged_needs_progress,
 	.is_stuck = tagged_is_stuck,
+	.stop_reading = tagged_stop_reading,
 	.is_busy = adma_ring_is_busy,
 	.data_fd = adma_ring_data_fd,
 	.events = adma_ring_events,

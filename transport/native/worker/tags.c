@@ -212,9 +212,8 @@ struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source,
 	for (;;) {
 		arrived = adma_arrived_of(
 			adma_unexpected_find(&worker->tags->unexpected, ep ? &ep->receive.arrived : NULL, tag, mask));
-		if (!arrived || !adma_arrived_is_withdrawn(arrived))
+		if (!arrived || !adma_arrived_drop_withdrawn(arrived))
 			return arrived;
-		adma_arrived_drop(arrived);
 	}
 }
 
@@ -231,9 +230,8 @@ static bool receive_arrived(struct adma_arrived *arrived, struct adma_req *req)
 		return true;
 	}
 	rc = deliver(&offer, req, false);
-	if (rc == -ECANCELED)
-		(void)adma_arrived_is_withdrawn(arrived);
-	adma_arrived_drop(arrived);
+	if (rc != -ECANCELED || !adma_arrived_drop_withdrawn(arrived))
+		adma_arrived_drop(arrived);
 	if (rc == -EPROTO)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	return !rc;
@@ -248,7 +246,7 @@ void adma_tags_receive(struct adma_worker *worker, struct adma_req *req)
 		if (receive_arrived(arrived, req))
 			return;
 	if (req->source != ADMA_ANY_SOURCE && (!ep || ep->receive.ended))
-		adma_tags_complete(worker, req, ep ? ep->control.over : ADMA_E_CLOSED_HERE);
+		adma_tags_complete(worker, req, ep ? adma_receive_error(ep) : ADMA_E_CLOSED_HERE);
 	else
 		tags_post(worker->tags, req);
 }
@@ -263,8 +261,8 @@ int adma_tags_take(struct adma_arrived *arrived)
 	if (rc == -EPROTO)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	if (rc) {
-		(void)adma_arrived_is_withdrawn(arrived);
-		adma_arrived_drop(arrived);
+		if (!adma_arrived_drop_withdrawn(arrived))
+			adma_arrived_drop(arrived);
 		return -ECANCELED;
 	}
 	adma_arrived_leave(arrived);
@@ -279,9 +277,10 @@ static int taken_deliver(const struct adma_offer *offer, struct adma_req *req)
 
 	if (offer->desc && ep->control.over) {
 		/* Its bytes are lost with the peer, which may wait for us to say that we do not want them. */
-		(void)adma_transfer_refuse(ep, offer->desc, ADMA_E_CLOSED);
+		(void)adma_transfer_refuse(ep, offer->desc, ADMA_E_ENDED);
 		adma_signal_peer(ep);
-		return ep->control.over;
+		ep->receive.hole |= ep->control.over == ADMA_E_CLOSED;
+		return adma_receive_error(ep);
 	}
 	return deliver(offer, req, false) ? EPROTO : 0;
 }

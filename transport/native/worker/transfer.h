@@ -40,6 +40,7 @@ struct adma_transfer {
 	uint32_t claimed; /* chunks that this endpoint claimed; for a stream, only if outbound */
 	uint64_t at;      /* for a stream: bytes that this endpoint has moved */
 	bool stopping;    /* it is over but for the kernel, which still has the buffer */
+	bool lost;        /* our close broke it off, and that was counted */
 	struct adma_transfer_watch watch;
 };
 

@@ -111,6 +111,24 @@ static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t
 	return adma_slot_match(slot, t->gen);
 }
 
+/*
+ * The peer passes a segment before the first message that may travel through it. So the socket is read now: afterwards
+ * it is known whether the segment could be received, while another mechanism can still be selected.
+ */
+static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint32_t offered, int *error)
+{
+	uint32_t id;
+
+	if (*error)
+		return ADMA_MECH_NONE;
+	if (adma_select_lacks_segment(ep, offered))
+		(void)adma_peer_check(ep);
+	id = adma_select(ep, length, offered);
+	if (id == ADMA_MECH_NONE && offered & ep->receive.lost)
+		*error = ep->receive.lost_error;
+	return id;
+}
+
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
 {
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
@@ -118,7 +136,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	uint64_t length = slot->length;
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
 	/* Without a mechanism nobody can claim a chunk before the error is stored. */
-	uint32_t id = error ? ADMA_MECH_NONE : adma_select(ep, desc->length, slot->offered);
+	uint32_t id = transfer_select(ep, desc->length, slot->offered, &error);
 	const struct adma_mechanism *mechanism = adma_mechanism(id);
 
 	if (length != desc->length)
@@ -283,6 +301,7 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 	struct adma_req *req = t->req;
 
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
+	ep->receive.hole |= error == ADMA_E_LOST;
 	adma_transfer_delist(ep, t);
 	transfer_act_on_error(ep, t, error);
 	transfer_leave_slot(ep, t, error);
@@ -292,19 +311,30 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 		adma_trace_moment(ADMA_TRACE_PEER, req, t->chunks - t->copied, t->chunks, adma_transfer_name(t));
 	}
 	req->transfer = NULL;
-	if (t->span.outbound && req->kind == ADMA_TAGGED && error == ADMA_E_TOOLONG)
-		error = 0; /* it was matched, and was too long for its receiver only */
+	if (t->span.outbound && error == ADMA_E_TOOLONG)
+		error = 0; /* it was matched, and was too long for its receiver only; or its reader skipped it */
 	adma_complete(ep, req, error, t->span.length);
 	free(t);
 }
 
 #define TRANSFER_GOES_ON (-1)
 
+/* With what error a transfer is broken off. A cursor that is closed without one tells that the peer closes. */
+static int transfer_error(const struct adma_endpoint *ep, const struct adma_transfer *t, int error)
+{
+	int over = ep->control.over ? ep->control.over : ADMA_E_CLOSED;
+
+	if (error)
+		return error;
+	if (over == ADMA_E_CLOSED)
+		return t->span.outbound ? ADMA_E_ENDED : ADMA_E_LOST;
+	return over;
+}
+
 /* The result of a transfer that is over: 0 or an error. Otherwise TRANSFER_GOES_ON. */
 static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer *t, const struct adma_slot_result *r)
 {
-	int over = ep->control.over;
-	int broken_off = r->error ? r->error : over ? over : ADMA_E_CLOSED;
+	int over = ep->control.over, broken_off = transfer_error(ep, t, r->error);
 
 	if (t->busy)
 		return TRANSFER_GOES_ON;
@@ -341,6 +371,48 @@ void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t)
 		transfer_note_retired(t, r.retired);
 }
 
+/* Did our close break off a message of ours? Where all chunks are claimed, it is carried to the end; but not in a stream. */
+static void transfer_note_lost(struct adma_endpoint *ep, struct adma_transfer *t, const struct adma_slot_result *r)
+{
+	if (t->lost || !t->span.outbound || ep->control.over != ADMA_E_CLOSED_HERE || r->error)
+		return;
+	if (r->next == t->chunks && (r->quiet || !adma_transfer_is_stream(t)))
+		return;
+	t->lost = true;
+	ep->send.slots.own[t->slot_index].lost = true;
+	adma_note_lost_request(ep, t->req);
+}
+
+/*
+ * A chunk is retired when it has arrived: a stream's, by its reader. So what we have filled ahead of a reader that
+ * does not drain is not counted as moved.
+ */
+uint64_t adma_transfers_remainder(struct adma_endpoint *ep, struct adma_req **reqs, int n)
+{
+	const struct adma_transfer *last = NULL;
+	uint64_t left = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (reqs[i]->transfer)
+			last = reqs[i]->transfer;
+		else if (reqs[i]->state != ADMA_DONE_STATE)
+			left += reqs[i]->length;
+	}
+	adma_list_for_each(at, &ep->transfers.all) {
+		struct adma_transfer *t = adma_transfer_of(at);
+
+		if (!last)
+			break;
+		if (t->span.outbound == last->span.outbound) {
+			adma_transfer_refresh(ep, t);
+			left += t->span.length - t->req->done_bytes;
+		}
+		if (t == last)
+			break;
+	}
+	return left;
+}
+
 static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
@@ -351,11 +423,12 @@ static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 		t->req->held = !adma_transfer_is_stream(t);
 		return t->busy ? TRANSFER_GOES_ON : ADMA_E_PROTOCOL;
 	}
+	if (!r.closed && ep->control.over && !transfer_close(ep, t))
+		(void)adma_slot_look(t->slot, t->gen, &r);
 	transfer_note_retired(t, r.retired);
 	if (r.closed)
 		adma_transfer_shut(t);
-	else if (ep->control.over)
-		(void)transfer_close(ep, t);
+	transfer_note_lost(ep, t, &r);
 	return transfer_outcome(ep, t, &r);
 }
 

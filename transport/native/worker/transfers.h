@@ -8,7 +8,7 @@
 /* Our read met the message in `desc`. 0; -ECANCELED: its writer withdrew it, so pass over it; or a negated error. */
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc);
 
-/* Refuse the next message, which nobody will read: its write fails with this error. 0, -ECANCELED or -EPROTO. */
+/* Refuse the next message, which nobody will read: its write fails with this error, or succeeds with ADMA_E_TOOLONG. 0, -ECANCELED or -EPROTO. */
 int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc, int error);
 
 /* Our posted write was matched. 0; -ENOMEM: it stays posted, so try again later; -EPROTO. */
@@ -34,5 +34,8 @@ void adma_transfers_close(struct adma_endpoint *ep);
 
 /* Give up on the transfers in which the peer still copies. Returns the bytes of their buffers. */
 uint64_t adma_transfers_abandon(struct adma_endpoint *ep);
+
+/* Bytes that these requests of one direction, and the transfers before theirs in it, have still to move. */
+uint64_t adma_transfers_remainder(struct adma_endpoint *ep, struct adma_req **reqs, int n);
 
 #endif

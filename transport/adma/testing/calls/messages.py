@@ -61,6 +61,39 @@ def read_until_closed(endpoint: Endpoint, room: int) -> list[bytes]:
     return messages
 
 
+def read_until_lost(endpoint: Endpoint, room: int) -> tuple[list[bytes], int, int]:
+    """All messages that come before a lost one; then what the error says: posted, withdrawn."""
+    messages = []
+    try:
+        while True:
+            messages.append(read(endpoint, room))
+    except adma.MessagesLost as error:
+        return messages, error.posted, error.withdrawn
+
+
+def read_until_ended(endpoint: Endpoint, room: int) -> tuple[list[bytes], str, int]:
+    """All messages that come; then how it ended, and how many messages were lost."""
+    messages = []
+    try:
+        while True:
+            messages.append(read(endpoint, room))
+    except adma.ChannelEnded as error:
+        return messages, type(error).__name__, getattr(error, "withdrawn", 0)
+
+
+def read_any(endpoint: Endpoint) -> int:
+    """The length of the next message, whatever is in it."""
+    return endpoint.channel.read(bytearray(1), timeout=HANG)
+
+
+def write_then_read_until_closed(endpoint: Endpoint, nbytes: int) -> list[bytes]:
+    """A write that the close of the other end breaks off, and then reads."""
+    with contextlib.suppress(adma.ChannelClosed):
+        write(endpoint, nbytes)
+        raise AssertionError("nobody reads this")
+    return read_until_closed(endpoint, nbytes)
+
+
 def iwrite(endpoint: Endpoint, name: str, nbytes: int, seed: int = 0) -> None:
     payload = pattern(nbytes, seed)
     endpoint.kept[name] = Posted(endpoint.channel.iwrite(payload), payload)

@@ -7,8 +7,8 @@ import contextlib
 
 import adma
 
+from ..cut_off import cut_off
 from ..endpoint import Endpoint
-from ..limits import HANG
 
 
 def cancel(endpoint: Endpoint, name: str) -> bool:
@@ -36,5 +36,5 @@ def outcome(endpoint: Endpoint, name: str) -> tuple[str, int]:
 def forget(endpoint: Endpoint) -> None:
     """Close the channel and drop what was kept for it."""
     with contextlib.suppress(adma.PeerDied):
-        endpoint.channels.pop().close(timeout=HANG)
+        cut_off(endpoint.channels.pop())
     endpoint.kept.clear()

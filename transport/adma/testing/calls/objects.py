@@ -21,6 +21,11 @@ def send_buffers(endpoint: Endpoint, sizes: list[int]) -> None:
     endpoint.channel.send(["buffers", *parts], timeout=HANG)
 
 
+def recv_labels(endpoint: Endpoint, count: int) -> list[object]:
+    """Receive `count` lists; the first element of each."""
+    return [endpoint.channel.recv(timeout=HANG)[0] for _ in range(count)]
+
+
 def recv_length_and_seed(endpoint: Endpoint, seed: int) -> int:
     """Receive a buffer, check its content, return its length."""
     part = endpoint.channel.recv(timeout=HANG)

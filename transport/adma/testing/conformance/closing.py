@@ -26,23 +26,61 @@ class Closing(Conformance):
     too, and their buffers are free. A closed channel says so to every call.
     """
 
-    def test_unread_messages_are_delivered_first(self, peer: Peer, channel: adma.Channel) -> None:
-        """The peer reads what was complete when we closed; our other requests have failed."""
-        requests = [channel.iwrite(pattern(nbytes, seed)) for seed, nbytes in enumerate(SIZES)]
-        complete = [request.check() for request in requests]
+    def test_what_was_posted_is_delivered(self, peer: Peer, channel: adma.Channel) -> None:
+        """The close waits for the peer, which reads everything and is then told of the end."""
+        sizes = [*SIZES, LARGE, 3]
+        requests = [channel.iwrite(pattern(nbytes, seed)) for seed, nbytes in enumerate(sizes)]
+        reading = peer.begin(messages.read_until_closed, LARGE)
         channel.close(timeout=HANG)
-        for request, done in zip(requests, complete, strict=True):
-            if not done:
-                with pytest.raises((adma.ChannelClosed, adma.Cancelled)):
-                    request.check()
-        expected = [
-            pattern(nbytes, seed)
-            for seed, (nbytes, done) in enumerate(zip(SIZES, complete, strict=True))
-            if done
-        ]
-        assert peer.call(messages.read_until_closed, CELL) == expected
+        assert reading.result() == [pattern(nbytes, seed) for seed, nbytes in enumerate(sizes)]
+        assert [request.wait(timeout=0) for request in requests] == sizes
         with pytest.raises(adma.ChannelClosed):
             peer.call(messages.probe)
+
+    def test_nothing_is_delivered_past_a_lost_message(
+        self, peer: Peer, channel: adma.Channel
+    ) -> None:
+        """Here the close does not wait. The peer reads what came before the first lost message."""
+        sizes = [*SIZES, LARGE, 3]
+        requests = [channel.iwrite(pattern(nbytes, seed)) for seed, nbytes in enumerate(sizes)]
+        complete = [request.check() for request in requests]
+        first_lost = complete.index(False)
+        channel.close(timeout=0)
+        for request, done in zip(requests, complete, strict=True):
+            if not done:
+                with pytest.raises(adma.ChannelClosed):
+                    request.check()
+        read, posted, withdrawn = peer.call(messages.read_until_lost, LARGE)
+        assert read == [pattern(nbytes, seed) for seed, nbytes in enumerate(sizes[:first_lost])]
+        assert (posted, withdrawn) == (len(sizes), len(sizes) - first_lost)
+        for call in (messages.probe, messages.iprobe, messages.recv, messages.read_any):
+            with pytest.raises(adma.MessagesLost):
+                peer.call(call)
+
+    def test_what_was_cancelled_leaves_no_hole(self, peer: Peer, channel: adma.Channel) -> None:
+        requests = [channel.iwrite(pattern(LARGE, seed)) for seed in range(3)]
+        assert requests[1].cancel()
+        reading = peer.begin(messages.read_until_closed, LARGE)
+        channel.close(timeout=HANG)
+        assert reading.result() == [pattern(LARGE, 0), pattern(LARGE, 2)]
+
+    def test_a_peer_that_writes_to_us_can_read(self, peer: Peer, channel: adma.Channel) -> None:
+        """It is in a large write, which we do not read. The close ends that, and then it reads."""
+        channel.iwrite(pattern(LARGE, 1))
+        writing = peer.begin(messages.write_then_read_until_closed, LARGE)
+        assert channel.probe(timeout=HANG).nbytes == LARGE
+        channel.close(timeout=HANG)
+        assert writing.result() == [pattern(LARGE, 1)]
+
+    def test_both_close_with_messages_under_way(self, peer: Peer, channel: adma.Channel) -> None:
+        """Neither waits for the other one, which reads no more."""
+        peer.call(messages.iwrite, "large", LARGE)
+        request = channel.iwrite(bytes(LARGE))
+        closing = peer.begin(messages.close_channel)
+        channel.close(timeout=None)
+        closing.result()
+        with pytest.raises(adma.ChannelClosed):
+            request.wait(timeout=0)
 
     def test_blocking_writes_then_close(self, peer: Peer, channel: adma.Channel) -> None:
         """A write that returned is not lost by the close after it."""
@@ -71,7 +109,7 @@ class Closing(Conformance):
         """The buffers are the caller's again."""
         buffers = [bytearray(CELL), bytearray(LARGE)]
         requests = [channel.iread(buffers[0]), channel.iwrite(buffers[1])]
-        channel.close(timeout=HANG)
+        channel.close(timeout=0)
         for buffer, request in zip(buffers, requests, strict=True):
             with pytest.raises(adma.ChannelClosed):
                 request.wait(timeout=HANG)
@@ -124,7 +162,7 @@ class Closing(Conformance):
             "recv": lambda: channel.recv(),
             "write": lambda: channel.write(bytearray(LARGE)),
         }
-        closer = threading.Thread(target=channel.close, kwargs={"timeout": HANG})
+        closer = threading.Thread(target=channel.close, kwargs={"timeout": 0})
         closer.start()
         with pytest.raises(adma.ChannelClosed):
             waits[what]()

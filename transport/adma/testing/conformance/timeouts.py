@@ -3,26 +3,44 @@
 
 from __future__ import annotations
 
+import pickle
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
 import adma
 
-from ..calls import messages
-from ..limits import CELL, HANG, LARGE, SHORT
+from ..calls import messages, objects
+from ..limits import CELL, EAGER, HANG, LARGE, SHORT
 from ..payload import pattern
 from ..peer import Peer
 from .base import Conformance
 
 TIMEOUTS = [0, SHORT]
+MOMENT = 0.0005  # seconds: a match may come before or after it
+
+Result = TypeVar("Result")
+
+
+def again(call: Callable[[], Result]) -> Result:
+    """Try again until it does not time out. What is matched does not, since the peer goes on."""
+    deadline = time.monotonic() + HANG
+    while True:
+        try:
+            return call()
+        except adma.Stalled:
+            raise
+        except TimeoutError:
+            assert time.monotonic() < deadline
 
 
 class Timeouts(Conformance):
     """Timeouts of 0, of a moment, and none, for every call that blocks.
 
-    A call that times out has taken nothing and holds nothing; a request whose `wait` timed out is
-    pending still.
+    A call that times out has taken nothing, sent nothing and holds nothing; one that was matched
+    goes on. A request whose `wait` timed out is pending still.
     """
 
     @pytest.mark.parametrize("timeout", TIMEOUTS)
@@ -88,20 +106,64 @@ class Timeouts(Conformance):
         assert channel.recv(timeout=HANG) == "late"
         sending.result()
 
-    def test_timeout_zero_takes_what_is_there(self, peer: Peer, channel: adma.Channel) -> None:
-        """`probe` has shown it, so a read that does not wait can have it (its copy included)."""
-        peer.call(messages.iwrite, "one", CELL, 1)
+    @pytest.mark.parametrize("nbytes", [0, EAGER, CELL, LARGE])
+    def test_timeout_zero_takes_what_is_there(
+        self, peer: Peer, channel: adma.Channel, nbytes: int
+    ) -> None:
+        """`probe` has shown it, so a read that does not wait has it, its copy included."""
+        peer.call(messages.iwrite, "one", nbytes, 1)
         writing = peer.begin(messages.wait, "one")
-        assert channel.probe(timeout=HANG).nbytes == CELL
-        buffer = bytearray(CELL)
-        try:
-            nbytes = channel.read(buffer, timeout=0)
-        except TimeoutError as error:
-            # The match was won and the copy was not done at once: the request goes on.
-            nbytes = error.request.wait(timeout=HANG)  # type: ignore[attr-defined]
-        assert nbytes == CELL
-        assert buffer == pattern(CELL, 1)
+        assert channel.probe(timeout=HANG).nbytes == nbytes
+        buffer = bytearray(nbytes)
+        assert channel.read(buffer, timeout=0) == nbytes
+        assert buffer == pattern(nbytes, 1)
         writing.result()
+
+    def test_timeout_zero_takes_an_object_that_is_there(
+        self, peer: Peer, channel: adma.Channel
+    ) -> None:
+        """With its out-of-band buffers, which are read after it."""
+        sending = peer.begin(objects.send_buffers, [CELL, LARGE])
+        assert channel.probe(timeout=HANG).kind == "object"
+        label, *parts = channel.recv(timeout=0)
+        assert label == "buffers"
+        assert [bytes(part) for part in parts] == [pattern(CELL, 0), pattern(LARGE, 1)]
+        sending.result()
+
+    def test_reading_without_waiting_loses_nothing(self, peer: Peer, channel: adma.Channel) -> None:
+        """A read that finds nothing has taken nothing, however often it is tried."""
+        sizes = [CELL, LARGE, EAGER, LARGE, 0, LARGE]
+        writing = peer.begin(messages.write_all, sizes)
+        for seed, nbytes in enumerate(sizes):
+            buffer = bytearray(LARGE)
+            assert again(lambda: channel.read(buffer, timeout=0)) == nbytes  # noqa: B023
+            assert buffer[:nbytes] == pattern(nbytes, seed)
+        writing.result()
+
+    @pytest.mark.parametrize("timeout", [0, MOMENT])
+    def test_writing_again_sends_once(
+        self, peer: Peer, channel: adma.Channel, timeout: float
+    ) -> None:
+        """A write that times out has sent nothing, so that the next try sends no second one."""
+        sizes = [LARGE, CELL, LARGE, LARGE, 0, LARGE]
+        reading = peer.begin(messages.read_all, sizes)
+        for seed, nbytes in enumerate(sizes):
+            content = pattern(nbytes, seed)
+            again(lambda: channel.write(content, timeout=timeout))  # noqa: B023
+        reading.result()
+        assert peer.call(messages.iprobe) is None
+
+    @pytest.mark.parametrize("timeout", [0, MOMENT])
+    def test_sending_again_sends_once(
+        self, peer: Peer, channel: adma.Channel, timeout: float
+    ) -> None:
+        count = 6
+        receiving = peer.begin(objects.recv_labels, count)
+        for label in range(count):
+            things = [label, pickle.PickleBuffer(bytearray(LARGE))]
+            again(lambda: channel.send(things, timeout=timeout))  # noqa: B023
+        assert receiving.result() == list(range(count))
+        assert peer.call(messages.iprobe) is None
 
     def test_no_timeout_waits(self, peer: Peer, channel: adma.Channel) -> None:
         task = peer.begin(messages.echo, CELL, 1)
