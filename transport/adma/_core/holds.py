@@ -25,7 +25,7 @@ __all__ = ["any_finished", "forget", "keep", "let_go_finished"]
 class Held(Protocol):
     """What has buffers that are to be let go."""
 
-    def let_go_if_done(self) -> None:
+    def let_go_if_done(self) -> bool:
         """Give the buffers back to their owners, and `forget` the core's object, if it is done."""
 
     def let_go_after_fork(self) -> None:
@@ -62,8 +62,10 @@ def let_go_finished() -> None:
         held = _kept.get(owner)
         if held is None:
             return  # another thread is letting go of it, and goes on
-        held.let_go_if_done()
-        _remove(owner)
+        if held.let_go_if_done():
+            _remove(owner)
+        else:  # it is listed just before its state says so: its thread is between the two
+            os.sched_yield()
 
 
 def _after_fork() -> None:

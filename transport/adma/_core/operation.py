@@ -85,10 +85,14 @@ class Operation:
             holds.forget(self.req)
         self._keeper = None
 
-    def let_go_if_done(self) -> None:
-        """Give the buffer back to its owner, if the core is through with it."""
-        if self._keeper is not None and self.done:
-            self.release()
+    def let_go_if_done(self) -> bool:
+        """Give the buffer back to its owner, if the core is through with it: True."""
+        if self._keeper is None:
+            return True
+        if not self.done:
+            return False
+        self.release()
+        return True
 
     def let_go_after_fork(self) -> None:
         """The core does not touch buffers in a forked child."""

@@ -142,10 +142,12 @@ class CopyRequest(Request):
         if self._told:
             forget(self._copy)
 
-    def let_go_if_done(self) -> None:
-        """Give the buffers back to their owner, if the engine is through with them."""
-        if self._done:
-            self._let_go()
+    def let_go_if_done(self) -> bool:
+        """Give the buffers back to their owner, if the engine is through with them: True."""
+        if not self._done:
+            return False
+        self._let_go()
+        return True
 
     def let_go_after_fork(self) -> None:
         """The engine does not touch buffers in a forked child."""
