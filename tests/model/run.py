@@ -146,6 +146,12 @@ def slot_cases() -> Iterator[Case]:
         "HELPERS=1 HELPS=1 LATE",
         "RESERVES LIVES=1 CANCELS CLOSES FAILS",
         "RESERVES CANCELS DEATH",
+        "REDOES FAILS CLOSES",
+        "REDOES FAILS DEATH",
+        "REDOES FAILS CANCELS",
+        "REDOES FAILS LIVES=3 CHUNKS=1",
+        "REDOES FAILS CHUNKS=1 HELPERS=2 HELPS=1 LATE",
+        "REDOES FAILS CHUNKS=1 HELPERS=1 HELPS=1 LATE",
     ):
         yield Case("slot", f"STORE_BUFFERS {switches}", large=True)
     for switches in ("CANCELS CLOSES STOP", "RESERVES LIVES=1 CANCELS CLOSES STOP"):
@@ -162,6 +168,7 @@ def slot_cases() -> Iterator[Case]:
         "LIVES=1 FAILS DEATH",
         "LIVES=1 HELPERS=2 HELPS=1",
         "RESERVES LIVES=1 DEATH",
+        "REDOES FAILS CHUNKS=1",
     ):
         yield Case("slot", f"STORE_BUFFERS {switches}", search="finite")
 
@@ -184,6 +191,10 @@ def slot_cases() -> Iterator[Case]:
         ("SILENCE_IS_DEATH", "CLOSES STOP", ASSERTION),
         ("RESERVE_BY_STORE", "RESERVES CANCELS", ASSERTION),
         ("CANCEL_RESERVED", "RESERVES CANCELS", ASSERTION),
+        ("AGAIN_LOUD", "REDOES FAILS", ASSERTION),
+        ("AGAIN_UNASKED", "REDOES FAILS CLOSES", ASSERTION),
+        ("AGAIN_QUIETLY", "REDOES FAILS", DEADLOCK),
+        ("WRITER_ENDS_IT", "REDOES FAILS", DEADLOCK),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("slot", given, expected, "stopped" if "STOP" in switches.split() else "safety")
@@ -195,6 +206,7 @@ def slot_cases() -> Iterator[Case]:
         ("DEAD_BUT_DONE", "LIVES=1 DEATH"),
         ("THIRD_LIFE", "LIVES=3"),
         ("RESERVED_FIRST", "RESERVES LIVES=1 CANCELS"),
+        ("REDONE", "REDOES FAILS"),
     ):
         yield Case("slot", f"STORE_BUFFERS {switches} WITNESS_{witness}", ASSERTION)
 

@@ -19,6 +19,8 @@
  *   STOP         either process, or none, stops for ever and is not dead; an endpoint that closes
  *                gives up after a while then, and keeps its buffer
  *   RESERVES     the reader may reserve what is posted, and match it later
+ *   REDOES       a message whose copy failed is copied once more, in the next life of the slot, for the
+ *                same write and read
  *   HELPERS      bit 0: the writer has a helper; bit 1: the reader has one
  *   LATE         a helper may still be about to claim when its endpoint is through with the life
  *                (adma holds the channel's lock there)
@@ -67,6 +69,7 @@
 #define CANCELLED 3
 #define COMPLETED 5 /* ADMA_DONE, or ADMA_ABORTED */
 #define RESERVED 6
+#define AGAIN 7 /* the reader asks for another life */
 
 #define NONE 15 /* no chunk */
 #define EIO 5
@@ -91,6 +94,9 @@ bool halted[2];    /* executes nothing any more: dead, or stopped */
 /* ---- what the properties are about ---- */
 byte copying[4];           /* the life whose buffers a thread touches now */
 byte let_go[2];            /* mask of lives whose buffer the endpoint has let go */
+#ifdef REDOES
+bool redone[LIVES + 1];    /* the writer posted this life for the message of the life before */
+#endif
 byte begun[LIVES + 1];     /* mask of chunks that were claimed for copying */
 byte copied[LIVES + 1];    /* mask of chunks that were copied without an error */
 bool failed[LIVES + 1];    /* a chunk failed */
@@ -104,7 +110,7 @@ bool reserved[LIVES + 1];
 #define IS_TAKEN(g) matched[g]
 #define WAITS_FOR_READER(w) (VALUE(w) == POSTED)
 #endif
-byte verdict[2 * (LIVES + 1)]; /* what each endpoint told its caller */
+byte verdict[2 * (LIVES + 1)]; /* what each endpoint told its caller of a message, by its first life */
 #define VERDICT(e, g) verdict[(e) * (LIVES + 1) + (g)]
 #ifdef WITNESS_BOTH_COPY
 byte copiers; /* mask of endpoints that ever copied a chunk */
@@ -390,21 +396,35 @@ inline copy_one(t, e, g, chunk, err)
 
 /* ---- the main thread of an endpoint ---- */
 
+/* The first life of a message: the local `again` tells that this is its second one. */
+#ifdef REDOES
+#define MESSAGE(g) ((g) - again)
+#define IS_NEW (!again) /* what was matched once cannot be withdrawn by the caller */
+#else
+#define MESSAGE(g) (g)
+#define IS_NEW true
+#endif
+
 /* The caller gets its buffer back. */
 inline release(e, g)
 {
 	atomic {
 		assert(copying[0] != g && copying[1] != g && copying[2] != g && copying[3] != g);
-		let_go[e] = let_go[e] | LIFE(g)
+		let_go[e] = let_go[e] | LIFE(g) | LIFE(MESSAGE(g))
 	}
+}
+
+inline tell(e, g, good)
+{
+	VERDICT(e, MESSAGE(g)) = (good -> GOOD : BAD);
+	assert(VERDICT(1 - e, MESSAGE(g)) == 0 || VERDICT(1 - e, MESSAGE(g)) == VERDICT(e, MESSAGE(g)));
+	assert(!(good) || (copied[g] == ALL_CHUNKS && !failed[g]))
 }
 
 inline judge(e, g, good)
 {
 	atomic {
-		VERDICT(e, g) = (good -> GOOD : BAD);
-		assert(VERDICT(1 - e, g) == 0 || VERDICT(1 - e, g) == VERDICT(e, g));
-		assert(!(good) || (copied[g] == ALL_CHUNKS && !failed[g]));
+		tell(e, g, good);
 		assert(matched[g] && !cancelled[g])
 	}
 }
@@ -431,6 +451,8 @@ inline note_peer(e)
 #define SETTLED(e) (quiet || mourns[e])
 #elif defined(BUG_SILENCE_IS_DEATH)
 #define SETTLED(e) (quiet || (over[e] && busy[e] == 0))
+#elif defined(BUG_AGAIN_LOUD)
+#define SETTLED(e) (busy[e] == 0 && (quiet || VALUE(error) || (mourns[e] && (cursor & SHUT))))
 #elif defined(LATE)
 #define SETTLED(e) (quiet || (mourns[e] && (cursor & SHUT) && busy[e] == 0))
 #else
@@ -483,11 +505,28 @@ inline transfer(e, g)
 		assert(!quiet || !failed[g] || VALUE(error)); /* whoever sees it quiet sees the error */
 		good = quiet && !VALUE(error) && NEXT(cursor) == CHUNKS
 	};
+#ifdef REDOES
+	/* A copy that failed ends nothing yet, unless it was the second one, or the endpoint is over. */
+#ifdef BUG_AGAIN_LOUD
+	asks = mem[ERROR] == WORD(g, EIO) && !again && !over[e] && g < LIVES;
+#else
+	asks = quiet && VALUE(error) && !again && !over[e] && g < LIVES;
+#endif
+#ifdef BUG_WRITER_ENDS_IT
+	asks = asks && e == R;
+#endif
+	if
+	:: asks -> good = false; FORGET; goto is_failed
+	:: else
+	fi;
+#endif
 	judge(e, g, good);
 #if defined(WITNESS_BOTH_COPY)
 	assert(!good || copiers != 3);
 #elif defined(WITNESS_DEAD_BUT_DONE)
 	assert(!good || !mourns[e]);
+#elif defined(WITNESS_REDONE)
+	assert(!good || !again);
 #elif defined(WITNESS_THIRD_LIFE)
 	assert(!good || g < 3);
 #endif
@@ -500,6 +539,9 @@ proctype writer()
 {
 	byte g = 1, seen, done, cursor, error, chunk = NONE, err;
 	bool ok, quiet, good;
+#ifdef REDOES
+	bool again, asks;
+#endif
 
 	{
 	do
@@ -521,6 +563,14 @@ proctype writer()
 		slot_post(g);
 		store(W, DESC, g);
 		signal(W, R);
+#ifdef REDOES
+		goto is_posted;
+post_again:
+		/* No descriptor announces this life: the reader waits for it. */
+		redone[g] = true;
+		slot_post(g);
+		signal(W, R);
+#endif
 		/* It is posted. The reader matches it, or the writer withdraws it. */
 is_posted:
 		do
@@ -542,7 +592,7 @@ is_posted:
 				:: over[W] -> goto gave_up
 #endif
 #ifdef CANCELS
-				:: !over[W] -> goto withdraw
+				:: !over[W] && IS_NEW -> goto withdraw
 #endif
 #ifdef CLOSES
 				:: !over[W] -> over[W] = true; goto withdraw
@@ -554,7 +604,7 @@ is_posted:
 				if
 				:: signalled[W] || dead[R]
 #ifdef CANCELS
-				:: goto withdraw
+				:: IS_NEW -> goto withdraw
 #endif
 #ifdef CLOSES
 				:: over[W] = true; goto withdraw
@@ -576,6 +626,14 @@ withdraw:
 #endif
 		if
 		:: ok ->
+#ifdef REDOES
+			atomic {
+				if
+				:: again -> tell(W, g, false)
+				:: else
+				fi
+			};
+#endif
 			release(W, g);
 			goto next_life
 		:: else
@@ -599,8 +657,43 @@ is_matched:
 		assert(mem[CHOICE] == g); /* the reader's fields are there */
 		transfer(W, g);
 next_life:
+#ifdef REDOES
+		again = false;
+#endif
 		g++
 	od;
+#ifdef REDOES
+	goto finished;
+is_failed:
+	/* The reader decides whether there will be another life, and this one is the writer's again then. */
+	do
+	:: signalled[W] = false;
+		note_peer(W);
+		seen = LOAD(W, STATE);
+		if
+		:: seen == WORD(g, AGAIN) && !over[W] -> seen = 0; g++; again = true; goto post_again
+#ifdef BUG_AGAIN_UNASKED
+		:: !over[W] -> seen = 0; g++; again = true; goto post_again
+#endif
+		:: seen == WORD(g, COMPLETED) || over[W] ->
+			seen = 0;
+			judge(W, g, false);
+			release(W, g);
+			if
+			:: over[W] -> goto finished
+			:: else -> goto next_life
+			fi
+		:: seen == WORD(g, MATCHED) && !over[W] ->
+			seen = 0;
+			if
+			:: signalled[W] || dead[R]
+#ifdef CLOSES
+			:: over[W] = true
+#endif
+			fi
+		fi
+	od;
+#endif
 finished:
 	store(W, CLOSED(W), 1);
 	signal(W, R);
@@ -613,6 +706,9 @@ proctype reader()
 {
 	byte g = 1, seen, done, cursor, error, chunk = NONE, err;
 	bool ok, quiet, good;
+#ifdef REDOES
+	bool again, asks;
+#endif
 
 	{
 	do
@@ -661,6 +757,10 @@ proctype reader()
 			goto is_taken
 		fi;
 #endif
+#ifdef REDOES
+		assert(!redone[g]); /* it is not taken for another message */
+match_again:
+#endif
 		store(R, CHOICE, g);
 #ifdef BUG_MATCH_BY_STORE
 		leave_posted_by_store(R, g, MATCHED, matched[g], cancelled[g]);
@@ -691,10 +791,53 @@ is_taken:
 		transfer(R, g);
 		store(R, STATE, WORD(g, COMPLETED));
 pass_over:
+#ifdef REDOES
+		if
+		:: again && cancelled[g] -> /* the writer closed before it was matched */
+			atomic { tell(R, g, false) };
+			release(R, g)
+		:: else
+		fi;
+		again = false;
+#endif
 		store(R, SEEN, WORD(g, 1));
 		signal(R, W);
 		g++
 	od;
+#ifdef REDOES
+	goto finished;
+is_failed:
+	again = true;
+	/* The last store in this life. */
+	store(R, STATE, WORD(g, AGAIN));
+#ifdef BUG_AGAIN_QUIETLY
+	skip;
+#else
+	signal(R, W);
+#endif
+	g++;
+	do
+	:: signalled[R] = false;
+		note_peer(R);
+		seen = LOAD(R, STATE);
+		if
+		:: GEN(seen) == g && !over[R] -> seen = 0; assert(redone[g] && mem[OFFER] == g); goto match_again
+		:: over[R] ->
+			seen = 0;
+			atomic { tell(R, g, false) };
+			release(R, g);
+			goto finished
+		:: seen == WORD(g - 1, AGAIN) && !over[R] ->
+			seen = 0;
+			if
+			:: signalled[R] || dead[W]
+#ifdef CLOSES
+			:: over[R] = true
+#endif
+			fi
+		fi
+	od;
+#endif
 finished:
 	store(R, CLOSED(R), 1);
 	signal(R, W);
