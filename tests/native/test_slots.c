@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_slots.c - our own slots and the news about them, against a naive model; and the life of a
- * reserved slot.
+ * reserved slot and of one with a second life.
  *
  * The reader is played here: it matches, reserves and sees slots as it likes, and sets news.
  */
@@ -298,8 +298,27 @@ static void test_reserved(void)
 	REQUIRE(!adma_slot_cancel(&slot, 3, true) && adma_slot_state(&slot, 3) == ADMA_LOST);
 	REQUIRE(adma_slot_reserve(&slot, 3) == -ECANCELED && adma_slot_match(&slot, 3) == -ECANCELED);
 
-	atomic_store(&slot.state, 4ull << 32 | (ADMA_LOST + 1));
+	atomic_store(&slot.state, 4ull << 32 | (ADMA_AGAIN + 1));
 	REQUIRE(adma_slot_state(&slot, 4) == -EPROTO && adma_slot_reserve(&slot, 4) == -EPROTO);
+}
+
+/* ---- a second life ---- */
+
+static void test_again(void)
+{
+	struct adma_slot slot = {0};
+
+	adma_slot_post(&slot, 1);
+	REQUIRE(!adma_slot_match(&slot, 1) && !adma_slot_fail(&slot, 1, EFAULT));
+	REQUIRE(adma_slot_next_state(&slot, 1) == -EPROTO); /* nobody has asked for it */
+	adma_slot_ask_again(&slot, 1);
+	REQUIRE(adma_slot_state(&slot, 1) == ADMA_AGAIN && adma_slot_next_state(&slot, 1) == ADMA_FREE);
+	REQUIRE(adma_slot_cancel(&slot, 1, false) == -EBUSY && adma_slot_match(&slot, 1) == -EPROTO);
+	adma_slot_post(&slot, 2);
+	REQUIRE(adma_slot_next_state(&slot, 1) == ADMA_POSTED && adma_slot_state(&slot, 1) == -EPROTO);
+	REQUIRE(!adma_slot_cancel(&slot, 2, false) && adma_slot_next_state(&slot, 1) == ADMA_CANCELLED);
+	adma_slot_post(&slot, 3);
+	REQUIRE(adma_slot_next_state(&slot, 1) == -EPROTO);
 }
 
 int main(void)
@@ -313,6 +332,7 @@ int main(void)
 	test_news();
 	test_all_bits();
 	test_reserved();
+	test_again();
 	printf("slots: %d rounds of %d steps\n", ROUNDS, STEPS);
 	return 0;
 }

@@ -281,6 +281,7 @@ class Channel(Source):
         `writes`, `reads`, `bytes_out`, `bytes_in`: messages that were carried, and their bytes.
         `inlined`, `eager`, `rendezvous`: messages written, by the `carry` of `explain`.
         `mechanism:NAME`: transfers over a mechanism, in both directions.
+        `redone`: of these, transfers that another mechanism could not make before.
         `chunks_copied`, `chunks_peer`: chunks that this end and the peer copied; of the former,
         `chunks_mover` by the progress thread and `chunks_queues` by copy worker threads.
         `wakes_sent`, `sleeps`: wake-ups of the peer; times that a thread slept in a call.

@@ -141,6 +141,8 @@ class adma_req(CData):  # noqa: N801
     key: int
     observed: int
     held: int
+    refused: int
+    refused_error: int
 
 class adma_req_split(CData):  # noqa: N801
     post_ns: int
@@ -190,6 +192,7 @@ class adma_stats(CData):  # noqa: N801
     chunks_peer: int
     chunks_mover: int
     chunks_queues: int
+    redone: int
     wakes_sent: int
     sleeps: int
     pending_reads: int
@@ -584,6 +587,8 @@ class _Lib:
     ADMA_E_NO_MECHANISM: int
     ADMA_E_PENDING: int
     ADMA_E_BULK: int
+    ADMA_E_MEMORY_HERE: int
+    ADMA_E_MEMORY_PEER: int
     ADMA_E_LOST: int
     ADMA_E_ENDED: int
     ADMA_E_DESCRIPTOR: int

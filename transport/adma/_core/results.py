@@ -21,13 +21,15 @@ from ..errors import (
 from . import ending
 from ._native import lib
 
-__all__ = ["error_for", "raise_for"]
+__all__ = ["error_for", "memory_error", "raise_for"]
 
 # enum adma_error. A request's `error` holds one as it is, a result is negated.
 CANCELLED: Final = lib.ADMA_E_CANCELLED
 CLOSED_HERE: Final = lib.ADMA_E_CLOSED_HERE
 FORKED: Final = lib.ADMA_E_FORKED
 LOST: Final = lib.ADMA_E_LOST
+MEMORY_HERE: Final = lib.ADMA_E_MEMORY_HERE
+MEMORY_PEER: Final = lib.ADMA_E_MEMORY_PEER
 NO_MECHANISM: Final = lib.ADMA_E_NO_MECHANISM
 TOO_LONG: Final = lib.ADMA_E_TOOLONG
 
@@ -59,6 +61,20 @@ def error_for(code: int, text: str | None = None, *, needed: int = 0) -> Excepti
         number, usual = _ERRNOS[code]
         return OSError(number, text or usual)
     return OSError(code, text or os.strerror(code))
+
+
+def memory_error(code: int, mechanism: str, *, is_read: bool) -> OSError:
+    """The error of a message whose memory `mechanism` could not access, at either end."""
+    here = abs(code) == MEMORY_HERE
+    whose = "the buffer of this call" if here else "the buffer of the peer's call"
+    access = "written" if is_read == here else "read"
+    return OSError(
+        errno.EFAULT,
+        f"{whose} cannot be {access} by {mechanism}: a page of it was unmapped, cut off its file "
+        "or protected after the call (keep it as it was until the message is done), or it is "
+        "memory that the kernel does not copy between processes (use mechanism='auto', which "
+        "takes another way then, or copy it into ordinary memory first)",
+    )
 
 
 def raise_for(code: int, text: str | None = None, *, needed: int = 0) -> NoReturn:
@@ -119,6 +135,16 @@ _ERRNOS: dict[int, tuple[int, str]] = {
         "a descriptor of this channel is not its own any more: other code of this process has "
         "closed it by its number (a double close, os.closerange), so the channel cannot be used. "
         "Mend that code, and connect anew",
+    ),
+    MEMORY_HERE: (
+        errno.EFAULT,
+        "the buffer of this call cannot be accessed: keep its memory mapped until the message is "
+        "done",
+    ),
+    MEMORY_PEER: (
+        errno.EFAULT,
+        "the buffer of the peer's call cannot be accessed: its memory has to stay mapped until the "
+        "message is done",
     ),
     # One layer answers these to the next. A user who reads one has found a bug.
     -NOT_NOW: (errno.EAGAIN, "not possible at once"),

@@ -16,7 +16,17 @@ from .._core import channel as core
 from .._core.constants import IDLE
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation, post, whose_memory_is_gone
-from .._core.results import CLOSED_HERE, FORKED, LOST, NO_MECHANISM, TOO_LONG, error_for
+from .._core.results import (
+    CLOSED_HERE,
+    FORKED,
+    LOST,
+    MEMORY_HERE,
+    MEMORY_PEER,
+    NO_MECHANISM,
+    TOO_LONG,
+    error_for,
+    memory_error,
+)
 from .._core.types import NO_CHANNEL
 from .._core.waiting import drain
 from ..arguments import remaining
@@ -248,6 +258,10 @@ class Endpoint:
         `operation`: the one that failed, if there is one.
         """
         code = abs(code)
+        if code in (MEMORY_HERE, MEMORY_PEER) and operation is not None:
+            req = operation.req
+            mechanism = mechanisms.NAMES.get(req.mechanism, "the kernel")
+            return memory_error(code, mechanism, is_read=bool(req.is_read))
         if code == TOO_LONG:
             needed = core.needed()
             return MessageTooLong(

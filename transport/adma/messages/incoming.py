@@ -267,7 +267,7 @@ class Incoming:
             raise self._too_long(head.req.limit)
         if error:
             self._over = True  # nothing of it was received, or it is lost with its writer
-            raise self._endpoint.error(error)
+            raise self._endpoint.error(error, operation=head)
         # The one that has taken its place may also be shorter.
         self._head_buffer = memoryview(self._head_buffer)[: head.req.done_bytes]
         return True
@@ -299,7 +299,7 @@ class Incoming:
         for part in self._parts:
             if part.req.error:
                 self._over = True
-                raise self._endpoint.error(part.req.error)
+                raise self._endpoint.error(part.req.error, operation=part)
 
     def _wait(self, operations: list[Operation], deadline: float | None) -> None:
         """Wait for operations; once the deadline has passed, for as long as bytes move."""

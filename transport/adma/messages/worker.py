@@ -22,7 +22,7 @@ from .._core.buffers import readable, writable
 from .._core.constants import IDLE, TELL
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
-from .._core.results import error_for
+from .._core.results import MEMORY_HERE, MEMORY_PEER, error_for, memory_error
 from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
@@ -75,6 +75,9 @@ class TagRequest:
         self._worker.release(self.operation)
         if not req.error:
             return int(req.done_bytes)
+        if req.error in (MEMORY_HERE, MEMORY_PEER):
+            mechanism = mechanisms.NAMES.get(req.mechanism, "the kernel")
+            raise memory_error(req.error, mechanism, is_read=bool(req.is_read))
         raise error_for(-req.error, needed=req.needed)
 
     def wait(self, timeout: float | None = None) -> int:

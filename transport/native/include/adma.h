@@ -74,6 +74,8 @@ enum adma_error {
 	ADMA_E_NO_MECHANISM = 1010, /* no mechanism can carry this message (any more) */
 	ADMA_E_PENDING = 1011,  /* it cannot be done at once: post a request and wait */
 	ADMA_E_BULK = 1012,     /* the channel needs a bulk segment first */
+	ADMA_E_MEMORY_HERE = 1021, /* the buffer of this endpoint cannot be accessed (EFAULT) */
+	ADMA_E_MEMORY_PEER = 1022, /* the buffer of the peer cannot be accessed (EFAULT) */
 	ADMA_E_LOST = 1013,     /* the peer closed the channel, and its close took messages back: see adma_get_loss() */
 	ADMA_E_ENDED = 1014,    /* of a write: the peer has closed, or is about to, and reads no more */
 	ADMA_E_DESCRIPTOR =
@@ -193,7 +195,9 @@ struct adma_req {
 	uint32_t slot_gen;
 	uint64_t key; /* kernel helper: the key of a part, or that of an object's first part */
 	uint8_t observed;
-	uint8_t held; /* done, but others may still touch the buffer, which is kept for ever */
+	uint8_t held;        /* done, but others may still touch the buffer, which is kept for ever */
+	uint8_t refused;     /* enum adma_mechanism_id whose copy was refused, so that another one makes it; or 0 */
+	int32_t refused_error; /* why it was */
 };
 
 enum adma_req_flags {
@@ -527,6 +531,7 @@ struct adma_stats {
 	uint64_t chunks_peer; /* chunks that the peer copied */
 	uint64_t chunks_mover; /* of chunks_copied: those that the progress thread copied */
 	uint64_t chunks_queues; /* ... and those that assisting copy worker threads copied */
+	uint64_t redone; /* transfers that one mechanism could not make, and another one did */
 	uint64_t wakes_sent, sleeps;
 	uint64_t pending_reads, pending_writes;
 	/* Sums in nanoseconds over requests that succeeded, those of blocking calls excepted: figure 7 of the paper. */

@@ -26,8 +26,8 @@
 
 enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
-	ADMA_WIRE_VERSION = 2, /* 2: slots come last in a segment, and grow */
-	ADMA_WIRE_OLDEST = 2,
+	ADMA_WIRE_VERSION = 3, /* 3: a transfer that the kernel refused has a second life */
+	ADMA_WIRE_OLDEST = 3,
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,
 	ADMA_RECORD_FDS_MAX = 8,

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "mech/guarded.h"
 #include "mech/mechanism.h"
 
 #define CMA_CHUNK_MIN (128ull << 10)
@@ -67,6 +68,12 @@ static int cma_check_nonce(const struct adma_config *peer)
 	return 0;
 }
 
+/* The kernel refused a page, ours at `local` or the peer's that belongs to it. Whose? */
+static int cma_fault(uint8_t *local, bool write)
+{
+	return adma_guarded_probe(local, write) ? ADMA_E_MEMORY_PEER : ADMA_E_MEMORY_HERE;
+}
+
 static int cma_pull(const struct adma_config *peer, uint64_t remote, uint8_t *local, uint64_t n)
 {
 	uint8_t nonce[ADMA_NONCE_BYTES];
@@ -83,14 +90,14 @@ static int cma_pull(const struct adma_config *peer, uint64_t remote, uint8_t *lo
 			return cma_lost(errno); /* even the nonce, which comes first, was not read */
 		if (rc < (ssize_t)sizeof(nonce) || memcmp(nonce, peer->nonce, sizeof(nonce)) != 0)
 			return ADMA_E_DIED;
-		if (rc == (ssize_t)sizeof(nonce)) /* the first page of the chunk, ours or the peer's, is inaccessible */
-			return EFAULT;
+		if (rc == (ssize_t)sizeof(nonce))
+			return cma_fault(local + got, true);
 		got += (uint64_t)rc - sizeof(nonce);
 	}
 	return 0;
 }
 
-static int cma_push(const struct adma_config *peer, uint64_t remote, const uint8_t *local, uint64_t n)
+static int cma_push(const struct adma_config *peer, uint64_t remote, uint8_t *local, uint64_t n)
 {
 	uint64_t put = 0;
 
@@ -103,10 +110,10 @@ static int cma_push(const struct adma_config *peer, uint64_t remote, const uint8
 			return err;
 		ssize_t rc = process_vm_writev(peer->pid, &from, 1, &to, 1, 0);
 
+		if (rc == 0 || (rc < 0 && errno == EFAULT))
+			return cma_fault(local + put, false);
 		if (rc < 0)
 			return errno == ESRCH ? ADMA_E_DIED : errno;
-		if (rc == 0)
-			return EFAULT;
 		put += (uint64_t)rc;
 	}
 	return 0;

@@ -43,6 +43,7 @@ struct adma_connection {
 /* A matched transfer, as a mechanism at this endpoint sees it. */
 struct adma_span {
 	bool outbound;   /* our write; otherwise our read */
+	bool guarded;    /* another mechanism could not access a buffer: see `guards` of struct adma_mechanism */
 	uint8_t *local;  /* our buffer */
 	uint64_t remote; /* the peer's buffer: an address in the memory of the peer */
 	uint64_t length;
@@ -91,6 +92,13 @@ struct adma_mechanism {
 	uint32_t flags; /* one of enum adma_mechanism_flags; ADMA_KERNEL_FIFO comes with ADMA_STREAM */
 	bool internal;  /* no handshake offers it, and nobody is told of it */
 
+	/*
+	 * A copy that is refused with EFAULT or EPERM is made once more, by an ADMA_STREAM that guards: for a span
+	 * that says `guarded`, fill() and drain() touch our buffer by system calls alone, so that a page which is
+	 * gone is -EFAULT and not a signal.
+	 */
+	bool guards;
+
 	/* ---- the life of a connection: optional ---- */
 
 	/* Make `state[id]`. Returns 0, or a negated errno with which the making of the channel fails. */
@@ -117,7 +125,10 @@ struct adma_mechanism {
 	/* Can it serve our writes now? NULL: it always can. */
 	bool (*serves)(const struct adma_connection *connection);
 
-	/* What does an error mean? NULL: EPERM withdraws the mechanism, another error fails its transfer alone. */
+	/*
+	 * What does an error mean? NULL: EPERM, EACCES and ENOSYS withdraw the mechanism, another error fails its
+	 * transfer alone.
+	 */
 	enum adma_on_error (*on_error)(int error);
 
 	/* Bytes of a chunk for a transfer of this length. Both endpoints compute it, with the same result. */
@@ -130,7 +141,8 @@ struct adma_mechanism {
 
 	/*
 	 * Copy the bytes [at, at + n) of a transfer. Called without the channel's lock. Returns 0; a positive
-	 * errno; ADMA_E_DIED: the peer is not the process with which the handshake was made.
+	 * errno; ADMA_E_DIED: the peer is not the process with which the handshake was made; ADMA_E_MEMORY_HERE
+	 * or ADMA_E_MEMORY_PEER in place of EFAULT, if it is known whose buffer cannot be accessed.
 	 */
 	int (*copy)(struct adma_connection *connection, const struct adma_span *span, uint64_t at, uint64_t n);
 

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "mech/guarded.h"
 #include "mech/mechanism.h"
 #include "shm/layout.h"
 
@@ -148,16 +149,28 @@ static uint64_t shm_cell_number(const struct adma_span *span, uint64_t at)
 	return span->base + at / span->chunk;
 }
 
+/* 0 or an errno. In memory that another mechanism could not access, an ordinary copy might raise a signal. */
+static int shm_copy(const struct adma_span *span, uint8_t *to, const uint8_t *from, uint64_t n)
+{
+	if (span->guarded)
+		return adma_guarded_copy(to, from, n);
+	memcpy(to, from, n);
+	return 0;
+}
+
 static int shm_fill(struct adma_connection *connection, const struct adma_span *span, uint64_t *at)
 {
 	struct adma_segment *segment = connection->config.local;
 	uint64_t number = shm_cell_number(span, *at);
 	uint64_t n = adma_chunk_bytes(span, (uint32_t)(*at / span->chunk));
+	int err;
 
 	/* Acquire: the reader has read the cell before it counted it as drained. */
 	if (number - atomic_load_explicit(&segment->drained, memory_order_acquire) >= ADMA_BULK_CELLS)
 		return 0;
-	memcpy(shm_cell(shm_state(connection)->out, number), span->local + *at, n);
+	err = shm_copy(span, shm_cell(shm_state(connection)->out, number), span->local + *at, n);
+	if (err)
+		return -err;
 	atomic_store_explicit(&segment->filled, number + 1, memory_order_release);
 	*at += n;
 	return ADMA_MOVED_SIGNAL;
@@ -170,12 +183,15 @@ static int shm_drain(struct adma_connection *connection, const struct adma_span 
 	uint64_t n = adma_chunk_bytes(span, (uint32_t)(*at / span->chunk));
 	/* Acquire: another thread, which holds the lock, may have mapped it just now. */
 	uint8_t *bulk = atomic_load_explicit(&shm_state(connection)->in, memory_order_acquire);
+	int err;
 
 	if (!bulk)
 		return -shm_state(connection)->in_error; /* 0: it has not come yet */
 	if (atomic_load_explicit(&segment->filled, memory_order_acquire) <= number)
 		return 0;
-	memcpy(span->local + *at, shm_cell(bulk, number), n);
+	err = shm_copy(span, span->local + *at, shm_cell(bulk, number), n);
+	if (err)
+		return -err;
 	atomic_store_explicit(&segment->drained, number + 1, memory_order_release);
 	*at += n;
 	return (number + 1) % SHM_ROOM_STEP == 0 ? ADMA_MOVED_SIGNAL : ADMA_MOVED;
@@ -218,6 +234,7 @@ const struct adma_mechanism adma_mech_shm = {
 	.name = "shared",
 	.id = ADMA_MECH_SHARED,
 	.flags = ADMA_STREAM,
+	.guards = true,
 	.open = shm_open_state,
 	.close = shm_close_state,
 	.rank = shm_rank,

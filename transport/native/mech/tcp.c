@@ -97,6 +97,7 @@ const struct adma_mechanism adma_mech_tcp = {
 	.name = "loopback:tcp",
 	.id = ADMA_MECH_TCP,
 	.flags = ADMA_STREAM,
+	.guards = true, /* send() and recv() touch our buffer, and nothing else does */
 	.rank = tcp_rank,
 	.reason = tcp_reason,
 	.on_error = tcp_on_error,

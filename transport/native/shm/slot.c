@@ -95,9 +95,22 @@ int adma_slot_state(struct adma_slot *slot, uint32_t gen)
 {
 	uint64_t seen = atomic_load_explicit(&slot->state, memory_order_acquire);
 
-	if (word_gen(seen) != gen || word_value(seen) > ADMA_LOST)
+	if (word_gen(seen) != gen || word_value(seen) > ADMA_AGAIN)
 		return -EPROTO;
 	return (int)word_value(seen);
+}
+
+int adma_slot_next_state(struct adma_slot *slot, uint32_t gen)
+{
+	/* Acquire: the fields of the next life are seen with its state. */
+	uint64_t seen = atomic_load_explicit(&slot->state, memory_order_acquire);
+
+	if (seen == word(gen, ADMA_AGAIN))
+		return ADMA_FREE;
+	if (seen == word(gen + 1, ADMA_POSTED) || seen == word(gen + 1, ADMA_CANCELLED) ||
+	    seen == word(gen + 1, ADMA_LOST))
+		return (int)word_value(seen);
+	return -EPROTO;
 }
 
 int64_t adma_slot_claim(struct adma_slot *slot, uint32_t gen, uint32_t chunks)
@@ -196,6 +209,12 @@ int adma_slot_look(struct adma_slot *slot, uint32_t gen, struct adma_slot_result
 void adma_slot_complete(struct adma_slot *slot, uint32_t gen, bool aborted)
 {
 	atomic_store_explicit(&slot->state, word(gen, aborted ? ADMA_ABORTED : ADMA_DONE), memory_order_release);
+}
+
+void adma_slot_ask_again(struct adma_slot *slot, uint32_t gen)
+{
+	/* Release: the writer posts the next life after it has seen this, and so after all that we did in this one. */
+	atomic_store_explicit(&slot->state, word(gen, ADMA_AGAIN), memory_order_release);
 }
 
 void adma_slot_see(struct adma_slot *slot, uint32_t gen)

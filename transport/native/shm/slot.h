@@ -4,7 +4,7 @@
  *
  *            writer                         reader
  *   free --- post ---> POSTED --- match ------------> MATCHED --- quiet ---> DONE
- *                       |  |                            ^              or ABORTED
+ *                       |  |                            ^              or ABORTED, or AGAIN
  *                       |  +--- reserve --> RESERVED ---+ match
  *                       +------ cancel ---> CANCELLED or LOST
  *
@@ -31,6 +31,11 @@
  * uses the slot again, with the next generation, when it has taken the result and the reader's
  * `seen` carries this generation.
  *
+ * A copy that the kernel refuses can be made by another mechanism. So a reader that finds the slot quiet
+ * with such an error may end the life with AGAIN instead of ABORTED. That is its last store in it. The
+ * writer, which has waited for this verdict, then posts the next life of the slot for the same write, and
+ * the reader matches that life with the same read. No descriptor announces it. A second life is the last.
+ *
  * Swap loops are bounded: each failed swap means that another thread made a step, and honest
  * endpoints have few steps to make. Past the bound, or when a word has another generation, the
  * functions return -EPROTO.
@@ -52,6 +57,7 @@ enum adma_slot_state {
 	ADMA_DONE = 5,
 	ADMA_RESERVED = 6,
 	ADMA_LOST = 7,
+	ADMA_AGAIN = 8,
 };
 
 #define ADMA_CHUNKS_MAX 0x7fffffffu
@@ -99,6 +105,12 @@ int adma_slot_look(struct adma_slot *slot, uint32_t gen, struct adma_slot_result
 
 /* Reader: MATCHED to DONE or ABORTED. The reader has taken the result. */
 void adma_slot_complete(struct adma_slot *slot, uint32_t gen, bool aborted);
+
+/* Reader: MATCHED to AGAIN. The slot is quiet, and the reader waits for its next life from now on. */
+void adma_slot_ask_again(struct adma_slot *slot, uint32_t gen);
+
+/* Reader: the state of the life after this one; ADMA_FREE while the writer has not posted it; -EPROTO. */
+int adma_slot_next_state(struct adma_slot *slot, uint32_t gen);
 
 /* Reader: it has finished with this life. This is its last store in it. */
 void adma_slot_see(struct adma_slot *slot, uint32_t gen);

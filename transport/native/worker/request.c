@@ -60,6 +60,7 @@ void adma_request_start(struct adma_req *req)
 	req->transfer = NULL;
 	req->mechanism = 0;
 	req->held = 0;
+	req->refused = 0;
 	req->need_parts = 0;
 	adma_hold_init(&req->hold);
 	req->times = (struct adma_req_times){0};

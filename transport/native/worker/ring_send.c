@@ -214,7 +214,7 @@ static bool ring_look_at_posted(struct adma_endpoint *ep, uint32_t index)
 
 	if (state == ADMA_POSTED || state == ADMA_RESERVED)
 		return false;
-	if (state == ADMA_MATCHED || state == ADMA_DONE || state == ADMA_ABORTED)
+	if (state == ADMA_MATCHED || state == ADMA_DONE || state == ADMA_ABORTED || state == ADMA_AGAIN)
 		rc = adma_transfer_begin_write(ep, index);
 	if (rc == -ENOMEM) {
 		ep->send.look_again = true;

@@ -75,6 +75,19 @@ uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offere
 	return adma_select_from(ep, n, now ? now : mask, ep->control.waits);
 }
 
+uint32_t adma_select_guards(const struct adma_endpoint *ep, uint32_t mask, uint32_t refused)
+{
+	uint32_t guards = 0, left = mask & ~ep->withdrawn & ~ADMA_MECH_BIT(refused);
+	const struct adma_mechanism *mechanism;
+
+	if (ep->connection.config.forced)
+		return 0;
+	while ((mechanism = adma_mechanism_next(&left)))
+		if (mechanism->guards)
+			guards |= ADMA_MECH_BIT(mechanism->id);
+	return guards;
+}
+
 void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error)
 {
 	if (ep->withdrawn & ADMA_MECH_BIT(id))

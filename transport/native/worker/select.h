@@ -29,6 +29,12 @@ uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offere
 /* Is there one among those that the writer offers whose segment has not come? */
 bool adma_select_lacks_segment(const struct adma_endpoint *ep, uint32_t offered);
 
+/*
+ * The mechanisms of `mask` that can make a transfer once more, for which this one (`refused`) could not access a
+ * buffer: a forced mechanism has no other one in its place.
+ */
+uint32_t adma_select_guards(const struct adma_endpoint *ep, uint32_t mask, uint32_t refused);
+
 /* The mechanism failed while in use, and will not work again. */
 void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error);
 

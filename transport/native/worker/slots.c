@@ -182,6 +182,16 @@ void adma_slots_matched(struct adma_slots *slots, uint32_t index)
 	slots->own[index].of.transfer = NULL;
 }
 
+void adma_slots_post_again(struct adma_slots *slots, uint32_t index, struct adma_req *req)
+{
+	struct adma_own_slot *own = &slots->own[index];
+
+	slots_push_back(slots, &slots->posted, index);
+	own->use = ADMA_SLOT_POSTED;
+	own->gen++;
+	own->of.req = req;
+}
+
 void adma_slots_linger(struct adma_slots *slots, uint32_t index)
 {
 	struct adma_own_slot *own = &slots->own[index];

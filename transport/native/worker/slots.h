@@ -8,6 +8,8 @@
  *     +-- the reader --+------ LINGERS <----------+
  *         has seen it
  *
+ * A matched slot whose copy the kernel refused is posted again, in its next generation, for the same write.
+ *
  * The peer can change the words in shared memory, so they cannot tell what a slot is used for. Free
  * slots are a stack, so that few slots are used again and again, and stay in the cache. Posted ones
  * are a list in post order. A slot lingers when its write is complete here, but the reader may still
@@ -61,6 +63,9 @@ uint32_t adma_slots_take(struct adma_slots *slots, struct adma_req *req);
 
 /* A posted slot was matched; the caller sets `of.transfer`. */
 void adma_slots_matched(struct adma_slots *slots, uint32_t index);
+
+/* A matched slot, whose transfer is gone: it is posted again, in its next generation, for this request. */
+void adma_slots_post_again(struct adma_slots *slots, uint32_t index, struct adma_req *req);
 
 /* A posted or matched slot: its write is complete here. */
 void adma_slots_linger(struct adma_slots *slots, uint32_t index);

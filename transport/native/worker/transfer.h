@@ -41,6 +41,7 @@ struct adma_transfer {
 	uint64_t at;      /* for a stream: bytes that this endpoint has moved */
 	bool stopping;    /* it is over but for the kernel, which still has the buffer */
 	bool lost;        /* our close broke it off, and that was counted */
+	bool waits;       /* inbound: this life failed, and its writer is to post the next one (worker/redo.h) */
 	struct adma_transfer_watch watch;
 };
 
@@ -77,6 +78,19 @@ static inline bool adma_transfer_is_polled(const struct adma_transfer *t)
 static inline uint64_t adma_transfer_name(const struct adma_transfer *t)
 {
 	return (uint64_t)t->gen << 32 | (uint64_t)t->span.outbound << 31 | t->slot_index;
+}
+
+/*
+ * Whose buffer could not be accessed: the slot tells it from the writer's point of view, and a request from that
+ * of its endpoint. The same function turns the one into the other.
+ */
+static inline int adma_transfer_turn_error(const struct adma_transfer *t, int error)
+{
+	if (t->span.outbound)
+		return error;
+	if (error == ADMA_E_MEMORY_HERE)
+		return ADMA_E_MEMORY_PEER;
+	return error == ADMA_E_MEMORY_PEER ? ADMA_E_MEMORY_HERE : error;
 }
 
 /* How many chunks a transfer has; 0 for no bytes. A result above ADMA_CHUNKS_MAX is invalid. */

@@ -62,7 +62,7 @@ static void chunk_retire(struct adma_endpoint *ep, struct adma_transfer *t, int 
 {
 	struct adma_slot_result r;
 
-	if (adma_slot_retire(t->slot, t->gen, error))
+	if (adma_slot_retire(t->slot, t->gen, adma_transfer_turn_error(t, error)))
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	if (error == ADMA_E_DIED) {
 		ep->control.dead = true;
@@ -166,7 +166,8 @@ static bool stream_pump(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 		return true;
 	}
 	if (rc < 0) {
-		adma_transfer_fail(ep, t, -rc);
+		/* Each endpoint of a stream touches its own buffer only. */
+		adma_transfer_fail(ep, t, rc == -EFAULT ? ADMA_E_MEMORY_HERE : -rc);
 		return true;
 	}
 	if (start)

@@ -10,6 +10,7 @@
 #include "mech/table.h"
 #include "shm/news.h"
 #include "worker/peer.h"
+#include "worker/redo.h"
 #include "worker/request.h"
 #include "worker/select.h"
 #include "worker/stages.h"
@@ -70,7 +71,7 @@ void adma_transfer_note_news(struct adma_endpoint *ep, bool outbound, uint32_t s
 
 void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
-	if (adma_slot_fail(t->slot, t->gen, error))
+	if (!t->waits && adma_slot_fail(t->slot, t->gen, adma_transfer_turn_error(t, error)))
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	adma_transfer_touch(ep, t);
 	adma_transfer_tell(ep, t);
@@ -79,7 +80,7 @@ void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int e
 /* Close the cursor, because the endpoint is terminated. 0 or -EPROTO. */
 static int transfer_close(struct adma_endpoint *ep, const struct adma_transfer *t)
 {
-	int rc = adma_slot_close(t->slot, t->gen);
+	int rc = t->waits ? 0 : adma_slot_close(t->slot, t->gen); /* what waits has nothing that could be claimed */
 
 	adma_transfer_tell(ep, t);
 	return rc;
@@ -99,16 +100,40 @@ static void transfer_adopt(struct adma_endpoint *ep, struct adma_transfer *t, st
 		adma_mark(ep, ADMA_MARK_WAITERS); /* sleepers have to poll the mechanism's descriptor, too */
 }
 
-/* Fill in the reader's fields of the slot, and swap its state to MATCHED. */
-static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t)
+/*
+ * Describe an inbound transfer by this mechanism, fill in the reader's fields of the slot, and swap its state to
+ * MATCHED. 0, -ECANCELED or -EPROTO.
+ */
+static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t, uint32_t id)
 {
+	const struct adma_mechanism *mechanism = adma_mechanism(id);
 	struct adma_slot *slot = t->slot;
+	int rc = transfer_describe(t, id, mechanism ? mechanism->chunk(t->span.length) : 0, t->span.length);
 
+	if (rc)
+		return rc;
 	slot->mechanism = t->mechanism_id;
 	slot->destination = (uintptr_t)t->span.local;
 	slot->chunk = t->span.chunk;
-	slot->base = t->span.base = ep->receive.base[t->mechanism_id];
-	return adma_slot_match(slot, t->gen);
+	slot->base = t->span.base = ep->receive.base[id];
+	rc = adma_slot_match(slot, t->gen);
+	if (!rc)
+		ep->receive.base[id] += t->chunks;
+	return rc;
+}
+
+/* It is matched and enlisted. Without a mechanism it fails at once, and without bytes it is complete. */
+static void transfer_begin_inbound(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	int rc = 0;
+
+	if (t->mechanism_id == ADMA_MECH_NONE)
+		rc = adma_slot_fail(t->slot, t->gen, adma_transfer_turn_error(t, error));
+	else if (!t->chunks)
+		rc = adma_slot_close(t->slot, t->gen);
+	if (rc)
+		adma_terminate(ep, ADMA_E_PROTOCOL);
+	transfer_set_news(ep, t); /* the caller signals */
 }
 
 /*
@@ -137,7 +162,6 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
 	/* Without a mechanism nobody can claim a chunk before the error is stored. */
 	uint32_t id = transfer_select(ep, desc->length, slot->offered, &error);
-	const struct adma_mechanism *mechanism = adma_mechanism(id);
 
 	if (length != desc->length)
 		return -EPROTO;
@@ -151,23 +175,15 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	t->gen = gen;
 	t->span.local = req->address;
 	t->span.remote = slot->source;
-	int rc = transfer_describe(t, id, mechanism ? mechanism->chunk(length) : 0, length);
-	if (!rc)
-		rc = transfer_match_slot(ep, t);
+	t->span.length = length;
+	int rc = transfer_match_slot(ep, t, id);
 	if (rc) {
 		free(t);
 		return rc;
 	}
-	ep->receive.base[id] += t->chunks;
 	ep->receive.slots.of[t->slot_index] = t;
 	transfer_adopt(ep, t, req);
-	if (id == ADMA_MECH_NONE)
-		rc = adma_slot_fail(slot, gen, error ? error : ADMA_E_NO_MECHANISM);
-	else if (!t->chunks)
-		rc = adma_slot_close(slot, gen);
-	if (rc)
-		adma_terminate(ep, ADMA_E_PROTOCOL);
-	transfer_set_news(ep, t); /* the caller signals, after it has taken the message */
+	transfer_begin_inbound(ep, t, error ? error : ADMA_E_NO_MECHANISM);
 	return 0;
 }
 
@@ -198,6 +214,8 @@ static bool transfer_is_possible(const struct adma_endpoint *ep, const struct ad
 		return true;
 	if (!(ep->connection.config.out_mask & ADMA_MECH_BIT(t->mechanism_id)))
 		return false;
+	if (t->span.guarded && !t->mechanism->guards)
+		return false;
 	/* A stream goes on from where it is. So the transfer under way is the first of its FIFO, and stays that. */
 	if (adma_transfer_is_stream(t) && t->chunks && (int64_t)(t->span.base - ep->send.base[t->mechanism_id]) < 0)
 		return false;
@@ -210,7 +228,7 @@ static enum adma_on_error transfer_on_error(const struct adma_mechanism *mechani
 		return ADMA_ON_ERROR_GO_ON;
 	if (mechanism->on_error)
 		return mechanism->on_error(error);
-	return error == EPERM ? ADMA_ON_ERROR_WITHDRAW : ADMA_ON_ERROR_GO_ON;
+	return error == EPERM || error == EACCES || error == ENOSYS ? ADMA_ON_ERROR_WITHDRAW : ADMA_ON_ERROR_GO_ON;
 }
 
 /* Was it matched before the reader knew that the stream was broken? */
@@ -233,6 +251,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	t->slot_index = slot_index;
 	t->gen = own->gen;
 	t->span.outbound = true;
+	t->span.guarded = req->refused;
 	t->span.remote = slot->destination;
 	t->span.base = slot->base;
 	int rc = transfer_describe(t, slot->mechanism, slot->chunk, req->length);
@@ -275,6 +294,8 @@ static void transfer_act_on_error(struct adma_endpoint *ep, const struct adma_tr
 {
 	enum adma_on_error what = transfer_on_error(t->mechanism, error);
 
+	if (error == ADMA_E_MEMORY_HERE || error == ADMA_E_MEMORY_PEER)
+		error = EFAULT; /* whose memory it was matters to this transfer alone */
 	if (what != ADMA_ON_ERROR_GO_ON)
 		adma_select_withdraw(ep, t->mechanism_id, error);
 	if (what == ADMA_ON_ERROR_BREAK)
@@ -291,6 +312,8 @@ static void transfer_leave_slot(struct adma_endpoint *ep, struct adma_transfer *
 	if (t->mechanism && t->mechanism->go_on)
 		t->mechanism->go_on(&ep->connection, transfer_drain_position(ep, t->mechanism_id));
 	ep->receive.parts_spoilt |= error && t->req->need_parts && ep->receive.parts_due;
+	if (t->waits)
+		return; /* the slot is the writer's */
 	adma_slot_complete(t->slot, t->gen, error != 0);
 	adma_slot_see(t->slot, t->gen);
 	adma_transfer_tell(ep, t);
@@ -306,6 +329,7 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 	transfer_act_on_error(ep, t, error);
 	transfer_leave_slot(ep, t, error);
 	ep->stats.mechanism[t->mechanism_id]++;
+	ep->stats.redone += req->refused && !error;
 	if (adma_transfer_is_shared(t) && !error) {
 		ep->stats.chunks_peer += t->chunks - t->copied;
 		adma_trace_moment(ADMA_TRACE_PEER, req, t->chunks - t->copied, t->chunks, adma_transfer_name(t));
@@ -365,6 +389,8 @@ void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
 
+	if (t->waits)
+		return;
 	if (adma_slot_look(t->slot, t->gen, &r))
 		adma_transfer_touch(ep, t); /* the next round takes note that the words are spoilt */
 	else
@@ -417,7 +443,6 @@ static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
 
-	adma_list_remove(&t->touched);
 	if (adma_slot_look(t->slot, t->gen, &r) || (t->shut && !r.closed)) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		t->req->held = !adma_transfer_is_stream(t);
@@ -425,6 +450,7 @@ static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 	}
 	if (!r.closed && ep->control.over && !transfer_close(ep, t))
 		(void)adma_slot_look(t->slot, t->gen, &r);
+	r.error = adma_transfer_turn_error(t, r.error);
 	transfer_note_retired(t, r.retired);
 	if (r.closed)
 		adma_transfer_shut(t);
@@ -446,13 +472,159 @@ static bool transfer_stop(struct adma_endpoint *ep, struct adma_transfer *t)
 	return !t->stopping;
 }
 
-/* Complete the transfer if it is over. True when that was so. */
+/* ---- once more: see redo.h ---- */
+
+/* This life is over, and its mechanism is refused. The next one begins with nothing. */
+static void transfer_end_life(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	struct adma_req *req = t->req;
+
+	adma_transfer_delist(ep, t);
+	transfer_act_on_error(ep, t, error);
+	req->refused = (uint8_t)t->mechanism_id;
+	req->refused_error = error;
+	req->done_bytes = 0;
+}
+
+/* Our read waits for the next life, and has no mechanism meanwhile. */
+static void transfer_wait_again(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	t->mechanism = NULL;
+	t->mechanism_id = ADMA_MECH_NONE;
+	t->chunks = 0;
+	t->waits = true;
+	adma_transfer_enlist(ep, t);
+}
+
+/* Our read: another life is to follow. */
+static void transfer_ask_again(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	transfer_end_life(ep, t, error);
+	t->span.guarded = true;
+	t->copied = t->claimed = 0;
+	t->watch = (struct adma_transfer_watch){0};
+	transfer_wait_again(ep, t);
+	adma_slot_ask_again(t->slot, t->gen);
+	adma_transfer_tell(ep, t);
+}
+
+/* Our write: the reader has asked for another life. */
+static void transfer_post_again(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	struct adma_req *req = t->req;
+	struct adma_slot *slot = t->slot;
+
+	transfer_end_life(ep, t, error);
+	req->transfer = NULL;
+	adma_slots_post_again(&ep->send.slots, t->slot_index, req);
+	req->slot_gen = ep->send.slots.own[t->slot_index].gen;
+	slot->source = (uintptr_t)req->address;
+	slot->length = req->length;
+	slot->offered = adma_redo_offer(ep, t);
+	adma_slot_post(slot, req->slot_gen);
+	adma_transfer_tell(ep, t);
+	free(t);
+}
+
+/* Our write failed for a reason for which it may be made once more: what has the reader decided? True when it is over. */
+static bool transfer_hear_reader(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	switch (adma_slot_state(t->slot, t->gen)) {
+	case ADMA_MATCHED:
+		return false; /* nothing yet: the reader tells us */
+	case ADMA_AGAIN:
+		transfer_post_again(ep, t, error);
+		return true;
+	case ADMA_ABORTED:
+		break;
+	default:
+		adma_terminate(ep, error = ADMA_E_PROTOCOL);
+	}
+	transfer_complete(ep, t, error);
+	return true;
+}
+
+/* The writer posted the second life. 0, -ECANCELED or -EPROTO. */
+static int transfer_match_again(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	struct adma_slot *slot = t->slot;
+	int rc;
+
+	if (slot->length != t->span.length)
+		return -EPROTO;
+	adma_transfer_delist(ep, t);
+	t->gen++;
+	t->span.remote = slot->source;
+	rc = transfer_match_slot(ep, t, adma_redo_select(ep, t->req, t->span.length, slot->offered));
+	if (rc) {
+		t->gen--;
+		transfer_wait_again(ep, t);
+		return rc;
+	}
+	t->waits = t->shut = false;
+	transfer_adopt(ep, t, t->req);
+	transfer_begin_inbound(ep, t, t->req->refused_error);
+	adma_signal_peer(ep);
+	return 0;
+}
+
+/* A read waits for the second life of its slot. True when anything changed. */
+static bool transfer_try_again(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	int state = ep->control.over ? ADMA_FREE : adma_slot_next_state(t->slot, t->gen), rc = -EPROTO;
+
+	if (state == ADMA_FREE) {
+		if (!ep->control.over)
+			return false;
+		transfer_complete(ep, t, transfer_error(ep, t, 0));
+		return true;
+	}
+	if (state == ADMA_POSTED)
+		rc = transfer_match_again(ep, t);
+	if (!rc)
+		return true;
+	if (rc == -ECANCELED || state == ADMA_CANCELLED || state == ADMA_LOST) {
+		adma_slot_see(t->slot, t->gen + 1);
+		adma_transfer_tell(ep, t);
+		transfer_complete(ep, t, ADMA_E_LOST); /* only a writer that closes withdraws what was matched once */
+		return true;
+	}
+	adma_terminate(ep, ADMA_E_PROTOCOL);
+	transfer_complete(ep, t, ADMA_E_PROTOCOL);
+	return true;
+}
+
+/* The transfer is over, by an error for which it may be made once more. True when anything changed. */
+static bool transfer_redo(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	bool possible = adma_redo_is_possible(ep, t);
+
+	if (possible && ep->control.over) {
+		transfer_complete(ep, t, ep->control.over); /* without that it might have succeeded */
+		return true;
+	}
+	if (t->span.outbound && !ep->control.over)
+		return transfer_hear_reader(ep, t, error);
+	if (possible)
+		transfer_ask_again(ep, t, error);
+	else
+		transfer_complete(ep, t, error);
+	return true;
+}
+
+/* Complete the transfer if it is over, or begin its second life. True when anything changed. */
 static bool transfer_try_complete(struct adma_endpoint *ep, struct adma_transfer *t)
 {
-	int error = transfer_look(ep, t);
+	int error;
 
+	adma_list_remove(&t->touched);
+	if (t->waits)
+		return transfer_try_again(ep, t);
+	error = transfer_look(ep, t);
 	if (error == TRANSFER_GOES_ON || !transfer_stop(ep, t))
 		return false;
+	if (adma_redo_is_due(t, error))
+		return transfer_redo(ep, t, error);
 	transfer_complete(ep, t, error);
 	return true;
 }
