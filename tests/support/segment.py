@@ -23,7 +23,7 @@ BOUNCE: Final = 32 * 1024
 INLINE, EAGER, SLOT = 1, 2, 3  # enum adma_carry
 BYTES, OBJECT, PART, TAGGED = 1, 2, 3, 4  # enum adma_kind
 # enum adma_slot_state
-POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED, LOST = range(1, 8)
+POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED, LOST, AGAIN = range(1, 9)
 
 _u16, _u32, _u64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 

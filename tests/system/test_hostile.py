@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import random
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from adma.testing.payload import pattern
 from support.calls import faults, hostile
 from support.mechanisms import FORCED
 from support.segment import (
+    AGAIN,
     BOUNCE,
     CANCELLED,
     DONE,
@@ -37,6 +39,7 @@ from support.segment import (
     SLOT,
     SLOTS_MAX,
     Segment,
+    Slot,
     Spoiler,
     mapped,
     word,
@@ -279,6 +282,77 @@ def test_reads_that_are_not_there(peer: Peer, spoiler: Spoiler, reads: int) -> N
             peer.call(function, *arguments)
         assert 0.02 <= time.monotonic() - began < 1
         assert type(caught.value) is TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"state": word(2, CANCELLED)}, adma.MessagesLost),
+        ({"state": word(2, LOST)}, adma.MessagesLost),
+        ({"state": word(2, MATCHED)}, adma.ProtocolError),
+        ({"state": word(2, AGAIN)}, adma.ProtocolError),
+        ({"state": word(3, POSTED)}, adma.ProtocolError),
+        ({"state": 0}, adma.ProtocolError),
+        ({"length": 99_999}, adma.ProtocolError),
+        ({"length": HUGE}, adma.ProtocolError),
+        ({"offered": 0}, OSError),
+        ({"offered": 1 << 2}, OSError),
+    ],
+    ids=str,
+)
+def test_an_impossible_second_life(
+    peer: Peer, spoiler: Spoiler, fields: dict[str, int], expected: type[Exception]
+) -> None:
+    """The victim reads; nobody could copy the message; its writer then posts nonsense."""
+    slot = spoiler.local.slot(3)
+    spoiler.forge_slot(source=0, offered=1 << 2)
+    peer.call(messages.iread, "large", 200_000)
+    until(
+        "it waits for a second life",
+        lambda: not peer.call(messages.check, "large") and slot.state == word(1, AGAIN),
+    )
+    slot.set(cursor=word(2, 0), done=word(2, 0), error=word(2, 0))
+    slot.set(**{"state": word(2, POSTED), **fields})
+    with pytest.raises(expected):
+        peer.call(messages.wait, "large", HANG)
+
+
+@pytest.mark.parametrize("mechanism", [2, 3, 77])
+def test_a_second_life_by_a_mechanism_that_is_not_offered(
+    peer: Peer, spoiler: Spoiler, mechanism: int
+) -> None:
+    """The victim writes; its reader says that the copy failed, and then chooses wrongly."""
+    slot, generation = refuse(peer, spoiler)
+    until("it is posted again", lambda: posted_again(peer, slot, generation))
+    slot.set(mechanism=mechanism, chunk=CHUNK, destination=0x1000)
+    slot.state = word(generation + 1, MATCHED)
+    with pytest.raises(adma.ProtocolError):
+        peer.call(messages.wait, "large", HANG)
+
+
+def test_there_is_no_third_life(peer: Peer, spoiler: Spoiler) -> None:
+    """A reader that always asks for another one does not keep its writer busy."""
+    slot, generation = refuse(peer, spoiler)
+    until("it is posted again", lambda: posted_again(peer, slot, generation))
+    slot.set(mechanism=1, chunk=16 * 1024, base=0, cursor=word(generation + 1, 1 << 31))
+    slot.error = word(generation + 1, errno.EFAULT)
+    slot.state = word(generation + 1, AGAIN)
+    with pytest.raises(OSError, match="Bad address"):
+        peer.call(messages.wait, "large", HANG)
+
+
+def refuse(peer: Peer, spoiler: Spoiler) -> tuple[Slot, int]:
+    """The victim posts a write; the reader says that its copy by `mapped:cma` failed."""
+    peer.call(messages.iwrite, "large", LARGE)
+    slot, generation = spoiler.posted()
+    slot.set(mechanism=2, chunk=CHUNK, destination=0x1000, cursor=word(generation, 1 << 31))
+    slot.error = word(generation, errno.EFAULT)
+    slot.state = word(generation, AGAIN)
+    return slot, generation
+
+
+def posted_again(peer: Peer, slot: Slot, generation: int) -> bool:
+    return not peer.call(messages.check, "large") and slot.state == word(generation + 1, POSTED)
 
 
 def test_the_event_count_and_the_flags(peer: Peer, spoiler: Spoiler) -> None:
