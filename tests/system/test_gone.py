@@ -32,12 +32,12 @@ def test_a_page_beyond_the_end_of_its_file(peer: Peer, ours: bool, verb: str, of
     del request
     area.close()
     found = [str(caught.value.strerror), task.result()]
-    mine, theirs = ("this end's buffer", "the peer's buffer")
+    mine, theirs = ("the buffer of this call", "the buffer of the peer's call")
     assert caught.value.errno == errno.EFAULT
     assert found[1].startswith(f"{errno.EFAULT}: ")
     assert (mine if ours else theirs) in found[0]
     assert (theirs if ours else mine) in found[1]
-    assert all("mapped:cma" in text and "end of its file" in text for text in found)
+    assert all("mapped:cma" in text and "cut off its file" in text for text in found)
     writing = peer.begin(messages.write, 5)
     assert channel.read(bytearray(5), timeout=HANG) == 5
     writing.result()

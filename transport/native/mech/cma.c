@@ -158,10 +158,10 @@ static int cma_copy_here(uint8_t *to, uint8_t *from, uint64_t n)
 		struct iovec out_of = cma_piece((uintptr_t)from + done, n - done);
 		ssize_t rc = process_vm_readv(self, &into, 1, &out_of, 1, 0);
 
+		if (rc == 0 || (rc < 0 && errno == EFAULT))
+			return ADMA_E_MEMORY_HERE; /* the scratch buffer is there */
 		if (rc < 0)
 			return errno;
-		if (rc == 0)
-			return EFAULT;
 		done += (uint64_t)rc;
 	}
 	return 0;

@@ -168,6 +168,9 @@ void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 		struct adma_req *req = slots->own[i].of.req;
 
 		next = slots->own[i].next; /* the slot may leave the list */
+		/* A reader that takes no more messages goes on with those that it has matched. */
+		if (!ep->control.over && req->refused)
+			continue;
 		if (ring_withdraw(ep, req, error == ADMA_E_CLOSED_HERE))
 			ring_fail_one(ep, req, error);
 		else if (ring_is_left_reserved(ep, i))
