@@ -22,7 +22,7 @@ from adma.testing.calls import messages
 from adma.testing.limits import CELL, EAGER, HANG, LARGE, MIB
 from adma.testing.payload import difference, pattern
 from adma.testing.peer import PeerGone
-from support.calls import computing, faults, unreachable
+from support.calls import computing, confined, faults, unreachable
 from support.workers import connect
 
 needs_secret = pytest.mark.skipif(
@@ -41,8 +41,8 @@ def _disarmed() -> Iterator[None]:
 
 @pytest.fixture
 def lopsided(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> Iterator[adma.Channel]:
-    """A channel of which this end never copies for both: what the peer cannot copy, nobody can."""
-    monkeypatch.setenv("ADMA_COPIERS", "writer")
+    """A channel of which only the end that reads copies: what it cannot copy, nobody can."""
+    monkeypatch.setenv("ADMA_COPIERS", "reader")
     peer.call(computing.set_copiers, "reader")
     yield peer.connect()
     peer.call(computing.set_copiers, "both")
@@ -171,6 +171,25 @@ def test_an_error_in_mid_transfer(peer: Peer, lopsided: adma.Channel, number: in
     assert redone(lopsided, peer) == (1, 1)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("computes", ["reader", "writer"])
+def test_a_change_of_user_after_connecting(fresh_peers: tuple[Peer, Peer], computes: str) -> None:
+    """It takes the right to copy from one end: no message is lost, not even the first large one."""
+    first, second = fresh_peers
+    first.connect_to(second)
+    first.call(confined.become_user)
+    for seed, (writer, reader) in enumerate(2 * [(first, second), (second, first)]):
+        if computes == "reader":
+            reader.call(messages.iread, "it", LARGE)
+            writer.call(messages.write, LARGE, seed)
+            reader.call(messages.wait, "it")
+            assert reader.call(messages.content, "it") == pattern(LARGE, seed)
+        else:
+            writer.call(messages.iwrite, "it", LARGE, seed)
+            reader.call(messages.read_expected, LARGE, seed)
+            writer.call(messages.wait, "it")
+
+
 # What remains an error
 
 
@@ -180,7 +199,7 @@ def test_a_forced_mechanism_is_not_replaced(
     monkeypatch: pytest.MonkeyPatch, peer: Peer, mechanism: str
 ) -> None:
     """Each end is told whose memory it is, which mechanism, and the cure."""
-    monkeypatch.setenv("ADMA_COPIERS", "writer")
+    monkeypatch.setenv("ADMA_COPIERS", "reader")
     peer.call(computing.set_copiers, "reader")
     end = Endpoint.of(peer.connect(mechanism))
     peer.call(computing.set_copiers, "both")
