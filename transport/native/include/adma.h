@@ -76,8 +76,8 @@ enum adma_error {
 	ADMA_E_BULK = 1012,     /* the channel needs a bulk segment first */
 	ADMA_E_MEMORY_HERE = 1021, /* the buffer of this endpoint cannot be accessed (EFAULT) */
 	ADMA_E_MEMORY_PEER = 1022, /* the buffer of the peer cannot be accessed (EFAULT) */
-	ADMA_E_LOST = 1013,     /* the peer closed the channel, and its close took messages back: see adma_get_loss() */
-	ADMA_E_ENDED = 1014,    /* of a write: the peer has closed, or is about to, and reads no more */
+	ADMA_E_LOST = 1013, /* the peer closed the channel, and its close took messages back: see adma_get_loss() */
+	ADMA_E_ENDED = 1014, /* of a write: the peer has closed, or is about to, and reads no more */
 	ADMA_E_DESCRIPTOR =
 		1031, /* other code of this process has closed a descriptor of ours; the channel is terminated */
 };
@@ -195,8 +195,8 @@ struct adma_req {
 	uint32_t slot_gen;
 	uint64_t key; /* kernel helper: the key of a part, or that of an object's first part */
 	uint8_t observed;
-	uint8_t held;        /* done, but others may still touch the buffer, which is kept for ever */
-	uint8_t refused;     /* enum adma_mechanism_id whose copy was refused, so that another one makes it; or 0 */
+	uint8_t held; /* done, but others may still touch the buffer, which is kept for ever */
+	uint8_t refused; /* enum adma_mechanism_id whose copy was refused, so that another one makes it; or 0 */
 	int32_t refused_error; /* why it was */
 };
 
@@ -207,8 +207,8 @@ enum adma_req_flags {
 	ADMA_REQ_DROPPED = 8, /* no caller will look at it: it is not counted as unobserved */
 	ADMA_REQ_LONG = 16, /* private to the core: it is counted in long_reads */
 	ADMA_REQ_CONSUME = 64, /* tagged receive: a message that is too long does not stay */
-	ADMA_REQ_SHORT = 32,   /* private to the core: it is counted in short_reads */
-	ADMA_REQ_TELL = 128,   /* see adma_hold.h; it is not freed before its post has returned */
+	ADMA_REQ_SHORT = 32, /* private to the core: it is counted in short_reads */
+	ADMA_REQ_TELL = 128, /* see adma_hold.h; it is not freed before its post has returned */
 };
 
 /* ---- life ---- */
@@ -546,7 +546,7 @@ void adma_get_stats(struct adma_chan *chan, struct adma_stats *stats);
  */
 struct adma_progress_stats {
 	uint64_t wakeups; /* how often it woke, for an event or by the clock */
-	uint64_t looks;   /* how often it woke only to look whether its descriptors are still its own */
+	uint64_t looks; /* how often it woke only to look whether its descriptors are still its own */
 	uint64_t starts;
 	uint64_t failures; /* how often it could not be started, or could not take a channel on */
 	int32_t error; /* errno of the last of these */

@@ -26,7 +26,7 @@
 
 enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
-	ADMA_WIRE_VERSION = 3, /* 3: a transfer that the kernel refused has a second life */
+	ADMA_WIRE_VERSION = 3, /* 3: second lives of slots, ends that drain, sizes that tell of read-only parts */
 	ADMA_WIRE_OLDEST = 3,
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,

@@ -48,53 +48,53 @@ struct adma_send_side {
 	uint64_t base[ADMA_MECH_MAX];  /* by mechanism: how many chunks were filled so far */
 	uint32_t withdrawn;            /* mechanisms that are withdrawn for our writes only */
 	bool ended;                    /* the peer reads no more: what it has not matched fails */
-	uint64_t posted;               /* messages that were posted, but for cancelled ones. Parts count with their object */
-	uint64_t lost, lost_bytes;     /* of these, messages that the peer does not get, and their bytes, parts included */
-	int segment_fd;                /* our segment, if it is still to be passed to the peer, or -1 */
-	uint32_t segments_lost;        /* of bulk_lost: those that we have made up for */
-	int64_t segment_retry_at;      /* when to make a segment again, of which one was refused or lost; or 0 */
-	int32_t blocked;               /* our threads that are in a blocking write of a large message */
+	uint64_t posted; /* messages that were posted, but for cancelled ones. Parts count with their object */
+	uint64_t lost, lost_bytes; /* of these, messages that the peer does not get, and their bytes, parts included */
+	int segment_fd; /* our segment, if it is still to be passed to the peer, or -1 */
+	uint32_t segments_lost; /* of bulk_lost: those that we have made up for */
+	int64_t segment_retry_at; /* when to make a segment again, of which one was refused or lost; or 0 */
+	int32_t blocked; /* our threads that are in a blocking write of a large message */
 };
 
 /* The receive side: our reads. */
 struct adma_receive_side {
 	struct adma_ring_in ring;
-	struct adma_posted reads;     /* reads that are posted and unmatched */
-	uint32_t probes;              /* threads that wait for a message to look at it */
-	bool shown;                   /* a caller was shown the next message, and no read was posted since */
+	struct adma_posted reads; /* reads that are posted and unmatched */
+	uint32_t probes; /* threads that wait for a message to look at it */
+	bool shown; /* a caller was shown the next message, and no read was posted since */
 	struct adma_peer_slots slots;
-	uint32_t pending;             /* reads that are posted or matched */
-	uint32_t long_reads;          /* unmatched reads whose messages need our help */
-	uint32_t short_reads;         /* the other unmatched reads, open ones excepted */
-	uint64_t short_bytes;         /* bytes of the buffers of short_reads */
+	uint32_t pending; /* reads that are posted or matched */
+	uint32_t long_reads; /* unmatched reads whose messages need our help */
+	uint32_t short_reads; /* the other unmatched reads, open ones excepted */
+	uint64_t short_bytes; /* bytes of the buffers of short_reads */
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
-	uint32_t lost;                /* mechanisms whose segment could not be received; another one will come */
-	int lost_error;               /* for this errno */
-	uint32_t parts_due;           /* parts still to come, of an object that was taken or withdrawn */
-	bool parts_spoilt;            /* their object failed: nobody will read them */
-	bool parts_skipped;           /* and nobody wanted to: to their writer it is as if they had been read */
+	uint32_t lost; /* mechanisms whose segment could not be received; another one will come */
+	int lost_error; /* for this errno */
+	uint32_t parts_due; /* parts still to come, of an object that was taken or withdrawn */
+	bool parts_spoilt; /* their object failed: nobody will read them */
+	bool parts_skipped; /* and nobody wanted to: to their writer it is as if they had been read */
 	struct adma_unexpected_source arrived; /* tagged messages that came before their receives */
-	uint64_t arrived_bytes;       /* what these cost, rendezvous messages excepted */
-	uint32_t arrived_slots;       /* how many of these wait in slots */
-	bool eager_off;               /* the peer was told to send by rendezvous */
-	bool spoilt;                  /* the peer's ring broke the protocol: nothing more is taken out of it */
-	bool ended;                   /* the receives that name this endpoint were failed */
-	bool hole;                    /* the peer's close took a message back: nothing after it is delivered */
+	uint64_t arrived_bytes; /* what these cost, rendezvous messages excepted */
+	uint32_t arrived_slots; /* how many of these wait in slots */
+	bool eager_off; /* the peer was told to send by rendezvous */
+	bool spoilt; /* the peer's ring broke the protocol: nothing more is taken out of it */
+	bool ended; /* the receives that name this endpoint were failed */
+	bool hole; /* the peer's close took a message back: nothing after it is delivered */
 	uint64_t peer_posted, peer_lost; /* of so many messages that the peer posted, so many are lost by its close */
-	struct adma_list taken;       /* messages that matched probes took, in slots */
+	struct adma_list taken; /* messages that matched probes took, in slots */
 };
 
 /* Whether the endpoint can be used, and how it is being used. */
 struct adma_control {
-	int over;             /* 0, or the enum adma_error with which it was terminated */
-	bool eof;             /* the end of file was read from the socket */
-	bool dead;            /* the peer is proven dead or replaced */
-	bool draining;        /* this endpoint reads no more, and closes once its messages were read */
-	bool lingers;         /* no caller waits for that: the progress thread says so to the peer */
-	bool closing;         /* what was not read is taken back */
-	bool torn_down;       /* descriptors and maps are gone */
-	bool waits;           /* a thread of ours waits: the value in our segment */
-	uint32_t users;       /* threads that use maps or descriptors without the lock */
+	int over; /* 0, or the enum adma_error with which it was terminated */
+	bool eof; /* the end of file was read from the socket */
+	bool dead; /* the peer is proven dead or replaced */
+	bool draining; /* this endpoint reads no more, and closes once its messages were read */
+	bool lingers; /* no caller waits for that: the progress thread says so to the peer */
+	bool closing; /* what was not read is taken back */
+	bool torn_down; /* descriptors and maps are gone */
+	bool waits; /* a thread of ours waits: the value in our segment */
+	uint32_t users; /* threads that use maps or descriptors without the lock */
 	uint32_t data_events; /* the events for which an epoll polls the data descriptor (progress/poll_descriptor.c) */
 	int64_t checked_at; /* when the peer was last checked without sleeping */
 };

@@ -22,7 +22,7 @@ struct adma_fifo {
 	uint32_t next_part;                        /* the number of the first part of our next object */
 	uint32_t part_out;                         /* the number of the next part to be queued for writing */
 	uint32_t part_in;                          /* the number of the next part to be read */
-	bool reads_failed, sends_failed;           /* nothing will meet them any more: the unmatched ones are withdrawn */
+	bool reads_failed, sends_failed; /* nothing will meet them any more: the unmatched ones are withdrawn */
 };
 
 /* Make ep->fifo from the descriptor in the config. Returns 0 or a negated errno. The caller frees it. */
