@@ -307,3 +307,18 @@ def test_a_waiting_reader_gets_what_is_written_without_a_timeout(
         again(lambda: write(content))  # noqa: B023
     task.result()
     assert tries < 3 * len(sizes)
+
+
+def test_objects_that_never_got_into_the_ring(peer: Peer) -> None:
+    """What is withdrawn before it was published takes its parts with it."""
+    channel = peer.connect("mapped:cma")
+    thing = [0, pickle.PickleBuffer(bytearray(LARGE))]
+    peer.stop()
+    for _ in range(150):  # more than the ring holds, withdrawn or not
+        with pytest.raises(TimeoutError):
+            channel.send(thing, timeout=0)
+    peer.resume()
+    receiving = peer.begin(stalling.receive)
+    assert peer.heard() == "receiving"
+    channel.send(thing, timeout=HANG)
+    assert receiving.result() == [0, bytes(LARGE)]

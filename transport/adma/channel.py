@@ -17,7 +17,7 @@ from ._core.results import CLOSED_HERE, FORKED, NOT_NOW, error_for
 from ._core.waiting import OneWaiter
 from .arguments import deadline_of, remaining, whole_between
 from .copying import engine
-from .errors import MessageTooLong, WrongKind, failure
+from .errors import MessageTooLong, Stalled, WrongKind, failure
 from .messages import selection
 from .messages.blocking import Blocking
 from .messages.channel_request import ChannelRequest
@@ -140,7 +140,11 @@ class Channel(Source):
         request = ChannelRequest(
             self._endpoint, "write", (Operation(hold, read=False, kind=BYTES, flags=TELL),)
         )
-        self._endpoint.post(request._operations)
+        try:
+            self._endpoint.post(request._operations)
+        except BaseException as interruption:
+            self._blocking.take_back(request, interruption)
+            raise
         return request
 
     def iread(self, buf: WriteableBuffer) -> Request:
@@ -153,7 +157,11 @@ class Channel(Source):
         request = ChannelRequest(
             self._endpoint, "read", (Operation(hold, read=True, kind=BYTES, flags=TELL),)
         )
-        self._endpoint.post(request._operations)
+        try:
+            self._endpoint.post(request._operations)
+        except BaseException as interruption:
+            self._blocking.take_back(request, interruption)
+            raise
         return request
 
     # Objects
@@ -225,7 +233,7 @@ class Channel(Source):
         Raises `ChannelEnded` when no message can come any more.
         """
         begun = self._receiver.begun
-        if begun is not None:
+        if begun is not None and not self._endpoint.closed:
             return Message("object", begun)
         rc, kind, nbytes = core.peek(self._endpoint.chan)
         if any_finished():
@@ -248,6 +256,8 @@ class Channel(Source):
                 message = self._read_away(deadline)
                 if message is not None:
                     return message
+        except Stalled:
+            raise
         except TimeoutError as late:
             late.args = (f"no message came within {timeout} s",)
             raise

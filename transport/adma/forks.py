@@ -58,8 +58,10 @@ class _Gate:
             if not self._changed.wait_for(self._is_empty, _FIRST):
                 self._forks -= 1
                 self._changed.notify_all()
-                self._changed.wait_for(self._is_empty, _PATIENCE)
-                self._forks += 1
+                try:
+                    self._changed.wait_for(self._is_empty, _PATIENCE)
+                finally:  # a signal's exception is printed, and the fork is made
+                    self._forks += 1
 
     def _is_empty(self) -> bool:
         return not self._inside.keys() - {threading.get_ident()}

@@ -26,6 +26,7 @@ from .connect.bell import Bell
 from .errors import ChannelClosed, PeerDied
 from .handshake.handshake import Terms, refuse
 from .meeting import channel_of, judge_other_end
+from .messages.endpoint import free_drained
 
 __all__ = ["Listener", "listen"]
 
@@ -324,6 +325,7 @@ class Listener:
 
     def _lacks_room(self, error: OSError) -> None:
         """A client cannot be let in now: one that is silent makes room, or all wait for a while."""
+        free_drained()  # channels that were dropped may hold descriptors
         caller = self._callers.take_silent()
         if caller is not None:
             _log.warning("%s: dropped a silent client: no descriptors left (ulimit -n)", self.name)

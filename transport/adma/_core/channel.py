@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import failure
 from ._native import ffi, lib
@@ -92,13 +92,15 @@ def fill(config: Config) -> adma_config:
     return raw
 
 
-def make(config: Config) -> Chan:
-    """A channel, to be freed by `free`. It owns descriptors and segments unless this raises."""
-    out = ffi.new("struct adma_chan **")
+def place() -> Any:
+    """Where `make` puts a channel: NULL before that."""
+    return ffi.new("struct adma_chan **")
+
+
+def make(config: Config, out: Any) -> None:
+    """Put a channel there, to be freed by `free`. It owns descriptors and segments then."""
     if rc := lib.adma_chan_new(fill(config), out):
         raise failure("channel", -rc)
-    chan: Chan = out[0]
-    return chan
 
 
 _PLAIN = [name for name in Config.__annotations__ if name not in ("nonce", "fds", "found")]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread  # its locks are those of the system, also where `threading` was patched
 import os
+import threading
 
 __all__ = ["begin", "stop_here"]
 
@@ -25,8 +26,11 @@ def begin() -> None:
 
 
 def stop_here() -> None:
-    """A channel was closed here. If that was at the end, stop, unless this thread ends it."""
-    if _ender and _ender[0] != _thread.get_ident():
+    """A channel was closed here. If that was at the end, a daemon thread stops.
+
+    Others are waited for: a child of multiprocessing joins them after its channels were closed.
+    """
+    if _ender and _ender[0] != _thread.get_ident() and threading.current_thread().daemon:
         _never.acquire()
 
 

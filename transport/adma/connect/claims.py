@@ -43,7 +43,14 @@ class Claims:
         self._pipe.put()  # where thousands were killed, the pipe is full, and tells enough
 
     def withdraw(self, served: bool) -> Others:
-        """This process stops, and closes its ends; `served`: it had a claim."""
+        """This process stops, and closes its ends; `served`: it had a claim.
+
+        Where other code has closed the pipe, nobody can tell who is left. Then the others are taken
+        to be there: a stale file does less harm than a listener that nobody finds.
+        """
+        if self._pipe.is_lost:
+            self._pipe.close()
+            return Others(True, True)
         try:
             if served:
                 self._pipe.take(1)

@@ -41,6 +41,11 @@ class Pipe:
             with contextlib.suppress(BlockingIOError):
                 os.read(self.out, at_most)
 
+    @property
+    def is_lost(self) -> bool:
+        """Has other code closed it by its number?"""
+        return not self._is_own(self.out)
+
     def close_into(self) -> None:
         """Close the end for writing."""
         fd, self._into = self._into, -1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .._core.handshake import unmap_segment
@@ -44,6 +44,7 @@ class Link:
     fds: Mapping[int, int]  # by mechanism id: the descriptor that its probe kept for the channel
     found: Mapping[int, int]  # by mechanism id: what its probe found, for the core's side of it
     label: str  # how the two met, for people: the socket's path, or "socket"
+    owners: list[object] = field(default_factory=list)  # what closes and unmaps it instead
 
     @property
     def allow_pickle(self) -> bool:
@@ -72,7 +73,9 @@ class Link:
         return sum(1 << probe.id for probe in kept)
 
     def discard(self) -> None:
-        """Close and unmap everything: for a link that became no channel."""
+        """Close and unmap everything, for a link that became no channel."""
+        if self.owners:
+            return
         for fd in (self.sock, self.pidfd, *self.fds.values()):
             if fd >= 0:
                 with contextlib.suppress(OSError):

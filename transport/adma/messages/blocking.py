@@ -73,7 +73,7 @@ class Blocking:
             elif kept is not None and request is not None:
                 if request._operations:
                     self._adopt(kept)
-                self._take_back(request, interruption)
+                self.take_back(request, interruption)
             raise
 
     def send(self, frames: Frames, timeout: float | None, deadline: float | None) -> None:
@@ -93,7 +93,7 @@ class Blocking:
             self._endpoint.post(operations)
             self._wait(request, deadline, timeout)
         except BaseException as interruption:
-            self._take_back(request, interruption)
+            self.take_back(request, interruption)
             raise
 
     # What an exception leaves
@@ -121,7 +121,7 @@ class Blocking:
         if not any(each.hold is hold for each in kept):
             release(hold)
 
-    def _take_back(self, request: ChannelRequest, interruption: BaseException) -> None:
+    def take_back(self, request: ChannelRequest, interruption: BaseException) -> None:
         """Withdraw what an interrupted call posted; or let the exception say that it won."""
         endpoint = self._endpoint
         operations = request._operations
@@ -140,6 +140,8 @@ class Blocking:
             operation.observe(endpoint.chan, each.req)
             if each.done or each not in posted:
                 endpoint.release(each)
+            else:
+                each.tell(endpoint.chan)
 
     # Operations
 

@@ -64,9 +64,16 @@ class Endpoint:
         self.made_by = os.getpid()
         self._posts = 0
         self._closed = False
+        self._losses_told = False
         # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
         # cycle of this and other objects is collected.)
-        self.chan = core.make(selection.configuration(link))
+        place = core.place()
+        try:
+            core.make(selection.configuration(link), place)
+        finally:  # also if a signal strikes as that returns
+            self.chan = place[0]
+            if self.chan:
+                link.owners.append(self.chan)
         at_exit.enlist(self)
         free_drained()
 
@@ -78,10 +85,10 @@ class Endpoint:
         The buffers of those that are done when this returns are their owners' again.
         """
         self._posts += 1
-        for operation in operations:
-            operation.keep(self.pending)
         rc = CLOSED_HERE
         try:
+            for operation in operations:
+                operation.keep(self.pending)
             rc = post(self.chan, operations)
         finally:  # also if a signal strikes as that returns
             for operation in operations:
@@ -145,6 +152,7 @@ class Endpoint:
     def close(self, deadline: float | None) -> None:
         """Close in order; TimeoutError when a stopped peer keeps a chunk (see Channel.close)."""
         late = deadline is not None and time.monotonic() >= deadline
+        self._losses_told |= late  # who cuts it off knows
         self._closed = True
         try:
             if not late:
@@ -189,7 +197,8 @@ class Endpoint:
 
     def _warn_of_losses(self) -> None:
         loss = core.loss(self.chan)
-        if loss.messages:
+        if loss.messages and not self._losses_told:
+            self._losses_told = True
             warnings.warn(
                 f"{self.peer_text} did not read everything before the channel was closed: "
                 f"{loss.messages} messages ({size_text(loss.nbytes)}) are lost; wait for them "
@@ -323,6 +332,15 @@ def _before(deadline: float | None) -> float | None:
 def free_drained() -> bool:
     """Free the channels that were dropped and are drained by now. True: no other is left."""
     for endpoint in list(_lingering):
-        if endpoint.made_by == os.getpid():
+        if endpoint.made_by != os.getpid():
+            continue
+        try:
+            _lingering.remove(endpoint)  # one thread alone has it
+        except KeyError:
+            continue
+        try:
             endpoint.free_if_drained()
+        finally:
+            if endpoint.chan:
+                _lingering.add(endpoint)
     return not _lingering

@@ -60,8 +60,9 @@ def _follow_multiprocessing() -> None:
     """Have multiprocessing call us, too, if this process may be a child of its making."""
     global _finalizer, _finalizer_of
     util = sys.modules.get("multiprocessing.util")
-    if util is None:
-        return
+    process = sys.modules.get("multiprocessing.process")
+    if util is None or process is None or process.parent_process() is None:
+        return  # in the first process `atexit` calls us, in its order
     # A child forgets the finalizers of its parent. Another copy of one does nothing.
     if _finalizer_of != os.getpid() or not _finalizer.still_active():
         _finalizer = util.Finalize(None, end_all, exitpriority=0)

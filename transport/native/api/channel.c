@@ -107,10 +107,12 @@ bool adma_chan_linger(struct adma_chan *chan)
 	if (adma_enter(chan))
 		return true;
 	adma_ending_begin(&chan->ep);
+	chan->ep.control.lingers = true; /* so that it is handed over */
+	adma_ownership_hand_over(&chan->progress);
+	(void)adma_publish(&chan->progress, false);
 	drained = adma_ending_is_drained(&chan->ep);
 	chan->ep.control.lingers = !drained;
-	adma_ownership_hand_over(&chan->progress);
-	adma_publish_and_leave(chan);
+	adma_leave(chan);
 	return drained;
 }
 

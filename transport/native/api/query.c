@@ -171,7 +171,7 @@ int adma_peek(struct adma_chan *chan, struct adma_message *message)
 	}
 	if (found)
 		adma_note_shown(ep);
-	else
+	else if (!adma_is_undecided(ep))
 		rc = -adma_receive_error(ep);
 	adma_publish_and_leave(chan);
 	return rc;

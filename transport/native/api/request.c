@@ -110,6 +110,7 @@ static bool request_cancel(struct adma_endpoint *ep, struct adma_req *req)
 	switch (req->state) {
 	case ADMA_QUEUED_STATE:
 	case ADMA_NEED_STATE:
+		adma_drop_queued_parts(ep, req, ADMA_E_CANCELLED);
 		adma_request_dequeue(ep, req);
 		break;
 	case ADMA_POSTED_STATE:

@@ -13,20 +13,6 @@
 
 #define BUDGET_NS 1000000 /* for one worker, before the others are visited */
 
-bool adma_visit_assist(struct adma_assist *assist)
-{
-	struct adma_progress *progress = adma_container_of(assist, struct adma_progress, assist);
-	bool moved;
-
-	if (adma_enter_worker(progress))
-		return false;
-	moved = progress->ownership.delegated && adma_policy_assist(progress, adma_now());
-	if (moved)
-		(void)adma_worker_advance(&progress->worker); /* the chunk may have been the last one */
-	adma_publish_and_leave_worker(progress);
-	return moved;
-}
-
 /* A channel that was dropped, and that has carried all it had: its peer learns of the end. It is freed later. */
 static void visit_end(struct adma_progress *progress)
 {
@@ -39,6 +25,23 @@ static void visit_end(struct adma_progress *progress)
 		return;
 	ep->control.lingers = false;
 	adma_ending_tell_closed(ep);
+}
+
+bool adma_visit_assist(struct adma_assist *assist)
+{
+	struct adma_progress *progress = adma_container_of(assist, struct adma_progress, assist);
+	bool moved;
+
+	if (adma_enter_worker(progress))
+		return false;
+	moved = progress->ownership.delegated && adma_policy_assist(progress, adma_now());
+	if (moved)
+		(void)adma_worker_advance(&progress->worker); /* the chunk may have been the last one */
+	(void)adma_publish(progress, false);
+	visit_end(progress);
+	adma_leave_worker(progress);
+	adma_holds_tell();
+	return moved;
 }
 
 /* Look, and wake the waiters of what completed, before the lock is dropped for the next chunk. */
@@ -79,6 +82,7 @@ int64_t adma_visit(struct adma_progress *progress, bool by_time)
 	adma_ownership_resume(progress);
 	visit_copy(progress);
 	armed = adma_publish(progress, true);
+	visit_end(progress); /* the look before arming may have completed the last transfer */
 	now = adma_now();
 	again = armed || !progress->ownership.delegated ? adma_policy_next(progress, now) : now;
 	adma_leave_worker(progress);

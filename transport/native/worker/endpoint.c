@@ -66,6 +66,11 @@ int adma_receive_error(const struct adma_endpoint *ep)
 	return ep->receive.hole || ep->receive.peer_lost ? ADMA_E_LOST : ADMA_E_CLOSED;
 }
 
+bool adma_is_undecided(const struct adma_endpoint *ep)
+{
+	return ep->ops->ring && ep->control.over == ADMA_E_CLOSED && ep->receive.pending > ep->receive.reads.count;
+}
+
 void adma_note_lost(struct adma_endpoint *ep, uint16_t kind, uint64_t bytes)
 {
 	if (kind == ADMA_PART)

@@ -285,6 +285,12 @@ int adma_send_error(const struct adma_endpoint *ep);
 /* Why no message comes any more, or 0. ADMA_E_LOST: the peer closed, and its close took some back. */
 int adma_receive_error(const struct adma_endpoint *ep);
 
+/*
+ * Is it not known yet whether a message is lost? The peer has closed, and a transfer that it may have
+ * broken off is not over. Nothing after it is delivered before that, and no read fails.
+ */
+bool adma_is_undecided(const struct adma_endpoint *ep);
+
 /* The peer does not get this message of so many bytes, because of our close. Parts count with their object. */
 void adma_note_lost(struct adma_endpoint *ep, uint16_t kind, uint64_t bytes);
 void adma_note_lost_request(struct adma_endpoint *ep, const struct adma_req *req);

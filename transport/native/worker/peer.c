@@ -298,20 +298,17 @@ static bool peer_is_dead_at_eof(const struct adma_endpoint *ep)
 	enum adma_peer_memory memory = peer_memory(ep);
 
 	if (memory == ADMA_PEER_MEMORY_UNKNOWN)
-		return ep->connection.config.pidfd < 0;
+		return ep->connection.config.pidfd < 0 || ep->descriptors.pidfd_lost;
 	return memory == ADMA_PEER_MEMORY_GONE;
 }
 
 static void peer_note_eof(struct adma_endpoint *ep)
 {
 	ep->control.eof = true;
-	if (adma_peer_closed(ep)) {
-		adma_terminate(ep, ADMA_E_CLOSED);
-		return;
-	}
+	/* A peer that closes in order closes the socket after its last chunk: it touches nothing any more, either. */
 	if (peer_is_dead_at_eof(ep))
 		ep->control.dead = true;
-	adma_terminate(ep, ADMA_E_DIED);
+	adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
 }
 
 static void peer_note_death(struct adma_endpoint *ep)

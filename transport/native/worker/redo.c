@@ -77,7 +77,9 @@ uint32_t adma_redo_offer(struct adma_endpoint *ep, const struct adma_transfer *t
 
 uint32_t adma_redo_select(const struct adma_endpoint *ep, const struct adma_req *req, uint64_t n, uint32_t offered)
 {
-	uint32_t mask = adma_select_guards(ep, offered & ep->connection.config.in_mask, req->refused);
+	uint32_t mask = offered & ep->connection.config.in_mask & ~ep->receive.lost;
+
+	mask = adma_select_guards(ep, mask, req->refused);
 
 	return adma_select_from(ep, n, mask, ep->control.waits);
 }

@@ -100,6 +100,21 @@ void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req)
 	}
 }
 
+void adma_drop_queued_parts(struct adma_endpoint *ep, struct adma_req *object, int error)
+{
+	struct adma_list *at = object->link.next;
+
+	if (object->is_read || object->kind != ADMA_OBJECT)
+		return;
+	for (uint32_t i = 0; i < object->parts && at != &ep->send.backlog.list; i++) {
+		struct adma_req *part = adma_req_of(at);
+
+		at = at->next;
+		adma_request_dequeue(ep, part);
+		adma_complete(ep, part, error, 0);
+	}
+}
+
 static void request_count_done(struct adma_endpoint *ep, const struct adma_req *req, int error, uint64_t nbytes)
 {
 	if (req->is_read) {
@@ -194,6 +209,7 @@ bool adma_request_tell(struct adma_req *req)
 /* A fault point failed the publication of a write: complete it, and its parts with it. */
 static void request_fail_publication(struct adma_endpoint *ep, struct adma_req *req, int error)
 {
+	adma_drop_queued_parts(ep, req, error);
 	adma_request_dequeue(ep, req);
 	if (ep->ops->drop_parts)
 		ep->ops->drop_parts(ep, req, error);

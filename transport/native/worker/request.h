@@ -14,6 +14,12 @@ void adma_request_enqueue(struct adma_endpoint *ep, struct adma_req *req);
 /* Remove an unmatched request from that queue. */
 void adma_request_dequeue(struct adma_endpoint *ep, struct adma_req *req);
 
+/*
+ * An object leaves the backlog unpublished: its parts, which are queued behind it, complete with this error, because
+ * a reader takes no part without its object. To be called while the object is still queued. Others have no parts.
+ */
+void adma_drop_queued_parts(struct adma_endpoint *ep, struct adma_req *object, int error);
+
 /* Complete a request that is on no list: fill in its final fields, and mark that waiters have to be woken. */
 void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t nbytes);
 

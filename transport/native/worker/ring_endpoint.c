@@ -38,12 +38,14 @@ bool adma_ring_advance_sends(struct adma_endpoint *ep)
 bool adma_ring_fail_sends(struct adma_endpoint *ep)
 {
 	int error = adma_send_error(ep);
+	uint32_t before;
 
 	if (!error || (!ep->send.backlog.count && !ep->send.slots.posted.count))
 		return false;
+	before = ep->send.pending;
 	adma_fail_backlog(ep, error);
 	adma_ring_fail_posted(ep, error);
-	return true;
+	return ep->send.pending != before; /* second lives stay, and reserved slots */
 }
 
 static bool ring_advance(struct adma_endpoint *ep)

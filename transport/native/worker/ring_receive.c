@@ -54,7 +54,8 @@ static bool ring_skip_spoilt(struct adma_endpoint *ep)
 	const struct adma_desc *desc = &ep->receive.ring.desc;
 	int rc = 0;
 
-	if (!ep->receive.parts_spoilt || desc->kind != ADMA_PART)
+	if (!ep->receive.parts_spoilt || desc->kind != ADMA_PART || ep->receive.hole ||
+	    ep->control.over == ADMA_E_PROTOCOL)
 		return false;
 	if (desc->carry == ADMA_SLOT)
 		rc = adma_transfer_refuse(ep, desc, ep->receive.parts_skipped ? ADMA_E_TOOLONG : ECANCELED);
@@ -77,21 +78,12 @@ static bool ring_is_in_order(const struct adma_endpoint *ep)
 	return desc->kind != ADMA_TAGGED && (desc->kind == ADMA_PART) == (ep->receive.parts_due > 0);
 }
 
-/*
- * Is it not known yet whether a message is lost? The peer has closed, and a transfer that it may have
- * broken off is not over. Nothing after it is delivered before that, and no read fails.
- */
-static bool ring_is_undecided(const struct adma_endpoint *ep)
-{
-	return ep->control.over == ADMA_E_CLOSED && ep->receive.pending > ep->receive.reads.count;
-}
-
 /* Find the next message that a read can take: 1, 0 or -EPROTO. */
 static int ring_next_message(struct adma_endpoint *ep)
 {
 	int rc;
 
-	if (ep->receive.hole || ep->control.draining || ring_is_undecided(ep))
+	if (ep->receive.hole || ep->control.draining || adma_is_undecided(ep))
 		return 0;
 	do {
 		rc = adma_ring_peek(&ep->receive.ring);
@@ -252,7 +244,7 @@ bool adma_ring_match_reads(struct adma_endpoint *ep)
 	first = adma_first_read(reads);
 	/* Published messages are delivered first, also to an open read whose caller is about to supply the buffer. */
 	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE) &&
-	    !ring_is_undecided(ep))
+	    !adma_is_undecided(ep))
 		adma_fail_reads(ep, adma_receive_error(ep));
 	return reads->count != before;
 }

@@ -55,6 +55,7 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 
 	/* A part was announced, so it has to be sent even if no mechanism can carry it: then the reader refuses it. */
 	if (!adma_select_offer(ep) && req->kind != ADMA_PART) {
+		adma_drop_queued_parts(ep, req, ADMA_E_NO_MECHANISM);
 		adma_request_dequeue(ep, req);
 		adma_complete(ep, req, ADMA_E_NO_MECHANISM, 0);
 		return 1;

@@ -227,7 +227,7 @@ bool adma_worker_find_message(struct adma_worker *worker)
 	if (worker->tags)
 		return worker->tags->unexpected.count;
 	adma_worker_for_each(ep, worker)
-		if (ep->control.over || ep->ops->has_message(ep))
+		if (!adma_is_undecided(ep) && (ep->control.over || ep->ops->has_message(ep)))
 			return true;
 	return false;
 }
@@ -237,7 +237,8 @@ bool adma_worker_has_message(const struct adma_worker *worker)
 	if (worker->tags)
 		return worker->tags->unexpected.count;
 	adma_worker_for_each(ep, worker)
-		if (ep->control.over || ep->receive.ring.held || adma_ring_fresh(&ep->receive.ring))
+		if (!adma_is_undecided(ep) &&
+		    (ep->control.over || ep->receive.ring.held || adma_ring_fresh(&ep->receive.ring)))
 			return true;
 	return false;
 }

@@ -150,7 +150,10 @@ static bool tagged_advance(struct adma_endpoint *ep)
 	if (ep->control.over && adma_has_transfers(ep)) /* one that was broken off comes before later messages */
 		changed |= adma_transfers_complete(ep);
 	changed |= adma_ring_advance_sends(ep);
-	if (tagged_drain(ep))
+	/* A transfer that may be lost is not over: what follows it waits (see adma_is_undecided()). */
+	if (ep->control.over == ADMA_E_CLOSED && ep->receive.pending)
+		changed |= adma_transfers_complete(ep);
+	else if (tagged_drain(ep))
 		changed = true;
 	else if (ep->control.over)
 		tagged_end(ep);

@@ -594,13 +594,26 @@ static bool transfer_try_again(struct adma_endpoint *ep, struct adma_transfer *t
 	return true;
 }
 
+/* Our close keeps a message of ours, whose copy was refused, from being made once more. */
+static void transfer_note_never_redone(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	if (!t->span.outbound || ep->control.over != ADMA_E_CLOSED_HERE || t->lost)
+		return;
+	if (adma_slot_state(t->slot, t->gen) == ADMA_ABORTED) /* the reader has its error */
+		return;
+	t->lost = true;
+	ep->send.slots.own[t->slot_index].lost = true;
+	adma_note_lost_request(ep, t->req);
+}
+
 /* The transfer is over, by an error for which it may be made once more. True when anything changed. */
 static bool transfer_redo(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
 	bool possible = adma_redo_is_possible(ep, t);
 
-	if (possible && ep->control.over) {
-		transfer_complete(ep, t, ep->control.over); /* without that it might have succeeded */
+	if (possible && ep->control.over) { /* without that it might have succeeded */
+		transfer_note_never_redone(ep, t);
+		transfer_complete(ep, t, transfer_error(ep, t, 0));
 		return true;
 	}
 	if (t->span.outbound && !ep->control.over)
