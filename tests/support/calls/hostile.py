@@ -9,6 +9,7 @@ import time
 
 import adma
 from adma.testing import Endpoint
+from adma.testing.cut_off import cut_off
 from adma.testing.limits import LARGE
 
 
@@ -45,4 +46,4 @@ def close_spoilt(endpoint: Endpoint) -> None:
     """Close the channel in whatever state it is; the close may tell that bytes are held."""
     endpoint.kept.clear()
     with contextlib.suppress(adma.AdmaError, OSError):
-        endpoint.channels.pop().close(timeout=0.1)
+        cut_off(endpoint.channels.pop())

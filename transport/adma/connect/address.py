@@ -48,11 +48,12 @@ class Bound:
         self._aside = _aside(path)
         self._claims: Claims | None = None  # from the first fork on
         self._serves = True
+        self._has_left = False
         forks.before(self, Bound._before_fork)
         forks.in_child(self, Bound._forked)
 
     def _before_fork(self) -> None:
-        if self._claims is None and self.sock.fileno() >= 0:
+        if self._claims is None and not self._has_left and self.sock.fileno() >= 0:
             # Without a pipe a child is not known: then the first process to leave takes the file.
             with contextlib.suppress(OSError):
                 self._claims = Claims()
@@ -108,6 +109,7 @@ class Bound:
                 os.unlink(path)
 
     def _leave(self) -> Others:
+        self._has_left = True  # a fork from now on makes no pipe, which nobody would close
         claims, self._claims = self._claims, None
         return ALONE if claims is None else claims.withdraw(self._serves)
 
