@@ -104,8 +104,8 @@ def test_a_broken_byte_stream_takes_along_what_was_behind(
 ) -> None:
     near, far = joined("loopback:tcp")
     writes = [far.iwrite(pattern(LARGE, seed)) for seed in (1, 2)]
+    faults.arm(None, faults.CHUNK, "fail", errno.EIO, 3)  # before the progress thread can copy
     reads = [near.iread(bytearray(LARGE)) for _ in range(2)]
-    faults.arm(None, faults.CHUNK, "fail", errno.EIO, 3)
     try:
         for request in (*writes, *reads):
             with pytest.raises(OSError) as caught:  # noqa: PT011

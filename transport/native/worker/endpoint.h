@@ -102,7 +102,7 @@ struct adma_control {
 /* Whether the endpoint's descriptors are still ours: see base/own.h. */
 struct adma_descriptors {
 	struct adma_own sock, pidfd, segment; /* what they named at first */
-	_Atomic int64_t sock_used_at; /* when the socket was last used, or looked at */
+	_Atomic int64_t sock_used_at; /* when the socket was last about to be used */
 	_Atomic bool sock_lost; /* it is not ours any more; threads that copy find that without the lock */
 	bool pidfd_lost; /* the same; then only the socket tells of the peer's death */
 };

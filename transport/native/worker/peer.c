@@ -344,8 +344,6 @@ bool adma_peer_check_own(struct adma_endpoint *ep)
 
 	if (config->sock >= 0 && !ep->control.eof && !adma_own_is(&own->sock, config->sock))
 		peer_lose_socket(ep);
-	else /* a thread that wakes within the next second need not look again before it reads */
-		atomic_store_explicit(&own->sock_used_at, adma_now(), memory_order_relaxed);
 	if (adma_polled_pidfd(ep) >= 0)
 		own->pidfd_lost = !adma_own_is(&own->pidfd, config->pidfd);
 	return peer_note_loss(ep);
