@@ -157,8 +157,7 @@ def run(kind: str, *around: str) -> str:
     program = [*around, sys.executable, "-W", "ignore", "-m", "support.sandboxed", kind]
     found = subprocess.run(
         program,
-        # Without /proc the leak sanitizer, where it runs, is an error of its own.
-        env={**os.environ, "PYTHONPATH": search_path(), "LSAN_OPTIONS": "detect_leaks=0"},
+        env={**os.environ, "PYTHONPATH": search_path()},
         capture_output=True,
         text=True,
         timeout=HANG,
@@ -190,6 +189,8 @@ def mounting(what: str) -> tuple[str, ...]:
     ids=["proc of another namespace", "hidepid", "no proc", "fakeroot"],
 )
 def test_odd_systems(kind: str, around: tuple[str, ...]) -> None:
+    if kind == "nothing" and "asan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("AddressSanitizer reads its options from /proc, and its leak checker needs it")
     assert run(kind, *around).startswith("fine")
 
 
