@@ -286,7 +286,7 @@ def test_memory_that_the_kernel_refuses(two: Two, side: str) -> None:
     send = sender.send(number, 1, area if side == "send" else pattern(MIB, 1))
     finish([sender, receiver], [send, receive])
     for request in (send, receive):
-        with pytest.raises(OSError, match="Bad address"):
+        with pytest.raises(OSError, match="a page of"):
             request.result()
     protect(area, mmap.PROT_READ | mmap.PROT_WRITE)
     del area
@@ -303,11 +303,11 @@ def test_close_with_what_is_not_matched(two: Two) -> None:
     receive = one.receive(number, 1, bytearray(MIB))
     theirs_too = [other.send(theirs, 2, pattern(MIB, 1)), other.receive(theirs, 2, bytearray(MIB))]
     settle([one, other])
-    one.drop(number, HANG)
+    one.drop(number, 0)  # nobody receives what it has sent
     finish([one, other], theirs_too)
     for request in (send, receive, *theirs_too):
         assert request.done
-        with pytest.raises(adma.ChannelClosed):
+        with pytest.raises(adma.ChannelEnded):
             request.result()
     with pytest.raises(adma.ChannelClosed):
         other.health(theirs)
@@ -328,12 +328,9 @@ def test_a_drop_waits_for_the_kernel(two: Two) -> None:
         assert not receive.done
         memory.serve()
         dropping.result()
-        assert receive.done
-        with pytest.raises(adma.ChannelClosed):
-            receive.result()
+        assert receive.result() == MIB
         finish([sender], [send])
-        with contextlib.suppress(adma.ChannelClosed):
-            send.result()
+        assert send.result() == MIB
         check(memory.area, MIB, 1)
     sender.drop(number, HANG)
 
@@ -376,6 +373,7 @@ def test_a_peer_keeps_the_socket_and_closes_its_descriptor(two: Two, mechanism: 
         waiting.result()
     one.drop(number, HANG)
     other.drop(theirs, HANG)
+    os.close(link.fds[IDS[mechanism]])  # it was not the library's any more
 
 
 # Two processes
