@@ -84,6 +84,12 @@ void adma_note_lost_request(struct adma_endpoint *ep, const struct adma_req *req
 	adma_note_lost(ep, req->kind, req->total > req->length ? req->total : req->length);
 }
 
+void adma_note_lost_slot(struct adma_endpoint *ep, const struct adma_req *req, uint32_t slot_index)
+{
+	ep->send.slots.own[slot_index].lost = true;
+	adma_note_lost_request(ep, req);
+}
+
 /* Relaxed, here and below: it is a hint, which orders nothing. */
 bool adma_peer_waits(const struct adma_endpoint *ep)
 {

@@ -294,6 +294,8 @@ bool adma_is_undecided(const struct adma_endpoint *ep);
 /* The peer does not get this message of so many bytes, because of our close. Parts count with their object. */
 void adma_note_lost(struct adma_endpoint *ep, uint16_t kind, uint64_t bytes);
 void adma_note_lost_request(struct adma_endpoint *ep, const struct adma_req *req);
+/* The same of one that was published in a slot: what follows its descriptor in the ring is cut off. */
+void adma_note_lost_slot(struct adma_endpoint *ep, const struct adma_req *req, uint32_t slot_index);
 
 /* Does the peer's segment say that one of the peer's threads waits? It is a hint, and may be wrong. */
 bool adma_peer_waits(const struct adma_endpoint *ep);

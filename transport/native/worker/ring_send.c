@@ -133,10 +133,8 @@ bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req)
 
 static void ring_fail_one(struct adma_endpoint *ep, struct adma_req *req, int error)
 {
-	if (error == ADMA_E_CLOSED_HERE) {
-		ep->send.slots.own[req->slot_index].lost = true;
-		adma_note_lost_request(ep, req);
-	}
+	if (error == ADMA_E_CLOSED_HERE)
+		adma_note_lost_slot(ep, req, req->slot_index);
 	adma_complete(ep, req, error, 0);
 }
 

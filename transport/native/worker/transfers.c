@@ -397,6 +397,12 @@ void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t)
 		transfer_note_retired(t, r.retired);
 }
 
+static void transfer_lose(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	t->lost = true;
+	adma_note_lost_slot(ep, t->req, t->slot_index);
+}
+
 /* Did our close break off a message of ours? Where all chunks are claimed, it is carried to the end; but not in a stream. */
 static void transfer_note_lost(struct adma_endpoint *ep, struct adma_transfer *t, const struct adma_slot_result *r)
 {
@@ -404,9 +410,7 @@ static void transfer_note_lost(struct adma_endpoint *ep, struct adma_transfer *t
 		return;
 	if (r->next == t->chunks && (r->quiet || !adma_transfer_is_stream(t)))
 		return;
-	t->lost = true;
-	ep->send.slots.own[t->slot_index].lost = true;
-	adma_note_lost_request(ep, t->req);
+	transfer_lose(ep, t);
 }
 
 /*
@@ -601,9 +605,7 @@ static void transfer_note_never_redone(struct adma_endpoint *ep, struct adma_tra
 		return;
 	if (adma_slot_state(t->slot, t->gen) == ADMA_ABORTED) /* the reader has its error */
 		return;
-	t->lost = true;
-	ep->send.slots.own[t->slot_index].lost = true;
-	adma_note_lost_request(ep, t->req);
+	transfer_lose(ep, t);
 }
 
 /* The transfer is over, by an error for which it may be made once more. True when anything changed. */
