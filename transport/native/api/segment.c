@@ -124,17 +124,10 @@ static int segment_give(struct adma_endpoint *ep, int *fd)
 
 	if (!mechanism)
 		return 0; /* another thread was first */
-	rc = mechanism->give_segment(&ep->connection, *fd);
-	if (rc)
-		return rc;
-	ep->send.segments_lost = atomic_load_explicit(&ep->connection.config.local->bulk_lost, memory_order_relaxed);
-	ep->send.segment_retry_at = 0;
-	adma_descriptor_close(&ep->send.segment_fd);
-	ep->send.segment_fd = *fd;
-	ep->descriptors.segment = adma_own_note(*fd);
-	*fd = -1;
-	adma_send_segment(ep);
-	return 0;
+	rc = adma_give_segment(ep, mechanism, fd);
+	if (!rc)
+		ep->send.segment_retry_at = 0;
+	return rc;
 }
 
 int adma_give_bulk(struct adma_chan *chan, int fd)

@@ -147,6 +147,22 @@ void adma_send_segment(struct adma_endpoint *ep)
 		adma_own_close(&ep->send.segment_fd, &ep->descriptors.segment);
 }
 
+int adma_give_segment(struct adma_endpoint *ep, const struct adma_mechanism *mechanism, int *fd)
+{
+	int rc = mechanism->give_segment(&ep->connection, *fd);
+
+	if (rc)
+		return rc;
+	/* Before it is passed: the peer may lose it at once. */
+	ep->send.segments_lost = atomic_load_explicit(&ep->connection.config.local->bulk_lost, memory_order_relaxed);
+	adma_own_close(&ep->send.segment_fd, &ep->descriptors.segment);
+	ep->send.segment_fd = *fd;
+	ep->descriptors.segment = adma_own_note(*fd);
+	*fd = -1;
+	adma_send_segment(ep);
+	return 0;
+}
+
 void adma_offer_summary(struct adma_endpoint *ep)
 {
 	atomic_store_explicit(&ep->connection.config.local->bit, ep->bit, memory_order_relaxed);

@@ -20,6 +20,12 @@ bool adma_peer_check(struct adma_endpoint *ep);
  */
 bool adma_peer_check_own(struct adma_endpoint *ep);
 
+/*
+ * Give a mechanism the memory that it lacks, and pass that to the peer. 0: *fd is -1 afterwards. A negated errno: the
+ * descriptor is still the caller's.
+ */
+int adma_give_segment(struct adma_endpoint *ep, const struct adma_mechanism *mechanism, int *fd);
+
 /* Pass our segment to the peer, if one is still to be passed. */
 void adma_send_segment(struct adma_endpoint *ep);
 

@@ -53,11 +53,8 @@ static void redo_provide_segment(struct adma_endpoint *ep, const struct adma_mec
 	if (adma_sealed_make("adma-bulk", ADMA_BULK_SIZE, ADMA_BULK_SIZE, &fd, &map))
 		return;
 	munmap(map, adma_sealed_size(ADMA_BULK_SIZE));
-	ep->send.segment_fd = fd;
-	if (mechanism->give_segment(&ep->connection, fd))
-		adma_descriptor_close(&ep->send.segment_fd);
-	else
-		adma_send_segment(ep);
+	(void)adma_give_segment(ep, mechanism, &fd);
+	adma_descriptor_close(&fd);
 }
 
 uint32_t adma_redo_offer(struct adma_endpoint *ep, const struct adma_transfer *t)
