@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static bool own_look(int fd, struct adma_own *found)
 {
 	struct stat st;
@@ -30,6 +32,14 @@ bool adma_own_is(const struct adma_own *own, int fd)
 	if (!own_look(fd, &found))
 		return false;
 	return (!own->device && !own->inode) || (found.device == own->device && found.inode == own->inode);
+}
+
+bool adma_own_use(const struct adma_own *own, int fd, int64_t *used_at)
+{
+	int64_t now = adma_now(), rest = now - *used_at;
+
+	*used_at = now;
+	return rest < ADMA_REST_NS || adma_own_is(own, fd);
 }
 
 void adma_own_close(int *at, const struct adma_own *own)

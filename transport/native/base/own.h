@@ -28,6 +28,12 @@ struct adma_own adma_own_note(int fd);
 bool adma_own_is(const struct adma_own *own, int fd);
 
 /*
+ * Does `fd` name it still, as far as one has to ask? What was used within the last second is taken to. *used_at is
+ * when it was last used, or looked at, and becomes now.
+ */
+bool adma_own_use(const struct adma_own *own, int fd, int64_t *used_at);
+
+/*
  * Close a descriptor, unless its number is not ours any more. *at is cleared first: a forked child must not
  * find a number there that another thread has already reused.
  */

@@ -49,7 +49,7 @@
 #include "kdev/entries.h"
 
 #define DEVICE "/dev/adma"
-#define LOOK_MS 1000   /* between two looks whether the descriptors are still ours */
+#define LOOK_MS (ADMA_REST_NS / 1000000) /* between two looks whether the descriptors are still ours */
 #define LOST_LOOK_MS 1 /* between two looks at the entries, after somebody else has closed the descriptor */
 
 _Static_assert((int)ADMA_OUTSTANDING <= (int)ADMA_DEVICE_ENTRIES, "each copy finds an entry");

@@ -61,13 +61,9 @@ static void set_close_if_unused(struct adma_poll_set *set)
 		set_close(set);
 }
 
-/* May the eventfd be used? Makes a system call if it was not used lately. */
 static bool set_eventfd_is_ours(struct adma_poll_set *set)
 {
-	int64_t now = adma_now(), rest = now - set->eventfd_used_at;
-
-	set->eventfd_used_at = now;
-	return rest < ADMA_REST_NS || adma_own_is(&set->own_eventfd, set->eventfd);
+	return adma_own_use(&set->own_eventfd, set->eventfd, &set->eventfd_used_at);
 }
 
 /* If that fails, the waiter wakes by itself, at the end of its second. */

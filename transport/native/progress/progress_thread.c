@@ -367,12 +367,9 @@ static void thread_look_at_fds(void)
 static void thread_read_timer(void)
 {
 	uint64_t count;
-	int64_t now = adma_now(), rest = now - thread.timer_used_at;
 
-	thread.timer_used_at = now;
-	if (rest >= ADMA_REST_NS && !adma_own_is(&thread.own_timer, thread.timer))
-		thread.looked_at = 0;
-	else if (read(thread.timer, &count, sizeof(count)) < 0 && errno != EAGAIN)
+	if (!adma_own_use(&thread.own_timer, thread.timer, &thread.timer_used_at) ||
+	    (read(thread.timer, &count, sizeof(count)) < 0 && errno != EAGAIN))
 		thread.looked_at = 0;
 }
 

@@ -22,14 +22,10 @@ int adma_waiters_init(struct adma_waiters *waiters)
 	return 0;
 }
 
-/* May the eventfd be used? Makes a system call if it was not used lately. */
 static bool waiters_eventfd_is_ours(struct adma_waiters *waiters)
 {
-	int64_t now = adma_now(), rest = now - waiters->eventfd_used_at;
-
-	waiters->eventfd_used_at = now;
-	if (!waiters->lost && rest >= ADMA_REST_NS)
-		waiters->lost = !adma_own_is(&waiters->own_eventfd, waiters->eventfd);
+	if (!waiters->lost)
+		waiters->lost = !adma_own_use(&waiters->own_eventfd, waiters->eventfd, &waiters->eventfd_used_at);
 	return !waiters->lost;
 }
 
