@@ -5,10 +5,8 @@
 #include "base/fault.h"
 #include "base/poll.h"
 #include "shm/eventcount.h"
-#include "worker/arrived.h"
 #include "worker/ending.h"
 #include "worker/peer.h"
-#include "worker/tags.h"
 #include "worker/transfers.h"
 
 void adma_closing_begin(struct adma_endpoint *ep)
@@ -23,10 +21,6 @@ void adma_closing_begin(struct adma_endpoint *ep)
 	    control->over == ADMA_E_DESCRIPTOR)
 		control->over = ADMA_E_CLOSED_HERE;
 	(void)adma_endpoint_advance(ep); /* this withdraws and fails unmatched requests */
-	if (ep->worker->tags) {
-		adma_arrived_drop_source(ep, true);
-		adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
-	}
 	adma_transfers_close(ep);
 	adma_ending_tell_closed(ep);
 }

@@ -245,8 +245,6 @@ static void endpoint_await_quiet(struct adma_progress *progress, struct adma_end
  */
 static void endpoint_end(struct adma_progress *progress, struct adma_endpoint *ep)
 {
-	/* Receives may have been posted since the close began. */
-	adma_tags_fail_source(ep, ADMA_E_CLOSED_HERE);
 	progress->worker.tags->by_number[ep->number] = NULL;
 	adma_workers_tear_down_endpoint(progress, ep);
 	adma_worker_remove(&progress->worker, ep);
