@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/select.h>
 
 #define BITS (CHAR_BIT * sizeof(unsigned long))
@@ -92,4 +93,10 @@ int adma_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 	struct timespec timeout = {.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000l};
 
 	return adma_ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, NULL);
+}
+
+uint32_t adma_epoll_events(short events)
+{
+	return (events & POLLIN ? EPOLLIN : 0u) | (events & POLLOUT ? EPOLLOUT : 0u) |
+	       (events & POLLPRI ? EPOLLPRI : 0u);
 }

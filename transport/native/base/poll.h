@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <time.h>
 
 /*
@@ -14,5 +15,8 @@
  */
 int adma_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask);
 int adma_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+
+/* Events of poll(2), as epoll(7) calls them. */
+uint32_t adma_epoll_events(short events);
 
 #endif

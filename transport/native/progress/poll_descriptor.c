@@ -71,9 +71,7 @@ void adma_poll_remove(const struct adma_progress *progress, struct adma_endpoint
 
 static uint32_t poll_data_events(const struct adma_endpoint *ep)
 {
-	short data = ep->ops->events(ep, false);
-
-	return (data & POLLIN ? EPOLLIN : 0u) | (data & POLLOUT ? EPOLLOUT : 0u);
+	return adma_epoll_events(ep->ops->events(ep, false));
 }
 
 static void poll_update_data(int epoll, struct adma_endpoint *ep)

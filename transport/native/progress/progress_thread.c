@@ -199,12 +199,6 @@ static bool is_at_eof(const struct adma_progress *progress)
 	return !adma_is_shared(progress) && adma_only_endpoint(progress)->control.eof;
 }
 
-static uint32_t epoll_events(short events)
-{
-	return (events & POLLIN ? EPOLLIN : 0u) | (events & POLLOUT ? EPOLLOUT : 0u) |
-	       (events & POLLPRI ? EPOLLPRI : 0u);
-}
-
 /* The worker's descriptors join the epoll. 0, or a positive errno. */
 static int epoll_add(struct adma_progress *progress, uint32_t bytes_events, uint32_t data_events)
 {
@@ -227,7 +221,7 @@ void adma_progress_poll(struct adma_progress *progress, short data)
 	if (!progress->entry.polled && !is_at_eof(progress))
 		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.bytes, EPOLLIN);
 	if (progress->entry.data_events != data)
-		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.data, epoll_events(data));
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.data, adma_epoll_events(data));
 	progress->entry.polled = true;
 	progress->entry.data_events = data;
 	pthread_mutex_unlock(&thread.registry);
@@ -340,7 +334,7 @@ static void thread_reopen_fds(void)
 		struct adma_progress *progress = progress_of_taken(at);
 		const struct adma_progress_entry *entry = &progress->entry;
 
-		(void)epoll_add(progress, entry->polled ? EPOLLIN : 0, epoll_events(entry->data_events));
+		(void)epoll_add(progress, entry->polled ? EPOLLIN : 0, adma_epoll_events(entry->data_events));
 		registry_call(progress, AT_ONCE);
 	}
 }
