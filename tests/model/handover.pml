@@ -10,8 +10,10 @@
  * QUERY a thread takes the lock and releases it, and does nothing else.
  *
  * A run that stops while an event is unconsumed, or a chunk is not copied, or was copied and nobody
- * took note of it, is an invalid end state: nobody is there who will. Switches that begin with BUG_
- * are mutants; those that begin with WITNESS_ claim what must be refuted.
+ * took note of it, is an invalid end state: nobody is there who will. With HELD_UP a page may hold up
+ * the progress thread in a chunk, once, for a while or for ever. Then the thread that stands by takes
+ * over, and all but that chunk has to be seen to. Switches that begin with BUG_ are mutants; those that
+ * begin with WITNESS_ claim what must be refuted.
  */
 
 #define COUNT 0 /* the event count: {events, armed:1} */
@@ -27,7 +29,8 @@
 #define PROGRESS 2
 #define VISITOR 3
 #define ASSISTANT 4
-#ifdef WORKER
+#define STANDBY 4 /* WORKER and HELD_UP are not searched together */
+#if defined(WORKER) || defined(HELD_UP)
 #define BUFFERED 5
 #else
 #define BUFFERED 4
@@ -50,6 +53,7 @@ byte wire; /* bytes in the socket */
 /* Under the lock. */
 byte consumed, chunks; /* events that were taken note of; chunks to be claimed */
 byte copying;          /* claimed, and being copied without the lock */
+byte held_up;          /* of these, the one that a page holds up */
 bool copied;           /* some were, and nobody took note yet: the last of them may have ended the request */
 byte owners;
 bool delegated, sleeping, pending, gone;
@@ -57,14 +61,19 @@ bool eventfd;
 bool mark_waiters; /* ADMA_MARK_WAITERS */
 bool mark_rearm;   /* ADMA_MARK_REARM */
 
-/* Under the registry's lock: the channel is to be visited; it is being visited; its socket is polled. */
+/*
+ * Under the registry's lock: the channel is to be visited; the thread that serves visits it; its socket is
+ * polled; and which thread serves.
+ */
 bool called, in_use, polled;
+byte serving = PROGRESS;
 bool oneshot;    /* what the kernel makes of polled: EPOLLONESHOT, spent by an event */
 bool listed;     /* the channel is listed in the engine's schedule, for copy workers to assist */
 bool signalling; /* the peer has yet to send a byte */
 
 #define NEEDS (pending && (consumed < EVENTS || chunks > 0 || copying > 0 || copied))
-#define THROUGH (consumed == EVENTS && chunks == 0 && copying == 0 && !copied)
+#define THROUGH (consumed == EVENTS && chunks == 0 && copying == held_up && !copied)
+#define IS_VISIT(t) ((t) == PROGRESS || (t) == STANDBY)
 
 inline take_lock(t)
 {
@@ -129,8 +138,8 @@ inline advance(t)
 		found = value > consumed;
 		chunks = chunks + (value - consumed) * CHUNKS;
 		consumed = value;
-		found = found || (copied && copying == 0);
-		copied = copied && copying > 0;
+		found = found || (copied && copying == held_up);
+		copied = copied && copying > held_up;
 		mark_waiters = mark_waiters || found;
 		mark_rearm = true;
 		value = 0
@@ -180,13 +189,13 @@ inline delegation_rearm(t)
 #ifndef BUG_NO_CALL
 		d_step {
 			DRAINED(t) ->
-			called = called || (chunks > 0 && t != PROGRESS)
+			called = called || (chunks > 0 && !IS_VISIT(t))
 		}
 #endif
 #ifdef BUG_POLL_ONCE
 		/* The progress thread forgets on its own way out that what is polled fires once. */
 		if
-		:: t != PROGRESS -> progress_poll(t)
+		:: !IS_VISIT(t) -> progress_poll(t)
 		:: else
 		fi
 #else
@@ -357,15 +366,32 @@ proctype query()
 	mem[LOCK] = 0
 }
 
-/* thread_run() and thread_visit() around adma_visit(), without its policy */
-proctype progress()
+/*
+ * thread_serve() and thread_visit() around adma_visit(), without its policy. The thread that stands by begins
+ * where it takes over: standby_take_over().
+ */
+proctype progress(byte t)
 {
 	byte seen, value;
 	bool ok, found, again;
 
+	if
+	:: t == STANDBY ->
+end_stands_by:
+		held_up == 1;
+		d_step {
+			serving = t;
+			in_use = false
+#ifndef BUG_NO_CALL_AGAIN
+			;
+			called = true
+#endif
+		}
+	:: else
+	fi;
 	do
-	:: gone && THROUGH -> break
-	:: called || (oneshot && wire > 0) ->
+	:: serving != t || (gone && THROUGH) -> break
+	:: serving == t && (called || (oneshot && wire > 0)) ->
 		/* The registry's lock is held once for epoll_take_events() and the beginning of thread_visit(). */
 		d_step {
 #ifndef BUG_STILL_POLLED
@@ -377,46 +403,69 @@ proctype progress()
 #endif
 			in_use = true
 		}
-		take_lock(PROGRESS);
+		take_lock(t);
 		wire = 0;
 #ifdef WITNESS_TAKEN_BACK
 		assert(delegated);
 #endif
-		advance(PROGRESS);
+		advance(t);
 		found = false;
 		do
 #ifdef BUG_IN_THE_WAY
-		:: chunks > 0 -> assert(owners == 0); copy_one(PROGRESS); advance(PROGRESS); found = false
+		:: chunks > 0 -> assert(owners == 0); copy_one(t); advance(t); found = false
 #else
+#ifdef HELD_UP
+		:: delegated && chunks > 0 && t == PROGRESS && serving == t ->
+			wake_marked();
+			d_step { chunks--; copying++; held_up = 1 }
+			drop_lock(t);
+			serving != t; /* what does not last so long is copy_one() */
+			if
+			:: true -> /* the page comes */
+#ifdef WITNESS_GOES_ON
+				assert(!(gone && THROUGH));
+#endif
+				take_lock(t);
+				d_step { copying--; held_up = 0; copied = true; mark_rearm = true };
+				advance(t);
+				found = false
+			:: true ->
+end_for_ever:
+				false
+			fi
+#endif
 		:: delegated && chunks > 0 ->
 			assert(owners == 0);
+#ifdef WITNESS_STOOD_IN
+			assert(serving == PROGRESS);
+#endif
 #ifdef WITNESS_COPIED
 			assert(!gone);
 #endif
-			copy_one(PROGRESS);
+			copy_one(t);
 			listed = listed || (delegated && chunks > 0); /* adma_policy_ask_assist() */
-			advance(PROGRESS);
+			advance(t);
 			found = false
 #endif
 		:: else -> break
 		od;
 		/* adma_publish(), then adma_policy_next(), and then the lock is dropped. */
-		publish(PROGRESS, true);
+		publish(t, true);
 #ifdef BUG_NO_AGAIN
 		again = false;
 #else
 		again = delegated && chunks > 0;
 #endif
-		drop_lock(PROGRESS);
+		drop_lock(t);
 		d_step {
-			DRAINED(PROGRESS) ->
+			DRAINED(t) ->
 #ifdef BUG_CLEAR_CALL_LATE
 			called = again
 #else
 			called = called || again
 #endif
 			;
-			in_use = false;
+			in_use = in_use && serving != t;
 			again = false
 		}
 	od
@@ -483,7 +532,10 @@ init
 		t = 0;
 		run peer();
 		run caller();
-		run progress();
+		run progress(PROGRESS);
+#ifdef HELD_UP
+		run progress(STANDBY);
+#endif
 		run visitor();
 #ifdef QUERY
 		run query();

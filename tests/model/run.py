@@ -343,6 +343,8 @@ def handover_cases() -> Iterator[Case]:
         "WORKER CHUNKS=3 EVENTS=1 CALLS=1 MONITOR",
         "WORKER CHUNKS=4 EVENTS=1",
         "WORKER CHUNKS=3 EVENTS=1 LOOK_FIRST",
+        "HELD_UP",
+        "HELD_UP CHUNKS=2 EVENTS=1 MONITOR",
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split()])
         yield Case("handover", given, large=True)
@@ -362,6 +364,7 @@ def handover_cases() -> Iterator[Case]:
         ("NO_REMARK", "WORKER CHUNKS=3 EVENTS=1 LOOK_FIRST", DEADLOCK),
         ("IN_THE_WAY", "", ASSERTION),
         ("ASSIST_BARE", "WORKER CHUNKS=3 EVENTS=1", DEADLOCK),
+        ("NO_CALL_AGAIN", "HELD_UP CHUNKS=2 EVENTS=1", DEADLOCK),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("handover", given, expected)
@@ -369,6 +372,8 @@ def handover_cases() -> Iterator[Case]:
         ("COPIED", ""),
         ("TAKEN_BACK", ""),
         ("ASSISTED", "WORKER CHUNKS=3 EVENTS=1"),
+        ("STOOD_IN", "HELD_UP CHUNKS=2 EVENTS=1"),
+        ("GOES_ON", "HELD_UP CHUNKS=2 EVENTS=1"),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"WITNESS_{witness}"])
         yield Case("handover", given, ASSERTION)
