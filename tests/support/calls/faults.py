@@ -30,7 +30,8 @@ POINTS: Final = (POST, PUBLISH, MATCH, CHUNK, COPIED, COMPLETE, WAKE, CLOSE)
 def arm(
     endpoint: Endpoint | None, point: str, action: str, argument: int = 0, nth: int = 1
 ) -> None:
-    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us), hold.
+    """The `nth` pass from now of `point` does `action`: stop, die, fail (errno), delay (us), hold;
+    slow (us) is a delay at each pass from that one on.
 
     A thread that is held goes on when the point is armed anew.
     """

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,22 +18,10 @@ from . import faults
 @contextlib.contextmanager
 def slowly(seconds: float) -> Iterator[None]:
     """Every chunk that this process copies is delayed."""
-    over = threading.Event()
-
-    def delay_each() -> None:
-        while not over.is_set():
-            # Armed anew while a thread is held up, so that its next chunk is held up as well.
-            faults.arm(None, faults.CHUNK, "delay", int(seconds * 1e6))
-            while not faults.passes(None, faults.CHUNK) and not over.is_set():
-                time.sleep(0.0002)
-
-    thread = threading.Thread(target=delay_each)
-    thread.start()
+    faults.arm(None, faults.CHUNK, "slow", int(seconds * 1e6))
     try:
         yield
     finally:
-        over.set()
-        thread.join()
         faults.arm(None, faults.CHUNK, "none")
 
 

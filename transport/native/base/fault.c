@@ -54,13 +54,22 @@ static void fault_delay(int microseconds)
 	nanosleep(&ts, NULL);
 }
 
+static bool fault_is_due(const struct fault_point *p, int action, int64_t pass)
+{
+	int nth = atomic_load(&p->nth);
+
+	if (action == ADMA_FAULT_SLOW)
+		return pass >= nth;
+	return action != ADMA_FAULT_NONE && pass == nth;
+}
+
 int adma_fault_pass(int point)
 {
 	struct fault_point *p = &points[point];
 	int64_t pass = atomic_fetch_add(&p->passes, 1) + 1;
 	int action = atomic_load(&p->action);
 
-	if (action == ADMA_FAULT_NONE || pass != atomic_load(&p->nth))
+	if (!fault_is_due(p, action, pass))
 		return 0;
 	switch (action) {
 	case ADMA_FAULT_STOP:
@@ -72,6 +81,7 @@ int adma_fault_pass(int point)
 	case ADMA_FAULT_FAIL:
 		return atomic_load(&p->argument);
 	case ADMA_FAULT_DELAY:
+	case ADMA_FAULT_SLOW:
 		fault_delay(atomic_load(&p->argument));
 		return 0;
 	case ADMA_FAULT_HOLD:

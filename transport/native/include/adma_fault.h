@@ -35,11 +35,12 @@ enum adma_fault_action {
 	ADMA_FAULT_FAIL = 3,  /* the point reports the errno `argument` */
 	ADMA_FAULT_DELAY = 4, /* the thread sleeps for `argument` microseconds */
 	ADMA_FAULT_HOLD = 5,  /* the thread sleeps until the point is armed again */
+	ADMA_FAULT_SLOW = 6,  /* as ADMA_FAULT_DELAY, at each pass from the n-th on */
 };
 
 /*
- * Arm a point, to act once, at the `nth` pass from now on (1: the next one). Returns 0, -EINVAL, or
- * -ENOSYS in a release build.
+ * Arm a point, to act once, at the `nth` pass from now on (1: the next one). ADMA_FAULT_SLOW acts from there on
+ * until the point is armed again. Returns 0, -EINVAL, or -ENOSYS in a release build.
  */
 int adma_fault_arm(int point, int action, int argument, int nth);
 
