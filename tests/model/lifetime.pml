@@ -78,7 +78,7 @@ inline give_back(w)
 	}
 }
 
-/* ---- the thread: thread_run() ---- */
+/* ---- the thread: thread_serve() ---- */
 
 inline find_called(w)
 {
@@ -170,7 +170,7 @@ inline call(w)
 	drop_lock()
 }
 
-/* Wait for a change, without the lock, until `is` or until the time is over: registry_wait(). */
+/* Wait for a change, without the lock, until `is` or until the time is over: adma_crew_await_change(). */
 #ifdef BUG_NO_TIMEOUT
 #define OVER false
 #else
@@ -186,7 +186,7 @@ inline await(is, over)
 	take_lock()
 }
 
-/* adma_progress_release(), with thread_await_end() */
+/* adma_progress_release(), with adma_crew_await_end() */
 inline release(w)
 {
 	over = false;

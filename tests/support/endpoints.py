@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import adma
 from adma._core._native import ffi, lib
 from adma.connect import access
 from adma.connect.record import Entry
@@ -61,6 +62,14 @@ class InThread:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def own_channels(mechanism: str = "auto") -> tuple[adma.Channel, adma.Channel]:
+    """Both ends of a channel, in this process."""
+    name = f"own-{os.getpid()}"
+    with adma.listen(name) as server:
+        connecting = InThread(lambda: adma.connect(name, mechanism=mechanism, timeout=HANG))
+        return server.accept(timeout=HANG), connecting.result()
 
 
 class InChild:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory whose page faults nobody serves: a copy of the kernel helper waits for them."""
+"""Memory whose page faults nobody serves: whoever copies waits for them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,22 @@ _VERSION = 0xAA
 _MISSING = 1
 
 
-class Unserved:
-    """`area` has no pages until `serve()`, and nobody may touch it before that."""
+def available() -> bool:
+    """May this process do that?"""
+    try:
+        Unserved(mmap.PAGESIZE).serve()
+    except OSError:
+        return False
+    return True
 
-    def __init__(self, nbytes: int) -> None:
+
+class Unserved:
+    """`area` has no pages until `serve()`, and nobody may touch it before that.
+
+    `present`: so many bytes at its beginning are there.
+    """
+
+    def __init__(self, nbytes: int, present: int = 0) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         number = _SYSCALL[platform.machine()]
         self._fd = libc.syscall(number, os.O_CLOEXEC | os.O_NONBLOCK)
@@ -30,7 +42,9 @@ class Unserved:
         self.area = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self.area))
         fcntl.ioctl(self._fd, _API, struct.pack("QQQ", _VERSION, 0, 0))
-        fcntl.ioctl(self._fd, _REGISTER, struct.pack("QQQQ", address, nbytes, _MISSING, 0))
+        self.area[:present] = bytes(present)
+        area = struct.pack("QQQQ", address + present, nbytes - present, _MISSING, 0)
+        fcntl.ioctl(self._fd, _REGISTER, area)
 
     def serve(self) -> None:
         """Page faults find zeroes from now on."""

@@ -356,10 +356,10 @@ class Channel(Source):
         what came before it and then gets `MessagesLost`, and a ResourceWarning tells how much it
         was. With `timeout=0` nothing is waited for, and there is no warning.
 
-        TimeoutError: the peer is stopped in the middle of a copy. The channel is closed all the
-        same, and the buffer is kept for ever, since the peer may still touch it. Closing twice
-        is no error. At the end of the interpreter all open channels are closed in this way, with
-        5 seconds for all of them together.
+        TimeoutError: the peer is stopped in the middle of a copy, or a page of a buffer does
+        not come. The channel is closed all the same, and the buffer is kept for ever, since it
+        may still be touched. Closing twice is no error. At the end of the interpreter all open
+        channels are closed in this way, with 5 seconds for all of them together.
         """
         self._endpoint.close(deadline_of(timeout, "close"))
 

@@ -161,6 +161,7 @@ class adma_wait(CData):  # noqa: N801
     also: int
     workers: Pointer[adma_worker]
     nworkers: int
+    careful: int
     drained: int
 
 class adma_message(CData):  # noqa: N801
@@ -208,6 +209,7 @@ class adma_progress_stats(CData):  # noqa: N801
     wakeups: int
     looks: int
     starts: int
+    takeovers: int
     failures: int
     error: int
     running: int
@@ -710,6 +712,7 @@ class _Lib:
     ADMA_FAULT_FAIL: int
     ADMA_FAULT_DELAY: int
     ADMA_FAULT_HOLD: int
+    ADMA_FAULT_SLOW: int
     ADMA_ANY_SOURCE: int
     MSG_CMSG_CLOEXEC: int
     SCM_CREDENTIALS: int
@@ -777,6 +780,8 @@ class _Lib:
     def adma_sleep(wait: adma_wait, timeout_ns: int, mask: sigset_t, /) -> int: ...
     @staticmethod
     def adma_give_up(wait: adma_wait, /) -> None: ...
+    @staticmethod
+    def adma_check(chan: adma_chan, req: adma_req, /) -> int: ...
     @staticmethod
     def adma_drive_one(chan: adma_chan, req: adma_req, spin_ns: int, budget_ns: int, /) -> int: ...
     @staticmethod

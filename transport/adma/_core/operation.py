@@ -22,7 +22,7 @@ cancel = lib.adma_cancel
 refresh = lib.adma_refresh
 observe = lib.adma_observe
 give_up = lib.adma_give_up_one
-drive = lib.adma_drive_one
+check = lib.adma_check
 
 STAGES: Final = ("post", "match", "pin", "start", "copy", "complete")
 

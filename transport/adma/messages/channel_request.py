@@ -49,6 +49,9 @@ class ChannelRequest(Request):
     def check(self) -> bool:
         """Is it done? Never blocks, but may copy for a moment. (Paper, table 2: adma_check.)
 
+        It copies only what is in memory, and leaves the rest to a thread of the library: a
+        page may be slow to come.
+
         Raises the request's own error: `MessageTooLong`, `WrongKind`, `Cancelled`,
         `ChannelClosed`, `PeerDied`, or the OSError of a copy that failed.
         """
@@ -56,7 +59,7 @@ class ChannelRequest(Request):
             return True
         for operation in self._operations:
             if not operation.done:
-                state = core.drive(self._endpoint.chan, operation.req, 0, 0)
+                state = core.check(self._endpoint.chan, operation.req)
                 if not operation.done:
                     if any_finished():
                         let_go_finished()

@@ -213,9 +213,9 @@ class Endpoint:
         self.reap()
         if nbytes:
             raise TimeoutError(
-                f"{self.peer_text} is stopped in the middle of a copy: the channel is closed, "
-                f"buffers of {nbytes} bytes stay quarantined, since it may still touch them when "
-                "it goes on"
+                f"a copy between this process and {self.peer_text} is stopped: the channel is "
+                f"closed, buffers of {nbytes} bytes stay quarantined, since they may still be "
+                "touched when it goes on"
             )
 
     def _close_quietly(self) -> None:

@@ -155,7 +155,7 @@ class Worker:
             raise error_for(rc)
 
     def drop(self, number: int, timeout: float = 5) -> None:
-        """Close an endpoint. TimeoutError: the peer is stopped in the middle of a copy."""
+        """Close an endpoint. TimeoutError: a copy is stopped in the middle."""
         deadline = time.monotonic() + timeout
         if timeout > 0:
             core.drain(self.handle, number)

@@ -158,30 +158,43 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 	ep = &chan->ep;
 	pthread_mutex_lock(&chan->progress.worker.lock);
 	/*
-	 * Wait for our own threads, which copy for a moment only. The peer's threads are given up on, and so are
-	 * those of ours that sleep: if somebody has closed what wakes them, they sleep until their second is over.
+	 * The peer's threads are given up on, and so are those of ours that sleep: if somebody has closed what wakes
+	 * them, they sleep until their second is over. While a thread of ours is held up, the maps stay.
 	 */
-	while (!ep->control.torn_down && adma_closing_has_users_awake(ep)) {
-		adma_waiters_wake(&chan->progress);
-		adma_closing_sleep(ep, adma_closing_arm(ep, 0), ADMA_ABANDON_SLEEP_NS);
-	}
 	if (!ep->control.torn_down) {
+		bool unused = adma_closing_await_users(ep);
+
 		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */
 		held = ep->ops->abandon(ep);
-		channel_tear_down(chan);
+		adma_progress_forget(&chan->progress);
+		if (unused)
+			channel_tear_down(chan);
 	}
 	pthread_mutex_unlock(&chan->progress.worker.lock);
 	adma_workers_await_threads(&chan->progress, adma_now());
 	return held;
 }
 
-static void channel_free_memory(struct adma_progress *progress)
+static void channel_let_go_of_assist(struct adma_assist *assist);
+
+/* Tear down and free a closed channel, or leave it to the last thread of ours that is held up in it. */
+static void channel_let_go(struct adma_progress *progress)
 {
 	struct adma_chan *chan = adma_container_of(progress, struct adma_chan, progress);
 
+	if (adma_progress_leave_to_thread(progress, channel_let_go) ||
+	    adma_engine_assist_leave(&progress->assist, channel_let_go_of_assist))
+		return;
+	if (!chan->ep.control.torn_down)
+		channel_tear_down(chan);
 	adma_workers_delist(progress);
 	adma_endpoint_free(&chan->ep);
 	free(chan);
+}
+
+static void channel_let_go_of_assist(struct adma_assist *assist)
+{
+	channel_let_go(adma_container_of(assist, struct adma_progress, assist));
 }
 
 void adma_chan_free(struct adma_chan *chan)
@@ -190,6 +203,5 @@ void adma_chan_free(struct adma_chan *chan)
 		return;
 	if (adma_chan_close(chan, 0))
 		(void)adma_chan_abandon(chan);
-	if (!adma_progress_leave_to_thread(&chan->progress, channel_free_memory))
-		channel_free_memory(&chan->progress);
+	channel_let_go(&chan->progress);
 }

@@ -3,7 +3,9 @@
 #include "api/closing.h"
 
 #include "base/fault.h"
+#include "base/held_up.h"
 #include "base/poll.h"
+#include "progress/waiters.h"
 #include "shm/eventcount.h"
 #include "worker/ending.h"
 #include "worker/peer.h"
@@ -36,6 +38,19 @@ bool adma_closing_has_users_awake(const struct adma_endpoint *ep)
 	uint32_t asleep = adma_is_shared(progress) ? 0 : progress->waiters.sleepers;
 
 	return ep->control.users || ep->worker->users > asleep;
+}
+
+bool adma_closing_await_users(struct adma_endpoint *ep)
+{
+	int64_t begun_at = adma_now();
+
+	while (adma_closing_has_users_awake(ep)) {
+		if (adma_is_held_up(begun_at))
+			return false;
+		adma_waiters_wake(adma_progress_of(ep->worker));
+		adma_closing_sleep(ep, adma_closing_arm(ep, 0), ADMA_ABANDON_SLEEP_NS);
+	}
+	return true;
 }
 
 bool adma_closing_is_quiet(struct adma_endpoint *ep)

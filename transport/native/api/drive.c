@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
+#include "progress/progress_thread.h"
 #include "progress/spin.h"
 #include "progress/waiters.h"
 #include "worker/ending.h"
@@ -103,10 +104,10 @@ static bool drive_release_early(const struct adma_wait *wait)
 }
 
 /* Copy at most one chunk, for any endpoint. Drops the lock meanwhile. True when anything changed. */
-static bool drive_copy(struct adma_progress *progress)
+static bool drive_copy(struct adma_progress *progress, enum adma_copied_by by)
 {
 	adma_worker_for_each_active(ep, &progress->worker) {
-		if (!adma_has_transfers(ep) || !adma_transfers_copy(ep))
+		if (!adma_has_transfers(ep) || !adma_transfers_copy(ep, by))
 			continue;
 		(void)adma_transfers_complete(ep);
 		return true;
@@ -114,15 +115,35 @@ static bool drive_copy(struct adma_progress *progress)
 	return false;
 }
 
+/* What may not be in memory is left to the progress thread, where there is one. */
+static enum adma_copied_by drive_with_care(void)
+{
+	return adma_progress_count() ? ADMA_BY_CHECK : ADMA_BY_CALLER;
+}
+
 /* Take note of what happened, and copy at most one chunk. True when anything changed. */
-static bool drive_progress(struct adma_progress *progress)
+static bool drive_progress(struct adma_progress *progress, enum adma_copied_by by)
 {
 	bool changed = adma_worker_advance(&progress->worker);
 
 	if (!adma_worker_has_transfers(&progress->worker))
 		return changed;
 	adma_waiters_wake_marked(progress); /* waiters of what completed just now are woken before the chunk */
-	return drive_copy(progress) || changed;
+	return drive_copy(progress, by) || changed;
+}
+
+/*
+ * The same for a close. It leaves the worker to the progress thread, because it has to end in time, whatever holds up a
+ * copy. Without such a thread it copies.
+ */
+static bool drive_drain(struct adma_progress *progress)
+{
+	const struct adma_ownership *ownership = &progress->ownership;
+
+	adma_ownership_hand_over(progress);
+	if (ownership->delegated || ownership->owners)
+		return adma_worker_advance(&progress->worker);
+	return drive_progress(progress, ADMA_BY_CALLER);
 }
 
 bool adma_check_peers(struct adma_progress *progress)
@@ -143,6 +164,7 @@ bool adma_check_peers(struct adma_progress *progress)
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */
 static int drive_round(const struct adma_wait *wait, struct visit *visit)
 {
+	enum adma_copied_by by = wait->careful ? drive_with_care() : ADMA_BY_CALLER;
 	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
 
 	adma_hints_begin(&visit->hints);
@@ -155,10 +177,10 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			continue;
 		}
 		usable++;
-		if (!visit->owns)
+		if (!visit->owns && !wait->drained)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
-		moved |= drive_progress(progress);
+		moved |= wait->drained ? drive_drain(progress) : drive_progress(progress, by);
 		/* With many peers, one that is always busy may not keep us from looking at the others. */
 		if (!moved || adma_is_shared(progress))
 			moved |= adma_check_peers(progress);
@@ -179,7 +201,7 @@ int adma_drive_once(struct adma_progress *progress)
 	if (rc)
 		return rc;
 	adma_ownership_acquire(progress);
-	changed = drive_progress(progress);
+	changed = drive_progress(progress, drive_with_care());
 	changed |= adma_check_peers(progress);
 	adma_ownership_release(progress, true);
 	adma_publish_and_leave_worker(progress);
@@ -321,7 +343,7 @@ int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 
 	visit.owns = visit.released = false;
 	result = drive(wait, &visit, spin_ns, budget_ns);
-	if (!visit.released)
+	if (!visit.released && !wait->drained)
 		drive_release_all(wait, result == ADMA_READY || result < 0 || spin_ns == 0);
 	return result;
 }
@@ -344,6 +366,14 @@ int adma_drive_one(struct adma_chan *chan, struct adma_req *req, int64_t spin_ns
 	struct adma_wait wait = adma_wait_for_one(&chan, &req);
 
 	return adma_drive(&wait, spin_ns, budget_ns);
+}
+
+int adma_check(struct adma_chan *chan, struct adma_req *req)
+{
+	struct adma_wait wait = adma_wait_for_one(&chan, &req);
+
+	wait.careful = 1;
+	return adma_drive(&wait, 0, 0);
 }
 
 void adma_give_up_one(struct adma_chan *chan)

@@ -36,8 +36,14 @@ enum prepared {
 	SLEEP_BRIEFLY, /* this worker cannot wake the caller */
 };
 
+/* Is there something that the caller would copy, if it did not sleep? */
+static bool sleep_is_early(struct adma_progress *progress, const struct adma_sleeper *sleeper)
+{
+	return (sleeper->owns || !progress->ownership.delegated) && adma_worker_ready(&progress->worker);
+}
+
 /* Look at what may not be armed, and arm it. False: there is something to do. */
-static bool sleep_arm(struct adma_progress *progress)
+static bool sleep_arm(struct adma_progress *progress, const struct adma_sleeper *sleeper)
 {
 	struct adma_worker *worker = &progress->worker;
 	struct adma_list *first;
@@ -60,7 +66,7 @@ static bool sleep_arm(struct adma_progress *progress)
 			adma_list_push_back(&worker->rearm, &ep->rearm);
 		return false;
 	}
-	return !adma_worker_ready(worker);
+	return !sleep_is_early(progress, sleeper);
 }
 
 /* The kernel helper's descriptor, once the peer's is closed, reports that for ever: do not sleep on it. */
@@ -74,7 +80,10 @@ static bool sleep_is_blind(const struct adma_progress *progress)
 	return ep->ops->silent && ep->control.over;
 }
 
-/* Arm and look again: may the caller sleep on this worker? */
+/*
+ * Arm and look again: may the caller sleep on this worker? It owns the worker meanwhile, unless it waits until the worker
+ * is drained, which the progress thread sees to.
+ */
 static enum prepared sleep_prepare(struct adma_progress *progress, struct adma_sleeper *sleeper, struct pollfd *fds)
 {
 	bool blind;
@@ -83,20 +92,27 @@ static enum prepared sleep_prepare(struct adma_progress *progress, struct adma_s
 		fds[i].fd = -1;
 	if (adma_enter_worker(progress))
 		return SLEEP_BRIEFLY; /* it is closed */
-	adma_ownership_acquire(progress);
-	if (!sleep_arm(progress)) {
-		adma_ownership_release(progress, false);
+	if (sleeper->owns)
+		adma_ownership_acquire(progress);
+	if (!sleep_arm(progress, sleeper)) {
+		if (sleeper->owns)
+			adma_ownership_release(progress, false);
 		adma_publish_and_leave_worker(progress);
 		return STAY_AWAKE;
 	}
-	adma_progress_unpoll(progress);
+	if (sleeper->owns)
+		adma_progress_unpoll(progress);
 	if (adma_is_shared(progress))
 		adma_poll_update_data(progress);
 	blind = sleep_is_blind(progress);
 	adma_sleeper_join(progress, sleeper, fds, blind);
-	/* Nothing else is to be published: the look found no change, and the event counts were armed after it. */
-	adma_waiters_wake_marked(progress);
-	progress->worker.marks = 0;
+	if (!sleeper->owns) {
+		(void)adma_publish(progress, false); /* also for the progress thread */
+	} else {
+		/* Nothing more is to be published: the look found no change, and the event counts were armed after it. */
+		adma_waiters_wake_marked(progress);
+		progress->worker.marks = 0;
+	}
 	adma_leave_worker(progress);
 	return blind ? SLEEP_BRIEFLY : SLEEP;
 }
@@ -138,7 +154,8 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 	if (polled) /* which told of deaths and of all that is armed: the next check is due after a time of polling */
 		progress->waiters.checked_at = now;
 	adma_sleeper_leave(progress, sleeper);
-	adma_ownership_release(progress, false);
+	if (sleeper->owns)
+		adma_ownership_release(progress, false);
 	if (progress->worker.torn_down) { /* whoever closed it did not wait for us */
 		adma_leave_worker(progress);
 		return;
@@ -146,7 +163,7 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 	if (suspect)
 		adma_descriptors_suspect(progress);
 	adma_descriptors_check(progress, now);
-	if (!progress->waiters.sleepers && !adma_poll_descriptor_is_open(progress) &&
+	if (!progress->waiters.sleepers && !progress->ownership.delegated && !adma_poll_descriptor_is_open(progress) &&
 	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 	sleep_look(progress, fds);
@@ -183,6 +200,7 @@ static int sleep_once(const struct adma_wait *wait, struct adma_sleeper *sleeper
 		enum prepared prepared;
 
 		sleepers[i].listener = !wait->nreqs && !wait->drained;
+		sleepers[i].owns = !wait->drained;
 		prepared = sleep_prepare(adma_wait_progress(wait, i), &sleepers[i], &fds[i * ADMA_FDS_PER_WORKER]);
 		may = prepared != STAY_AWAKE;
 		briefly |= prepared == SLEEP_BRIEFLY;

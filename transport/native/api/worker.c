@@ -11,7 +11,7 @@
 #include "api/closing.h"
 #include "api/entry.h"
 #include "api/workers.h"
-#include "base/clock.h"
+#include "base/held_up.h"
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
@@ -59,7 +59,28 @@ static void worker_fail_receives(struct adma_worker *worker)
 	}
 }
 
-/* Nobody enters the worker any more. Wait until those who did so have left. */
+/* What is left of endpoints that threads of ours were held up in. They have left now, or are gone with the fork. */
+static void worker_forget_endpoints(struct adma_progress *progress)
+{
+	adma_list_for_each_safe(at, after, &progress->worker.endpoints) {
+		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
+
+		if (!ep->control.torn_down)
+			adma_workers_tear_down_endpoint(progress, ep);
+		adma_arrived_forget_source(ep);
+		adma_endpoint_free(ep);
+		free(ep);
+	}
+}
+
+static void worker_tear_down(struct adma_progress *progress)
+{
+	adma_progress_forget(progress);
+	adma_workers_tear_down(progress);
+	progress->worker.torn_down = true;
+}
+
+/* Nobody enters the worker any more. Wait until those who did so have left, but not for those that are held up. */
 static void worker_close(struct adma_progress *progress)
 {
 	struct adma_worker *worker = &progress->worker;
@@ -75,31 +96,31 @@ static void worker_close(struct adma_progress *progress)
 		(void)poll(NULL, 0, 1);
 		pthread_mutex_lock(&worker->lock);
 	}
-	adma_progress_forget(progress);
-	adma_workers_tear_down(progress);
-	worker->torn_down = true;
+	if (adma_list_empty(&worker->endpoints))
+		worker_tear_down(progress);
 	pthread_mutex_unlock(&worker->lock);
 	adma_workers_await_threads(progress, adma_now() + ADMA_CLOSE_SLEEP_NS);
 }
 
-/* In a forked child the endpoints were closed at the fork, and are left to be freed. */
-static void worker_forget_endpoints(struct adma_worker *worker)
-{
-	adma_list_for_each_safe(at, after, &worker->endpoints) {
-		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
+static void worker_let_go_of_assist(struct adma_assist *assist);
 
-		adma_arrived_forget_source(ep);
-		adma_endpoint_free(ep);
-		free(ep);
-	}
-}
-
-static void worker_free_memory(struct adma_progress *progress)
+/* Free a closed worker, or leave it to the last thread of ours that is held up in it. */
+static void worker_let_go(struct adma_progress *progress)
 {
+	if (adma_progress_leave_to_thread(progress, worker_let_go) ||
+	    adma_engine_assist_leave(&progress->assist, worker_let_go_of_assist))
+		return;
+	worker_forget_endpoints(progress);
+	if (!progress->worker.torn_down)
+		worker_tear_down(progress);
 	adma_workers_delist(progress);
-	worker_forget_endpoints(&progress->worker);
 	adma_worker_forget(&progress->worker);
 	free(progress);
+}
+
+static void worker_let_go_of_assist(struct adma_assist *assist)
+{
+	worker_let_go(adma_container_of(assist, struct adma_progress, assist));
 }
 
 void adma_worker_free(struct adma_worker *worker)
@@ -115,8 +136,7 @@ void adma_worker_free(struct adma_worker *worker)
 				(void)adma_worker_abandon(worker, number);
 		worker_close(progress);
 	}
-	if (!adma_progress_leave_to_thread(progress, worker_free_memory))
-		worker_free_memory(progress);
+	worker_let_go(progress);
 }
 
 /* ---- endpoints ---- */
@@ -305,19 +325,21 @@ uint64_t adma_worker_abandon(struct adma_worker *worker, uint32_t number)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
 	struct adma_endpoint *ep;
+	int64_t begun_at = adma_now();
 	uint64_t held = 0;
 
 	if (adma_enter_worker(progress))
 		return 0;
-	/* Wait for our own threads, which copy for a moment only. Only the peer's threads are given up on. */
-	while ((ep = adma_tags_endpoint(worker, number)) && adma_closing_has_users(ep))
+	/* Wait for our own threads, which copy for a moment only, unless a page holds one up. */
+	while ((ep = adma_tags_endpoint(worker, number)) && adma_closing_has_users(ep) && !adma_is_held_up(begun_at))
 		endpoint_await_quiet(progress, ep, 0, ADMA_ABANDON_SLEEP_NS);
 	if (ep) {
 		if (!ep->control.closing)
 			adma_closing_begin(ep);
 		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */
 		held = ep->ops->abandon(ep);
-		endpoint_end(progress, ep);
+		if (!adma_closing_has_users(ep)) /* otherwise it goes with the worker */
+			endpoint_end(progress, ep);
 	}
 	adma_publish_and_leave_worker(progress);
 	return held;

@@ -110,7 +110,7 @@ void adma_workers_tear_down(struct adma_progress *progress)
 
 void adma_workers_await_threads(struct adma_progress *progress, int64_t end)
 {
-	adma_engine_assist_stop(&progress->assist);
+	adma_engine_assist_stop(&progress->assist, end);
 	adma_progress_release(progress, end);
 }
 

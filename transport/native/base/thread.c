@@ -26,6 +26,23 @@ int adma_thread_start(pthread_t *thread, const char *name, size_t stack, void *(
 	return err;
 }
 
+void adma_condition_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+bool adma_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t end)
+{
+	struct timespec at = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
+
+	return !pthread_cond_timedwait(condition, mutex, &at);
+}
+
 int adma_thread_count(void)
 {
 	struct stat st;

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/thread.h"
 #include "copy/engines.h"
 #include "copy/state.h"
 
@@ -31,12 +32,24 @@ void adma_engine_assist(struct adma_assist *assist, uint64_t bytes, uint64_t par
 	adma_engine_kick();
 }
 
-void adma_engine_assist_stop(struct adma_assist *assist)
+void adma_engine_assist_stop(struct adma_assist *assist, int64_t end)
 {
 	adma_engine_lock();
 	if (assist->work.listed)
 		assist->engine->assist_end(assist);
-	while (assist->busy)
-		pthread_cond_wait(&adma_copies.assist_idle, &adma_copies.lock);
+	while (assist->busy && adma_condition_wait(&adma_copies.assist_idle, &adma_copies.lock, end))
+		;
 	adma_engine_unlock();
+}
+
+bool adma_engine_assist_leave(struct adma_assist *assist, void (*orphan)(struct adma_assist *assist))
+{
+	bool left;
+
+	adma_engine_lock();
+	left = assist->busy;
+	if (left)
+		assist->orphan = orphan;
+	adma_engine_unlock();
+	return left;
 }

@@ -9,8 +9,8 @@
  * not assist under the policy `round-robin`, which is the paper's, for copies only.
  *
  * adma_engine_assist() is called with the channel's lock held; the engine lock is taken under it.
- * part() is called without a lock. adma_engine_assist_stop() is called without a lock, after the
- * last adma_engine_assist() and before the memory is freed.
+ * part() is called without a lock. The other functions are called without a lock, after the last
+ * adma_engine_assist() and before the memory is freed.
  */
 #ifndef ADMA_COPY_ASSIST_H
 #define ADMA_COPY_ASSIST_H
@@ -25,7 +25,13 @@
  */
 void adma_engine_assist(struct adma_assist *assist, uint64_t bytes, uint64_t parts);
 
-/* Withdraw the request, and wait until no worker is in part(). */
-void adma_engine_assist_stop(struct adma_assist *assist);
+/* Withdraw the request, and wait until no worker is in part(), but not beyond `end`: a page may hold one up for ever. */
+void adma_engine_assist_stop(struct adma_assist *assist, int64_t end);
+
+/*
+ * The channel is about to be freed. True: a worker is still in part(), and the last of them will call `orphan`,
+ * which frees it. False: the caller frees it.
+ */
+bool adma_engine_assist_leave(struct adma_assist *assist, void (*orphan)(struct adma_assist *assist));
 
 #endif

@@ -21,6 +21,7 @@
 #include "base/cpu.h"
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/held_up.h"
 #include "base/holds.h"
 #include "base/thread.h"
 #include "copy/part.h"
@@ -40,7 +41,9 @@ static struct {
 	_Atomic uint32_t announced;                    /* counts kicks with news; spinning workers look at it */
 	_Atomic int kicker;                            /* the core on which a thread last woke workers */
 	uint32_t running;                              /* how many workers there are */
-	bool stop;
+	uint32_t assisting;                            /* the workers that assist, a bit for each */
+	uint32_t ended;                                /* those that have ended after a stop */
+	uint32_t generation;                           /* how often the workers were stopped */
 } self;
 
 /* ---- listing work, and waking workers ---- */
@@ -167,6 +170,7 @@ static void thread_assist_end(struct adma_assist *assist)
 /* A worker does one piece. Called with the lock held, which is dropped meanwhile. */
 static void assist_make_part(struct adma_assist *assist)
 {
+	void (*orphan)(struct adma_assist *assist);
 	bool made;
 
 	/*
@@ -186,8 +190,15 @@ static void assist_make_part(struct adma_assist *assist)
 	 */
 	if (!made)
 		adma_schedule_remove(&adma_copies.schedule, &assist->work);
-	if (!--assist->busy)
-		pthread_cond_broadcast(&adma_copies.assist_idle);
+	if (--assist->busy)
+		return;
+	pthread_cond_broadcast(&adma_copies.assist_idle);
+	orphan = assist->orphan;
+	if (!orphan)
+		return;
+	adma_engine_unlock();
+	orphan(assist);
+	adma_engine_lock();
 }
 
 /* ---- the workers ---- */
@@ -221,7 +232,7 @@ static void worker_sleep(uint32_t worker, uint32_t word)
 }
 
 /* The worker found no work. Called with the lock held, which is dropped meanwhile. */
-static void worker_rest(uint32_t worker)
+static void worker_rest(uint32_t worker, uint32_t generation)
 {
 	uint32_t announced = atomic_load_explicit(&self.announced, memory_order_relaxed), word;
 	bool found;
@@ -229,7 +240,7 @@ static void worker_rest(uint32_t worker)
 	adma_engine_unlock();
 	found = worker_spin(worker, announced);
 	adma_engine_lock();
-	if (found || self.stop || adma_schedule_any(&adma_copies.schedule, worker, true))
+	if (found || self.generation != generation || adma_schedule_any(&adma_copies.schedule, worker, true))
 		return;
 	word = atomic_load(&self.words[worker]);
 	self.sleeping |= 1u << worker;
@@ -252,37 +263,56 @@ static void worker_tell(uint32_t worker)
 	adma_engine_lock();
 }
 
+/* A worker assists. If the workers were stopped meanwhile, the bits are no longer about it. */
+static void worker_assist(uint32_t worker, uint32_t generation, struct adma_assist *assist)
+{
+	self.assisting |= 1u << worker;
+	assist_make_part(assist);
+	if (self.generation == generation)
+		self.assisting &= ~(1u << worker);
+}
+
+static void worker_end(uint32_t worker, uint32_t generation)
+{
+	if (self.generation == generation + 1) /* otherwise the bits are about other workers by now */
+		self.ended |= 1u << worker;
+	pthread_cond_broadcast(&adma_copies.assist_idle);
+}
+
 static void *worker_run(void *argument)
 {
-	uint32_t worker = (uint32_t)(uintptr_t)argument;
+	uint32_t worker = (uint32_t)((uintptr_t)argument % ADMA_COPY_WORKERS_MAX);
+	uint32_t generation = (uint32_t)((uintptr_t)argument / ADMA_COPY_WORKERS_MAX);
 
-	self.spin_ns[worker] = spin_limits.min_ns;
 	adma_engine_lock();
-	while (!self.stop) {
+	self.spin_ns[worker] = spin_limits.min_ns;
+	while (self.generation == generation) {
 		struct adma_work *work = adma_schedule_next(&adma_copies.schedule, worker, true);
 
 		if (!work) {
-			worker_rest(worker);
+			worker_rest(worker, generation);
 			continue;
 		}
 		if (work->assist)
-			assist_make_part(adma_work_assist(work));
+			worker_assist(worker, generation, adma_work_assist(work));
 		else if (adma_part_make(adma_work_copy(work)) != ADMA_PART_NONE)
 			adma_copies.stats.parts_queues++;
 		thread_kick_unlocked();
 		worker_tell(worker);
 	}
+	worker_end(worker, generation);
 	adma_engine_unlock();
 	return NULL;
 }
 
 static int worker_start(uint32_t worker)
 {
+	uintptr_t argument = (uintptr_t)self.generation * ADMA_COPY_WORKERS_MAX + worker;
 	char name[16];
 	int err = ADMA_FAULT(ADMA_FAULT_THREAD);
 
 	(void)snprintf(name, sizeof(name), "adma-queue-%u", worker % ADMA_COPY_WORKERS_MAX);
-	return err ? err : adma_thread_start(&self.threads[worker], name, 0, worker_run, (void *)(uintptr_t)worker);
+	return err ? err : adma_thread_start(&self.threads[worker], name, 0, worker_run, (void *)argument);
 }
 
 /* ---- the interface ---- */
@@ -303,7 +333,7 @@ static int thread_start(uint32_t workers, enum adma_policy policy)
 
 	self.sleeping = 0;
 	self.running = 0;
-	self.stop = false;
+	self.assisting = 0;
 	atomic_store(&self.to_wake, 0);
 	for (uint32_t i = 0; i < workers && !err; i++) {
 		err = worker_start(i);
@@ -313,24 +343,40 @@ static int thread_start(uint32_t workers, enum adma_policy policy)
 	return self.running ? (int)self.running : -err;
 }
 
+/* Wait for workers to end: for those that make copies without a limit, for those that a page holds up only a moment. */
+static void workers_await_end(uint32_t all)
+{
+	int64_t end = adma_now() + ADMA_HELD_UP_NS;
+
+	while (self.ended != all && (all & ~(self.ended | self.assisting) || adma_now() < end))
+		(void)adma_condition_wait(&adma_copies.assist_idle, &adma_copies.lock, adma_now() + ADMA_HELD_UP_NS);
+}
+
 static void thread_stop(void)
 {
-	uint32_t workers;
+	uint32_t workers, ended;
 
 	adma_engine_lock();
-	self.stop = true;
+	self.generation++;
+	self.ended = 0;
 	workers = self.running;
 	atomic_fetch_add(&self.announced, 1);
 	adma_engine_unlock();
-	for (uint32_t i = 0; i < workers; i++) {
+	for (uint32_t i = 0; i < workers; i++)
 		worker_wake(i);
-		pthread_join(self.threads[i], NULL);
-	}
 	adma_engine_lock();
+	workers_await_end((uint32_t)((1ull << workers) - 1));
+	ended = self.ended;
 	self.running = 0; /* so that no thread is joined twice if this is called again */
 	/* Callers make the copies that are left, but they do not assist. */
 	adma_schedule_remove_assists(&adma_copies.schedule);
 	adma_engine_unlock();
+	for (uint32_t i = 0; i < workers; i++) {
+		if (ended & 1u << i)
+			pthread_join(self.threads[i], NULL);
+		else
+			pthread_detach(self.threads[i]);
+	}
 }
 
 static void thread_forked(void)

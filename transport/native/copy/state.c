@@ -6,6 +6,7 @@
 
 #include "base/holds.h"
 #include "base/list.h"
+#include "base/thread.h"
 
 #define AT_ONCE (64 << 10) /* measured: up to this size copying takes less time than waking a worker */
 
@@ -14,10 +15,14 @@ struct adma_copies adma_copies = {
 	.control = PTHREAD_MUTEX_INITIALIZER,
 	.backlog = ADMA_LIST_INIT(adma_copies.backlog),
 	.signals = ADMA_LIST_INIT(adma_copies.signals),
-	.assist_idle = PTHREAD_COND_INITIALIZER,
 	.config = {.callers_help = true, .at_once = AT_ONCE},
 	.at_once = AT_ONCE,
 };
+
+static __attribute__((constructor)) void state_init(void)
+{
+	adma_condition_init(&adma_copies.assist_idle);
+}
 
 void adma_engine_lock(void)
 {
@@ -58,7 +63,7 @@ void adma_copies_forked(void)
 {
 	pthread_mutex_init(&adma_copies.lock, NULL);
 	pthread_mutex_init(&adma_copies.control, NULL);
-	pthread_cond_init(&adma_copies.assist_idle, NULL);
+	adma_condition_init(&adma_copies.assist_idle);
 	memset(&adma_copies.outstanding, 0, sizeof(adma_copies.outstanding));
 	memset(&adma_copies.stats, 0, sizeof(adma_copies.stats));
 	adma_copies.engine = NULL;

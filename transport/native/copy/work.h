@@ -30,6 +30,7 @@ struct adma_assist {
 	uint64_t bytes;                   /* of the transfer that is copied now */
 	const struct adma_engine *engine; /* the one in whose run queue it is, while it is listed */
 	uint32_t busy;                    /* how many workers are in part() */
+	void (*orphan)(struct adma_assist *assist); /* the last of them calls this, which frees the memory */
 };
 
 static inline struct adma_copy *adma_work_copy(struct adma_work *work)

@@ -239,8 +239,9 @@ bool adma_chan_linger(struct adma_chan *chan);
 int adma_chan_close(struct adma_chan *chan, int64_t timeout_ns);
 
 /*
- * Give up on a peer that does not finish its chunks. Requests whose buffers the peer may still touch
- * are completed with `held` set. Returns the size of these buffers in bytes.
+ * Give up on a peer that does not finish its chunks, or on a thread of ours that a page holds up. Requests whose
+ * buffers may still be touched are completed with `held` set. Returns the size of these buffers in bytes. The
+ * maps and descriptors of the channel are gone then, or with the thread of ours.
  */
 uint64_t adma_chan_abandon(struct adma_chan *chan);
 
@@ -353,6 +354,7 @@ struct adma_wait {
 	int32_t also; /* a descriptor that also ends a sleep, when it is readable; or -1 */
 	struct adma_worker **workers; /* shared workers, beside the channels */
 	int32_t nworkers;
+	int32_t careful; /* copy nothing that a page could hold up, of which nobody knows when it comes */
 	int32_t drained; /* wait instead until all endpoints that drain are drained; with nreqs 0 */
 };
 
@@ -377,7 +379,13 @@ int adma_sleep(const struct adma_wait *wait, int64_t timeout_ns, const sigset_t 
  */
 void adma_give_up(const struct adma_wait *wait);
 
-/* The same for one request of one channel or, with NULL, for a message. */
+/*
+ * adma_drive() for one request, once, and with care: what is not in memory is left to the progress thread, because
+ * a page that nobody provides (userfaultfd, FUSE) holds up whoever copies.
+ */
+int adma_check(struct adma_chan *chan, struct adma_req *req);
+
+/* adma_drive() for one request of one channel or, with NULL, for a message. */
 int adma_drive_one(struct adma_chan *chan, struct adma_req *req, int64_t spin_ns, int64_t budget_ns);
 int adma_sleep_one(struct adma_chan *chan, struct adma_req *req, int64_t timeout_ns, const sigset_t *mask);
 void adma_give_up_one(struct adma_chan *chan);
@@ -548,6 +556,7 @@ struct adma_progress_stats {
 	uint64_t wakeups; /* how often it woke, for an event or by the clock */
 	uint64_t looks; /* how often it woke only to look whether its descriptors are still its own */
 	uint64_t starts;
+	uint64_t takeovers; /* how often another thread took over from one that a page held up */
 	uint64_t failures; /* how often it could not be started, or could not take a channel on */
 	int32_t error; /* errno of the last of these */
 	int32_t running;

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/residency.h"
 #include "mech/guarded.h"
 #include "mech/mechanism.h"
 
@@ -203,6 +204,11 @@ static int cma_copy(struct adma_connection *connection, const struct adma_span *
 	return cma_pull(peer, span->remote + at, span->local + at, n);
 }
 
+static bool cma_resident(const struct adma_connection *connection, const struct adma_span *span)
+{
+	return adma_is_resident_in(connection->config.pid, span->remote, span->length);
+}
+
 static bool cma_able(const struct adma_connection *connection, bool outbound)
 {
 	const struct adma_config *peer = &connection->config;
@@ -259,6 +265,7 @@ const struct adma_mechanism adma_mech_cma = {
 	.rank = cma_rank,
 	.reason = cma_reason,
 	.chunk = cma_chunk,
+	.resident = cma_resident,
 	.able = cma_able,
 	.copy = cma_copy,
 	.peer_memory = cma_peer_memory,

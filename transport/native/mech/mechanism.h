@@ -136,6 +136,12 @@ struct adma_mechanism {
 
 	/* ---- ADMA_EITHER_ENDPOINT ---- */
 
+	/*
+	 * Is all of the peer's buffer in memory, so that a copy of ours does not wait for a page of it? NULL: our
+	 * copies do not touch it.
+	 */
+	bool (*resident)(const struct adma_connection *connection, const struct adma_span *span);
+
 	/* May this endpoint copy chunks of this direction? */
 	bool (*able)(const struct adma_connection *connection, bool outbound);
 

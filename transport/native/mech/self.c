@@ -2,6 +2,7 @@
 /* self.c - the mechanism of an endpoint to ourselves: both buffers are in our memory. */
 #include <string.h>
 
+#include "base/residency.h"
 #include "mech/mechanism.h"
 
 /* After so many bytes a thread that copies looks at what else there is to do. */
@@ -23,6 +24,12 @@ static uint64_t self_chunk(uint64_t length)
 {
 	(void)length;
 	return CHUNK;
+}
+
+static bool self_resident(const struct adma_connection *connection, const struct adma_span *span)
+{
+	(void)connection;
+	return adma_is_resident((const void *)(uintptr_t)span->remote, span->length);
 }
 
 static bool self_able(const struct adma_connection *connection, bool outbound)
@@ -47,6 +54,7 @@ const struct adma_mechanism adma_mech_self = {
 	.rank = self_rank,
 	.reason = self_reason,
 	.chunk = self_chunk,
+	.resident = self_resident,
 	.able = self_able,
 	.copy = self_copy,
 };

@@ -57,7 +57,7 @@ static int64_t policy_due_shared(const struct policy_view *view, struct adma_tra
 	struct adma_transfer_watch *watch = &t->watch;
 	struct adma_slot_result r;
 
-	if (adma_slot_look(t->slot, t->gen, &r) || r.closed)
+	if (adma_slot_look(t->slot, t->gen, &r) || r.closed || adma_transfer_holds_up(t))
 		return ADMA_NEVER;
 	if (r.next == t->chunks && r.next - r.retired <= t->busy)
 		return ADMA_NEVER; /* our own threads copy all that is left */

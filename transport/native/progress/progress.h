@@ -70,7 +70,8 @@ struct adma_progress_entry {
 	bool taken; /* the descriptors are in the epoll; guarded by the worker's lock and that of the registry */
 	bool incomplete; /* not all of them are: the progress thread cannot serve the worker */
 	/* Guarded by the lock of the registry: */
-	bool in_use; /* the progress thread visits the worker, or is about to */
+	uint32_t visits; /* threads that visit the worker, or are about to: one, and those that are held up in it */
+	bool forgotten; /* its descriptors are not in the epoll any more; guarded as `taken` is */
 	bool polled; /* the next byte on its socket wakes the progress thread */
 	short data_events; /* and so do these events of a channel's data descriptor */
 	int64_t due; /* when to visit the worker */

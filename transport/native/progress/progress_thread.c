@@ -11,25 +11,22 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/event.h"
-#include "base/fault.h"
+#include "base/held_up.h"
 #include "base/holds.h"
 #include "base/own.h"
 #include "base/poll.h"
 #include "base/refusal.h"
-#include "base/thread.h"
+#include "progress/crew.h"
 #include "progress/descriptors.h"
 
-#define STACK_BYTES (512 << 10)
 #define RETRY_NS 1000000000 /* after a failed start */
 #define EVENTS 32
 #define AT_ONCE 0 /* a time that is always past: something happened */
 
 static struct {
 	pthread_mutex_t registry; /* guards all of this but the atomic words */
-	pthread_cond_t changed;   /* a visit is over, or the thread has ended */
-	pthread_t id;
-	bool alive;               /* there is a thread, which has not decided to end */
-	bool joinable;            /* nobody has joined the last thread, or let go of it */
+	struct adma_crew crew;    /* the threads, of which one serves */
+	struct adma_progress *visited; /* by that thread, now; or NULL */
 	int epoll, timer;
 	bool timed;               /* `timer` is a timerfd, and not an event that wakes the thread at once */
 	struct adma_own own_epoll, own_timer;
@@ -55,20 +52,13 @@ static struct {
 	.called = ADMA_LIST_INIT(thread.called),
 };
 
-/* Its waits end by the clock of adma_now(). */
-static void changed_init(void)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&thread.changed, &attr);
-	pthread_condattr_destroy(&attr);
-}
+static void thread_serve(uint32_t number);
 
 static __attribute__((constructor)) void thread_init(void)
 {
-	changed_init();
+	thread.crew.registry = &thread.registry;
+	thread.crew.serve = thread_serve;
+	adma_crew_init(&thread.crew);
 }
 
 static struct adma_progress *progress_of(struct adma_list *link)
@@ -96,6 +86,7 @@ void adma_get_progress_stats(struct adma_progress_stats *stats)
 	pthread_mutex_lock(&thread.registry);
 	*stats = thread.stats;
 	stats->running = adma_progress_count();
+	stats->takeovers = thread.crew.takeovers;
 	stats->channels = thread.workers;
 	pthread_mutex_unlock(&thread.registry);
 }
@@ -140,6 +131,22 @@ static void registry_call(struct adma_progress *progress, int64_t due)
 	}
 }
 
+/*
+ * Another thread is held up in a visit of this worker. A second visit is of use, since a transfer that holds up a
+ * thread is left alone. But if the thread holds the worker's lock, the visit would be held up as well: try it later.
+ */
+static bool registry_may_visit(struct adma_progress *progress, int64_t now)
+{
+	if (!progress->entry.visits)
+		return true;
+	if (pthread_mutex_trylock(&progress->worker.lock)) {
+		progress->entry.due = now + ADMA_HELD_UP_NS;
+		return false;
+	}
+	pthread_mutex_unlock(&progress->worker.lock);
+	return true;
+}
+
 /* The first worker that is due, or NULL; and in *soonest when the next one will be due. */
 static struct adma_progress *registry_next_due(int64_t *soonest)
 {
@@ -149,7 +156,7 @@ static struct adma_progress *registry_next_due(int64_t *soonest)
 	adma_list_for_each(at, &thread.called) {
 		struct adma_progress *progress = progress_of(at);
 
-		if (progress->entry.due <= now)
+		if (progress->entry.due <= now && registry_may_visit(progress, now))
 			return progress;
 		if (progress->entry.due < *soonest)
 			*soonest = progress->entry.due;
@@ -269,8 +276,9 @@ void adma_progress_forget(struct adma_progress *progress)
 	struct polled_fds fds;
 	int err = 0;
 
-	if (!progress->entry.taken)
+	if (!progress->entry.taken || progress->entry.forgotten)
 		return;
+	progress->entry.forgotten = true;
 	fds = fds_of(progress);
 	pthread_mutex_lock(&thread.registry);
 	/* Closing a descriptor does not remove it from the epoll while a child has a copy of it. */
@@ -420,31 +428,39 @@ static void thread_free_orphan(struct adma_progress *progress)
 	pthread_mutex_lock(&thread.registry);
 }
 
-static void thread_visit(struct adma_progress *progress)
+static void thread_visit(struct adma_progress *progress, uint32_t number)
 {
 	bool by_time = progress->entry.due != AT_ONCE;
 	int64_t again;
 
 	adma_list_remove(&progress->entry.link);
-	progress->entry.in_use = true;
+	progress->entry.visits++;
+	thread.visited = progress;
+	adma_crew_begin_visit(&thread.crew);
 	pthread_mutex_unlock(&thread.registry);
 	again = progress->entry.visit(progress, by_time);
 	adma_holds_tell();
 	pthread_mutex_lock(&thread.registry);
-	progress->entry.in_use = false;
-	if (progress->entry.orphan) {
-		thread_free_orphan(progress);
-		return;
-	}
+	progress->entry.visits--;
+	if (adma_crew_serves(&thread.crew, number))
+		thread.visited = NULL;
+	adma_crew_end_visit(&thread.crew, number);
 	if (again != ADMA_NEVER)
 		registry_call(progress, again); /* after the others */
-	pthread_cond_broadcast(&thread.changed);
+	if (progress->entry.orphan && !progress->entry.visits)
+		thread_free_orphan(progress);
 }
 
-static void *thread_run(void *nothing)
+/*
+ * The thread of this number serves, until no worker is left or until another one has replaced it. If it has itself
+ * replaced one, that one has taken the worker's call and its events, and does not come to the rest of its visit.
+ */
+static void thread_serve(uint32_t number)
 {
-	pthread_mutex_lock(&thread.registry);
-	while (thread.workers) {
+	if (thread.visited)
+		registry_call(thread.visited, AT_ONCE);
+	thread.visited = NULL;
+	while (thread.workers && adma_crew_serves(&thread.crew, number)) {
 		int64_t soonest;
 		struct adma_progress *progress;
 
@@ -452,42 +468,28 @@ static void *thread_run(void *nothing)
 		epoll_take_events();
 		progress = registry_next_due(&soonest);
 		if (progress)
-			thread_visit(progress);
+			thread_visit(progress, number);
 		else
 			thread_sleep(soonest);
 	}
+	if (!adma_crew_serves(&thread.crew, number))
+		return;
 	thread_close_fds();
-	thread.alive = false;
 	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
-	pthread_cond_broadcast(&thread.changed);
-	pthread_mutex_unlock(&thread.registry);
-	return nothing;
+	adma_crew_dismiss(&thread.crew);
 }
 
-/* Returns 0, or the errno for which there is no thread. */
-static int thread_create(void)
-{
-	int err = ADMA_FAULT(ADMA_FAULT_PROGRESS_THREAD);
-
-	return err ? err : adma_thread_start(&thread.id, "adma-progress", STACK_BYTES, thread_run, NULL);
-}
-
-/* Called with the registry's lock held, for which the new thread waits. */
+/* Called with the registry's lock held, for which the new thread waits. Returns 0, or the errno for which there is none. */
 static int thread_start(void)
 {
-	int err;
+	int err = thread_open_fds();
 
-	if (thread.joinable) /* it has ended, and needs nothing that is held here */
-		pthread_join(thread.id, NULL);
-	thread.joinable = false;
-	err = thread_open_fds();
 	if (!err)
-		err = thread_create();
+		err = adma_crew_start(&thread.crew);
 	if (err) {
 		thread_close_fds();
 		return err;
 	}
-	thread.alive = thread.joinable = true;
 	atomic_store_explicit(&thread.running, 1, memory_order_relaxed);
 	thread.stats.starts++;
 	return 0;
@@ -497,7 +499,7 @@ static int thread_start(void)
 
 static int registry_take(struct adma_progress *progress)
 {
-	int err = thread.alive ? 0 : thread_start();
+	int err = thread.crew.alive ? 0 : thread_start();
 
 	if (err)
 		return err;
@@ -530,49 +532,22 @@ bool adma_progress_take(struct adma_progress *progress)
 	return !early && !err;
 }
 
-/* Wait for a change. False: it is `end`. */
-static bool registry_wait(int64_t end)
+static bool thread_is_needed(void)
 {
-	struct timespec at = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
-
-	return !pthread_cond_timedwait(&thread.changed, &thread.registry, &at);
-}
-
-/*
- * If no worker is left, wait for the end of the thread. Called with the registry's lock held, which is dropped.
- * Another thread may have taken a new worker meanwhile, for which the thread stays.
- */
-static void thread_await_end(int64_t end)
-{
-	bool left, ended;
-	pthread_t id;
-
-	while (thread.alive && !thread.workers && registry_wait(end))
-		;
-	left = thread.joinable && !thread.workers;
-	ended = !thread.alive;
-	id = thread.id;
-	thread.joinable &= !left;
-	pthread_mutex_unlock(&thread.registry);
-	if (!left)
-		return;
-	if (ended)
-		pthread_join(id, NULL);
-	else
-		pthread_detach(id);
+	return thread.workers;
 }
 
 void adma_progress_release(struct adma_progress *progress, int64_t end)
 {
 	pthread_mutex_lock(&thread.registry);
-	while (progress->entry.in_use && registry_wait(end))
+	while (progress->entry.visits && adma_crew_await_change(&thread.crew, end))
 		;
-	if (progress->entry.in_use || !progress->entry.taken) {
+	if (progress->entry.visits || !progress->entry.taken) {
 		pthread_mutex_unlock(&thread.registry);
 		return;
 	}
 	registry_give_back(progress);
-	thread_await_end(end);
+	adma_crew_await_end(&thread.crew, end, thread_is_needed);
 }
 
 bool adma_progress_leave_to_thread(struct adma_progress *progress, void (*orphan)(struct adma_progress *progress))
@@ -580,7 +555,7 @@ bool adma_progress_leave_to_thread(struct adma_progress *progress, void (*orphan
 	bool left;
 
 	pthread_mutex_lock(&thread.registry);
-	left = progress->entry.in_use;
+	left = progress->entry.visits;
 	if (left)
 		progress->entry.orphan = orphan;
 	else if (progress->entry.taken) /* the visit has ended since it was released */
@@ -606,11 +581,11 @@ void adma_progress_after_fork_child(void)
 	/* Only close the epoll, and remove nothing from it, because the parent uses the same epoll. */
 	thread_close_fds();
 	pthread_mutex_init(&thread.registry, NULL);
-	changed_init();
+	adma_crew_forget(&thread.crew);
 	adma_list_init(&thread.called);
 	adma_list_init(&thread.taken);
 	thread.workers = 0;
-	thread.asleep = thread.alive = thread.joinable = thread.stale = false;
+	thread.asleep = thread.stale = false;
 	thread.stats = (struct adma_progress_stats){0};
 	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
 }

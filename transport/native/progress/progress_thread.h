@@ -3,7 +3,7 @@
  * progress_thread.h - the one thread of this process that makes progress on delegated workers.
  *
  * The progress thread exists from the first hand-over until the last worker that was handed over
- * is closed. It sleeps on an epoll of the workers' descriptors and on a timer, by which other
+ * is closed. If a page that nobody provides holds it up, another thread takes its place (progress/crew.h). It sleeps on an epoll of the workers' descriptors and on a timer, by which other
  * threads call it. It blocks all signals but those that its own faults raise, and it calls nothing of
  * Python.
  *
@@ -13,8 +13,8 @@
  *
  * The lock of the *registry*, a leaf, guards which workers are to be visited, and when, which sockets
  * are polled, and whether there is a thread. It may be taken while a worker's lock is held. The thread
- * takes a worker's lock while it does not hold its own. Instead, a worker that it is about to visit
- * is marked `in_use` in the registry, and is not freed before the visit is over.
+ * takes a worker's lock while it does not hold its own. Instead, the registry counts the visits of each
+ * worker, which is not freed before they are over.
  *
  * Nobody waits for the thread beyond a time that he gives. It ends by itself, when it sees that no
  * worker is left to it; and a worker that is freed during a visit is freed by the thread.

@@ -21,6 +21,7 @@ struct adma_sleeper {
 	uint64_t epoch;
 	bool in;       /* the thread is counted among the worker's sleepers */
 	bool listener; /* it waits for a message, not for a request */
+	bool owns;     /* it owns the worker while it sleeps */
 };
 
 /* 0, or a negated errno. */

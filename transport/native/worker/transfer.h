@@ -8,6 +8,7 @@
 #ifndef ADMA_WORKER_TRANSFER_H
 #define ADMA_WORKER_TRANSFER_H
 
+#include "base/held_up.h"
 #include "shm/slot.h"
 #include "worker/endpoint.h"
 
@@ -17,6 +18,9 @@ struct adma_transfer_watch {
 	int64_t changed_at;  /* when `claims` last changed; 0: nobody has looked yet */
 	int64_t sleep, sleep_end; /* how long to sleep while the peer copies, and until when */
 };
+
+/* Are the buffers in memory, as far as our copies touch them? Asked once, by the first thread that copies with care. */
+enum adma_residency { ADMA_RESIDENCY_UNKNOWN, ADMA_RESIDENT, ADMA_NOT_RESIDENT };
 
 struct adma_transfer {
 	struct adma_list link;    /* in `all` */
@@ -36,6 +40,9 @@ struct adma_transfer {
 	uint32_t chunks;
 	bool shut;        /* the cursor was seen closed, or spoilt: it is not open any more */
 	uint32_t busy;    /* our threads that are copying now, without the lock */
+	uint8_t residency; /* enum adma_residency */
+	int64_t begun_at; /* when the last of them began */
+	bool abandoned;   /* its request is complete; the last of these threads frees it */
 	uint32_t copied;  /* chunks that this endpoint copied */
 	uint32_t claimed; /* chunks that this endpoint claimed; for a stream, only if outbound */
 	uint64_t at;      /* for a stream: bytes that this endpoint has moved */
@@ -46,7 +53,12 @@ struct adma_transfer {
 };
 
 /* On whose behalf a chunk is copied; the counters of adma_get_stats() tell them apart. */
-enum adma_copied_by { ADMA_BY_CALLER, ADMA_BY_PROGRESS_THREAD, ADMA_BY_ASSIST };
+enum adma_copied_by {
+	ADMA_BY_CALLER,
+	ADMA_BY_CHECK, /* a caller that must not be held up: with care */
+	ADMA_BY_PROGRESS_THREAD,
+	ADMA_BY_ASSIST,
+};
 
 static inline struct adma_transfer *adma_transfer_of(struct adma_list *member)
 {
@@ -56,6 +68,12 @@ static inline struct adma_transfer *adma_transfer_of(struct adma_list *member)
 static inline bool adma_has_transfers(const struct adma_endpoint *ep)
 {
 	return ep->transfers.count > 0;
+}
+
+/* Is a thread of ours held up in it? Then no other thread begins with a chunk of it. */
+static inline bool adma_transfer_holds_up(const struct adma_transfer *t)
+{
+	return t->busy && adma_is_held_up(t->begun_at);
 }
 
 static inline bool adma_transfer_is_stream(const struct adma_transfer *t)

@@ -3,9 +3,11 @@
 #include "worker/transfer_copy.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/residency.h"
 #include "base/trace.h"
 #include "worker/peer.h"
 #include "worker/stages.h"
@@ -16,6 +18,7 @@
 static void chunk_unlock(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	t->busy++;
+	t->begun_at = adma_now();
 	adma_endpoint_release_for_use(ep);
 }
 
@@ -23,9 +26,21 @@ static void chunk_relock(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	adma_endpoint_retake(ep);
 	t->busy--;
+	if (t->abandoned)
+		return;
 	adma_transfer_touch(ep, t); /* it may have been over but for this thread */
 	/* Another thread may have cleared the marks meanwhile, and which transfers are ready has changed since. */
 	adma_mark(ep, ADMA_MARK_REARM);
+}
+
+/* This thread was held up, and the channel was given up meanwhile: the last such thread frees the transfer. */
+static bool chunk_is_abandoned(struct adma_transfer *t)
+{
+	bool abandoned = t->abandoned;
+
+	if (abandoned && !t->busy)
+		free(t);
+	return abandoned;
 }
 
 static void chunk_count(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
@@ -89,7 +104,8 @@ static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer 
 	error = chunk_copy(ep, t, (uint32_t)i);
 	if (!error)
 		chunk_count(ep, t, by);
-	chunk_retire(ep, t, error);
+	chunk_retire(ep, t, error); /* also if it is abandoned: the peer waits for that */
+	(void)chunk_is_abandoned(t);
 	return true;
 }
 
@@ -158,6 +174,8 @@ static bool stream_pump(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 	chunk_unlock(ep, t);
 	rc = stream_move(ep, t, &at);
 	chunk_relock(ep, t);
+	if (chunk_is_abandoned(t))
+		return true;
 	if (rc == 0)
 		return false;
 	if (rc == -ECONNRESET || rc == -EPIPE) {
@@ -179,6 +197,18 @@ static bool stream_pump(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 
 /* ---- transfers of either kind ---- */
 
+/* May a thread that must not be held up copy for this transfer? Otherwise the progress thread does. */
+static bool transfer_is_resident(const struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	if (t->residency == ADMA_RESIDENCY_UNKNOWN) {
+		bool resident = adma_is_resident(t->span.local, t->span.length) &&
+				(!t->mechanism->resident || t->mechanism->resident(&ep->connection, &t->span));
+
+		t->residency = resident ? ADMA_RESIDENT : ADMA_NOT_RESIDENT;
+	}
+	return t->residency == ADMA_RESIDENT;
+}
+
 bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)
 {
 	if (!t->mechanism || !t->chunks)
@@ -187,6 +217,8 @@ bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 		adma_transfer_touch(ep, t); /* the next round looks whether the kernel is done with it */
 		return false;
 	}
+	if (adma_transfer_holds_up(t) || (by == ADMA_BY_CHECK && !transfer_is_resident(ep, t)))
+		return false;
 	if (adma_transfer_is_stream(t))
 		return adma_transfer_is_next(ep, t) && (!t->span.outbound || stream_claim(ep, t)) &&
 		       stream_pump(ep, t, by);
@@ -194,30 +226,30 @@ bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum 
 }
 
 /* A stream that cannot move may have dropped the lock, but it was busy meanwhile, and so is still in its list. */
-static bool streams_copy(struct adma_endpoint *ep)
+static bool streams_copy(struct adma_endpoint *ep, enum adma_copied_by by)
 {
 	adma_list_for_each(at, &ep->transfers.heads) {
-		if (adma_transfer_step(ep, adma_transfer_of_movable(at), ADMA_BY_CALLER) || ep->control.over)
+		if (adma_transfer_step(ep, adma_transfer_of_movable(at), by) || ep->control.over)
 			return true;
 	}
 	return false;
 }
 
 /* A transfer of which nothing can be claimed leaves the list. */
-static bool chunks_copy(struct adma_endpoint *ep)
+static bool chunks_copy(struct adma_endpoint *ep, enum adma_copied_by by)
 {
 	adma_list_for_each_safe(at, after, &ep->transfers.open) {
-		if (adma_transfer_step(ep, adma_transfer_of_movable(at), ADMA_BY_CALLER) || ep->control.over)
+		if (adma_transfer_step(ep, adma_transfer_of_movable(at), by) || ep->control.over)
 			return true;
 	}
 	return false;
 }
 
-bool adma_transfers_copy(struct adma_endpoint *ep)
+bool adma_transfers_copy(struct adma_endpoint *ep, enum adma_copied_by by)
 {
 	if (ep->control.over)
 		return false;
 	if (adma_transfers_begin_with_streams(&ep->transfers))
-		return streams_copy(ep) || chunks_copy(ep);
-	return chunks_copy(ep) || streams_copy(ep);
+		return streams_copy(ep, by) || chunks_copy(ep, by);
+	return chunks_copy(ep, by) || streams_copy(ep, by);
 }

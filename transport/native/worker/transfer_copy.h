@@ -9,6 +9,6 @@
 bool adma_transfer_step(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by);
 
 /* Copy one chunk of some transfer, on behalf of a caller that waits. */
-bool adma_transfers_copy(struct adma_endpoint *ep);
+bool adma_transfers_copy(struct adma_endpoint *ep, enum adma_copied_by by);
 
 #endif

@@ -338,7 +338,9 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 	if (t->span.outbound && error == ADMA_E_TOOLONG)
 		error = 0; /* it was matched, and was too long for its receiver only; or its reader skipped it */
 	adma_complete(ep, req, error, t->span.length);
-	free(t);
+	t->abandoned = t->busy;
+	if (!t->busy)
+		free(t);
 }
 
 #define TRANSFER_GOES_ON (-1)
