@@ -2,7 +2,8 @@
 /*
  * race_progress.c - messages that nobody waits for: posted at both ends of a channel, and copied by the
  * movers and by queues of the copy engine that help them, while others look, wait for a moment,
- * configure and stop the engine, copy with it, and at last close.
+ * configure and stop the engine, copy with it, and at last close. In some rounds a chunk takes so long that
+ * another thread takes over, and in some of these the channel is given up meanwhile.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 
 #include "pair.h"
+#include "adma_fault.h"
+#include "base/held_up.h"
 #include "shm/layout.h"
 #include "adma_copy.h"
 #include "race.h"
@@ -17,6 +20,8 @@
 #define LENGTH (3u << 20)
 #define MESSAGES 12
 #define SLICE_NS 2000000
+#define SLOW_MOST 6     /* one of the first chunks is slow */
+#define DELAY_US 300000 /* of one chunk: longer than ADMA_HELD_UP_NS */
 
 struct end {
 	struct adma_chan *chan;
@@ -25,14 +30,18 @@ struct end {
 	bool writes;
 };
 
-static bool orderly;
+/* How the rounds end, in turn: all that was posted is done; or one end closes before that, or is given up. */
+enum how { ORDERLY, CUT_OFF, HELD_UP, GIVEN_UP, HOWS };
+
+static enum how how;
+static int slow; /* this chunk of the round */
 static int64_t hang;
 static atomic_bool through;
-static uint64_t by_movers, by_queues, broken;
+static uint64_t by_movers, by_queues, broken, given_up;
 
 static void rest(int64_t ns)
 {
-	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+	nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
 }
 
 static bool done(const struct adma_req *req)
@@ -102,7 +111,7 @@ static void *compute(void *argument)
 
 	for (uint32_t number = 0; number < MESSAGES && !rc; number++)
 		rc = move_one(end, number);
-	REQUIRE(!rc || !orderly);
+	REQUIRE(!rc || how == CUT_OFF || how == GIVEN_UP);
 	return NULL;
 }
 
@@ -138,7 +147,8 @@ static void *meddle(void *argument)
 			(void)adma_engine_configure(&config);
 			break;
 		case 2:
-			copy_some(seed);
+			if (how == ORDERLY || how == CUT_OFF) /* its parts pass the same fault point */
+				copy_some(seed);
 			break;
 		}
 	}
@@ -155,7 +165,13 @@ static void *cut_off(void *argument)
 	struct cut *cut = argument;
 
 	rest(cut->after_ns);
-	while (adma_chan_close(cut->chan, SLICE_NS))
+	while (how == GIVEN_UP && adma_fault_passes(ADMA_FAULT_CHUNK) < slow) {
+		REQUIRE(adma_now() < hang);
+		rest(200000);
+	}
+	if (how == GIVEN_UP && adma_chan_close(cut->chan, SLICE_NS))
+		given_up += adma_chan_abandon(cut->chan) != 0;
+	while (how == CUT_OFF && adma_chan_close(cut->chan, SLICE_NS))
 		REQUIRE(adma_now() < hang);
 	broken++;
 	return NULL;
@@ -169,23 +185,34 @@ static void go(struct end ends[ENDS], unsigned long long *seed)
 	pthread_t threads[ENDS], meddler, cutter;
 
 	atomic_store_explicit(&through, false, memory_order_relaxed);
+	slow = 1 + (int)(below(seed, 2) * below(seed, SLOW_MOST));
+	if (how == HELD_UP || how == GIVEN_UP)
+		(void)adma_fault_arm(ADMA_FAULT_CHUNK, ADMA_FAULT_DELAY, DELAY_US, slow);
 	for (int e = 0; e < ENDS; e++)
 		start(&threads[e], compute, &ends[e]);
 	start(&meddler, meddle, seed);
-	if (!orderly)
+	if (how == CUT_OFF || how == GIVEN_UP)
 		start(&cutter, cut_off, &cut);
 	for (int e = 0; e < ENDS; e++)
 		join(threads[e]);
 	atomic_store_explicit(&through, true, memory_order_relaxed);
 	join(meddler);
-	if (!orderly)
+	if (how == CUT_OFF || how == GIVEN_UP)
 		join(cutter);
-	for (bool left = true; left;) {
+	for (bool left = how != GIVEN_UP; left;) {
 		left = false;
 		for (int e = 0; e < ENDS; e++)
 			left |= adma_chan_close(ends[e].chan, SLICE_NS) != 0;
 		REQUIRE(adma_now() < hang);
 	}
+}
+
+/* Both ends are given up. The thread that is held up frees what it uses when it goes on. */
+static void give_up(struct adma_chan *chans[ENDS])
+{
+	for (int e = 0; e < ENDS; e++)
+		adma_chan_free(chans[e]);
+	rest(DELAY_US * 1000ll + ADMA_HELD_UP_NS);
 }
 
 static void count(struct adma_chan *chan)
@@ -210,9 +237,13 @@ static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
 		REQUIRE(ends[e].buffer);
 	}
 	go(ends, seed);
-	for (int e = 0; e < ENDS; e++) {
+	for (int e = 0; e < ENDS; e++)
 		count(chans[e]);
-		adma_chan_free(chans[e]);
+	if (how == GIVEN_UP)
+		give_up(chans);
+	for (int e = 0; e < ENDS; e++) {
+		if (how != GIVEN_UP)
+			adma_chan_free(chans[e]);
 		free_segment(segments[e]);
 		free(ends[e].buffer);
 	}
@@ -222,19 +253,22 @@ int main(int argc, char **argv)
 {
 	int64_t until = end_of_run(argc, argv);
 	struct adma_nonce *nonce = adma_nonce_new();
+	struct adma_progress_stats stats;
 	unsigned long long seed = 20251126;
 	unsigned int rounds = 0;
 
 	REQUIRE(nonce);
 	adma_engine_may_assist();
 	for (; adma_now() < until || rounds < 8; rounds++) {
-		orderly = rounds % 2 == 0;
+		how = (enum how)(rounds % HOWS);
 		round_of(nonce, &seed);
 	}
 	adma_nonce_free(nonce);
 	(void)adma_engine_stop();
+	adma_get_progress_stats(&stats);
 	REQUIRE(by_movers && by_queues && broken);
-	printf("progress: %u rounds, %llu cut off, chunks %llu by movers and %llu by queues\n", rounds,
-	       (unsigned long long)broken, (unsigned long long)by_movers, (unsigned long long)by_queues);
+	printf("progress: %u rounds, %llu cut off, %llu given up, %llu takeovers, chunks %llu by movers and %llu by queues\n",
+	       rounds, (unsigned long long)broken, (unsigned long long)given_up, (unsigned long long)stats.takeovers,
+	       (unsigned long long)by_movers, (unsigned long long)by_queues);
 	return 0;
 }

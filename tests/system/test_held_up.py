@@ -20,7 +20,7 @@ from adma.messages.worker import Worker
 from adma.testing.limits import HANG, MIB
 from adma.testing.payload import pattern
 from support.calls.computing import progress_stats
-from support.endpoints import own_channels
+from support.endpoints import InChild, own_channels
 from support.unserved import Unserved, available
 from support.workers import connect
 
@@ -249,6 +249,13 @@ def test_a_shared_worker_goes_on(scene: Scene) -> None:
         assert not in_time(workers[0].progress)
         unserved.serve()
         until(lambda: all(request.operation.req.state == DONE for request in stuck))
+
+
+def test_a_forked_child_has_a_progress_thread_of_its_own(scene: Scene) -> None:
+    """The visit in which its parent's thread was held up is none of its business."""
+    scene.held_up("mapped:cma")
+    child = InChild(lambda: goes_on(*own_channels()))
+    child.result()
 
 
 PROGRAM = """

@@ -585,6 +585,7 @@ void adma_progress_after_fork_child(void)
 	adma_list_init(&thread.called);
 	adma_list_init(&thread.taken);
 	thread.workers = 0;
+	thread.visited = NULL;
 	thread.asleep = thread.stale = false;
 	thread.stats = (struct adma_progress_stats){0};
 	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
