@@ -136,7 +136,7 @@ static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t
 	if (rc)
 		return rc;
 	slot->mechanism = t->mechanism_id;
-	slot->destination = (uintptr_t)t->span.local;
+	slot->destination = adma_transfer_is_shared(t) ? (uintptr_t)t->span.local : 0;
 	slot->chunk = t->span.chunk;
 	slot->base = t->span.base = ep->receive.base[id];
 	rc = adma_slot_match(slot, t->gen);
@@ -591,16 +591,15 @@ static void transfer_ask_again(struct adma_endpoint *ep, struct adma_transfer *t
 static void transfer_post_again(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
 	struct adma_req *req = t->req;
-	struct adma_slot *slot = t->slot;
+	uint32_t offered;
 
 	transfer_end_life(ep, t, error);
 	req->transfer = NULL;
 	adma_slots_post_again(&ep->send.slots, t->slot_index, req);
 	req->slot_gen = ep->send.slots.own[t->slot_index].gen;
-	slot->source = (uintptr_t)req->address;
-	slot->length = req->length;
-	slot->offered = adma_redo_offer(ep, t);
-	adma_slot_post(slot, req->slot_gen);
+	offered = adma_redo_offer(ep, t);
+	adma_slots_describe(&ep->send.slots, t->slot_index, req, offered, adma_select_has_single_copy(offered));
+	adma_slot_post(t->slot, req->slot_gen);
 	adma_transfer_tell(ep, t);
 	free(t);
 }
@@ -741,6 +740,12 @@ void adma_transfers_close(struct adma_endpoint *ep)
 			adma_terminate(ep, ADMA_E_PROTOCOL);
 }
 
+/* May the buffer of a transfer that is given up still be touched: by the peer, by the kernel, by a thread of ours? */
+static bool transfer_is_in_use(const struct adma_transfer *t)
+{
+	return t->busy || t->stopping || adma_transfer_is_shared(t);
+}
+
 uint64_t adma_transfers_abandon(struct adma_endpoint *ep)
 {
 	uint64_t held = 0;
@@ -748,8 +753,10 @@ uint64_t adma_transfers_abandon(struct adma_endpoint *ep)
 	adma_list_for_each_safe(at, after, &ep->transfers.all) {
 		struct adma_transfer *t = adma_transfer_of(at);
 
-		held += t->span.length;
-		t->req->held = 1;
+		if (transfer_is_in_use(t)) {
+			held += t->span.length;
+			t->req->held = 1;
+		}
 		transfer_complete(ep, t, ADMA_E_CLOSED_HERE);
 	}
 	return held;
