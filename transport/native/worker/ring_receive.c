@@ -233,11 +233,17 @@ static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
 static bool ring_match_one(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
+	enum adma_verdict verdict;
 	struct adma_req *req;
 
 	if (ring_next_message(ep) <= 0)
 		return false;
-	switch (adma_match(&ep->receive.reads, desc, ADMA_KEEP, &req)) {
+	verdict = adma_match(&ep->receive.reads, desc, ADMA_KEEP, &req);
+	if (desc->kind == ADMA_PART && req && req->length != desc->length) {
+		adma_terminate(ep, ADMA_E_PROTOCOL); /* its object announced another size, and that has been reserved */
+		return false;
+	}
+	switch (verdict) {
 	case ADMA_ASK:
 		if (req->state != ADMA_NEED_STATE)
 			adma_request_ask(ep, req, desc->total, desc->length, desc->parts);
