@@ -77,7 +77,7 @@ def test_a_look_passes_over_one_ring(peer: Peer, what: str) -> None:
         assert peer.call(hostile.look_for, what, WHILE) <= ROUNDS[what] * (CELLS + 1)
 
 
-@pytest.mark.parametrize("what", ["read", "recv", "probe", "skip"])
+@pytest.mark.parametrize("what", ["read", "recv", "probe", "skip", "wait"])
 @pytest.mark.parametrize("timeout", [0, 0.2])
 def test_a_call_ends_in_time(peer: Peer, what: str, timeout: float) -> None:
     with spoilt(peer) as end, fed(end):
