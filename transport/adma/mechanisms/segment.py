@@ -17,14 +17,13 @@ import errno
 import itertools
 import os
 import re
-import stat
 
 import posix_ipc
 
 from .._core import handshake as core
 from .._core.constants import BULK_SIZE
 from ..connect.identity import is_gone, own_uid, start_time
-from ..errors import ProtocolError, failure
+from ..errors import failure
 
 __all__ = ["check", "make", "sweep"]
 
@@ -74,14 +73,7 @@ def _open(same_user: bool) -> tuple[int, bool]:
 
 def check(fd: int, same_user: bool) -> None:
     """Check that a peer's descriptor is a segment that is safe to map. ProtocolError: it is not."""
-    size = BULK_SIZE
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_size < size:
-        raise ProtocolError(f"the peer's bulk segment is no memory of {size} bytes")
-    if same_user:
-        return
-    if not core.is_sealed(fd):
-        raise ProtocolError("the peer's bulk segment is not sealed, but it belongs to another user")
+    core.check_memory(fd, BULK_SIZE, same_user, "bulk segment")
 
 
 def sweep() -> int:
