@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import select
 import socket
 import tempfile
 import time
@@ -27,6 +28,7 @@ from adma.mechanisms import segment
 from adma.testing.limits import HANG, LARGE
 from adma.testing.payload import pattern
 from support.endpoints import InChild, become, pair
+from support.silent_file import silent_file
 
 VICTIM, ATTACKER, THIRD = 4321, 4322, 4323
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -156,6 +158,34 @@ def test_a_third_users_memory_passed_by_ones_own_user(make: Callable[[int], int]
         os.close(fd)
         here.close()
         there.close()
+
+
+@root
+@pytest.mark.parametrize("nbytes", [BULK_SIZE, RINGS])
+def test_a_file_that_does_not_answer(nbytes: int) -> None:
+    """Of a file system in user space. Nothing is asked that it would have to answer itself."""
+
+    def judge() -> str:
+        become(VICTIM)
+        with pytest.raises(adma.ProtocolError) as caught:
+            if nbytes == BULK_SIZE:
+                segment.check(fd, same_user=False)
+            else:
+                core.map_segment(fd, same_user=False)
+        os.write(into, b"!")
+        return str(caught.value)
+
+    try:
+        with silent_file() as fd:
+            out, into = os.pipe()
+            victim = InChild(judge)
+            os.close(into)
+            ready = select.select([out], [], [], HANG / 4)[0] and os.read(out, 1)
+            os.close(out)
+    except OSError as error:
+        pytest.skip(f"{error}")
+    assert "sealed" in victim.result()  # it ends when the file system does
+    assert ready == b"!"
 
 
 def test_the_pages_that_every_channel_needs_are_there_before_they_are_used() -> None:
