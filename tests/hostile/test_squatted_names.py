@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import shutil
@@ -284,6 +285,34 @@ def test_a_socket_of_somebody_else_at_a_path() -> None:
     with pytest.raises(OSError, match=rf"uid {ATTACKER}.*cure") as caught:
         in_own_world(attack, use)
     assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_a_lock_that_somebody_else_keeps_on_a_directory() -> None:
+    """Everybody may open /tmp, and lock it."""
+
+    def run() -> Any:
+        own_world()
+        done, end = os.pipe()
+        locked, tell = os.pipe()
+
+        def attack() -> None:
+            become(ATTACKER)
+            os.close(end)
+            fcntl.flock(os.open("/tmp", os.O_RDONLY), fcntl.LOCK_EX)
+            os.write(tell, b"!")
+            os.read(done, 1)
+
+        attacker = InChild(attack)
+        os.read(locked, 1)
+        talked = as_user(VICTIM, lambda: (*talk("/tmp/wanted.sock"), os.listdir("/tmp")))
+        os.close(end)
+        attacker.result()
+        return talked
+
+    address, took, left = InChild(run).result()
+    assert address == "/tmp/wanted.sock"
+    assert took < BOUND
+    assert left == []
 
 
 def test_many_sockets_of_others_hold_up_no_listener() -> None:
