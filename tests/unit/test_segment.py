@@ -45,12 +45,27 @@ def test_between_users_it_is_sealed() -> None:
         os.close(fd)
 
 
-@pytest.mark.parametrize("size", [0, 4096, None])
-def test_what_is_no_segment_is_refused(size: int | None) -> None:
-    fd = os.memfd_create("not-sealed", os.MFD_ALLOW_SEALING)
+@pytest.mark.parametrize("same_user", [True, False])
+@pytest.mark.parametrize("size", [0, 4096, BULK_SIZE - 1, BULK_SIZE + 1])
+def test_what_has_another_size_is_refused(size: int, same_user: bool) -> None:
+    fd = os.memfd_create("sealed", os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, BULK_SIZE if size is None else size)
-        with pytest.raises(ProtocolError, match="not sealed" if size is None else "no memory"):
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+        with pytest.raises(ProtocolError, match=f"no memory of {BULK_SIZE} bytes"):
+            segment.check(fd, same_user)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("more", [0, fcntl.F_SEAL_WRITE, 0x10])  # F_SEAL_FUTURE_WRITE
+def test_what_has_other_seals_is_refused(more: int) -> None:
+    fd = os.memfd_create("sealed", os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, BULK_SIZE)
+        if more:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS | more)
+        with pytest.raises(ProtocolError, match="not sealed"):
             segment.check(fd, same_user=False)
     finally:
         os.close(fd)

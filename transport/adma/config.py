@@ -3,12 +3,18 @@
 
 Each function reads its variable when it is called, so that a program may set it before.
 Nothing here judges a value: who uses it does, and names the variable in the error.
+
+A program with rights that whoever started it lacks (set-user-id, set-group-id, file capabilities)
+must not let that user choose files and addresses for it. There all variables count as not set,
+also after the program has given the rights back.
 """
 
 from __future__ import annotations
 
 import os
 from typing import Final
+
+from ._core.handshake import has_more_rights
 
 COPIERS: Final = "ADMA_COPIERS"
 EMULATED: Final = "ADMA_EMULATED"  # what emulates this machine, where that cannot be seen
@@ -23,10 +29,13 @@ SCHEDULE: Final = "ADMA_SCHEDULE"
 TRACE: Final = "ADMA_TRACE"
 TRACE_EVENTS: Final = "ADMA_TRACE_EVENTS"
 
+#: Is the environment that of a user with fewer rights? As it was when adma was imported.
+IS_FOREIGN: Final = has_more_rights()
+
 
 def value(variable: str) -> str:
-    """The value of a variable; "" when it is not set."""
-    return os.environ.get(variable, "")
+    """The value of a variable; "" when it is not set, or not to be trusted."""
+    return "" if IS_FOREIGN else os.environ.get(variable, "")
 
 
 def copiers() -> str:

@@ -36,7 +36,8 @@ def connect(
 
     A name is below XDG_RUNTIME_DIR, if that is set and absolute, and otherwise below TMPDIR or
     /tmp. Where those of the listener are others (cron, sudo, services), it is found in
-    /run/user/UID, /tmp and /var/tmp. An error tells where was looked, and what to set.
+    /run/user/UID, /tmp and /var/tmp, or in ~/.adma where another user took the name of this
+    user's directory in /tmp. An error tells where was looked, and what to set.
 
     `mechanism` is the one to use for every message, in both directions; "auto" chooses for
     each. MechanismUnavailable: it does not work between the two. ValueError: there is none of

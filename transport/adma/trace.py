@@ -9,11 +9,13 @@ written when the interpreter ends. See docs/tracing.md.
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from . import config
 from ._core import trace as core
@@ -48,7 +50,7 @@ def write() -> None:
         return
     core.stop()
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with _open(path) as file:
             _dump(file)
     except (OSError, MemoryError) as error:
         why = getattr(error, "strerror", None) or "no memory"
@@ -67,13 +69,45 @@ def _begin(*, check: bool) -> None:
     path = _pattern.replace("%p", str(os.getpid()))
     try:
         if check:
-            open(path, "w", encoding="utf-8").close()
+            _open(path).close()
     except OSError as error:
         text = f"ADMA_TRACE: {path!r} cannot be written: {error.strerror}"
         raise OSError(error.errno, text) from None
     if rc := core.start(_size):
         raise OSError(-rc, f"ADMA_TRACE: no room for {_size} events: {os.strerror(-rc)}")
     _path = path
+
+
+def _open(path: str) -> TextIO:
+    """An empty file to write to: a new one, or one that is this user's already. OSError.
+
+    In a directory such as /tmp somebody else may have put a file, a link or a FIFO there, so that
+    this user overwrites what it does not mean to, hands over its timeline, or waits for ever.
+    """
+    how = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(path, how, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link; cure: the file's own name") from None
+        raise
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file; cure: the name of one")
+        if status.st_uid != os.geteuid():
+            raise _not_ours(f"it belongs to uid {status.st_uid}")
+        if status.st_nlink > 1:
+            raise _not_ours("it has further names (hard links)")
+        os.ftruncate(fd, 0)
+        return open(fd, "w", encoding="utf-8")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _not_ours(why: str) -> PermissionError:
+    return PermissionError(errno.EPERM, f"{why}; cure: remove it, or a directory of one's own")
 
 
 def _forked() -> None:

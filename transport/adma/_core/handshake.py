@@ -29,6 +29,7 @@ nonce_scratch = lib.adma_nonce_scratch  # the number that the peer may have writ
 write_memory = lib.adma_vm_write
 set_tracer = lib.adma_set_tracer
 is_dumpable = lib.adma_dumpable
+has_more_rights = lib.adma_has_more_rights
 unmap_segment = lib.adma_segment_unmap
 pidfd_open = lib.adma_pidfd_open  # a descriptor, or a negated errno
 is_pidfd = lib.adma_is_pidfd  # 1, 0; or a negated errno: it cannot be told
@@ -113,10 +114,7 @@ def map_segment(fd: int, same_user: bool) -> Segment:
     """
     segment = ffi.new("struct adma_segment **")
     result = lib.adma_segment_map(fd, same_user, segment)
-    if result == -errno.EPROTO:
-        raise ProtocolError("the peer's segment cannot be used: it is no segment of adma")
-    if result == -errno.EPERM and not same_user:
-        raise ProtocolError(UNSEALED)
+    _judge(result, same_user, "segment cannot be used: it is no segment of adma", UNSEALED)
     _check(result, "peer's rings")
     mapped: Segment = segment[0]
     return mapped
@@ -148,6 +146,32 @@ def allocate_memory(fd: int, nbytes: int) -> None:
 def seal_memory(fd: int) -> bool:
     """Fix its size for ever. False: it knows no seals."""
     return not lib.adma_memory_seal(fd)
+
+
+def check_memory(fd: int, nbytes: int, same_user: bool, what: str) -> None:
+    """Check that memory which the peer passed can be mapped. ProtocolError says why it cannot.
+
+    It has just this size and pages of the ordinary size. Between users it is sealed. A process of
+    one's own user may pass a file that cannot be sealed, and that belongs to this user.
+    """
+    unsealed = f"the peer's {what} is not sealed, but it belongs to another user"
+    result = lib.adma_memory_check(fd, nbytes, same_user)
+    _judge(result, same_user, f"{what} is no memory of {nbytes} bytes", unsealed)
+
+
+def is_own_memory(fd: int, nbytes: int) -> bool:
+    """Would another process of this user take this memory, if it were passed?"""
+    return not lib.adma_memory_check(fd, nbytes, True)
+
+
+def _judge(result: int, same_user: bool, none: str, unsealed: str) -> None:
+    if result == -errno.EPROTO:
+        raise ProtocolError(f"the peer's {none}")
+    if result == -errno.EPERM:
+        raise ProtocolError(_FOREIGN if same_user else unsealed)
+
+
+_FOREIGN: Final = "the peer, a process of this user, passed memory that belongs to another user"
 
 
 def _check(result: int, tried: str) -> None:

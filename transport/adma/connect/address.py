@@ -33,6 +33,7 @@ from .stale import IN_USE, is_stale, remove_dead, remove_stale, sweep
 __all__ = ["Bound", "bind", "connect"]
 
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
+_PUBLIC_PATIENCE = 0.5  # the same where other users may take it, too
 _RETRY_FIRST, _RETRY_LONGEST = 0.001, 0.02  # seconds between two tries, growing
 
 
@@ -311,21 +312,33 @@ def _connect(path: str, deadline: float) -> socket.socket:
 def _locked(directory: str) -> Iterator[None]:
     """Hold the lock on a directory. TimeoutError when somebody keeps it.
 
-    In a public directory anybody may hold it for ever, so there is a limit. A fork waits while
-    the lock is held here: a child would keep it for as long as it lives.
+    Where other users may open the directory, any of them may keep the lock. It is not waited for
+    then: the lock keeps apart processes that begin at once, for a few system calls each. A fork
+    waits while the lock is held here: a child would keep it for as long as it lives.
     """
-    deadline = time.monotonic() + _LOCK_PATIENCE
+    public = _is_public(directory)
+    deadline = time.monotonic() + (_PUBLIC_PATIENCE if public else _LOCK_PATIENCE)
     pause = _RETRY_FIRST
     while True:
+        is_last = time.monotonic() >= deadline
         with forks.held_off(), _lock(directory) as ours:
-            if ours:
+            if ours or (public and is_last):
                 yield
                 return
-        if time.monotonic() >= deadline:
+        if is_last:
             text = "another process keeps a lock on this directory; cure: another directory"
             raise TimeoutError(errno.ETIMEDOUT, text, directory)
         time.sleep(pause)
         pause = min(2 * pause, _RETRY_LONGEST)
+
+
+def _is_public(directory: str) -> bool:
+    """May other users open it, as a lock takes?"""
+    try:
+        status = os.stat(directory)
+    except OSError:
+        return False
+    return status.st_uid != os.geteuid() or bool(status.st_mode & 0o044)
 
 
 @contextlib.contextmanager

@@ -11,11 +11,15 @@ of another user.
 Where the private directory is depends on the environment, and that of a client may differ from
 that of the listener (cron, sudo, services). So a client also looks in the other places where
 this user's private directory usually is.
+
+In a directory for temporary files any user may take the name of another one's directory. Then the
+private directory is in the user's home, where nobody else can make anything.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import pwd
 import stat
@@ -192,10 +196,37 @@ def _private_path() -> str:
     runtime = config.runtime_directory()
     if runtime and _is_own(runtime):
         return os.path.join(runtime, "adma")
-    return _below(_temporary())
+    path = _below(_temporary())
+    at_home = _at_home(os.geteuid()) if _is_taken(path) else None
+    return at_home or path
+
+
+def _is_taken(path: str) -> bool:
+    """Is there something of another user?"""
+    try:
+        return os.lstat(path).st_uid != os.geteuid()
+    except OSError:
+        return False
+
+
+def _at_home(uid: int) -> str | None:
+    """The directory in this user's home; None: it has no home of its own."""
+    home = _home_of(uid)
+    return os.path.join(home, ".adma") if os.path.isabs(home) and _is_own(home) else None
+
+
+@functools.lru_cache(maxsize=8)
+def _home_of(uid: int) -> str:
+    # Not HOME, which may be another user's after su and sudo.
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return ""
 
 
 def _temporary() -> str:
+    if config.IS_FOREIGN:
+        return _TEMPORARY[0]
     told = config.value("TMPDIR")
     if told and not os.path.isabs(told):
         return _TEMPORARY[0]  # it is another directory for each who looks
@@ -213,7 +244,9 @@ def _usual() -> list[str]:
     """Where this user's private directory is in the usual environments, this one's first."""
     runtime = f"/run/user/{os.geteuid()}"
     own = [os.path.join(runtime, "adma")] if _is_own(runtime) else []
-    return list(dict.fromkeys([_private_path(), *own, *map(_below, _TEMPORARY)]))
+    at_home = _at_home(os.geteuid())
+    home = [at_home] if at_home else []
+    return list(dict.fromkeys([_private_path(), *own, *map(_below, _TEMPORARY), *home]))
 
 
 _TEMPORARY = ("/tmp", "/var/tmp")  # of those who set no TMPDIR (tempfile, file-hierarchy(7))

@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+from itertools import islice
 
 from .place import ASIDE
 
@@ -15,21 +16,28 @@ __all__ = ["IN_USE", "is_stale", "remove_dead", "remove_stale", "sweep"]
 
 IN_USE = "the name is in use: a process listens there; cure: another name, or end that process"
 _SWEPT_AT_ONCE = 256  # sockets that one sweep looks at and removes, at most
+_ENTRIES_AT_ONCE = 4096  # entries of the directory among which it looks for them, at most
+_LISTED = 1 << 20  # bytes of the list of all users' sockets that are read, at most
 
 
 def remove_stale(path: str) -> None:
     """Unlink a socket that nobody listens at; OSError (EADDRINUSE) when it is in use."""
     try:
-        mode = os.lstat(path).st_mode
+        status = os.lstat(path)
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(mode):
+    if not stat.S_ISSOCK(status.st_mode):
         text = "the name is taken by a file that is no socket; cure: another name, or remove it"
         raise OSError(errno.EADDRINUSE, text, path)
     if not is_stale(path):
         raise OSError(errno.EADDRINUSE, IN_USE, path)
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        text = f"the name is taken by a socket of uid {status.st_uid}; cure: another name"
+        raise OSError(errno.EADDRINUSE, text, path) from None
 
 
 def is_stale(path: str) -> bool:
@@ -51,20 +59,18 @@ def sweep(directory: str) -> None:
     A name that is made up anew for each listener is never listened at again, so nobody else
     would remove its file.
     """
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return
     alive = _bound_here()
     looked = 0
-    for name in names:
-        path = os.path.join(directory, name)
-        if not (name.endswith(".sock") or name.startswith(ASIDE)) or os.fsencode(path) in alive:
-            continue
-        looked += 1
-        if looked > _SWEPT_AT_ONCE:
-            return
-        remove_dead(path)
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in islice(entries, _ENTRIES_AT_ONCE):
+            if not entry.name.endswith(".sock") and not entry.name.startswith(ASIDE):
+                continue
+            if os.fsencode(entry.path) in alive:
+                continue
+            looked += 1
+            if looked > _SWEPT_AT_ONCE:
+                return
+            remove_dead(entry.path)
 
 
 def remove_dead(path: str) -> None:
@@ -75,9 +81,13 @@ def remove_dead(path: str) -> None:
 
 
 def _bound_here() -> frozenset[bytes]:
-    """Paths of sockets that live in this network namespace. They need not be called to know it."""
+    """Paths of sockets that live in this network namespace. They need not be called to know it.
+
+    Every user can make as many sockets as it likes, so of a long list only the beginning is read.
+    """
     try:
         with open("/proc/net/unix", "rb") as file:
-            return frozenset(line[line.index(b" /") + 1 : -1] for line in file if b" /" in line)
+            lines = file.read(_LISTED).split(b"\n")[:-1]
     except OSError:
         return frozenset()
+    return frozenset(line[line.index(b" /") + 1 :] for line in lines if b" /" in line)

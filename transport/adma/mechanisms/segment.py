@@ -1,127 +1,99 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The bulk segment of `shared`: memory for the two copies of a large message.
 
-Between processes of one user it is a POSIX segment (shm_open(3)). It is made under a name of
-its own, all its pages are allocated, and the name is removed at once, so that only descriptors
-remain. Between users it is a sealed memfd: a user could shrink a POSIX segment, and the other
-process would get a SIGBUS.
+Between processes of one user it is a POSIX segment (shm_open(3)). It is made under a name that
+nobody can guess, all its pages are allocated, and the name is removed at once, so that only
+descriptors remain. Between users it is a sealed memfd: a user could shrink a POSIX segment, and
+the other process would get a SIGBUS. A memfd also does for one user, where /dev/shm is missing,
+closed to this user, or full: every user can fill it.
 
-A process that is killed before it removes the name leaves it behind. The name tells its user,
-pid and start time, and `sweep()` removes those of dead processes.
+A process that is killed before it removes the name leaves it behind. A name lasts for a moment, so
+`sweep()` removes those of this user that are older. If the maker is alive after all, it loses
+nothing, because it has the descriptor. In /dev/shm every user can make as many files as it likes,
+with any names. So a sweep looks at a few entries only, and at the owner of a file first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import re
+import secrets
 import stat
+import time
+from itertools import islice
 
 import posix_ipc
 
 from .._core import handshake as core
 from .._core.constants import BULK_SIZE
-from ..connect.identity import is_gone, own_uid, start_time
-from ..errors import ProtocolError, failure
+from ..connect.identity import own_uid
+from ..errors import failure
 
 __all__ = ["check", "make", "sweep"]
 
 _DIRECTORY = "/dev/shm"
-_NO_DIRECTORY = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSYS)
-_MADE_OFTEN_ENOUGH = 16
-_counter = itertools.count()
+_NOT_THERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSYS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OLD = 60.0  # seconds; a name lasts for two system calls
+_SWEPT_AT_ONCE = 256  # entries of the directory that one sweep looks at, at most
+_SWEEP_TIME = 0.01  # seconds after which it looks at no more
 
 
 def make(same_user: bool) -> int:
     """A bulk segment of `BULK_SIZE` bytes, every page allocated; a descriptor, close-on-exec.
 
-    `same_user`: make a POSIX segment, otherwise a sealed memfd. OSError with cause and cure:
-    there is no room for it. Nothing is left behind then.
+    `same_user`: make a POSIX segment, if that is possible, otherwise a sealed memfd. OSError with
+    cause and cure: there is no room for it. Nothing is left behind then.
     """
-    size = BULK_SIZE
-    fd, posix = _open(same_user)
+    if same_user and (fd := _posix_segment()) is not None:
+        return fd
+    fd = core.make_memory("adma-bulk")
     try:
-        # A file system that is full is an error here, and not a SIGBUS later.
-        core.allocate_memory(fd, size)
+        # Without room this is an error here, and not a SIGBUS later.
+        core.allocate_memory(fd, BULK_SIZE)
         if not core.seal_memory(fd) and not same_user:
             raise PermissionError(errno.EPERM, core.UNSEALED)
-    except OSError as error:
-        os.close(fd)
-        if posix and error.errno == errno.ENOSPC:
-            raise OSError(error.errno, _no_room(size)) from None
-        raise
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _open(same_user: bool) -> tuple[int, bool]:
-    """Memory of no size yet; and is it a POSIX segment?
-
-    Where /dev/shm is missing, or closed to this user, a memfd does for one user, too.
-    """
-    if same_user:
-        try:
-            return _posix_segment(), True
-        except OSError as error:
-            if error.errno not in _NO_DIRECTORY:
-                raise failure("bulk segment", error.errno or errno.EIO) from None
-    return core.make_memory("adma-bulk"), False
-
-
-def check(fd: int, same_user: bool) -> None:
-    """Check that a peer's descriptor is a segment that is safe to map. ProtocolError: it is not."""
-    size = BULK_SIZE
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_size < size:
-        raise ProtocolError(f"the peer's bulk segment is no memory of {size} bytes")
-    if same_user:
-        return
-    if not core.is_sealed(fd):
-        raise ProtocolError("the peer's bulk segment is not sealed, but it belongs to another user")
-
-
-def sweep() -> int:
-    """Remove the names that dead processes of this user left; returns how many there were."""
-    ours = re.compile(rf"adma-{own_uid()}-(\d+)-(\d+)-\d+")
-    removed = 0
+def _posix_segment() -> int | None:
+    """None: there can be none here. OSError: this process lacks what a memfd needs, too."""
+    fd = -1
     try:
-        names = os.listdir(_DIRECTORY)
-    except OSError:
-        return 0
-    for name in names:
-        match = ours.fullmatch(name)
-        if match is None or not is_gone(int(match[1]), int(match[2])):
-            continue
-        # Another user may have made a file of such a name; it is left alone.
-        with contextlib.suppress(OSError, posix_ipc.Error):
-            if os.lstat(f"{_DIRECTORY}/{name}").st_uid == own_uid():
-                posix_ipc.unlink_shared_memory(f"/{name}")
-                removed += 1
-    return removed
+        fd = _open()
+        core.allocate_memory(fd, BULK_SIZE)
+        # The peer judges it in the same way: /dev/shm might be of an unusual file system.
+        if core.is_own_memory(fd, BULK_SIZE):
+            fd, made = -1, fd
+            return made
+    except OSError as error:
+        if error.errno not in (*_NOT_THERE, *_FULL):
+            raise failure("bulk segment", error.errno or errno.EIO) from None
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    return None
 
 
-def _posix_segment() -> int:
-    for _ in range(_MADE_OFTEN_ENOUGH):
-        name = f"/adma-{own_uid()}-{os.getpid()}-{start_time() or 0}-{next(_counter)}"
-        try:
-            segment = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
-        except posix_ipc.ExistentialError:
-            if not os.path.isdir(_DIRECTORY):
-                break
-            continue  # of a process with our pid in another pid namespace
-        except posix_ipc.PermissionsError:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), _DIRECTORY) from None
-        except (posix_ipc.Error, OSError) as error:
-            raise _reason(error) from None
-        # A process of another pid namespace may have taken us for dead, and removed the name.
-        with contextlib.suppress(posix_ipc.ExistentialError):
-            posix_ipc.unlink_shared_memory(name)
-        return int(segment.fd)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), _DIRECTORY)
+def _open() -> int:
+    """A POSIX segment of no size yet, whose name is gone already. OSError."""
+    # The random part is what counts. The rest is for people who find a name that was left.
+    name = f"/adma-{own_uid()}-{os.getpid()}-{secrets.token_hex(16)}"
+    try:
+        segment = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
+    except (posix_ipc.ExistentialError, posix_ipc.PermissionsError):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), _DIRECTORY) from None
+    except (posix_ipc.Error, OSError) as error:
+        raise _reason(error) from None
+    # A sweep takes a maker that was stopped for long to be dead, and removes the name.
+    with contextlib.suppress(posix_ipc.ExistentialError):
+        posix_ipc.unlink_shared_memory(name)
+    return int(segment.fd)
 
 
 def _reason(error: Exception) -> OSError:
@@ -135,6 +107,36 @@ def _reason(error: Exception) -> OSError:
     return OSError(errno.EIO, str(error))
 
 
-def _no_room(size: int) -> str:
-    cure = f"make it larger (mount -o remount,size=64m {_DIRECTORY}; docker: --shm-size)"
-    return f"{_DIRECTORY} has no room for a bulk segment of {size} bytes; cure: {cure}"
+def check(fd: int, same_user: bool) -> None:
+    """Check that a peer's descriptor is a segment that is safe to map. ProtocolError: it is not."""
+    core.check_memory(fd, BULK_SIZE, same_user, "bulk segment")
+
+
+def sweep() -> int:
+    """Remove names that dead processes of this user left; returns how many. Raises nothing.
+
+    It looks at so many entries and for so long, at most, whatever other users have put there.
+    """
+    ours = re.compile(rf"adma-{own_uid()}-\d+-[0-9a-f]{{32}}")
+    end = time.monotonic() + _SWEEP_TIME
+    removed = 0
+    with contextlib.suppress(OSError), os.scandir(_DIRECTORY) as entries:
+        for entry in islice(entries, _SWEPT_AT_ONCE):
+            if ours.fullmatch(entry.name) and _is_old(entry):
+                with contextlib.suppress(OSError, posix_ipc.Error):
+                    posix_ipc.unlink_shared_memory(f"/{entry.name}")
+                    removed += 1
+            if time.monotonic() >= end:
+                break
+    return removed
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
+    """Is it a file of this user, and so old that its maker has no use for the name any more?"""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    if status.st_uid != own_uid() or not stat.S_ISREG(status.st_mode):
+        return False
+    return time.time() - status.st_mtime > _OLD

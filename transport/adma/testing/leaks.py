@@ -18,6 +18,7 @@ from .observe import children
 _SHM = Path("/dev/shm")
 # A mapping of the library's: an endpoint's segment, or a bulk segment.
 _MAPPED = re.compile(r"^\S+ \S+ \S+ \S+ \S+\s+(/memfd:.*|/dev/shm/.*)$", re.MULTILINE)
+_SEGMENT = re.compile(r"adma-\d+-(\d+)-")  # adma-UID-PID-, and what nobody can guess
 _SETTLE = 3.0
 
 
@@ -125,8 +126,8 @@ def _segments(pids: frozenset[int]) -> dict[str, str]:
     """Segments in /dev/shm whose name carries `adma` and the pid of a process of ours."""
     found = {}
     for name in os.listdir(_SHM) if _SHM.is_dir() else ():
-        numbers = {int(number) for number in re.findall(r"\d+", name)}
-        if "adma" in name and numbers & (pids | {os.getpid()}):
+        match = _SEGMENT.match(name)
+        if match and int(match[1]) in pids | {os.getpid()}:
             found[name] = str(_SHM / name)
     return found
 

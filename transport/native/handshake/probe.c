@@ -116,16 +116,6 @@ int adma_is_pidfd(int fd)
 	return none == EBADF ? pidfd_ask(fd) != EBADF : -none;
 }
 
-/* Not geteuid(): where fakeroot is preloaded, that one tells of another user. */
-struct adma_ids adma_own_ids(void)
-{
-#ifdef SYS_geteuid32 /* where the older call has 16 bits */
-	return (struct adma_ids){(uint32_t)syscall(SYS_geteuid32), (uint32_t)syscall(SYS_getegid32)};
-#else
-	return (struct adma_ids){(uint32_t)syscall(SYS_geteuid), (uint32_t)syscall(SYS_getegid)};
-#endif
-}
-
 int adma_dumpable(void)
 {
 	int value = prctl(PR_GET_DUMPABLE, 0UL, 0UL, 0UL, 0UL);

@@ -148,6 +148,12 @@ struct adma_ids {
 };
 struct adma_ids adma_own_ids(void);
 
+/*
+ * Does this process have rights that whoever started it lacks? So it is in set-user-id and set-group-id programs, and in
+ * those with file capabilities. The environment is not to be trusted then. It stays so when the rights are given back.
+ */
+bool adma_has_more_rights(void);
+
 /* prctl(PR_GET_DUMPABLE): 1 when other processes of this user may read the memory of this one. */
 int adma_dumpable(void);
 
@@ -193,9 +199,9 @@ struct adma_segment;
 int adma_segment_make(int *fd, struct adma_segment **segment);
 
 /*
- * Map the segment of a peer. The descriptor stays the caller's. Returns 0 or a negated errno. -EPROTO: it is no
- * memory of the right size that begins like a segment; -EPERM: it is not sealed, and the peer is not of this
- * process's user, so it could take the memory away under the map.
+ * Map the segment of a peer. The descriptor stays the caller's. Returns 0 or a negated errno. -EPROTO, -EPERM: as
+ * for adma_memory_check(), and -EPROTO also if the memory does not begin like a segment. Of another user's segment the
+ * pages that every channel needs are made sure of: -ENOMEM, or -EFAULT.
  */
 int adma_segment_map(int fd, bool same_user, struct adma_segment **segment);
 
@@ -215,5 +221,13 @@ int adma_memory_allocate(int fd, uint64_t bytes);
 /* Fix its size for ever. -EINVAL, -EPERM: it is a file, which cannot be sealed. */
 int adma_memory_seal(int fd);
 bool adma_memory_is_sealed(int fd);
+
+/*
+ * May memory be mapped that a peer passed? `same_user`: the peer is of this process's user, as the kernel told.
+ * -EPERM: it is not sealed, so that its owner could take it away under the map. That is allowed if a process of this user
+ * passed it and it belongs to this user. -EPROTO: it is no memory of exactly so many bytes, or its pages are huge ones, of
+ * which there may be none left.
+ */
+int adma_memory_check(int fd, uint64_t bytes, bool same_user);
 
 #endif

@@ -8,16 +8,16 @@
  * destination and the counter `drained`.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
+#include "adma_handshake.h"
 #include "mech/guarded.h"
 #include "mech/mechanism.h"
 #include "shm/layout.h"
+#include "shm/sealed.h"
 
 /* Once in so many cells the reader tells a writer that may wait for room. */
 #define SHM_ROOM_STEP (ADMA_BULK_CELLS / 4)
@@ -87,28 +87,30 @@ static int shm_give_segment(struct adma_connection *connection, int fd)
 	return 0;
 }
 
-static bool shm_segment_is_good(const struct adma_connection *connection, int fd)
+/* Of another user's segment, the pages are there before it is used, or it is not used. 0 or an errno. */
+static int shm_make_sure(const struct adma_connection *connection, void *bulk)
 {
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
-	int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	int rc = connection->config.same_user ? 0 : adma_sealed_populate(bulk, ADMA_BULK_SIZE, false);
 
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < ADMA_BULK_SIZE)
-		return false;
-	/* Between processes of one user a POSIX shared memory object, which cannot be sealed, is good enough. */
-	return connection->config.same_user || (seals >= 0 && (seals & wanted) == wanted);
+	return rc == -EINVAL ? 0 : -rc; /* a kernel that does not know this */
 }
 
 /* 0, or the errno for which the segment cannot be used. */
 static int shm_map_peers(struct adma_connection *connection, int fd)
 {
 	void *bulk;
+	int err;
 
-	if (!shm_segment_is_good(connection, fd))
+	if (adma_memory_check(fd, ADMA_BULK_SIZE, connection->config.same_user))
 		return EPROTO;
 	bulk = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 	if (bulk == MAP_FAILED)
 		return errno;
+	err = shm_make_sure(connection, bulk);
+	if (err) {
+		shm_unmap(bulk);
+		return err;
+	}
 	/* Release: a thread that drains uses the mapping as soon as it sees it. */
 	atomic_store_explicit(&shm_state(connection)->in, bulk, memory_order_release);
 	return 0;

@@ -4,14 +4,29 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "adma_handshake.h"
 #include "base/refusal.h"
 
+/* Since Linux 5.14; the headers of older systems lack it. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Since Linux 5.1 */
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x10
+#endif
+
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define WRITE_SEALS (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
 size_t adma_sealed_size(size_t bytes)
 {
@@ -80,7 +95,58 @@ bool adma_memory_is_sealed(int fd)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
 
-	return seals >= 0 && (seals & SEALS) == SEALS && !(seals & F_SEAL_WRITE);
+	return seals >= 0 && (seals & (SEALS | WRITE_SEALS)) == SEALS;
+}
+
+/* ---- what a peer passed ---- */
+
+/*
+ * Is it memory whose pages the kernel provides one by one? Huge pages are a supply that may be used up, and then an access
+ * to a hole raises SIGBUS. Between users it is tmpfs, of which memfds are. One's own file without a name, where the system
+ * refuses memfds, may be of another file system.
+ */
+static bool sealed_has_ordinary_pages(int fd, bool same_user)
+{
+	struct statfs system;
+
+	if (fstatfs(fd, &system))
+		return same_user && adma_is_refusal(errno);
+	return same_user ? system.f_type != HUGETLBFS_MAGIC : system.f_type == TMPFS_MAGIC;
+}
+
+/* The kernel's own answer: where fakeroot is preloaded, fstat() tells of another user. */
+static bool sealed_is_own(int fd)
+{
+	struct stat st;
+
+#if defined(__x86_64__) || defined(__aarch64__) /* where libc's structure is the kernel's */
+	return !syscall(SYS_fstat, fd, &st) && st.st_uid == adma_own_ids().uid;
+#else
+	return !fstat(fd, &st) && st.st_uid == adma_own_ids().uid;
+#endif
+}
+
+static bool sealed_is_whole(int fd, uint64_t bytes, bool same_user)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == bytes &&
+	       sealed_has_ordinary_pages(fd, same_user);
+}
+
+/*
+ * The seals come first. A stranger may pass a file of a file system in user space, which need not answer when its size is
+ * asked. Seals are answered by the kernel, and only memfds have them.
+ */
+int adma_memory_check(int fd, uint64_t bytes, bool same_user)
+{
+	bool sealed = adma_memory_is_sealed(fd);
+
+	if (!sealed && !same_user)
+		return -EPERM;
+	if (!sealed_is_whole(fd, bytes, same_user))
+		return -EPROTO;
+	return sealed || sealed_is_own(fd) ? 0 : -EPERM;
 }
 
 /* ---- maps ---- */
@@ -126,18 +192,19 @@ int adma_sealed_make(const char *name, size_t allocated, size_t size, int *fd, v
 	return 0;
 }
 
-static int sealed_check(int fd, size_t size, bool trusted)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (size_t)st.st_size != size)
-		return -EPROTO;
-	return trusted || adma_memory_is_sealed(fd) ? 0 : -EPERM;
-}
-
 int adma_sealed_map(int fd, size_t size, bool trusted, void **map)
 {
-	int rc = sealed_check(fd, size, trusted);
+	int rc = adma_memory_check(fd, size, trusted);
 
 	return rc ? rc : sealed_mmap(fd, size, map);
+}
+
+int adma_sealed_populate(void *p, size_t bytes, bool write)
+{
+	int rc;
+
+	do {
+		rc = madvise(p, bytes, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	} while (rc && errno == EINTR);
+	return rc ? -errno : 0;
 }

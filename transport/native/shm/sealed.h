@@ -19,8 +19,15 @@ int adma_sealed_make(const char *name, size_t allocated, size_t size, int *fd, v
 
 /*
  * Map one that a peer passed. The descriptor stays the caller's. `trusted`: the peer is of this process's user, and so
- * the memory need not be sealed. 0; -EPROTO: it is none of this size; -EPERM: it is not sealed; a negated errno.
+ * the memory need not be sealed. 0; -EPROTO, -EPERM: as for adma_memory_check(); a negated errno.
  */
 int adma_sealed_map(int fd, size_t size, bool trusted, void **map);
+
+/*
+ * Make sure of the pages of mapped memory: allocate those that are missing, and enter all into the page table. `write`: as
+ * writes to them would, which the map has to allow. If there is no memory, this is an error, where a mere access would
+ * raise SIGBUS. 0 or a negated errno: -ENOMEM, -EFAULT; -EINVAL before Linux 5.14.
+ */
+int adma_sealed_populate(void *p, size_t bytes, bool write);
 
 #endif

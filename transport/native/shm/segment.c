@@ -40,6 +40,16 @@ int adma_segment_make(int *fd, struct adma_segment **segment)
 	return 0;
 }
 
+/* 0, or why the segment that a peer passed cannot be used. Until its pages are there, nothing of another user's is read. */
+static int segment_check(struct adma_segment *segment, bool same_user)
+{
+	int rc = same_user ? 0 : adma_sealed_populate(segment, adma_sealed_size(SEGMENT_FIRST), true);
+
+	if (rc && rc != -EINVAL) /* a kernel that does not know this */
+		return rc;
+	return segment->magic == ADMA_SEGMENT_MAGIC ? 0 : -EPROTO;
+}
+
 int adma_segment_map(int fd, bool same_user, struct adma_segment **segment)
 {
 	void *map;
@@ -47,11 +57,12 @@ int adma_segment_map(int fd, bool same_user, struct adma_segment **segment)
 
 	if (rc)
 		return rc;
-	*segment = map;
-	if ((*segment)->magic != ADMA_SEGMENT_MAGIC) {
-		adma_segment_unmap(*segment);
-		return -EPROTO;
+	rc = segment_check(map, same_user);
+	if (rc) {
+		adma_segment_unmap(map);
+		return rc;
 	}
+	*segment = map;
 	return 0;
 }
 
