@@ -8,8 +8,10 @@ Both ends do the same, in lock step, whichever of them connected:
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
 
-The last three come a second time for what is tried only where nothing else works. A REFUSED record may come in place of any of them. It carries an errno and a text, and ends
-the handshake. After the last VERDICT both ends know the same, and the socket belongs to the core.
+The last three come a second time for what is tried only where nothing else works.
+
+A REFUSED record may come in place of any of them. It carries an errno and a text, and ends the
+handshake. After the last VERDICT both ends know the same, and the socket belongs to the core.
 """
 
 from __future__ import annotations

@@ -252,12 +252,14 @@ static bool poll_check_endpoint(const struct adma_progress *progress, struct adm
 
 	if (hung_up)
 		poll_check_data(progress, ep);
-
 	if (ep->control.eof)
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.sock, 0, ep);
 	if (ep->control.dead)
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.pidfd, 0, ep);
-	return adma_endpoint_advance(ep) || changed;
+	changed |= adma_endpoint_advance(ep);
+	/* If no transfer waits for the data descriptor any more, what the peer sends there is not read. */
+	poll_update_data(progress->waiters.epoll, ep);
+	return changed;
 }
 
 bool adma_poll_check(struct adma_progress *progress)
