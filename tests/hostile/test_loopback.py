@@ -180,16 +180,19 @@ def test_a_called_end_is_sent_nowhere(door: Path, nonce: bytes, called: bool) ->
     """A caller of another user, in a network of its own, offers an address of the listener's."""
     service = Service()
 
-    def attack() -> None:
+    def attack() -> tuple[int, bool]:
         ctypes.CDLL(None).unshare(CLONE_NEWNET)
         become(NOBODY_SPECIAL)
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(str(door))
-        Liar(sock, offer=offer(service.port, called=called), nonce=nonce).run()
+        liar = Liar(sock, offer=offer(service.port, called=called), nonce=nonce).run()
+        return len(liar.offered), liar.answered is not None
 
     with adma.listen(door, mode=0o666) as server:
         accepting = InThread(lambda: server.accept(timeout=HANG))
-        InChild(attack).result()
+        offered, answered = InChild(attack).result()
+        assert offered > loopback._OFFER.size, "the listener did not tell where it listens"
+        assert answered, "the listener did not look at what the caller offered"
         with adma.connect(door, timeout=HANG, mechanism=NAME), accepting.result():
             pass  # an honest one gets through
     assert service.heard() == []
@@ -454,6 +457,13 @@ def test_all_ways_to_meet(ours: dict[str, bool], theirs: dict[str, bool]) -> Non
         other = InThread(lambda: try_shake(far, Terms("test", **theirs)))  # noqa: B023
         for found in (try_shake(near, Terms("test", forced=TCP, **ours)), other.result()):
             assert found["tcp"]
+
+
+@pytest.mark.parametrize("where", ["127.0.0.9", "0.0.0.0"])
+def test_an_address_that_both_are_set_to(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMA_LOOPBACK_ADDRESS", where)
+    for found in both(TCP, 0):
+        assert found["tcp"]
 
 
 # Between users
