@@ -556,29 +556,6 @@ def test_forcing_loopback_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> Non
         assert error.errno == errno.EADDRNOTAVAIL
 
 
-def test_strangers_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two strangers call first: one is silent, the other has a wrong secret."""
-    strangers: list[socket.socket] = []
-    listen = loopback.LoopbackTCP._listen
-
-    def listen_behind_strangers(self: loopback.LoopbackTCP) -> int:
-        port = listen(self)
-        for _ in range(2):
-            strangers.append(socket.create_connection(("127.0.0.1", port)))
-        strangers[1].sendall(b"\0" * 32)
-        return port
-
-    monkeypatch.setattr(loopback.LoopbackTCP, "_listen", listen_behind_strangers)
-    for found in both(lib.ADMA_MECH_TCP, 0):
-        assert found["tcp"]
-    for stranger in strangers:
-        with stranger:
-            stranger.settimeout(HANG)
-            with pytest.raises(ConnectionResetError):
-                assert not stranger.recv(1), "a stranger was let in"
-                raise ConnectionResetError
-
-
 @pytest.mark.parametrize(
     ("number", "cause", "cure"),
     [

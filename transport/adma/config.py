@@ -44,7 +44,10 @@ def copiers() -> str:
 
 
 def loopback_address() -> str:
-    """The address at which `loopback:tcp` listens: 127.0.0.1 unless ADMA_LOOPBACK_ADDRESS."""
+    """The address at which `loopback:tcp` listens: 127.0.0.1 unless ADMA_LOOPBACK_ADDRESS.
+
+    The end that connects goes to this one, or to a loopback address, and nowhere else.
+    """
     return value(LOOPBACK_ADDRESS) or "127.0.0.1"
 
 

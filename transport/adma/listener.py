@@ -311,7 +311,8 @@ class Listener:
             self._short_since = None
             guests = self._guests
             label = self.address
-            terms = Terms(label, client=False, admit=guests.judge, private=not guests.welcome)
+            private = not guests.welcome
+            terms = Terms(label, client=False, admit=guests.judge, private=private, called=True)
             if self._is_welcome(sock):
                 self._callers.put(Caller(sock, terms, _HANDSHAKE))
             else:

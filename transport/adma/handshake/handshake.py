@@ -8,8 +8,10 @@ Both ends do the same, in lock step, whichever of them connected:
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
 
-A REFUSED record may come in place of any of them. It carries an errno and a text, and ends
-the handshake. After VERDICT both ends know the same, and the socket belongs to the core.
+The last three come a second time for what is tried only where nothing else works.
+
+A REFUSED record may come in place of any of them. It carries an errno and a text, and ends the
+handshake. After the last VERDICT both ends know the same, and the socket belongs to the core.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ class Terms:
     forced: int = 0  # enum adma_mechanism_id, 0: auto
     admit: access.Judge = access.own_user  # of the peer's uid
     private: bool = True  # False: this end lets other users in
+    called: bool = False  # the other end connected to this one
 
 
 class Handshake:
@@ -175,9 +178,14 @@ class _Handshake:
             peer, pidfd, remote = self._meet(record, nonce)
         forced = self._settle_forced(peer)
         terms = self.terms
-        context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
+        context = Context(
+            peer, own, nonce, terms.client, self.wire.deadline, terms.private, terms.called
+        )
         probes, left_out = self._make_probes(context, forced)
         yield from self._probe(probes, record.sender)
+        if not forced and _lacks_mechanism(probes) and (last := self._make_last(context)):
+            yield from self._probe(last, record.sender)
+            probes += last
 
         out, in_ = _directions(probes, left_out)
         if forced:
@@ -212,12 +220,23 @@ class _Handshake:
         self, context: Context, forced: int
     ) -> tuple[list[Probe], dict[str, Refusal | None]]:
         """The probes of what both ends know and try; and why others are left out, by name."""
-        common = [kind for kind in MECHANISMS if context.peer.mechanisms >> kind.id & 1]
-        left_out = {kind.name: kind.left_out(forced) for kind in common}
-        probes = [kind(context) for kind in common if left_out[kind.name] is None]
+        left_out = {
+            kind.name: _tried_last(kind, context, forced) or kind.left_out(forced)
+            for kind in _common(context)
+        }
+        kinds = [kind for kind in _common(context) if left_out[kind.name] is None]
+        return self._make(kinds, context), left_out
+
+    def _make_last(self, context: Context) -> list[Probe]:
+        """The probes of what is tried only where nothing else works. Both ends find the same."""
+        kinds = [kind for kind in _common(context) if _tried_last(kind, context, 0) is not None]
+        return self._make(kinds, context)
+
+    def _make(self, kinds: Sequence[type[Probe]], context: Context) -> list[Probe]:
+        probes = [kind(context) for kind in kinds]
         for probe in probes:
             self.undo.callback(probe.close)
-        return probes, left_out
+        return probes
 
     def _reserve_descriptor(self) -> socket.socket:
         """A descriptor for the one that the channel opens last, when the peer relies on us.
@@ -362,7 +381,28 @@ class _Handshake:
 
 
 _NO_CORE = ("it was registered without its part in the core", "pass `core` to register()")
+_NOT_BETWEEN_USERS = "not tried between users, where another mechanism works"
 _UNKNOWN = ("the peer's adma does not have this mechanism", "use the same version on both ends")
+
+
+def _common(context: Context) -> list[type[Probe]]:
+    """The mechanisms that both ends know."""
+    return [kind for kind in MECHANISMS if context.peer.mechanisms >> kind.id & 1]
+
+
+def _tried_last(kind: type[Probe], context: Context, forced: int) -> Refusal | None:
+    """Why it is not tried with the others, between two users; None: it is."""
+    if not kind.last_between_users or context.peer.same_user or forced == kind.id:
+        return None
+    cure = f"ask for it: mechanism={kind.name!r}"
+    return Refusal(kind.name, errno.EOPNOTSUPP, _NOT_BETWEEN_USERS, cure)
+
+
+def _lacks_mechanism(probes: Sequence[Probe]) -> bool:
+    """Is there a direction in which none of these works? Both ends find the same."""
+    return all(probe.out is not None for probe in probes) or all(
+        probe.in_ is not None for probe in probes
+    )
 
 
 def _said(record: Record, probe: Probe) -> Entry:

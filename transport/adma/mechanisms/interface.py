@@ -84,6 +84,7 @@ class Context:
     client: bool  # this end called the other one
     deadline: float  # time.monotonic()
     private: bool = True  # this end serves one user only
+    called: bool = False  # the other end called this one, which connects nowhere
 
     def remaining(self, at_most: float) -> float:
         """Seconds that a step may wait: `at_most`, or less where the deadline is nearer."""
@@ -101,6 +102,8 @@ class Probe(ABC):
     name: ClassVar[str]
     id: ClassVar[int]  # the same in all processes: enum adma_mechanism_id, or a number above those
     keeps_descriptor: ClassVar[bool] = False  # it works only with the one that `take` returned
+    #: Between users it is tried only where it is forced, or where nothing else works.
+    last_between_users: ClassVar[bool] = False
 
     out: Refusal | None = None
     in_: Refusal | None = None

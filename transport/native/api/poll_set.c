@@ -74,7 +74,8 @@ static void member_read(struct adma_poll_member *member)
 	struct adma_endpoint *ep = adma_only_endpoint(member->progress);
 
 	(void)adma_peer_check(ep);
-	if (ep->ops->polled && member->reported & EPOLLHUP)
+	/* A poll set polls the data descriptor of no other endpoint. */
+	if (ep->ops->silent && ep->ops->polled && member->reported & (EPOLLHUP | EPOLLERR))
 		ep->ops->polled(ep, POLLHUP);
 	if (member->suspect) {
 		adma_descriptors_suspect(member->progress);

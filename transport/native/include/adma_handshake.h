@@ -11,7 +11,7 @@
  *
  * Round 0 is the hello. It has one entry, struct adma_hello, with the sender's segment and pidfd.
  * The rounds after it have an entry for each mechanism, whose bytes only that mechanism
- * interprets. A refusal (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry,
+ * interprets. They come again for mechanisms that are tried only where the others do not work. A refusal (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry,
  * with an errno and a text for people.
  *
  * The parser is given bytes from a stranger. It reads nothing outside of them, allocates nothing,
@@ -26,7 +26,8 @@
 
 enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
-	ADMA_WIRE_VERSION = 4, /* 4: addresses only where an endpoint accesses the memory of the other one */
+	/* 4: proofs over TCP, mechanisms that are tried last, and addresses only for who accesses memory of the other end */
+	ADMA_WIRE_VERSION = 4,
 	ADMA_WIRE_OLDEST = 4,
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,

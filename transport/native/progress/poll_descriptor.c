@@ -223,9 +223,12 @@ void adma_poll_descriptors_update(struct adma_progress *progress)
 
 /* ---- looking ---- */
 
+#define HANG_UP_EVENTS (EPOLLHUP | EPOLLERR) /* an epoll tells these whether or not it is asked for them */
+
 /*
- * Something has hung up, perhaps the data descriptor. It tells of that whether or not it is asked, so it is
- * not polled any more once no transfer needs it.
+ * Something has hung up, perhaps the data descriptor. It would tell of that for ever, so it is not polled any more:
+ * at once if only the descriptor can tell when its transfers go on, since they count as ready then; otherwise once no
+ * transfer needs it.
  */
 static void poll_check_data(const struct adma_progress *progress, struct adma_endpoint *ep)
 {
@@ -235,7 +238,7 @@ static void poll_check_data(const struct adma_progress *progress, struct adma_en
 		return;
 	if (ep->ops->polled)
 		ep->ops->polled(ep, data.revents);
-	if (ep->control.over && !adma_transfers_polled(ep))
+	if (ep->control.data_ended || (ep->control.over && !adma_transfers_polled(ep)))
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, data.fd, 0, ep);
 }
 
@@ -249,12 +252,14 @@ static bool poll_check_endpoint(const struct adma_progress *progress, struct adm
 
 	if (hung_up)
 		poll_check_data(progress, ep);
-
 	if (ep->control.eof)
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.sock, 0, ep);
 	if (ep->control.dead)
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.pidfd, 0, ep);
-	return adma_endpoint_advance(ep) || changed;
+	changed |= adma_endpoint_advance(ep);
+	/* If no transfer waits for the data descriptor any more, what the peer sends there is not read. */
+	poll_update_data(progress->waiters.epoll, ep);
+	return changed;
 }
 
 bool adma_poll_check(struct adma_progress *progress)
@@ -268,7 +273,7 @@ bool adma_poll_check(struct adma_progress *progress)
 	n = epoll_wait(progress->waiters.epoll, events, POLL_EVENTS, 0);
 	progress->waiters.lost |= n < 0 && errno != EINTR;
 	for (int i = 0; i < n; i++)
-		changed |= poll_check_endpoint(progress, events[i].data.ptr, events[i].events & EPOLLHUP);
+		changed |= poll_check_endpoint(progress, events[i].data.ptr, events[i].events & HANG_UP_EVENTS);
 	return changed;
 }
 

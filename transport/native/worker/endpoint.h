@@ -97,6 +97,7 @@ struct adma_control {
 	bool torn_down; /* descriptors and maps are gone */
 	bool waits; /* a thread of ours waits: the value in our segment */
 	uint32_t users; /* threads that use maps or descriptors without the lock */
+	bool data_ended; /* the data descriptor has hung up, or failed: it tells that for ever, and is not polled */
 	uint32_t data_events; /* the events for which an epoll polls the data descriptor (progress/poll_descriptor.c) */
 	int64_t checked_at; /* when the peer was last checked without sleeping */
 };
@@ -205,7 +206,7 @@ struct adma_endpoint_ops {
 	/* The poll() events of data_fd() to sleep on; 0: none. `listener`: to wait for a message, not a request. */
 	short (*events)(const struct adma_endpoint *ep, bool listener);
 
-	/* Optional. poll() found these events on the data descriptor. */
+	/* Optional. poll() found these events on the data descriptor, and on no other one. */
 	void (*polled)(struct adma_endpoint *ep, short revents);
 
 	struct adma_poll_word (*poll_word)(const struct adma_endpoint *ep);

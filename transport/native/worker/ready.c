@@ -15,8 +15,11 @@ bool adma_transfer_ready(const struct adma_endpoint *ep, const struct adma_trans
 	if (adma_transfer_is_shared(t))
 		return t->mechanism->able(&ep->connection, t->span.outbound) && !adma_slot_look(t->slot, t->gen, &r) &&
 		       !r.closed;
-	return t->mechanism->ready && adma_transfer_is_next(ep, t) &&
-	       t->mechanism->ready(&ep->connection, &t->span, t->at);
+	if (!adma_transfer_is_next(ep, t))
+		return false;
+	if (t->mechanism->ready)
+		return t->mechanism->ready(&ep->connection, &t->span, t->at);
+	return ep->control.data_ended && adma_transfer_is_polled(t);
 }
 
 bool adma_transfers_ready(struct adma_endpoint *ep)
@@ -46,6 +49,8 @@ short adma_transfers_events(const struct adma_endpoint *ep, int fd)
 {
 	short events = 0;
 
+	if (ep->control.data_ended)
+		return 0; /* what waits for it is ready */
 	adma_list_for_each(at, &ep->transfers.heads) {
 		const struct adma_transfer *t = adma_transfer_of_movable(at);
 
@@ -54,6 +59,14 @@ short adma_transfers_events(const struct adma_endpoint *ep, int fd)
 			events |= t->span.outbound && !t->mechanism->stop ? POLLOUT : POLLIN;
 	}
 	return events;
+}
+
+void adma_transfers_note_polled(struct adma_endpoint *ep, short revents)
+{
+	if (!(revents & (POLLHUP | POLLERR)) || ep->control.data_ended)
+		return;
+	ep->control.data_ended = true;
+	adma_mark(ep, ADMA_MARK_REARM); /* which transfers are ready has changed */
 }
 
 bool adma_transfers_polled(const struct adma_endpoint *ep)

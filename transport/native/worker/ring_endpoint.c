@@ -145,6 +145,7 @@ const struct adma_endpoint_ops adma_ring_endpoint_ops = {
 	.is_busy = adma_ring_is_busy,
 	.data_fd = adma_ring_data_fd,
 	.events = adma_ring_events,
+	.polled = adma_transfers_note_polled,
 	.poll_word = adma_ring_poll_word,
 	.refresh = adma_ring_refresh,
 	.remainder = adma_transfers_remainder,

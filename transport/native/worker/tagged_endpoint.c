@@ -181,12 +181,17 @@ static bool tagged_has_message(struct adma_endpoint *ep)
 	return ep->receive.arrived.count;
 }
 
-/* The peer has closed its descriptor of the kernel helper's pair: nothing that we post is carried out any more. */
+/*
+ * If the peer has closed its descriptor of the kernel helper's pair, nothing that we post is carried out any more. What the
+ * kernel has already, it still tells of by the descriptor.
+ */
 static void tagged_polled(struct adma_endpoint *ep, short revents)
 {
 	const struct adma_mechanism *forced = adma_mechanism(ep->connection.config.forced);
 
-	if (revents & POLLHUP && forced && forced->flags & ADMA_KERNEL_FIFO)
+	if (!forced || !(forced->flags & ADMA_KERNEL_FIFO))
+		adma_transfers_note_polled(ep, revents);
+	else if (revents & (POLLHUP | POLLERR))
 		adma_terminate(ep, adma_peer_closed(ep) ? ADMA_E_CLOSED : ADMA_E_DIED);
 }
 
