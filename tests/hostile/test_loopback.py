@@ -611,7 +611,7 @@ def test_a_transfer_that_is_reset_is_told_once(which: int) -> None:
                 assert count < 100_000
         before = progress_stats()["wakeups"]
         assert turns(completions, lambda: None) == (0, None)
-        assert turns(near.fileno(), near.probe)[0] == 1  # the end
+        assert turns(near.fileno(), near.iprobe)[0] <= 1  # the end, or nothing
         assert progress_stats()["wakeups"] - before < FEW
         with contextlib.suppress(adma.ChannelEnded, OSError):
             writing.wait(HANG)
