@@ -590,7 +590,7 @@ def test_an_event_loop_over_a_channel(case: str, which: int) -> None:
         reset(fds[which])
         count, error = turns(messages, read_one(near, MIB) if not requests else near.iprobe)
         assert count < FEW
-        assert isinstance(error, adma.PeerDied) == (case == "a message")
+        assert isinstance(error, adma.ChannelEnded) == (case == "a message")
         count, error = turns(completions, lambda: [request.check() for request in requests])
         assert count < FEW
         assert progress_stats()["wakeups"] - before < FEW
