@@ -590,7 +590,7 @@ def test_an_event_loop_over_a_channel(case: str, which: int) -> None:
         reset(fds[which])
         count, error = turns(messages, read_one(near, MIB) if not requests else near.iprobe)
         assert count < FEW
-        assert isinstance(error, adma.PeerDied) == (case == "a message")
+        assert isinstance(error, adma.ChannelEnded) == (case == "a message")
         count, error = turns(completions, lambda: [request.check() for request in requests])
         assert count < FEW
         assert progress_stats()["wakeups"] - before < FEW
@@ -611,7 +611,7 @@ def test_a_transfer_that_is_reset_is_told_once(which: int) -> None:
                 assert count < 100_000
         before = progress_stats()["wakeups"]
         assert turns(completions, lambda: None) == (0, None)
-        assert turns(near.fileno(), near.probe)[0] == 1  # the end
+        assert turns(near.fileno(), near.iprobe)[0] <= 1  # the end, or nothing
         assert progress_stats()["wakeups"] - before < FEW
         with contextlib.suppress(adma.ChannelEnded, OSError):
             writing.wait(HANG)
@@ -684,8 +684,6 @@ def test_a_worker_is_told_once(which: int, seen: bool) -> None:
         before = progress_stats()["wakeups"]
         assert turns(fd, near.progress)[0] < FEW
         assert progress_stats()["wakeups"] - before < FEW
-        with pytest.raises(adma.PeerDied):
-            near.health(here)
 
 
 # A stream that says more than it should
