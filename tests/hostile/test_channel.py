@@ -2,8 +2,8 @@
 """A peer that spoils the shared memory: only its own messages suffer.
 
 Here this process is the hostile one, and the peer its victim: an end that crashes must
-not take the tests with it. The victim answers with an error, in time, and its other
-channel works on.
+not take the tests with it. The victim answers with an error, in time, its other channel works
+on, and it keeps nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, LARGE
 from adma.testing.observe import until
-from adma.testing.payload import pattern
 from support.calls import faults, hostile
 from support.mechanisms import FORCED
 from support.segment import (
@@ -44,6 +43,7 @@ from support.segment import (
     mapped,
     word,
 )
+from support.victim import watched
 
 HUGE = 2**63
 CHUNK = 256 * 1024
@@ -51,22 +51,16 @@ CHUNK = 256 * 1024
 
 @pytest.fixture
 def spoiler(peer: Peer) -> Iterator[Spoiler]:
-    """The memory of the channel that the victim joined last. An older one must stay fine."""
-    good = peer.connect()
-    before = {id_of(segment) for segment in mapped()}
-    bad = peer.connect()
-    bad.write(b"!", timeout=HANG)
-    assert peer.call(messages.read, 1) == b"!"
-    yield Spoiler([segment for segment in mapped() if id_of(segment) not in before])
-    peer.call(hostile.close_spoilt)
-    with contextlib.suppress(Exception):
-        bad.close(timeout=0)
-    task = peer.begin(messages.echo, LARGE, 1)
-    good.write(pattern(LARGE, 1), timeout=HANG)
-    buffer = bytearray(LARGE)
-    assert good.read(buffer, timeout=HANG) == LARGE
-    assert buffer == pattern(LARGE, 1)
-    task.result()
+    """The memory of the channel that the victim joined last. The victim is watched meanwhile."""
+    with watched(peer):
+        before = {id_of(segment) for segment in mapped()}
+        bad = peer.connect()
+        bad.write(b"!", timeout=HANG)
+        assert peer.call(messages.read, 1) == b"!"
+        yield Spoiler([segment for segment in mapped() if id_of(segment) not in before])
+        peer.call(hostile.close_spoilt)
+        with contextlib.suppress(Exception):
+            bad.close(timeout=0)
 
 
 def id_of(segment: Segment) -> int:
