@@ -111,6 +111,37 @@ def test_an_impossible_descriptor(
         peer.call(function, *arguments)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"length": 4000, "total": 4000},  # inline, from memory behind the descriptor
+        {"carry": EAGER, "length": 100_000, "total": 100_000},
+        {"carry": SLOT, "first": 0xFFFF_FF00, "length": 100_000, "total": 100_000},
+        {"carry": SLOT, "first": SLOTS_MAX, "length": 100_000, "total": 100_000},
+        {"kind": PART},
+        {"seq": HUGE},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("call", ["read", "probe", "iread"])
+def test_an_impossible_descriptor_behind_a_close(
+    peer: Peer, spoiler: Spoiler, fields: dict[str, int], call: str
+) -> None:
+    """What came before a close is delivered, but only if it is sound."""
+    spoiler.local.closed = 1
+    with pytest.raises(adma.ChannelClosed):
+        peer.call(messages.probe, 1.0)  # it takes note of the close
+    spoiler.forge(**fields)
+    with pytest.raises((adma.ProtocolError, adma.ChannelClosed)):
+        if call == "read":
+            peer.call(messages.read, 200_000, 1.0)
+        elif call == "probe":
+            peer.call(messages.probe, 1.0)
+        else:
+            peer.call(messages.iread, "posted", 200_000)
+            peer.call(messages.wait, "posted", 1.0)
+
+
 def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:
     """No call reads the part, and no call gets past it: each fails or times out."""
     spoiler.forge(kind=PART)
