@@ -34,7 +34,7 @@ static void check_record(const uint8_t *bytes, size_t n, uint32_t nfds, const st
 		REQUIRE(entry->first_fd == fds);
 		fds += entry->head.fds;
 		if (!adma_hello_parse(bytes + entry->offset, entry->head.length, &hello))
-			REQUIRE(hello.pid > 0 && hello.half_size && hello.nonce_address);
+			REQUIRE(hello.pid > 0 && hello.half_size && !hello.zero);
 	}
 	REQUIRE(fds == nfds && fds <= ADMA_RECORD_FDS_MAX);
 }

@@ -52,6 +52,7 @@ from support.segment import (
     Segment,
     Slot,
     Spoiler,
+    copy_of,
     mapped,
     word,
 )
@@ -667,17 +668,6 @@ def test_a_stranger_gets_no_summary(strange: Scene) -> None:
 
 
 # Wake-ups
-
-
-def copy_of(segment: Segment) -> int:
-    """The same memory at another address, which the core does not know; to be unmapped."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mremap.restype = ctypes.c_void_p
-    libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
-    nbytes = lib.adma_segment_size()
-    address = libc.mremap(ctypes.addressof(segment), 0, nbytes, 1)
-    assert address not in (None, ctypes.c_void_p(-1).value)
-    return int(address)
 
 
 @contextlib.contextmanager

@@ -178,7 +178,6 @@ def hello(**fields: Any) -> bytes:
     content.pid = os.getpid()
     content.uid = os.geteuid()
     content.half_size = lib.adma_segment_size()
-    content.nonce_address = content.scratch_address = 4096
     content.mechanisms = 0
     ffi.buffer(content.nonce)[:] = bytes(range(16))
     for name, value in fields.items():

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
 
+from adma._core.constants import SEGMENT_SIZE
+
 CELLS: Final = 128
 SLOTS_FIRST: Final = 64  # those that are allocated at the handshake
 SLOTS_MAX: Final = 131072
@@ -147,6 +149,16 @@ def mapped() -> list[Segment]:
     maps = Path("/proc/self/maps").read_text()
     found = re.findall(r"^([0-9a-f]+)-\S+ rw-s .*/memfd:adma-segment", maps, re.MULTILINE)
     return [Segment.from_address(int(address, 16)) for address in found]
+
+
+def copy_of(segment: Segment) -> int:
+    """The same memory at another address, which the core does not know; to be unmapped."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mremap.restype = ctypes.c_void_p
+    libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+    address = libc.mremap(ctypes.addressof(segment), 0, SEGMENT_SIZE, 1)
+    assert address not in (None, ctypes.c_void_p(-1).value)
+    return int(address)
 
 
 class Spoiler:

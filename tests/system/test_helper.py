@@ -88,8 +88,6 @@ def _context(client: bool) -> Context:
         same_user=False,
         same_pid_namespace=False,
         nonce=b"\0" * 16,
-        nonce_address=0,
-        scratch_address=0,
         mechanisms=0,
         forced=0,
     )

@@ -221,8 +221,12 @@ class Channel(Source):
         core.count_probing(self._endpoint.chan, 1)
         try:
             while (message := self.iprobe()) is None:
-                if not OneWaiter(self._endpoint.chan).wait(deadline):
-                    raise TimeoutError(f"no message came within {timeout} s")
+                # A peer may publish messages and withdraw them, as long as somebody looks.
+                if not OneWaiter(self._endpoint.chan).wait(deadline) or remaining(deadline) == 0:
+                    break
+            message = message or self.iprobe()
+            if message is None:
+                raise TimeoutError(f"no message came within {timeout} s")
         finally:
             core.count_probing(self._endpoint.chan, -1)
         return message

@@ -248,8 +248,6 @@ class adma_hello(CData):  # noqa: N801
     start_time: int
     half_size: int
     nonce: Array[int]
-    nonce_address: int
-    scratch_address: int
     mechanisms: int
     forced: int
     features: int
@@ -604,6 +602,7 @@ class _Lib:
     ADMA_MECH_COUNT: int
     ADMA_MECH_MAX: int
     ADMA_PENDING_MAX: int
+    ADMA_PARTS_MAX: int
     ADMA_NONCE_BYTES: int
     ADMA_CMA_PULL: int
     ADMA_CMA_PUSH: int

@@ -50,6 +50,7 @@ SO_PEERCRED: Final = lib.SO_PEERCRED
 
 # Limits.
 PENDING_MAX: Final = lib.ADMA_PENDING_MAX  # requests outstanding, per direction
+PARTS_MAX: Final = lib.ADMA_PARTS_MAX  # buffers of an object that travel by themselves
 MESSAGE_MAX: Final = (1 << 63) - 1  # bytes: lengths come back as signed numbers
 DIMS_MAX: Final = lib.ADMA_DIMS_MAX  # dimensions of an array that is copied
 QUEUES_MAX: Final = lib.ADMA_COPY_WORKERS_MAX  # copy worker threads

@@ -43,8 +43,6 @@ class Hello:
     start_time: int  # clock ticks after boot
     half_size: int
     nonce: bytes
-    nonce_address: int
-    scratch_address: int
     mechanisms: int  # mask of those it can try
     forced: int  # enum adma_mechanism_id, 0: none
 

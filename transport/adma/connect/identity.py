@@ -166,8 +166,6 @@ class Peer:
     same_user: bool
     same_pid_namespace: bool  # it sees itself under the pid that we see
     nonce: bytes
-    nonce_address: int
-    scratch_address: int
     mechanisms: int  # mask of what it can try
     forced: int  # enum adma_mechanism_id, 0: auto
 

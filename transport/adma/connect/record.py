@@ -235,7 +235,9 @@ class Wire:
     @staticmethod
     def _parse(data: bytes, sender: Credentials, fds: list[int]) -> Record:
         round_, parts = core.parse(data, len(fds))
-        entries = [Entry(each.subject, each.error, each.data, fds[each.fds]) for each in parts]
+        entries = [
+            Entry(each.subject, _errno(each.error), each.data, fds[each.fds]) for each in parts
+        ]
         return Record(round_, entries, sender)
 
     # Both
@@ -258,6 +260,11 @@ class Wire:
         if isinstance(error, TimeoutError):
             return TimeoutError("the peer did not answer the handshake in time")
         return PeerDied("the peer hung up during the handshake")
+
+
+def _errno(number: int) -> int:
+    """An errno that a peer tells, or 0. Another number could mean something else here."""
+    return number if number == 0 or number in errno.errorcode else errno.EPROTO
 
 
 def await_events(sock: socket.socket, events: int, deadline: float) -> None:

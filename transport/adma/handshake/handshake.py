@@ -199,7 +199,7 @@ class _Handshake:
             remote=remote,
             own_nonce=own,
             nonce=peer.nonce,
-            nonce_address=peer.nonce_address,
+            nonce_address=next((probe.address for probe in probes if probe.address), 0),
             out=out,
             in_=in_,
             forced=NAMES[forced] if forced else None,
@@ -251,15 +251,12 @@ class _Handshake:
         return segment
 
     def _hello(self, own: Nonce) -> core.Hello:
-        nonce_address, scratch_address = core.nonce_addresses(own)
         return core.Hello(
             pid=os.getpid(),
             uid=own_uid(),
             start_time=start_time() or 0,
             half_size=SEGMENT_SIZE,
             nonce=core.nonce_bytes(own),
-            nonce_address=nonce_address,
-            scratch_address=scratch_address,
             mechanisms=sum(1 << number for number in NAMES),
             forced=self.terms.forced,
         )
@@ -295,8 +292,6 @@ class _Handshake:
             same_user=same_user,
             same_pid_namespace=hello.pid == sender.pid,
             nonce=hello.nonce,
-            nonce_address=hello.nonce_address,
-            scratch_address=hello.scratch_address,
             mechanisms=hello.mechanisms,
             forced=hello.forced,
         )

@@ -37,7 +37,7 @@ class Link:
     remote: Segment
     own_nonce: Nonce  # freed with the last reference
     nonce: bytes  # the peer's
-    nonce_address: int  # where it is in the peer's memory
+    nonce_address: int  # where it is in the peer's memory; 0: this end may not look there
     out: Mapping[str, Refusal | None]  # by mechanism, for our writes; None: works
     in_: Mapping[str, Refusal | None]  # by mechanism, for our reads; None: works
     forced: str | None  # the one mechanism to use, or None for auto

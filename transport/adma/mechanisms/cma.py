@@ -24,7 +24,9 @@ from .interface import Context, Probe, Refusal, refusal_in
 
 __all__ = ["Circumstances", "MappedCMA", "explain"]
 
-_OFFER = struct.Struct("=iIQ")  # dumpable, whom the sender named as tracer, user namespace
+# Dumpable, whom the sender named as tracer, user namespace; addresses of the nonce and the scratch
+# word, which nobody else learns.
+_OFFER = struct.Struct("=iIQQQ")
 _NOT_PUSHED = errno.EPERM
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
@@ -146,7 +148,9 @@ class MappedCMA(Probe):
         if refusal is not None:
             return refusal.entry(self.id)
         named = _name_tracer(self.context)
-        return Entry(self.id, 0, _OFFER.pack(core.is_dumpable(), named, _user_namespace()))
+        addresses = core.nonce_addresses(self.context.own)
+        data = _OFFER.pack(core.is_dumpable(), named, _user_namespace(), *addresses)
+        return Entry(self.id, 0, data)
 
     def answer(self, offer: Entry) -> Entry:
         """Read the peer's nonce, and write ours to its scratch word."""
@@ -161,7 +165,8 @@ class MappedCMA(Probe):
             return self._pull_refused.entry(self.id)
         self._can_pull = True
         token = self.context.nonce[:8]
-        pushed = core.write_memory(peer.pid, peer.scratch_address, token, len(token))
+        scratch = _OFFER.unpack(offer.data)[-1]
+        pushed = core.write_memory(peer.pid, scratch, token, len(token))
         self._can_push = pushed == 0
         return Entry(self.id)
 
@@ -178,13 +183,13 @@ class MappedCMA(Probe):
         if refusal is not None:
             return refusal
         peer = self.context.peer
+        dumpable, named, namespace, self.address, _ = _OFFER.unpack(offer.data)
         number, found = -errno.ESRCH, b""
         if peer.pid:
-            number, found = core.read_memory(peer.pid, peer.nonce_address, len(peer.nonce))
+            number, found = core.read_memory(peer.pid, self.address, len(peer.nonce))
         if number == 0 and found == peer.nonce:
             return None
         number = -number or errno.ESTALE
-        dumpable, named, namespace = _OFFER.unpack(offer.data)
         circumstances = Circumstances(
             visible=peer.pid != 0,
             same_user_namespace=_same(namespace, _user_namespace()),

@@ -105,6 +105,7 @@ class Probe(ABC):
     out: Refusal | None = None
     in_: Refusal | None = None
     found: int = 0  # what the core's side has to know of it, in bits of the mechanism's own
+    address: int = 0  # of the nonce in the peer's memory, if this end may look there
 
     def __init__(self, context: Context) -> None:
         self.context = context

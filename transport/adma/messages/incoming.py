@@ -95,7 +95,9 @@ class Receiver:
         rc, kind, _ = channel.peek(self._endpoint.chan)
         if rc:
             raise self._endpoint.error(rc)
-        if not kind and not OneWaiter(self._endpoint.chan).wait(deadline):
+        # What is there may be withdrawn before it is taken, and another one posted, for ever.
+        late = remaining(deadline) == 0
+        if late or (not kind and not OneWaiter(self._endpoint.chan).wait(deadline)):
             raise TimeoutError("no message came in time")
 
     @contextmanager
@@ -180,16 +182,14 @@ class Incoming:
             self._begin(deadline)
         elif limit is not None and self.nbytes > limit:
             raise self._too_long(limit)
-        while not self._finish_head(deadline):
-            self._begin(deadline)
+        self._take_head(deadline)
         if limit is not None and self.nbytes > limit:
             raise self._too_long(limit)  # its writer withdrew another one, and this one came
         self._finish_parts(deadline)
 
     def drop(self, deadline: float | None) -> None:
         """Receive no more of it than has to be. TimeoutError: the deadline passed before."""
-        while not self._finish_head(deadline):
-            self._begin(deadline)
+        self._take_head(deadline)
         if self._parts is None and self._head.req.need_parts:
             rc, _, _ = channel.skip(self._endpoint.chan)
             if rc != -errno.EOPNOTSUPP:
@@ -250,6 +250,13 @@ class Incoming:
             f"no memory for an object of {size_text(self.nbytes)}: it stays first in line; "
             "recv() it when there is, or skip() it"
         )
+
+    def _take_head(self, deadline: float | None) -> None:
+        """Receive the head, whichever is the one that is not withdrawn."""
+        while not self._finish_head(deadline):
+            if remaining(deadline) == 0:  # they may be withdrawn and posted again and again
+                raise TimeoutError("no object came in time")
+            self._begin(deadline)
 
     def _finish_head(self, deadline: float | None) -> bool:
         """False: the writer withdrew the object that was matched; begin anew."""

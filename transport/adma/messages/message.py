@@ -16,14 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._core.constants import BYTES, OBJECT, PART, PENDING_MAX
+from .._core.constants import BYTES, OBJECT, PART, PARTS_MAX
 from ..errors import ProtocolError
 
 __all__ = ["KINDS", "Frames", "Message", "Part", "dump", "load", "parts_of"]
 
 OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
 READ_ONLY = 1 << 63  # beside a size: no message is that long
-PARTS_MAX = PENDING_MAX // 2  # so that an object fits among other requests
 
 KINDS = {BYTES: "bytes", OBJECT: "object", PART: "object"}
 
@@ -83,7 +82,12 @@ class Part(NamedTuple):
 
 
 def parts_of(head: Any, count: int, total: int) -> list[Part]:
-    """An object's `count` parts, as its head tells of them. ProtocolError."""
+    """An object's `count` parts, as its head tells of them. ProtocolError.
+
+    All of it comes from the peer, and is judged before anything is made of it.
+    """
+    if count > PARTS_MAX:
+        raise ProtocolError(f"the peer announced an object of {count} parts: {PARTS_MAX} may be")
     if len(head) < 8 * count:
         raise ProtocolError("the peer announced an object with parts, and did not tell their sizes")
     told: tuple[int, ...] = struct.unpack_from(f"={count}Q", head)

@@ -8,7 +8,7 @@
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
 
-#define ARM_TRIES 1000
+#define ARM_TRIES 16 /* each may look at a whole ring, and the lock is held */
 
 int adma_enter_worker(struct adma_progress *progress)
 {

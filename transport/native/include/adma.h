@@ -97,6 +97,7 @@ enum adma_mechanism_id {
 
 enum adma_limits {
 	ADMA_PENDING_MAX = 1024, /* outstanding requests of each direction */
+	ADMA_PARTS_MAX = ADMA_PENDING_MAX / 2, /* parts of an object, so that it fits among other requests */
 	ADMA_NONCE_BYTES = 16,
 };
 

@@ -26,8 +26,8 @@
 
 enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
-	ADMA_WIRE_VERSION = 3, /* 3: second lives of slots, ends that drain, sizes that tell of read-only parts */
-	ADMA_WIRE_OLDEST = 3,
+	ADMA_WIRE_VERSION = 4, /* 4: addresses only where an endpoint accesses the memory of the other one */
+	ADMA_WIRE_OLDEST = 4,
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,
 	ADMA_RECORD_FDS_MAX = 8,
@@ -61,9 +61,7 @@ struct adma_hello {
 	uint32_t uid;
 	uint64_t start_time;     /* in clock ticks after boot: field 22 of /proc/self/stat */
 	uint64_t half_size;
-	uint8_t nonce[16];       /* random; the sender has the same bytes at nonce_address */
-	uint64_t nonce_address;
-	uint64_t scratch_address;/* of 8 bytes to which the peer may write, to show that it can */
+	uint8_t nonce[16];       /* random; where it is in memory only a peer learns that may look there */
 	uint32_t mechanisms;     /* a mask of those that the sender can try */
 	uint32_t forced;         /* enum adma_mechanism_id; 0: auto */
 	uint32_t features;       /* 0, since none is defined yet; unknown bits are ignored */

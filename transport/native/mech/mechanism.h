@@ -45,7 +45,7 @@ struct adma_span {
 	bool outbound;   /* our write; otherwise our read */
 	bool guarded;    /* another mechanism could not access a buffer: see `guards` of struct adma_mechanism */
 	uint8_t *local;  /* our buffer */
-	uint64_t remote; /* the peer's buffer: an address in the memory of the peer */
+	uint64_t remote; /* ADMA_EITHER_ENDPOINT: the peer's buffer, an address in the memory of the peer */
 	uint64_t length;
 	uint64_t chunk;  /* bytes of each chunk but the last */
 	uint64_t base;   /* how many chunks of this mechanism and direction precede this transfer */

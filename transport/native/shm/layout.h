@@ -101,11 +101,11 @@ struct adma_cell {
  * reader before MATCHED). The second one holds the words of the protocol.
  */
 struct adma_slot {
-	uint64_t source;      /* writer: address in the writer's memory */
+	uint64_t source;      /* writer: address in the writer's memory; 0: the reader does not access it */
 	uint64_t length;      /* writer: bytes */
 	uint32_t offered;     /* writer: mask of the mechanisms that it can serve with */
 	uint32_t mechanism;   /* reader: the enum adma_mechanism_id that it selected */
-	uint64_t destination; /* reader: address in the reader's memory */
+	uint64_t destination; /* reader: address in the reader's memory; 0: the writer does not access it */
 	uint64_t chunk;       /* reader: bytes of a chunk */
 	uint64_t base;        /* reader: position in the mechanism's stream */
 	uint64_t reserved[2];

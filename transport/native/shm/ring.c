@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "adma.h"
+
 #define CELL_MASK (ADMA_CELLS - 1ull)
 #define BOUNCE_MASK (ADMA_BOUNCE_SIZE - 1ull)
 #define CELL_STEP (ADMA_CELLS / 4ull)
@@ -140,7 +142,7 @@ static bool ring_is_possible_kind(const struct adma_desc *desc)
 	case ADMA_TAGGED:
 		return !desc->parts;
 	case ADMA_OBJECT:
-		return desc->total >= desc->length;
+		return desc->total >= desc->length && desc->parts <= ADMA_PARTS_MAX;
 	case ADMA_BYTES:
 	case ADMA_PART:
 		return !desc->parts && desc->total == desc->length;

@@ -153,19 +153,38 @@ static void arrived_sweep(struct adma_endpoint *ep)
 	}
 }
 
-/* May another message of this endpoint join the queue? */
-static bool arrived_is_allowed(struct adma_endpoint *ep, const struct adma_offer *offer)
+/*
+ * As many wait as may. Withdrawn ones do not count. They are looked for once in a round: a peer that withdraws one and
+ * sends another one, again and again, would have us look at all of them for each. 0; -EAGAIN: in the next round.
+ */
+static int arrived_make_room(struct adma_endpoint *ep)
+{
+	struct adma_receive_side *receive = &ep->receive;
+
+	if (receive->swept)
+		return -EAGAIN;
+	receive->swept = true;
+	arrived_sweep(ep);
+	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX ? 0 : -EPROTO;
+}
+
+static int arrived_admit_eager(const struct adma_receive_side *receive, uint64_t length)
+{
+	uint64_t bytes = receive->arrived_bytes + sizeof(struct adma_arrived) + length;
+
+	return bytes <= ADMA_ARRIVED_BYTES_MAX ? 0 : -EPROTO;
+}
+
+/* May another message of this endpoint join the queue? 0; -EPROTO; -EAGAIN: it cannot be told in this round. */
+static int arrived_admit(struct adma_endpoint *ep, const struct adma_offer *offer)
 {
 	struct adma_receive_side *receive = &ep->receive;
 
 	if (!offer->desc)
-		return receive->arrived_bytes + sizeof(struct adma_arrived) + offer->length <= ADMA_ARRIVED_BYTES_MAX;
+		return arrived_admit_eager(receive, offer->length);
 	if (ep->connection.config.same_user) /* an honest peer has each of its slots in one descriptor only */
-		return receive->arrived_slots < ADMA_SLOTS_MAX;
-	if (receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX)
-		return true;
-	arrived_sweep(ep);
-	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX;
+		return receive->arrived_slots < ADMA_SLOTS_MAX ? 0 : -EPROTO;
+	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX ? 0 : arrived_make_room(ep);
 }
 
 int adma_arrived_store(const struct adma_offer *offer)
@@ -173,9 +192,10 @@ int adma_arrived_store(const struct adma_offer *offer)
 	struct adma_endpoint *ep = offer->ep;
 	uint64_t copied = offer->desc ? 0 : offer->length;
 	struct adma_arrived *arrived;
+	int rc = arrived_admit(ep, offer);
 
-	if (!arrived_is_allowed(ep, offer))
-		return -EPROTO;
+	if (rc)
+		return rc;
 	if (offer->desc && adma_peer_slots_provide(&ep->receive.slots, offer->desc->u.slot.index))
 		return -ENOMEM;
 	arrived = malloc(sizeof(*arrived) + copied);

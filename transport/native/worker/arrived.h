@@ -19,7 +19,7 @@
 /* The message of an entry of the unexpected queue; NULL for NULL. */
 struct adma_arrived *adma_arrived_of(struct adma_unexpected_entry *entry);
 
-/* Keep a message that no posted receive accepts. 0; -ENOMEM: it stays in the ring; -EPROTO: the peer breaks a limit. */
+/* Keep a message that no posted receive accepts. 0; -ENOMEM, -EAGAIN: it stays in the ring; -EPROTO: the peer breaks a limit. */
 int adma_arrived_store(const struct adma_offer *offer);
 
 /* The slot in which it waits, and its descriptor. */

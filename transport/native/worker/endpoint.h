@@ -70,12 +70,14 @@ struct adma_receive_side {
 	uint64_t base[ADMA_MECH_MAX]; /* by mechanism: how many chunks were matched so far */
 	uint32_t lost; /* mechanisms whose segment could not be received; another one will come */
 	int lost_error; /* for this errno */
+	uint32_t steps; /* so many messages may be passed over or matched until the lock is released */
 	uint32_t parts_due; /* parts still to come, of an object that was taken or withdrawn */
 	bool parts_spoilt; /* their object failed: nobody will read them */
 	bool parts_skipped; /* and nobody wanted to: to their writer it is as if they had been read */
 	struct adma_unexpected_source arrived; /* tagged messages that came before their receives */
 	uint64_t arrived_bytes; /* what these cost, rendezvous messages excepted */
 	uint32_t arrived_slots; /* how many of these wait in slots */
+	bool swept; /* this round has looked which of these were withdrawn */
 	bool eager_off; /* the peer was told to send by rendezvous */
 	bool spoilt; /* the peer's ring broke the protocol: nothing more is taken out of it */
 	bool ended; /* the receives that name this endpoint were failed */

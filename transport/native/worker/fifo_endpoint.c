@@ -134,7 +134,12 @@ static void fifo_published(struct adma_endpoint *ep)
 
 /* ---- the next message, and reads ---- */
 
-/* Look at the write at the head of the FIFO. Its kind is checked, because it comes from the peer. */
+static uint32_t fifo_parts_of(const struct adma_device_message *message)
+{
+	return message->kind == ADMA_OBJECT ? (uint32_t)message->note[1] : 0;
+}
+
+/* Look at the write at the head of the FIFO. What it says is checked, because it comes from the peer. */
 static bool fifo_look_at_first(struct adma_endpoint *ep, struct adma_device_message *first)
 {
 	int rc = adma_device_peek(ep->fifo->fd, first);
@@ -143,7 +148,7 @@ static bool fifo_look_at_first(struct adma_endpoint *ep, struct adma_device_mess
 		adma_fifo_lose_peer(ep);
 	if (rc)
 		return false;
-	if (first->kind != ADMA_BYTES && first->kind != ADMA_OBJECT) {
+	if ((first->kind != ADMA_BYTES && first->kind != ADMA_OBJECT) || fifo_parts_of(first) > ADMA_PARTS_MAX) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return false;
 	}
@@ -191,7 +196,7 @@ static enum fifo_answer fifo_ask(struct adma_endpoint *ep, struct adma_req *req)
 		adma_request_refuse(ep, req, first.kind != req->kind ? ADMA_E_KIND : ADMA_E_TOOLONG, total);
 		return FIFO_REFUSED;
 	}
-	adma_request_ask(ep, req, total, first.length, (uint32_t)first.note[1]);
+	adma_request_ask(ep, req, total, first.length, fifo_parts_of(&first));
 	return FIFO_ASKED;
 }
 

@@ -13,7 +13,22 @@
 #include "worker/transfers.h"
 #include "worker/withdrawn.h"
 
+/*
+ * So many messages one call passes over or matches. The ring holds no more at one time, but a peer may publish and
+ * withdraw for as long as we go on, and the lock is held meanwhile.
+ */
+#define RING_STEPS ADMA_CELLS
+
 /* ---- the next message ---- */
+
+/* One more step of this call. False: it has made enough of them, and the next one goes on. */
+static bool ring_may_step(struct adma_endpoint *ep)
+{
+	if (!ep->receive.steps)
+		return false;
+	ep->receive.steps--;
+	return true;
+}
 
 /* Take the next message out of the ring. An object announces the parts that follow it. */
 static void ring_take_message(struct adma_endpoint *ep)
@@ -78,7 +93,7 @@ static bool ring_is_in_order(const struct adma_endpoint *ep)
 	return desc->kind != ADMA_TAGGED && (desc->kind == ADMA_PART) == (ep->receive.parts_due > 0);
 }
 
-/* Find the next message that a read can take: 1, 0 or -EPROTO. */
+/* Find the next message that a read can take: 1, 0 or -EPROTO. 0 also when no step is left. */
 static int ring_next_message(struct adma_endpoint *ep)
 {
 	int rc;
@@ -86,6 +101,8 @@ static int ring_next_message(struct adma_endpoint *ep)
 	if (ep->receive.hole || ep->control.draining || adma_is_undecided(ep))
 		return 0;
 	do {
+		if (!ring_may_step(ep))
+			return 0;
 		rc = adma_ring_peek(&ep->receive.ring);
 		if (rc < 0 || (rc > 0 && !ring_is_in_order(ep))) {
 			adma_terminate(ep, ADMA_E_PROTOCOL);
@@ -104,7 +121,7 @@ static int ring_next_message(struct adma_endpoint *ep)
 	return !(ep->control.over && ep->receive.ring.desc.carry == ADMA_SLOT);
 }
 
-bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *message)
+static bool ring_show_message(struct adma_endpoint *ep, struct adma_message *message)
 {
 	if (ring_next_message(ep) <= 0)
 		return false;
@@ -112,6 +129,12 @@ bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *messa
 	message->kind = ep->receive.ring.desc.kind;
 	message->nbytes = ep->receive.ring.desc.total;
 	return true;
+}
+
+bool adma_ring_peek_message(struct adma_endpoint *ep, struct adma_message *message)
+{
+	ep->receive.steps = RING_STEPS + 1;
+	return ring_show_message(ep, message);
 }
 
 /* The parts that are still to come are passed over as they come. */
@@ -138,6 +161,7 @@ int adma_ring_skip(struct adma_endpoint *ep, struct adma_message *message)
 {
 	int rc;
 
+	ep->receive.steps = RING_STEPS + 1;
 	if (ep->receive.reads.count)
 		return -ADMA_E_PENDING;
 	if (ep->receive.parts_due && !ep->receive.parts_spoilt) {
@@ -145,7 +169,7 @@ int adma_ring_skip(struct adma_endpoint *ep, struct adma_message *message)
 		return 0;
 	}
 	do {
-		if (!adma_ring_peek_message(ep, message))
+		if (!ring_show_message(ep, message))
 			return -ADMA_E_PENDING;
 		rc = ring_drop_message(ep);
 	} while (rc == -ECANCELED); /* the next look passes over it */
@@ -211,11 +235,17 @@ static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
 static bool ring_match_one(struct adma_endpoint *ep)
 {
 	const struct adma_desc *desc = &ep->receive.ring.desc;
+	enum adma_verdict verdict;
 	struct adma_req *req;
 
 	if (ring_next_message(ep) <= 0)
 		return false;
-	switch (adma_match(&ep->receive.reads, desc, ADMA_KEEP, &req)) {
+	verdict = adma_match(&ep->receive.reads, desc, ADMA_KEEP, &req);
+	if (desc->kind == ADMA_PART && req && req->length != desc->length) {
+		adma_terminate(ep, ADMA_E_PROTOCOL); /* its object announced another size, and that has been reserved */
+		return false;
+	}
+	switch (verdict) {
 	case ADMA_ASK:
 		if (req->state != ADMA_NEED_STATE)
 			adma_request_ask(ep, req, desc->total, desc->length, desc->parts);
@@ -241,8 +271,11 @@ bool adma_ring_match_reads(struct adma_endpoint *ep)
 	uint32_t before = reads->count;
 	struct adma_req *first;
 
+	ep->receive.steps = RING_STEPS + 1;
 	while (reads->count && ring_match_one(ep))
 		;
+	if (!ep->receive.steps)
+		return true; /* there may be more: this is no reason to sleep, nor to say that nothing comes any more */
 	first = adma_first_read(reads);
 	/* Published messages are delivered first, also to an open read whose caller is about to supply the buffer. */
 	if (ep->control.over && first && (ep->control.closing || first->state != ADMA_NEED_STATE) &&

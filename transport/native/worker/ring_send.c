@@ -23,12 +23,10 @@ static struct adma_slot *ring_out_slot(const struct adma_endpoint *ep, uint32_t 
 static void ring_publish_slot(struct adma_endpoint *ep, struct adma_req *req, struct adma_desc *desc, uint32_t index)
 {
 	uint32_t gen = ep->send.slots.own[index].gen;
-	struct adma_slot *slot = ring_out_slot(ep, index);
+	uint32_t offered = adma_select_offer(ep);
 
-	slot->source = (uintptr_t)req->address;
-	slot->length = req->length;
-	slot->offered = adma_select_offer(ep);
-	adma_slot_post(slot, gen);
+	adma_slots_describe(&ep->send.slots, index, req, offered, adma_select_has_single_copy(offered));
+	adma_slot_post(ring_out_slot(ep, index), gen);
 	adma_stamp(req, &req->times.published);
 
 	desc->u.slot.index = index;
@@ -118,8 +116,10 @@ static bool ring_withdraw(struct adma_endpoint *ep, struct adma_req *req, bool l
 
 	if (rc == -EBUSY)
 		return false;
-	if (rc) /* the peer spoilt the word: the slot is not used again, and the endpoint is terminated */
+	if (rc) { /* the peer spoilt the word: the slot is not used again, and the endpoint is terminated */
 		adma_terminate(ep, ADMA_E_PROTOCOL);
+		req->held = ep->send.slots.own[index].exposed;
+	}
 	adma_slots_linger(&ep->send.slots, index);
 	adma_news_set(ep->connection.config.local, ADMA_NEWS_FOR_READER, index);
 	adma_signal_peer(ep); /* this message may hold up the peer's reads */
@@ -138,14 +138,20 @@ static void ring_fail_one(struct adma_endpoint *ep, struct adma_req *req, int er
 	adma_complete(ep, req, error, 0);
 }
 
-/* The peer's words do not tell any more what becomes of the write. `held`: the peer may still read the buffer. */
-static void ring_give_up_slot(struct adma_endpoint *ep, uint32_t index, int error, bool held)
+/*
+ * The peer's words do not tell any more what becomes of the write. `unsure`: it may still read the buffer, if it was
+ * offered to do so itself. Returns how many bytes are kept for that.
+ */
+static uint64_t ring_give_up_slot(struct adma_endpoint *ep, uint32_t index, int error, bool unsure)
 {
-	struct adma_req *req = ep->send.slots.own[index].of.req;
+	const struct adma_own_slot *own = &ep->send.slots.own[index];
+	struct adma_req *req = own->of.req;
+	uint64_t held = unsure && own->exposed ? req->length : 0;
 
+	req->held = unsure && own->exposed;
 	adma_slots_linger(&ep->send.slots, index);
-	req->held = held;
 	adma_complete(ep, req, error, 0);
+	return held;
 }
 
 /*
@@ -173,7 +179,7 @@ void adma_ring_fail_posted(struct adma_endpoint *ep, int error)
 		if (ring_withdraw(ep, req, error == ADMA_E_CLOSED_HERE))
 			ring_fail_one(ep, req, error);
 		else if (ring_is_left_reserved(ep, i))
-			ring_give_up_slot(ep, i, error, ep->control.over == ADMA_E_PROTOCOL);
+			(void)ring_give_up_slot(ep, i, error, ep->control.over == ADMA_E_PROTOCOL);
 	}
 }
 
@@ -224,7 +230,7 @@ static bool ring_look_at_posted(struct adma_endpoint *ep, uint32_t index)
 	}
 	if (rc == -EPROTO) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
-		ring_give_up_slot(ep, index, ADMA_E_PROTOCOL, true);
+		(void)ring_give_up_slot(ep, index, ADMA_E_PROTOCOL, true);
 	}
 	return true;
 }
@@ -296,8 +302,7 @@ uint64_t adma_ring_abandon_posted(struct adma_endpoint *ep)
 	/* A write in one of these slots was matched, but there was no memory for a transfer; or it is reserved. */
 	for (uint32_t i = slots->posted.first, next; i != ADMA_SLOT_NONE; i = next) {
 		next = slots->own[i].next; /* the slot may leave the list */
-		held += slots->own[i].of.req->length;
-		ring_give_up_slot(ep, i, ADMA_E_CLOSED_HERE, true);
+		held += ring_give_up_slot(ep, i, ADMA_E_CLOSED_HERE, true);
 	}
 	return held;
 }

@@ -96,12 +96,11 @@ void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error)
 	ep->withdrawn_error[id] = error;
 }
 
-/* Is there a mechanism among these that copies once? */
-static bool select_has_single_copy(uint32_t working)
+bool adma_select_has_single_copy(uint32_t mask)
 {
 	const struct adma_mechanism *mechanism;
 
-	while ((mechanism = adma_mechanism_next(&working)))
+	while ((mechanism = adma_mechanism_next(&mask)))
 		if (mechanism->flags & ADMA_EITHER_ENDPOINT)
 			return true;
 	return false;
@@ -122,7 +121,7 @@ static enum adma_reason select_reason(const struct adma_endpoint *ep, const stru
 		return ADMA_REASON_OTHER_FORCED;
 	if (!adma_takes_slot(ep, n))
 		return ADMA_REASON_NOT_NEEDED;
-	return mechanism->reason(&ep->connection, n, mechanism->id == chosen, select_has_single_copy(working));
+	return mechanism->reason(&ep->connection, n, mechanism->id == chosen, adma_select_has_single_copy(working));
 }
 
 uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, struct adma_candidate *found)

@@ -38,6 +38,9 @@ uint32_t adma_select_guards(const struct adma_endpoint *ep, uint32_t mask, uint3
 /* The mechanism failed while in use, and will not work again. */
 void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error);
 
+/* Is there one among these by which an endpoint accesses the memory of the other one itself? */
+bool adma_select_has_single_copy(uint32_t mask);
+
 /* Why each mechanism would or would not carry n bytes: see adma_candidates(). `chosen` may be ADMA_MECH_NONE. */
 uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, struct adma_candidate *found);
 

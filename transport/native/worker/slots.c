@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "adma.h"
 #include "base/fault.h"
 #include "shm/growth.h"
 #include "shm/slot.h"
@@ -173,6 +174,17 @@ uint32_t adma_slots_take(struct adma_slots *slots, struct adma_req *req)
 	own->lost = false;
 	own->of.req = req;
 	return index;
+}
+
+void adma_slots_describe(struct adma_slots *slots, uint32_t index, const struct adma_req *req, uint32_t offered,
+			 bool exposed)
+{
+	struct adma_slot *slot = adma_slot_at(slots->segment, index);
+
+	slots->own[index].exposed = exposed;
+	slot->source = exposed ? (uintptr_t)req->address : 0;
+	slot->length = req->length;
+	slot->offered = offered;
 }
 
 void adma_slots_matched(struct adma_slots *slots, uint32_t index)

@@ -34,6 +34,7 @@ struct adma_own_slot {
 	uint32_t use; /* enum adma_slot_use */
 	uint32_t gen;
 	bool lost;    /* our close took its message back, or broke it off */
+	bool exposed; /* the peer was offered a mechanism by which it copies from our buffer itself */
 	uint32_t next, prev; /* in the list of its use; ADMA_SLOT_NONE: it is the last, or the first */
 	union {
 		struct adma_req *req;           /* ADMA_SLOT_POSTED */
@@ -60,6 +61,13 @@ void adma_slots_free(struct adma_slots *slots);
 
 /* A slot for the next write, or ADMA_SLOT_NONE. It is posted from now on, in its next generation, for this request. */
 uint32_t adma_slots_take(struct adma_slots *slots, struct adma_req *req);
+
+/*
+ * Fill in the writer's fields of a slot that is about to be posted. `exposed`: by one of the mechanisms that are offered
+ * the peer accesses our memory itself. Only then it learns the address.
+ */
+void adma_slots_describe(struct adma_slots *slots, uint32_t index, const struct adma_req *req, uint32_t offered,
+			 bool exposed);
 
 /* A posted slot was matched; the caller sets `of.transfer`. */
 void adma_slots_matched(struct adma_slots *slots, uint32_t index);

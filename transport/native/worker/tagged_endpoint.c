@@ -119,6 +119,7 @@ static bool tagged_drain(struct adma_endpoint *ep)
 	if (ep->receive.hole)
 		return false;
 	tagged_arm_drain(ep);
+	ep->receive.swept = false;
 	while (taken < DRAIN_MAX && (rc = tagged_take_one(ep)) > 0)
 		taken++;
 	if (rc < 0) {

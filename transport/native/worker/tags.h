@@ -47,7 +47,7 @@ void adma_tags_complete(struct adma_worker *worker, struct adma_req *req, int er
 
 /*
  * Offer a message to the posted receives, and put it into the unexpected queue if none accepts it. 0: the
- * message has gone to one of them; -ECANCELED: it was withdrawn; -ENOMEM: it stays; -EPROTO.
+ * message has gone to one of them; -ECANCELED: it was withdrawn; -ENOMEM, -EAGAIN: it stays; -EPROTO.
  */
 int adma_tags_offer(const struct adma_offer *offer);
 

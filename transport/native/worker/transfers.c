@@ -16,6 +16,8 @@
 #include "worker/stages.h"
 #include "worker/transfer_lists.h"
 
+#define TRANSFER_ERRNO_MAX 133 /* EHWPOISON: Linux has no greater one for programs */
+
 /* ---- begin ---- */
 
 /* Fill in the transfer from the numbers of the match. 0, or -EPROTO when they are invalid. */
@@ -69,9 +71,30 @@ void adma_transfer_note_news(struct adma_endpoint *ep, bool outbound, uint32_t s
 		adma_transfer_touch(ep, t);
 }
 
+/* May either endpoint store this error in a slot? Of our own codes only those that speak of the transfer. */
+static bool transfer_may_tell(int error)
+{
+	switch (error) {
+	case ADMA_E_NO_MECHANISM:
+	case ADMA_E_MEMORY_HERE:
+	case ADMA_E_MEMORY_PEER:
+		return true;
+	default:
+		return error > 0 && error <= TRANSFER_ERRNO_MAX;
+	}
+}
+
+/* How this endpoint ends is no error of the transfer: a cursor that is closed without one tells the peer enough. */
+static int transfer_break_off(const struct adma_transfer *t, int error)
+{
+	if (!transfer_may_tell(error))
+		return adma_slot_close(t->slot, t->gen);
+	return adma_slot_fail(t->slot, t->gen, adma_transfer_turn_error(t, error));
+}
+
 void adma_transfer_fail(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
-	if (!t->waits && adma_slot_fail(t->slot, t->gen, adma_transfer_turn_error(t, error)))
+	if (!t->waits && transfer_break_off(t, error))
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 	adma_transfer_touch(ep, t);
 	adma_transfer_tell(ep, t);
@@ -113,7 +136,7 @@ static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t
 	if (rc)
 		return rc;
 	slot->mechanism = t->mechanism_id;
-	slot->destination = (uintptr_t)t->span.local;
+	slot->destination = adma_transfer_is_shared(t) ? (uintptr_t)t->span.local : 0;
 	slot->chunk = t->span.chunk;
 	slot->base = t->span.base = ep->receive.base[id];
 	rc = adma_slot_match(slot, t->gen);
@@ -357,6 +380,12 @@ static int transfer_error(const struct adma_endpoint *ep, const struct adma_tran
 	return over;
 }
 
+/* Have all bytes come, or gone? The words of the slot and our own count agree: see transfer_is_honest(). */
+static bool transfer_is_whole(const struct adma_transfer *t, const struct adma_slot_result *r)
+{
+	return !r->error && r->next == t->chunks && t->mechanism;
+}
+
 /* The result of a transfer that is over: 0 or an error. Otherwise TRANSFER_GOES_ON. */
 static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer *t, const struct adma_slot_result *r)
 {
@@ -365,7 +394,7 @@ static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer
 	if (t->busy)
 		return TRANSFER_GOES_ON;
 	if (r->quiet)
-		return !r->error && r->next == t->chunks && t->mechanism ? 0 : broken_off;
+		return transfer_is_whole(t, r) ? 0 : broken_off;
 	if (adma_transfer_is_stream(t)) {
 		/* In a stream each endpoint touches its own buffer only, so the other one need not be waited for. */
 		bool early = r->error || (r->closed && r->next < t->chunks);
@@ -374,17 +403,62 @@ static int transfer_outcome(struct adma_endpoint *ep, const struct adma_transfer
 	}
 	if (over == ADMA_E_PROTOCOL) {
 		/* The peer's words cannot be trusted to tell when it stops copying: do not wait for it. */
-		t->req->held = 1;
+		t->req->held = adma_transfer_is_shared(t);
 		return broken_off;
 	}
 	return ep->control.dead ? broken_off : TRANSFER_GOES_ON;
 }
 
+/* What has arrived: of a stream, no more than this endpoint has moved itself, whatever the peer says. */
 static void transfer_note_retired(const struct adma_transfer *t, uint32_t chunks)
 {
 	uint64_t retired = chunks * t->span.chunk;
+	uint64_t most = adma_transfer_is_stream(t) ? t->at : t->span.length;
 
-	t->req->done_bytes = retired < t->span.length ? retired : t->span.length;
+	t->req->done_bytes = retired < most ? retired : most;
+}
+
+/* Could the peer, or we ourselves, have stored this? Another number might mean something else to the caller. */
+static bool transfer_may_hear(const struct adma_transfer *t, int error)
+{
+	if (!error || transfer_may_tell(error))
+		return true;
+	if (error ==
+	    ADMA_E_DIED) /* who copies from the memory of the other endpoint finds that, and retires its chunk */
+		return adma_transfer_is_shared(t);
+	return t->span.outbound && (error == ADMA_E_TOOLONG || error == ADMA_E_ENDED); /* see adma_transfer_refuse() */
+}
+
+/* Chunks that this endpoint has moved as a whole. */
+static uint32_t transfer_moved(const struct adma_transfer *t)
+{
+	return t->at == t->span.length ? t->chunks : (uint32_t)(t->at / t->span.chunk);
+}
+
+/*
+ * Could an honest peer have left these words? Of a stream each endpoint counts its own part: the reader alone retires,
+ * a chunk that it has drained, and the writer alone claims. So a peer that changes what is ours to change is found
+ * out, and an inbound stream is complete only when this endpoint has moved all of its bytes. A peer that says too
+ * early that it has drained what we write lies about its own message; but where the kernel copies both parts at
+ * once, it may know before us.
+ */
+static bool transfer_is_honest(const struct adma_transfer *t, const struct adma_slot_result *r)
+{
+	if (r->next > t->chunks || !transfer_may_hear(t, r->error))
+		return false;
+	if (!adma_transfer_is_stream(t))
+		return true;
+	if (!t->span.outbound)
+		return r->retired == transfer_moved(t);
+	return r->next == t->claimed && (t->busy || t->mechanism->stop || r->retired <= transfer_moved(t));
+}
+
+/* Look at the words of the slot, and check them. 0 or -EPROTO. */
+static int transfer_read_slot(const struct adma_transfer *t, struct adma_slot_result *r)
+{
+	int rc = adma_slot_look(t->slot, t->gen, r);
+
+	return rc ? rc : transfer_is_honest(t, r) ? 0 : -EPROTO;
 }
 
 void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t)
@@ -393,7 +467,7 @@ void adma_transfer_refresh(struct adma_endpoint *ep, struct adma_transfer *t)
 
 	if (t->waits)
 		return;
-	if (adma_slot_look(t->slot, t->gen, &r))
+	if (transfer_read_slot(t, &r))
 		adma_transfer_touch(ep, t); /* the next round takes note that the words are spoilt */
 	else
 		transfer_note_retired(t, r.retired);
@@ -449,13 +523,12 @@ static int transfer_look(struct adma_endpoint *ep, struct adma_transfer *t)
 {
 	struct adma_slot_result r;
 
-	if (adma_slot_look(t->slot, t->gen, &r) || (t->shut && !r.closed)) {
+	if (transfer_read_slot(t, &r) || (t->shut && !r.closed) ||
+	    (!r.closed && ep->control.over && (transfer_close(ep, t) || transfer_read_slot(t, &r)))) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
-		t->req->held = !adma_transfer_is_stream(t);
+		t->req->held = adma_transfer_is_shared(t); /* who fills or drains a stream does not touch our buffer */
 		return t->busy ? TRANSFER_GOES_ON : ADMA_E_PROTOCOL;
 	}
-	if (!r.closed && ep->control.over && !transfer_close(ep, t))
-		(void)adma_slot_look(t->slot, t->gen, &r);
 	r.error = adma_transfer_turn_error(t, r.error);
 	transfer_note_retired(t, r.retired);
 	if (r.closed)
@@ -518,16 +591,15 @@ static void transfer_ask_again(struct adma_endpoint *ep, struct adma_transfer *t
 static void transfer_post_again(struct adma_endpoint *ep, struct adma_transfer *t, int error)
 {
 	struct adma_req *req = t->req;
-	struct adma_slot *slot = t->slot;
+	uint32_t offered;
 
 	transfer_end_life(ep, t, error);
 	req->transfer = NULL;
 	adma_slots_post_again(&ep->send.slots, t->slot_index, req);
 	req->slot_gen = ep->send.slots.own[t->slot_index].gen;
-	slot->source = (uintptr_t)req->address;
-	slot->length = req->length;
-	slot->offered = adma_redo_offer(ep, t);
-	adma_slot_post(slot, req->slot_gen);
+	offered = adma_redo_offer(ep, t);
+	adma_slots_describe(&ep->send.slots, t->slot_index, req, offered, adma_select_has_single_copy(offered));
+	adma_slot_post(t->slot, req->slot_gen);
 	adma_transfer_tell(ep, t);
 	free(t);
 }
@@ -668,6 +740,12 @@ void adma_transfers_close(struct adma_endpoint *ep)
 			adma_terminate(ep, ADMA_E_PROTOCOL);
 }
 
+/* May the buffer of a transfer that is given up still be touched: by the peer, by the kernel, by a thread of ours? */
+static bool transfer_is_in_use(const struct adma_transfer *t)
+{
+	return t->busy || t->stopping || adma_transfer_is_shared(t);
+}
+
 uint64_t adma_transfers_abandon(struct adma_endpoint *ep)
 {
 	uint64_t held = 0;
@@ -675,8 +753,10 @@ uint64_t adma_transfers_abandon(struct adma_endpoint *ep)
 	adma_list_for_each_safe(at, after, &ep->transfers.all) {
 		struct adma_transfer *t = adma_transfer_of(at);
 
-		held += t->span.length;
-		t->req->held = 1;
+		if (transfer_is_in_use(t)) {
+			held += t->span.length;
+			t->req->held = 1;
+		}
 		transfer_complete(ep, t, ADMA_E_CLOSED_HERE);
 	}
 	return held;
