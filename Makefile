@@ -198,6 +198,7 @@ lint: lint-layers lint-c lint-format lint-python lint-shell ## check layers, sty
 lint-layers: $(VENV)/lint
 	$(VENV)/bin/python scripts/layers --largest
 	$(VENV)/bin/python tests/model/names.py
+	$(VENV)/bin/python scripts/shared_words.py
 
 lint-c:
 	scripts/need.sh cc

@@ -93,13 +93,14 @@ static void forge_slot(struct adma_segment *segment, struct adma_desc *desc, str
 	uint32_t index = (uint32_t)next(program, 1) % 3;
 	struct adma_slot *slot = adma_slot_at(segment, index);
 	uint64_t life = (uint64_t)(uint8_t)next(program, 1) % 4 << 32;
+	uint32_t offered = (uint32_t)next(program, 1);
 
 	desc->carry = ADMA_SLOT;
 	desc->u.slot.index = index;
 	desc->u.slot.gen = (uint32_t)(life >> 32);
-	slot->source = (uint64_t)(uintptr_t)outgoing;
-	slot->offered = (uint32_t)next(program, 1);
-	slot->length = slot->offered & 128 ? draw_length(program) : desc->length;
+	adma_shared_store_u64(&slot->source, (uint64_t)(uintptr_t)outgoing);
+	adma_shared_store_u32(&slot->offered, offered);
+	adma_shared_store_u64(&slot->length, offered & 128 ? draw_length(program) : desc->length);
 	atomic_store(&slot->cursor, life | next(program, 1) % 2);
 	atomic_store(&slot->done, life | next(program, 1) % 2);
 	atomic_store(&slot->error, life);
@@ -125,7 +126,7 @@ static void forge_message(struct adma_segment *segment, struct program *program)
 		if (desc.carry == ADMA_EAGER)
 			desc.u.eager.offset = atomic_load(&segment->bounce_head);
 	}
-	cell->desc = desc;
+	adma_cell_store(cell, &desc);
 	atomic_store(&cell->seq, position + 1);
 }
 
@@ -135,10 +136,10 @@ static void forge_match(struct adma_segment *segment, struct program *program)
 	struct adma_slot *slot = adma_slot_at(segment, (uint32_t)next(program, 1) % 4);
 	uint64_t life = atomic_load(&slot->state) & ~(uint64_t)UINT32_MAX;
 
-	slot->mechanism = (uint32_t)next(program, 1) % 8;
-	slot->chunk = (uint64_t)4096 << next(program, 1) % 8;
-	slot->base = next(program, 1);
-	slot->destination = (uint64_t)(uintptr_t)outgoing;
+	adma_shared_store_u32(&slot->mechanism, (uint32_t)next(program, 1) % 8);
+	adma_shared_store_u64(&slot->chunk, (uint64_t)4096 << next(program, 1) % 8);
+	adma_shared_store_u64(&slot->base, next(program, 1));
+	adma_shared_store_u64(&slot->destination, (uint64_t)(uintptr_t)outgoing);
 	atomic_store(&slot->state, life | next(program, 1) % 10);
 	atomic_fetch_or(&segment->blocks[0].news[ADMA_NEWS_FOR_MAKER].bits, 15);
 	atomic_fetch_or(&segment->news_top[ADMA_NEWS_FOR_MAKER][0], 1);

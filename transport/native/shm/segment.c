@@ -25,7 +25,7 @@ uint64_t adma_segment_size(void)
 void adma_segment_init(struct adma_segment *segment)
 {
 	/* A fresh memfd reads as zeros: no cell is published, and no slot has a life. */
-	segment->magic = ADMA_SEGMENT_MAGIC;
+	adma_shared_store_u64(&segment->magic, ADMA_SEGMENT_MAGIC);
 }
 
 int adma_segment_make(int *fd, struct adma_segment **segment)
@@ -48,7 +48,7 @@ int adma_segment_map(int fd, bool same_user, struct adma_segment **segment)
 	if (rc)
 		return rc;
 	*segment = map;
-	if ((*segment)->magic != ADMA_SEGMENT_MAGIC) {
+	if (adma_shared_load_u64(&(*segment)->magic) != ADMA_SEGMENT_MAGIC) {
 		adma_segment_unmap(*segment);
 		return -EPROTO;
 	}
