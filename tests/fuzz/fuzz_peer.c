@@ -9,11 +9,11 @@
  *
  * Buffers have exactly the length that was posted, so that the sanitizer finds whatever reaches beyond them, and a page
  * that nobody may touch follows each map. A third process, a fork of this one, is the peer of `mapped:cma`: so hostile
- * addresses lead into its memory, and not into ours. No thread is started, so that an input does the same each time.
+ * addresses lead into its memory, and not into ours. No thread works for them, so that an input does the same each time.
  *
  * sources: all
  * with: peer/scene.c peer/victim.c peer/attack.c
- * flags: -pthread -Wl,--wrap=pthread_create -Wl,--wrap=mmap -Wl,--wrap=munmap
+ * flags: -pthread -Wl,--wrap=adma_thread_start -Wl,--wrap=mmap -Wl,--wrap=munmap
  * share: 4
  */
 #include "peer/scene.h"

@@ -19,7 +19,7 @@
 #define REQS 6 /* of an end */
 #define LONGEST 150000
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define POISON 0xee /* what a read finds in its buffer */
+#define POISON 0xee /* what a read finds in its buffer, and no peer writes */
 
 struct program {
 	const uint8_t *at;

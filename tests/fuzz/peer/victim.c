@@ -12,6 +12,21 @@ static bool done(const struct item *item)
 	return item->req.state == ADMA_DONE_STATE;
 }
 
+/*
+ * Every page of a message was written, so nobody takes old memory for a message that did not come. (Where the peer
+ * pushes, only the peer knows; it is of the same user then.)
+ */
+static void check_content(const struct item *item)
+{
+	for (uint64_t at = 0; at + 64 <= item->req.done_bytes; at += 4096) {
+		bool fresh = false;
+
+		for (int i = 0; i < 64; i++)
+			fresh |= item->buffer[at + i] != POISON;
+		REQUIRE(fresh);
+	}
+}
+
 static void check_result(struct end *end, struct item *item)
 {
 	const struct adma_req *req = &item->req;
@@ -22,6 +37,8 @@ static void check_result(struct end *end, struct item *item)
 	if (req->error || !req->is_read)
 		return;
 	REQUIRE(req->done_bytes <= req->length);
+	if (req->mechanism == ADMA_MECH_SHARED || req->mechanism == ADMA_MECH_TCP)
+		check_content(item);
 	if (req->kind == ADMA_OBJECT)
 		end->parts_due = req->need_parts;
 }
