@@ -155,8 +155,12 @@ static void forge_progress(struct adma_segment *segment, struct program *program
 
 	atomic_store(&slot->cursor, life | chunks | (how & 1 ? 1u << 31 : 0));
 	atomic_store(&slot->done, life | (how & 2 ? chunks : next(program, 1) % 16));
-	if (how & 64)
-		atomic_store(&slot->error, life | next(program, 2) % 1100);
+	if (how & 64) {
+		uint8_t error = (uint8_t)next(program, 1);
+
+		/* An errno, or what may be a code of the core. */
+		atomic_store(&slot->error, life | (error < 128 ? error : 1000 + error % 32));
+	}
 	if (how & 128)
 		atomic_store(&slot->state, life | next(program, 1) % 10);
 }
