@@ -95,7 +95,7 @@ static void check_match(const struct adma_desc *desc)
 	struct adma_posted reads;
 	struct adma_req *met;
 
-	REQUIRE(desc->total >= desc->length);
+	REQUIRE(desc->total >= desc->length && desc->parts <= ADMA_PARTS_MAX);
 	adma_posted_init(&reads, 1);
 	adma_posted_add(&reads, &read.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(read.kind), ADMA_WHOLE_TAG);
 	adma_posted_add(&reads, &part.posted, ADMA_CHANNEL_SOURCE, adma_channel_tag(part.kind), ADMA_WHOLE_TAG);

@@ -82,3 +82,10 @@ def test_a_look_passes_over_one_ring(peer: Peer, what: str) -> None:
 def test_a_call_ends_in_time(peer: Peer, what: str, timeout: float) -> None:
     with spoilt(peer) as end, fed(end):
         assert peer.call(hostile.time_of, what, timeout) < timeout + SLOWNESS
+
+
+def test_a_close_ends_in_time(peer: Peer) -> None:
+    """The progress thread looks after a read meanwhile, and holds nothing for long."""
+    with spoilt(peer) as end, fed(end):
+        end.closed_there = True
+        assert peer.call(hostile.close_with_a_read, 1.0) < 1 + SLOWNESS

@@ -28,7 +28,7 @@ from adma.testing.limits import HANG, LARGE
 from adma.testing.observe import until
 from support.calls import hostile
 from support.endpoints import NOBODY_SPECIAL, InChild, become, pair
-from support.segment import MATCHED, POSTED, SLOT, HostileRing, Spoiler, mapped, word
+from support.segment import AGAIN, MATCHED, POSTED, SLOT, HostileRing, Spoiler, mapped, word
 from support.spoilt import CHUNKS, SHUT, Spoilt, spoilt
 from support.workers import connect, settle
 
@@ -164,6 +164,26 @@ def test_progress_is_what_came(peer: Peer, mechanism: str) -> None:
         slot.cursor = word(1, 1)
         with pytest.raises(adma.Stalled):
             reading.result()
+
+
+def test_the_second_life_of_a_read(peer: Peer) -> None:
+    """Its first mechanism could not copy, as its writer had it. The next one is a stream."""
+    with spoilt(peer) as end:
+        peer.call(hostile.iread_into_secrets, "it", ROOM)
+        slot = end.post(ROOM, "mapped:cma")  # from address 0
+        until(
+            "it waits for a second life",
+            lambda: not peer.call(messages.check, "it") and slot.state == word(1, AGAIN),
+        )
+        slot.set(offered=2, cursor=word(2, 0), done=word(2, 0), error=word(2, 0))
+        slot.state = word(2, POSTED)
+        until(
+            "it is matched again",
+            lambda: not peer.call(messages.check, "it") and slot.state == word(2, MATCHED),
+        )
+        n = chunks("shared")
+        slot.cursor, slot.done = word(2, SHUT | n), word(2, n)
+        assert isinstance(outcome(end, "it"), adma.ProtocolError)
 
 
 # Between users

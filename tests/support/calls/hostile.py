@@ -137,3 +137,14 @@ def time_of(endpoint: Endpoint, what: str, timeout: float) -> float:
     with contextlib.suppress(TimeoutError):
         assert calls[what]() == [], "there is no message"
     return time.monotonic() - begun
+
+
+def close_with_a_read(endpoint: Endpoint, timeout: float) -> float:
+    """Close a channel whose read the progress thread looks after; how long does that take?"""
+    channel = endpoint.channels.pop()
+    request = channel.iread(bytearray(LARGE))
+    for _ in range(100):
+        assert not request.check()
+    begun = time.monotonic()
+    channel.close(timeout=timeout)
+    return time.monotonic() - begun
