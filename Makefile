@@ -154,7 +154,7 @@ test-model: ## check the Promela models of the protocols exhaustively
 	scripts/need.sh python cc spin
 	"$$(scripts/find-python.sh)" tests/model/run.py $(ARGS)
 
-test-fuzz: ## fuzz the parsers for 60 s
+test-fuzz: ## fuzz the parsers, and a channel with a hostile peer, for 60 s
 	scripts/need.sh fuzzer
 	tests/fuzz/run.sh $(ARGS)
 
@@ -198,6 +198,7 @@ lint: lint-layers lint-c lint-format lint-python lint-shell ## check layers, sty
 lint-layers: $(VENV)/lint
 	$(VENV)/bin/python scripts/layers --largest
 	$(VENV)/bin/python tests/model/names.py
+	$(VENV)/bin/python scripts/shared_words.py
 
 lint-c:
 	scripts/need.sh cc

@@ -1,15 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Fuzz the parsers of the core under ASan and UBSan: run.sh [SECONDS, of all targets together; 60]
+# Fuzz the core under ASan and UBSan: run.sh [SECONDS, of all targets together; 60]
+#
+# The head of a target says what it is made of: "sources:" files of the core, or all of them; "with:"
+# files beside it; "flags:" of the compiler; "share:" of the time, where it is not 1. ADMA_FUZZ_ONLY
+# names one target.
 #
 # Seeds are in corpus/NAME; what a run finds beyond them is let go, unless
-# ADMA_FUZZ_KEEP=1 merges it into the seeds. An input that fails a target is
-# left in the directory named at the end.
+# ADMA_FUZZ_KEEP=1 merges into the seeds what reaches code that they do not reach. An input that
+# fails a target is left in the directory named at the end.
 set -eu
 
 seconds=${1:-60}
 here=$(cd "$(dirname "$0")" && pwd)
 native=$here/../../transport/native
+kernel=$here/../../kernel
 clang=${CLANG:-clang}
 flags="-std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer"
 sanitizers="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
@@ -22,20 +27,36 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-set -- "$here"/fuzz_*.c
-each=$((seconds / $#))
-[ "$each" -ge 1 ] || each=1
+told() { # told FILE WORD: what its head says
+	sed -n "s/^ \* $2: //p" "$1"
+}
+
+set -- "$here"/fuzz_${ADMA_FUZZ_ONLY:-*}.c
+shares=0
+for target; do
+	share=$(told "$target" share)
+	shares=$((shares + ${share:-1}))
+done
 
 for target; do
 	name=$(basename "$target" .c)
 	name=${name#fuzz_}
-	sources=$(sed -n 's/^ \* sources: //p' "$target")
+	share=$(told "$target" share)
+	each=$((seconds * ${share:-1} / shares))
+	[ "$each" -ge 1 ] || each=1
 	files=$target
-	for source in $sources; do
-		files="$files $native/$source"
+	for source in $(told "$target" sources); do
+		case $source in
+		all) files="$files $(find "$native" -name '*.c')" ;;
+		*) files="$files $native/$source" ;;
+		esac
 	done
-	# shellcheck disable=SC2086
-	if ! "$clang" $flags $sanitizers -I "$native" -I "$native/include" $files -o "$work/$name"; then
+	for part in $(told "$target" with); do
+		files="$files $here/$part"
+	done
+	# shellcheck disable=SC2046,SC2086
+	if ! "$clang" $flags $(told "$target" flags) $sanitizers -I "$native" -I "$native/include" -I "$kernel/include/uapi" \
+		-I "$kernel/tests" $files -o "$work/$name"; then
 		echo "run.sh: $name was not built; on Debian the sanitizers are in libclang-rt-14-dev" >&2
 		exit 1
 	fi
@@ -53,6 +74,6 @@ for target; do
 	fi
 	grep -E 'stat::number_of_executed_units|DONE' "$work/$name.log" || true
 	if [ "${ADMA_FUZZ_KEEP:-0}" = 1 ]; then
-		"$work/$name" -merge=1 "$here/corpus/$name" "$work/corpus/$name" 2>/dev/null
+		"$work/$name" -merge=1 -use_counters=0 "$here/corpus/$name" "$work/corpus/$name" 2>/dev/null
 	fi
 done

@@ -24,7 +24,7 @@ uint64_t adma_segment_size(void)
 
 void adma_segment_init(struct adma_segment *segment)
 {
-	segment->magic = ADMA_SEGMENT_MAGIC;
+	adma_shared_store_u64(&segment->magic, ADMA_SEGMENT_MAGIC);
 }
 
 /* Both ends have it; who made it frees it. */

@@ -29,6 +29,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "shm/shared.h"
 
 #define ADMA_CACHE_LINE 64
 #define ADMA_SEGMENT_MAGIC 0x666c6168616d6461ull /* "admahalf" */
@@ -92,8 +95,21 @@ struct adma_desc {
  */
 struct adma_cell {
 	_Atomic uint64_t seq;
-	struct adma_desc desc;
+	struct adma_shared_desc {
+		struct adma_desc peer_writable;
+	} desc;
 };
+
+/* The only way to read a descriptor in a cell: a private copy, to be checked. */
+static inline void adma_cell_load(const struct adma_cell *cell, struct adma_desc *copy)
+{
+	memcpy(copy, &cell->desc.peer_writable, sizeof(*copy));
+}
+
+static inline void adma_cell_store(struct adma_cell *cell, const struct adma_desc *desc)
+{
+	cell->desc.peer_writable = *desc;
+}
 
 /*
  * The slot of a large message: slot.h has the protocol. The first cache line is plain data, which
@@ -101,13 +117,13 @@ struct adma_cell {
  * reader before MATCHED). The second one holds the words of the protocol.
  */
 struct adma_slot {
-	uint64_t source;      /* writer: address in the writer's memory; 0: the reader does not access it */
-	uint64_t length;      /* writer: bytes */
-	uint32_t offered;     /* writer: mask of the mechanisms that it can serve with */
-	uint32_t mechanism;   /* reader: the enum adma_mechanism_id that it selected */
-	uint64_t destination; /* reader: address in the reader's memory; 0: the writer does not access it */
-	uint64_t chunk;       /* reader: bytes of a chunk */
-	uint64_t base;        /* reader: position in the mechanism's stream */
+	struct adma_shared_u64 source;      /* writer: address in its memory; 0: the reader does not access it */
+	struct adma_shared_u64 length;      /* writer: bytes */
+	struct adma_shared_u32 offered;     /* writer: mask of the mechanisms that it can serve with */
+	struct adma_shared_u32 mechanism;   /* reader: the enum adma_mechanism_id that it selected */
+	struct adma_shared_u64 destination; /* reader: address in its memory; 0: the writer does not access it */
+	struct adma_shared_u64 chunk;       /* reader: bytes of a chunk */
+	struct adma_shared_u64 base;        /* reader: position in the mechanism's stream */
 	uint64_t reserved[2];
 
 	_Atomic uint64_t state;  /* {generation:32, enum adma_slot_state:32} */
@@ -135,7 +151,7 @@ struct adma_slot_block {
 
 /* A segment. Its words are written by its maker or by its reader; those in slots, by both. */
 struct adma_segment {
-	uint64_t magic;
+	struct adma_shared_u64 magic;
 	/*
 	 * Written by the maker: one of its threads is in a call that waits, and copies meanwhile. This is
 	 * a hint. Every such call stores it, so it has a cache line that is seldom read: otherwise a

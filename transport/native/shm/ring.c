@@ -55,7 +55,7 @@ static void ring_publish(struct adma_ring_out *ring, const struct adma_desc *des
 {
 	struct adma_cell *cell = &ring->segment->cells[ring->tail & CELL_MASK];
 
-	cell->desc = *desc;
+	adma_cell_store(cell, desc);
 	ring->tail++;
 	atomic_store_explicit(&cell->seq, ring->tail, memory_order_release);
 }
@@ -182,7 +182,7 @@ int adma_ring_peek(struct adma_ring_in *ring)
 
 		return seq == before ? 0 : -EPROTO;
 	}
-	memcpy(&ring->desc, &cell->desc, sizeof(ring->desc));
+	adma_cell_load(cell, &ring->desc);
 	if (!ring_is_possible(ring, &ring->desc))
 		return -EPROTO;
 	ring->held = true;

@@ -25,7 +25,7 @@ uint64_t adma_segment_size(void)
 void adma_segment_init(struct adma_segment *segment)
 {
 	/* A fresh memfd reads as zeros: no cell is published, and no slot has a life. */
-	segment->magic = ADMA_SEGMENT_MAGIC;
+	adma_shared_store_u64(&segment->magic, ADMA_SEGMENT_MAGIC);
 }
 
 int adma_segment_make(int *fd, struct adma_segment **segment)
@@ -47,7 +47,7 @@ static int segment_check(struct adma_segment *segment, bool same_user)
 
 	if (rc && rc != -EINVAL) /* a kernel that does not know this */
 		return rc;
-	return segment->magic == ADMA_SEGMENT_MAGIC ? 0 : -EPROTO;
+	return adma_shared_load_u64(&segment->magic) == ADMA_SEGMENT_MAGIC ? 0 : -EPROTO;
 }
 
 int adma_segment_map(int fd, bool same_user, struct adma_segment **segment)

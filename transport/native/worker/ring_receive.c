@@ -104,8 +104,10 @@ static int ring_next_message(struct adma_endpoint *ep)
 		if (!ring_may_step(ep))
 			return 0;
 		rc = adma_ring_peek(&ep->receive.ring);
-		if (rc < 0 || (rc > 0 && !ring_is_in_order(ep)))
+		if (rc < 0 || (rc > 0 && !ring_is_in_order(ep))) {
 			adma_terminate(ep, ADMA_E_PROTOCOL);
+			return -EPROTO; /* also if it was terminated before, for another reason: nobody may use this descriptor */
+		}
 		if (ep->control.over == ADMA_E_PROTOCOL)
 			return -EPROTO;
 		if (rc == 0)

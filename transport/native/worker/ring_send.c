@@ -205,8 +205,9 @@ void adma_ring_note_cut_off(struct adma_endpoint *ep)
 	bool hole = false;
 
 	for (; at != ring->tail; at++) {
-		struct adma_desc desc = ring->segment->cells[at % ADMA_CELLS].desc;
+		struct adma_desc desc;
 
+		adma_cell_load(&ring->segment->cells[at % ADMA_CELLS], &desc);
 		if (ring_is_lost(ep, &desc)) {
 			hole = true;
 		} else if (hole && at >= head) {

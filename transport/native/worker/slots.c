@@ -182,9 +182,9 @@ void adma_slots_describe(struct adma_slots *slots, uint32_t index, const struct 
 	struct adma_slot *slot = adma_slot_at(slots->segment, index);
 
 	slots->own[index].exposed = exposed;
-	slot->source = exposed ? (uintptr_t)req->address : 0;
-	slot->length = req->length;
-	slot->offered = offered;
+	adma_shared_store_u64(&slot->source, exposed ? (uintptr_t)req->address : 0);
+	adma_shared_store_u64(&slot->length, req->length);
+	adma_shared_store_u32(&slot->offered, offered);
 }
 
 void adma_slots_matched(struct adma_slots *slots, uint32_t index)

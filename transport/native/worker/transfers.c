@@ -135,10 +135,11 @@ static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t
 
 	if (rc)
 		return rc;
-	slot->mechanism = t->mechanism_id;
-	slot->destination = adma_transfer_is_shared(t) ? (uintptr_t)t->span.local : 0;
-	slot->chunk = t->span.chunk;
-	slot->base = t->span.base = ep->receive.base[id];
+	adma_shared_store_u32(&slot->mechanism, t->mechanism_id);
+	adma_shared_store_u64(&slot->destination, adma_transfer_is_shared(t) ? (uintptr_t)t->span.local : 0);
+	adma_shared_store_u64(&slot->chunk, t->span.chunk);
+	t->span.base = ep->receive.base[id];
+	adma_shared_store_u64(&slot->base, t->span.base);
 	rc = adma_slot_match(slot, t->gen);
 	if (!rc)
 		ep->receive.base[id] += t->chunks;
@@ -181,10 +182,10 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 {
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
 	uint32_t gen = desc->u.slot.gen;
-	uint64_t length = slot->length;
+	uint64_t length = adma_shared_load_u64(&slot->length);
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
 	/* Without a mechanism nobody can claim a chunk before the error is stored. */
-	uint32_t id = transfer_select(ep, desc->length, slot->offered, &error);
+	uint32_t id = transfer_select(ep, desc->length, adma_shared_load_u32(&slot->offered), &error);
 
 	if (length != desc->length)
 		return -EPROTO;
@@ -197,7 +198,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	t->slot_index = desc->u.slot.index;
 	t->gen = gen;
 	t->span.local = req->address;
-	t->span.remote = slot->source;
+	t->span.remote = adma_shared_load_u64(&slot->source);
 	t->span.length = length;
 	int rc = transfer_match_slot(ep, t, id);
 	if (rc) {
@@ -217,8 +218,8 @@ int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc,
 	uint32_t gen = desc->u.slot.gen;
 	int rc;
 
-	slot->mechanism = ADMA_MECH_NONE;
-	slot->chunk = 0;
+	adma_shared_store_u32(&slot->mechanism, ADMA_MECH_NONE);
+	adma_shared_store_u64(&slot->chunk, 0);
 	rc = adma_slot_match(slot, gen);
 	if (!rc)
 		rc = adma_slot_fail(slot, gen, error);
@@ -275,9 +276,10 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	t->gen = own->gen;
 	t->span.outbound = true;
 	t->span.guarded = req->refused;
-	t->span.remote = slot->destination;
-	t->span.base = slot->base;
-	int rc = transfer_describe(t, slot->mechanism, slot->chunk, req->length);
+	t->span.remote = adma_shared_load_u64(&slot->destination);
+	t->span.base = adma_shared_load_u64(&slot->base);
+	int rc = transfer_describe(t, adma_shared_load_u32(&slot->mechanism), adma_shared_load_u64(&slot->chunk),
+				   req->length);
 	if (!rc && !transfer_is_possible(ep, t))
 		rc = -EPROTO;
 	if (rc) {
@@ -628,12 +630,13 @@ static int transfer_match_again(struct adma_endpoint *ep, struct adma_transfer *
 	struct adma_slot *slot = t->slot;
 	int rc;
 
-	if (slot->length != t->span.length)
+	if (adma_shared_load_u64(&slot->length) != t->span.length)
 		return -EPROTO;
 	adma_transfer_delist(ep, t);
 	t->gen++;
-	t->span.remote = slot->source;
-	rc = transfer_match_slot(ep, t, adma_redo_select(ep, t->req, t->span.length, slot->offered));
+	t->span.remote = adma_shared_load_u64(&slot->source);
+	rc = transfer_match_slot(ep, t,
+				 adma_redo_select(ep, t->req, t->span.length, adma_shared_load_u32(&slot->offered)));
 	if (rc) {
 		t->gen--;
 		transfer_wait_again(ep, t);

@@ -2,8 +2,8 @@
 """A peer that spoils the shared memory: only its own messages suffer.
 
 Here this process is the hostile one, and the peer its victim: an end that crashes must
-not take the tests with it. The victim answers with an error, in time, and its other
-channel works on.
+not take the tests with it. The victim answers with an error, in time, its other channel works
+on, and it keeps nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, LARGE
 from adma.testing.observe import until
-from adma.testing.payload import pattern
 from support.calls import faults, hostile
 from support.mechanisms import FORCED
 from support.segment import (
@@ -44,6 +43,7 @@ from support.segment import (
     mapped,
     word,
 )
+from support.victim import watched
 
 HUGE = 2**63
 CHUNK = 256 * 1024
@@ -51,22 +51,16 @@ CHUNK = 256 * 1024
 
 @pytest.fixture
 def spoiler(peer: Peer) -> Iterator[Spoiler]:
-    """The memory of the channel that the victim joined last. An older one must stay fine."""
-    good = peer.connect()
-    before = {id_of(segment) for segment in mapped()}
-    bad = peer.connect()
-    bad.write(b"!", timeout=HANG)
-    assert peer.call(messages.read, 1) == b"!"
-    yield Spoiler([segment for segment in mapped() if id_of(segment) not in before])
-    peer.call(hostile.close_spoilt)
-    with contextlib.suppress(Exception):
-        bad.close(timeout=0)
-    task = peer.begin(messages.echo, LARGE, 1)
-    good.write(pattern(LARGE, 1), timeout=HANG)
-    buffer = bytearray(LARGE)
-    assert good.read(buffer, timeout=HANG) == LARGE
-    assert buffer == pattern(LARGE, 1)
-    task.result()
+    """The memory of the channel that the victim joined last. The victim is watched meanwhile."""
+    with watched(peer):
+        before = {id_of(segment) for segment in mapped()}
+        bad = peer.connect()
+        bad.write(b"!", timeout=HANG)
+        assert peer.call(messages.read, 1) == b"!"
+        yield Spoiler([segment for segment in mapped() if id_of(segment) not in before])
+        peer.call(hostile.close_spoilt)
+        with contextlib.suppress(Exception):
+            bad.close(timeout=0)
 
 
 def id_of(segment: Segment) -> int:
@@ -115,6 +109,37 @@ def test_an_impossible_descriptor(
     arguments = (100, 0.2) if call == "read" else (0.2,)
     with pytest.raises(expected):
         peer.call(function, *arguments)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"length": 4000, "total": 4000},  # inline, from memory behind the descriptor
+        {"carry": EAGER, "length": 100_000, "total": 100_000},
+        {"carry": SLOT, "first": 0xFFFF_FF00, "length": 100_000, "total": 100_000},
+        {"carry": SLOT, "first": SLOTS_MAX, "length": 100_000, "total": 100_000},
+        {"kind": PART},
+        {"seq": HUGE},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("call", ["read", "probe", "iread"])
+def test_an_impossible_descriptor_behind_a_close(
+    peer: Peer, spoiler: Spoiler, fields: dict[str, int], call: str
+) -> None:
+    """What came before a close is delivered, but only if it is sound."""
+    spoiler.local.closed = 1
+    with pytest.raises(adma.ChannelClosed):
+        peer.call(messages.probe, 1.0)  # it takes note of the close
+    spoiler.forge(**fields)
+    with pytest.raises((adma.ProtocolError, adma.ChannelClosed)):
+        if call == "read":
+            peer.call(messages.read, 200_000, 1.0)
+        elif call == "probe":
+            peer.call(messages.probe, 1.0)
+        else:
+            peer.call(messages.iread, "posted", 200_000)
+            peer.call(messages.wait, "posted", 1.0)
 
 
 def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One peer of a worker spoils what it shares with the worker: the other peers notice nothing.
 
-As in test_hostile.py, this process is the hostile one, and the victim is a process of its own.
+As in test_channel.py, this process is the hostile one, and the victim is a process of its own.
 This process has an honest worker, too, whose messages have to come through to the victim and
 back, all the time and in order.
 """
