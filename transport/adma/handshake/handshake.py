@@ -3,10 +3,15 @@
 
 Both ends do the same, in lock step, whichever of them connected:
 
-    HELLO    who I am: credentials, pidfd, segment, nonce; versions, mechanisms, the forced one
-    OFFER    what each mechanism's probe needs of me
+    HELLO    who I am: credentials, nonce; versions, mechanisms, the forced one
+    OFFER    my segment and pidfd, and what each mechanism's probe needs of me
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
+
+A hello carries no descriptors. They come with the offer, when each end has judged the other one:
+what was passed and is not read counts against the user that passed it (unix(7)), and what was
+received has to be closed. A listener's end says hello only after it has heard a caller's, and
+until then its socket takes no descriptors, where the kernel can refuse them.
 
 A REFUSED record may come in place of any of them. It carries an errno and a text, and ends
 the handshake. After VERDICT both ends know the same, and the socket belongs to the core.
@@ -16,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
@@ -36,6 +42,7 @@ from ..connect.identity import (
     Credentials,
     Peer,
     is_same_user,
+    let_go,
     own_pidfd,
     own_uid,
     peers_pidfd,
@@ -62,7 +69,7 @@ __all__ = ["Handshake", "Terms", "refuse", "shake", "shake_into"]
 T = TypeVar("T")
 
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
-_SUBJECT = 0  # of the entry in a hello or a refusal
+_SUBJECT = 0  # of the entry in a hello or a refusal, and of the one with the segment in an offer
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Terms:
     forced: int = 0  # enum adma_mechanism_id, 0: auto
     admit: access.Judge = access.own_user  # of the peer's uid
     private: bool = True  # False: this end lets other users in
+    called: bool = False  # this end is a listener's: others wait while it waits
+    patience: float = math.inf  # seconds for which a probe may wait within one step
 
 
 class Handshake:
@@ -91,11 +100,18 @@ class Handshake:
         self.deadline = deadline
         self.events: int = select.POLLIN  # what the socket has to be ready for before a step
         self._sock = sock
+        self._wait = not terms.called
         self._wire = Wire(sock, deadline)
         self._undo = ExitStack()
-        self._steps = _Handshake(self._wire, terms, self._undo).run()
+        self._run = _Handshake(self._wire, terms, self._undo)
+        self._steps = self._run.run()
         forks.in_child(self, Handshake.abandon)
         forks.in_child(sock, socket.socket.close)
+
+    @property
+    def has_passed(self) -> bool:
+        """Were descriptors passed to the peer?"""
+        return self._run.has_passed
 
     def step(self) -> Link | None:
         """Go on as far as the peer has; the link, when that is the end. Call it in `held_off()`.
@@ -112,7 +128,7 @@ class Handshake:
             link: Link = end.value
         except BaseException as error:
             if isinstance(error, Exception):
-                _tell(self._wire, error)
+                _tell(self._wire, error, self._wait)
             self.abandon()
             raise
         self._undo.pop_all()
@@ -154,7 +170,7 @@ def refuse(sock: socket.socket, error: Exception) -> None:
 
     The socket stays the caller's, who closes it.
     """
-    _tell(Wire(sock, time.monotonic()), error)
+    _tell(Wire(sock, time.monotonic()), error, wait=False)
 
 
 class _Handshake:
@@ -164,20 +180,30 @@ class _Handshake:
         self.wire = wire
         self.terms = terms
         self.undo = undo
-        self._sealed = True  # our own segment
+        self.has_passed = False
 
     def run(self) -> Steps[Link]:
         own = core.make_nonce()
         nonce = core.nonce_bytes(own)
-        reserve = self._reserve_descriptor()
-        local = yield from self._send_hello(own)
-        with (yield from self._receive(core.HELLO)) as record:
-            peer, pidfd, remote = self._meet(record, nonce)
-        forced = self._settle_forced(peer)
         terms = self.terms
-        context = Context(peer, own, nonce, terms.client, self.wire.deadline, terms.private)
+        if not terms.called:
+            yield from self._send_hello(own)
+        with (yield from self._receive(core.HELLO)) as record:
+            peer = self._meet(record, nonce)
+        if terms.called:
+            self.wire.take_descriptors(True)
+            yield from self._send_hello(own)
+        forced = self._settle_forced(peer)
+        reserve = self._reserve_descriptor()
+        context = Context(
+            peer, own, nonce, terms.client, self.wire.deadline, terms.private, terms.patience
+        )
         probes, left_out = self._make_probes(context, forced)
-        yield from self._probe(probes, record.sender)
+        local = yield from self._send_offer(probes, peer)
+        with (yield from self._receive(core.OFFER, record.sender)) as offer:
+            pidfd, remote = self._take_segment(offer, peer)
+            answers = [_guarded(p, partial(p.answer, _said(offer, p)), False) for p in probes]
+        yield from self._probe(probes, answers, record.sender)
 
         out, in_ = _directions(probes, left_out)
         if forced:
@@ -233,22 +259,8 @@ class _Handshake:
 
     # Hello
 
-    def _send_hello(self, own: Nonce) -> Steps[Segment]:
-        """Make our segment and introduce ourselves with it; the segment, mapped."""
-        fd, segment = core.make_segment()
-        self.undo.callback(core.unmap_segment, segment)
-        self._sealed = core.is_sealed(fd)
-        fds = [fd]
-        try:
-            pidfd = own_pidfd()
-            if pidfd >= 0:
-                fds.append(pidfd)
-            hello = Entry(_SUBJECT, 0, self._hello(own).pack(), fds)
-            yield from self._send(core.HELLO, [hello])
-        finally:
-            for number in fds:
-                os.close(number)
-        return segment
+    def _send_hello(self, own: Nonce) -> Steps[None]:
+        yield from self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack())])
 
     def _hello(self, own: Nonce) -> core.Hello:
         nonce_address, scratch_address = core.nonce_addresses(own)
@@ -264,35 +276,22 @@ class _Handshake:
             forced=self.terms.forced,
         )
 
-    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, Segment]:
-        """Check all that the peer says of itself; who it is, its pidfd, its segment mapped."""
+    def _meet(self, record: Record, own_nonce: bytes) -> Peer:
+        """Check all that the peer says of itself; who it is."""
         entry = record.entry(_SUBJECT)
-        if entry is None:
+        if entry is None or entry.fds:
             raise ProtocolError("the peer's hello is malformed")
         hello = core.Hello.parse(entry.data)
         if hello.nonce == own_nonce:
             raise ProtocolError("the other end only repeats what it is told")
         sender = record.sender
-        same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
-        if not same_user and not self._sealed:
-            # The peer could take our own segment away under us. So far we have not relied on it.
-            raise PermissionError(errno.EPERM, core.UNSEALED)
         if hello.half_size != SEGMENT_SIZE:
             raise ProtocolError(f"the peer's segment has {hello.half_size} bytes")
-        segment_fd = entry.take_fd()
-        try:
-            pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, sender)
-            if pidfd >= 0:
-                self.undo.callback(os.close, pidfd)
-            segment = core.map_segment(segment_fd, same_user)
-            self.undo.callback(core.unmap_segment, segment)
-        finally:
-            os.close(segment_fd)
-        peer = Peer(
+        return Peer(
             pid=sender.pid,
             uid=sender.uid,
-            same_user=same_user,
+            same_user=is_same_user(sender.uid),
             same_pid_namespace=hello.pid == sender.pid,
             nonce=hello.nonce,
             nonce_address=hello.nonce_address,
@@ -300,7 +299,6 @@ class _Handshake:
             mechanisms=hello.mechanisms,
             forced=hello.forced,
         )
-        return peer, pidfd, segment
 
     def _settle_forced(self, peer: Peer) -> int:
         """The mechanism that is forced on both ends; 0 for auto. Both ends find the same."""
@@ -319,15 +317,52 @@ class _Handshake:
             raise MechanismUnavailable(mechanism=name, cause=cause, cure=cure)
         return forced
 
+    # Segments
+
+    def _send_offer(self, probes: Sequence[Probe], peer: Peer) -> Steps[Segment]:
+        """Make our segment and pass it, with our pidfd and the probes' offers; it is mapped."""
+        fd, segment = core.make_segment()
+        fds = [fd]
+        try:
+            self.undo.callback(core.unmap_segment, segment)
+            if not peer.same_user and not core.is_sealed(fd):
+                # The peer could take our segment away under us.
+                raise PermissionError(errno.EPERM, core.UNSEALED)
+            pidfd = own_pidfd()
+            if pidfd >= 0:
+                fds.append(pidfd)
+            offers = [_guarded(p, p.offer, True) for p in probes]
+            self.has_passed = True
+            yield from self._send(core.OFFER, [Entry(_SUBJECT, 0, b"", fds), *offers])
+        finally:
+            for number in fds:
+                os.close(number)
+        return segment
+
+    def _take_segment(self, record: Record, peer: Peer) -> tuple[int, Segment]:
+        """The peer's pidfd, and its segment, mapped."""
+        entry = record.entry(_SUBJECT)
+        if entry is None:
+            raise ProtocolError("the peer passed no segment")
+        segment_fd = entry.take_fd()
+        try:
+            pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, record.sender)
+            if pidfd >= 0:
+                self.undo.callback(os.close, pidfd)
+            segment = core.map_segment(segment_fd, peer.same_user)
+        except BaseException:
+            let_go(segment_fd, peer.uid)
+            raise
+        self.undo.callback(core.unmap_segment, segment)
+        os.close(segment_fd)  # it is memory, which closes at once
+        return pidfd, segment
+
     # Rounds
 
-    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> Steps[None]:
-        """The rounds after the hello."""
-        offers = [_guarded(p, p.offer, True) for p in probes]
-        yield from self._send(core.OFFER, offers)
-
-        with (yield from self._receive(core.OFFER, sender)) as record:
-            answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
+    def _probe(
+        self, probes: Sequence[Probe], answers: list[Entry], sender: Credentials
+    ) -> Steps[None]:
+        """The rounds after the offer."""
         yield from self._send(core.ANSWER, answers)
 
         with (yield from self._receive(core.ANSWER, sender)) as record:
@@ -433,8 +468,11 @@ def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
 # Refusals on the wire
 
 
-def _tell(wire: Wire, error: Exception) -> None:
-    """Tell the peer why the handshake ends, where that is possible."""
+def _tell(wire: Wire, error: Exception, wait: bool) -> None:
+    """Tell the peer why the handshake ends, where that is possible.
+
+    `wait`: for room in the socket. It has room, but for a peer that reads nothing.
+    """
     if isinstance(error, PeerDied):
         return
     number = getattr(error, "errno", None)
@@ -442,8 +480,11 @@ def _tell(wire: Wire, error: Exception) -> None:
         number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
     wire.deadline = time.monotonic() + _LAST_WORD
     with contextlib.suppress(Exception):
-        text = _text(error).encode(errors="replace")
-        wire.send(core.REFUSED, [Entry(_SUBJECT, number, text[:600])])
+        entries = [Entry(_SUBJECT, number, _text(error).encode(errors="replace")[:600])]
+        if wait:
+            wire.send(core.REFUSED, entries)
+        else:
+            next(wire.sending(core.REFUSED, entries), None)
 
 
 def _refused(record: Record) -> Exception:

@@ -75,13 +75,12 @@ def _open(same_user: bool) -> tuple[int, bool]:
 def check(fd: int, same_user: bool) -> None:
     """Check that a peer's descriptor is a segment that is safe to map. ProtocolError: it is not."""
     size = BULK_SIZE
+    # This comes first, and is asked of the kernel alone: fstat() of a stranger's file may block.
+    if not same_user and not core.is_sealed(fd):
+        raise ProtocolError("the peer's bulk segment is not sealed, but it belongs to another user")
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size < size:
         raise ProtocolError(f"the peer's bulk segment is no memory of {size} bytes")
-    if same_user:
-        return
-    if not core.is_sealed(fd):
-        raise ProtocolError("the peer's bulk segment is not sealed, but it belongs to another user")
 
 
 def sweep() -> int:

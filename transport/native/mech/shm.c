@@ -93,6 +93,9 @@ static bool shm_segment_is_good(const struct adma_connection *connection, int fd
 	int seals = fcntl(fd, F_GET_SEALS);
 	int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
+	/* This comes first, and is asked of the kernel alone: fstat() of a stranger's file may block. */
+	if (!connection->config.same_user && seals < 0)
+		return false;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < ADMA_BULK_SIZE)
 		return false;
 	/* Between processes of one user a POSIX shared memory object, which cannot be sealed, is good enough. */

@@ -130,6 +130,9 @@ static int sealed_check(int fd, size_t size, bool trusted)
 {
 	struct stat st;
 
+	/* This comes first, and is asked of the kernel alone: fstat() of a stranger's file may block. */
+	if (!trusted && fcntl(fd, F_GET_SEALS) < 0)
+		return -EPROTO;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (size_t)st.st_size != size)
 		return -EPROTO;
 	return trusted || adma_memory_is_sealed(fd) ? 0 : -EPERM;
