@@ -45,12 +45,18 @@ def test_between_users_it_is_sealed() -> None:
         os.close(fd)
 
 
-@pytest.mark.parametrize("size", [0, 4096, None])
-def test_what_is_no_segment_is_refused(size: int | None) -> None:
-    fd = os.memfd_create("not-sealed", os.MFD_ALLOW_SEALING)
+@pytest.mark.parametrize("size", [0, 4096, BULK_SIZE])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_is_no_segment_is_refused(size: int, sealed: bool) -> None:
+    fd = os.memfd_create("no-segment", os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, BULK_SIZE if size is None else size)
-        with pytest.raises(ProtocolError, match="not sealed" if size is None else "no memory"):
+        os.ftruncate(fd, size)
+        if sealed:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+        if sealed and size == BULK_SIZE:
+            segment.check(fd, same_user=False)
+            return
+        with pytest.raises(ProtocolError, match="no memory" if sealed else "not sealed"):
             segment.check(fd, same_user=False)
     finally:
         os.close(fd)
