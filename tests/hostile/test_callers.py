@@ -22,11 +22,11 @@ import pytest
 
 import adma
 from adma._core._native import lib
-from adma.connect.record import Record, Wire, pack
+from adma.connect.record import Entry, Record, Wire, pack
 from adma.testing.limits import HANG, SLOWNESS
 from support import places
 from support.attackers import ALICE, BOB, MALLORY, Attacker, nothing_is_being_closed, open_fds
-from support.endpoints import InChild, InThread, become, hello_entry
+from support.endpoints import InChild, InThread, become, hello_entry, segment_fd
 
 SOON = 5.0 * SLOWNESS  # seconds for an honest caller; a silent one is dropped only after 5
 MANY = 300
@@ -75,7 +75,7 @@ def call_again_and_again(path: str, n: int, say: Callable[[socket.socket], None]
 
 def keep_calling(path: str, say: Callable[[socket.socket], None]) -> None:
     while True:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+        with contextlib.suppress(OSError, adma.ChannelEnded), socket.socket(socket.AF_UNIX) as sock:
             sock.connect(path)
             say(sock)
 
@@ -98,6 +98,21 @@ def say_it_slowly(sock: socket.socket) -> None:
 
 def say_hello_and_read_nothing(sock: socket.socket) -> None:
     send_hello(sock)
+    time.sleep(HANG)
+
+
+def force_a_mechanism_that_waits(sock: socket.socket) -> None:
+    """Promise a connection that never comes, to an end that waits for it within a step."""
+    tcp = lib.ADMA_MECH_TCP
+    wire = Wire(sock, time.monotonic() + HANG)
+    entry = hello_entry(mechanisms=1 << tcp, forced=tcp, nonce=b"\xff" * 16)
+    wire.send(lib.ADMA_ROUND_HELLO, [entry])
+    fd = segment_fd()
+    for round_ in (lib.ADMA_ROUND_OFFER, lib.ADMA_ROUND_ANSWER, lib.ADMA_ROUND_VERDICT):
+        wire.receive().close()
+        fds = [fd] if round_ == lib.ADMA_ROUND_OFFER else []
+        wire.send(round_, [Entry(0, 0, b"", fds), Entry(tcp)])
+    os.close(fd)
     time.sleep(HANG)
 
 
@@ -138,6 +153,7 @@ ATTACKS = [
     say_one_byte,
     say_it_slowly,
     say_hello_and_read_nothing,
+    force_a_mechanism_that_waits,
     say_rubbish,
     hang_up,
 ]
@@ -149,6 +165,8 @@ def test_others_come_in_meanwhile(
 ) -> None:
     before = open_fds()
     with Attacker(MALLORY, call_again_and_again(server.address, 60, say)):
+        with pytest.raises(TimeoutError):
+            server.accept(timeout=1)  # they have taken what places they can by then
         for uid in (ALICE, None, BOB):
             comes_in(server, uid)
             assert open_fds() - before < 150
