@@ -194,6 +194,6 @@ def segment_fd() -> int:
     return int(fd[0])
 
 
-def hello_entry(fds: list[int], **fields: Any) -> Entry:
+def hello_entry(**fields: Any) -> Entry:
     """A hello as an entry."""
-    return Entry(0, 0, hello(**fields), fds)
+    return Entry(0, 0, hello(**fields))

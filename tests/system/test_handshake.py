@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ import adma
 from adma._core._native import lib
 from adma.connect.identity import own_credentials, peers_pidfd
 from adma.connect.record import Entry, Wire, pack
-from adma.handshake.handshake import shake
+from adma.handshake.handshake import Handshake, shake
 from adma.mechanisms import NAMES, Refusal, check_name, loopback
 from adma.mechanisms.cma import Circumstances, explain
 from adma.testing.limits import HANG, SHORT
@@ -29,6 +30,7 @@ from support.endpoints import (
     InThread,
     become,
     forbid_vm_calls,
+    hello,
     hello_entry,
     pair,
     segment_fd,
@@ -149,8 +151,13 @@ def hostile(act: Callable[[Wire, socket.socket], None], timeout: float = HANG) -
     return info.value
 
 
-def say_hello(wire: Wire, fds: list[int], **fields: int) -> None:
-    wire.send(lib.ADMA_ROUND_HELLO, [hello_entry(fds, **fields)])
+def say_hello(wire: Wire, **fields: int) -> None:
+    wire.send(lib.ADMA_ROUND_HELLO, [hello_entry(**fields)])
+
+
+def say_offer(wire: Wire, fds: list[int]) -> None:
+    """An offer that brings descriptors, and nothing for any mechanism."""
+    wire.send(lib.ADMA_ROUND_OFFER, [Entry(0, 0, b"", fds)])
     for fd in fds:
         os.close(fd)
 
@@ -164,7 +171,7 @@ def test_it_hangs_up_at_once() -> None:
 
 
 def test_it_hangs_up_after_its_hello() -> None:
-    assert isinstance(hostile(lambda wire, sock: say_hello(wire, good_fds())), adma.PeerDied)
+    assert isinstance(hostile(lambda wire, sock: say_hello(wire)), adma.PeerDied)
 
 
 @pytest.mark.parametrize("rubbish", [b"G", b"GET / HTTP/1.1\r\n\r\n", bytes(5000)])
@@ -247,7 +254,11 @@ def test_it_repeats_what_it_hears() -> None:
 def test_its_descriptors_are_not_what_they_should_be(
     fds: Callable[[], list[int]], word: str
 ) -> None:
-    error = hostile(lambda wire, sock: say_hello(wire, fds()))
+    def act(wire: Wire, sock: socket.socket) -> None:
+        say_hello(wire, mechanisms=0)
+        say_offer(wire, fds())
+
+    error = hostile(act)
     assert isinstance(error, adma.ProtocolError)
     assert word in str(error)
 
@@ -264,8 +275,41 @@ def test_a_pidfd_of_another_process_hides_no_death() -> None:
 
 
 def test_a_pidfd_is_not_needed() -> None:
-    error = hostile(lambda wire, sock: say_hello(wire, [segment_fd()]))
-    assert isinstance(error, adma.PeerDied)  # it was accepted, and then hung up
+    def act(wire: Wire, sock: socket.socket) -> None:
+        say_hello(wire, mechanisms=0)
+        say_offer(wire, [segment_fd()])
+
+    assert isinstance(hostile(act), adma.PeerDied)  # it was accepted, and then hung up
+
+
+def test_a_hello_brings_no_descriptors() -> None:
+    def act(wire: Wire, sock: socket.socket) -> None:
+        fds = good_fds()
+        wire.send(lib.ADMA_ROUND_HELLO, [Entry(0, 0, hello(), fds)])
+        for fd in fds:
+            os.close(fd)
+
+    error = hostile(act)
+    assert isinstance(error, adma.ProtocolError)
+    assert "hello is malformed" in str(error)
+
+
+def test_an_end_that_is_called_says_nothing_before_it_has_heard_a_hello() -> None:
+    ours, theirs = pair()
+    with ours, theirs:
+        handshake = Handshake(ours, replace(terms(), called=True), time.monotonic() + HANG)
+        assert handshake.step() is None
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1, socket.MSG_DONTWAIT)
+        assert not handshake.has_passed
+        wire = Wire(theirs, time.monotonic() + HANG)
+        say_hello(wire)
+        assert handshake.step() is None
+        for round_ in ROUNDS[:2]:
+            with wire.receive() as record:
+                assert record.round == round_
+                assert bool(record.entries[0].fds) is (round_ == lib.ADMA_ROUND_OFFER)
+        handshake.abandon()
 
 
 def test_a_flood_of_descriptors() -> None:
@@ -277,7 +321,7 @@ def test_a_flood_of_descriptors() -> None:
 
 def test_descriptors_on_every_byte() -> None:
     def act(wire: Wire, sock: socket.socket) -> None:
-        for byte in pack(lib.ADMA_ROUND_HELLO, [hello_entry([])]):
+        for byte in pack(lib.ADMA_ROUND_HELLO, [hello_entry()]):
             try:
                 socket.send_fds(sock, [bytes([byte])], [sock.fileno()] * 3)
             except (BrokenPipeError, ConnectionResetError):
@@ -288,13 +332,13 @@ def test_descriptors_on_every_byte() -> None:
 
 @pytest.mark.parametrize("fields", [{"half_size": 4096}, {"pid": 0}, {"zero": 1}])
 def test_an_impossible_hello(fields: dict[str, int]) -> None:
-    error = hostile(lambda wire, sock: say_hello(wire, good_fds(), **fields))
+    error = hostile(lambda wire, sock: say_hello(wire, **fields))
     assert isinstance(error, adma.ProtocolError)
 
 
 def test_it_forces_what_nobody_knows() -> None:
     def act(wire: Wire, sock: socket.socket) -> None:
-        say_hello(wire, good_fds(), forced=31)
+        say_hello(wire, forced=31)
         with wire.receive():
             pass
 
@@ -306,10 +350,15 @@ def test_it_forces_what_nobody_knows() -> None:
 @pytest.mark.parametrize("skipped", ROUNDS[1:])
 def test_it_skips_a_round(skipped: int) -> None:
     def act(wire: Wire, sock: socket.socket) -> None:
-        say_hello(wire, good_fds(), mechanisms=0)
-        for round_ in ROUNDS[1:]:
-            if round_ != skipped:
-                wire.send(round_, [])
+        say_hello(wire, mechanisms=0)
+        with contextlib.suppress(adma.PeerDied):  # it may find the gap before the end
+            for round_ in ROUNDS[1:]:
+                if round_ == skipped:
+                    continue
+                if round_ == lib.ADMA_ROUND_OFFER:
+                    say_offer(wire, good_fds())
+                else:
+                    wire.send(round_, [])
         if skipped == lib.ADMA_ROUND_VERDICT:
             wire.send(lib.ADMA_ROUND_HELLO, [])
         while True:
@@ -330,8 +379,9 @@ def test_it_says_nothing_about_its_mechanisms() -> None:
     def act() -> None:
         with theirs:
             wire = Wire(theirs, time.monotonic() + HANG)
-            say_hello(wire, good_fds(), mechanisms=sum(1 << n for n in NAMES))
-            for round_ in ROUNDS[1:]:
+            say_hello(wire, mechanisms=sum(1 << n for n in NAMES))
+            say_offer(wire, good_fds())
+            for round_ in ROUNDS[2:]:
                 wire.send(round_, [])
             while True:
                 try:

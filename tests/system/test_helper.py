@@ -31,6 +31,7 @@ from adma.testing import Endpoint, Peer
 from adma.testing.calls import messages, objects
 from adma.testing.limits import CELL, HANG, LARGE, MIB
 from adma.testing.payload import difference, pattern
+from support.attackers import nothing_is_being_closed
 from support.calls import confined, pages
 from support.endpoints import NOBODY_SPECIAL
 from support.mechanisms import HELPER
@@ -110,6 +111,7 @@ def test_another_descriptor_than_an_end_is_refused(what: str) -> None:
     assert probe.out is not None
     assert probe.take() == -1
     probe.close()
+    nothing_is_being_closed()  # the peer is of another user
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 

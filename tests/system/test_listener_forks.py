@@ -23,7 +23,7 @@ from adma._core._native import lib
 from adma.connect.record import Wire
 from adma.testing.limits import HANG, SHORT
 from adma.testing.observe import until
-from support.endpoints import InChild, InThread, hello_entry, pair, segment_fd
+from support.endpoints import InChild, InThread, hello_entry, pair
 
 
 class Order:
@@ -319,11 +319,7 @@ def test_a_child_keeps_no_client(server: adma.Listener, order: Order, words: int
     client = socket.socket(socket.AF_UNIX)
     client.connect(server.address)
     if words:
-        pidfd = os.pidfd_open(os.getpid())
-        fds = [segment_fd(), pidfd]
-        Wire(client, time.monotonic() + HANG).send(lib.ADMA_ROUND_HELLO, [hello_entry(fds)])
-        for fd in fds:
-            os.close(fd)
+        Wire(client, time.monotonic() + HANG).send(lib.ADMA_ROUND_HELLO, [hello_entry()])
     with pytest.raises(TimeoutError):
         server.accept(timeout=0)
     assert bool([one for one in server._callers.all().values() if one.handshake]) is bool(words)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from . import forks, mechanisms
+from ._core import handshake
 from .arguments import FOREVER, deadline_of, whole_between
 from .callers import Caller, Callers
 from .channel import Channel
@@ -40,12 +41,18 @@ _GRACE = 1.0
 _PAUSE = 0.1
 # Seconds for which one that was let in, and is silent, keeps the next ones out.
 _ONE_BY_ONE = 0.2
+# Seconds for which a step of a guest's handshake may wait. A guest does its part before it sends.
+_STEP = 0.1
 _BACKLOG_MAX = 2**31 - 1  # what listen(2) takes, an int; the kernel has a lower limit of its own
 
 _CLOSED_HERE = "the listener was closed on this side"
 _REPLACED = (
     "the process that made the listener has closed it, and another one listens at its name by "
     "now; cure: close it in the process that made it only when the others are through with it"
+)
+_NO_PLACE = (
+    "its user has as many callers here as one may have that are no channels yet, or has left "
+    "unread what was passed to it; cure: let those go on or hang up, and call again"
 )
 _BROKEN = (
     "the listening socket was shut down or closed behind adma's back; cure: close the Listener, "
@@ -75,6 +82,9 @@ class Listener:
         bound = address.bind(spot, backlog, guests.mode)
         self._sock = bound.sock
         self._sock.setblocking(False)
+        if guests.welcome:
+            # No guest passes descriptors before it was judged, where the kernel can see to that.
+            handshake.take_rights(self._sock.fileno(), False)
         with forks.held_off():
             try:
                 self._bell = Bell()
@@ -245,7 +255,7 @@ class Listener:
             self._check_open()
             callers = self._callers.all()
             now = time.monotonic()
-            limit = _limit(look.end, callers)
+            limit = _limit(look.end, self._waited_for(callers))
             ends = [limit, *(caller.end for caller in callers.values())]
             listening = -1
             if now < (opens := self._opens({} if look.tries else callers)):
@@ -262,14 +272,15 @@ class Listener:
             if events := ready.get(listening, 0):
                 self._let_in(events)
             now = time.monotonic()
-            for number, caller in callers.items():
-                if (number in ready or now >= caller.end) and self._callers.take(caller):
-                    if caller.handshake is None and number not in ready:
-                        text = "%s: dropped a client that said nothing for %g s"
-                        _log.warning(text, self.name, _HANDSHAKE)
-                        caller.close()
-                    else:
-                        return caller
+            able = [each for number, each in callers.items() if number in ready or now >= each.end]
+            for caller in self._callers.in_turn(able):
+                if not self._callers.take(caller):
+                    continue
+                if caller.handshake is not None or caller.sock.fileno() in ready:
+                    return caller
+                text = "%s: dropped a client that said nothing for %g s"
+                self._log_about(caller, text, self.name, _HANDSHAKE)
+                self._callers.drop(caller)
 
     def _nobody(self) -> TimeoutError:
         text = f"nobody connected to {self._name!r} in time"
@@ -283,15 +294,23 @@ class Listener:
         Clients that are not let in can be served by another process that shares the socket, and
         this one may be busy for long with the first that it gets. So they are let in one by one,
         if the caller of accept() waits at all. Silent ones must not hold up the others for long,
-        and the less the more there are.
+        and the less the more there are. A user whose guests fail holds up nobody.
         """
         opens = -math.inf
         if self._short_since is not None:
             opens = self._short_since + _PAUSE
-        if callers:
-            newest = max(caller.seen for caller in callers.values())
+        if holders := self._waited_for(callers):
+            newest = max(each.came if each.guest else each.seen for each in holders)
             opens = max(opens, newest + _ONE_BY_ONE / len(callers))
         return opens
+
+    def _waited_for(self, callers: dict[int, Caller]) -> list[Caller]:
+        """The clients for which the others may wait for a moment."""
+        now = time.monotonic()
+        for caller in callers.values():
+            if caller.guest and now >= caller.came + _ONE_BY_ONE:
+                self._callers.note_lapse(caller)
+        return [caller for caller in callers.values() if self._callers.is_trusted(caller)]
 
     def _let_in(self, events: int) -> None:
         """Let in one client, if there still is one. `events`: of the listening socket."""
@@ -311,12 +330,26 @@ class Listener:
             self._short_since = None
             guests = self._guests
             label = self.address
-            private = not guests.welcome
-            terms = Terms(label, client=False, admit=guests.judge, private=private, called=True)
-            if self._is_welcome(sock):
-                self._callers.put(Caller(sock, terms, _HANDSHAKE))
+            terms = Terms(
+                label, client=False, admit=guests.judge, private=not guests.welcome, called=True
+            )
+            caller = Caller(sock, terms, _HANDSHAKE)
+            if self._is_welcome(caller):
+                out = self._callers.admit(caller)
+                if out is not None:
+                    self._no_place(out)
             else:
-                sock.close()
+                self._callers.drop(caller)
+
+    def _no_place(self, caller: Caller) -> None:
+        """Hang up on one that may not wait, or not any more. It is told why."""
+        if caller.handshake is None:
+            with contextlib.suppress(OSError):
+                refuse(caller.sock, OSError(errno.EBUSY, _NO_PLACE))
+        self._log_about(
+            caller, "%s: refused a client of uid %d: %s", self.name, caller.uid, _NO_PLACE
+        )
+        self._callers.drop(caller)
 
     def _broken(self) -> ChannelClosed:
         if not self._ended:
@@ -329,8 +362,9 @@ class Listener:
         free_drained()  # channels that were dropped may hold descriptors
         caller = self._callers.take_silent()
         if caller is not None:
-            _log.warning("%s: dropped a silent client: no descriptors left (ulimit -n)", self.name)
-            caller.close()
+            text = "%s: dropped a silent client: no descriptors left (ulimit -n)"
+            self._log_about(caller, text, self.name)
+            self._callers.drop(caller)
             return
         if self._short_since is None:
             cure = "descriptors: ulimit -n, or close some; memory: free some"
@@ -338,16 +372,22 @@ class Listener:
             _log.warning(text, self.name, error.strerror, cure)
         self._short_since = time.monotonic()
 
-    def _is_welcome(self, sock: socket.socket) -> bool:
+    def _is_welcome(self, caller: Caller) -> bool:
         """False: it was refused at once, so that a stranger that is silent holds no descriptor."""
         try:
-            judge_other_end(sock, self._guests.judge)
+            judge_other_end(caller.sock, self._guests.judge)
             return True
         except OSError as error:
-            _log.warning("%s: refused a client: %s", self.name, error)
+            self._log_about(caller, "%s: refused a client: %s", self.name, error)
             with contextlib.suppress(OSError):
-                refuse(sock, error)
+                refuse(caller.sock, error)
             return False
+
+    def _log_about(self, caller: Caller, text: str, *arguments: object) -> None:
+        """A warning about a client. Those about guests are few, however many callers there are."""
+        _log.log(
+            logging.WARNING if self._callers.may_warn(caller) else logging.DEBUG, text, *arguments
+        )
 
     # Shaking hands
 
@@ -355,7 +395,7 @@ class Listener:
         """Go on with a client that was taken. The channel, when its handshake is over."""
         try:
             with forks.held_off():
-                link = caller.step()
+                link = caller.step(self._patience(caller))
                 if link is not None:
                     return channel_of(link)
                 self._callers.put(caller)
@@ -365,16 +405,23 @@ class Listener:
             # This is also what it looks like when a process tests whether somebody listens.
             _log.info("%s: a client left: %s", self.name, error)
         except OSError as error:
-            _log.warning("%s: refused a client: %s", self.name, error)
+            self._log_about(caller, "%s: refused a client: %s", self.name, error)
         except Exception as error:
             # Whatever it is, it is about this client, and others are still to be served.
-            text = "%s: refused a client: %s: %s"
-            _log.warning(text, self.name, type(error).__name__, error, exc_info=error)
+            if self._callers.may_warn(caller):
+                text = "%s: refused a client: %s: %s"
+                _log.warning(text, self.name, type(error).__name__, error, exc_info=error)
         except BaseException:
             caller.close()
             raise
-        caller.close()
+        self._callers.drop(caller)
         return None
+
+    def _patience(self, caller: Caller) -> float:
+        """Seconds for which a step may wait for this client, while the others wait for the step."""
+        if not caller.guest:
+            return math.inf
+        return _STEP if self._callers.is_trusted(caller) else 0.0
 
 
 class _Look:
@@ -387,9 +434,9 @@ class _Look:
         self.looked = False  # the first look counts, however late it is
 
 
-def _limit(deadline: float, callers: dict[int, Caller]) -> float:
+def _limit(deadline: float, callers: list[Caller]) -> float:
     """When accept() gives up: at its deadline, or later where somebody spoke just before that."""
-    spoke = [caller.spoke for caller in callers.values() if caller.spoke is not None]
+    spoke = [caller.spoke for caller in callers if caller.spoke is not None]
     return max([deadline, *(min(deadline, each) + _GRACE for each in spoke)])
 
 

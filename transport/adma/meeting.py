@@ -11,7 +11,7 @@ from . import mechanisms
 from .arguments import FOREVER, deadline_of
 from .channel import Channel
 from .connect import access, address, place
-from .connect.identity import credentials_of
+from .connect.identity import credentials_of, hang_up
 from .handshake.handshake import Terms, shake_into
 from .handshake.link import Link
 
@@ -58,7 +58,7 @@ def connect(
         terms = Terms(callee.label, client=True, forced=forced, admit=callee.judge)
         return shake_into(sock, terms, left, channel_of)
     finally:
-        sock.close()
+        _close(sock)
 
 
 def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str = "auto") -> Channel:
@@ -80,7 +80,7 @@ def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str =
     try:
         return shake_into(sock, terms, max(0.0, deadline - time.monotonic()), channel_of)
     finally:
-        sock.close()
+        _close(sock)
 
 
 def judge_other_end(sock: socket.socket, judge: access.Judge) -> None:
@@ -91,6 +91,12 @@ def judge_other_end(sock: socket.socket, judge: access.Judge) -> None:
     uid = credentials_of(sock).uid
     if uid != 0:
         judge(uid)
+
+
+def _close(sock: socket.socket) -> None:
+    """Close a socket, unless a channel has taken it over."""
+    if sock.fileno() >= 0:
+        hang_up(sock, credentials_of(sock).uid)
 
 
 def channel_of(link: Link) -> Channel:

@@ -73,6 +73,7 @@ class Config:
     in_mask: int  # mechanisms that carry our reads
     forced: int  # enum adma_mechanism_id; 0: the core chooses
     same_user: bool
+    uid: int  # of the peer
     copiers: int  # mask of enum adma_copier
     single_copy_from: int  # bytes
     single_copy_from_waiting: int  # bytes, while both endpoints wait

@@ -33,6 +33,10 @@ has_more_rights = lib.adma_has_more_rights
 unmap_segment = lib.adma_segment_unmap
 pidfd_open = lib.adma_pidfd_open  # a descriptor, or a negated errno
 is_pidfd = lib.adma_is_pidfd  # 1, 0; or a negated errno: it cannot be told
+close_apart = lib.adma_close_apart  # without waiting for it
+closing_apart = lib.adma_closing_apart  # how many descriptors of a user are not closed yet
+take_rights = lib.adma_take_rights  # 0, or a negated errno
+unread = lib.adma_unread  # bytes sent and not read by the other end, or a negated errno
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -17,14 +18,18 @@ __all__ = [
     "OVERFLOW_UID",
     "Credentials",
     "Peer",
+    "closing_apart",
     "credentials_of",
+    "hang_up",
     "is_gone",
     "is_same_user",
+    "let_go",
     "own_credentials",
     "own_pidfd",
     "own_uid",
     "peers_pidfd",
     "start_time",
+    "unread",
 ]
 
 # The kernel's number for all users that it cannot name in this user namespace.
@@ -84,6 +89,42 @@ def own_uid() -> int:
 def is_same_user(uid: int) -> bool:
     """Is this uid, taken from credentials, our own user? Root is another user, too."""
     return uid == own_uid() and uid != OVERFLOW_UID
+
+
+def let_go(fd: int, owner: int) -> None:
+    """Close a descriptor that a process of user `owner` passed. Closing twice is an error.
+
+    The last close of a file may block for as long as its maker likes. So what another user passed
+    is closed by a thread of its own, for which nobody waits.
+    """
+    if is_same_user(owner):
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    else:
+        core.close_apart(fd, owner)
+
+
+def hang_up(sock: socket.socket, owner: int) -> None:
+    """Close a socket to a process of user `owner`. Closing twice is no error.
+
+    Descriptors may lie in it unread, for which `let_go` says what they can do.
+    """
+    if sock.fileno() < 0 or is_same_user(owner):
+        sock.close()
+        return
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    core.close_apart(sock.detach(), owner)
+
+
+def closing_apart(owner: int) -> int:
+    """How many descriptors of a user `let_go` and `hang_up` have not closed yet."""
+    return core.closing_apart(owner)
+
+
+def unread(sock: socket.socket) -> int:
+    """Bytes, or more, that were sent on a Unix socket and not read at its other end."""
+    return max(0, core.unread(sock.fileno()))
 
 
 def start_time(pid: int | None = None) -> int | None:
@@ -154,7 +195,7 @@ def peers_pidfd(passed: int, credentials: Credentials) -> int:
         return max(own, -1)
     finally:
         if passed >= 0:
-            os.close(passed)
+            let_go(passed, credentials.uid)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ follow at once, and no descriptor that came along is ever lost.
 from __future__ import annotations
 
 import array
-import contextlib
 import errno
 import os
 import select
@@ -21,11 +20,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
 
-from .._core import constants
+from .._core import constants, handshake
 from .._core import record as core
 from ..arguments import FOREVER
 from ..errors import PeerDied, ProtocolError, failure
-from .identity import Credentials, own_credentials
+from .identity import Credentials, credentials_of, is_same_user, let_go, own_credentials
 
 __all__ = ["Entry", "Record", "Steps", "Wire", "await_events"]
 
@@ -35,13 +34,20 @@ T = TypeVar("T")
 Steps = Generator[int, None, T]
 
 _INT = array.array("i").itemsize
-# Room for one credential and the descriptors of a record, and some for what a
-# socket that was handed to us may be set to attach besides.
+_SCM_MAX_FD = 253  # descriptors of a message, at most: a limit of the kernel
+_SCM_PIDFD = 4
+# Room for one credential and for all descriptors that a message can carry, since the kernel closes
+# those that find no room, and may wait in that; and some for what a socket that was handed to us
+# may be set to attach besides: a security label and a pidfd.
 _ANCILLARY = (
     socket.CMSG_SPACE(Credentials.SIZE)
-    + socket.CMSG_SPACE(core.FDS_MAX * _INT)
-    + socket.CMSG_SPACE(64)
+    + socket.CMSG_SPACE(_SCM_MAX_FD * _INT)
+    + socket.CMSG_SPACE(1024)
+    + socket.CMSG_SPACE(_INT)
 )
+# A socket that was handed to us may be made blocking by whoever has a copy of it.
+_SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+_RECEIVE_FLAGS = constants.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
 _TEXT_MAX = 800
 
 
@@ -80,6 +86,7 @@ class Record:
     round: int
     entries: list[Entry]
     sender: Credentials
+    owner: int  # the user whose descriptors these are
 
     def entry(self, subject: int) -> Entry | None:
         """The entry about a subject, the first one; None when there is none."""
@@ -99,14 +106,13 @@ class Record:
     def close(self) -> None:
         """Close the descriptors that nobody took. Idempotent."""
         for entry in self.entries:
-            close_all(entry.fds)
+            close_all(entry.fds, self.owner)
 
 
-def close_all(fds: list[int]) -> None:
-    """Close descriptors and forget them."""
+def close_all(fds: list[int], owner: int) -> None:
+    """Close descriptors that user `owner` passed, and forget them."""
     while fds:
-        with contextlib.suppress(OSError):
-            os.close(fds.pop())
+        let_go(fds.pop(), owner)
 
 
 class Wire:
@@ -121,6 +127,7 @@ class Wire:
         self.sock = sock
         self.deadline = deadline
         self._stream = sock.type == socket.SOCK_STREAM
+        self._owner = credentials_of(sock).uid
         sock.setblocking(False)
         # Set before anything is read, since what arrives earlier carries no credentials.
         sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
@@ -128,6 +135,10 @@ class Wire:
     def close(self) -> None:
         """End the handshake: what follows on this socket carries no credentials."""
         self.sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 0)
+
+    def take_descriptors(self, take: bool) -> None:
+        """Let the peer pass descriptors, or not, where the kernel can refuse them."""
+        handshake.take_rights(self.sock.fileno(), take)
 
     # Sending
 
@@ -147,7 +158,7 @@ class Wire:
             while data:  # only a socket with a tiny send buffer takes it in several pieces
                 self._check_time()
                 try:
-                    data = data[self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL) :]
+                    data = data[self.sock.sendmsg([data], ancillary, _SEND_FLAGS) :]
                     ancillary = [credentials]
                 except BlockingIOError:
                     yield select.POLLOUT
@@ -171,7 +182,7 @@ class Wire:
             data, sender = yield from self._read(fds)
             return self._parse(data, sender, fds)
         except BaseException:
-            close_all(fds)
+            close_all(fds, self._owner)
             raise
 
     def _read(self, fds: list[int]) -> Steps[tuple[bytes, Credentials]]:
@@ -196,9 +207,7 @@ class Wire:
         while True:
             self._check_time()
             try:
-                part, ancillary, flags, _ = self.sock.recvmsg(
-                    want, _ANCILLARY, constants.MSG_CMSG_CLOEXEC
-                )
+                part, ancillary, flags, _ = self.sock.recvmsg(want, _ANCILLARY, _RECEIVE_FLAGS)
                 break
             except BlockingIOError:
                 yield select.POLLIN
@@ -209,11 +218,14 @@ class Wire:
             if level != socket.SOL_SOCKET:
                 continue
             if kind == socket.SCM_RIGHTS:
-                numbers = array.array("i")
-                numbers.frombytes(content[: len(content) - len(content) % _INT])
-                fds.extend(numbers)
+                fds.extend(_numbers(content))
             elif kind == constants.SCM_CREDENTIALS:
                 sender = Credentials.unpack(content)
+            elif kind == _SCM_PIDFD:  # the kernel's own, for a socket that somebody has set to that
+                for number in _numbers(content):
+                    os.close(number)
+        if sender is not None and is_same_user(self._owner):
+            self._owner = sender.uid
         if not part:
             raise PeerDied("the peer hung up during the handshake")
         if flags & socket.MSG_TRUNC or len(fds) > core.FDS_MAX:
@@ -232,13 +244,12 @@ class Wire:
             return failure("handshake", error.errno or errno.EIO)
         return failure("handshake", errno.EACCES)
 
-    @staticmethod
-    def _parse(data: bytes, sender: Credentials, fds: list[int]) -> Record:
+    def _parse(self, data: bytes, sender: Credentials, fds: list[int]) -> Record:
         round_, parts = core.parse(data, len(fds))
         entries = [
             Entry(each.subject, _errno(each.error), each.data, fds[each.fds]) for each in parts
         ]
-        return Record(round_, entries, sender)
+        return Record(round_, entries, sender, self._owner)
 
     # Both
 
@@ -274,6 +285,13 @@ def await_events(sock: socket.socket, events: int, deadline: float) -> None:
         poll = select.poll()
         poll.register(sock, events)
         poll.poll(left * 1000)
+
+
+def _numbers(content: bytes) -> array.array[int]:
+    """The descriptors in a control message; none of them is negative, which would be an error."""
+    numbers = array.array("i")
+    numbers.frombytes(content[: len(content) - len(content) % _INT])
+    return array.array("i", [number for number in numbers if number >= 0])
 
 
 def pack(round_: int, entries: list[Entry]) -> bytes:

@@ -3,21 +3,27 @@
 
 Both ends do the same, in lock step, whichever of them connected:
 
-    HELLO    who I am: credentials, pidfd, segment, nonce; versions, mechanisms, the forced one
-    OFFER    what each mechanism's probe needs of me
+    HELLO    who I am: credentials, nonce; versions, mechanisms, the forced one
+    OFFER    my segment and pidfd, and what each mechanism's probe needs of me
     ANSWER   what came of trying it
     VERDICT  what I saw of your trying
 
 The last three come a second time for what is tried only where nothing else works.
 
-A REFUSED record may come in place of any of them. It carries an errno and a text, and ends the
-handshake. After the last VERDICT both ends know the same, and the socket belongs to the core.
+A hello carries no descriptors. They come with the offer, when each end has judged the other one:
+what was passed and is not read counts against the user that passed it (unix(7)), and what was
+received has to be closed. A listener's end says hello only after it has heard a caller's, and
+until then its socket takes no descriptors, where the kernel can refuse them.
+
+A REFUSED record may come in place of any of them. It carries an errno and a text, and ends
+the handshake. After the last VERDICT both ends know the same, and the socket belongs to the core.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
@@ -38,6 +44,7 @@ from ..connect.identity import (
     Credentials,
     Peer,
     is_same_user,
+    let_go,
     own_pidfd,
     own_uid,
     peers_pidfd,
@@ -64,7 +71,7 @@ __all__ = ["Handshake", "Terms", "refuse", "shake", "shake_into"]
 T = TypeVar("T")
 
 _LAST_WORD = 0.2  # seconds for a refusal to get into the socket
-_SUBJECT = 0  # of the entry in a hello or a refusal
+_SUBJECT = 0  # of the entry in a hello or a refusal, and of the one with the segment in an offer
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ class Terms:
     forced: int = 0  # enum adma_mechanism_id, 0: auto
     admit: access.Judge = access.own_user  # of the peer's uid
     private: bool = True  # False: this end lets other users in
-    called: bool = False  # the other end connected to this one
+    called: bool = False  # this end is a listener's: the other one connected, and others wait
+    patience: float = math.inf  # seconds for which a probe may wait within one step
 
 
 class Handshake:
@@ -94,11 +102,18 @@ class Handshake:
         self.deadline = deadline
         self.events: int = select.POLLIN  # what the socket has to be ready for before a step
         self._sock = sock
+        self._wait = not terms.called
         self._wire = Wire(sock, deadline)
         self._undo = ExitStack()
-        self._steps = _Handshake(self._wire, terms, self._undo).run()
+        self._run = _Handshake(self._wire, terms, self._undo)
+        self._steps = self._run.run()
         forks.in_child(self, Handshake.abandon)
         forks.in_child(sock, socket.socket.close)
+
+    @property
+    def has_passed(self) -> bool:
+        """Were descriptors passed to the peer?"""
+        return self._run.has_passed
 
     def step(self) -> Link | None:
         """Go on as far as the peer has; the link, when that is the end. Call it in `held_off()`.
@@ -115,7 +130,7 @@ class Handshake:
             link: Link = end.value
         except BaseException as error:
             if isinstance(error, Exception):
-                _tell(self._wire, error)
+                _tell(self._wire, error, self._wait)
             self.abandon()
             raise
         self._undo.pop_all()
@@ -157,7 +172,7 @@ def refuse(sock: socket.socket, error: Exception) -> None:
 
     The socket stays the caller's, who closes it.
     """
-    _tell(Wire(sock, time.monotonic()), error)
+    _tell(Wire(sock, time.monotonic()), error, wait=False)
 
 
 class _Handshake:
@@ -167,24 +182,30 @@ class _Handshake:
         self.wire = wire
         self.terms = terms
         self.undo = undo
-        self._sealed = True  # our own segment
+        self.has_passed = False
 
     def run(self) -> Steps[Link]:
         own = core.make_nonce()
         nonce = core.nonce_bytes(own)
-        reserve = self._reserve_descriptor()
-        local = yield from self._send_hello(own)
-        with (yield from self._receive(core.HELLO)) as record:
-            peer, pidfd, remote = self._meet(record, nonce)
-        forced = self._settle_forced(peer)
         terms = self.terms
-        context = Context(
-            peer, own, nonce, terms.client, self.wire.deadline, terms.private, terms.called
-        )
+        if not terms.called:
+            yield from self._send_hello(own)
+        with (yield from self._receive(core.HELLO)) as record:
+            peer = self._meet(record, nonce)
+        if terms.called:
+            self.wire.take_descriptors(True)
+            yield from self._send_hello(own)
+        forced = self._settle_forced(peer)
+        reserve = self._reserve_descriptor()
+        context = self._context(peer, own, nonce)
         probes, left_out = self._make_probes(context, forced)
-        yield from self._probe(probes, record.sender)
+        local = yield from self._send_offer(probes, peer)
+        with (yield from self._receive(core.OFFER, record.sender)) as offer:
+            pidfd, remote = self._take_segment(offer, peer)
+            answers = _answers(probes, offer)
+        yield from self._probe(probes, answers, record.sender)
         if not forced and _lacks_mechanism(probes) and (last := self._make_last(context)):
-            yield from self._probe(last, record.sender)
+            yield from self._probe_last(last, record.sender)
             probes += last
 
         out, in_ = _directions(probes, left_out)
@@ -214,6 +235,19 @@ class _Handshake:
             fds={number: fd for number, fd in taken.items() if fd >= 0},
             found={probe.id: probe.found for probe in probes},
             label=self.terms.label,
+        )
+
+    def _context(self, peer: Peer, own: Nonce, nonce: bytes) -> Context:
+        terms = self.terms
+        return Context(
+            peer,
+            own,
+            nonce,
+            terms.client,
+            self.wire.deadline,
+            terms.private,
+            terms.called,
+            terms.patience,
         )
 
     def _make_probes(
@@ -252,22 +286,8 @@ class _Handshake:
 
     # Hello
 
-    def _send_hello(self, own: Nonce) -> Steps[Segment]:
-        """Make our segment and introduce ourselves with it; the segment, mapped."""
-        fd, segment = core.make_segment()
-        self.undo.callback(core.unmap_segment, segment)
-        self._sealed = core.is_sealed(fd)
-        fds = [fd]
-        try:
-            pidfd = own_pidfd()
-            if pidfd >= 0:
-                fds.append(pidfd)
-            hello = Entry(_SUBJECT, 0, self._hello(own).pack(), fds)
-            yield from self._send(core.HELLO, [hello])
-        finally:
-            for number in fds:
-                os.close(number)
-        return segment
+    def _send_hello(self, own: Nonce) -> Steps[None]:
+        yield from self._send(core.HELLO, [Entry(_SUBJECT, 0, self._hello(own).pack())])
 
     def _hello(self, own: Nonce) -> core.Hello:
         return core.Hello(
@@ -280,41 +300,27 @@ class _Handshake:
             forced=self.terms.forced,
         )
 
-    def _meet(self, record: Record, own_nonce: bytes) -> tuple[Peer, int, Segment]:
-        """Check all that the peer says of itself; who it is, its pidfd, its segment mapped."""
+    def _meet(self, record: Record, own_nonce: bytes) -> Peer:
+        """Check all that the peer says of itself; who it is."""
         entry = record.entry(_SUBJECT)
-        if entry is None:
+        if entry is None or entry.fds:
             raise ProtocolError("the peer's hello is malformed")
         hello = core.Hello.parse(entry.data)
         if hello.nonce == own_nonce:
             raise ProtocolError("the other end only repeats what it is told")
         sender = record.sender
-        same_user = is_same_user(sender.uid)
         self.terms.admit(sender.uid)
-        if not same_user and not self._sealed:
-            # The peer could take our own segment away under us. So far we have not relied on it.
-            raise PermissionError(errno.EPERM, core.UNSEALED)
         if hello.half_size != SEGMENT_SIZE:
             raise ProtocolError(f"the peer's segment has {hello.half_size} bytes")
-        segment_fd = entry.take_fd()
-        try:
-            pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, sender)
-            if pidfd >= 0:
-                self.undo.callback(os.close, pidfd)
-            segment = core.map_segment(segment_fd, same_user)
-            self.undo.callback(core.unmap_segment, segment)
-        finally:
-            os.close(segment_fd)
-        peer = Peer(
+        return Peer(
             pid=sender.pid,
             uid=sender.uid,
-            same_user=same_user,
+            same_user=is_same_user(sender.uid),
             same_pid_namespace=hello.pid == sender.pid,
             nonce=hello.nonce,
             mechanisms=hello.mechanisms,
             forced=hello.forced,
         )
-        return peer, pidfd, segment
 
     def _settle_forced(self, peer: Peer) -> int:
         """The mechanism that is forced on both ends; 0 for auto. Both ends find the same."""
@@ -333,15 +339,52 @@ class _Handshake:
             raise MechanismUnavailable(mechanism=name, cause=cause, cure=cure)
         return forced
 
+    # Segments
+
+    def _send_offer(self, probes: Sequence[Probe], peer: Peer) -> Steps[Segment]:
+        """Make our segment and pass it, with our pidfd and the probes' offers; it is mapped."""
+        fd, segment = core.make_segment()
+        fds = [fd]
+        try:
+            self.undo.callback(core.unmap_segment, segment)
+            if not peer.same_user and not core.is_sealed(fd):
+                # The peer could take our segment away under us.
+                raise PermissionError(errno.EPERM, core.UNSEALED)
+            pidfd = own_pidfd()
+            if pidfd >= 0:
+                fds.append(pidfd)
+            offers = [_guarded(p, p.offer, True) for p in probes]
+            self.has_passed = True
+            yield from self._send(core.OFFER, [Entry(_SUBJECT, 0, b"", fds), *offers])
+        finally:
+            for number in fds:
+                os.close(number)
+        return segment
+
+    def _take_segment(self, record: Record, peer: Peer) -> tuple[int, Segment]:
+        """The peer's pidfd, and its segment, mapped."""
+        entry = record.entry(_SUBJECT)
+        if entry is None:
+            raise ProtocolError("the peer passed no segment")
+        segment_fd = entry.take_fd()
+        try:
+            pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, record.sender)
+            if pidfd >= 0:
+                self.undo.callback(os.close, pidfd)
+            segment = core.map_segment(segment_fd, peer.same_user)
+        except BaseException:
+            let_go(segment_fd, peer.uid)
+            raise
+        self.undo.callback(core.unmap_segment, segment)
+        os.close(segment_fd)  # it is memory, which closes at once
+        return pidfd, segment
+
     # Rounds
 
-    def _probe(self, probes: Sequence[Probe], sender: Credentials) -> Steps[None]:
-        """The rounds after the hello."""
-        offers = [_guarded(p, p.offer, True) for p in probes]
-        yield from self._send(core.OFFER, offers)
-
-        with (yield from self._receive(core.OFFER, sender)) as record:
-            answers = [_guarded(p, partial(p.answer, _said(record, p)), False) for p in probes]
+    def _probe(
+        self, probes: Sequence[Probe], answers: list[Entry], sender: Credentials
+    ) -> Steps[None]:
+        """The rounds after the offer."""
         yield from self._send(core.ANSWER, answers)
 
         with (yield from self._receive(core.ANSWER, sender)) as record:
@@ -351,6 +394,13 @@ class _Handshake:
         with (yield from self._receive(core.VERDICT, sender)) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
+
+    def _probe_last(self, probes: Sequence[Probe], sender: Credentials) -> Steps[None]:
+        """All rounds for what is tried only where nothing else works."""
+        yield from self._send(core.OFFER, [_guarded(p, p.offer, True) for p in probes])
+        with (yield from self._receive(core.OFFER, sender)) as record:
+            answers = _answers(probes, record)
+        yield from self._probe(probes, answers, sender)
 
     def _send(self, round_: int, entries: list[Entry]) -> Steps[None]:
         fault = faults.in_handshake()
@@ -403,6 +453,11 @@ def _lacks_mechanism(probes: Sequence[Probe]) -> bool:
     return all(probe.out is not None for probe in probes) or all(
         probe.in_ is not None for probe in probes
     )
+
+
+def _answers(probes: Sequence[Probe], offer: Record) -> list[Entry]:
+    """What came of trying what the peer offers."""
+    return [_guarded(p, partial(p.answer, _said(offer, p)), False) for p in probes]
 
 
 def _said(record: Record, probe: Probe) -> Entry:
@@ -468,8 +523,11 @@ def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
 # Refusals on the wire
 
 
-def _tell(wire: Wire, error: Exception) -> None:
-    """Tell the peer why the handshake ends, where that is possible."""
+def _tell(wire: Wire, error: Exception, wait: bool) -> None:
+    """Tell the peer why the handshake ends, where that is possible.
+
+    `wait`: for room in the socket. It has room, but for a peer that reads nothing.
+    """
     if isinstance(error, PeerDied):
         return
     number = getattr(error, "errno", None)
@@ -477,8 +535,11 @@ def _tell(wire: Wire, error: Exception) -> None:
         number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
     wire.deadline = time.monotonic() + _LAST_WORD
     with contextlib.suppress(Exception):
-        text = _text(error).encode(errors="replace")
-        wire.send(core.REFUSED, [Entry(_SUBJECT, number, text[:600])])
+        entries = [Entry(_SUBJECT, number, _text(error).encode(errors="replace")[:600])]
+        if wait:
+            wire.send(core.REFUSED, entries)
+        else:
+            next(wire.sending(core.REFUSED, entries), None)
 
 
 def _refused(record: Record) -> Exception:

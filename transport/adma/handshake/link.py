@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .._core.handshake import unmap_segment
+from ..connect.identity import hang_up
 from ..mechanisms import MECHANISMS, Refusal
 
 if TYPE_CHECKING:
@@ -76,7 +78,9 @@ class Link:
         """Close and unmap everything, for a link that became no channel."""
         if self.owners:
             return
-        for fd in (self.sock, self.pidfd, *self.fds.values()):
+        with contextlib.suppress(OSError):
+            hang_up(socket.socket(fileno=self.sock), self.uid)
+        for fd in (self.pidfd, *self.fds.values()):
             if fd >= 0:
                 with contextlib.suppress(OSError):
                     os.close(fd)

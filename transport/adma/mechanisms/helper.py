@@ -22,6 +22,7 @@ from typing import ClassVar
 from .._core import buffers
 from .._core import device as core
 from .._core.constants import MECH_DMA, MECH_HELPER
+from ..connect.identity import let_go
 from ..connect.record import Entry
 from ..errors import explain as explain_errno
 from ..kernel_helper import (
@@ -230,8 +231,13 @@ class _Helper(Probe):
         self._let_go()
 
     def _join(self, offer: Entry) -> None:
-        self._end = _own(offer.take_fd())
-        _check(core.verify(self._end.fd))
+        fd = offer.take_fd()
+        try:
+            _check(core.verify(fd))
+        except OSError:
+            let_go(fd, self.context.peer.uid)
+            raise
+        self._end = _own(fd)
         self._end.read()
         self._end.came(offer.data, self.context.remaining(_PATIENCE))
         self._end.write(self._token)

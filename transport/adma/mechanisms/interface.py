@@ -19,6 +19,7 @@ of `register`. All that is special to it is in that file.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -85,10 +86,14 @@ class Context:
     deadline: float  # time.monotonic()
     private: bool = True  # this end serves one user only
     called: bool = False  # the other end called this one, which connects nowhere
+    patience: float = math.inf  # seconds for which one step may wait
 
     def remaining(self, at_most: float) -> float:
-        """Seconds that a step may wait: `at_most`, or less where the deadline is nearer."""
-        return max(0.0, min(at_most, self.deadline - time.monotonic()))
+        """Seconds that a step may wait: `at_most`, or less where the deadline is nearer.
+
+        It is little where others wait for this end too, and the peer is another user's.
+        """
+        return max(0.0, min(at_most, self.patience, self.deadline - time.monotonic()))
 
 
 class Probe(ABC):

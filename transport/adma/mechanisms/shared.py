@@ -13,6 +13,7 @@ import os
 import secrets
 
 from .._core.constants import BULK_SIZE, MECH_SHARED
+from ..connect.identity import let_go
 from ..connect.record import Entry
 from ..errors import ProtocolError, is_shortage
 from . import segment
@@ -58,6 +59,10 @@ class Shared(Probe):
         fd = offer.take_fd()
         try:
             segment.check(fd, self.context.peer.same_user)
+        except BaseException:
+            let_go(fd, self.context.peer.uid)
+            raise
+        try:
             with mmap.mmap(fd, BULK_SIZE) as peers:
                 found = peers[:_TOKEN], peers[BULK_SIZE - _TOKEN :]
                 if found != (offer.data, offer.data):

@@ -68,6 +68,7 @@ def configuration(link: Link) -> core.Config:
         in_mask=link.in_mask,
         forced=link.forced_id,
         same_user=link.same_user,
+        uid=link.uid,
         copiers=copiers(),
         single_copy_from=SINGLE_COPY_FROM,
         single_copy_from_waiting=SINGLE_COPY_FROM_WAITING,

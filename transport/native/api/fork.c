@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "api/workers.h"
+#include "base/closer.h"
 #include "base/holds.h"
 #include "copy/engines.h"
 #include "copy/state.h"
@@ -22,10 +23,12 @@ static void fork_before(void)
 	adma_poll_sets_before_fork();
 	adma_engine_lock();
 	adma_holds_before_fork();
+	adma_closer_before_fork();
 }
 
 static void fork_after_in_parent(void)
 {
+	adma_closer_after_fork_parent();
 	adma_holds_after_fork_parent();
 	adma_engine_unlock();
 	adma_poll_sets_after_fork_parent();
@@ -35,6 +38,7 @@ static void fork_after_in_parent(void)
 
 static void fork_after_in_child(void)
 {
+	adma_closer_after_fork_child();
 	adma_holds_after_fork_child();
 	adma_engine_forked();
 	adma_poll_sets_after_fork_child();

@@ -2,6 +2,7 @@
 /* segment.c - the segment that the binding makes for a mechanism when the first write needs it. */
 #include <errno.h>
 
+#include "adma_handshake.h"
 #include "adma_worker.h"
 #include "api/channel.h"
 #include "base/clock.h"
@@ -55,6 +56,17 @@ static bool segment_is_in_use(const struct adma_endpoint *ep, uint32_t id)
 }
 
 /*
+ * Has the peer read what was passed to it? Descriptors that lie in a socket count against our user. So one of another
+ * user gets no second segment while it may have left the first one there.
+ */
+static bool segment_is_read(const struct adma_endpoint *ep)
+{
+	const struct adma_config *config = &ep->connection.config;
+
+	return config->same_user || adma_unread(config->sock) <= 0;
+}
+
+/*
  * Could the peer not receive our segment? Then it gets another one after a while. Before that, the peer fails each
  * transfer that was matched for the old one: until then it might look for the bytes in the new one (bulk.pml). Acquire:
  * see peer_note_lost_segment(). The peer writes the word: if it lies, a segment is made in vain, once in that time.
@@ -63,7 +75,8 @@ static bool segment_is_lost(struct adma_endpoint *ep, const struct adma_mechanis
 {
 	uint32_t lost = atomic_load_explicit(&ep->connection.config.local->bulk_lost, memory_order_acquire);
 
-	return lost != ep->send.segments_lost && !segment_is_in_use(ep, mechanism->id) && segment_retry_is_due(ep);
+	return lost != ep->send.segments_lost && !segment_is_in_use(ep, mechanism->id) && segment_retry_is_due(ep) &&
+	       segment_is_read(ep);
 }
 
 static bool segment_is_missing(struct adma_endpoint *ep, const struct adma_mechanism *mechanism)

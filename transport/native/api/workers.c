@@ -7,6 +7,7 @@
 
 #include "adma_handshake.h"
 #include "api/visit.h"
+#include "base/closer.h"
 #include "mech/table.h"
 #include "progress/ownership.h"
 #include "progress/poll_descriptor.h"
@@ -82,6 +83,20 @@ static void workers_unmap_segments(struct adma_config *config)
 	workers_unmap_segment(&config->remote);
 }
 
+/*
+ * A peer of another user may have left descriptors unread in the socket, the last close of which may block. A forked
+ * child closes a copy, and that is not the last one.
+ */
+static void workers_close_socket(const struct adma_progress *progress, struct adma_endpoint *ep)
+{
+	struct adma_config *config = &ep->connection.config;
+
+	if (config->same_user || atomic_load(&progress->worker.forked))
+		adma_own_close(&config->sock, &ep->descriptors.sock);
+	else
+		adma_own_close_socket_apart(&config->sock, &ep->descriptors.sock, config->uid);
+}
+
 void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma_endpoint *ep)
 {
 	struct adma_config *config = &ep->connection.config;
@@ -89,7 +104,7 @@ void adma_workers_tear_down_endpoint(struct adma_progress *progress, struct adma
 	/* In a forked child the epolls are the parent's, too: there nothing is removed from them. */
 	if (adma_is_shared(progress) && !atomic_load(&progress->worker.forked))
 		adma_poll_remove(progress, ep);
-	adma_own_close(&config->sock, &ep->descriptors.sock);
+	workers_close_socket(progress, ep);
 	adma_own_close(&config->pidfd, &ep->descriptors.pidfd);
 	ep->ops->close(ep);
 	adma_mechanisms_close(&ep->connection);

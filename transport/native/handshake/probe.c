@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -22,6 +25,9 @@
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
+#endif
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
 #endif
 #ifndef PR_SET_PTRACER_ANY
 #define PR_SET_PTRACER_ANY ((unsigned long)-1)
@@ -114,6 +120,20 @@ int adma_is_pidfd(int fd)
 	int none = pidfd_ask(-1);
 
 	return none == EBADF ? pidfd_ask(fd) != EBADF : -none;
+}
+
+int adma_take_rights(int sock, bool take)
+{
+	int value = take;
+
+	return setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, sizeof(value)) ? -errno : 0;
+}
+
+int64_t adma_unread(int sock)
+{
+	int n = 0;
+
+	return ioctl(sock, SIOCOUTQ, &n) ? -errno : n;
 }
 
 int adma_dumpable(void)

@@ -114,6 +114,7 @@ struct adma_config {
 	uint32_t in_mask; /* mechanisms that can carry our reads */
 	uint32_t forced; /* enum adma_mechanism_id, or 0 for auto */
 	bool same_user; /* both processes belong to one user */
+	uint32_t uid; /* the peer's */
 	uint32_t copiers; /* mask of enum adma_copier: the roles in which this endpoint may copy */
 	uint64_t single_copy_from; /* auto: bytes from which one copy in the kernel beats two in user space */
 	uint64_t single_copy_from_waiting; /* the same, while both endpoints wait and each has a core */

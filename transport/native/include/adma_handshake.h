@@ -9,9 +9,11 @@
  *   head    magic, wire version range, round, total length, entries, fds
  *   entry   subject, number of fds, errno, length, then the bytes
  *
- * Round 0 is the hello. It has one entry, struct adma_hello, with the sender's segment and pidfd.
- * The rounds after it have an entry for each mechanism, whose bytes only that mechanism
- * interprets. They come again for mechanisms that are tried only where the others do not work. A refusal (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry,
+ * Round 0 is the hello. It has one entry, struct adma_hello, and no descriptors. The end that was called says hello
+ * after it has heard the other one's. The rounds after it have an entry for each mechanism, whose bytes only that
+ * mechanism interprets. They come again for mechanisms that are tried only where the others do not work. Round 1, the
+ * offer, also has an entry of subject 0 when it comes first, with the sender's segment and pidfd. A refusal
+ * (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry,
  * with an errno and a text for people.
  *
  * The parser is given bytes from a stranger. It reads nothing outside of them, allocates nothing,
@@ -26,7 +28,10 @@
 
 enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
-	/* 4: proofs over TCP, mechanisms that are tried last, and addresses only for who accesses memory of the other end */
+	/*
+	 * 4: descriptors come with the offer; proofs over TCP; mechanisms that are tried last; addresses only for who
+	 * accesses the memory of the other end.
+	 */
 	ADMA_WIRE_VERSION = 4,
 	ADMA_WIRE_OLDEST = 4,
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
@@ -50,7 +55,7 @@ struct adma_record_head {
 };
 
 struct adma_entry_head {
-	uint16_t subject;  /* enum adma_mechanism_id; 0 in a hello and in a refusal */
+	uint16_t subject;  /* enum adma_mechanism_id; 0 in a hello and a refusal, and for the segment in an offer */
 	uint16_t fds;
 	int32_t error;     /* 0, or an errno of the sender */
 	uint32_t length;   /* bytes that follow; in the record they are padded to a multiple of 8 */
@@ -142,6 +147,23 @@ int adma_pidfd_open(int32_t pid);
 
 /* Is this descriptor, received from a stranger, a pidfd? 1, 0, or a negated errno: the system does not let us ask. */
 int adma_is_pidfd(int fd);
+
+/*
+ * Close a descriptor that the user `owner` made or passed, by a thread of its own: the last close of a file may block
+ * for as long as its maker likes. Does not wait. A linger time of a socket is cleared before. adma_closing_apart():
+ * how many descriptors of that user are not closed yet. That stays above 0 while a close blocks.
+ */
+void adma_close_apart(int fd, uint32_t owner);
+uint32_t adma_closing_apart(uint32_t owner);
+
+/*
+ * Let a Unix socket take descriptors, or not: then the kernel refuses them to the sender (SO_PASSRIGHTS, Linux 6.16).
+ * Returns 0 or a negated errno; -ENOPROTOOPT: this kernel cannot.
+ */
+int adma_take_rights(int sock, bool take);
+
+/* Bytes that this end of a Unix socket has sent and the other one has not read; or a negated errno. */
+int64_t adma_unread(int sock);
 
 /* The effective uid and gid of this process as the kernel knows them. A preloaded library may tell libc others. */
 struct adma_ids {

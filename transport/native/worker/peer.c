@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/closer.h"
 #include "base/fault.h"
 #include "base/poll.h"
 #include "mech/table.h"
@@ -228,42 +229,108 @@ static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 
 /* ---- the socket ---- */
 
-/* There is room for a few descriptors. Surplus ones, from a dishonest peer, are received only to be closed. */
+/*
+ * There is room for all that one message can carry: what did not fit, the kernel would close here and now, and the
+ * last close of a file may block for as long as its maker likes. SCM_MAX_FD is 253. The kernel puts credentials and a
+ * security label before the descriptors, and a pidfd behind them. It does so if somebody has set that on our socket:
+ * the peer can, if it made the socket.
+ */
+#define PEER_FDS_MAX 253
+#define PEER_LABEL_MAX 1024
+
 union peer_fds_message {
-	char space[CMSG_SPACE(4 * sizeof(int))];
+	char space[CMSG_SPACE(PEER_FDS_MAX * sizeof(int)) + CMSG_SPACE(PEER_LABEL_MAX)];
 	struct cmsghdr align;
 };
 
-/* True when a segment was taken. */
-static bool peer_take_fds(struct adma_endpoint *ep, struct msghdr *msg, char byte)
-{
-	bool segment = byte == BYTE_SEGMENT;
-	bool came = false, taken = false;
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
 
+struct peer_fds {
+	int n;
+	int fd[PEER_FDS_MAX];
+};
+
+/* The descriptors that came with a message. What the kernel made by itself is closed. */
+static void peer_collect_fds(struct msghdr *msg, struct peer_fds *fds)
+{
+	fds->n = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = c->cmsg_len > CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+		bool rights = c->cmsg_type == SCM_RIGHTS, pidfd = c->cmsg_type == SCM_PIDFD;
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		if (c->cmsg_level != SOL_SOCKET || !(rights || pidfd))
 			continue;
 		for (size_t i = 0; i < n; i++) {
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (segment && i == 0) {
-				taken |= peer_take_segment(ep, fd, 0);
-				came = true;
-			}
-			if (byte == BYTE_SUMMARY && i == 0)
-				peer_take_summary(ep, fd);
-			close(fd);
+			if (rights && fds->n < PEER_FDS_MAX)
+				fds->fd[fds->n++] = fd;
+			else if (fd >= 0)
+				close(fd);
 		}
 	}
-	if (segment && !came)
-		(void)peer_take_segment(ep, -1, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
-	return taken;
 }
 
-enum peer_read { PEER_READ_LOST = -2, PEER_READ_END = -1, PEER_READ_NOTHING = 0, PEER_READ_SOME = 1 };
+/* Close what the peer passed. This is under the lock, and the progress thread may be here. */
+static void peer_close_fd(const struct adma_endpoint *ep, int fd)
+{
+	const struct adma_config *config = &ep->connection.config;
+
+	if (config->same_user)
+		close(fd);
+	else
+		adma_close_apart(fd, config->uid);
+}
+
+/*
+ * No byte comes with more than one descriptor, and most bytes with none. A peer of another user that breaks this rule
+ * is read no more, so that it can leave only one message of descriptors here. Surplus ones of the same user are closed.
+ */
+static bool peer_fds_are_sound(const struct adma_endpoint *ep, char byte, int n)
+{
+	bool same_user = ep->connection.config.same_user;
+
+	return same_user || n <= (byte == BYTE_SEGMENT ? 1 : 0);
+}
+
+/* Use the descriptors that came with a byte. True when a segment was taken. `lack`: why there may be none. */
+static bool peer_use_fds(struct adma_endpoint *ep, const struct peer_fds *fds, char byte, int lack)
+{
+	if (byte == BYTE_SEGMENT)
+		return peer_take_segment(ep, fds->n ? fds->fd[0] : -1, fds->n ? 0 : lack);
+	if (byte == BYTE_SUMMARY && fds->n)
+		peer_take_summary(ep, fds->fd[0]);
+	return false;
+}
+
+enum peer_read {
+	PEER_READ_SPOILT = -3,
+	PEER_READ_LOST = -2,
+	PEER_READ_END = -1,
+	PEER_READ_NOTHING = 0,
+	PEER_READ_SOME = 1,
+};
+
+/* Take note of what came with `n` bytes, of which `byte` is the last. */
+static enum peer_read peer_note_message(struct adma_endpoint *ep, struct msghdr *msg, ssize_t n, char byte,
+					bool *segment_taken)
+{
+	struct peer_fds fds;
+	bool sound;
+
+	peer_collect_fds(msg, &fds);
+	sound = peer_fds_are_sound(ep, byte, fds.n);
+	if (sound)
+		*segment_taken |= peer_use_fds(ep, &fds, byte, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
+	for (int i = 0; i < fds.n; i++)
+		peer_close_fd(ep, fds.fd[i]);
+	if (!sound)
+		return PEER_READ_SPOILT;
+	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
+}
 
 static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_taken)
 {
@@ -286,8 +353,7 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
 	/* Descriptors belong to the last byte that was read, because the kernel does not read past them. */
-	*segment_taken |= peer_take_fds(ep, &msg, n > 0 ? bytes[n - 1] : 0);
-	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
+	return peer_note_message(ep, &msg, n, n > 0 ? bytes[n - 1] : 0, segment_taken);
 }
 
 /* What is known of the memory of the peer's process? The first mechanism that can tell is asked. */
@@ -343,6 +409,13 @@ static bool peer_note_loss(struct adma_endpoint *ep)
 	return true;
 }
 
+/* The peer passed what it must not. Nothing more is read, so it cannot go on with that. */
+static void peer_note_spoilt(struct adma_endpoint *ep)
+{
+	ep->control.eof = true;
+	adma_terminate(ep, ADMA_E_PROTOCOL);
+}
+
 /* The pidfd has something to tell, or its number is not ours any more: a stranger's file tells of no death. */
 static bool peer_read_pidfd(struct adma_endpoint *ep)
 {
@@ -388,6 +461,8 @@ bool adma_peer_check(struct adma_endpoint *ep)
 			peer_note_eof(ep);
 		if (found == PEER_READ_LOST)
 			peer_lose_socket(ep);
+		if (found == PEER_READ_SPOILT)
+			peer_note_spoilt(ep);
 	}
 	changed |= peer_note_loss(ep);
 	if (fds[1].revents)
