@@ -140,14 +140,14 @@ def test_a_mechanism_that_is_refused(number: int) -> None:
 
     def act(sock: socket.socket) -> None:
         wire = Wire(sock, time.monotonic() + HANG)
-        fd = segment_fd()
-        wire.send(
-            lib.ADMA_ROUND_HELLO, [hello_entry([fd], mechanisms=sum(1 << each for each in ids))]
-        )
-        os.close(fd)
+        wire.send(lib.ADMA_ROUND_HELLO, [hello_entry(mechanisms=sum(1 << each for each in ids))])
+        segments = [Entry(0, 0, b"", [segment_fd()])]
         for round_ in (lib.ADMA_ROUND_OFFER, lib.ADMA_ROUND_ANSWER, lib.ADMA_ROUND_VERDICT):
             with wire.receive():
-                wire.send(round_, [Entry(each, number, b"no") for each in ids])
+                wire.send(round_, [*segments, *(Entry(each, number, b"no") for each in ids)])
+            for segment in segments:
+                os.close(segment.fds[0])
+            segments = []
         with wire.receive():
             pass
 

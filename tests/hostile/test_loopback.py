@@ -116,13 +116,13 @@ class Liar:
         return self
 
     def _talk(self, wire: Wire) -> None:
-        fds = [segment_fd()]
-        entry = hello_entry(fds, mechanisms=ALL, forced=TCP, pid=os.getpid())
+        entry = hello_entry(mechanisms=ALL, forced=TCP, pid=os.getpid())
         entry.data = entry.data.replace(bytes(range(16)), self.nonce)
         wire.send(lib.ADMA_ROUND_HELLO, [entry])
-        os.close(fds[0])
         self._hear(wire).close()
-        wire.send(OFFER, self._entries(self.offer))
+        segment = segment_fd()
+        wire.send(OFFER, [Entry(0, 0, b"", [segment]), *self._entries(self.offer)])
+        os.close(segment)
         with self._hear(wire) as record:
             self.offered = said(record).data
         self.act(self)
