@@ -228,11 +228,14 @@ def test_one_user_does_not_take_all_places(server: adma.Listener) -> None:
 def test_the_victims_user_can_still_pass_descriptors(place: Path) -> None:
     """What a guest leaves unread counts against the user of the listener."""
     limit = 128
+    own = place / "own"
+    own.mkdir(0o700)
+    os.chown(own, BOB, BOB)
 
     def victim() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         become(BOB)
-        os.environ["XDG_RUNTIME_DIR"] = str(place)
+        os.environ["XDG_RUNTIME_DIR"] = str(own)
         with adma.listen("test", mode=0o666) as server:
             with contextlib.suppress(TimeoutError):
                 server.accept(timeout=3)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import threading
 import time
@@ -40,7 +41,10 @@ def linger(endpoint: Endpoint, seconds: float) -> None:
 
 
 def keep_memory(endpoint: Endpoint, nbytes: int) -> None:
-    endpoint.kept["memory"] = b"\1" * nbytes
+    """Pages of its own: an allocator might have some left that are resident already."""
+    endpoint.kept["memory"] = memory = mmap.mmap(-1, nbytes)
+    for at in range(0, nbytes, mmap.PAGESIZE):
+        memory[at] = 1
 
 
 def keep_descriptors(endpoint: Endpoint, count: int) -> None:

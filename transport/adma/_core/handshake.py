@@ -159,13 +159,13 @@ def check_memory(fd: int, nbytes: int, same_user: bool, what: str) -> None:
     one's own user may pass a file that cannot be sealed, and that belongs to this user.
     """
     unsealed = f"the peer's {what} is not sealed, but it belongs to another user"
-    result = lib.adma_memory_check(fd, nbytes, same_user)
+    result = lib.adma_memory_check(fd, nbytes, same_user, lib.adma_own_ids().uid)
     _judge(result, same_user, f"{what} is no memory of {nbytes} bytes", unsealed)
 
 
 def is_own_memory(fd: int, nbytes: int) -> bool:
     """Would another process of this user take this memory, if it were passed?"""
-    return not lib.adma_memory_check(fd, nbytes, True)
+    return not lib.adma_memory_check(fd, nbytes, True, lib.adma_own_ids().uid)
 
 
 def _judge(result: int, same_user: bool, none: str, unsealed: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .._core.handshake import unmap_segment
-from ..connect.identity import hang_up
+from ..connect.identity import hang_up, own_uid
 from ..mechanisms import MECHANISMS, Refusal
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ class Link:
     def allow_pickle(self) -> bool:
         """May objects be unpickled without asking? Only those of the same user."""
         return self.same_user
+
+    @property
+    def takes_unsealed(self) -> bool:
+        """Would the peer take memory that this process makes now, and that cannot be sealed?
+
+        It takes that of the user that both were when they met. This one may have become another.
+        """
+        return self.same_user and own_uid() == self.uid
 
     @property
     def forced_id(self) -> int:

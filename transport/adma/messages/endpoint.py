@@ -112,7 +112,7 @@ class Endpoint:
             return
         mechanism = mechanisms.of_id(wanted)
         try:
-            fd = mechanism.make_segment(self.link.same_user)
+            fd = mechanism.make_segment(self.link.takes_unsealed)
             rc = core.give_bulk(self.chan, fd)  # whose descriptor it is from now on
             if -rc in errno.errorcode:
                 raise failure("bulk segment", -rc)

@@ -324,7 +324,7 @@ class Worker:
         if not wanted or link is None:
             return
         try:
-            fd = mechanisms.of_id(wanted).make_segment(link.same_user)
+            fd = mechanisms.of_id(wanted).make_segment(link.takes_unsealed)
             rc = core.give_bulk(self.handle, number, fd)  # whose descriptor it is from now on
             if -rc in errno.errorcode:
                 raise failure("bulk segment", -rc)

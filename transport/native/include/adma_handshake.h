@@ -248,9 +248,9 @@ bool adma_memory_is_sealed(int fd);
 /*
  * May memory be mapped that a peer passed? `same_user`: the peer is of this process's user, as the kernel told.
  * -EPERM: it is not sealed, so that its owner could take it away under the map. That is allowed if a process of this user
- * passed it and it belongs to this user. -EPROTO: it is no memory of exactly so many bytes, or its pages are huge ones, of
+ * passed it and it belongs to `owner`, which is this user or, on a channel, the one that it was when it connected. -EPROTO: it is no memory of exactly so many bytes, or its pages are huge ones, of
  * which there may be none left.
  */
-int adma_memory_check(int fd, uint64_t bytes, bool same_user);
+int adma_memory_check(int fd, uint64_t bytes, bool same_user, uint32_t owner);
 
 #endif

@@ -101,7 +101,8 @@ static int shm_map_peers(struct adma_connection *connection, int fd)
 	void *bulk;
 	int err;
 
-	if (adma_memory_check(fd, ADMA_BULK_SIZE, connection->config.same_user))
+	/* The owner is the user that both processes had when they connected, whatever they have become since. */
+	if (adma_memory_check(fd, ADMA_BULK_SIZE, connection->config.same_user, connection->config.uid))
 		return EPROTO;
 	bulk = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 	if (bulk == MAP_FAILED)

@@ -115,14 +115,14 @@ static bool sealed_has_ordinary_pages(int fd, bool same_user)
 }
 
 /* The kernel's own answer: where fakeroot is preloaded, fstat() tells of another user. */
-static bool sealed_is_own(int fd)
+static bool sealed_belongs_to(int fd, uint32_t owner)
 {
 	struct stat st;
 
 #if defined(__x86_64__) || defined(__aarch64__) /* where libc's structure is the kernel's */
-	return !syscall(SYS_fstat, fd, &st) && st.st_uid == adma_own_ids().uid;
+	return !syscall(SYS_fstat, fd, &st) && st.st_uid == owner;
 #else
-	return !fstat(fd, &st) && st.st_uid == adma_own_ids().uid;
+	return !fstat(fd, &st) && st.st_uid == owner;
 #endif
 }
 
@@ -138,7 +138,7 @@ static bool sealed_is_whole(int fd, uint64_t bytes, bool same_user)
  * The seals come first. A stranger may pass a file of a file system in user space, which need not answer when its size is
  * asked. Seals are answered by the kernel, and only memfds have them.
  */
-int adma_memory_check(int fd, uint64_t bytes, bool same_user)
+int adma_memory_check(int fd, uint64_t bytes, bool same_user, uint32_t owner)
 {
 	bool sealed = adma_memory_is_sealed(fd);
 
@@ -146,7 +146,7 @@ int adma_memory_check(int fd, uint64_t bytes, bool same_user)
 		return -EPERM;
 	if (!sealed_is_whole(fd, bytes, same_user))
 		return -EPROTO;
-	return sealed || sealed_is_own(fd) ? 0 : -EPERM;
+	return sealed || sealed_belongs_to(fd, owner) ? 0 : -EPERM;
 }
 
 /* ---- maps ---- */
@@ -194,7 +194,7 @@ int adma_sealed_make(const char *name, size_t allocated, size_t size, int *fd, v
 
 int adma_sealed_map(int fd, size_t size, bool trusted, void **map)
 {
-	int rc = adma_memory_check(fd, size, trusted);
+	int rc = adma_memory_check(fd, size, trusted, adma_own_ids().uid);
 
 	return rc ? rc : sealed_mmap(fd, size, map);
 }
