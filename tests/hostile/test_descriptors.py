@@ -259,6 +259,37 @@ def test_a_trap_in_mid_life(
             assert time.monotonic() - begin < SOON
 
 
+def test_a_descriptor_with_each_byte_in_mid_life(
+    server: adma.Listener, good: tuple[adma.Channel, adma.Channel]
+) -> None:
+    """One may be a segment that the channel waits for. A channel has use for few of them."""
+    many = 200
+
+    def attack(ready: Callable[[], None]) -> object:
+        trap = Lingering(60)
+        ready()
+        sock, link = raw_channel(server.address)
+        sock.settimeout(HANG)
+        assert sock.recv(1)  # the victim's first wake-up
+        for _ in range(many):
+            with contextlib.suppress(OSError):
+                socket.send_fds(sock, [b"s"], [trap.fileno()])
+        return trap, sock, link
+
+    near, far = good
+    with Attacker(MALLORY, attack):
+        bad = server.accept(timeout=HANG)
+        before = open_fds()
+        hopeless = bad.iread(bytearray(1 << 20))
+        os.write(socket_of(bad), b"w")
+        with pytest.raises(adma.ProtocolError):
+            hopeless.wait(timeout=HANG)
+        assert open_fds() < before + many / 2
+        far.write(b"on", timeout=HANG)
+        assert near.read(bytearray(2), timeout=HANG) == 2
+        bad.close(timeout=0.5)
+
+
 def test_a_trap_that_is_left_unread(server: adma.Listener) -> None:
     """The victim closes its end without having read it."""
     with Attacker(MALLORY, pass_in_mid_life(server.address, "lingering", 1, b"w")):

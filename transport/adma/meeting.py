@@ -11,7 +11,7 @@ from . import mechanisms
 from .arguments import FOREVER, deadline_of
 from .channel import Channel
 from .connect import access, address, place
-from .connect.identity import credentials_of, hang_up
+from .connect.identity import OVERFLOW_UID, credentials_of, hang_up
 from .handshake.handshake import Terms, shake_into
 from .handshake.link import Link
 
@@ -94,9 +94,12 @@ def judge_other_end(sock: socket.socket, judge: access.Judge) -> None:
 
 
 def _close(sock: socket.socket) -> None:
-    """Close a socket, unless a channel has taken it over."""
+    """Close a socket, unless a channel has taken it over.
+
+    Who made it need not be who speaks, so what lies in it unread may be of any user.
+    """
     if sock.fileno() >= 0:
-        hang_up(sock, credentials_of(sock).uid)
+        hang_up(sock, OVERFLOW_UID)
 
 
 def channel_of(link: Link) -> Channel:

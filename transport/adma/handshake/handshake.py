@@ -409,10 +409,12 @@ class _Handshake:
         try:
             yield from self.wire.sending(round_, entries)
         except PeerDied:
-            while True:  # the peer may have told why before it hung up: read to the end
+            # The peer may have told why before it hung up, behind what it said before.
+            for _ in range(_ROUNDS):
                 with (yield from self.wire.receiving()) as record:
                     if record.round == core.REFUSED:
                         raise _refused(record) from None
+            raise
 
     def _receive(self, round_: int, sender: Credentials | None = None) -> Steps[Record]:
         """The record of this round, sent by `sender`; None: by any process."""
@@ -430,6 +432,7 @@ class _Handshake:
         return record
 
 
+_ROUNDS = 7  # records of a whole handshake, one for each round
 _NO_CORE = ("it was registered without its part in the core", "pass `core` to register()")
 _NOT_BETWEEN_USERS = "not tried between users, where another mechanism works"
 _UNKNOWN = ("the peer's adma does not have this mechanism", "use the same version on both ends")

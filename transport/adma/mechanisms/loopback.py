@@ -28,6 +28,7 @@ import contextlib
 import errno
 import fcntl
 import hmac
+import os
 import secrets
 import select
 import socket
@@ -101,6 +102,7 @@ class LoopbackTCP(Probe):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._made_by = os.getpid()
         self._listens = not context.client  # or offers to
         # It may hold anything, and goes into errors, which people print, and to the peer.
         self._where = config.loopback_address().encode("ascii", "backslashreplace").decode()
@@ -187,7 +189,7 @@ class LoopbackTCP(Probe):
     def close(self) -> None:
         """Drop connection and listener. No port is left in TIME_WAIT (tcp(7))."""
         if self._sock is not None:
-            _drop(self._sock)
+            _drop(self._sock, self._made_by)
             self._sock = None
         if self._listener is not None:
             self._listener.close()
@@ -447,10 +449,12 @@ def _await(sock: socket.socket, events: int, deadline: float, lack: str) -> None
         raise TimeoutError(errno.ETIMEDOUT, lack)
 
 
-def _drop(sock: socket.socket) -> None:
+def _drop(sock: socket.socket, made_by: int | None = None) -> None:
+    """Close a connection that is of no use. `made_by`: in a child of that process it goes on."""
     # With a linger time of 0 the connection is reset, which leaves no port in TIME_WAIT.
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if made_by in (None, os.getpid()):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 

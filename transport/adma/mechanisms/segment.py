@@ -91,7 +91,7 @@ def _open() -> int:
     except (posix_ipc.Error, OSError) as error:
         raise _reason(error) from None
     # A sweep takes a maker that was stopped for long to be dead, and removes the name.
-    with contextlib.suppress(posix_ipc.ExistentialError):
+    with contextlib.suppress(posix_ipc.Error):
         posix_ipc.unlink_shared_memory(name)
     return int(segment.fd)
 

@@ -116,9 +116,9 @@ static bool drive_copy(struct adma_progress *progress, enum adma_copied_by by)
 }
 
 /* What may not be in memory is left to the progress thread, where there is one. */
-static enum adma_copied_by drive_with_care(void)
+static enum adma_copied_by drive_with_care(const struct adma_progress *progress)
 {
-	return adma_progress_count() ? ADMA_BY_CHECK : ADMA_BY_CALLER;
+	return adma_progress_count() && !progress->entry.incomplete ? ADMA_BY_CHECK : ADMA_BY_CALLER;
 }
 
 /* Take note of what happened, and copy at most one chunk. True when anything changed. */
@@ -164,12 +164,12 @@ bool adma_check_peers(struct adma_progress *progress)
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */
 static int drive_round(const struct adma_wait *wait, struct visit *visit)
 {
-	enum adma_copied_by by = wait->careful ? drive_with_care() : ADMA_BY_CALLER;
 	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
 
 	adma_hints_begin(&visit->hints);
 	for (int i = 0; i < adma_wait_count(wait); i++) {
 		struct adma_progress *progress = adma_wait_progress(wait, i);
+		enum adma_copied_by by;
 		int rc = adma_enter_worker(progress);
 
 		if (rc) {
@@ -177,6 +177,7 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			continue;
 		}
 		usable++;
+		by = wait->careful ? drive_with_care(progress) : ADMA_BY_CALLER;
 		if (!visit->owns && !wait->drained)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
@@ -201,7 +202,7 @@ int adma_drive_once(struct adma_progress *progress)
 	if (rc)
 		return rc;
 	adma_ownership_acquire(progress);
-	changed = drive_progress(progress, drive_with_care());
+	changed = drive_progress(progress, drive_with_care(progress));
 	changed |= adma_check_peers(progress);
 	adma_ownership_release(progress, true);
 	adma_publish_and_leave_worker(progress);

@@ -81,7 +81,7 @@ static bool publish_rearm(struct adma_progress *progress, bool by_progress_threa
 	if (adma_is_shared(progress))
 		adma_poll_update_data(progress);
 	if (polled)
-		adma_poll_descriptors_update(progress);
+		adma_poll_descriptors_update(progress, !armed);
 	return armed;
 }
 

@@ -39,7 +39,10 @@ enum prepared {
 /* Is there something that the caller would copy, if it did not sleep? */
 static bool sleep_is_early(struct adma_progress *progress, const struct adma_sleeper *sleeper)
 {
-	return (sleeper->owns || !progress->ownership.delegated) && adma_worker_ready(&progress->worker);
+	const struct adma_ownership *ownership = &progress->ownership;
+	bool copies = sleeper->owns || (!ownership->delegated && !ownership->owners); /* see drive_drain() */
+
+	return copies && adma_worker_ready(&progress->worker);
 }
 
 /* Look at what may not be armed, and arm it. False: there is something to do. */

@@ -59,18 +59,39 @@ static void worker_fail_receives(struct adma_worker *worker)
 	}
 }
 
-/* What is left of endpoints that threads of ours were held up in. They have left now, or are gone with the fork. */
-static void worker_forget_endpoints(struct adma_progress *progress)
+/* What is left of endpoints that threads of ours were held up in. */
+static void worker_tear_down_endpoints(struct adma_progress *progress)
 {
-	adma_list_for_each_safe(at, after, &progress->worker.endpoints) {
-		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
-
+	adma_list_for_each_entry(ep, &progress->worker.endpoints, struct adma_endpoint, member)
 		if (!ep->control.torn_down)
 			adma_workers_tear_down_endpoint(progress, ep);
+}
+
+/* Nobody else finds the worker any more, not even a child that is forked meanwhile. */
+static void worker_free_endpoints(struct adma_worker *worker)
+{
+	adma_list_for_each_safe(at, after, &worker->endpoints) {
+		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, member);
+
 		adma_arrived_forget_source(ep);
 		adma_endpoint_free(ep);
 		free(ep);
 	}
+}
+
+/* Is a call held up in it that another thread made? Its caller must not free the worker, but at exit it may be so. */
+static bool worker_is_in_use(struct adma_progress *progress)
+{
+	struct adma_worker *worker = &progress->worker;
+	bool used = false;
+
+	if (atomic_load(&worker->forked))
+		return false;
+	pthread_mutex_lock(&worker->lock);
+	adma_list_for_each_entry(ep, &worker->endpoints, struct adma_endpoint, member)
+		used |= ep->control.users > 0;
+	pthread_mutex_unlock(&worker->lock);
+	return used;
 }
 
 static void worker_tear_down(struct adma_progress *progress)
@@ -96,6 +117,7 @@ static void worker_close(struct adma_progress *progress)
 		(void)poll(NULL, 0, 1);
 		pthread_mutex_lock(&worker->lock);
 	}
+	adma_progress_forget(progress); /* also if threads of ours are held up, and the rest has to wait for them */
 	if (adma_list_empty(&worker->endpoints))
 		worker_tear_down(progress);
 	pthread_mutex_unlock(&worker->lock);
@@ -110,10 +132,13 @@ static void worker_let_go(struct adma_progress *progress)
 	if (adma_progress_leave_to_thread(progress, worker_let_go) ||
 	    adma_engine_assist_leave(&progress->assist, worker_let_go_of_assist))
 		return;
-	worker_forget_endpoints(progress);
+	if (worker_is_in_use(progress))
+		return; /* it is kept for ever */
+	worker_tear_down_endpoints(progress);
 	if (!progress->worker.torn_down)
 		worker_tear_down(progress);
 	adma_workers_delist(progress);
+	worker_free_endpoints(&progress->worker);
 	adma_worker_forget(&progress->worker);
 	free(progress);
 }

@@ -9,7 +9,8 @@
 #include "base/thread.h"
 
 enum {
-	CLOSER_THREADS_MAX = 8,
+	CLOSER_THREADS_MAX = 64,
+	CLOSER_OWNER_MAX = 2, /* of these, closing what one user made: what it holds up holds up no other user's */
 	CLOSER_JOBS_MAX = 4096,
 	CLOSER_STACK = 64 * 1024,
 };
@@ -29,15 +30,39 @@ static struct {
 	uint32_t queued;
 	uint32_t threads;
 	uint32_t busy; /* threads that are in a close */
+	uint32_t owners[CLOSER_THREADS_MAX]; /* whose descriptors these close */
 } closer = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* The next job for a thread; NULL: there is none. */
+static bool closer_may_begin(uint32_t owner)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < closer.busy; i++)
+		n += closer.owners[i] == owner;
+	return n < CLOSER_OWNER_MAX;
+}
+
+static void closer_begin(uint32_t owner)
+{
+	closer.owners[closer.busy++] = owner;
+}
+
+static void closer_end(uint32_t owner)
+{
+	uint32_t i = 0;
+
+	while (closer.owners[i] != owner)
+		i++;
+	closer.owners[i] = closer.owners[--closer.busy];
+}
+
+/* The next job for a thread; NULL: there is none, or only of users that hold up enough threads. */
 static struct job *closer_next(void)
 {
 	for (uint32_t i = 0; closer.queued && i < closer.used; i++) {
 		struct job *job = &closer.jobs[i];
 
-		if (job->state == JOB_QUEUED) {
+		if (job->state == JOB_QUEUED && closer_may_begin(job->owner)) {
 			job->state = JOB_CLOSING;
 			closer.queued--;
 			return job;
@@ -70,12 +95,13 @@ static void *closer_run(void *unused)
 	pthread_mutex_lock(&closer.lock);
 	while ((job = closer_next())) {
 		int fd = job->fd;
+		uint32_t owner = job->owner;
 
-		closer.busy++;
+		closer_begin(owner);
 		pthread_mutex_unlock(&closer.lock);
 		closer_close(fd);
 		pthread_mutex_lock(&closer.lock);
-		closer.busy--;
+		closer_end(owner);
 		closer_finish(job);
 	}
 	closer.threads--;

@@ -108,8 +108,10 @@ static void standby_sleep(struct adma_crew *crew)
 /* From now on this thread serves. Returns its number. */
 static uint32_t standby_take_over(struct adma_crew *crew)
 {
-	pthread_detach(crew->serving);
+	if (crew->joinable)
+		pthread_detach(crew->serving);
 	crew->serving = crew->standby;
+	crew->joinable = crew->standby_joinable; /* somebody may have let go of it */
 	crew->standby_joinable = crew->stands_by = crew->called = crew->visiting = false;
 	crew->held_up++;
 	crew->takeovers++;

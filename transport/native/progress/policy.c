@@ -100,7 +100,8 @@ static const struct adma_transfer *policy_find_long(const struct adma_endpoint *
 
 		if (!looks--)
 			return NULL;
-		if (adma_slot_look(t->slot, t->gen, &r) || r.next + ASSIST_FROM > t->chunks)
+		if (adma_slot_look(t->slot, t->gen, &r) || r.next + ASSIST_FROM > t->chunks ||
+		    adma_transfer_holds_up(t))
 			continue;
 		*left = t->chunks - r.next;
 		return t;

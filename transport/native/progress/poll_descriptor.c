@@ -184,7 +184,7 @@ static bool poll_wants_peer(const struct adma_endpoint *ep)
 	return (ep->receive.pending || ep->send.pending) && !told;
 }
 
-static void poll_update_completions(struct adma_progress *progress)
+static void poll_update_completions(struct adma_progress *progress, bool unarmed)
 {
 	struct adma_poll_descriptor *poll = &progress->completions;
 	struct adma_endpoint *ep = adma_only_endpoint(progress);
@@ -207,18 +207,18 @@ static void poll_update_completions(struct adma_progress *progress)
 				   ep->ops->data_fd(ep), data, ep);
 		ep->control.data_events = data;
 	}
-	poll_set_readable(poll, progress, poll_has_completions(progress));
+	poll_set_readable(poll, progress, unarmed || poll_has_completions(progress));
 }
 
-void adma_poll_descriptors_update(struct adma_progress *progress)
+void adma_poll_descriptors_update(struct adma_progress *progress, bool unarmed)
 {
 	bool shared = adma_is_shared(progress);
 
 	if (progress->completions.epoll >= 0)
-		poll_update_completions(progress);
+		poll_update_completions(progress, unarmed);
 	if (progress->poll.epoll >= 0)
 		poll_set_readable(&progress->poll, progress,
-				  poll_has_messages(progress) || (shared && poll_has_completions(progress)));
+				  unarmed || poll_has_messages(progress) || (shared && poll_has_completions(progress)));
 }
 
 /* ---- looking ---- */

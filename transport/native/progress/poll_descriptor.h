@@ -18,8 +18,11 @@ static inline bool adma_poll_descriptor_is_open(const struct adma_progress *prog
 int adma_poll_messages(struct adma_progress *progress);
 int adma_poll_completions(struct adma_progress *progress);
 
-/* Make each of them readable if and only if there is something to look at. */
-void adma_poll_descriptors_update(struct adma_progress *progress);
+/*
+ * Make each of them readable if and only if there is something to look at. `unarmed`: an event count could not be armed,
+ * so nobody would tell of what comes next; then both are readable, until the next call arms it.
+ */
+void adma_poll_descriptors_update(struct adma_progress *progress, bool unarmed);
 
 /* Let the epoll of a shared worker poll the data descriptors for what transfers now wait for. */
 void adma_poll_update_data(struct adma_progress *progress);

@@ -98,6 +98,7 @@ struct adma_control {
 	bool waits; /* a thread of ours waits: the value in our segment */
 	uint32_t users; /* threads that use maps or descriptors without the lock */
 	bool data_ended; /* the data descriptor has hung up, or failed: it tells that for ever, and is not polled */
+	uint32_t unwanted_fds; /* that a peer of another user passed, and that were of no use */
 	uint32_t data_events; /* the events for which an epoll polls the data descriptor (progress/poll_descriptor.c) */
 	int64_t checked_at; /* when the peer was last checked without sleeping */
 };

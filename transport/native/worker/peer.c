@@ -314,17 +314,31 @@ enum peer_read {
 	PEER_READ_SOME = 1,
 };
 
+/*
+ * Descriptors of another user that were of no use. An honest peer passes one segment, and perhaps others when that was
+ * lost. Each may be one that blocks when it is closed, and stays open until then.
+ */
+#define PEER_UNWANTED_MAX 4
+
+static bool peer_note_unwanted(struct adma_endpoint *ep, int n)
+{
+	ep->control.unwanted_fds += (uint32_t)n;
+	return ep->connection.config.same_user || ep->control.unwanted_fds <= PEER_UNWANTED_MAX;
+}
+
 /* Take note of what came with `n` bytes, of which `byte` is the last. */
 static enum peer_read peer_note_message(struct adma_endpoint *ep, struct msghdr *msg, ssize_t n, char byte,
 					bool *segment_taken)
 {
 	struct peer_fds fds;
-	bool sound;
+	bool sound, taken = false;
 
 	peer_collect_fds(msg, &fds);
 	sound = peer_fds_are_sound(ep, byte, fds.n);
 	if (sound)
-		*segment_taken |= peer_use_fds(ep, &fds, byte, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
+		taken = peer_use_fds(ep, &fds, byte, msg->msg_flags & MSG_CTRUNC ? EMFILE : EPROTO);
+	*segment_taken |= taken;
+	sound = sound && (taken || peer_note_unwanted(ep, fds.n));
 	for (int i = 0; i < fds.n; i++)
 		peer_close_fd(ep, fds.fd[i]);
 	if (!sound)
