@@ -227,7 +227,7 @@ def test_one_user_does_not_take_all_places(server: adma.Listener) -> None:
             server.accept(timeout=2)
         held = len(server._callers._owing)
         assert 0 < held <= 16
-        refusal = InChild(lambda: (become(MALLORY), adma.connect("test@0", timeout=HANG)))
+        refusal = InChild(lambda: (become(MALLORY), adma.connect("test@0", timeout=3)))
         with pytest.raises(TimeoutError):
             server.accept(timeout=2)
         with pytest.raises(OSError, match="as many callers") as info:
@@ -279,6 +279,24 @@ def test_the_victims_user_can_still_pass_descriptors(place: Path) -> None:
 
     with Attacker(MALLORY, attack):
         assert InChild(victim).result() == 20
+
+
+def test_a_caller_without_a_place_tries_again(place: Path) -> None:
+    path = str(place / "busy")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        calling = InThread(lambda: adma.connect(path, timeout=HANG))
+        for _ in range(3):
+            sock, _ = server.accept()
+            with sock:
+                wire = Wire(sock, time.monotonic() + HANG)
+                wire.receive().close()
+                wire.send(lib.ADMA_ROUND_REFUSED, [Entry(0, errno.EBUSY, b"no place")])
+        sock, _ = server.accept()
+        with adma.from_socket(sock, timeout=HANG) as channel, calling.result() as other:
+            other.write(b"in", timeout=HANG)
+            assert channel.read(bytearray(2), timeout=HANG) == 2
 
 
 def test_a_called_end_says_nothing_to_who_says_nothing(server: adma.Listener) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -16,6 +17,9 @@ from .handshake.handshake import Terms, shake_into
 from .handshake.link import Link
 
 __all__ = ["channel_of", "connect", "from_socket", "judge_other_end"]
+
+
+_PAUSE_FIRST, _PAUSE_LONGEST = 0.01, 0.2  # seconds between two tries at a busy listener, growing
 
 
 def connect(
@@ -45,18 +49,36 @@ def connect(
 
     FileNotFoundError, ConnectionRefusedError: nobody listened in time, or what is there is no
     socket. PermissionError: the listener belongs to another user than it should, or does not
-    let this one in. PeerDied, ProtocolError, VersionMismatch: the other end failed.
+    let this one in. OSError (EBUSY): it had no place for another caller of this user. PeerDied,
+    ProtocolError, VersionMismatch: the other end failed.
     """
     forced = mechanisms.check_name(mechanism)
     deadline = _deadline(timeout, "connect")
     callee = place.to_call(name)
     mechanisms.sweep()
+    terms = Terms(callee.label, client=True, forced=forced, admit=callee.judge)
+    pause = _PAUSE_FIRST
+    busy: OSError | None = None  # the listener had no place for another caller of this user
+    while True:
+        try:
+            return _connect(callee, terms, deadline)
+        except TimeoutError:
+            if busy is None:
+                raise
+            raise busy from None
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() + pause >= deadline:
+                raise
+            busy = error
+        time.sleep(pause)
+        pause = min(2 * pause, _PAUSE_LONGEST)
+
+
+def _connect(callee: place.Callee, terms: Terms, deadline: float) -> Channel:
     sock = address.connect(callee, deadline)
     try:
         judge_other_end(sock, callee.judge)
-        left = max(0.0, deadline - time.monotonic())
-        terms = Terms(callee.label, client=True, forced=forced, admit=callee.judge)
-        return shake_into(sock, terms, left, channel_of)
+        return shake_into(sock, terms, max(0.0, deadline - time.monotonic()), channel_of)
     finally:
         _close(sock)
 
