@@ -34,7 +34,9 @@ class Maps:
         found = re.findall(
             r"^([0-9a-f]+)-([0-9a-f]+) rw-p", Path("/proc/self/maps").read_text(), re.MULTILINE
         )
-        self._ranges = [(int(begin, 16), int(end, 16)) for begin, end in found]
+        ranges = [(int(begin, 16), int(end, 16)) for begin, end in found]
+        # Not the shadow of a sanitizer, which is a part of all addresses that there are.
+        self._ranges = [(begin, end) for begin, end in ranges if end - begin < 1 << 36]
 
     def __contains__(self, word: int) -> bool:
         return any(begin <= word < end for begin, end in self._ranges)

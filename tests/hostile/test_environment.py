@@ -19,11 +19,16 @@ import pytest
 from adma.testing.peer import search_path
 from support import places
 from support.endpoints import InChild, become
+from support.memory import IS_SANITIZED
 
 VICTIM, ATTACKER = 4321, 4322
 OWN = "this user's own"
 
-pytestmark = pytest.mark.root
+pytestmark = [
+    pytest.mark.root,
+    # Programs are started with an environment of their own, without what loads the sanitizer.
+    pytest.mark.skipif(IS_SANITIZED, reason="AddressSanitizer has to be loaded first"),
+]
 
 
 # ---- ADMA_TRACE ----

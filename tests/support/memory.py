@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
-_ASAN: Final = "asan" in os.environ.get("LD_PRELOAD", "")
+IS_SANITIZED: Final = "asan" in os.environ.get("LD_PRELOAD", "")
 
 # AddressSanitizer puts red zones around each block.
-OVERHEAD: Final = 2 if _ASAN else 1
+OVERHEAD: Final = 2 if IS_SANITIZED else 1
 # It keeps up to this many bytes of what was freed.
-KEPT_FREED: Final = (256 << 20) if _ASAN else 0
+KEPT_FREED: Final = (256 << 20) if IS_SANITIZED else 0

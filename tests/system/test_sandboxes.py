@@ -16,6 +16,7 @@ from adma.testing.calls import messages
 from adma.testing.limits import HANG, KIB, LARGE
 from adma.testing.peer import search_path
 from support.calls import confined
+from support.memory import IS_SANITIZED
 
 REFUSALS = [errno.EPERM, errno.ENOSYS]
 #: What a profile may refuse, one by one. All of it has another way.
@@ -189,7 +190,7 @@ def mounting(what: str) -> tuple[str, ...]:
     ids=["proc of another namespace", "hidepid", "no proc", "fakeroot"],
 )
 def test_odd_systems(kind: str, around: tuple[str, ...]) -> None:
-    if kind == "nothing" and "asan" in os.environ.get("LD_PRELOAD", ""):
+    if kind == "nothing" and IS_SANITIZED:
         pytest.skip("AddressSanitizer reads its options from /proc, and its leak checker needs it")
     assert run(kind, *around).startswith("fine")
 

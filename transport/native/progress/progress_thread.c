@@ -409,11 +409,16 @@ static void thread_sleep(int64_t until)
 		thread_read_timer();
 }
 
-/* The worker is not taken any more. The thread ends when none is left: wake it for that. */
+/*
+ * The worker is not taken any more, nor called. The thread ends when none is left: wake it for that. Giving back twice is
+ * no error.
+ */
 static void registry_give_back(struct adma_progress *progress)
 {
 	adma_list_remove(&progress->entry.link);
 	adma_list_remove(&progress->entry.member);
+	if (!progress->entry.taken)
+		return;
 	progress->entry.taken = false;
 	if (!--thread.workers)
 		registry_set_timer(0);
@@ -558,7 +563,7 @@ bool adma_progress_leave_to_thread(struct adma_progress *progress, void (*orphan
 	left = progress->entry.visits;
 	if (left)
 		progress->entry.orphan = orphan;
-	else if (progress->entry.taken) /* the visit has ended since it was released */
+	else /* the visit may have ended since it was released, or may have been called for since then */
 		registry_give_back(progress);
 	pthread_mutex_unlock(&thread.registry);
 	return left;
