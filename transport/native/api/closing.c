@@ -32,7 +32,8 @@ bool adma_closing_has_users(const struct adma_endpoint *ep)
 	return ep->control.users || ep->worker->users;
 }
 
-bool adma_closing_has_users_awake(const struct adma_endpoint *ep)
+/* The same, without the threads of ours that sleep: they touch nothing before they have looked under the lock. */
+static bool closing_has_users_awake(const struct adma_endpoint *ep)
 {
 	const struct adma_progress *progress = adma_progress_of(ep->worker);
 	uint32_t asleep = adma_is_shared(progress) ? 0 : progress->waiters.sleepers;
@@ -44,7 +45,7 @@ bool adma_closing_await_users(struct adma_endpoint *ep)
 {
 	int64_t begun_at = adma_now();
 
-	while (adma_closing_has_users_awake(ep)) {
+	while (closing_has_users_awake(ep)) {
 		if (adma_is_held_up(begun_at))
 			return false;
 		adma_waiters_wake(adma_progress_of(ep->worker));

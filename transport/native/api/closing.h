@@ -15,9 +15,6 @@ void adma_closing_begin(struct adma_endpoint *ep);
 /* Do threads of ours use maps or descriptors of the endpoint without the lock? */
 bool adma_closing_has_users(const struct adma_endpoint *ep);
 
-/* The same, without the threads of ours that sleep: they touch nothing before they have looked under the lock. */
-bool adma_closing_has_users_awake(const struct adma_endpoint *ep);
-
 /*
  * Before a peer is given up on: wait for our own threads, which copy for a moment only. But a page may hold one up,
  * for ever. True: none uses the endpoint, which may be torn down.
