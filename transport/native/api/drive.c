@@ -146,6 +146,14 @@ static bool drive_drain(struct adma_progress *progress)
 	return drive_progress(progress, ADMA_BY_CALLER);
 }
 
+/* What a wait does for one of its workers in a round. True when anything changed. */
+static bool drive_worker(const struct adma_wait *wait, struct adma_progress *progress)
+{
+	if (wait->drained)
+		return drive_drain(progress);
+	return drive_progress(progress, wait->careful ? drive_with_care(progress) : ADMA_BY_CALLER);
+}
+
 bool adma_check_peers(struct adma_progress *progress)
 {
 	int64_t now = adma_now();
@@ -169,7 +177,6 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 	adma_hints_begin(&visit->hints);
 	for (int i = 0; i < adma_wait_count(wait); i++) {
 		struct adma_progress *progress = adma_wait_progress(wait, i);
-		enum adma_copied_by by;
 		int rc = adma_enter_worker(progress);
 
 		if (rc) {
@@ -177,11 +184,10 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			continue;
 		}
 		usable++;
-		by = wait->careful ? drive_with_care(progress) : ADMA_BY_CALLER;
 		if (!visit->owns && !wait->drained)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
-		moved |= wait->drained ? drive_drain(progress) : drive_progress(progress, by);
+		moved |= drive_worker(wait, progress);
 		/* With many peers, one that is always busy may not keep us from looking at the others. */
 		if (!moved || adma_is_shared(progress))
 			moved |= adma_check_peers(progress);
