@@ -166,35 +166,28 @@ uint64_t adma_chan_abandon(struct adma_chan *chan)
 
 		(void)adma_endpoint_advance(ep); /* complete, without `held`, what only our own threads held up */
 		held = ep->ops->abandon(ep);
-		adma_progress_forget(&chan->progress);
 		if (unused)
 			channel_tear_down(chan);
+		else
+			adma_progress_forget(&chan->progress);
 	}
 	pthread_mutex_unlock(&chan->progress.worker.lock);
 	adma_workers_await_threads(&chan->progress, adma_now());
 	return held;
 }
 
-static void channel_let_go_of_assist(struct adma_assist *assist);
-
 /* Tear down and free a closed channel, or leave it to the last thread of ours that is held up in it. */
 static void channel_let_go(struct adma_progress *progress)
 {
 	struct adma_chan *chan = adma_container_of(progress, struct adma_chan, progress);
 
-	if (adma_progress_leave_to_thread(progress, channel_let_go) ||
-	    adma_engine_assist_leave(&progress->assist, channel_let_go_of_assist))
+	if (adma_workers_leave(progress, channel_let_go))
 		return;
 	if (!chan->ep.control.torn_down)
 		channel_tear_down(chan);
 	adma_workers_delist(progress);
 	adma_endpoint_free(&chan->ep);
 	free(chan);
-}
-
-static void channel_let_go_of_assist(struct adma_assist *assist)
-{
-	channel_let_go(adma_container_of(assist, struct adma_progress, assist));
 }
 
 void adma_chan_free(struct adma_chan *chan)

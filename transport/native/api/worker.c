@@ -96,7 +96,6 @@ static bool worker_is_in_use(struct adma_progress *progress)
 
 static void worker_tear_down(struct adma_progress *progress)
 {
-	adma_progress_forget(progress);
 	adma_workers_tear_down(progress);
 	progress->worker.torn_down = true;
 }
@@ -124,13 +123,10 @@ static void worker_close(struct adma_progress *progress)
 	adma_workers_await_threads(progress, adma_now() + ADMA_CLOSE_SLEEP_NS);
 }
 
-static void worker_let_go_of_assist(struct adma_assist *assist);
-
 /* Free a closed worker, or leave it to the last thread of ours that is held up in it. */
 static void worker_let_go(struct adma_progress *progress)
 {
-	if (adma_progress_leave_to_thread(progress, worker_let_go) ||
-	    adma_engine_assist_leave(&progress->assist, worker_let_go_of_assist))
+	if (adma_workers_leave(progress, worker_let_go))
 		return;
 	if (worker_is_in_use(progress))
 		return; /* it is kept for ever */
@@ -141,11 +137,6 @@ static void worker_let_go(struct adma_progress *progress)
 	worker_free_endpoints(&progress->worker);
 	adma_worker_forget(&progress->worker);
 	free(progress);
-}
-
-static void worker_let_go_of_assist(struct adma_assist *assist)
-{
-	worker_let_go(adma_container_of(assist, struct adma_progress, assist));
 }
 
 void adma_worker_free(struct adma_worker *worker)

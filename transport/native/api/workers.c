@@ -129,6 +129,20 @@ void adma_workers_await_threads(struct adma_progress *progress, int64_t end)
 	adma_progress_release(progress, end);
 }
 
+static void workers_left_by_assist(struct adma_assist *assist)
+{
+	struct adma_progress *progress = adma_container_of(assist, struct adma_progress, assist);
+
+	progress->let_go(progress);
+}
+
+bool adma_workers_leave(struct adma_progress *progress, void (*let_go)(struct adma_progress *progress))
+{
+	progress->let_go = let_go; /* nobody looks at it before one of these returns true */
+	return adma_progress_leave_to_thread(progress, let_go) ||
+	       adma_engine_assist_leave(&progress->assist, workers_left_by_assist);
+}
+
 /* ---- fork ---- */
 
 void adma_workers_before_fork(void)

@@ -26,6 +26,12 @@ void adma_workers_tear_down(struct adma_progress *progress);
  */
 void adma_workers_await_threads(struct adma_progress *progress, int64_t end);
 
+/*
+ * The worker is closed, and about to be freed. True: a page holds up threads of ours in it, and the last of them will call
+ * let_go(), which asks again. False: there is none. No lock is held.
+ */
+bool adma_workers_leave(struct adma_progress *progress, void (*let_go)(struct adma_progress *progress));
+
 /* Take the locks that a fork must not find held, and release them in the parent. */
 void adma_workers_before_fork(void);
 void adma_workers_after_fork_parent(void);

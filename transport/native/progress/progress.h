@@ -89,6 +89,8 @@ struct adma_progress {
 	struct adma_ownership ownership;
 	struct adma_progress_entry entry;
 	struct adma_assist assist;
+	void (*let_go)(
+		struct adma_progress *progress); /* frees a closed worker that a copy worker thread leaves last */
 	struct adma_list all;
 };
 
