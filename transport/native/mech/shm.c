@@ -87,14 +87,6 @@ static int shm_give_segment(struct adma_connection *connection, int fd)
 	return 0;
 }
 
-/* Of another user's segment, the pages are there before it is used, or it is not used. 0 or an errno. */
-static int shm_make_sure(const struct adma_connection *connection, void *bulk)
-{
-	int rc = connection->config.same_user ? 0 : adma_sealed_populate(bulk, ADMA_BULK_SIZE, false);
-
-	return rc == -EINVAL ? 0 : -rc; /* a kernel that does not know this */
-}
-
 /* 0, or the errno for which the segment cannot be used. */
 static int shm_map_peers(struct adma_connection *connection, int fd)
 {
@@ -107,7 +99,7 @@ static int shm_map_peers(struct adma_connection *connection, int fd)
 	bulk = mmap(NULL, ADMA_BULK_SIZE, PROT_READ, MAP_SHARED, fd, 0);
 	if (bulk == MAP_FAILED)
 		return errno;
-	err = shm_make_sure(connection, bulk);
+	err = -adma_sealed_make_sure(bulk, ADMA_BULK_SIZE, false, connection->config.same_user);
 	if (err) {
 		shm_unmap(bulk);
 		return err;

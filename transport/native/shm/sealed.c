@@ -208,3 +208,10 @@ int adma_sealed_populate(void *p, size_t bytes, bool write)
 	} while (rc && errno == EINTR);
 	return rc ? -errno : 0;
 }
+
+int adma_sealed_make_sure(void *p, size_t bytes, bool write, bool trusted)
+{
+	int rc = trusted ? 0 : adma_sealed_populate(p, bytes, write);
+
+	return rc == -EINVAL ? 0 : rc;
+}

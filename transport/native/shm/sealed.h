@@ -30,4 +30,10 @@ int adma_sealed_map(int fd, size_t size, bool trusted, void **map);
  */
 int adma_sealed_populate(void *p, size_t bytes, bool write);
 
+/*
+ * The same, of memory in which a peer of another user may have left holes, before anything else touches it. 0 also
+ * where the kernel does not know how. `trusted`: the peer is of this process's user, and nothing is to be done.
+ */
+int adma_sealed_make_sure(void *p, size_t bytes, bool write, bool trusted);
+
 #endif

@@ -43,9 +43,9 @@ int adma_segment_make(int *fd, struct adma_segment **segment)
 /* 0, or why the segment that a peer passed cannot be used. Until its pages are there, nothing of another user's is read. */
 static int segment_check(struct adma_segment *segment, bool same_user)
 {
-	int rc = same_user ? 0 : adma_sealed_populate(segment, adma_sealed_size(SEGMENT_FIRST), true);
+	int rc = adma_sealed_make_sure(segment, adma_sealed_size(SEGMENT_FIRST), true, same_user);
 
-	if (rc && rc != -EINVAL) /* a kernel that does not know this */
+	if (rc)
 		return rc;
 	return adma_shared_load_u64(&segment->magic) == ADMA_SEGMENT_MAGIC ? 0 : -EPROTO;
 }
