@@ -54,7 +54,7 @@ static void *crew_serve(void *argument)
 	uint32_t number = (uint32_t)(uintptr_t)argument;
 
 	pthread_mutex_lock(crew->registry);
-	crew->serve(number);
+	crew->serve(number, NULL);
 	crew_leave(crew, number);
 	pthread_mutex_unlock(crew->registry);
 	return NULL;
@@ -73,7 +73,7 @@ int adma_crew_start(struct adma_crew *crew)
 	if (err)
 		return err;
 	crew->number++;
-	crew->visiting = false;
+	crew->visiting = NULL;
 	crew->alive = crew->joinable = true;
 	return 0;
 }
@@ -112,7 +112,8 @@ static uint32_t standby_take_over(struct adma_crew *crew)
 		pthread_detach(crew->serving);
 	crew->serving = crew->standby;
 	crew->joinable = crew->standby_joinable; /* somebody may have let go of it */
-	crew->standby_joinable = crew->stands_by = crew->called = crew->visiting = false;
+	crew->standby_joinable = crew->stands_by = crew->called = false;
+	crew->visiting = NULL;
 	crew->held_up++;
 	crew->takeovers++;
 	(void)pthread_setname_np(crew->serving, "adma-progress");
@@ -122,14 +123,16 @@ static uint32_t standby_take_over(struct adma_crew *crew)
 static void *crew_stand_by(void *nothing)
 {
 	struct adma_crew *crew = the_crew;
+	struct adma_progress *held_up;
 	uint32_t number;
 
 	pthread_mutex_lock(crew->registry);
 	while (crew->alive && !crew_is_held_up(crew))
 		standby_sleep(crew);
 	if (crew->alive) {
+		held_up = crew->visiting;
 		number = standby_take_over(crew);
-		crew->serve(number);
+		crew->serve(number, held_up);
 		crew_leave(crew, number);
 	} else {
 		crew->stands_by = crew->called = false;
@@ -155,9 +158,10 @@ static void crew_post_standby(struct adma_crew *crew)
 
 /* ---- visits ---- */
 
-void adma_crew_begin_visit(struct adma_crew *crew)
+void adma_crew_begin_visit(struct adma_crew *crew, struct adma_progress *progress)
 {
-	crew->visiting = crew->visited = true;
+	crew->visiting = progress;
+	crew->visited = true;
 	crew->since = adma_now();
 	if (!crew->stands_by) {
 		crew_post_standby(crew);
@@ -170,7 +174,7 @@ void adma_crew_begin_visit(struct adma_crew *crew)
 void adma_crew_end_visit(struct adma_crew *crew, uint32_t number)
 {
 	if (adma_crew_serves(crew, number))
-		crew->visiting = false;
+		crew->visiting = NULL;
 	pthread_cond_broadcast(&crew->changed);
 }
 

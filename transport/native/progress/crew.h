@@ -22,10 +22,15 @@
 
 #define ADMA_HELD_UP_MAX 4
 
+struct adma_progress;
+
 struct adma_crew {
-	/* Set once: the lock of the registry, and what a thread does that serves. It returns with the lock held. */
+	/*
+	 * Set once: the lock of the registry, and what a thread does that serves. It returns with the lock held. `held_up`:
+	 * the worker in whose visit the thread is held up that it has replaced; or NULL.
+	 */
 	pthread_mutex_t *registry;
-	void (*serve)(uint32_t number);
+	void (*serve)(uint32_t number, struct adma_progress *held_up);
 
 	pthread_t serving, standby;
 	uint32_t number;      /* of the thread that serves; each one has another number */
@@ -34,8 +39,8 @@ struct adma_crew {
 	bool stands_by;       /* a thread stands by, or is about to end */
 	bool standby_joinable; /* the same as `joinable`, of the last thread that stood by */
 	uint32_t held_up;     /* threads that were replaced, and whose visits go on */
-	bool visiting;        /* the thread that serves makes a visit, */
-	int64_t since;        /* which began then */
+	struct adma_progress *visiting; /* by the thread that serves, now; or NULL */
+	int64_t since;        /* that visit began then */
 	bool visited;         /* visits began since the thread that stands by last looked */
 	bool called;          /* that thread will look soon by itself */
 	int64_t failed_at;    /* when no thread could be started to stand by; 0: never */
@@ -59,7 +64,7 @@ static inline bool adma_crew_serves(const struct adma_crew *crew, uint32_t numbe
 }
 
 /* Around each visit of the thread of this number. */
-void adma_crew_begin_visit(struct adma_crew *crew);
+void adma_crew_begin_visit(struct adma_crew *crew, struct adma_progress *progress);
 void adma_crew_end_visit(struct adma_crew *crew, uint32_t number);
 
 /* The thread that serves has nothing left to do, and ends. */

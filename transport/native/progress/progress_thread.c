@@ -26,7 +26,6 @@
 static struct {
 	pthread_mutex_t registry; /* guards all of this but the atomic words */
 	struct adma_crew crew;    /* the threads, of which one serves */
-	struct adma_progress *visited; /* by that thread, now; or NULL */
 	int epoll, timer;
 	bool timed;               /* `timer` is a timerfd, and not an event that wakes the thread at once */
 	struct adma_own own_epoll, own_timer;
@@ -52,7 +51,7 @@ static struct {
 	.called = ADMA_LIST_INIT(thread.called),
 };
 
-static void thread_serve(uint32_t number);
+static void thread_serve(uint32_t number, struct adma_progress *held_up);
 
 static __attribute__((constructor)) void thread_init(void)
 {
@@ -440,15 +439,12 @@ static void thread_visit(struct adma_progress *progress, uint32_t number)
 
 	adma_list_remove(&progress->entry.link);
 	progress->entry.visits++;
-	thread.visited = progress;
-	adma_crew_begin_visit(&thread.crew);
+	adma_crew_begin_visit(&thread.crew, progress);
 	pthread_mutex_unlock(&thread.registry);
 	again = progress->entry.visit(progress, by_time);
 	adma_holds_tell();
 	pthread_mutex_lock(&thread.registry);
 	progress->entry.visits--;
-	if (adma_crew_serves(&thread.crew, number))
-		thread.visited = NULL;
 	adma_crew_end_visit(&thread.crew, number);
 	if (again != ADMA_NEVER)
 		registry_call(progress, again); /* after the others */
@@ -458,13 +454,13 @@ static void thread_visit(struct adma_progress *progress, uint32_t number)
 
 /*
  * The thread of this number serves, until no worker is left or until another one has replaced it. If it has itself
- * replaced one, that one has taken the worker's call and its events, and does not come to the rest of its visit.
+ * replaced one, that one is held up in a worker, has taken its call and its events, and does not come to the rest of its
+ * visit.
  */
-static void thread_serve(uint32_t number)
+static void thread_serve(uint32_t number, struct adma_progress *held_up)
 {
-	if (thread.visited)
-		registry_call(thread.visited, AT_ONCE);
-	thread.visited = NULL;
+	if (held_up)
+		registry_call(held_up, AT_ONCE);
 	while (thread.workers && adma_crew_serves(&thread.crew, number)) {
 		int64_t soonest;
 		struct adma_progress *progress;
@@ -590,7 +586,6 @@ void adma_progress_after_fork_child(void)
 	adma_list_init(&thread.called);
 	adma_list_init(&thread.taken);
 	thread.workers = 0;
-	thread.visited = NULL;
 	thread.asleep = thread.stale = false;
 	thread.stats = (struct adma_progress_stats){0};
 	atomic_store_explicit(&thread.running, 0, memory_order_relaxed);
