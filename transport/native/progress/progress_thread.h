@@ -3,7 +3,8 @@
  * progress_thread.h - the one thread of this process that makes progress on delegated workers.
  *
  * The progress thread exists from the first hand-over until the last worker that was handed over
- * is closed. If a page that nobody provides holds it up, another thread takes its place (progress/crew.h). It sleeps on an epoll of the workers' descriptors and on a timer, by which other
+ * is closed. If a page that nobody provides holds it up, another thread takes its place
+ * (progress/crew.h). It sleeps on an epoll of the workers' descriptors and on a timer, by which other
  * threads call it. It blocks all signals but those that its own faults raise, and it calls nothing of
  * Python.
  *

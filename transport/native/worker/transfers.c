@@ -425,8 +425,8 @@ static bool transfer_may_hear(const struct adma_transfer *t, int error)
 {
 	if (!error || transfer_may_tell(error))
 		return true;
-	if (error ==
-	    ADMA_E_DIED) /* who copies from the memory of the other endpoint finds that, and retires its chunk */
+	/* Who copies from the memory of the other endpoint finds that it died, and retires its chunk. */
+	if (error == ADMA_E_DIED)
 		return adma_transfer_is_shared(t);
 	return t->span.outbound && (error == ADMA_E_TOOLONG || error == ADMA_E_ENDED); /* see adma_transfer_refuse() */
 }
