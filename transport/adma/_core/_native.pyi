@@ -648,6 +648,9 @@ class _Lib:
     ADMA_RECORD_MAX: int
     ADMA_ENTRIES_MAX: int
     ADMA_RECORD_FDS_MAX: int
+    ADMA_MESSAGE_FDS_MAX: int
+    ADMA_MESSAGE_LABEL_MAX: int
+    ADMA_SCM_PIDFD: int
     ADMA_ROUND_HELLO: int
     ADMA_ROUND_OFFER: int
     ADMA_ROUND_ANSWER: int

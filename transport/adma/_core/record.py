@@ -13,6 +13,10 @@ from ._native import ffi, lib
 
 RECORD_MAX: Final = lib.ADMA_RECORD_MAX  # bytes
 FDS_MAX: Final = lib.ADMA_RECORD_FDS_MAX
+# Of one message on a Unix socket, whoever sends it.
+MESSAGE_FDS_MAX: Final = lib.ADMA_MESSAGE_FDS_MAX
+MESSAGE_LABEL_MAX: Final = lib.ADMA_MESSAGE_LABEL_MAX  # bytes of a security label
+SCM_PIDFD: Final = lib.ADMA_SCM_PIDFD
 HEAD_SIZE: Final = ffi.sizeof("struct adma_record_head")
 
 

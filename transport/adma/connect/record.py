@@ -34,15 +34,13 @@ T = TypeVar("T")
 Steps = Generator[int, None, T]
 
 _INT = array.array("i").itemsize
-_SCM_MAX_FD = 253  # descriptors of a message, at most: a limit of the kernel
-_SCM_PIDFD = 4
 # Room for one credential and for all descriptors that a message can carry, since the kernel closes
 # those that find no room, and may wait in that; and some for what a socket that was handed to us
 # may be set to attach besides: a security label and a pidfd.
 _ANCILLARY = (
     socket.CMSG_SPACE(Credentials.SIZE)
-    + socket.CMSG_SPACE(_SCM_MAX_FD * _INT)
-    + socket.CMSG_SPACE(1024)
+    + socket.CMSG_SPACE(core.MESSAGE_FDS_MAX * _INT)
+    + socket.CMSG_SPACE(core.MESSAGE_LABEL_MAX)
     + socket.CMSG_SPACE(_INT)
 )
 # A socket that was handed to us may be made blocking by whoever has a copy of it.
@@ -221,7 +219,9 @@ class Wire:
                 fds.extend(_numbers(content))
             elif kind == constants.SCM_CREDENTIALS:
                 sender = Credentials.unpack(content)
-            elif kind == _SCM_PIDFD:  # the kernel's own, for a socket that somebody has set to that
+            elif (
+                kind == core.SCM_PIDFD
+            ):  # the kernel's own, for a socket that somebody has set to that
                 for number in _numbers(content):
                     os.close(number)
         if sender is not None and is_same_user(self._owner):

@@ -13,8 +13,7 @@
  * after it has heard the other one's. The rounds after it have an entry for each mechanism, whose bytes only that
  * mechanism interprets. They come again for mechanisms that are tried only where the others do not work. Round 1, the
  * offer, also has an entry of subject 0 when it comes first, with the sender's segment and pidfd. A refusal
- * (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry,
- * with an errno and a text for people.
+ * (ADMA_ROUND_REFUSED) may take the place of any record. It has one entry, with an errno and a text for people.
  *
  * The parser is given bytes from a stranger. It reads nothing outside of them, allocates nothing,
  * and tells which rule a record breaks.
@@ -37,6 +36,10 @@ enum {
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,
 	ADMA_RECORD_FDS_MAX = 8,
+	/* What one message on a Unix socket may carry: limits of the kernel, and a name that its older headers lack. */
+	ADMA_MESSAGE_FDS_MAX = 253, /* SCM_MAX_FD */
+	ADMA_MESSAGE_LABEL_MAX = 1024, /* bytes of a security label, generously */
+	ADMA_SCM_PIDFD = 4, /* SCM_PIDFD, Linux 6.5 */
 	ADMA_ROUND_HELLO = 0,
 	ADMA_ROUND_OFFER = 1,
 	ADMA_ROUND_ANSWER = 2,

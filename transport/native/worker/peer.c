@@ -231,25 +231,18 @@ static bool peer_take_segment(struct adma_endpoint *ep, int fd, int error)
 
 /*
  * There is room for all that one message can carry: what did not fit, the kernel would close here and now, and the
- * last close of a file may block for as long as its maker likes. SCM_MAX_FD is 253. The kernel puts credentials and a
- * security label before the descriptors, and a pidfd behind them. It does so if somebody has set that on our socket:
- * the peer can, if it made the socket.
+ * last close of a file may block for as long as its maker likes. The kernel puts credentials and a security label
+ * before the descriptors, and a pidfd behind them. It does so if somebody has set that on our socket: the peer can, if
+ * it made the socket.
  */
-#define PEER_FDS_MAX 253
-#define PEER_LABEL_MAX 1024
-
 union peer_fds_message {
-	char space[CMSG_SPACE(PEER_FDS_MAX * sizeof(int)) + CMSG_SPACE(PEER_LABEL_MAX)];
+	char space[CMSG_SPACE(ADMA_MESSAGE_FDS_MAX * sizeof(int)) + CMSG_SPACE(ADMA_MESSAGE_LABEL_MAX)];
 	struct cmsghdr align;
 };
 
-#ifndef SCM_PIDFD
-#define SCM_PIDFD 4
-#endif
-
 struct peer_fds {
 	int n;
-	int fd[PEER_FDS_MAX];
+	int fd[ADMA_MESSAGE_FDS_MAX];
 };
 
 /* The descriptors that came with a message. What the kernel made by itself is closed. */
@@ -258,7 +251,7 @@ static void peer_collect_fds(struct msghdr *msg, struct peer_fds *fds)
 	fds->n = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = c->cmsg_len > CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
-		bool rights = c->cmsg_type == SCM_RIGHTS, pidfd = c->cmsg_type == SCM_PIDFD;
+		bool rights = c->cmsg_type == SCM_RIGHTS, pidfd = c->cmsg_type == ADMA_SCM_PIDFD;
 
 		if (c->cmsg_level != SOL_SOCKET || !(rights || pidfd))
 			continue;
@@ -266,7 +259,7 @@ static void peer_collect_fds(struct msghdr *msg, struct peer_fds *fds)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (rights && fds->n < PEER_FDS_MAX)
+			if (rights && fds->n < ADMA_MESSAGE_FDS_MAX)
 				fds->fd[fds->n++] = fd;
 			else if (fd >= 0)
 				close(fd);
