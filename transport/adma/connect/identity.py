@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .._core import constants
@@ -23,6 +24,7 @@ __all__ = [
     "hang_up",
     "is_gone",
     "is_same_user",
+    "judged",
     "let_go",
     "own_credentials",
     "own_pidfd",
@@ -102,6 +104,19 @@ def let_go(fd: int, owner: int) -> None:
             os.close(fd)
     else:
         core.close_apart(fd, owner)
+
+
+@contextlib.contextmanager
+def judged(fd: int, owner: int) -> Iterator[None]:
+    """Judge a descriptor that a process of user `owner` passed.
+
+    If that raises, it is let go: only then need its close not be an ordinary one.
+    """
+    try:
+        yield
+    except BaseException:
+        let_go(fd, owner)
+        raise
 
 
 def hang_up(sock: socket.socket, owner: int) -> None:

@@ -44,7 +44,7 @@ from ..connect.identity import (
     Credentials,
     Peer,
     is_same_user,
-    let_go,
+    judged,
     own_pidfd,
     own_uid,
     peers_pidfd,
@@ -367,14 +367,11 @@ class _Handshake:
         if entry is None:
             raise ProtocolError("the peer passed no segment")
         segment_fd = entry.take_fd()
-        try:
+        with judged(segment_fd, peer.uid):
             pidfd = peers_pidfd(entry.take_fd() if entry.fds else -1, record.sender)
             if pidfd >= 0:
                 self.undo.callback(os.close, pidfd)
             segment = core.map_segment(segment_fd, peer.same_user)
-        except BaseException:
-            let_go(segment_fd, peer.uid)
-            raise
         self.undo.callback(core.unmap_segment, segment)
         os.close(segment_fd)  # it is memory, which closes at once
         return pidfd, segment

@@ -22,7 +22,7 @@ from typing import ClassVar
 from .._core import buffers
 from .._core import device as core
 from .._core.constants import MECH_DMA, MECH_HELPER
-from ..connect.identity import let_go
+from ..connect.identity import judged
 from ..connect.record import Entry
 from ..errors import explain as explain_errno
 from ..kernel_helper import (
@@ -232,11 +232,8 @@ class _Helper(Probe):
 
     def _join(self, offer: Entry) -> None:
         fd = offer.take_fd()
-        try:
+        with judged(fd, self.context.peer.uid):
             _check(core.verify(fd))
-        except OSError:
-            let_go(fd, self.context.peer.uid)
-            raise
         self._end = _own(fd)
         self._end.read()
         self._end.came(offer.data, self.context.remaining(_PATIENCE))

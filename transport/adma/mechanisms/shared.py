@@ -13,7 +13,7 @@ import os
 import secrets
 
 from .._core.constants import BULK_SIZE, MECH_SHARED
-from ..connect.identity import let_go
+from ..connect.identity import judged
 from ..connect.record import Entry
 from ..errors import ProtocolError, is_shortage
 from . import segment
@@ -57,11 +57,8 @@ class Shared(Probe):
             self.in_ = refusal_in(offer, self.name)
             return Entry(self.id)
         fd = offer.take_fd()
-        try:
+        with judged(fd, self.context.peer.uid):
             segment.check(fd, self.context.peer.same_user)
-        except BaseException:
-            let_go(fd, self.context.peer.uid)
-            raise
         try:
             with mmap.mmap(fd, BULK_SIZE) as peers:
                 found = peers[:_TOKEN], peers[BULK_SIZE - _TOKEN :]
