@@ -513,11 +513,7 @@ def _directions(
 def _needed(probe: Probe, probes: Sequence[Probe], forced: int) -> bool:
     """Will the channel use this mechanism: is it forced, or the only one in a direction?"""
     others = [other for other in probes if other is not probe]
-    return (
-        forced == probe.id
-        or all(other.out is not None for other in others)
-        or all(other.in_ is not None for other in others)
-    )
+    return forced == probe.id or _lacks_mechanism(others)
 
 
 # Refusals on the wire

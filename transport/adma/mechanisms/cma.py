@@ -138,6 +138,7 @@ class MappedCMA(Probe):
         self._can_pull = False
         self._can_push = False
         self._peer_pulls = False
+        self._scratch = 0  # the address of the peer's
         self._peer_pushes = False
         self._pull_refused: Refusal | None = None
         self._peer_refused: Refusal | None = None
@@ -165,8 +166,7 @@ class MappedCMA(Probe):
             return self._pull_refused.entry(self.id)
         self._can_pull = True
         token = self.context.nonce[:8]
-        scratch = _OFFER.unpack(offer.data)[-1]
-        pushed = core.write_memory(peer.pid, scratch, token, len(token))
+        pushed = core.write_memory(peer.pid, self._scratch, token, len(token))
         self._can_push = pushed == 0
         return Entry(self.id)
 
@@ -183,7 +183,7 @@ class MappedCMA(Probe):
         if refusal is not None:
             return refusal
         peer = self.context.peer
-        dumpable, named, namespace, self.address, _ = _OFFER.unpack(offer.data)
+        dumpable, named, namespace, self.address, self._scratch = _OFFER.unpack(offer.data)
         number, found = -errno.ESRCH, b""
         if peer.pid:
             number, found = core.read_memory(peer.pid, self.address, len(peer.nonce))
