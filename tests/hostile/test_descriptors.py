@@ -50,10 +50,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    base = places.public()
-    (base / "open").mkdir()
-    (base / "open").chmod(0o1777)
-    monkeypatch.setenv("ADMA_OPEN_DIR", str(base / "open"))
+    base = places.crowded(monkeypatch)
     yield base
     nothing_is_being_closed()
     shutil.rmtree(base)

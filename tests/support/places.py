@@ -17,8 +17,17 @@ def public() -> Path:
     return made
 
 
+def crowded(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `public`, with a directory in it that holds this test's open names, as /tmp would."""
+    base = public()
+    (base / "open").mkdir()
+    (base / "open").chmod(0o1777)
+    monkeypatch.setenv("ADMA_OPEN_DIR", str(base / "open"))
+    return base
+
+
 def below_root() -> Path:
-    """The same, below directories that root alone may write to. Needs root."""
+    """As `public`, but below directories that root alone may write to. Needs root."""
     for name in ("run", "srv", "opt", "mnt"):
         place = os.path.join(os.sep, name)
         if os.path.isdir(place) and not os.path.islink(place) and _is_roots(place):

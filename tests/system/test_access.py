@@ -32,10 +32,7 @@ ALICE, BOB, MALLORY = 4321, 4322, 4323  # uids that no file and no process has
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory that every user can pass through; in it one for open names, as /tmp is."""
-    base = places.public()
-    (base / "open").mkdir()
-    (base / "open").chmod(0o1777)
-    monkeypatch.setenv("ADMA_OPEN_DIR", str(base / "open"))
+    base = places.crowded(monkeypatch)
     yield base
     shutil.rmtree(base)
 
