@@ -27,8 +27,10 @@ VENV := .venv
 PY := $(CURDIR)/$(VENV)/bin/python
 BUILD := build
 
-C_FILES := $(sort $(shell find transport/native -name '*.c'))
-NATIVE := $(C_FILES) $(shell find transport/native -name '*.h') transport/native/build_native.py setup.py
+C_FILES := $(sort $(shell find transport/native -name '*.c' -not -path '*/binding/*'))
+# What the module of Python adds needs Python's headers.
+BINDING_FILES := $(sort $(wildcard transport/native/binding/*.c))
+NATIVE := $(C_FILES) $(BINDING_FILES) $(shell find transport/native -name '*.h') transport/native/build_native.py setup.py
 C_LAYOUT := $(sort $(shell find transport/native tests kernel -name '*.[ch]' -not -name '*.mod.c'))
 PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
 SETUP := pyproject.toml $(wildcard scripts/*.sh)
@@ -200,12 +202,14 @@ lint-layers: $(VENV)/lint
 	$(VENV)/bin/python tests/model/names.py
 	$(VENV)/bin/python scripts/shared_words.py
 
-lint-c:
+lint-c: $(VENV)/lint
 	scripts/need.sh cc
 	mkdir -p $(BUILD)/lint
 	for file in $(C_FILES); do for faults in -UADMA_FAULTS -DADMA_FAULTS; do \
 		$${CC:-gcc} $(STRICT) $$faults -o $(BUILD)/lint/core.o $$file; done; done
-	@echo "lint-c: $(words $(C_FILES)) files without a warning, with and without fault points"
+	include=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+	for file in $(BINDING_FILES); do $${CC:-gcc} $(STRICT) -I$$include -o $(BUILD)/lint/core.o $$file; done
+	@echo "lint-c: $(words $(C_FILES) $(BINDING_FILES)) files without a warning, with and without fault points"
 
 # As .clang-format has it; what is laid out otherwise is shown as a difference.
 lint-format: $(VENV)/lint

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from .model import Arrow, Function, Source, Violation
 
-COMPILED = "_native"  # the compiled module
+COMPILED = ("_native", "_messages")  # the compiled modules
 BINDING = "_core"  # the package, or the modules, that alone may import it
 
 
@@ -65,21 +65,24 @@ def _package_of(package: str, name: str) -> list[str]:
 
 def _compiled(package: str, file: str, imports: list[_Import]) -> Iterator[Violation]:
     """Imports of the compiled module, those for type checkers included, once for each line."""
-    text = (
-        f"imports the compiled module {COMPILED} outside {BINDING}. "
-        f"Import what you need from {package}.{BINDING}."
-    )
     lines = {
-        found.line for found in imports if COMPILED in (found.name, found.module.rsplit(".", 1)[-1])
+        found.line: name
+        for found in imports
+        for name in (found.name, found.module.rsplit(".", 1)[-1])
+        if name in COMPILED
     }
-    for line in sorted(lines):
+    for line, name in sorted(lines.items()):
+        text = (
+            f"imports the compiled module {name} outside {BINDING}. "
+            f"Import what you need from {package}.{BINDING}."
+        )
         yield Violation("binding", file, line, text)
 
 
 def _target(package: str, found: _Import, files: dict[str, int]) -> str | None:
     """The file that an import names, if it is one of the tree."""
     first, *parts = found.module.split(".")
-    if first != package or found.name == COMPILED:
+    if first != package or found.name in COMPILED:
         return None
     candidates = [[*parts, found.name]] if found.name is not None else []
     for candidate in [*candidates, parts]:

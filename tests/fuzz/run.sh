@@ -47,7 +47,7 @@ for target; do
 	files=$target
 	for source in $(told "$target" sources); do
 		case $source in
-		all) files="$files $(find "$native" -name '*.c')" ;;
+		all) files="$files $(find "$native" -name '*.c' -not -path '*/binding/*')" ;;
 		*) files="$files $native/$source" ;;
 		esac
 	done

@@ -14,7 +14,6 @@ from typing import Final
 import pytest
 
 import adma
-from adma._core.buffers import readable
 from adma._core.constants import OBJECT, PART, PARTS_MAX, SLOT
 from adma._core.operation import Operation
 from adma.testing import Peer
@@ -36,13 +35,12 @@ def post(
     total: int | None = None,
 ) -> None:
     """An object: `count` parts and `total` bytes are announced, and parts of these sizes follow."""
-    first = Operation(readable(head, "send"), read=False, kind=OBJECT, flags=SLOT)
+    first = Operation(head, read=False, kind=OBJECT, flags=SLOT)
     first.req.parts = len(parts) if count is None else count
     first.req.total = len(head) + sum(parts) if total is None else total
     operations = [first]
     for nbytes in parts:
-        hold = readable(bytes(nbytes), "send")
-        operations.append(Operation(hold, read=False, kind=PART, flags=SLOT))
+        operations.append(Operation(bytes(nbytes), read=False, kind=PART, flags=SLOT))
     for each in operations:
         channel._endpoint.bring_segment(each.req.length)
     channel._endpoint.post(operations)

@@ -204,7 +204,7 @@ static bool write_one(struct task *task, struct item *item, uint32_t number)
 
 	fill(item->buffer, (struct head){task->number, number, length});
 	if (length <= adma_eager_max() && below(&task->seed, 2)) {
-		int rc = adma_write_now(task->end->chan, item->buffer, length);
+		int rc = adma_write_now(task->end->chan, ADMA_BYTES, item->buffer, length);
 
 		if (!rc)
 			atomic_fetch_add_explicit(&task->end->sent, 1, memory_order_relaxed);
@@ -246,7 +246,7 @@ static bool all_read(const struct end *end)
 static bool read_one(struct task *task, struct item *item)
 {
 	if (!below(&task->seed, 3)) {
-		int64_t n = adma_read_now(task->end->chan, item->buffer, LONGEST, (int64_t)below(&task->seed, 20000));
+		int64_t n = adma_read_now(task->end->chan, ADMA_BYTES, item->buffer, LONGEST, (int64_t)below(&task->seed, 20000));
 
 		if (n >= 0)
 			check(task, item->buffer, (uint64_t)n);

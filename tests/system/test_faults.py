@@ -164,9 +164,9 @@ def test_a_peer_stopped_in_a_chunk_keeps_the_buffer(peer: Peer, point: str) -> N
     assert peer_works(peer)
     assert channel.closed
     # The core keeps it for ever on purpose; the test frees it, now that the peer is done with it.
-    from adma._core import operation
+    from adma._core import _messages
 
-    operation.quarantine.clear()
+    _messages.end_quarantine()
 
 
 def peer_works(peer: Peer) -> bool:

@@ -216,7 +216,7 @@ def test_the_next_call_while_the_main_thread_is_busy(
 
 def finished() -> int:
     """How many requests of ours are done and still hold a buffer."""
-    return sum(getattr(held, "done", False) for held in holds._kept.values())
+    return holds.count_finished()
 
 
 def test_a_full_queue_of_pending_calls(peer: Peer) -> None:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import pytest
 
 import adma
-from adma._core.buffers import readable, release, writable
+from adma._core.constants import BYTES
+from adma._core.operation import Operation
 
 numpy = pytest.importorskip("numpy")
 
@@ -44,6 +45,16 @@ OUT_OF_ORDER: dict[str, Callable[[Any], Any]] = {
     "reversed": lambda dtype: numpy.zeros(8, dtype)[::-1],
     "broadcast": lambda dtype: numpy.broadcast_to(numpy.zeros((), dtype), (3, 4)),
 }
+
+
+def readable(array: Any, call: str) -> Operation:
+    return Operation(array, read=False, kind=BYTES, call=call)
+
+
+def writable(array: Any, call: str) -> Operation:
+    return Operation(array, read=True, kind=BYTES, call=call)
+
+
 BOTH = [readable, writable]
 
 
@@ -58,11 +69,11 @@ def test_in_order(dtype: Any, name: str) -> None:
     array = IN_ORDER[name](dtype)
     for hold_it in BOTH:
         hold = hold_it(array, "call")
-        assert len(hold) == array.nbytes
-        release(hold)
+        assert hold.req.length == array.nbytes
+        hold.release()
     hold = readable(frozen(array), "call")
-    assert len(hold) == array.nbytes
-    release(hold)
+    assert hold.req.length == array.nbytes
+    hold.release()
     with pytest.raises(BufferError, match=r"call\(buf\): buf is read-only \(numpy\.ndarray\)"):
         writable(array, "call")
 
@@ -76,12 +87,12 @@ def test_out_of_order(dtype: Any, name: str) -> None:
         readable(array, "call")
     assert str(array.strides) in str(caught.value)
     assert "numpy.ascontiguousarray(buf)" in str(caught.value)
-    release(readable(numpy.ascontiguousarray(array), "call"))
+    readable(numpy.ascontiguousarray(array), "call").release()
     if array.flags.writeable:
         with pytest.raises(BufferError, match=r"not C-contiguous.*assign") as caught:
             writable(array, "call")
         other = numpy.empty_like(array, order="C")
-        release(writable(other, "call"))
+        writable(other, "call").release()
         array[...] = other
     with pytest.raises(BufferError, match="read-only"):
         writable(frozen(array), "call")

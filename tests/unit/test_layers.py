@@ -335,6 +335,7 @@ def test_a_layer_without_files(root: Path) -> None:
         "import adma._native",
         "from adma._native import ffi, lib",
         "from ._core._native import lib",
+        "from ._core._messages import Calls",
         "if TYPE_CHECKING:\n    from ._native import CData",
         "def f() -> None:\n    from ._native import lib",
     ],

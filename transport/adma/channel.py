@@ -5,41 +5,35 @@ from __future__ import annotations
 
 import errno
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 from ._core import channel as core
-from ._core.buffers import empty, readable, writable
-from ._core.channel import read_now, write_now
-from ._core.constants import BYTES, EAGER_MAX, MESSAGE_MAX, TELL
+from ._core.buffers import empty
+from ._core.calls import Calls
 from ._core.holds import any_finished, let_go_finished
-from ._core.operation import Operation
-from ._core.results import CLOSED_HERE, FORKED, NOT_NOW, error_for
+from ._core.results import CLOSED_HERE, FORKED, error_for
 from ._core.waiting import OneWaiter
-from .arguments import deadline_of, remaining, whole_between
+from .arguments import deadline_of, remaining
 from .copying import engine
 from .errors import MessageTooLong, Stalled, WrongKind, failure
 from .messages import selection
 from .messages.blocking import Blocking
-from .messages.channel_request import ChannelRequest
 from .messages.endpoint import Endpoint
 from .messages.incoming import Receiver
-from .messages.message import KINDS, Message, dump
+from .messages.message import KINDS, Message, bytes_of
 from .messages.source import Source
-from .request import Request, size_text
+from .request import size_text
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
-
     from .handshake.link import Link
     from .messages.explanation import Explanation
 
 __all__ = ["Channel"]
 
-_OWN_MEASURE: Final = -1  # the core decides how long to spin
 _DESCRIPTORS: Final = {"messages": core.fileno, "completions": core.completions_fileno}
 
 
-class Channel(Source):
+class Channel(Source, Calls):
     """This end of a connected pair: ordered in both directions, message boundaries kept.
 
     `connect`, `Listener.accept` and `from_socket` make channels. Each write is one message,
@@ -64,151 +58,11 @@ class Channel(Source):
 
     def __init__(self, link: Link) -> None:
         engine.prepare_to_help()
-        self._endpoint = Endpoint(link)
-        self._blocking = Blocking(self._endpoint)
-        self._receiver = Receiver(self._endpoint)
+        endpoint = Endpoint(link)
+        self._receiver = Receiver(endpoint)
+        super().__init__(endpoint, Blocking(endpoint), self._receiver, link.allow_pickle)
 
-    # Bytes
-
-    def write(self, buf: ReadableBuffer, timeout: float | None = None) -> None:
-        """Write one message: all bytes of a C-contiguous buffer. (Paper, table 2.)
-
-        It returns when the buffer may be used again. A small message is published by then,
-        and is lost if the reader dies before it reads it. A large one is copied.
-
-        A large message is matched by the reader. So where the peer waits in a read or a probe, a
-        write whose time is over stays for up to 20 ms more before it is taken back.
-
-        TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not
-        C-contiguous (`send` takes arrays of any order, and keeps it). OSError: copying failed.
-        """
-        deadline = None if timeout is None else deadline_of(timeout, "write")
-        hold = readable(buf, "write")
-        try:
-            nbytes = len(hold)
-            if nbytes <= EAGER_MAX:
-                try:
-                    rc = write_now(self._endpoint.chan, hold, nbytes)
-                except BaseException as interruption:
-                    self._blocking.own_up("write", hold, nbytes, interruption)
-                    raise
-                if rc == 0:
-                    return
-                if rc != NOT_NOW:
-                    raise self._endpoint.error(rc)
-            self._blocking.transfer("write", hold, timeout, deadline)
-        except BaseException:
-            self._blocking.let_go(hold)
-            raise
-
-    def read(self, buf: WriteableBuffer, timeout: float | None = None) -> int:
-        """Read one message into a writable, C-contiguous buffer; returns its length in bytes.
-
-        The buffer may be longer than the message. With a timeout of 0 it takes a message that is
-        there, of whatever size, and waits for none. `MessageTooLong` (with `.needed`): it is
-        shorter. `WrongKind`: the next message is an object. In both cases the message stays
-        and is the next one again. BufferError: `buf` is read-only or not C-contiguous.
-        (Paper, table 2.)
-        """
-        deadline = None if timeout is None else deadline_of(timeout, "read")
-        hold = writable(buf, "read")
-        try:
-            space = len(hold)
-            spin = 0 if timeout == 0 else _OWN_MEASURE
-            try:
-                nbytes = read_now(self._endpoint.chan, hold, space, spin)
-            except BaseException as interruption:
-                self._blocking.own_up("read", hold, None, interruption)
-                raise
-            if nbytes >= 0:
-                return nbytes
-            if nbytes != NOT_NOW:
-                raise self._endpoint.error(nbytes, space=space)
-            return self._blocking.transfer("read", hold, timeout, deadline)
-        except BaseException:
-            self._blocking.let_go(hold)
-            raise
-
-    def iwrite(self, buf: ReadableBuffer) -> Request:
-        """Post a write; returns a request, which owns the buffer until it is done.
-
-        A small message is usually done at once. BlockingIOError: 1024 writes are outstanding;
-        wait for one of them first. Other errors as for `write`. (Paper, table 2.)
-        """
-        hold = readable(buf, "iwrite")
-        self._endpoint.bring_segment(len(hold))
-        request = ChannelRequest(
-            self._endpoint, "write", (Operation(hold, read=False, kind=BYTES, flags=TELL),)
-        )
-        try:
-            self._endpoint.post(request._operations)
-        except BaseException as interruption:
-            self._blocking.take_back(request, interruption)
-            raise
-        return request
-
-    def iread(self, buf: WriteableBuffer) -> Request:
-        """Post a read; returns a request, which owns the buffer until it is done.
-
-        Reads are matched in the order in which they were posted. BlockingIOError: 1024 reads
-        are outstanding; wait for one of them first. (Paper, table 2.)
-        """
-        hold = writable(buf, "iread")
-        request = ChannelRequest(
-            self._endpoint, "read", (Operation(hold, read=True, kind=BYTES, flags=TELL),)
-        )
-        try:
-            self._endpoint.post(request._operations)
-        except BaseException as interruption:
-            self._blocking.take_back(request, interruption)
-            raise
-        return request
-
-    # Objects
-
-    def send(self, obj: object, timeout: float | None = None) -> None:
-        """Write a Python object, for `recv` at the other end.
-
-        It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is
-        copied straight from the object to the reader. Whatever pickling raises is raised
-        before anything is posted. Its timeout is as that of `write`.
-        """
-        deadline = deadline_of(timeout, "send")
-        self._blocking.send(dump(obj), timeout, deadline)
-
-    def recv(
-        self,
-        timeout: float | None = None,
-        max_bytes: int | None = None,
-        *,
-        allow_pickle: bool = False,
-    ) -> Any:
-        """Read the next message, which `send` wrote, and unpickle it.
-
-        `max_bytes`: the longest object that is accepted; `MessageTooLong` for a longer one.
-        `WrongKind`: the next message is bytes. In both cases the message stays and is the next
-        one again.
-
-        A buffer that travelled by itself comes as `bytes` if it was read-only, and as a
-        `bytearray` otherwise, as a small one does. MemoryError: there is no memory for the
-        object. It stays first in line, and `skip` drops it.
-
-        Unpickling runs code of the peer's choice. So PermissionError is raised when the peer
-        belongs to another user, unless `allow_pickle` is true.
-
-        A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call
-        goes on with the object that had begun to arrive. When unpickling raises, that object is
-        lost, and the channel can be used on.
-        """
-        deadline = deadline_of(timeout, "recv")
-        link = self._endpoint.link
-        if not (link.allow_pickle or allow_pickle):
-            raise PermissionError(
-                f"the peer belongs to another user (uid {link.uid}), and unpickling runs "
-                "code of its choice: read() bytes, or pass allow_pickle=True if you trust it"
-            )
-        limit = None if max_bytes is None else _bytes(max_bytes, "recv(max_bytes)")
-        return self._receiver.receive(deadline, limit)
+    # write, read, iwrite, iread, send and recv are compiled: binding/calls.c
 
     # Looking
 
@@ -286,7 +140,7 @@ class Channel(Source):
 
     def explain(self, nbytes: int) -> Explanation:
         """How a `write` of `nbytes` would travel now: by what, why, and why not by the others."""
-        wanted = _bytes(nbytes, "explain(nbytes)")
+        wanted = bytes_of(nbytes, "explain(nbytes)")
         return selection.explain(self._endpoint.chan, self._endpoint.link, wanted)
 
     def stats(self) -> dict[str, int]:
@@ -385,14 +239,3 @@ class Channel(Source):
 
     def __repr__(self) -> str:
         return repr(self._endpoint)
-
-
-def _bytes(value: SupportsIndex, what: str) -> int:
-    """A number of bytes; TypeError and ValueError name what it is for."""
-    return whole_between(
-        value,
-        0,
-        MESSAGE_MAX,
-        f"{what} is a whole number of bytes",
-        f"{what} is {{}}: a message has from 0 to {MESSAGE_MAX} bytes",
-    )

@@ -18,7 +18,7 @@ class Request:
     the same. Threads of the library copy while the program computes, so that no call is needed.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def check(self) -> bool:
         """Is it done? Never blocks, but may copy for a moment. Raises the request's own error."""

@@ -33,12 +33,9 @@ HEADERS = (
     "adma_handshake.h",
     "adma_copy.h",
     "adma_hold.h",
-    "adma_interpreter.h",
     "adma_trace.h",
     "adma_fault.h",
 )
-# What the module adds to the core: Python's C API is used there and nowhere else.
-BINDING = ("binding/interpreter.h",)
 # Python needs these numbers, too. They are defined in headers of lower layers, whose types
 # are nobody else's business; the compiler fills in the values.
 CONSTANTS = {
@@ -160,8 +157,7 @@ def make_builder() -> cffi.FFI:
     name = flavour()
     builder.set_source(
         MODULE,
-        GENERATED_PREAMBLE
-        + "".join(f'#include "{header}"\n' for header in (*HEADERS, *CONSTANTS, *BINDING)),
+        GENERATED_PREAMBLE + "".join(f'#include "{header}"\n' for header in (*HEADERS, *CONSTANTS)),
         sources=relative(list(NATIVE.rglob("*.c"))),
         depends=relative(
             [*NATIVE.rglob("*.[ch]"), UAPI / "linux" / "adma.h", Path(__file__).resolve()]

@@ -185,11 +185,11 @@ static void use_now(struct end *end, struct program *program)
 	uint8_t *buffer;
 
 	if (next(program, 1) % 2) {
-		(void)adma_write_now(end->chan, outgoing, n);
+		(void)adma_write_now(end->chan, ADMA_BYTES, outgoing, n);
 		return;
 	}
 	buffer = make_buffer(n);
-	REQUIRE(adma_read_now(end->chan, buffer, n, 0) <= (int64_t)n);
+	REQUIRE(adma_read_now(end->chan, ADMA_BYTES, buffer, n, 0) <= (int64_t)n);
 	free(buffer);
 }
 

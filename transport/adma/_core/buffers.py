@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Buffers of the caller: held for as long as the core may touch them.
+"""Buffers of the caller: which are refused, and in which words; and holds on those of copies.
 
-A hold is a cffi buffer object. While it lives, it has the exporter's `Py_buffer`. So nobody
+Messages hold their buffers in C (binding/buffer.h), which asks here where it does not know. A hold
+is a cffi buffer object. While it lives, it has the exporter's `Py_buffer`. So nobody
 can resize a `bytearray` under a pending request: Python itself raises `BufferError`.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from ._native import ffi
 
@@ -30,9 +31,9 @@ __all__ = [
     "objects_refused",
     "pair",
     "read_only",
-    "readable",
+    "refuse",
+    "refuse_objects",
     "release",
-    "writable",
 ]
 
 _PLAIN = (bytes, bytearray)  # bytes and nothing else
@@ -43,26 +44,6 @@ _CHARS = ffi.typeof("char[]")  # once: parsing it costs as much as the call
 
 # Memory that is about to be overwritten need not be cleared first.
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
-
-
-def readable(buf: ReadableBuffer, call: str) -> Hold:
-    """Hold a C-contiguous buffer, to read from it. `call` names the call in errors: "write"."""
-    if type(buf) not in _PLAIN:
-        _refuse_objects(buf, call)
-    try:
-        return ffi.from_buffer(buf)
-    except (TypeError, BufferError, ValueError):
-        raise _refused(buf, call, need_writable=False) from None
-
-
-def writable(buf: WriteableBuffer, call: str) -> Hold:
-    """Hold a C-contiguous buffer that is not read-only, to write into it."""
-    if type(buf) not in _PLAIN:
-        _refuse_objects(buf, call)
-    try:
-        return ffi.from_buffer(_CHARS, buf, True)
-    except (TypeError, BufferError, ValueError):
-        raise _refused(buf, call, need_writable=True) from None
 
 
 def empty(nbytes: int) -> Any:
@@ -124,7 +105,7 @@ def holds_objects(buf: ReadableBuffer) -> bool:
         return "O" in view.format and "O" in _FIELD_NAME.sub("", view.format)
 
 
-def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
+def refuse_objects(buf: ReadableBuffer, call: str, fill: bool) -> None:
     """TypeError for an array of Python objects: its addresses mean nothing to another process."""
     if holds_objects(buf):
         raise TypeError(
@@ -133,8 +114,13 @@ def _refuse_objects(buf: ReadableBuffer, call: str) -> None:
         )
 
 
+def refuse(buf: object, call: str, fill: bool) -> NoReturn:
+    """Raise what is wrong with a buffer that does not lend its bytes. `fill`: to be filled."""
+    raise _refused(buf, call, need_writable=fill)
+
+
 def _refused(buf: object, call: str, *, need_writable: bool) -> Exception:
-    """What is wrong with a buffer that cffi does not take."""
+    """What is wrong with a buffer that does not lend its bytes."""
     wanted = "a writable, C-contiguous buffer" if need_writable else "a C-contiguous buffer"
     shape: Any
     try:

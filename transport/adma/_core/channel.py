@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The core's channel: made, asked, closed; and the calls that carry a small message at once.
+"""The core's channel: made, asked, closed.
 
 Results are as adma.h says: negative ones are errors, for `results.error_for`.
 """
@@ -37,9 +37,6 @@ SLOWER_WAITING: Final = lib.ADMA_REASON_SLOWER_WAITING
 SLOWER_SHORT: Final = lib.ADMA_REASON_SLOWER_SHORT
 
 # Each of these is one call into C: adma.h says what it does.
-write_now = lib.adma_write_now
-read_now = lib.adma_read_now
-last_result = lib.adma_last  # again, for a caller that an exception kept from taking it
 needed = lib.adma_needed  # bytes of the message that was too long for this thread
 health = lib.adma_health
 fileno = lib.adma_fileno

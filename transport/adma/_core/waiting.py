@@ -10,13 +10,13 @@ only noted (signal(7), ppoll(2)).
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..arguments import remaining
+from ._messages import check_signals
 from ._native import ffi, lib
 from .holds import any_finished, let_go_finished
 from .results import raise_for
@@ -175,9 +175,7 @@ def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        # Sends nothing, but runs the handlers of signals that came before. The thread is named by
-        # the core: where greenlets replace threads, Python's own numbers name no thread.
-        signal.pthread_kill(lib.adma_thread_self(), 0)
+        check_signals()  # runs the handlers of those that came before
         waiter.sleep(nanoseconds, mask)
     finally:
         lib.adma_signals_restore(mask)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import adma
 from adma._core import worker as core
-from adma._core.buffers import writable
 from adma._core.operation import Operation
 from adma.bench import build
 from adma.bench.control import Line
@@ -49,7 +48,7 @@ class Meeting:
         """The request of this index: a receive or a send at the first endpoint."""
         found = self._kept.get((read, index, size))
         if found is None:
-            buffer = writable(bytearray(size), "a request")
+            buffer = bytearray(size)
             found = self._kept[read, index, size] = Operation(buffer, read=read, kind=core.TAGGED)
             found.req.source, found.req.tag, found.req.mask = self.numbers[0], WANTED, ALL_BITS
         return found.req

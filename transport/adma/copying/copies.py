@@ -40,7 +40,7 @@ _copy_now, _copy_small, _new_copy = core.copy_now, core.copy_small, core.new
 class CopyRequest(Request):
     """A copy under way inside this process. `icopy` makes it."""
 
-    __slots__ = ("_copy", "_dims", "_holds", "_nbytes", "_told")
+    __slots__ = ("__weakref__", "_copy", "_dims", "_holds", "_nbytes", "_told")
 
     def __init__(
         self, nbytes: int | None, copy: Copy | None = None, holds: Sequence[Hold | Strided] = ()

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from .._core import operation as core
+from .._core.calls import request_type_on
 from .._core.constants import DONE, MATCHED, POSTED
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
@@ -20,7 +21,7 @@ from .overtime import wait_until
 if TYPE_CHECKING:
     from .endpoint import Endpoint
 
-__all__ = ["ChannelRequest"]
+__all__ = ["ChannelRequest", "ManyRequest", "MessageRequest"]
 
 
 class ChannelRequest(Request):
@@ -31,57 +32,20 @@ class ChannelRequest(Request):
     all the same.
     """
 
-    __slots__ = ("_endpoint", "_nbytes", "_operations", "_verb")
+    __slots__ = ()
 
-    def __init__(self, endpoint: Endpoint, verb: str, operations: Sequence[Operation]) -> None:
-        self._endpoint = endpoint
-        self._verb = verb
-        self._operations = tuple(operations)
-        self._nbytes: int | None = None  # once seen to be done without error
+    _endpoint: Endpoint
+    _operations: Sequence[Operation]
+    _verb: str
 
-    @classmethod
-    def _of_result(cls, endpoint: Endpoint, verb: str, nbytes: int) -> ChannelRequest:
-        """A request that is done, for a call that was interrupted after it had its result."""
-        request = cls(endpoint, verb, ())
-        request._nbytes = nbytes
-        return request
+    @property
+    def _nbytes(self) -> int | None:
+        """Bytes of the message, once it was seen to be done without an error."""
+        raise NotImplementedError
 
-    def check(self) -> bool:
-        """Is it done? Never blocks, but may copy for a moment. (Paper, table 2: adma_check.)
-
-        It copies only what is in memory, and leaves the rest to a thread of the library: a
-        page may be slow to come.
-
-        Raises the request's own error: `MessageTooLong`, `WrongKind`, `Cancelled`,
-        `ChannelClosed`, `PeerDied`, or the OSError of a copy that failed.
-        """
-        if self._nbytes is not None:
-            return True
-        for operation in self._operations:
-            if not operation.done:
-                state = core.check(self._endpoint.chan, operation.req)
-                if not operation.done:
-                    if any_finished():
-                        let_go_finished()
-                    if state < 0:
-                        raise error_for(state)
-                    return False
-        self._settle()
-        return True
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait until it is done; returns the message's bytes. (Paper, table 2: adma_wait.)
-
-        `timeout` is in seconds; None means no limit. After a TimeoutError, or the exception of
-        a signal handler, the request is still pending and owns its buffer. Raises the
-        request's own error, as `check` does.
-        """
-        deadline = deadline_of(timeout, "wait")
-        if self._nbytes is not None:
-            return self._nbytes
-        if not self._wait_until(deadline):
-            raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
-        return self._settle()
+    @_nbytes.setter
+    def _nbytes(self, nbytes: int | None) -> None:
+        raise NotImplementedError
 
     def cancel(self) -> bool:
         """Take it back. True: nothing of it happened, or will.
@@ -101,7 +65,7 @@ class ChannelRequest(Request):
             for operation in self._operations:
                 core.cancel(self._endpoint.chan, operation.req)
                 core.observe(self._endpoint.chan, operation.req)
-                self._endpoint.forget(operation)
+                operation.let_go_if_done()
         return won
 
     def times(self) -> dict[str, int]:
@@ -131,11 +95,14 @@ class ChannelRequest(Request):
 
     def _let_go(self) -> None:
         for operation in self._operations:
-            self._endpoint.forget(operation)
+            operation.let_go_if_done()
 
     def _wait_until(self, deadline: float | None) -> bool:
         """Wait; its result is not looked at. False: the deadline passed before."""
         return wait_until(self._endpoint.chan, self._operations, deadline)
+
+    def _late(self, timeout: float | None) -> NoReturn:
+        raise TimeoutError(f"{self!r} is not done after {timeout} s; it stays pending")
 
     def _seen(self) -> None:
         for operation in self._operations:
@@ -149,13 +116,13 @@ class ChannelRequest(Request):
             core.observe(self._endpoint.chan, operation.req)
         failed = next((op for op in self._operations if op.req.error), None)
         for operation in self._operations:
-            self._endpoint.forget(operation)
+            operation.let_go_if_done()
         if any_finished():
             let_go_finished()
         if failed is not None:
             raise self._error(failed)
-        self._nbytes = sum(operation.req.done_bytes for operation in self._operations)
-        return self._nbytes
+        self._nbytes = nbytes = sum(operation.req.done_bytes for operation in self._operations)
+        return nbytes
 
     def _error(self, operation: Operation) -> Exception:
         req = operation.req
@@ -198,9 +165,62 @@ class ChannelRequest(Request):
             return f"{NAMES.get(first.mechanism, 'eager')}, {percent} %"
         return "posted" if first.state == POSTED else "queued"
 
+
+class ManyRequest(ChannelRequest):
+    """A request of several operations: an object and its parts."""
+
+    __slots__ = ("__weakref__", "_endpoint", "_nbytes", "_operations", "_verb")
+
+    def __init__(self, endpoint: Endpoint, verb: str, operations: Sequence[Operation]) -> None:
+        self._endpoint = endpoint
+        self._verb = verb
+        self._operations = tuple(operations)
+        self._nbytes = None
+
+    def check(self) -> bool:
+        """Is it done? Never blocks, but may copy for a moment. (Paper, table 2: adma_check.)
+
+        It copies only what is in memory, and leaves the rest to a thread of the library: a
+        page may be slow to come.
+
+        Raises the request's own error: `MessageTooLong`, `WrongKind`, `Cancelled`,
+        `ChannelClosed`, `PeerDied`, or the OSError of a copy that failed.
+        """
+        if self._nbytes is not None:
+            return True
+        for operation in self._operations:
+            if not operation.done:
+                state = core.check(self._endpoint.chan, operation.req)
+                if not operation.done:
+                    if any_finished():
+                        let_go_finished()
+                    if state < 0:
+                        raise error_for(state)
+                    return False
+        self._settle()
+        return True
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it is done; returns the message's bytes. (Paper, table 2: adma_wait.)
+
+        `timeout` is in seconds; None means no limit. After a TimeoutError, or the exception of
+        a signal handler, the request is still pending and owns its buffer. Raises the
+        request's own error, as `check` does.
+        """
+        deadline = deadline_of(timeout, "wait")
+        if self._nbytes is not None:
+            return self._nbytes
+        if not self._wait_until(deadline):
+            self._late(timeout)
+        return self._settle()
+
     def __del__(self) -> None:
         # A result that nobody will look at must not keep fileno() readable, nor a buffer.
         if getattr(self, "_nbytes", 0) is None:
             for operation in self._operations:
                 core.observe(self._endpoint.chan, operation.req)
-                self._endpoint.forget(operation)
+                operation.let_go_if_done()
+
+
+#: A request of one operation, which is that operation. The calls of a channel make it.
+MessageRequest = request_type_on(ChannelRequest)

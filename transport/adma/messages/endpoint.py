@@ -15,7 +15,7 @@ from .. import mechanisms
 from .._core import channel as core
 from .._core.constants import IDLE
 from .._core.holds import any_finished, let_go_finished
-from .._core.operation import Operation, post, whose_memory_is_gone
+from .._core.operation import EndpointBase, Operation, post, whose_memory_is_gone
 from .._core.results import (
     CLOSED_HERE,
     FORKED,
@@ -43,14 +43,13 @@ __all__ = ["Endpoint", "free_drained"]
 
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
 
-_LOOK_EVERY: Final = 64  # posts; then it is looked whether there is a progress thread
 _CUT_OFF: Final = 0.1  # seconds of a close, at most, in which the peer ends its chunks
 
 #: Dropped without being closed, and not drained yet. The progress thread carries what was posted.
 _lingering: set[Endpoint] = set()
 
 
-class Endpoint:
+class Endpoint(EndpointBase):
     """One end of a channel, shared by the channel and the requests that were posted on it.
 
     It lives as long as any of them. It owns the operations that are posted, and their buffers,
@@ -58,11 +57,9 @@ class Endpoint:
     """
 
     def __init__(self, link: Link) -> None:
-        self.chan = NO_CHANNEL
+        super().__init__()
         self.link = link
-        self.pending: set[Operation] = set()
         self.made_by = os.getpid()
-        self._posts = 0
         self._closed = False
         self._losses_told = False
         # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
@@ -84,11 +81,10 @@ class Endpoint:
 
         The buffers of those that are done when this returns are their owners' again.
         """
-        self._posts += 1
         rc = CLOSED_HERE
         try:
             for operation in operations:
-                operation.keep(self.pending)
+                operation.keep(self)
             rc = post(self.chan, operations)
         finally:  # also if a signal strikes as that returns
             for operation in operations:
@@ -98,8 +94,7 @@ class Endpoint:
                 let_go_finished()
         if rc:
             raise self.error(rc)
-        if self._posts % _LOOK_EVERY == 1:
-            _tell_of_no_progress()
+        self.tell_of_no_progress()
 
     def bring_segment(self, nbytes: int) -> None:
         """Make the segment that a write of `nbytes` needs, if there is one that is not there yet.
@@ -124,18 +119,9 @@ class Endpoint:
         if rc:
             raise self.error(rc)
 
-    def forget(self, operation: Operation) -> None:
-        """Give the buffer back to its owner, if the core is through with it."""
-        operation.let_go_if_done()
-
-    def release(self, operation: Operation) -> None:
-        """Give the buffer back to its owner. The operation is done, or was never posted."""
-        operation.release()
-
-    def reap(self) -> None:
-        """Forget what is done, also where nobody looked at it."""
-        for operation in list(self.pending):
-            self.forget(operation)
+    def tell_of_no_progress(self) -> None:
+        """Say once if there is no progress thread: then messages arrive only in calls."""
+        _tell_of_no_progress()
 
     # Ending
 

@@ -13,12 +13,12 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from .. import forks
 from .._core import channel
 from .._core import operation as core
-from .._core.buffers import blank, empty, filled
+from .._core.buffers import blank, empty
 from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
@@ -27,8 +27,8 @@ from .._core.waiting import OneWaiter
 from ..arguments import remaining
 from ..errors import MessageTooLong, Stalled
 from ..request import size_text
-from .channel_request import ChannelRequest
-from .message import KINDS, Message, load, parts_of
+from .channel_request import ManyRequest
+from .message import KINDS, Message, bytes_of, load, parts_of
 from .overtime import STALLED_BELOW, wait_until, wait_while_moving
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ class Receiver:
         forks.in_child(self, Receiver._forked)
 
     @property
+    def incoming(self) -> Incoming | None:
+        """What a call that was interrupted left, or what a call is about to receive."""
+        return self._incoming
+
+    @property
     def begun(self) -> int | None:
         """Bytes of an object that was matched and is not complete; None: there is none."""
         incoming = self._incoming
@@ -59,11 +64,24 @@ class Receiver:
         self._thread = 0
         self._forget()
 
-    def receive(self, deadline: float | None, limit: int | None) -> Any:
+    def refuse_to_unpickle(self) -> NoReturn:
+        """Raise why the next object is not unpickled. See `Channel.recv`."""
+        raise PermissionError(
+            f"the peer belongs to another user (uid {self._endpoint.link.uid}), and unpickling "
+            "runs code of its choice: read() bytes, or pass allow_pickle=True if you trust it"
+        )
+
+    def receive_within(self, deadline: float | None, max_bytes: SupportsIndex | None) -> Any:
         """The next object. See `Channel.recv`."""
+        limit = None if max_bytes is None else bytes_of(max_bytes, "recv(max_bytes)")
         with self._alone(deadline):
             incoming = self._receive(deadline, limit)
         return incoming.load()
+
+    def keep(self, body: bytes) -> None:
+        """Keep an object that has arrived, and is not unpickled yet, for the next `receive`."""
+        self._incoming = Taken(self._endpoint, body)
+        unfinished.add(self)
 
     def receive_away(self, deadline: float | None) -> None:
         """Receive the next object, and do not look at it."""
@@ -226,13 +244,13 @@ class Incoming:
 
     def _begin(self, deadline: float | None) -> None:
         """Post a read for the head, and once it is matched give it a buffer of its size."""
-        head, chan = self._head, self._endpoint.chan
+        head = self._head
         self._endpoint.post([head])
         self._wait([head], deadline)
         if head.req.state == NEED:
             self._head_buffer = self._reserve()
-            head.hold = filled(self._head_buffer)
-            if rc := core.supply(chan, head.req, head.hold, head.req.need_length):
+            head.aim(self._head_buffer)
+            if rc := head.supply():
                 raise_for(rc)
 
     def _reserve(self) -> Any:
@@ -291,7 +309,7 @@ class Incoming:
                 raise self._too_large() from None
             self._parts = [
                 Operation(
-                    filled(buffer),
+                    buffer,
                     read=True,
                     kind=PART,
                     flags=BLOCKING,
@@ -322,12 +340,37 @@ class Incoming:
     def _settle(self, operations: list[Operation]) -> None:
         for operation in operations:
             core.observe(self._endpoint.chan, operation.req)
-            self._endpoint.forget(operation)
+            operation.let_go_if_done()
         if any_finished():
             let_go_finished()
 
 
-class Begun(ChannelRequest):
+class Taken(Incoming):
+    """An object that has arrived as a whole."""
+
+    def __init__(self, endpoint: Endpoint, body: bytes) -> None:
+        super().__init__(endpoint)
+        self._head_buffer = body
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the object."""
+        return len(self._head_buffer)
+
+    def receive(self, deadline: float | None, limit: int | None) -> None:
+        """It is there. MessageTooLong: it is longer than `limit` allows, and stays."""
+        if limit is not None and self.nbytes > limit:
+            raise self._too_long(limit)
+
+    def drop(self, deadline: float | None) -> None:
+        """Nothing of it is left to come."""
+
+    def withdraw(self) -> bool:
+        """It cannot be taken back: False."""
+        return False
+
+
+class Begun(ManyRequest):
     """What has begun to arrive of an object, for the exception of a call that stalled.
 
     It can be waited for, and not be cancelled. Only the next recv() takes the result, which

@@ -14,12 +14,25 @@ import pickle
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
-from .._core.constants import BYTES, OBJECT, PART, PARTS_MAX
+from .._core.calls import dump as pickled
+from .._core.calls import object_limits
+from .._core.constants import BYTES, MESSAGE_MAX, OBJECT, PART, PARTS_MAX
+from ..arguments import whole_between
 from ..errors import ProtocolError
 
-__all__ = ["KINDS", "Frames", "Message", "Part", "dump", "load", "parts_of"]
+__all__ = [
+    "KINDS",
+    "Frames",
+    "Message",
+    "Part",
+    "bytes_of",
+    "dump",
+    "frames_of",
+    "load",
+    "parts_of",
+]
 
 OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
 READ_ONLY = 1 << 63  # beside a size: no message is that long
@@ -51,27 +64,30 @@ class Frames:
         return len(self.head) + sum(part.nbytes for part in self.parts)
 
 
-def dump(obj: object) -> Frames:
-    """Pickle an object (protocol 5), large contiguous buffers out of band. Raises as pickle."""
-    parts: list[memoryview] = []
-
-    def in_band(buffer: pickle.PickleBuffer) -> bool:
-        try:
-            raw = buffer.raw()
-        except BufferError:
-            return True  # not contiguous: pickle copies it
-        if raw.nbytes < OUT_OF_BAND_FROM or len(parts) == PARTS_MAX:
-            return True
-        parts.append(raw)
-        return False
-
-    body = pickle.dumps(obj, protocol=5, buffer_callback=in_band)
+def frames_of(body: bytes, parts: Sequence[memoryview]) -> Frames:
+    """An object that was pickled, and those of its buffers that stay outside, as messages."""
     if not parts:
         return Frames(body, ())
     sizes = struct.pack(
         f"={len(parts)}Q", *(part.nbytes | (READ_ONLY if part.readonly else 0) for part in parts)
     )
     return Frames(sizes + body, parts)
+
+
+def dump(obj: object) -> Frames:
+    """Pickle an object (protocol 5), large contiguous buffers out of band. Raises as pickle."""
+    return frames_of(*pickled(obj))
+
+
+def bytes_of(value: SupportsIndex, what: str) -> int:
+    """A number of bytes; TypeError and ValueError name what it is for."""
+    return whole_between(
+        value,
+        0,
+        MESSAGE_MAX,
+        f"{what} is a whole number of bytes",
+        f"{what} is {{}}: a message has from 0 to {MESSAGE_MAX} bytes",
+    )
 
 
 class Part(NamedTuple):
@@ -105,3 +121,6 @@ def load(head: Any, parts: Sequence[Any]) -> Any:
     """
     with memoryview(head) as view, view[8 * len(parts) :] as body:
         return pickle.loads(body, buffers=parts)
+
+
+object_limits(OUT_OF_BAND_FROM, PARTS_MAX)

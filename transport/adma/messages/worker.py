@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import worker as core
-from .._core.buffers import readable, writable
 from .._core.constants import IDLE, TELL
 from .._core.holds import any_finished, let_go_finished
-from .._core.operation import Operation
+from .._core.operation import EndpointBase, Operation
 from .._core.results import MEMORY_HERE, MEMORY_PEER, error_for, memory_error
 from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
@@ -112,13 +111,13 @@ class Message:
         self._taken = None
 
 
-class Worker:
+class Worker(EndpointBase):
     """Endpoints, and one set of queues for all of them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.handle = core.NO_WORKER
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
-        self._pending: set[Operation] = set()
         self.made_by = os.getpid()
         self.handle = core.make()
         at_exit.enlist(self)
@@ -183,8 +182,7 @@ class Worker:
             at_exit.delist(self)
             handle, self.handle = self.handle, core.NO_WORKER
             core.free(handle)
-            for operation in list(self._pending):
-                operation.release()
+            self.release_all()
             self.links.clear()
 
     def _close_endpoints(self, timeout: float) -> None:
@@ -227,9 +225,10 @@ class Worker:
     ) -> TagRequest:
         """Post a send. Synchronous: it completes when it was matched, whatever its size."""
         flags = TELL | (core.SYNCHRONOUS if synchronous else 0)
-        operation = Operation(readable(buf, "send"), read=False, kind=core.TAGGED, flags=flags)
-        operation.req.source, operation.req.tag = number, tag
-        self.bring_segment(number, len(operation.hold or b""))
+        operation = Operation(buf, read=False, kind=core.TAGGED, flags=flags, call="send")
+        req = operation.req
+        req.source, req.tag = number, tag
+        self.bring_segment(number, req.length)
         return self._post(operation, partial(core.send, self.handle))
 
     def receive(
@@ -302,11 +301,11 @@ class Worker:
 
     def _reception(self, buf: WriteableBuffer, *, consume: bool) -> Operation:
         flags = TELL | (core.CONSUME if consume else 0)
-        return Operation(writable(buf, "receive"), read=True, kind=core.TAGGED, flags=flags)
+        return Operation(buf, read=True, kind=core.TAGGED, flags=flags, call="receive")
 
     def _post(self, operation: Operation, post: Callable[[Req], int]) -> TagRequest:
         """Post it, and keep it until it is complete; its buffer is let go if it is so at once."""
-        operation.keep(self._pending)
+        operation.keep(self)
         rc = -1
         try:
             rc = post(operation.req)

@@ -17,6 +17,11 @@ static inline int adma_enter(struct adma_chan *chan)
 	return adma_enter_worker(chan ? &chan->progress : NULL);
 }
 
+static inline int adma_try_enter(struct adma_chan *chan)
+{
+	return adma_try_enter_worker(chan ? &chan->progress : NULL);
+}
+
 static inline void adma_leave(struct adma_chan *chan)
 {
 	adma_leave_worker(&chan->progress);

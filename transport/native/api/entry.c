@@ -10,20 +10,42 @@
 
 #define ARM_TRIES 16 /* each may look at a whole ring, and the lock is held */
 
-int adma_enter_worker(struct adma_progress *progress)
+/* Why the lock of a worker is not even asked for: negated, or 0. */
+static int enter_refused(const struct adma_progress *progress)
 {
-	struct adma_worker *worker;
-
 	if (!progress) /* it was freed: the objects of a binding may die in any order */
 		return -ADMA_E_CLOSED_HERE;
-	worker = &progress->worker;
-	if (atomic_load_explicit(&worker->forked, memory_order_relaxed))
-		return -ADMA_E_FORKED;
-	pthread_mutex_lock(&worker->lock);
+	return atomic_load_explicit(&progress->worker.forked, memory_order_relaxed) ? -ADMA_E_FORKED : 0;
+}
+
+/* With the lock held: keep it and return 0, unless the worker is closed. */
+static int enter_if_open(struct adma_worker *worker)
+{
 	if (!worker->closed)
 		return 0;
 	pthread_mutex_unlock(&worker->lock);
 	return -ADMA_E_CLOSED_HERE;
+}
+
+int adma_enter_worker(struct adma_progress *progress)
+{
+	int rc = enter_refused(progress);
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&progress->worker.lock);
+	return enter_if_open(&progress->worker);
+}
+
+int adma_try_enter_worker(struct adma_progress *progress)
+{
+	int rc = enter_refused(progress);
+
+	if (rc)
+		return rc;
+	if (pthread_mutex_trylock(&progress->worker.lock))
+		return -ADMA_E_BUSY;
+	return enter_if_open(&progress->worker);
 }
 
 /* Does any thread rely on the event counts being armed? */

@@ -14,6 +14,9 @@
 /* Take the lock of a worker, and return 0. If it cannot be used, do not take it, and return the negated reason. */
 int adma_enter_worker(struct adma_progress *progress);
 
+/* The same, but -ADMA_E_BUSY where another thread has the lock. */
+int adma_try_enter_worker(struct adma_progress *progress);
+
 /* Release the lock, and nothing else. */
 static inline void adma_leave_worker(struct adma_progress *progress)
 {

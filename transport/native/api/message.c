@@ -15,18 +15,7 @@
 #include "worker/select.h"
 #include "worker/transfer.h"
 
-/* This thread's last call, for a caller that was interrupted before it could take the result. */
-static _Thread_local struct {
-	const struct adma_chan *chan;
-	const void *p;
-	int64_t result;
-} last;
 static _Thread_local uint64_t last_needed;
-
-int64_t adma_last(const struct adma_chan *chan, const void *p)
-{
-	return last.chan == chan && last.p == p ? last.result : -ADMA_E_PENDING;
-}
 
 uint64_t adma_needed(void)
 {
@@ -38,18 +27,15 @@ void adma_set_needed(uint64_t needed)
 	last_needed = needed;
 }
 
-static int64_t message_remember(const struct adma_chan *chan, const void *p, int64_t result)
+bool adma_wants_slot(const struct adma_chan *chan, uint64_t n)
 {
-	last.chan = chan;
-	last.p = p;
-	last.result = result;
-	return result;
+	return chan && adma_takes_slot(&chan->ep, n);
 }
 
 /* Publish the message. 0; -ADMA_E_PENDING: that is not possible now; or why the channel is terminated. */
-static int message_put(struct adma_endpoint *ep, const void *p, uint64_t n)
+static int message_put(struct adma_endpoint *ep, uint16_t kind, const void *p, uint64_t n)
 {
-	struct adma_desc desc = {.length = n, .total = n, .kind = ADMA_BYTES};
+	struct adma_desc desc = {.length = n, .total = n, .kind = kind};
 	int rc;
 
 	(void)adma_note_peer_closed(ep);
@@ -86,26 +72,53 @@ static bool message_waits_for_binding(void)
 	return atomic_load_explicit(&adma_holds_listed, memory_order_relaxed);
 }
 
-int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n)
+/* May this call carry the message? A binding with buffers to let go does that first. */
+static bool message_is_for_now(const struct adma_chan *chan, uint64_t n)
 {
-	int rc = -ADMA_E_PENDING;
+	return !(adma_wants_slot(chan, n) || message_waits_for_binding());
+}
 
-	/* That a message takes a slot never changes, so no lock is needed. A binding with buffers to let go does that first. */
-	if (!chan || !(adma_takes_slot(&chan->ep, n) || message_waits_for_binding())) {
-		rc = adma_enter(chan);
-		if (!rc) {
-			rc = message_put(&chan->ep, p, n);
-			if (!rc) {
-				adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
-				adma_signal_peer(&chan->ep);
-				/* Every call but a query leaves the descriptor of fileno() as it should be. */
-				if (adma_poll_descriptor_is_open(&chan->progress))
-					adma_mark(&chan->ep, ADMA_MARK_REARM);
-			}
-			adma_publish_and_leave(chan);
-		}
-	}
-	return (int)message_remember(chan, p, rc);
+/* Publish the message, and tell of it. Called with the lock held. */
+static int message_write(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n)
+{
+	int rc = message_put(&chan->ep, kind, p, n);
+
+	if (rc)
+		return rc;
+	adma_trace_moment(ADMA_TRACE_WRITE_NOW, chan, n, 0, 0);
+	adma_signal_peer(&chan->ep);
+	/* Every call but a query leaves the descriptor of fileno() as it should be. */
+	if (adma_poll_descriptor_is_open(&chan->progress))
+		adma_mark(&chan->ep, ADMA_MARK_REARM);
+	return 0;
+}
+
+int adma_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n)
+{
+	int rc;
+
+	if (!message_is_for_now(chan, n))
+		return -ADMA_E_PENDING;
+	rc = adma_enter(chan);
+	if (rc)
+		return rc;
+	rc = message_write(chan, kind, p, n);
+	adma_publish_and_leave(chan);
+	return rc;
+}
+
+int adma_try_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n)
+{
+	int rc;
+
+	if (!message_is_for_now(chan, n))
+		return -ADMA_E_PENDING;
+	rc = adma_try_enter(chan);
+	if (rc)
+		return rc;
+	rc = message_write(chan, kind, p, n);
+	adma_publish_and_leave_untold(&chan->progress);
+	return rc;
 }
 
 /* May the message in the ring not be taken, because one before it is lost, or may be; or because we read no more? */
@@ -115,7 +128,7 @@ static bool message_is_held_back(const struct adma_endpoint *ep)
 }
 
 /* Take the next message if it has come and can be taken at once; otherwise -ADMA_E_PENDING. */
-static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
+static int64_t message_take(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n)
 {
 	struct adma_endpoint *ep = &chan->ep;
 	const struct adma_desc *desc = &ep->receive.ring.desc;
@@ -129,9 +142,9 @@ static int64_t message_take(struct adma_chan *chan, void *p, uint64_t n)
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return -ADMA_E_PROTOCOL;
 	}
-	if (rc == 0 || desc->carry == ADMA_SLOT || desc->kind >= ADMA_PART || ep->receive.parts_due)
+	if (rc == 0 || desc->carry == ADMA_SLOT || desc->kind >= ADMA_PART || desc->parts || ep->receive.parts_due)
 		return -ADMA_E_PENDING;
-	if (desc->kind != ADMA_BYTES)
+	if (desc->kind != kind)
 		return -ADMA_E_KIND;
 	if (desc->length > n) {
 		adma_set_needed(desc->length);
@@ -156,19 +169,36 @@ static bool message_may_spin(const struct adma_endpoint *ep)
 	return !ep->control.over && !ep->send.pending && !ep->receive.pending && !ep->receive.ring.held;
 }
 
-int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns)
+/* Does a look at the ring do, or do others match? A binding with buffers to let go does that first. */
+static bool message_is_in_ring(const struct adma_chan *chan)
+{
+	return chan->ep.ops->ring && !message_waits_for_binding();
+}
+
+int64_t adma_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n, int64_t spin_ns)
 {
 	int64_t result = adma_enter(chan);
 
 	if (result)
-		return message_remember(chan, p, result);
+		return result;
 	result = -ADMA_E_PENDING;
-	if (chan->ep.ops->ring && !message_waits_for_binding()) {
-		result = message_take(chan, p, n);
+	if (message_is_in_ring(chan)) {
+		result = message_take(chan, kind, p, n);
 		if (result == -ADMA_E_PENDING && spin_ns && message_may_spin(&chan->ep) &&
 		    adma_spin_for_message(&chan->progress, &chan->ep, spin_ns))
-			result = message_take(chan, p, n);
+			result = message_take(chan, kind, p, n);
 	}
 	adma_publish_and_leave(chan);
-	return message_remember(chan, p, result);
+	return result;
+}
+
+int64_t adma_try_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n)
+{
+	int64_t result = adma_try_enter(chan);
+
+	if (result)
+		return result;
+	result = message_is_in_ring(chan) ? message_take(chan, kind, p, n) : -ADMA_E_PENDING;
+	adma_publish_and_leave_untold(&chan->progress);
+	return result;
 }

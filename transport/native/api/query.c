@@ -33,11 +33,6 @@ uint64_t adma_inline_max(void)
 	return ADMA_INLINE_MAX;
 }
 
-uint64_t adma_thread_self(void)
-{
-	return (uint64_t)pthread_self();
-}
-
 bool adma_is_first_thread(void)
 {
 	return gettid() == getpid();

@@ -63,6 +63,18 @@ int adma_post_one(struct adma_chan *chan, struct adma_req *req)
 	return adma_post(chan, &req, 1);
 }
 
+int adma_try_post_one(struct adma_chan *chan, struct adma_req *req)
+{
+	uint8_t flags = req->flags; /* as in adma_post() */
+	int rc = adma_try_enter(chan);
+
+	if (rc)
+		return rc;
+	rc = requests_post(chan, &req, 1, flags);
+	adma_publish_and_leave_untold(&chan->progress);
+	return rc;
+}
+
 int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)
 {
 	int rc;
@@ -196,4 +208,15 @@ void adma_observe(struct adma_chan *chan, struct adma_req *req)
 		return;
 	adma_request_observe(&chan->ep, req);
 	adma_publish_and_leave_untold(&chan->progress);
+}
+
+int adma_try_observe(struct adma_chan *chan, struct adma_req *req)
+{
+	int rc = adma_try_enter(chan);
+
+	if (rc)
+		return rc == -ADMA_E_BUSY ? rc : 0;
+	adma_request_observe(&chan->ep, req);
+	adma_publish_and_leave_untold(&chan->progress);
+	return 0;
 }

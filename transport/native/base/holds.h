@@ -34,7 +34,7 @@ extern _Atomic uint64_t adma_holds_listed;
 /* What `hold` is in will be looked at by nobody but those whom adma_hold.h names. Called before it is posted. */
 static inline void adma_hold_init(struct adma_hold *hold)
 {
-	*hold = (struct adma_hold){0};
+	*hold = (struct adma_hold){.owner = hold->owner};
 }
 
 /* List it when it is complete. Called with the lock under which it completes. */

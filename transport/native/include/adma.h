@@ -39,6 +39,7 @@ struct adma_hold {
 	struct adma_list link;
 	uint8_t wanted; /* list it when it is complete */
 	uint8_t listed;
+	uint8_t owner; /* the binding's own: the core keeps it, and does not look at it */
 };
 
 /* What a tagged receive asks for if it asks for a message of any source, or for the whole tag. */
@@ -78,6 +79,7 @@ enum adma_error {
 	ADMA_E_MEMORY_PEER = 1022, /* the buffer of the peer cannot be accessed (EFAULT) */
 	ADMA_E_LOST = 1013, /* the peer closed the channel, and its close took messages back: see adma_get_loss() */
 	ADMA_E_ENDED = 1014, /* of a write: the peer has closed, or is about to, and reads no more */
+	ADMA_E_BUSY = 1015, /* another thread has the lock: call the function that waits for it */
 	ADMA_E_DESCRIPTOR =
 		1031, /* other code of this process has closed a descriptor of ours; the channel is terminated */
 };
@@ -253,26 +255,34 @@ void adma_chan_free(struct adma_chan *chan);
 /* ---- small messages, each in one call ---- */
 
 /*
- * Publish at once a message of kind ADMA_BYTES that travels inline or eagerly. Returns 0; or why the
- * channel is terminated; or -ADMA_E_PENDING: nothing was done, so post a write. The message is too large,
- * a mechanism is forced, the ring is full, or other writes are queued before this one.
+ * Publish at once a message of this kind (ADMA_BYTES, or ADMA_OBJECT without parts) that travels inline or eagerly.
+ * Returns 0; or why the channel is terminated; or -ADMA_E_PENDING: nothing was done, so post a write. The message is too
+ * large, a mechanism is forced, the ring is full, or other writes are queued before this one.
  */
-int adma_write_now(struct adma_chan *chan, const void *p, uint64_t n);
+int adma_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n);
 
 /*
- * Take a message of kind ADMA_BYTES that came inline or eagerly. Spin for up to spin_ns until it comes
- * (< 0: for as long as the channel has learned to). Returns its length; -ADMA_E_PENDING: nothing was done,
- * so post a read; -ADMA_E_TOOLONG (see adma_needed()); -ADMA_E_KIND; or why the channel is terminated.
+ * Take a message of this kind that came inline or eagerly. Spin for up to spin_ns until it comes (< 0: for as long as
+ * the channel has learned to). Returns its length; -ADMA_E_PENDING: nothing was done, so post a read;
+ * -ADMA_E_TOOLONG (see adma_needed()); -ADMA_E_KIND; or why the channel is terminated.
  */
-int64_t adma_read_now(struct adma_chan *chan, void *p, uint64_t n, int64_t spin_ns);
+int64_t adma_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n, int64_t spin_ns);
 
-/*
- * Return the result of this thread's last adma_write_now() or adma_read_now() once more, for a caller
- * that was interrupted before it could take the result. -ADMA_E_PENDING: that call was not made with
- * this `chan` and `p`. adma_needed(): after -ADMA_E_TOOLONG, how many bytes the read needs.
- */
-int64_t adma_last(const struct adma_chan *chan, const void *p);
+/* After -ADMA_E_TOOLONG of this thread's last call: how many bytes the read needs. */
 uint64_t adma_needed(void);
+
+/*
+ * For callers that hold what other threads of the process may wait for, such as the lock of an interpreter. These do
+ * what their namesakes do, and return -ADMA_E_BUSY where those would wait for the lock of the channel. They do not
+ * spin. After adma_try_post_one() returned -ADMA_E_BUSY, the request is as it was before.
+ */
+int adma_try_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n);
+int64_t adma_try_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n);
+int adma_try_post_one(struct adma_chan *chan, struct adma_req *req);
+int adma_try_observe(struct adma_chan *chan, struct adma_req *req);
+
+/* Does a write of n bytes take a slot? This never changes, so no lock is taken. */
+bool adma_wants_slot(const struct adma_chan *chan, uint64_t n);
 
 /* ---- requests ---- */
 
@@ -406,10 +416,9 @@ void adma_signals_restore(const sigset_t *old);
 int adma_task_count(void);
 
 /*
- * The calling thread, as pthread_kill(3) takes it; and is it the first thread of its process (in a child, the one
- * that forked)? Both ask the system, whatever a language binding takes for a thread.
+ * Is the calling thread the first one of its process (in a child, the one that forked)? This asks the system,
+ * whatever a language binding takes for a thread.
  */
-uint64_t adma_thread_self(void);
 bool adma_is_first_thread(void);
 
 /* ---- looking at a channel ---- */

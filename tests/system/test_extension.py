@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The compiled calls: one core in a process, nothing leaks, and odd uses do no harm."""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy
+import pytest
+
+import adma
+from adma._core import _messages, _native
+from adma._core.constants import BYTES
+from adma._core.operation import Operation
+from adma.messages.channel_request import MessageRequest
+from adma.testing.limits import EAGER, HANG, LARGE
+from support.endpoints import InThread, own_channels
+
+ROUNDS: Final = 10_000
+BLOCKS: Final = 100  # of memory that a count may differ by: caches of the interpreter fill up
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[adma.Channel, adma.Channel]]:
+    one, other = own_channels()
+    with one, other:
+        yield one, other
+
+
+# One core
+
+
+def test_one_shared_object_has_the_core() -> None:
+    """Both compiled modules are in it, so that they share the core's state."""
+    assert _messages.__file__ == _native.__file__
+    package = str(Path(adma.__file__).parent)
+    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    assert [path for path in mapped if path.startswith(package)] == [_native.__file__]
+
+
+def test_a_subinterpreter_is_refused() -> None:
+    """Its objects would be shared with the first interpreter, so the import says why not."""
+    code = (
+        "import _xxsubinterpreters as interpreters\n"
+        "import adma\n"
+        "one = interpreters.create()\n"
+        "try:\n"
+        "    interpreters.run_string(one, 'import adma')\n"
+        "except Exception as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=True
+    )
+    assert "ImportError" in done.stdout
+    assert "import it in the main interpreter" in done.stdout
+
+
+# Leaks
+
+Call = Callable[[adma.Channel, adma.Channel], object]
+CALLS: dict[str, Call] = {}
+
+
+def counted(call: Call) -> Call:
+    CALLS[call.__name__.strip("_")] = call
+    return call
+
+
+@counted
+def _write_and_read(one: adma.Channel, other: adma.Channel) -> None:
+    one.write(b"12345678")
+    other.read(bytearray(8))
+
+
+@counted
+def _with_a_timeout(one: adma.Channel, other: adma.Channel) -> None:
+    one.write(buf=b"12345678", timeout=5)
+    other.read(bytearray(8), timeout=5.0)
+
+
+@counted
+def _arrays(one: adma.Channel, other: adma.Channel) -> None:
+    one.write(array.array("d", [1.0]))
+    other.read(numpy.empty(1))
+    one.write(memoryview(b"1234"))
+    other.read(memoryview(bytearray(4)))
+
+
+@counted
+def _posts(one: adma.Channel, other: adma.Channel) -> None:
+    read, write = other.iread(bytearray(8)), one.iwrite(b"12345678")
+    assert write.check()
+    assert read.wait(timeout=5) == 8
+    assert read.wait() == 8
+
+
+@counted
+def _posts_that_are_dropped(one: adma.Channel, other: adma.Channel) -> None:
+    other.iread(bytearray(8))
+    one.iwrite(b"12345678")
+
+
+@counted
+def _windows(one: adma.Channel, other: adma.Channel) -> None:
+    reads = [other.iread(bytearray(8)) for _ in range(4)]
+    writes = [one.iwrite(b"12345678") for _ in range(4)]
+    assert adma.wait_all(writes) == adma.wait_all(reads, timeout=5) == [8] * 4
+
+
+@counted
+def _objects(one: adma.Channel, other: adma.Channel) -> None:
+    one.send({"a": [1, 2.5, "three"]})
+    other.recv(timeout=5)
+
+
+@counted
+def _cancels(one: adma.Channel, other: adma.Channel) -> None:
+    request = other.iread(bytearray(8))
+    assert request.cancel()
+    with pytest.raises(adma.Cancelled):
+        request.wait()
+
+
+@counted
+def _errors(one: adma.Channel, other: adma.Channel) -> None:
+    for call, wrong in (
+        (lambda: one.write("text"), TypeError),  # type: ignore[arg-type]
+        (lambda: one.write(), TypeError),  # type: ignore[call-arg]
+        (lambda: one.write(b"", 0, 0), TypeError),  # type: ignore[call-arg]
+        (lambda: one.write(b"", tiemout=0), TypeError),  # type: ignore[call-arg]
+        (lambda: one.write(b"", timeout=-1), ValueError),
+        (lambda: one.write(memoryview(b"1234")[::2]), BufferError),
+        (lambda: other.read(b"1234"), BufferError),
+        (lambda: one.iwrite(numpy.array([None])), TypeError),
+        (lambda: other.iread(b"1234"), BufferError),
+        (lambda: one.send(lambda: None), Exception),
+        (lambda: other.recv(timeout=0), TimeoutError),
+        (lambda: other.read(bytearray(8), timeout=0), TimeoutError),
+    ):
+        with pytest.raises(wrong):
+            call()
+
+
+@counted
+def _what_does_not_fit(one: adma.Channel, other: adma.Channel) -> None:
+    one.write(b"12345678")
+    with pytest.raises(adma.MessageTooLong):
+        other.read(bytearray(7))
+    with pytest.raises(adma.WrongKind):
+        other.recv()
+    other.read(bytearray(8))
+
+
+@counted
+def _large_ones(one: adma.Channel, other: adma.Channel) -> None:
+    read = other.iread(bytearray(EAGER + 1))
+    one.write(bytes(EAGER + 1))
+    read.wait()
+
+
+# What takes longer is called less often; what leaks once a call shows all the same.
+SELDOM: Final = {"errors": 300, "large_ones": 1000, "cancels": 3000, "what_does_not_fit": 2000}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_counts_are_flat(ends: tuple[adma.Channel, adma.Channel], name: str) -> None:
+    """Neither objects nor memory of the interpreter's are left by any call."""
+    call, rounds = CALLS[name], SELDOM.get(name, ROUNDS)
+    for _ in range(300):  # fills what is kept for the next calls
+        call(*ends)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(rounds):
+        call(*ends)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < BLOCKS
+
+
+def test_references_to_buffers_are_flat(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    source, target = numpy.ones(8), numpy.zeros(8)
+    before = sys.getrefcount(source), sys.getrefcount(target)
+    for _ in range(1000):
+        request = other.iread(target)
+        one.iwrite(source).wait()
+        request.wait()
+        one.write(source)
+        other.read(target)
+    assert (sys.getrefcount(source), sys.getrefcount(target)) == before
+
+
+# Odd uses
+
+
+def test_a_million_that_nobody_looks_at(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    target = bytearray(8)
+    for _ in range(5000):
+        for _ in range(100):
+            other.iread(target)
+        for _ in range(100):
+            one.iwrite(b"12345678")
+        other.iprobe()  # takes what is in the ring
+    assert other.stats()["reads"] == one.stats()["writes"] == 500_000
+    target.clear()
+
+
+def test_pending_ones_that_are_dropped_in_odd_orders() -> None:
+    one, other = own_channels()
+    requests = [other.iread(bytearray(LARGE)) for _ in range(100)]
+    del requests[::2]
+    gc.collect()
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del other
+        del requests  # they have the endpoint
+        gc.collect()
+    one.close(timeout=0)
+
+
+def test_a_request_outlives_its_channel() -> None:
+    one, other = own_channels()
+    buffer = bytearray(8)
+    request = other.iread(buffer)
+    other.close(timeout=0)
+    one.close(timeout=0)
+    del one, other
+    gc.collect()
+    with pytest.raises(adma.ChannelClosed):
+        request.wait()
+    assert "failed" in repr(request)
+    buffer.clear()
+
+
+def test_types_are_made_by_calls_only() -> None:
+    with pytest.raises(TypeError, match="calls of a channel"):
+        MessageRequest(None, read=True, kind=BYTES)
+    with pytest.raises(TypeError, match="base of another class"):
+        type("Sub", (Operation,), {})(None, read=True, kind=BYTES)
+    channel = adma.Channel.__new__(adma.Channel)
+    for call in (channel.write, channel.read, channel.iwrite, channel.iread, channel.send):
+        with pytest.raises(RuntimeError, match="not made by adma"):
+            call(bytearray(1))
+    with pytest.raises(RuntimeError, match="not made by adma"):
+        channel.recv()
+
+
+def test_a_buffer_that_grows_is_held(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    buffer = bytearray(8)
+    request = other.iread(buffer)
+    with pytest.raises(BufferError):
+        buffer.append(1)
+    one.write(b"12345678")
+    request.wait()
+    buffer.append(1)
+
+
+def test_threads_that_change_places_all_the_time() -> None:
+    """Several threads use one channel, and the interpreter switches as often as it can."""
+    one, other = own_channels()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def out() -> None:
+        for _ in range(500):
+            adma.wait_all([one.iwrite(b"12345678") for _ in range(4)])
+
+    def into() -> None:
+        buffers = [bytearray(8) for _ in range(4)]
+        for _ in range(500):
+            adma.wait_all([other.iread(buffer) for buffer in buffers])
+
+    try:
+        for thread in [InThread(out), InThread(into), InThread(out), InThread(into)]:
+            thread.result()
+    finally:
+        sys.setswitchinterval(interval)
+        one.close()
+        other.close()
+
+
+def test_a_fork_beside_requests(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """The child has its copies of the buffers to itself, and says so when they are used."""
+    one, other = ends
+    buffer = bytearray(8)
+    request = other.iread(buffer)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            buffer.clear()
+            try:
+                request.wait(timeout=5)
+            except adma.ChannelClosed:
+                os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    one.write(b"12345678")
+    assert request.wait(timeout=HANG) == 8
+
+
+def test_a_signature_is_told() -> None:
+    """As that of a function of Python's is, for help() and for tools."""
+    import inspect
+
+    def parameters(call: Any) -> list[str]:
+        return list(inspect.signature(call).parameters)
+
+    assert parameters(adma.Channel.write) == ["self", "buf", "timeout"]
+    assert parameters(adma.Channel.recv) == ["self", "timeout", "max_bytes", "allow_pickle"]
+    assert all(
+        getattr(adma.Channel, name).__doc__
+        for name in ("write", "read", "iwrite", "iread", "send", "recv")
+    )
+
+
+def test_the_main_thread_is_not_held_up_by_a_thread_that_spins(
+    ends: tuple[adma.Channel, adma.Channel],
+) -> None:
+    """A read that waits has let go of the interpreter: this one goes on, and wakes it."""
+    one, other = ends
+    begun = threading.Event()
+
+    def read() -> int:
+        begun.set()
+        return other.read(bytearray(8))
+
+    reader = InThread(read)
+    assert begun.wait(HANG)
+    one.write(b"12345678")
+    assert reader.result() == 8

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The calls that are made for each message, in C (transport/native/binding)."""
+
+from __future__ import annotations
+
+from ._messages import Calls, dump, object_limits, request_type_on
+from ._messages import wait_all as quick_wait_all
+
+__all__ = ["Calls", "dump", "object_limits", "quick_wait_all", "request_type_on"]

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * buffer.c - the buffer of a caller; see buffer.h.
+ *
+ * What is refused, and in which words, is judged in Python (adma/_core/buffers.py). Here is the part that every
+ * message pays for: is this a buffer that needs no judgement?
+ */
+#include "binding/buffer.h"
+
+#include <string.h>
+
+enum verdict { HELD, FREE_OF_OBJECTS, UNKNOWN };
+
+/* The value of an attribute, whose name is made once and kept in *kept; NULL: there is none, and no exception is set. */
+static PyObject *buffer_attribute(PyObject *object, const char *name, PyObject **kept)
+{
+	PyObject *value;
+
+	if (!*kept)
+		*kept = PyUnicode_InternFromString(name);
+	value = *kept ? PyObject_GetAttr(object, *kept) : NULL;
+	if (!value)
+		PyErr_Clear();
+	return value;
+}
+
+/* Does it say, as NumPy's arrays do, that it holds no Python objects? This is the cheapest way to know. */
+static bool buffer_says_plain(PyObject *buf)
+{
+	static PyObject *dtype_name, *hasobject_name; /* guarded by the GIL */
+	PyObject *dtype = buffer_attribute(buf, "dtype", &dtype_name);
+	PyObject *has = dtype ? buffer_attribute(dtype, "hasobject", &hasobject_name) : NULL;
+	bool plain = has == Py_False;
+
+	Py_XDECREF(has);
+	Py_XDECREF(dtype);
+	return plain;
+}
+
+/* The memory of a buffer whose format names no Python objects. Of one that has none, nothing is held. */
+static enum verdict buffer_hold_by_format(PyObject *buf, int access, Py_buffer *view)
+{
+	if (PyObject_GetBuffer(buf, view, PyBUF_ND | PyBUF_FORMAT | access)) {
+		PyErr_Clear(); /* Python judges, and says it in other words */
+		return UNKNOWN;
+	}
+	if (!view->format || !strchr(view->format, 'O'))
+		return HELD;
+	PyBuffer_Release(view);
+	return UNKNOWN;
+}
+
+static enum verdict buffer_look(PyObject *buf, int access, Py_buffer *view)
+{
+	if (PyBytes_CheckExact(buf) || PyByteArray_CheckExact(buf))
+		return FREE_OF_OBJECTS;
+	if (!PyMemoryView_Check(buf) && buffer_says_plain(buf))
+		return FREE_OF_OBJECTS;
+	return buffer_hold_by_format(buf, access, view);
+}
+
+/* Call a function of adma/_core/buffers.py. It raises, or returns nothing of interest. */
+static bool buffer_judge(const char *function, PyObject *buf, const char *call, bool fill)
+{
+	PyObject *module = PyImport_ImportModule("adma._core.buffers");
+	PyObject *result =
+		module ? PyObject_CallMethod(module, function, "OsO", buf, call, fill ? Py_True : Py_False) : NULL;
+	bool ok = result != NULL;
+
+	Py_XDECREF(result);
+	Py_XDECREF(module);
+	return ok;
+}
+
+bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view)
+{
+	int access = fill ? PyBUF_WRITABLE : PyBUF_SIMPLE;
+
+	switch (buffer_look(buf, access, view)) {
+	case HELD:
+		return true;
+	case UNKNOWN:
+		if (!buffer_judge("refuse_objects", buf, call, fill))
+			return false;
+		/* fall through */
+	case FREE_OF_OBJECTS:
+		break;
+	}
+	if (!PyObject_GetBuffer(buf, view, access))
+		return true;
+	PyErr_Clear();
+	if (buffer_judge("refuse", buf, call, fill))
+		PyErr_Format(PyExc_BufferError, "%s(buf): buf does not lend its memory", call);
+	return false;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* buffer.h - the buffer of a caller, held for as long as the core may touch it. */
+#ifndef ADMA_BINDING_BUFFER_H
+#define ADMA_BINDING_BUFFER_H
+
+#include "binding/python.h"
+
+/*
+ * Hold a C-contiguous buffer of bytes, to read from it or to fill it. While it is held, nobody can resize a bytearray:
+ * Python itself raises BufferError. `call` names the call in errors: "write". False: an exception is set, which names
+ * the cure.
+ */
+bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view);
+
+#endif

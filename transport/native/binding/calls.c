@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* calls.c - the base of `Channel`, and the texts of its methods; see calls.h. */
+#include "binding/calls.h"
+
+#include "binding/blocking.h"
+#include "binding/caller.h"
+#include "binding/objects.h"
+#include "binding/posts.h"
+
+static int calls_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = {"endpoint", "blocking", "receiver", "unpickles", NULL};
+	PyObject *endpoint, *blocking, *receiver;
+	struct caller *caller = caller_of(self);
+	int unpickles;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOp", names, &endpoint, &blocking, &receiver, &unpickles))
+		return -1;
+	if (!PyObject_TypeCheck(endpoint, endpoint_type) || caller->endpoint) {
+		PyErr_SetString(PyExc_TypeError, "a channel has one endpoint, and keeps it");
+		return -1;
+	}
+	Py_INCREF(endpoint);
+	Py_INCREF(blocking);
+	Py_INCREF(receiver);
+	caller->endpoint = endpoint_of(endpoint);
+	caller->blocking = blocking;
+	caller->receiver = receiver;
+	caller->unpickles = unpickles;
+	return 0;
+}
+
+static void calls_dealloc(PyObject *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+	struct caller caller = *caller_of(self);
+
+	release(self);
+	Py_XDECREF(caller.receiver);
+	Py_XDECREF(caller.blocking);
+	Py_XDECREF((PyObject *)caller.endpoint);
+	Py_DECREF((PyObject *)type);
+}
+
+static PyObject *calls_get_endpoint(PyObject *self, void *nothing)
+{
+	struct endpoint *endpoint = caller_endpoint(self);
+
+	(void)nothing;
+	Py_XINCREF((PyObject *)endpoint);
+	return (PyObject *)endpoint;
+}
+
+static PyMethodDef calls_methods[] = {
+	{"write", BINDING_FAST(blocking_write), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("write($self, buf, timeout=None)\n--\n\n"
+		   "Write one message: all bytes of a C-contiguous buffer. (Paper, table 2.)\n\n"
+		   "It returns when the buffer may be used again. A small message is published by then,\n"
+		   "and is lost if the reader dies before it reads it. A large one is copied.\n\n"
+		   "A large message is matched by the reader. So where the peer waits in a read or a probe, a\n"
+		   "write whose time is over stays for up to 20 ms more before it is taken back.\n\n"
+		   "TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not\n"
+		   "C-contiguous (`send` takes arrays of any order, and keeps it). OSError: copying failed.")},
+	{"read", BINDING_FAST(blocking_read), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("read($self, buf, timeout=None)\n--\n\n"
+		   "Read one message into a writable, C-contiguous buffer; returns its length in bytes.\n\n"
+		   "The buffer may be longer than the message. With a timeout of 0 it takes a message that is\n"
+		   "there, of whatever size, and waits for none. `MessageTooLong` (with `.needed`): it is\n"
+		   "shorter. `WrongKind`: the next message is an object. In both cases the message stays\n"
+		   "and is the next one again. BufferError: `buf` is read-only or not C-contiguous.\n"
+		   "(Paper, table 2.)")},
+	{"iwrite", BINDING_FAST(posts_iwrite), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("iwrite($self, buf)\n--\n\n"
+		   "Post a write; returns a request, which owns the buffer until it is done.\n\n"
+		   "A small message is usually done at once. BlockingIOError: 1024 writes are outstanding;\n"
+		   "wait for one of them first. Other errors as for `write`. (Paper, table 2.)")},
+	{"iread", BINDING_FAST(posts_iread), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("iread($self, buf)\n--\n\n"
+		   "Post a read; returns a request, which owns the buffer until it is done.\n\n"
+		   "Reads are matched in the order in which they were posted. BlockingIOError: 1024 reads\n"
+		   "are outstanding; wait for one of them first. (Paper, table 2.)")},
+	{"send", BINDING_FAST(objects_send), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("send($self, obj, timeout=None)\n--\n\n"
+		   "Write a Python object, for `recv` at the other end.\n\n"
+		   "It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is\n"
+		   "copied straight from the object to the reader. Whatever pickling raises is raised\n"
+		   "before anything is posted. Its timeout is as that of `write`.")},
+	{"recv", BINDING_FAST(objects_recv), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("recv($self, timeout=None, max_bytes=None, *, allow_pickle=False)\n--\n\n"
+		   "Read the next message, which `send` wrote, and unpickle it.\n\n"
+		   "`max_bytes`: the longest object that is accepted; `MessageTooLong` for a longer one.\n"
+		   "`WrongKind`: the next message is bytes. In both cases the message stays and is the next\n"
+		   "one again.\n\n"
+		   "A buffer that travelled by itself comes as `bytes` if it was read-only, and as a\n"
+		   "`bytearray` otherwise, as a small one does. MemoryError: there is no memory for the\n"
+		   "object. It stays first in line, and `skip` drops it.\n\n"
+		   "Unpickling runs code of the peer's choice. So PermissionError is raised when the peer\n"
+		   "belongs to another user, unless `allow_pickle` is true.\n\n"
+		   "A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call\n"
+		   "goes on with the object that had begun to arrive. When unpickling raises, that object is\n"
+		   "lost, and the channel can be used on.")},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef calls_getset[] = {
+	{"_endpoint", calls_get_endpoint, NULL, PyDoc_STR("This process's end."), NULL},
+	{NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot calls_slots[] = {
+	{Py_tp_doc, (void *)PyDoc_STR("The calls of a channel that carry messages.")},
+	{Py_tp_init, calls_init},
+	{Py_tp_dealloc, calls_dealloc},
+	{Py_tp_methods, calls_methods},
+	{Py_tp_getset, calls_getset},
+	{0, NULL},
+};
+
+static PyType_Spec calls_spec = {
+	.name = "adma._core._messages.Calls",
+	.basicsize = sizeof(struct caller),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.slots = calls_slots,
+};
+
+bool calls_type_make(PyObject *module)
+{
+	PyObject *type = PyType_FromModuleAndSpec(module, &calls_spec, NULL);
+
+	if (!type)
+		return false;
+	return !PyModule_AddType(module, (PyTypeObject *)type); /* the reference is kept for ever */
+}

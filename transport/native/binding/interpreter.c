@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * interpreter.c - the interpreter's pending call; see interpreter.h.
+ *
+ * A thread of the core asks for the pending call (Py_AddPendingCall), for which it needs neither the GIL nor a state
+ * of Python's. The main thread makes the call between two of its own instructions, as it does for signal handlers. An
+ * exception, such as that of a signal handler which ran meanwhile, goes to what the main thread was doing.
+ */
+#include "binding/interpreter.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "base/holds.h"
+#include "binding/operation.h"
+
+static PyObject *interpreter_others;      /* guarded by the GIL */
+static _Atomic bool interpreter_is_asked; /* a pending call waits to be made */
+
+/* What is listed is no operation. 1: go on; 0: another thread is letting go of it, and goes on; -1: an exception. */
+static int interpreter_let_go_other(void *owner)
+{
+	PyObject *result;
+	int more;
+
+	if (!interpreter_others)
+		return 0;
+	result = PyObject_CallFunction(interpreter_others, "K", (unsigned long long)(uintptr_t)owner);
+	if (!result)
+		return -1;
+	more = PyObject_IsTrue(result);
+	Py_DECREF(result);
+	return more;
+}
+
+int interpreter_let_go_finished(void)
+{
+	struct adma_hold *hold;
+
+	/* What is listed is freed with the GIL held, so the first one stays until the GIL is let go. */
+	while ((hold = adma_holds_first())) {
+		int more = 1;
+
+		if (hold->owner != OPERATION_OWNS)
+			more = interpreter_let_go_other(hold);
+		else if (!operation_let_go_if_done(operation_of_hold(hold)))
+			/* It is listed just before its state says so: its thread is between the two. */
+			BINDING_WITHOUT_GIL(sched_yield());
+		if (more <= 0)
+			return more;
+	}
+	return 0;
+}
+
+static int interpreter_ask(void);
+
+static int interpreter_call(void *nothing)
+{
+	(void)nothing;
+	/* Before the look: what is listed after it is asked for anew. */
+	atomic_store(&interpreter_is_asked, false);
+	if (!interpreter_let_go())
+		return 0;
+	(void)interpreter_ask(); /* it was interrupted. If this fails, the next call into the core does it */
+	return -1;
+}
+
+/* Ask for the pending call, unless one waits already. Not 0: the interpreter's queue is full. Needs no GIL. */
+static int interpreter_ask(void)
+{
+	if (atomic_exchange(&interpreter_is_asked, true))
+		return 0;
+	if (!Py_AddPendingCall(interpreter_call, NULL))
+		return 0;
+	atomic_store(&interpreter_is_asked, false);
+	return -1;
+}
+
+PyObject *interpreter_begin(PyObject *module, PyObject *others)
+{
+	(void)module;
+	Py_INCREF(others); /* for ever */
+	interpreter_others = others;
+	adma_holds_tell_by(interpreter_ask);
+	Py_RETURN_NONE;
+}
+
+PyObject *interpreter_end(PyObject *module, PyObject *nothing)
+{
+	(void)module, (void)nothing;
+	BINDING_WITHOUT_GIL(adma_holds_tell_by(NULL));
+	Py_RETURN_NONE;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * module.c - adma._core._messages: the calls that are made for each message, on the C core that cffi has loaded.
+ *
+ * Both modules are one shared object, so that there is one core in the process: adma/_core/__init__.py asks the loader
+ * for this one in the file of that one.
+ */
+#include "binding/calls.h"
+#include "binding/interpreter.h"
+#include "binding/objects.h"
+#include "binding/operation.h"
+#include "binding/posted.h"
+#include "binding/request.h"
+#include "binding/waiting.h"
+
+/* Run the handlers of signals that have come, as the interpreter does between two instructions of the main thread. */
+static PyObject *module_check_signals(PyObject *module, PyObject *nothing)
+{
+	(void)module, (void)nothing;
+	if (PyErr_CheckSignals())
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *module_let_go_finished(PyObject *module, PyObject *nothing)
+{
+	(void)module, (void)nothing;
+	if (interpreter_let_go_finished())
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+	{"after_fork", operation_after_fork, METH_NOARGS, NULL},
+	{"cast_by", operation_cast_by, METH_O, NULL},
+	{"check_signals", module_check_signals, METH_NOARGS, NULL},
+	{"count_finished", operation_count_finished, METH_NOARGS, NULL},
+	{"dump", objects_dump, METH_O, NULL},
+	{"end_quarantine", operation_end_quarantine, METH_NOARGS, NULL},
+	{"interpreter_begin", interpreter_begin, METH_O, NULL},
+	{"interpreter_end", interpreter_end, METH_NOARGS, NULL},
+	{"let_go_finished", module_let_go_finished, METH_NOARGS, NULL},
+	{"object_limits", objects_limits, METH_VARARGS, NULL},
+	{"request_type_on", request_type_on, METH_O, NULL},
+	{"wait_all", waiting_all, METH_O, NULL},
+	{NULL, NULL, 0, NULL},
+};
+
+/* The types and the state are those of the process: another interpreter would share objects with the first one. */
+static bool module_may_be_made(void)
+{
+	if (PyInterpreterState_GetID(PyInterpreterState_Get()))
+		PyErr_SetString(PyExc_ImportError,
+				"adma cannot be used in a subinterpreter: import it in the main interpreter");
+	else if (endpoint_type)
+		PyErr_SetString(PyExc_ImportError, "adma was imported already: it cannot be loaded a second time");
+	return !PyErr_Occurred();
+}
+
+static int module_exec(PyObject *module)
+{
+	bool made = module_may_be_made() && posted_type_make(module) && operation_types_make(module) &&
+		    calls_type_make(module);
+
+	return made ? 0 : -1;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+	{Py_mod_exec, module_exec},
+	{0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+	.m_base = PyModuleDef_HEAD_INIT,
+	.m_name = "adma._core._messages",
+	.m_doc = PyDoc_STR("The calls that are made for each message."),
+	.m_methods = module_methods,
+	.m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__messages(void)
+{
+	return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * objects.c - send() and recv(); see objects.h.
+ *
+ * A small object is one message, which is written and read in one call, as bytes are. All others are for Python
+ * (adma/messages/blocking.py, incoming.py).
+ */
+#include "binding/objects.h"
+
+#include "binding/arguments.h"
+#include "binding/caller.h"
+#include "binding/deadline.h"
+#include "binding/interpreter.h"
+#include "binding/interruption.h"
+#include "shm/layout.h"
+
+static Py_ssize_t out_of_band_from = PY_SSIZE_T_MAX; /* bytes */
+static Py_ssize_t parts_max;
+static PyObject *pickle_dumps, *pickle_loads; /* guarded by the GIL */
+
+PyObject *objects_limits(PyObject *module, PyObject *args)
+{
+	(void)module;
+	if (!PyArg_ParseTuple(args, "nn", &out_of_band_from, &parts_max))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+/* ---- pickle ---- */
+
+/* A function of the module pickle, which is looked up once and kept in *kept. Borrowed, or NULL. */
+static PyObject *objects_pickle(const char *name, PyObject **kept)
+{
+	PyObject *module;
+
+	if (*kept)
+		return *kept;
+	module = PyImport_ImportModule("pickle");
+	if (module)
+		*kept = PyObject_GetAttrString(module, name);
+	Py_XDECREF(module);
+	return *kept;
+}
+
+static Py_ssize_t objects_nbytes(PyObject *view)
+{
+	PyObject *nbytes = PyObject_GetAttrString(view, "nbytes");
+	Py_ssize_t result = nbytes ? PyLong_AsSsize_t(nbytes) : -1;
+
+	Py_XDECREF(nbytes);
+	return result;
+}
+
+/* What pickle asks of each buffer: shall it be pickled with the rest? Otherwise it joins the parts. */
+static PyObject *objects_in_band(PyObject *parts, PyObject *buffer)
+{
+	PyObject *raw = PyObject_CallMethod(buffer, "raw", NULL);
+	Py_ssize_t nbytes;
+	int rc;
+
+	if (!raw) {
+		if (!PyErr_ExceptionMatches(PyExc_BufferError))
+			return NULL;
+		PyErr_Clear(); /* it is not contiguous: pickle copies it */
+		Py_RETURN_TRUE;
+	}
+	nbytes = objects_nbytes(raw);
+	if (nbytes < 0 || nbytes < out_of_band_from || PyList_Size(parts) >= parts_max) {
+		Py_DECREF(raw);
+		return nbytes < 0 ? NULL : Py_NewRef(Py_True);
+	}
+	rc = PyList_Append(parts, raw);
+	Py_DECREF(raw);
+	return rc ? NULL : Py_NewRef(Py_False);
+}
+
+static PyMethodDef objects_in_band_def = {"in_band", objects_in_band, METH_O, NULL};
+
+/* The pickle, as bytes, and the parts in *parts. NULL: an exception is set. */
+static PyObject *objects_pickled(PyObject *object, PyObject **parts)
+{
+	PyObject *callback, *args, *kwargs, *dumps, *body;
+
+	*parts = PyList_New(0);
+	callback = *parts ? PyCFunction_NewEx(&objects_in_band_def, *parts, NULL) : NULL;
+	args = callback ? Py_BuildValue("(Oi)", object, 5) : NULL;
+	kwargs = args ? Py_BuildValue("{s:O}", "buffer_callback", callback) : NULL;
+	dumps = kwargs ? objects_pickle("dumps", &pickle_dumps) : NULL;
+	body = dumps ? PyObject_Call(dumps, args, kwargs) : NULL;
+	Py_XDECREF(kwargs);
+	Py_XDECREF(args);
+	Py_XDECREF(callback);
+	if (!body)
+		Py_CLEAR(*parts);
+	return body;
+}
+
+PyObject *objects_dump(PyObject *module, PyObject *object)
+{
+	PyObject *parts, *body = objects_pickled(object, &parts);
+
+	(void)module;
+	return body ? Py_BuildValue("(NN)", body, parts) : NULL;
+}
+
+/* ---- send ---- */
+
+/* Write the pickle in one call. 0: it is published; -ADMA_E_PENDING: not now; or an error of the core. */
+static int objects_write(struct adma_chan *chan, PyObject *body)
+{
+	char *p;
+	Py_ssize_t n;
+	int result;
+
+	if (PyBytes_AsStringAndSize(body, &p, &n))
+		return -ADMA_E_PENDING;
+	result = adma_try_write_now(chan, ADMA_OBJECT, p, (uint64_t)n);
+	if (result == -ADMA_E_BUSY)
+		BINDING_WITHOUT_GIL(result = adma_write_now(chan, ADMA_OBJECT, p, (uint64_t)n));
+	return result;
+}
+
+static PyObject *objects_post(struct caller *caller, PyObject *body, PyObject *parts, const struct deadline *deadline)
+{
+	int result = PyList_Size(parts) ? -ADMA_E_PENDING : objects_write(caller->endpoint->chan, body);
+	PyObject *moment, *sent;
+
+	if (!result)
+		return PyErr_CheckSignals() ? interruption_own_up(caller, false, PyBytes_Size(body))
+					    : Py_NewRef(Py_None);
+	if (result != -ADMA_E_PENDING)
+		return endpoint_raise(caller->endpoint, result, 0, NULL);
+	moment = deadline_object(deadline);
+	sent = moment ? PyObject_CallMethod(caller->blocking, "send", "OOOO", body, parts, deadline->timeout, moment)
+		      : NULL;
+	Py_XDECREF(moment);
+	return sent;
+}
+
+PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+	static const char *const names[] = {"obj", "timeout"};
+	PyObject *values[] = {NULL, Py_None}, *body, *parts, *result;
+	struct deadline deadline;
+
+	if (!caller_endpoint(self) || !arguments_parse("send", args, nargs, kwnames, 1, 2, names, values) ||
+	    !deadline_begin(&deadline, values[1], "send") || interpreter_let_go())
+		return NULL;
+	body = objects_pickled(values[0], &parts);
+	if (!body)
+		return NULL;
+	result = objects_post(caller_of(self), body, parts, &deadline);
+	Py_DECREF(body);
+	Py_DECREF(parts);
+	return result;
+}
+
+/* ---- recv ---- */
+
+static PyObject *objects_load(const char *p, Py_ssize_t n)
+{
+	PyObject *body = PyBytes_FromStringAndSize(p, n), *loads = body ? objects_pickle("loads", &pickle_loads) : NULL;
+	PyObject *object = loads ? PyObject_CallFunctionObjArgs(loads, body, NULL) : NULL;
+
+	Py_XDECREF(body);
+	return object;
+}
+
+/* A signal's exception strikes before the object is made: the next recv() gets it. */
+static PyObject *objects_keep(struct caller *caller, const char *p, Py_ssize_t n)
+{
+	PyObject *type, *value, *trace, *result;
+
+	PyErr_Fetch(&type, &value, &trace);
+	result = PyObject_CallMethod(caller->receiver, "keep", "y#", p, n);
+	Py_XDECREF(result);
+	PyErr_Restore(type, value, trace);
+	return NULL;
+}
+
+/* Is there no object of which a part has come, or of which another thread is taking one? */
+static bool objects_none_begun(struct caller *caller)
+{
+	PyObject *incoming = PyObject_GetAttrString(caller->receiver, "incoming");
+	bool none = incoming == Py_None;
+
+	Py_XDECREF(incoming);
+	PyErr_Clear();
+	return none;
+}
+
+/* Take a small object that is there, or comes soon. *done: the result is final. */
+static PyObject *objects_take(struct caller *caller, const struct deadline *deadline, bool *done)
+{
+	struct adma_chan *chan = caller->endpoint->chan;
+	char p[ADMA_EAGER_MAX];
+	int64_t n = adma_try_read_now(chan, ADMA_OBJECT, p, sizeof(p));
+
+	if (n == -ADMA_E_BUSY || (n == -ADMA_E_PENDING && !deadline->now))
+		BINDING_WITHOUT_GIL(n = adma_read_now(chan, ADMA_OBJECT, p, sizeof(p), deadline->now ? 0 : -1));
+	*done = n != -ADMA_E_PENDING;
+	if (!*done)
+		return NULL;
+	if (n < 0)
+		return endpoint_raise(caller->endpoint, n, 0, NULL);
+	if (PyErr_CheckSignals())
+		return objects_keep(caller, p, (Py_ssize_t)n);
+	return objects_load(p, (Py_ssize_t)n);
+}
+
+/* All that takes longer. */
+static PyObject *objects_receive(struct caller *caller, const struct deadline *deadline, PyObject *max_bytes)
+{
+	PyObject *moment = deadline_object(deadline), *object;
+
+	if (!moment)
+		return NULL;
+	object = PyObject_CallMethod(caller->receiver, "receive_within", "OO", moment, max_bytes);
+	Py_DECREF(moment);
+	return object;
+}
+
+static bool objects_may_unpickle(struct caller *caller, PyObject *allow)
+{
+	PyObject *result;
+	int allowed = caller->unpickles || (allow != Py_False && PyObject_IsTrue(allow));
+
+	if (allowed)
+		return allowed > 0;
+	result = PyObject_CallMethod(caller->receiver, "refuse_to_unpickle", NULL);
+	Py_XDECREF(result);
+	return false;
+}
+
+PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+	static const char *const names[] = {"timeout", "max_bytes", "allow_pickle"};
+	PyObject *values[] = {Py_None, Py_None, Py_False}, *object;
+	struct deadline deadline;
+	bool done;
+
+	if (nargs > 2)
+		return PyErr_Format(PyExc_TypeError, "recv() takes at most 2 positional arguments (%zd given)", nargs);
+	if (!caller_endpoint(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 3, names, values) ||
+	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]) ||
+	    interpreter_let_go())
+		return NULL;
+	if (values[1] == Py_None && objects_none_begun(caller_of(self))) {
+		object = objects_take(caller_of(self), &deadline, &done);
+		if (done)
+			return object;
+	}
+	return objects_receive(caller_of(self), &deadline, values[1]);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* objects.h - Python objects as messages. */
+#ifndef ADMA_BINDING_OBJECTS_H
+#define ADMA_BINDING_OBJECTS_H
+
+#include "binding/python.h"
+
+/*
+ * Function of the module: pickle an object (protocol 5); large contiguous buffers in it stay outside. Returns the pickle
+ * and a list of memoryviews of those buffers. Raises as pickle does.
+ */
+PyObject *objects_dump(PyObject *module, PyObject *object);
+
+/* Function of the module: from how many bytes on, and up to how many of them, buffers travel by themselves. */
+PyObject *objects_limits(PyObject *module, PyObject *args);
+
+/* The methods send() and recv() of a channel; calls.c has their texts. */
+PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+#endif
