@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -239,7 +240,12 @@ def test_cold_rounds_are_measured() -> None:
 
 # ---- limits ----
 
+compiled = pytest.mark.skipif(
+    not any(map(shutil.which, bare.COMPILERS)), reason="there is no C compiler here"
+)
 
+
+@compiled
 def test_loops_in_c_are_measured_and_carry_what_was_sent() -> None:
     entered = bare_entrants()
     with Session(entered) as opened:
@@ -255,11 +261,13 @@ def test_loops_in_c_are_measured_and_carry_what_was_sent() -> None:
     }
 
 
+@compiled
 def test_the_structure_is_that_of_the_library(tmp_path: Path) -> None:
     library = bare.load(bare.compiled(tmp_path))
     assert ctypes.sizeof(bare.End) == library.bare_end_size()
 
 
+@compiled
 @pytest.mark.parametrize(("size", "threads"), [(100_003, 1), (100_003, 3), (1, 2)])
 def test_bare_threads_copy_all_bytes(size: int, threads: int, tmp_path: Path) -> None:
     library = bare.load(bare.compiled(tmp_path))
@@ -269,6 +277,7 @@ def test_bare_threads_copy_all_bytes(size: int, threads: int, tmp_path: Path) ->
     assert dst == src
 
 
+@compiled
 def test_no_threads_copy_nothing(tmp_path: Path) -> None:
     library = bare.load(bare.compiled(tmp_path))
     with pytest.raises(OSError, match="Invalid argument"):
@@ -285,6 +294,7 @@ def test_without_a_compiler_they_are_not_measured(monkeypatch: pytest.MonkeyPatc
     assert entered[0].contestant.cure == "install gcc"
 
 
+@compiled
 def test_what_does_not_compile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "bad.c"
     source.write_text("int oops(void) { return no_such_name; }\n")

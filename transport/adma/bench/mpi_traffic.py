@@ -14,9 +14,9 @@ from typing import Any
 from mpi4py import MPI
 
 try:
-    from adma.bench.samples import OBJECTS, pattern, same
+    from adma.bench.samples import OBJECTS, pattern, same, window_of
 except ImportError:  # an MPI's environment: the file beside this one
-    from samples import OBJECTS, pattern, same  # type: ignore[import-not-found,no-redef]
+    from samples import OBJECTS, pattern, same, window_of  # type: ignore[import-not-found,no-redef]
 
 COMM = MPI.COMM_WORLD
 RANK = COMM.Get_rank()
@@ -107,9 +107,8 @@ class Window(Traffic):
 
     def __init__(self, command: dict[str, Any]) -> None:
         size, self.share = int(command["size"]), int(command["window"])
-        self.whole = bytearray(b"\xa5") * (size * self.share)
-        view = memoryview(self.whole)
-        self.specs = [[view[at : at + size], size, MPI.BYTE] for at in range(0, len(view), size)]
+        self.parts = window_of(size, self.share, filled=RANK == 0)
+        self.specs = [[part, size, MPI.BYTE] for part in self.parts]
         self.answer = [bytearray(8), 8, MPI.BYTE]
 
     def lead(self, count: int) -> None:
@@ -125,10 +124,8 @@ class Window(Traffic):
             COMM.Send(answer, PEER, TAG)
 
     def verify(self) -> None:
-        if RANK == 0:
-            self.whole[:] = pattern(len(self.whole), 0)
         self.loop(1)
-        if self.whole != pattern(len(self.whole), 0):
+        if self.parts != window_of(len(self.parts[0]), self.share, filled=True):
             raise ValueError(f"a window of {self.share} messages arrived that was not sent")
 
 

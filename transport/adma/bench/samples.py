@@ -21,6 +21,13 @@ def pattern(size: int, seed: int) -> bytearray:
     return bytearray((tile * (size // PERIOD + 1))[:size])
 
 
+def window_of(size: int, number: int, *, filled: bool) -> list[bytearray]:
+    """A buffer for each message of a window, touched; those of the sender are all different."""
+    if not filled:
+        return [bytearray(b"\xa5") * size for _ in range(number)]
+    return [pattern(size, seed) for seed in range(number)]
+
+
 def _array() -> Any:
     import numpy as np
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, Protocol
 
-from adma.bench.samples import OBJECTS, pattern, same
+from adma.bench.samples import OBJECTS, pattern, same, window_of
 
 PAGE = mmap.PAGESIZE
 IDLE = 0.01  # seconds before each round trip of `idle`
@@ -109,9 +109,7 @@ class Window(Traffic):
         size, self.share = int(command["size"]), int(command["window"])
         self.end = end
         self.rank = rank
-        self.whole = bytearray(b"\xa5") * (size * self.share)
-        view = memoryview(self.whole)
-        self.parts = [view[at : at + size] for at in range(0, len(view), size)]
+        self.parts = window_of(size, self.share, filled=rank == 0)
         self.answer = bytearray(8)
 
     def loop(self, count: int) -> None:
@@ -128,10 +126,8 @@ class Window(Traffic):
                 send(answer)
 
     def verify(self) -> None:
-        if self.rank == 0:
-            self.whole[:] = pattern(len(self.whole), 0)
         self.loop(1)
-        if self.whole != pattern(len(self.whole), 0):
+        if self.parts != window_of(len(self.parts[0]), self.share, filled=True):
             raise ValueError(f"a window of {self.share} messages arrived that was not sent")
 
 
