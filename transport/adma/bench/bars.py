@@ -203,11 +203,15 @@ def _judge(report: Report, bar: Bar) -> Verdict:
 
 
 def _above_line(report: Report, more: float, rival: Series) -> float | None:
-    """The bare line and so many us more, as a share of the rival's time."""
+    """The bare line and so many us more, as a share of the rival's time.
+
+    The line is that of its best round: what disturbs it must not make a bar wider.
+    """
     line = report.find(LINE, rival.metric, rival.size)
     if line is None or not line.values:
         return None
-    return paired_ratio([value + more for value in line.values], rival.values).median
+    allowed = min(line.values) + more
+    return paired_ratio([allowed] * len(rival.values), rival.values).median
 
 
 def _samples(report: Report, key: str, bar: Bar) -> Series | None:
