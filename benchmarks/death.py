@@ -9,25 +9,12 @@ The bar: 50 ms for a victim of less than 256 MB.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from adma.bench import bars, options, table
-from adma.bench.contestants import Local
-from adma.bench.pair import ContestantError, Pair
-from adma.bench.schema import Contestant, Report, Series
+from adma.bench import bars, death, options, table
+from adma.bench.pair import ContestantError
+from adma.bench.schema import Report
 from adma.bench.session import private_directory
 from adma.bench.signals import ended_by_signals
-
-BAR, AIM = 50_000.0, 5_000.0  # us
-ASLEEP_TIMEOUT = 10.0
-CASES: Mapping[str, dict[str, Any]] = {
-    "in read": {"call": "read", "size": 8, "bytes": 0},
-    "in read, peer of 200 MB": {"call": "read", "size": 8, "bytes": 200_000_000},
-    "in write of 16M": {"call": "write", "size": 16 << 20, "bytes": 0},
-}
 
 
 def main() -> int:
@@ -41,50 +28,19 @@ def main() -> int:
     options.check_outputs(chosen.json)
     report = Report("death")
     report.settings = {"rounds": chosen.rounds, "mechanism": chosen.mechanism}
-    report.contestants = [Contestant("adma", "adma", library="adma")]
-    report.series = [Series("adma", name, "us", []) for name in CASES]
     with ended_by_signals(), private_directory() as directory:
         try:
-            for _ in range(chosen.rounds):
-                for series in report.series:
-                    series.values.append(
-                        kill_one(directory, CASES[series.metric], chosen.mechanism)
-                    )
+            found = death.measure(report, directory, chosen.rounds, chosen.mechanism)
         except ContestantError as error:
             print(f"death: {error}", file=sys.stderr)
             return 1
-    report.verdicts = [bars.judge_value(s.metric, s, BAR, AIM, False) for s in report.series]
+    report.verdicts = [
+        bars.judge_value(series.metric, series, death.HOLD, death.AIM, True) for series in found
+    ]
     title = "# From SIGKILL until the call of the other side raises"
     printed = f"{table.heading(report)}\n\n{title}\n{table.values(report.verdicts)}"
     options.publish(report, chosen.json, printed)
     return 0
-
-
-def kill_one(directory: Path, case: dict[str, Any], mechanism: str) -> float:
-    """Microseconds from the kill until the survivor's exception, with a new pair of processes."""
-    local = Local("death", "death", mechanism, module="adma.bench.death_worker")
-    with local(directory) as pair:
-        pair.start()
-        pair.ask_rank(1, {"op": "load", "bytes": case["bytes"]})
-        pair.tell(0, {"op": "block", "call": case["call"], "size": case["size"]})
-        pair.answer(0)
-        wait_asleep(pair)
-        begin = time.monotonic()
-        pair.kill(1)
-        return float(pair.answer(0)["at"] - begin) * 1e6
-
-
-def wait_asleep(pair: Pair) -> None:
-    """Return once the survivor sleeps in its call; it spins first. Raises ContestantError."""
-    pid = int(pair.ranks[0].hello["pid"])
-    deadline = time.monotonic() + ASLEEP_TIMEOUT
-    seen = 0
-    while seen < 3:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-        seen = seen + 1 if state == "S" else 0
-        if time.monotonic() > deadline:
-            raise ContestantError(f"the survivor did not go to sleep within {ASLEEP_TIMEOUT:g} s")
-        time.sleep(0.002)
 
 
 if __name__ == "__main__":

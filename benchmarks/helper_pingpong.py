@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The ping-pong where the kernel helper is loaded, and which DMA channels carried it.
 
-The script times the helper's mechanisms beside those that need no module, and holds the device open
-meanwhile. Then it prints what each DMA channel copied, and how often each interrupt of a DMA engine
-came. It fails unless at least --channels DMA channels carried data and interrupts of them came.
+The script times the helper's mechanisms beside those that need no module, one message at a time and
+in windows (the paper's figures 9a and 9b), and holds the device open meanwhile. Then it prints what
+each DMA channel copied, and how often each interrupt of a DMA engine came. It fails unless at least
+--channels DMA channels carried data and interrupts of them came.
 `make pingpong-vm` runs it in an emulated machine with eight DMA channels.
 """
 
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from adma.bench import dma, options, table
-from adma.bench.contestants import adma_entrant
+from adma.bench.contestants import adma_entrant, in_forms
+from adma.bench.forms import window
 from adma.bench.helper import Helper
 from adma.bench.machine import label
 from adma.bench.progress import Progress
@@ -23,6 +25,10 @@ from adma.bench.schema import Report
 from adma.bench.session import Plan, Session
 
 MECHANISMS = ("dma", "mapped:helper", "mapped:cma", "shared", "loopback:tcp")
+# An emulated machine takes milliseconds for a message: so a window has few, and few rounds.
+WINDOW = 16
+WINDOW_SIZES = (4 << 10, 64 << 10, 256 << 10)
+WINDOW_ROUNDS = 3
 
 
 def main() -> int:
@@ -35,6 +41,7 @@ def main() -> int:
     plan = Plan(rounds=chosen.rounds, iterations=chosen.iters)
     report = Report("helper_pingpong")
     report.settings = {**asdict(plan), "sizes": chosen.sizes, "mechanisms": MECHANISMS}
+    report.settings["window"] = WINDOW
     try:
         with Helper() as helper:
             measure(report, plan, helper)
@@ -48,9 +55,14 @@ def main() -> int:
 def measure(report: Report, plan: Plan, helper: Helper) -> None:
     """Take the samples, and count meanwhile what channels and interrupts did. Raises OSError."""
     before = dma.interrupts()
-    with Session([adma_entrant(name) for name in MECHANISMS], Progress()) as session:
-        report.contestants = [entrant.contestant for entrant in session.entrants]
+    forms = ("plain", "window")
+    entrants = [each for name in MECHANISMS for each in in_forms(adma_entrant(name), forms)]
+    windows = [window(size, WINDOW) for size in WINDOW_SIZES]
+    short = replace(plan, rounds=min(plan.rounds, WINDOW_ROUNDS), least=1)
+    with Session(entrants, Progress()) as session:
+        report.contestants = session.contestants
         report.series = session.measure(report.settings["sizes"], plan)
+        report.series += session.measure_cases(windows, short)
     came = dma.interrupts()
     report.settings["channels"] = helper.channels()
     report.settings["interrupts"] = {key: n - before.get(key, 0) for key, n in came.items()}
@@ -78,7 +90,7 @@ def text(report: Report) -> str:
     """The latencies and bandwidths, then the DMA channels and the interrupts."""
     parts = [f"{table.heading(report)}\n{table.cast(report.contestants)}"]
     if report.series:
-        parts += [table.latencies(report), table.bandwidths(report)]
+        parts += [table.latencies(report), table.bandwidths(report), table.windows(report)]
     marked = label(report.machine)
     parts.append(f"# {marked}DMA channels\n{channels(report.settings['channels'])}")
     parts.append(f"# {marked}Interrupts\n{interrupts(report.settings['interrupts'])}")

@@ -32,6 +32,7 @@ from adma.bench import (
     helper,
     machine,
     mpi,
+    options,
     plot,
     schema,
     table,
@@ -46,6 +47,7 @@ from adma.bench.contestants import (
     mpi_entrants,
     pipe_entrant,
 )
+from adma.bench.forms import WINDOW
 from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.session import METRIC, Plan, Session, private_directory
 from adma.bench.sizes import format_size, parse_size, parse_sizes
@@ -98,9 +100,10 @@ def test_ratio_uses_the_rounds_that_both_have() -> None:
 
 
 def test_default_sizes_hold_those_that_bars_are_stated_for() -> None:
-    sizes = parse_sizes("8:16M")
+    sizes = parse_sizes(options.SIZES)
     assert sizes[0] == 8
     assert sizes == sorted(sizes)
+    assert {1 << power for power in range(11, 20)} <= set(sizes)
     assert {bar.size for bar in bars.PINGPONG} <= set(sizes)
 
 
@@ -112,13 +115,16 @@ def test_default_sizes_hold_those_that_bars_are_stated_for() -> None:
         ("1K:4K:2", [1024, 2048, 4096]),
         ("5:64", [5, 16, 64]),
         ("8:8", [8]),
+        ("8,1K:4K:2,64K:256K,2K", [8, 1024, 2048, 4096, 64 << 10, 256 << 10]),
     ],
 )
 def test_sizes(text: str, sizes: list[int]) -> None:
     assert parse_sizes(text) == sizes
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "-8", "8:4", "1:2:3:4", "1:8:1", "1:8:x", "4T"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0", "-8", "8,", "8:4", "8,16:8", "1:2:3:4", "1:8:1", "1:8:x", "4T"]
+)
 def test_sizes_that_make_no_sense_are_named(text: str) -> None:
     with pytest.raises(ValueError, match="size"):
         parse_sizes(text)
@@ -627,7 +633,6 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
         ("cooperative", ["--sizes", "1M", "--rounds", "2", "--iters", "1"]),
         ("idle", ["--channels", "3", "--rounds", "1"]),
         ("death", ["--rounds", "1"]),
-        ("bars", ["--sizes", "8", "--rounds", "2", "--iters", "2"]),
     ],
 )
 def test_a_benchmark_runs_and_stores_its_report(
@@ -751,6 +756,30 @@ def test_channels_that_carried_nothing_fail_the_run(
     assert f"{sum(map(bool, carried))} of 2 DMA channels" in capsys.readouterr().out
 
 
+class Silent:
+    """A helper without DMA channels."""
+
+    def channels(self) -> list[Any]:
+        return []
+
+
+def test_the_helpers_pingpong_measures_windows_over_every_mechanism(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module: Any = benchmark("helper_pingpong")
+    here = ("mapped:cma", "shared", "loopback:tcp")
+    monkeypatch.setattr(module, "MECHANISMS", here)
+    monkeypatch.setattr(module, "WINDOW_SIZES", (4096,))
+    made = schema.Report("helper_pingpong", settings={"sizes": [8], "window": module.WINDOW})
+    module.measure(made, QUICK, Silent())
+    for name in here:
+        assert made.find(f"adma:{name}", METRIC, 8)
+        windows = made.find(f"adma:{name}", WINDOW, 4096)
+        assert windows is not None
+        assert len(windows.values) == QUICK.rounds
+    assert f"{module.WINDOW} messages one way" in module.text(made)
+
+
 def test_the_helpers_pingpong_without_the_helper_says_so() -> None:
     if os.path.exists(helper.DEVICE):
         pytest.skip("the kernel helper is here")
@@ -804,17 +833,24 @@ def test_mpi_is_measured_where_it_is(flavour: mpi.Flavour) -> None:
     }
 
 
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, without those of the standard library."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names)
+
+
 def test_the_worker_for_mpi_needs_no_adma() -> None:
-    tree = ast.parse(mpi.WORKER.read_text())
-    imported = {
-        name.name if isinstance(node, ast.Import) else node.module or ""
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in node.names
-    }
-    assert {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) == {
-        "mpi4py"
-    }
+    # Each import of adma is in a `try`, with a file beside this one in its place.
+    beside = {"mpi_traffic", "samples"}
+    assert imported(mpi.WORKER) == {"mpi4py", "adma"} | beside
+    for name in beside:
+        path = mpi.WORKER.with_name(f"{name}.py")
+        assert imported(path) <= {"mpi4py", "numpy", "adma"} | beside
 
 
 @pytest.mark.parametrize(
@@ -838,7 +874,7 @@ def test_tables_hold_every_contestant_and_size() -> None:
     assert "512" in latencies
     assert "1048576" in latencies
     assert "2048" in bandwidths  # 2^20 bytes in 512 us
-    assert "held" in table.bars(bars.judge(made, bars.PINGPONG))
+    assert "held" in table.bars(bars.judge(made, bars.PINGPONG), made.machine)
 
 
 def test_one_contestant_has_the_column_that_osu_prints() -> None:

@@ -55,6 +55,14 @@ count_probing = lib.adma_probing
 peer_reads = lib.adma_peer_reads  # how many the peer has posted, or is about to
 
 
+def addresses(chan: Chan) -> tuple[int, int, int]:
+    """The channel, adma_write_now and adma_read_now, for C that is no part of the core."""
+    library: Any = lib  # the stub knows addresses of data only
+    functions = (ffi.addressof(library, name) for name in ("adma_write_now", "adma_read_now"))
+    found = [int(ffi.cast("uintptr_t", each)) for each in (chan, *functions)]
+    return found[0], found[1], found[2]
+
+
 @dataclass(frozen=True)
 class Config:
     """What a channel is made of: `struct adma_config`."""

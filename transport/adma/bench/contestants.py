@@ -7,23 +7,29 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adma.bench import mpi
+from adma.bench import bare, forms, mpi, ucx
+from adma.bench.forms import Case
 from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.schema import Contestant
+from adma.bench.sizes import LARGEST
 
+# What workers do in each form; the persistent requests of MPI are contestants of their own.
+MODES = {"plain": "plain", "window": "window", "objects": "object", "idle": "idle"}
 MECHANISMS = ("auto", "dma", "mapped:helper", "mapped:cma", "shared", "loopback:tcp")
 
 
 @dataclass
 class Entrant:
-    """A contestant and how to start it.
+    """A contestant in one form of traffic, and how to start it.
 
-    Entrants of the same `pair` share its two processes and differ in `mode` only. `sizes`: those
-    at which it takes part; None means all.
+    Entrants of the same `pair` share its two processes. `form`: the cases in which it takes part,
+    as ``forms.py`` names them; of these only those of `sizes` and `metrics`, unless that is None,
+    and of `least` to `most` bytes. `rounds`: of so many rounds, the first ones; 0 means of all.
+    `mode`: what its workers do then. `more`: what they are told beside the case.
     """
 
     contestant: Contestant
@@ -32,10 +38,30 @@ class Entrant:
     mode: str = "plain"
     sizes: frozenset[int] | None = None
     describe: Callable[[Pair, Contestant], None] | None = None
+    form: str = "plain"
+    metrics: frozenset[str] | None = None
+    least: int = 0
+    most: int = LARGEST
+    rounds: int = 0
+    more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         return self.contestant.key
+
+    def enters(self, case: Case) -> bool:
+        """Does it take part in this case?"""
+        return (
+            case.form == self.form
+            and (self.sizes is None or case.size in self.sizes)
+            and (self.metrics is None or case.metric in self.metrics)
+            and self.least <= (case.size or 0) <= self.most
+        )
+
+    def prepare(self, case: Case) -> dict[str, Any]:
+        """The command that tells its workers to prepare the case."""
+        told = {"op": "prepare", "form": self.mode, "case": case.name, "key": self.key}
+        return {**told, **case.command, **self.more}
 
 
 @dataclass(frozen=True)
@@ -79,43 +105,103 @@ def adma_entrant(
     return Entrant(contestant, local, key, describe=_describe_adma)
 
 
+def in_forms(entrant: Entrant, wanted: Iterable[str]) -> list[Entrant]:
+    """The same contestant in each of these forms that it can do."""
+    return [replace(entrant, form=form, mode=MODES[form]) for form in MODES if form in wanted]
+
+
 def pipe_entrant() -> Entrant:
     contestant = Contestant("pipe", "Pipe", library="multiprocessing.Pipe", peer=True)
     return Entrant(contestant, Local("pipe", "pipe"), "pipe", describe=_describe_pipe)
 
 
-def mpi_entrants(flavour: mpi.Flavour, persistent_at: Iterable[int] = (8,)) -> list[Entrant]:
-    """mpi4py on one MPI: plain calls at every size, persistent requests at a few."""
+def mpi_entrants(flavour: mpi.Flavour, wanted: Iterable[str] = forms.BY_DEFAULT) -> list[Entrant]:
+    """mpi4py on one MPI: plain calls at every size, persistent requests at a few.
+
+    It spins while it waits, so it takes no part in round trips after idling.
+    """
 
     def make(directory: Path) -> Pair:
         return Pair(flavour.key, directory, flavour.programs)
 
-    def entrant(mode: str, suffix: str, sizes: frozenset[int] | None) -> Entrant:
+    def entrant(suffix: str, mode: str = "plain", **more: Any) -> Entrant:
         contestant = Contestant(
             flavour.key + suffix.replace(" ", ":"),
             flavour.title + suffix,
             library=f"mpi4py on {flavour.title}",
             peer=True,
-            partial=sizes is not None,
+            partial=bool(suffix),
         )
-        return Entrant(contestant, make, flavour.key, mode, sizes, flavour.describe)
+        return Entrant(contestant, make, flavour.key, mode, describe=flavour.describe, **more)
 
-    persistent = entrant("persistent", " persistent", frozenset(persistent_at))
-    return [entrant("plain", "", None), persistent]
+    found = in_forms(entrant(""), set(wanted) - {"idle"})
+    if "persistent" in wanted:
+        at = frozenset(forms.PERSISTENT_SIZES)
+        found.append(entrant(" persistent", "persistent", sizes=at))
+    if "objects" in wanted:
+        array = frozenset((forms.object_metric("array"),))
+        found.append(entrant(" pkl5", "pkl5", form="objects", metrics=array))
+    return found
 
 
-def entrants(mechanism: str, peers: bool) -> list[Entrant]:
+def entrants(
+    mechanism: str,
+    peers: bool,
+    wanted: Iterable[str] = forms.BY_DEFAULT,
+    limits: bool = False,
+) -> list[Entrant]:
     """The entrants of ``adma pingpong``. Raises ValueError for an unknown mechanism."""
     if mechanism != "all" and mechanism not in MECHANISMS:
         known = ", ".join(("all", *MECHANISMS))
         raise ValueError(f"mechanism {mechanism!r}: is unknown; choose one of {known}")
     chosen = MECHANISMS if mechanism == "all" else (mechanism,)
-    found = [adma_entrant(each) for each in chosen]
+    found: list[Entrant] = []
+    for each in chosen:
+        found += in_forms(adma_entrant(each), wanted)
     if peers:
-        found.append(pipe_entrant())
+        found += in_forms(pipe_entrant(), set(wanted) - {"window"})
         for flavour in mpi.FLAVOURS:
-            found.extend(mpi_entrants(flavour))
+            found += mpi_entrants(flavour, wanted)
+    if limits and "plain" in wanted:
+        found += [*bare_entrants(), ucx_entrant()]
     return found
+
+
+def bare_entrants(wanted: Iterable[bare.Loop] = bare.LOOPS) -> list[Entrant]:
+    """Loops in C without a library: what the machine itself gives."""
+    return [bare_entrant(each) for each in wanted]
+
+
+def bare_entrant(loop: bare.Loop) -> Entrant:
+    """One of these loops, by blocking calls of its own."""
+    key = f"bare:{loop.name}"
+
+    def make(directory: Path) -> Pair:
+        library = str(bare.compiled(directory))
+        return Local(key, loop.name, library, module="adma.bench.bare_worker")(directory)
+
+    contestant = Contestant(key, loop.title, library="C", path=loop.path, peer=True)
+    contestant.wait = "spins without limit"
+    contestant.partial = loop.most < loop.least + 8
+    return Entrant(contestant, make, key, least=loop.least, most=loop.most)
+
+
+def ucx_entrant() -> Entrant:
+    """UCX's own ping-pong by tagged messages, where its tools are installed."""
+
+    def make(directory: Path) -> Pair:
+        tool = ucx.found()
+        return Local("ucx", "ucx", tool, module="adma.bench.ucx_worker")(directory)
+
+    contestant = Contestant("ucx", "ucx_perftest", library="UCX", path=ucx.PATH, peer=True)
+    contestant.wait = "spins without limit"
+    return Entrant(
+        contestant, make, "ucx", sizes=ucx.SIZES, describe=_describe_ucx, rounds=ucx.ROUNDS
+    )
+
+
+def _describe_ucx(pair: Pair, contestant: Contestant) -> None:
+    contestant.version = str(pair.ranks[0].hello["version"])
 
 
 def _describe_adma(pair: Pair, contestant: Contestant) -> None:

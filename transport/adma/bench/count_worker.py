@@ -17,7 +17,8 @@ from itertools import pairwise, repeat
 from typing import Any
 
 from adma.bench.control import Line
-from adma.bench.worker import AdmaEnd, Pinger, cure_of, pattern, serve
+from adma.bench.samples import pattern
+from adma.bench.worker import AdmaEnd, Pinger, cure_of, serve
 
 HUGE = 2 << 20
 PAGE = mmap.PAGESIZE

@@ -78,9 +78,9 @@ def blocking_calls(key: str, caller: Caller, pair: Pair, size: int) -> list[Seri
 
     It is what N more round trips take, so that the beginning and the end of a run do not count.
     """
-    pair.ask({"op": "prepare", "size": size})
+    pair.ask({"op": "prepare", "form": "plain", "case": f"{size}", "key": key, "size": size})
     runs = []
-    run = {"op": "run", "warmup": 0, "iterations": ROUND_TRIPS}
+    run = {"op": "run", "key": key, "warmup": 0, "iterations": ROUND_TRIPS}
     caller.of_both(run)
     for _ in range(REPEATS):
         short = caller.of_both(run)

@@ -13,16 +13,19 @@ import json
 import os
 import socket
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
 
+try:
+    from adma.bench import mpi_traffic
+    from adma.bench.samples import SYNC, SYNCS
+except ImportError:  # an MPI's environment: the files beside this one
+    import mpi_traffic  # type: ignore[import-not-found,no-redef]
+    from samples import SYNC, SYNCS  # type: ignore[import-not-found,no-redef]
+
 COMM = MPI.COMM_WORLD
 RANK = COMM.Get_rank()
-PEER = 1 - RANK
-TAG = 7
 
 # What decides the path within a node and the way of waiting.
 SETTINGS = (
@@ -38,83 +41,33 @@ SETTINGS = (
 
 
 class Rank:
-    """The two buffers of a rank, and MPI's description of them, built once per size."""
+    """Answers the driver's commands, as `Pinger` of ``worker.py`` does."""
 
     def __init__(self) -> None:
-        self.prepare(1)
+        self.case = ""
+        self.prepared: dict[str, Any] = {}
+        self.step = mpi_traffic.PingPong({"size": SYNC})
 
-    def prepare(self, size: int) -> None:
-        """Make both buffers, touched; and check the path with a pattern, outside any timing."""
-        self.out = pattern(size, RANK)
-        self.into = bytearray(b"\xa5") * size
-        self.out_spec = [self.out, size, MPI.BYTE]
-        self.into_spec = [self.into, size, MPI.BYTE]
-
-    def verify(self) -> None:
-        """One round trip of patterns. Raises ValueError when a byte differs."""
-        self.loops()["plain"](1)
-        if self.into != pattern(len(self.into), PEER):
-            raise ValueError(f"rank {RANK} received {len(self.into)} bytes that were not sent")
-
-    def loops(self) -> dict[str, Callable[[int], None]]:
-        if RANK == 0:
-            return {"plain": self.lead, "persistent": self.lead_persistent}
-        return {"plain": self.follow, "persistent": self.follow_persistent}
-
-    def lead(self, count: int) -> None:
-        send, recv, out, into = COMM.Send, COMM.Recv, self.out_spec, self.into_spec
-        for _ in range(count):
-            send(out, PEER, TAG)
-            recv(into, PEER, TAG)
-
-    def follow(self, count: int) -> None:
-        send, recv, out, into = COMM.Send, COMM.Recv, self.out_spec, self.into_spec
-        for _ in range(count):
-            recv(into, PEER, TAG)
-            send(out, PEER, TAG)
-
-    def lead_persistent(self, count: int) -> None:
-        send = COMM.Send_init(self.out_spec, PEER, TAG)
-        recv = COMM.Recv_init(self.into_spec, PEER, TAG)
-        self.started(count, send, recv)
-
-    def follow_persistent(self, count: int) -> None:
-        send = COMM.Send_init(self.out_spec, PEER, TAG)
-        recv = COMM.Recv_init(self.into_spec, PEER, TAG)
-        self.started(count, recv, send)
-
-    def started(self, count: int, first: Any, second: Any) -> None:
-        start_first, wait_first = first.Start, first.Wait
-        start_second, wait_second = second.Start, second.Wait
-        try:
-            for _ in range(count):
-                start_first()
-                wait_first()
-                start_second()
-                wait_second()
-        finally:
-            first.Free()
-            second.Free()
-
-
-def pattern(size: int, seed: int) -> bytearray:
-    """Bytes that differ by place (period 251, so no power of two fits) and by sender."""
-    tile = bytes((i + 83 * seed) % 251 for i in range(251))
-    return bytearray((tile * (size // 251 + 1))[:size])
-
-
-def answer(rank: Rank, command: dict[str, Any]) -> dict[str, Any]:
-    if command["op"] == "prepare":
-        rank.prepare(command["size"])
-        rank.verify()
+    def prepare(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Make buffers, touched; and check the path with a pattern, outside any timing."""
+        if command["case"] != self.case:
+            self.prepared.clear()
+            self.case = command["case"]
+        made = mpi_traffic.FORMS[command["form"]](command)
+        made.verify()
+        self.prepared[command["key"]] = made
         return {"ok": True}
-    if command["op"] != "run":
-        raise ValueError(f"unknown command {command['op']!r}")
-    run = rank.loops()[command.get("mode", "plain")]
-    run(command["warmup"])
-    begin = time.perf_counter()
-    run(command["iterations"])
-    return {"seconds": (time.perf_counter() - begin) / (2 * command["iterations"])}
+
+    def run(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Warm up, then time turns. The answer is the time of one message, and of one turn."""
+        count = command["iterations"]
+        traffic = self.prepared[command["key"]]
+        if command.get("cold"):
+            self.step.loop(SYNCS)
+        else:
+            traffic.loop(command["warmup"])
+        spent = traffic.timed(count)
+        return {"seconds": spent / (traffic.share * count), "each": spent / count}
 
 
 def about() -> dict[str, Any]:
@@ -183,7 +136,7 @@ def main() -> int:
         if command["op"] == "exit":
             return 0
         try:
-            say(answer(rank, command))
+            say(rank.prepare(command) if command["op"] == "prepare" else rank.run(command))
         except Exception as error:
             say({"error": f"{type(error).__name__}: {error}"})
     # The driver is gone. End the other rank too, since it may wait inside MPI.

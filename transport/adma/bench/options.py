@@ -10,7 +10,7 @@ import sys
 from adma.bench.schema import Report
 from adma.bench.sizes import parse_sizes
 
-SIZES = "8:16M"
+SIZES = "8:1K,2K:512K:2,1M:16M"
 ROUNDS = 25
 
 
@@ -22,8 +22,11 @@ def add_measuring(
         "--sizes",
         type=size_list,
         default=parse_sizes(sizes),
-        metavar="LOW:HIGH[:FACTOR]",
-        help=f"message sizes, or a list such as 8,64K,1M (default: {sizes}, factor 4)",
+        metavar="SIZES",
+        help=(
+            "message sizes: a list of sizes and ranges LOW:HIGH[:FACTOR], such as 8,64K,1M:16M:2 "
+            f"(default: {sizes}; the factor is 4)"
+        ),
     )
     parser.add_argument(
         "--iters",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two plots of a report, log-log: one-way latency and bandwidth against message size.
+"""Plots of a ping-pong's report: latency and bandwidth by size, log-log; windows and objects.
 
 Our mechanisms are drawn in strong colours with thick lines, the peers muted and thin; every line
 carries its name at its end instead of a legend. Needs matplotlib (extra ``bench``).
@@ -8,11 +8,12 @@ carries its name at its end instead of a legend. Needs matplotlib (extra ``bench
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from adma.bench.figures import Summary, summarise
+from adma.bench.forms import LATENCY, OBJECTS, WINDOW, WINDOW_OF, object_metric
 from adma.bench.machine import headline, label
 from adma.bench.schema import Contestant, Report
 from adma.bench.sizes import format_size
@@ -27,7 +28,10 @@ STRONG = {
     "adma:loopback:tcp": "#2e7d32",
 }
 SPARE = ("#5d4037", "#9e9d24", "#37474f")
-MUTED = ("#8a8f98", "#a58f7c", "#7c95a5", "#9b8aa5", "#8fa58a")
+MUTED = (
+    *("#8a8f98", "#a58f7c", "#7c95a5", "#9b8aa5", "#8fa58a"),
+    *("#b58f9a", "#6f7f6a", "#a8a06b", "#7f7a8f"),
+)
 INK = "#2b2f36"
 GRID = "#e4e6ea"
 LABEL_STEP = 0.045  # of the axis' height, between two labels
@@ -36,27 +40,97 @@ LABEL_STEP = 0.045  # of the axis' height, between two labels
 def draw(report: Report, path: str | Path) -> None:
     """Write the plot of a ping-pong report to `path` (the suffix chooses the format).
 
+    Windows and objects get panels of their own, if they were measured.
+
     Raises RuntimeError with the cure when matplotlib is missing, ValueError when the report has
-    no latency in it or the format is unknown, OSError when the file cannot be written.
+    nothing in it that is drawn or the format is unknown, OSError when the file cannot be written.
     """
-    lines = _lines(report)
-    if not lines:
+    panels = _panels(report)
+    if not panels:
         raise ValueError("the report holds no latency samples: nothing to draw")
     matplotlib = require()
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    rows = math.ceil(len(panels) / 2)
     with matplotlib.rc_context(style()):
-        figure, axes = pyplot.subplots(1, 2, figsize=(13.5, 6.2))
+        figure, axes = pyplot.subplots(rows, 2, figsize=(13.5, 0.6 + 5.6 * rows), squeeze=False)
         try:
-            panel(axes[0], lines, "latency, one way", lambda size, us: us, time_label)
-            panel(axes[1], lines, "bandwidth", lambda size, us: size / us, rate_label)
-            _title(figure, report)
+            flat = [axis for row in axes for axis in row]
+            for axis, draw_panel in zip(flat, panels, strict=False):
+                draw_panel(axis)
+            for axis in flat[len(panels) :]:
+                axis.set_visible(False)
+            _title(figure, report, rows)
             if report.machine.get("emulated"):
-                watermark(axes)
-            figure.savefig(path, dpi=150)
+                watermark(flat[: len(panels)])
+            figure.savefig(path, dpi=150 if rows == 1 else 120)
         finally:
             pyplot.close(figure)
+
+
+def _panels(report: Report) -> list[Callable[[Any], None]]:
+    """What draws each panel: latency and bandwidth, then windows, then objects."""
+    found: list[Callable[[Any], None]] = []
+    lines, windows = _lines(report, LATENCY), _lines(report, WINDOW)
+    kinds = [kind for kind in OBJECTS if _bars_of(report, kind)]
+    if lines:
+        found.append(lambda axis: panel(axis, lines, "latency, one way", _time, time_label))
+        found.append(lambda axis: panel(axis, lines, "bandwidth", _rate, rate_label))
+    if windows:
+        number = report.settings.get("window", WINDOW_OF)
+        title = f"bandwidth of a window of {number} (figure 9b)"
+        found.append(lambda axis: panel(axis, windows, title, _rate, rate_label))
+    if kinds:
+        found.append(lambda axis: _draw_objects(axis, report, kinds))
+    return found
+
+
+def _time(size: int, us: float) -> float:
+    del size
+    return us
+
+
+def _rate(size: int, us: float) -> float:
+    return size / us
+
+
+def _bars_of(report: Report, kind: str) -> dict[str, float]:
+    """The median of each contestant that was measured with objects of a kind."""
+    metric = object_metric(kind)
+    found = (each for each in report.series if each.metric == metric and each.values)
+    return {each.contestant: summarise(each.values).median for each in found}
+
+
+def _draw_objects(axis: Any, report: Report, kinds: Sequence[str]) -> None:
+    """A group of bars per kind of object, a bar per contestant."""
+    drawn = [(kind, _bars_of(report, kind)) for kind in kinds]
+    colors = _colors(report)
+    place, ticks, labels = 0.0, [], []
+    for kind, medians in drawn:
+        first = place
+        for contestant in report.contestants:
+            if contestant.key in medians:
+                value = medians[contestant.key]
+                axis.barh(place, value, height=0.8, color=colors[contestant.key])
+                text = f" {contestant.title}  {_short(value)}"
+                axis.text(value, place, text, va="center", fontsize=7.5, color=INK)
+                place += 1
+        ticks.append((first + place - 1) / 2)
+        labels.append(OBJECTS[kind].replace(" of ", "\nof "))
+        place += 1
+    axis.set_xscale("log")
+    axis.set_yticks(ticks, labels)
+    axis.invert_yaxis()
+    axis.set_title("objects, one way", loc="left", fontsize=11, fontweight="bold")
+    axis.xaxis.set_major_formatter(lambda x, _: time_label(x))
+    axis.minorticks_off()
+    axis.grid(True, axis="x", color=GRID, linewidth=0.8)
+    axis.set_axisbelow(True)
+
+
+def _short(us: float) -> str:
+    return f"{us:.0f}" if us >= 100 else f"{us:.2g}"
 
 
 def require() -> Any:
@@ -80,23 +154,34 @@ class Curve:
         self.color = color
 
 
-def _lines(report: Report) -> list[Curve]:
-    muted, spare = iter(MUTED * 4), iter(SPARE * 4)
+def _lines(report: Report, metric: str) -> list[Curve]:
+    colors = _colors(report)
     curves = []
     for contestant in report.contestants:
         points = [
             (size, summarise(series.values))
-            for size in report.sizes("latency")
-            if (series := report.find(contestant.key, "latency", size)) and series.values
+            for size in report.sizes(metric)
+            if (series := report.find(contestant.key, metric, size)) and series.values
         ]
-        if len(points) < 2 and len(report.sizes("latency")) > 1:
+        if not points or (len(points) < 2 and len(report.sizes(metric)) > 1):
             continue  # a single point (persistent requests) is for the table
-        if contestant.peer:
-            color = next(muted)
-        else:
-            color = STRONG.get(contestant.key) or next(spare)
-        curves.append(Curve(contestant, points, color))
+        curves.append(Curve(contestant, points, colors[contestant.key]))
     return curves
+
+
+def _colors(report: Report) -> dict[str, str]:
+    """A contestant's colour, the same in all panels, and for all that one library is."""
+    muted, spare = iter(MUTED * 8), iter(SPARE * 8)
+    found: dict[str, str] = {}
+    for each in report.contestants:
+        library = each.key.partition(":")[0]
+        if each.partial and library in found:
+            found[each.key] = found[library]
+        elif each.peer:
+            found[each.key] = next(muted)
+        else:
+            found[each.key] = STRONG.get(each.key) or next(spare)
+    return found
 
 
 def style() -> dict[str, Any]:
@@ -235,14 +320,14 @@ def watermark(axes: Any) -> None:
         )
 
 
-def _title(figure: Any, report: Report) -> None:
+def _title(figure: Any, report: Report, rows: int) -> None:
     adma = report.software["adma"]
     marked = label(report.machine)
     where = headline(report.machine).removeprefix(marked)
     figure.suptitle(
         f"{marked}Ping-pong between two processes on {where}",
         x=0.045,
-        y=0.975,
+        y=1 - 0.025 / rows,
         ha="left",
         fontsize=13,
         fontweight="bold",
@@ -250,13 +335,20 @@ def _title(figure: Any, report: Report) -> None:
     rounds = report.settings.get("rounds", "?")
     figure.text(
         0.045,
-        0.915,
+        1 - 0.085 / rows,
         f"adma {adma['version']} ({adma['build']}), {report.software['python']}, "
         f"{report.date[:10]}; median of {rounds} alternating rounds, band: 10th to 90th percentile",
         fontsize=9.5,
         color="#6b7079",
     )
-    figure.subplots_adjust(left=0.06, right=0.895, top=0.82, bottom=0.1, wspace=0.42)
+    figure.subplots_adjust(
+        left=0.06,
+        right=0.895,
+        top=1 - 0.18 / rows,
+        bottom=0.1 / rows,
+        wspace=0.42,
+        hspace=0.28,
+    )
 
 
 def time_label(us: float) -> str:

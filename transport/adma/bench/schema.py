@@ -66,7 +66,8 @@ class Series:
 class Verdict:
     """A bar beside what was measured: the ratio (or value), its interval, and whether it held.
 
-    `hold` is the most that is allowed; with `at_least`, the least.
+    `hold` is the most that is allowed; with `at_least`, the least. `built`: does adma have what it
+    is about?
     """
 
     what: str
@@ -82,6 +83,7 @@ class Verdict:
     held: bool | None = None
     why: str = ""
     at_least: bool = False
+    built: bool = True
 
 
 @dataclass

@@ -7,20 +7,23 @@ import contextlib
 import errno
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adma.bench.contestants import Entrant
+from adma.bench.forms import LATENCY, Case, plain
 from adma.bench.pair import ContestantError, Pair
 from adma.bench.progress import Progress
-from adma.bench.schema import Series
+from adma.bench.schema import Contestant, Series
 from adma.bench.signals import ended_by_signals
 
-METRIC = "latency"
+METRIC = LATENCY
 UNIT = "us"
 ROUNDS_LEAST = 3  # however long they take
+COLD_TURNS = 8  # of a contestant in a round
 SOCKET_PATH_MAX = 80  # of the directory; sun_path holds 107 bytes in all
 
 
@@ -30,7 +33,8 @@ class Plan:
 
     Without `iterations`, each contestant makes as many round trips per round as fill
     `round_time`, at least `least`; a trial at each size finds the number. `budget`: seconds
-    after which a size gets no more rounds than the first few.
+    after which a size gets no more rounds than the first few. With `cold` the contestants alternate
+    message by message, so that each finds in the caches what the others left.
     """
 
     rounds: int = 25
@@ -40,6 +44,7 @@ class Plan:
     most: int = 20_000
     warmup_share: int = 10
     budget: float | None = None
+    cold: bool = False
 
     def spent(self, rounds: int, seconds: float) -> bool:
         """Has a size had its budget, so that it gets no more rounds?"""
@@ -83,12 +88,21 @@ class Session:
         """The contestants that did not fail."""
         return [entrant for entrant in self.entrants if entrant.pair in self._pairs]
 
+    @property
+    def contestants(self) -> list[Contestant]:
+        """All contestants, each once, whether or not they failed."""
+        return list({entrant.key: entrant.contestant for entrant in self.entrants}.values())
+
     def measure(self, sizes: Sequence[int], plan: Plan) -> list[Series]:
         """Latency series of all contestants: one-way time in us, one value per round."""
+        return self.measure_cases([plain(size) for size in sizes], plan)
+
+    def measure_cases(self, cases: Sequence[Case], plan: Plan) -> list[Series]:
+        """Series of all contestants in these cases: the time in us, one value per round."""
         series: list[Series] = []
-        with self.progress.task("measuring", len(sizes) * plan.rounds) as step:
-            for size in sizes:
-                series.extend(self._measure_size(size, plan, step))
+        with self.progress.task("measuring", len(cases) * plan.rounds) as step:
+            for case in cases:
+                series.extend(self._measure_case(case, plan, step))
         return series
 
     def ask_both(self, entrant: Entrant, command: dict[str, Any]) -> list[dict[str, Any]]:
@@ -102,24 +116,32 @@ class Session:
             self._drop(entrant.pair, pair, error)
             return []
 
-    def _measure_size(self, size: int, plan: Plan, step: Callable[[str], None]) -> list[Series]:
-        found = {e.key: self._prepare(e, size, plan) for e in self._entered(size)}
+    def _measure_case(self, case: Case, plan: Plan, step: Callable[[str], None]) -> list[Series]:
+        found = {e.key: self._prepare(e, case, plan) for e in self._entered(case)}
+        begin = time.monotonic()
         for number in range(plan.rounds):
-            entered = [e for e in self._entered(size) if found.get(e.key)]
+            if plan.spent(number, time.monotonic() - begin):
+                break
+            entered = [
+                e for e in self._entered(case) if found.get(e.key) and not 0 < e.rounds <= number
+            ]
             # Each round begins with another contestant, so that none always follows the same one.
             first = number % len(entered) if entered else 0
-            for entrant in entered[first:] + entered[:first]:
-                self._round(entrant, found[entrant.key], plan)
-            step(f"{size} bytes")
+            self._round(entered[first:] + entered[:first], found, plan)
+            step(case.name)
         return [each for each in found.values() if each is not None and each.values]
 
-    def _entered(self, size: int) -> list[Entrant]:
-        return [e for e in self.running if e.sizes is None or size in e.sizes]
+    def _entered(self, case: Case) -> list[Entrant]:
+        return [entrant for entrant in self.running if entrant.enters(case)]
 
     def _start(self, name: str, stack: contextlib.ExitStack) -> None:
         sharing = [entrant for entrant in self.entrants if entrant.pair == name]
         self.progress.say(f"starting {sharing[0].contestant.title}")
-        pair = sharing[0].make(self._directory)
+        try:
+            pair = sharing[0].make(self._directory)
+        except ContestantError as error:
+            self._miss(name, error)
+            return
         stack.callback(pair.close)
         try:
             pair.start()
@@ -135,6 +157,9 @@ class Session:
         """End a contestant that failed at once, so that it disturbs no other."""
         self._pairs.pop(name, None)
         pair.close()
+        self._miss(name, error)
+
+    def _miss(self, name: str, error: ContestantError) -> None:
         for entrant in self.entrants:
             if entrant.pair == name:
                 entrant.contestant.measured = False
@@ -145,46 +170,57 @@ class Session:
         answers = self.ask_both(entrant, command)
         return answers[0] if answers else None
 
-    def _prepare(self, entrant: Entrant, size: int, plan: Plan) -> Series | None:
-        """Make and check buffers of this size; and find how many round trips make a round."""
-        ready = self._ask(entrant, {"op": "prepare", "size": size})
+    def _prepare(self, entrant: Entrant, case: Case, plan: Plan) -> Series | None:
+        """Make and check buffers of this case; and find how many turns make a round."""
+        ready = self._ask(entrant, entrant.prepare(case))
         if ready is None:
             return None
-        iterations = plan.iterations or self._calibrate(entrant, plan)
+        iterations = COLD_TURNS if plan.cold else plan.iterations or self._calibrate(entrant, plan)
         if iterations is None:
             return None
         path = str(ready.get("path", ""))
-        return Series(entrant.key, METRIC, UNIT, [], size, iterations, path)
+        return Series(entrant.key, case.metric, UNIT, [], case.size, iterations, path)
 
     def _calibrate(self, entrant: Entrant, plan: Plan) -> int | None:
-        """How many round trips fill a round: a trial grows until it is long enough."""
+        """How many turns fill a round: a trial grows until it is long enough."""
         iterations = 1
         while True:
-            seconds = self._time(entrant, iterations, plan)
-            if seconds is None:
+            answer = self._time(entrant, iterations, plan)
+            if answer is None:
                 return None
-            wanted = int(plan.round_time / (2 * max(seconds, 1e-9)))
+            wanted = int(plan.round_time / max(answer["each"], 1e-9))
             fitting = min(plan.most, max(plan.least, wanted))
             if iterations * 4 >= fitting:
                 return fitting
             iterations = min(fitting, iterations * 8)
 
-    def _time(self, entrant: Entrant, iterations: int, plan: Plan) -> float | None:
+    def _time(self, entrant: Entrant, iterations: int, plan: Plan) -> dict[str, float] | None:
         command = {
             "op": "run",
+            "key": entrant.key,
             "iterations": iterations,
             "warmup": plan.warmup(iterations),
-            "mode": entrant.mode,
+            "cold": plan.cold,
         }
-        answer = self._ask(entrant, command)
-        return None if answer is None else float(answer["seconds"])
+        return self._ask(entrant, command)
 
-    def _round(self, entrant: Entrant, series: Series | None, plan: Plan) -> None:
-        if series is None:
-            return
-        seconds = self._time(entrant, series.iterations, plan)
-        if seconds is not None:
-            series.values.append(seconds * 1e6)
+    def _round(
+        self, entered: Sequence[Entrant], found: dict[str, Series | None], plan: Plan
+    ) -> None:
+        """A value of each contestant. Cold, it is the mean of turns in which they alternate."""
+        taken: dict[str, list[float]] = {}
+        for _ in range(COLD_TURNS if plan.cold else 1):
+            for entrant in entered:
+                series = found[entrant.key]
+                if series is None:
+                    continue
+                answer = self._time(entrant, 1 if plan.cold else series.iterations, plan)
+                if answer is not None:
+                    taken.setdefault(entrant.key, []).append(answer["seconds"] * 1e6)
+        for key, values in taken.items():
+            series = found[key]
+            if series is not None:
+                series.values.append(sum(values) / len(values))
 
 
 @contextlib.contextmanager

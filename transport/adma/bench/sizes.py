@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Message sizes on the command line: ``8:16M``, ``8:16M:2``, ``8,64K,1M``."""
+"""Message sizes on the command line: ``8:16M``, ``8:16M:2``, ``8,64K,1M:16M``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ def parse_size(text: str) -> int:
 
 
 def parse_sizes(text: str) -> list[int]:
-    """Ascending sizes from a list (``8,64K``) or a range (``LOW:HIGH[:FACTOR]``).
+    """Ascending sizes from a list of sizes (``64K``) and ranges (``LOW:HIGH[:FACTOR]``).
 
     A range is counted down from HIGH, dividing by FACTOR (4 unless given), and always holds LOW:
     so the round sizes that bars are stated for (64K, 1M, 4M, 16M) are in it.
     Raises ValueError that names what is wrong.
     """
-    if ":" not in text:
-        return sorted({parse_size(part) for part in text.split(",")})
+    sizes: set[int] = set()
+    for part in text.split(","):
+        sizes.update(_parse_range(part) if ":" in part else [parse_size(part)])
+    return sorted(sizes)
+
+
+def _parse_range(text: str) -> set[int]:
     parts = text.split(":")
     if len(parts) > 3:
         raise ValueError(f"sizes {text!r}: expected LOW:HIGH or LOW:HIGH:FACTOR")
@@ -48,7 +53,7 @@ def parse_sizes(text: str) -> list[int]:
     while high >= low:
         sizes.add(high)
         high //= factor
-    return sorted(sizes)
+    return sizes
 
 
 def format_size(size: int) -> str:

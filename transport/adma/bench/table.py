@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from adma.bench.bars import RATIO
 from adma.bench.figures import Summary, summarise
+from adma.bench.forms import IDLE, LATENCY, OBJECTS, WINDOW, WINDOW_OF, object_metric
 from adma.bench.machine import headline, label
-from adma.bench.schema import Contestant, Report, Verdict
+from adma.bench.schema import Contestant, Report, Series, Verdict
 
-METRIC = "latency"
+METRIC = LATENCY
 INSTRUCTIONS = "instructions a message"
 LEFT = 12
 WIDTH = 16
@@ -66,7 +68,7 @@ def latencies(report: Report) -> str:
 
     def cell(summary: Summary, size: int) -> str:
         del size
-        return f"{number(summary.median)} \u00b1{number(summary.half_width):>6}"
+        return _spread(summary)
 
     lines = [title, grid(report, "Latency (us)", cell)]
     for each in _partial(report):
@@ -105,13 +107,63 @@ def instructions(report: Report) -> str:
     return f"{title}\n{grid(report, 'Instructions', cell, INSTRUCTIONS)}"
 
 
-def bars(verdicts: Sequence[Verdict]) -> str:
-    """Each bar beside what was measured."""
+def windows(report: Report) -> str:
+    """Windows: the time per message and the bandwidth, a row per size."""
+
+    def time(summary: Summary, size: int) -> str:
+        del size
+        return _spread(summary)
+
+    def rate(summary: Summary, size: int) -> str:
+        return number(size / summary.median)
+
+    marked = label(report.machine)
+    number_of = report.settings.get("window", WINDOW_OF)
+    what = f"{number_of} messages one way, posted and waited for together"
+    return (
+        f"# {marked}Window (us per message): {what}\n"
+        f"{grid(report, 'us per message', time, WINDOW)}\n\n"
+        f"# {marked}Bandwidth of windows (MB/s)\n{grid(report, 'MB/s', rate, WINDOW)}"
+    )
+
+
+def objects(report: Report) -> str:
+    """Objects: the one-way time, a row per kind."""
+    kinds = [kind for kind in OBJECTS if any(_objects(report, kind))]
+    shown = [
+        each for each in report.contestants if any(_object(report, kind, each) for kind in kinds)
+    ]
+    rows: list[Sequence[str]] = [("object", *(each.title for each in shown))]
+    for kind in kinds:
+        cells = []
+        for each in shown:
+            series = _object(report, kind, each)
+            cells.append(_spread(summarise(series.values)) if series else "-")
+        rows.append((OBJECTS[kind], *cells))
+    title = f"# {label(report.machine)}Objects (us), one way: send and recv"
+    return f"{title}\n{columns(rows)}"
+
+
+def idle(report: Report) -> str:
+    """Round trips after idling: a row per contestant."""
+    rows: list[Sequence[str]] = [("who", "us")]
+    for each in report.contestants:
+        for series in report.series:
+            if (series.contestant, series.metric) == (each.key, IDLE) and series.values:
+                rows.append((each.title, _spread(summarise(series.values))))
+    title = f"# {label(report.machine)}Round trip (us) after 10 ms in which both ends slept"
+    return f"{title}\n{columns(rows)}"
+
+
+def bars(verdicts: Sequence[Verdict], machine: Mapping[str, Any]) -> str:
+    """Each bar beside what was measured, and on which processor."""
     rows: list[Sequence[str]] = []
     rows.append(("what", "ours / against", "measured", "95 %", "bar", "aim", "verdict"))
     rows += [_bar_row(verdict) for verdict in verdicts]
-    return "# Bars: ratio of times, median over rounds; held when the interval is under it\n" + (
-        columns(rows)
+    return (
+        f"# Bars on {machine['cpu']}, {machine['cores']} cores: medians over rounds, of ratios "
+        "within each round; held when the interval is on the right side\n"
+        f"{columns(rows)}"
     )
 
 
@@ -200,13 +252,31 @@ def _partial(report: Report) -> list[Contestant]:
 
 def _bar_row(each: Verdict) -> tuple[str, ...]:
     interval = "" if each.low is None else f"{_maybe(each.low)} to {_maybe(each.high)}"
-    against = f"{each.ours} / {each.against}"
-    aim = _maybe(each.aim)
-    return (each.what, against, _maybe(each.measured), interval, f"{each.hold:g}", aim, _word(each))
+    between = f"{each.ours} / {each.against}" if each.against else each.ours
+    unit = "" if each.unit in (RATIO, "overlap") or each.measured is None else f" {each.unit}"
+    measured = f"{_maybe(each.measured)}{unit}"
+    bar = f"{'>=' if each.at_least else '<='} {each.hold:.3g}" if each.hold else ""
+    return (each.what, between, measured, interval, bar, _maybe(each.aim), _word(each))
+
+
+def _objects(report: Report, kind: str) -> list[Series]:
+    metric = object_metric(kind)
+    return [each for each in report.series if each.metric == metric and each.values]
+
+
+def _object(report: Report, kind: str, contestant: Contestant) -> Series | None:
+    found = (each for each in _objects(report, kind) if each.contestant == contestant.key)
+    return next(found, None)
+
+
+def _spread(summary: Summary) -> str:
+    return f"{number(summary.median)} \u00b1{number(summary.half_width):>6}"
 
 
 def _word(each: Verdict) -> str:
     """Is the bar held, and does it count yet?"""
+    if not each.built:
+        return f"not built: {each.why}"
     if each.held is None:
         return f"not measured: {each.why}"
     word = "held" if each.held else "not held"
@@ -226,9 +296,12 @@ __all__ = [
     "columns",
     "grid",
     "heading",
+    "idle",
     "instructions",
     "judged",
     "latencies",
+    "objects",
     "titled",
     "values",
+    "windows",
 ]

@@ -11,30 +11,18 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from itertools import repeat
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from adma.bench import build
 from adma.bench.control import Line
+from adma.bench.samples import SYNC, SYNCS
+from adma.bench.traffic import FORMS, End, Traffic
 
 CONNECT_TIMEOUT = 20.0
-
-
-class End(Protocol):
-    """One end of a connected pair.
-
-    The measured loop calls the library's own two methods, so that the harness adds nothing to
-    their time.
-    """
-
-    @property
-    def send(self) -> Callable[[Any], Any]: ...
-    @property
-    def receive(self) -> Callable[[Any], Any]: ...
-
-    def about(self) -> dict[str, Any]: ...
-    def path(self, size: int) -> str: ...
+Answer = Callable[[Any, dict[str, Any]], dict[str, Any]]
+Forms = Mapping[str, Callable[[Any, int, dict[str, Any]], Traffic]]
 
 
 class AdmaEnd:
@@ -47,6 +35,11 @@ class AdmaEnd:
         self.channel = adma.from_socket(sock, timeout=CONNECT_TIMEOUT, mechanism=mechanism)
         self.send = self.channel.write
         self.receive = self.channel.read
+        self.give = self.channel.send
+        self.take = self.channel.recv
+        self.post_send = self.channel.iwrite
+        self.post_receive = self.channel.iread
+        self.wait_all = adma.wait_all
 
     def about(self) -> dict[str, Any]:
         return {**build.describe(), "channel": repr(self.channel), "wait": build.waiting()}
@@ -70,6 +63,8 @@ class PipeEnd:
         self.connection = Connection(link)
         self.send = self.connection.send_bytes
         self.receive = self.connection.recv_bytes_into
+        self.give = self.connection.send
+        self.take = self.connection.recv
 
     def about(self) -> dict[str, Any]:
         return {"version": sys.version.split()[0]}
@@ -82,51 +77,51 @@ KINDS: dict[str, Callable[[int, str], End]] = {"adma": AdmaEnd, "pipe": PipeEnd}
 
 
 class Pinger:
-    """Answers the driver's commands: prepare buffers of a size, run round trips."""
+    """Answers the driver's commands: prepare traffic of a form, run it.
 
-    def __init__(self, end: End, rank: int) -> None:
+    A process may serve several contestants. What they do at one time belongs to one case, and is
+    kept by their keys until the next case.
+    """
+
+    def __init__(self, end: Any, rank: int, forms: Forms = FORMS) -> None:
         self.end = end
         self.rank = rank
-        self.prepare_buffers(1)
-
-    def prepare_buffers(self, size: int) -> None:
-        """Two ordinary buffers, touched, so that no page fault is measured."""
-        self.out = pattern(size, self.rank)
-        self.into = bytearray(b"\xa5") * size
+        self._forms = forms
+        self._case = ""
+        self._prepared: dict[str, Traffic] = {}
+        self._step: Traffic | None = None
 
     def prepare(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Make new buffers, and check one round trip of patterns, which is not timed."""
-        size = int(command["size"])
-        self.prepare_buffers(size)
-        self.loop(1)
-        if self.into != pattern(size, 1 - self.rank):
-            raise ValueError(f"rank {self.rank} received {size} bytes that were not sent")
-        return {"ok": True, "path": self.end.path(size)}
+        """Make new buffers, and check one turn of patterns, which is not timed."""
+        if command["case"] != self._case:
+            self._prepared.clear()
+            self._case = command["case"]
+        made = self._forms[command["form"]](self.end, self.rank, command)
+        made.verify()
+        self._prepared[command["key"]] = made
+        return {"ok": True, "path": self.end.path(int(command.get("size", 0)))}
 
     def run(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Warm up, then time round trips. The answer is half a round trip, in seconds."""
-        iterations = int(command["iterations"])
-        self.loop(int(command["warmup"]))
-        begin = time.perf_counter()
-        self.loop(iterations)
-        return {"seconds": (time.perf_counter() - begin) / (2 * iterations)}
+        """Warm up, then time turns. The answer is the time of one message, and of one turn.
 
-    def loop(self, count: int) -> None:
-        send, receive, out, into = self.end.send, self.end.receive, self.out, self.into
-        if self.rank == 0:
-            for _ in repeat(None, count):
-                send(out)
-                receive(into)
+        With `cold` the buffers are touched by nothing but the turns that are timed. Messages of
+        their own bring both ranks into step before.
+        """
+        count = int(command["iterations"])
+        traffic = self._prepared[command["key"]]
+        if command.get("cold"):
+            self._in_step().loop(SYNCS)
         else:
-            for _ in repeat(None, count):
-                receive(into)
-                send(out)
+            traffic.loop(int(command["warmup"]))
+        begin = time.perf_counter()
+        spent = traffic.timed(count)
+        each = (time.perf_counter() - begin) / count
+        return {"seconds": spent / (traffic.share * count), "each": each}
 
-
-def pattern(size: int, seed: int) -> bytearray:
-    """Bytes that differ by place (period 251, so no power of two fits) and by sender."""
-    tile = bytes((i + 83 * seed) % 251 for i in range(251))
-    return bytearray((tile * (size // 251 + 1))[:size])
+    def _in_step(self) -> Traffic:
+        if self._step is None:
+            self._step = self._forms["plain"](self.end, self.rank, {"size": SYNC})
+        return self._step
 
 
 def serve(line: Line, answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]) -> int:
@@ -151,7 +146,8 @@ def cure_of(error: Exception) -> str:
     return str(getattr(error, "cure", ""))
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], forms: Forms = FORMS, more: Mapping[str, Answer] | None = None) -> int:
+    """Connect, and answer commands. `more`: commands that are given the end."""
     kind, rank, control, link = argv[0], int(argv[1]), argv[2], int(argv[3])
     mechanism = argv[4] if len(argv) > 4 else "auto"
     line = Line.dial(control)
@@ -162,8 +158,9 @@ def main(argv: list[str]) -> int:
         line.send({**hello, "error": f"{type(error).__name__}: {error}", "cure": cure_of(error)})
         return 1
     line.send({**hello, **end.about()})
-    pinger = Pinger(end, rank)
-    return serve(line, {"prepare": pinger.prepare, "run": pinger.run})
+    pinger = Pinger(end, rank, forms)
+    others = {name: partial(answer, end) for name, answer in (more or {}).items()}
+    return serve(line, {"prepare": pinger.prepare, "run": pinger.run, **others})
 
 
 if __name__ == "__main__":

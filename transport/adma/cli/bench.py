@@ -8,6 +8,7 @@ import sys
 from functools import partial
 
 from adma._core.constants import QUEUES_MAX
+from adma.bench import allbars
 from adma.bench.experiment import Experiment, whole_text
 from adma.bench.experiments import EXPERIMENTS, draw
 from adma.bench.options import add_json, check_outputs, positive, publish, size_list
@@ -20,13 +21,29 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the command and those below it to the parser."""
     parser = commands.add_parser(
         "bench",
-        help="measure the copy engine: the paper's experiments",
+        help="measure the copy engine: the paper's experiments; or all bars",
         description=(
             "The paper's experiments with the copy engine. Contestants alternate round by round "
             "in one run; bars are printed with what was measured, and fail nothing."
         ),
     )
-    found = parser.add_subparsers(metavar="EXPERIMENT", required=True)
+    parser.add_argument(
+        "--bars",
+        action="store_true",
+        help="in place of an experiment: measure all that a bar is about, and judge it",
+    )
+    # Those of an experiment go behind its name. What is left out there must not hide these.
+    parser.add_argument(
+        "--quick", action="store_true", dest="bars_quick", help="with --bars: does it run?"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        dest="bars_json",
+        help="with --bars: write the report; - for stdout",
+    )
+    parser.set_defaults(run=partial(run_bars, parser=parser))
+    found = parser.add_subparsers(metavar="EXPERIMENT")
     for each in EXPERIMENTS.values():
         _declare(found, each)
 
@@ -72,11 +89,25 @@ def _declare(
     )
     add_json(parser)
     parser.add_argument("--plot", metavar="FILE.png", help="draw it")
-    parser.set_defaults(run=partial(run, experiment=experiment))
+    parser.set_defaults(run=partial(run, parser=parser, experiment=experiment))
 
 
-def run(options: argparse.Namespace, experiment: Experiment) -> int:
+def run_bars(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Measure, print and store all bars. 0 when one of them or more was measured, else 1."""
+    if not options.bars:
+        parser.error("name an EXPERIMENT, or --bars")
+    check_outputs(options.bars_json)
+    report = allbars.measure(Progress(), options.bars_quick)
+    publish(report, options.bars_json, allbars.text(report))
+    return 0 if any(each.held is not None for each in report.verdicts) else 1
+
+
+def run(
+    options: argparse.Namespace, parser: argparse.ArgumentParser, experiment: Experiment
+) -> int:
     """Measure, print, store, draw. 0 when anything of adma was measured, else 1."""
+    if options.bars or options.bars_quick or options.bars_json:
+        parser.error("--bars is no part of an experiment; other options go behind its name")
     check_outputs(options.json, options.plot)
     if options.plot:
         require()
