@@ -137,8 +137,8 @@ def test_one_computes(
 ) -> None:
     """The other one is in a blocking call, which began before the post or after it.
 
-    The thread that waits copies first. It has 10 ms to begin, in which a busy machine may not run it:
-    so it has several tries.
+    The thread that waits copies first. It has 10 ms to begin, in which a busy machine may not run
+    it: so it has several tries.
     """
     reader, writer = two_peers
     busy, idle = (reader, writer) if computes == "reader" else (writer, reader)
