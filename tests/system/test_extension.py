@@ -56,11 +56,14 @@ def test_one_shared_object_has_the_core() -> None:
 def test_a_subinterpreter_is_refused() -> None:
     """Its objects would be shared with the first interpreter, so the import says why not."""
     code = (
-        "import _xxsubinterpreters as interpreters\n"
+        "try:\n"
+        "    import _xxsubinterpreters as interpreters\n"
+        "except ImportError:\n"
+        "    import _interpreters as interpreters\n"
         "import adma\n"
         "one = interpreters.create()\n"
         "try:\n"
-        "    interpreters.run_string(one, 'import adma')\n"
+        "    print(interpreters.run_string(one, 'import adma'))\n"
         "except Exception as error:\n"
         "    print(error)\n"
     )
@@ -68,7 +71,9 @@ def test_a_subinterpreter_is_refused() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=True
     )
     assert "ImportError" in done.stdout
-    assert "import it in the main interpreter" in done.stdout
+    # Newer interpreters ask modules by themselves, and cffi's says no.
+    told = ("import it in the main interpreter", "does not support loading in subinterpreters")
+    assert any(text in done.stdout for text in told)
 
 
 # Leaks
@@ -184,12 +189,20 @@ def test_counts_are_flat(ends: tuple[adma.Channel, adma.Channel], name: str) -> 
     call, rounds = CALLS[name], SELDOM.get(name, ROUNDS)
     for _ in range(300):  # fills what is kept for the next calls
         call(*ends)
+    grown = [_growth(call, ends, rounds)]
+    while grown[-1] >= BLOCKS and len(grown) < 4:  # it fills up, or it leaks
+        grown.append(_growth(call, ends, rounds))
+    assert grown[-1] < BLOCKS, grown
+
+
+def _growth(call: Call, ends: tuple[adma.Channel, adma.Channel], rounds: int) -> int:
+    """Blocks of memory of the interpreter's that so many calls leave."""
     gc.collect()
     before = sys.getallocatedblocks()
     for _ in range(rounds):
         call(*ends)
     gc.collect()
-    assert sys.getallocatedblocks() - before < BLOCKS
+    return sys.getallocatedblocks() - before
 
 
 def test_references_to_buffers_are_flat(ends: tuple[adma.Channel, adma.Channel]) -> None:
