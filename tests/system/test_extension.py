@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import _thread
 import array
+import contextlib
 import gc
 import operator
 import os
@@ -22,7 +23,7 @@ import numpy
 import pytest
 
 import adma
-from adma._core import _messages, _native
+from adma._core import _messages, _native, holds
 from adma._core.constants import BYTES
 from adma._core.operation import Operation
 from adma.messages import waitset
@@ -508,3 +509,59 @@ def test_a_warning_names_the_line_of_the_program(call: str) -> None:
         one.skip(timeout=HANG)
         writing.result()
     assert {warning.filename for warning in caught} == {__file__}
+
+
+# Buffers whose release runs code
+
+
+class Releasing(bytearray):
+    """Memory of a program, which does something when nobody holds it any more."""
+
+    def __init__(self, nbytes: int, then: Callable[[], object]) -> None:
+        super().__init__(nbytes)
+        self._then = then
+
+    def __del__(self) -> None:
+        self._then()
+
+
+@pytest.mark.parametrize("how", ["check", "drop", "close", "cancel", "pending call"])
+def test_a_release_may_do_anything(how: str) -> None:
+    """It posts, drops other requests, reads, collects and closes, while a call is in the middle."""
+    one, other = own_channels()
+    released: list[str] = []
+    requests: list[adma.Request] = []
+
+    def act() -> None:
+        released.append("first")
+        requests[len(requests) // 2 :] = []
+        if not len(released) % 20:
+            gc.collect()
+        with contextlib.suppress(adma.ChannelEnded, TimeoutError, adma.MessageTooLong):
+            other.iread(Releasing(8, lambda: released.append("second")))
+            one.iwrite(bytes(8))
+            other.read(bytearray(8), timeout=0)
+            adma.wait_all(requests[:1], timeout=0)
+        if released.count("first") == 40:
+            other.close(timeout=0)
+
+    requests.extend(other.iread(Releasing(8, act)) for _ in range(100))
+    for _ in range(200):
+        one.iwrite(bytes(8))
+    if how == "check":
+        for request in list(requests):
+            with contextlib.suppress(adma.ChannelEnded):
+                request.check()
+    elif how == "cancel":
+        for request in list(requests):
+            request.cancel()
+    elif how == "pending call":
+        other.iprobe()
+    elif how == "close":
+        other.close(timeout=0)
+    requests.clear()
+    other.close(timeout=0)
+    one.close(timeout=0)
+    gc.collect()
+    assert released.count("first") == 100
+    assert holds.count_finished() == 0
