@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import _thread
 import array
+import contextlib
 import gc
+import operator
 import os
+import select
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +23,11 @@ import numpy
 import pytest
 
 import adma
-from adma._core import _messages, _native
+from adma._core import _messages, _native, holds
 from adma._core.constants import BYTES
 from adma._core.operation import Operation
+from adma.messages import waitset
+from adma.messages.blocking import Blocking
 from adma.messages.channel_request import MessageRequest
 from adma.testing.limits import EAGER, HANG, LARGE
 from support.endpoints import InThread, own_channels
@@ -185,12 +193,20 @@ def test_counts_are_flat(ends: tuple[adma.Channel, adma.Channel], name: str) -> 
     call, rounds = CALLS[name], SELDOM.get(name, ROUNDS)
     for _ in range(300):  # fills what is kept for the next calls
         call(*ends)
+    grown = [_growth(call, ends, rounds)]
+    while grown[-1] >= BLOCKS and len(grown) < 4:  # it fills up, or it leaks
+        grown.append(_growth(call, ends, rounds))
+    assert grown[-1] < BLOCKS, grown
+
+
+def _growth(call: Call, ends: tuple[adma.Channel, adma.Channel], rounds: int) -> int:
+    """Blocks of memory of the interpreter's that so many calls leave."""
     gc.collect()
     before = sys.getallocatedblocks()
     for _ in range(rounds):
         call(*ends)
     gc.collect()
-    assert sys.getallocatedblocks() - before < BLOCKS
+    return sys.getallocatedblocks() - before
 
 
 def test_references_to_buffers_are_flat(ends: tuple[adma.Channel, adma.Channel]) -> None:
@@ -349,3 +365,206 @@ def test_the_main_thread_is_not_held_up_by_a_thread_that_spins(
     assert begun.wait(HANG)
     one.write(b"12345678")
     assert reader.result() == 8
+
+
+# Exceptions
+
+
+def interrupted(call: Callable[[], object]) -> BaseException:
+    """The exception of a Ctrl-C that has come by the time of a call, and that no code saw before.
+
+    Nothing but C runs between the two.
+    """
+    with pytest.raises(KeyboardInterrupt) as caught:
+        list(map(operator.call, (_thread.interrupt_main, call)))
+    return caught.value
+
+
+def test_what_happened_has_a_request(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    target = bytearray(8)
+    for call in (partial(one.write, b"1234"), partial(other.read, target), partial(one.send, 5)):
+        error = interrupted(call)
+        request: Any = getattr(error, "request", None)
+        assert "done>" in repr(request)
+        assert request.check()
+        assert request.wait() == request.wait(timeout=0) == adma.wait_all([request, request])[1]
+        assert not request.cancel()
+        assert set(request.times().values()) == {0}
+        assert adma.wait([request], timeout=0) == [request]
+    assert target[:4] == b"1234"
+    target.clear()
+    assert other.recv() == 5
+
+
+def test_what_did_not_happen_has_none(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    large = bytearray(LARGE)
+    for call in (
+        partial(one.write, large),
+        partial(one.iwrite, large),
+        partial(other.read, large),
+        partial(other.read, large, timeout=0.001),
+        partial(other.iread, large),
+        partial(other.recv),
+        partial(one.send, bytes(large)),
+    ):
+        assert not hasattr(interrupted(call), "request")
+        assert (one.iprobe(), other.iprobe()) == (None, None)
+    large.clear()
+    assert one.stats()["pending_writes"] == other.stats()["pending_reads"] == 0
+
+
+def test_an_object_stays_when_a_call_is_interrupted(
+    ends: tuple[adma.Channel, adma.Channel],
+) -> None:
+    """It is not taken before signals are looked at, and fileno() is readable for as long."""
+    one, other = ends
+    one.send("first")
+    one.send("second")
+    other.fileno()
+    for timeout in (None, 0, 5):
+        interrupted(partial(other.recv, timeout))
+        assert other.iprobe() is not None
+        assert select.select([other], [], [], HANG)[0]
+    assert (other.recv(), other.recv(), other.iprobe()) == ("first", "second", None)
+
+
+def test_an_interrupted_wait_leaves_the_rest_to_the_progress_thread(
+    ends: tuple[adma.Channel, adma.Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strike(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    one, other = ends
+    target = bytearray(LARGE)
+    request = other.iread(target)
+    interrupted(partial(adma.wait_all, [request]))
+    one.write(bytes(LARGE), timeout=HANG)
+    request.wait()
+    request = other.iread(target)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(waitset, "_checked", strike)
+        adma.wait_all([request])
+    one.write(bytes(LARGE), timeout=HANG)
+    request.wait()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_the_exception_of_code_of_a_buffer_is_raised(
+    ends: tuple[adma.Channel, adma.Channel], error: type[BaseException]
+) -> None:
+    """Looking at a buffer may run code of a program, and handlers of signals."""
+
+    class Striking(bytearray):
+        @property
+        def dtype(self) -> None:
+            raise error
+
+    one, other = ends
+    for call in (one.write, one.iwrite, other.read, other.iread):
+        with pytest.raises(error):
+            call(Striking(8))
+    assert other.iprobe() is None
+
+
+def test_a_choice_that_cannot_be_told_is_none(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """Whether to unpickle: an exception of the answer is no yes."""
+    one, other = ends
+    strict = _messages.Calls(other._endpoint, Blocking(other._endpoint), other._receiver, False)
+    one.send("object")
+    choice: Any = numpy.array([1, 2])
+    with pytest.raises(ValueError, match="truth value"):
+        strict.recv(allow_pickle=choice)
+    for refused in (False, 0, None, ""):
+        with pytest.raises(PermissionError):
+            strict.recv(allow_pickle=refused)  # type: ignore[arg-type]
+    assert strict.recv(allow_pickle=True) == "object"
+
+
+def test_an_exception_while_it_is_taken_back(
+    ends: tuple[adma.Channel, adma.Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is raised, and tells of the first. What is posted is not forgotten."""
+
+    def strike(*_: object) -> None:
+        raise KeyboardInterrupt("second")
+
+    other = ends[1]
+    target = bytearray(LARGE)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        patch.setattr(Blocking, "take_back", strike)
+        other.read(target, timeout=0)
+    assert caught.value.args == ("second",)
+    assert isinstance(caught.value.__context__, TimeoutError)
+
+
+@pytest.mark.parametrize("call", ["write", "send"])
+def test_a_warning_names_the_line_of_the_program(call: str) -> None:
+    """Both ends write, and neither reads."""
+    one, other = own_channels()
+    with one, other, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        writing = InThread(lambda: getattr(other, call)(bytes(LARGE), timeout=HANG))
+        begun = getattr(one, call)
+        with pytest.raises(TimeoutError):
+            begun(bytes(LARGE), timeout=1.5)
+        one.skip(timeout=HANG)
+        writing.result()
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+# Buffers whose release runs code
+
+
+class Releasing(bytearray):
+    """Memory of a program, which does something when nobody holds it any more."""
+
+    def __init__(self, nbytes: int, then: Callable[[], object]) -> None:
+        super().__init__(nbytes)
+        self._then = then
+
+    def __del__(self) -> None:
+        self._then()
+
+
+@pytest.mark.parametrize("how", ["check", "drop", "close", "cancel", "pending call"])
+def test_a_release_may_do_anything(how: str) -> None:
+    """It posts, drops other requests, reads, collects and closes, while a call is in the middle."""
+    one, other = own_channels()
+    released: list[str] = []
+    requests: list[adma.Request] = []
+
+    def act() -> None:
+        released.append("first")
+        requests[len(requests) // 2 :] = []
+        if not len(released) % 20:
+            gc.collect()
+        with contextlib.suppress(adma.ChannelEnded, TimeoutError, adma.MessageTooLong):
+            other.iread(Releasing(8, lambda: released.append("second")))
+            one.iwrite(bytes(8))
+            other.read(bytearray(8), timeout=0)
+            adma.wait_all(requests[:1], timeout=0)
+        if released.count("first") == 40:
+            other.close(timeout=0)
+
+    requests.extend(other.iread(Releasing(8, act)) for _ in range(100))
+    for _ in range(200):
+        one.iwrite(bytes(8))
+    if how == "check":
+        for request in list(requests):
+            with contextlib.suppress(adma.ChannelEnded):
+                request.check()
+    elif how == "cancel":
+        for request in list(requests):
+            request.cancel()
+    elif how == "pending call":
+        other.iprobe()
+    elif how == "close":
+        other.close(timeout=0)
+    requests.clear()
+    other.close(timeout=0)
+    one.close(timeout=0)
+    gc.collect()
+    assert released.count("first") == 100
+    assert holds.count_finished() == 0

@@ -19,7 +19,7 @@ from adma.testing.payload import Repeated, pattern
 from support.calls import interrupts
 from support.mechanisms import NAMES
 
-CALLS = ["read", "write", "probe", "recv", "wait", "wait_all"]
+CALLS = ["read", "write", "probe", "recv", "send", "wait", "wait_all"]
 
 
 @pytest.mark.parametrize("threads", [0, 1])
@@ -43,7 +43,7 @@ def test_asleep(peer: Peer, call: str, threads: int) -> None:
     assert reading.result() == b"after"
 
 
-@pytest.mark.parametrize("call", ["read", "write", "probe"])
+@pytest.mark.parametrize("call", ["read", "write", "probe", "recv", "send"])
 def test_anywhere_on_the_way_to_sleep(peer: Peer, call: str) -> None:
     """The signal is sent at once: it comes before, during or after spinning, or in sleep."""
     channel = peer.connect()

@@ -24,6 +24,7 @@ def block(endpoint: Endpoint, call: str, nbytes: int) -> str:
         "write": lambda: channel.write(buffer),
         "probe": lambda: channel.probe(),
         "recv": lambda: channel.recv(),
+        "send": lambda: channel.send(buffer),
         "wait": lambda: _wait(channel, buffer, lambda request: request.wait()),
         "wait_all": lambda: _wait(channel, buffer, lambda request: adma.wait_all([request])),
         "poll": lambda: adma.wait([channel]),

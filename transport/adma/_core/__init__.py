@@ -22,4 +22,8 @@ if _NAME not in modules:  # the import system finds one module in a file, and th
     assert _spec is not None
     _module = util.module_from_spec(_spec)
     modules[_NAME] = _module
-    _loader.exec_module(_module)
+    try:
+        _loader.exec_module(_module)
+    except BaseException:
+        del modules[_NAME]  # what says why has to say it again to the next import
+        raise

@@ -140,5 +140,5 @@ class Blocking:
             f"both ends of {self._endpoint!r} have been in a blocking write of a large message "
             "for a second, and neither reads: use iwrite() on one side, or read in another thread",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=4,  # the caller of write() or send(), which are no frames
         )

@@ -94,7 +94,7 @@ class Endpoint(EndpointBase):
                 let_go_finished()
         if rc:
             raise self.error(rc)
-        self.tell_of_no_progress()
+        _tell_of_no_progress()
 
     def bring_segment(self, nbytes: int) -> None:
         """Make the segment that a write of `nbytes` needs, if there is one that is not there yet.
@@ -121,7 +121,7 @@ class Endpoint(EndpointBase):
 
     def tell_of_no_progress(self) -> None:
         """Say once if there is no progress thread: then messages arrive only in calls."""
-        _tell_of_no_progress()
+        _tell_of_no_progress(stacklevel=3)
 
     # Ending
 
@@ -290,14 +290,16 @@ def _fault(operation: Operation) -> str:
     )
 
 
-def _tell_of_no_progress() -> None:
+def _tell_of_no_progress(stacklevel: int = 4) -> None:
     """Say once that there is no progress thread: messages arrive, but only while calls are made."""
     error = core.progress_error()
     if error and not _told:
         _told.append(error)
         text = f"{failure('progress thread', error).strerror}; until then requests go on only "
         warnings.warn(
-            text + "while this process is in a call of adma", RuntimeWarning, stacklevel=4
+            text + "while this process is in a call of adma",
+            RuntimeWarning,
+            stacklevel=stacklevel,
         )
 
 

@@ -79,11 +79,6 @@ class Receiver:
             incoming = self._receive(deadline, limit)
         return incoming.load()
 
-    def keep(self, body: bytes) -> None:
-        """Keep an object that has arrived, and is not unpickled yet, for the next `receive`."""
-        self._incoming = Taken(self._endpoint, body)
-        unfinished.add(self)
-
     def receive_away(self, deadline: float | None) -> None:
         """Receive the next object, and do not look at it."""
         with self._alone(deadline):
@@ -353,31 +348,6 @@ class Incoming:
             operation.let_go_if_done()
         if any_finished():
             let_go_finished()
-
-
-class Taken(Incoming):
-    """An object that has arrived as a whole."""
-
-    def __init__(self, endpoint: Endpoint, body: bytes) -> None:
-        super().__init__(endpoint)
-        self.head_buffer = body
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the object."""
-        return len(self.head_buffer)
-
-    def receive(self, deadline: float | None, limit: int | None) -> None:
-        """It is there. MessageTooLong: it is longer than `limit` allows, and stays."""
-        if limit is not None and self.nbytes > limit:
-            raise self._too_long(limit)
-
-    def drop(self, deadline: float | None) -> None:
-        """Nothing of it is left to come."""
-
-    def withdraw(self) -> bool:
-        """It cannot be taken back: False."""
-        return False
 
 
 class Begun(ManyRequest):

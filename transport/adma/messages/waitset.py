@@ -10,7 +10,7 @@ from typing import Final
 from .._core.calls import quick_wait_all
 from .._core.copies import Copies, Signal
 from .._core.holds import any_finished, let_go_finished
-from .._core.operation import Operation
+from .._core.operation import Operation, give_up
 from .._core.waiting import ManyWaiter
 from ..arguments import deadline_of
 from ..copying.copies import CopyRequest, judged, wait_copies
@@ -31,10 +31,25 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
     their buffers. (Paper, tables 1 and 2.)
     """
     deadline = deadline_of(timeout, "wait_all")
-    if deadline is None or (timeout and timeout > _MOMENT):
+    if timeout is not None and timeout <= _MOMENT:
+        return _wait_all(reqs, deadline)
+    try:
         quick = quick_wait_all(reqs)
-        if quick is not None:
-            return quick
+        return _wait_all(reqs, deadline) if quick is None else quick
+    except BaseException:
+        _give_up(reqs)
+        raise
+
+
+def _give_up(reqs: Iterable[Request]) -> None:
+    """The core leaves what is pending to a thread that waits, until it comes back. It will not."""
+    if isinstance(reqs, (list, tuple)):
+        for request in reqs:
+            if isinstance(request, ChannelRequest) and not request._done:
+                give_up(request._endpoint.chan)
+
+
+def _wait_all(reqs: Iterable[Request], deadline: float | None) -> list[int]:
     requests = _checked(reqs, "wait_all")
     copies, messages = pending(requests)
     # Copies first: no other process has to do anything for them.

@@ -117,7 +117,7 @@ int adma_try_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uin
 	if (rc)
 		return rc;
 	rc = message_write(chan, kind, p, n);
-	adma_publish_and_leave_untold(&chan->progress);
+	adma_publish_and_leave(chan);
 	return rc;
 }
 
@@ -199,6 +199,6 @@ int64_t adma_try_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64
 	if (result)
 		return result;
 	result = message_is_in_ring(chan) ? message_take(chan, kind, p, n) : -ADMA_E_PENDING;
-	adma_publish_and_leave_untold(&chan->progress);
+	adma_publish_and_leave(chan);
 	return result;
 }

@@ -12,4 +12,7 @@
  */
 bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view);
 
+/* Move what is held to another place. Its shape may be a pointer into itself (PyBuffer_FillInfo). */
+void buffer_move(Py_buffer *to, const Py_buffer *from);
+
 #endif

@@ -49,7 +49,9 @@ bool deadline_begin(struct deadline *deadline, PyObject *timeout, const char *ca
 	seconds = deadline_seconds(timeout);
 	if (seconds >= 0)
 		deadline->ns = now + (int64_t)(seconds * 1e9);
-	else if (!deadline_by_python(deadline, call))
+	else if (deadline_by_python(deadline, call))
+		now = adma_now(); /* it began to count later */
+	else
 		return false;
 	deadline->now = deadline->ns <= now;
 	deadline->brief = deadline->ns - now <= DEADLINE_MOMENT_NS;

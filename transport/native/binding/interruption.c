@@ -5,22 +5,42 @@
 #include "binding/request.h"
 #include "shm/layout.h"
 
+/* A second exception is set, and is raised in place of the first, which it tells of. Steals the references. */
+static void interruption_chain(PyObject *first_type, PyObject *first, PyObject *first_trace)
+{
+	PyObject *type, *value, *trace, *before;
+
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	before = PyException_GetContext(value);
+	if (!before && value != first) {
+		PyException_SetContext(value, first); /* steals it */
+		first = NULL;
+	}
+	Py_XDECREF(before);
+	Py_XDECREF(first_type);
+	Py_XDECREF(first);
+	Py_XDECREF(first_trace);
+	PyErr_Restore(type, value, trace);
+}
+
 PyObject *interruption_take_back(struct caller *caller, struct operation *op)
 {
 	PyObject *type, *value, *trace, *result;
 
 	PyErr_Fetch(&type, &value, &trace);
 	PyErr_NormalizeException(&type, &value, &trace);
+	if (!op->endpoint) { /* it was not left to it. The request that a program gets tells of it */
+		Py_INCREF((PyObject *)caller->endpoint);
+		op->endpoint = caller->endpoint;
+	}
 	result = PyObject_CallMethod(caller->blocking, "take_back", "OO", (PyObject *)op, value);
 	Py_DECREF((PyObject *)op);
-	if (result) {
-		Py_DECREF(result);
+	if (result)
 		PyErr_Restore(type, value, trace);
-		return NULL;
-	}
-	Py_XDECREF(type); /* a second exception struck, and is raised in place of the first */
-	Py_XDECREF(value);
-	Py_XDECREF(trace);
+	else
+		interruption_chain(type, value, trace);
+	Py_XDECREF(result);
 	return NULL;
 }
 
@@ -31,10 +51,13 @@ PyObject *interruption_own_up(struct caller *caller, bool read, int64_t nbytes)
 
 	PyErr_Fetch(&type, &value, &trace);
 	op = operation_new(request_type, read, ADMA_BYTES, 0);
-	if (!op)
+	if (!op) {
+		interruption_chain(type, value, trace);
 		return NULL;
+	}
 	op->nbytes = nbytes;
 	op->req.done_bytes = op->req.length = (uint64_t)nbytes;
+	op->req.observed = 1;
 	op->req.state = ADMA_DONE_STATE;
 	PyErr_Restore(type, value, trace);
 	return interruption_take_back(caller, op);

@@ -178,58 +178,55 @@ PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 
 /* ---- recv ---- */
 
-/* A signal's exception strikes before the object is made: the next recv() gets it. */
-static void objects_keep(struct caller *caller, PyObject *body)
+static PyObject *objects_load(const char *p, Py_ssize_t n)
 {
-	PyObject *type, *value, *trace, *result;
+	PyObject *body = PyBytes_FromStringAndSize(p, n);
+	PyObject *object = body ? PyObject_CallFunctionObjArgs(pickle_loads, body, NULL) : NULL;
 
-	PyErr_Fetch(&type, &value, &trace);
-	result = PyObject_CallMethod(caller->receiver, "keep", "O", body);
-	Py_XDECREF(result);
-	PyErr_Restore(type, value, trace);
-}
-
-/* The object of a pickle that has arrived. Steals the reference, which may be NULL. */
-static PyObject *objects_load(struct caller *caller, PyObject *body)
-{
-	PyObject *object = NULL, *loads;
-
-	if (!body)
-		return NULL;
-	if (PyErr_CheckSignals())
-		objects_keep(caller, body);
-	else if ((loads = objects_pickle("loads", &pickle_loads)))
-		object = PyObject_CallFunctionObjArgs(loads, body, NULL);
-	Py_DECREF(body);
+	Py_XDECREF(body);
 	return object;
 }
 
-/* Is there no object of which a part has come, or of which another thread is taking one? */
-static bool objects_none_begun(struct caller *caller)
+/* Is there an object of which a part has come, or of which another thread is taking one? -1: an exception is set. */
+static int objects_any_begun(struct caller *caller)
 {
 	PyObject *incoming = PyObject_GetAttrString(caller->receiver, "incoming");
-	bool none = incoming == Py_None;
+	int any = incoming ? incoming != Py_None : -1;
 
 	Py_XDECREF(incoming);
-	PyErr_Clear();
-	return none;
+	return any;
+}
+
+/*
+ * Read a small object that is there, or comes soon: its bytes, -ADMA_E_PENDING, or an error of the core. What it waits
+ * for stays in the ring until signals were looked at, since their exceptions would lose it. PyErr_Occurred() tells.
+ */
+static int64_t objects_read(struct adma_chan *chan, const struct deadline *deadline, char p[ADMA_EAGER_MAX])
+{
+	int64_t spin_ns = deadline->now ? 0 : -1;
+	int64_t n = adma_try_read_now(chan, ADMA_OBJECT, p, ADMA_EAGER_MAX);
+
+	while (n == -ADMA_E_BUSY || (n == -ADMA_E_PENDING && spin_ns)) {
+		BINDING_WITHOUT_GIL(n = adma_read_now(chan, ADMA_OBJECT, p, 0, spin_ns));
+		spin_ns = 0;
+		if (PyErr_CheckSignals())
+			return -ADMA_E_PENDING;
+		if (n == -ADMA_E_TOOLONG) /* it is there */
+			n = adma_try_read_now(chan, ADMA_OBJECT, p, ADMA_EAGER_MAX);
+	}
+	return n;
 }
 
 /* Take a small object that is there, or comes soon. *done: the result is final. */
 static PyObject *objects_take(struct caller *caller, const struct deadline *deadline, bool *done)
 {
-	struct adma_chan *chan = caller->endpoint->chan;
 	char p[ADMA_EAGER_MAX];
-	int64_t n = adma_try_read_now(chan, ADMA_OBJECT, p, sizeof(p));
+	int64_t n = objects_read(caller->endpoint->chan, deadline, p);
 
-	if (n == -ADMA_E_BUSY || (n == -ADMA_E_PENDING && !deadline->now))
-		BINDING_WITHOUT_GIL(n = adma_read_now(chan, ADMA_OBJECT, p, sizeof(p), deadline->now ? 0 : -1));
-	*done = n != -ADMA_E_PENDING;
-	if (!*done)
+	*done = n != -ADMA_E_PENDING || PyErr_Occurred();
+	if (!*done || PyErr_Occurred())
 		return NULL;
-	if (n < 0)
-		return endpoint_raise(caller->endpoint, n, 0, NULL);
-	return objects_load(caller, PyBytes_FromStringAndSize(p, (Py_ssize_t)n));
+	return n < 0 ? endpoint_raise(caller->endpoint, n, 0, NULL) : objects_load(p, (Py_ssize_t)n);
 }
 
 /* An operation for an object of n bytes, which fills `incoming`'s buffer. NULL: an exception is set. */
@@ -252,7 +249,7 @@ static struct operation *objects_reserve(PyObject *incoming, uint64_t n)
 	return NULL;
 }
 
-PyObject *objects_read(PyObject *module, PyObject *args)
+PyObject *objects_read_large(PyObject *module, PyObject *args)
 {
 	PyObject *incoming, *endpoint;
 	struct adma_message message;
@@ -294,10 +291,10 @@ static PyObject *objects_receive(struct caller *caller, const struct deadline *d
 static bool objects_may_unpickle(struct caller *caller, PyObject *allow)
 {
 	PyObject *result;
-	int allowed = caller->unpickles || (allow != Py_False && PyObject_IsTrue(allow));
+	int allowed = caller->unpickles ? 1 : PyObject_IsTrue(allow);
 
 	if (allowed)
-		return allowed > 0;
+		return allowed > 0; /* otherwise an exception is set */
 	result = PyObject_CallMethod(caller->receiver, "refuse_to_unpickle", NULL);
 	Py_XDECREF(result);
 	return false;
@@ -308,15 +305,20 @@ PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 	static const char *const names[] = {"timeout", "max_bytes", "allow_pickle"};
 	PyObject *values[] = {Py_None, Py_None, Py_False}, *object;
 	struct deadline deadline;
+	int begun = 1;
 	bool done;
 
 	if (nargs > 2)
 		return PyErr_Format(PyExc_TypeError, "recv() takes at most 2 positional arguments (%zd given)", nargs);
 	if (!caller_endpoint(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 3, names, values) ||
 	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]) ||
-	    interpreter_let_go())
+	    interpreter_let_go() || !objects_pickle("loads", &pickle_loads))
 		return NULL;
-	if (values[1] == Py_None && objects_none_begun(caller_of(self))) {
+	if (values[1] == Py_None)
+		begun = objects_any_begun(caller_of(self));
+	if (begun < 0 || PyErr_CheckSignals()) /* before anything is taken */
+		return NULL;
+	if (!begun) {
 		object = objects_take(caller_of(self), &deadline, &done);
 		if (done)
 			return object;

@@ -19,7 +19,7 @@ PyObject *objects_limits(PyObject *module, PyObject *args);
  * its buffer as `head_buffer`, before it is posted; the operation is done or pending then. False: there is no such object,
  * or it could not be posted.
  */
-PyObject *objects_read(PyObject *module, PyObject *args);
+PyObject *objects_read_large(PyObject *module, PyObject *args);
 
 /* The methods send() and recv() of a channel; calls.c has their texts. */
 PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -57,7 +57,7 @@ struct operation *operation_new(PyTypeObject *type, bool read, uint16_t kind, ui
 
 void operation_lend(struct operation *op, const Py_buffer *view)
 {
-	op->view = *view;
+	buffer_move(&op->view, view);
 	op->lends = true;
 	op->req.address = view->buf;
 	op->req.length = (uint64_t)view->len;
@@ -89,8 +89,8 @@ static void operation_bury(struct operation *op)
 
 void operation_release(struct operation *op)
 {
-	Py_buffer view = op->view;
 	bool lends = op->lends;
+	Py_buffer view;
 
 	if (op->req.held) { /* also where the call that posted it had not left it to its endpoint yet */
 		adma_list_remove(&op->kept);
@@ -101,6 +101,7 @@ void operation_release(struct operation *op)
 	adma_list_remove(&op->kept);
 	adma_list_remove(&op->all);
 	adma_holds_remove(&op->req);
+	buffer_move(&view, &op->view);
 	op->lends = false;
 	if (op->orphan)
 		operation_bury(op);
@@ -137,7 +138,6 @@ static void operation_dealloc(PyObject *self)
 	struct operation *op = operation_of(self);
 	struct endpoint *endpoint = op->endpoint;
 
-	op->dying = true;
 	if (op->weakrefs)
 		PyObject_ClearWeakRefs(self);
 	operation_drop(op);
@@ -227,15 +227,17 @@ static PyObject *operation_create(PyTypeObject *type, PyObject *args, PyObject *
 static PyObject *operation_aim(PyObject *self, PyObject *buf)
 {
 	struct operation *op = operation_of(self);
-	Py_buffer view, before = op->view;
-	bool lent = op->lends;
+	Py_buffer view, before;
+	bool lent;
 
 	if (PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE))
 		return NULL;
+	lent = op->lends; /* only now: to lend a buffer may run code of Python's */
+	buffer_move(&before, &op->view);
 	if (op->req.state == ADMA_IDLE_STATE) {
 		operation_lend(op, &view);
 	} else { /* the core reads its request, which supply() changes under the lock */
-		op->view = view;
+		buffer_move(&op->view, &view);
 		op->lends = true;
 	}
 	if (lent)

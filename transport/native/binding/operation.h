@@ -20,14 +20,13 @@
 struct operation {
 	PyObject_HEAD struct adma_req req;
 	Py_buffer view;            /* valid while `lends` */
-	struct endpoint *endpoint; /* a reference; of an orphan it is borrowed. NULL before it is posted */
+	struct endpoint *endpoint; /* a reference; NULL before it is posted, and of an orphan */
 	struct adma_list kept;     /* in endpoint->posted, or in the quarantine */
 	struct adma_list all;      /* of all that are kept, for a forked child */
 	PyObject *weakrefs;
 	int64_t nbytes; /* the message's, once its caller has seen that it is done without an error; or -1 */
 	bool lends;
-	bool dying; /* no reference is left */
-	bool orphan;
+	bool orphan; /* no reference is left */
 };
 
 extern PyTypeObject *operation_type;

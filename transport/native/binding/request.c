@@ -77,13 +77,14 @@ static bool request_drive(struct operation *op, const struct deadline *deadline)
 {
 	struct adma_chan *chan = request_chan(op);
 	int state = ADMA_QUIET;
-	PyObject *result;
+	PyObject *moment, *result;
 
 	if (!deadline->brief)
 		BINDING_WITHOUT_GIL(state = adma_drive_one(chan, &op->req, -1, REQUEST_BUDGET_NS));
 	if (state == ADMA_READY)
 		return true;
-	result = request_super("_wait_until", (PyObject *)op, deadline_object(deadline));
+	moment = deadline_object(deadline);
+	result = moment ? request_super("_wait_until", (PyObject *)op, moment) : NULL;
 	if (!result) { /* the core expects a caller to come back, which will not */
 		BINDING_WITHOUT_GIL(adma_give_up_one(chan));
 		return false;

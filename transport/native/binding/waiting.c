@@ -43,7 +43,10 @@ static bool waiting_collect(struct waiting *waiting, PyObject *list, Py_ssize_t 
 	return true;
 }
 
-/* Drive what is pending for a moment. False: it is not done by then, or this is no matter for here. */
+/*
+ * Drive what is pending for a moment. False: it is not done by then, or this is no matter for here; or the exception of
+ * a signal's handler is set.
+ */
 static bool waiting_drive(PyObject *list, Py_ssize_t count)
 {
 	struct waiting waiting = {.wait = {.chans = waiting.chans, .also = -1}};
@@ -57,8 +60,22 @@ static bool waiting_drive(PyObject *list, Py_ssize_t count)
 	waiting.wait.need = waiting.wait.nreqs;
 	if (waiting.wait.nreqs)
 		BINDING_WITHOUT_GIL(state = adma_drive(&waiting.wait, -1, WAITING_BUDGET_NS));
+	if (state != ADMA_READY && PyErr_CheckSignals()) /* the core expects a caller to come back, which will not */
+		BINDING_WITHOUT_GIL(adma_give_up(&waiting.wait));
 	PyMem_Free(waiting.wait.reqs);
 	return state == ADMA_READY;
+}
+
+/* Has none of them failed? They are all done. */
+static bool waiting_went_well(PyObject *list, Py_ssize_t count)
+{
+	for (Py_ssize_t i = 0; i < count; i++) {
+		struct operation *op = operation_of(PyList_GetItem(list, i));
+
+		if (op->nbytes < 0 && op->req.error)
+			return false;
+	}
+	return true;
 }
 
 static PyObject *waiting_results(PyObject *list, Py_ssize_t count)
@@ -69,10 +86,8 @@ static PyObject *waiting_results(PyObject *list, Py_ssize_t count)
 		int64_t nbytes = request_settle(operation_of(PyList_GetItem(list, i)));
 		PyObject *number = nbytes < 0 ? NULL : PyLong_FromLongLong(nbytes);
 
-		if (!number || PyList_SetItem(results, i, number)) {
-			PyErr_Clear(); /* the loop of Python's finds it again, and knows what has to be done first */
+		if (!number || PyList_SetItem(results, i, number))
 			Py_CLEAR(results);
-		}
 	}
 	return results;
 }
@@ -89,7 +104,8 @@ PyObject *waiting_all(PyObject *module, PyObject *reqs)
 	if (!list)
 		return NULL;
 	count = PyList_Size(list);
-	results = waiting_drive(list, count) ? waiting_results(list, count) : NULL;
+	/* Where one failed, the loop of Python's knows what has to be done before that is told. */
+	results = waiting_drive(list, count) && waiting_went_well(list, count) ? waiting_results(list, count) : NULL;
 	Py_DECREF(list);
 	if (results || PyErr_Occurred())
 		return results;
