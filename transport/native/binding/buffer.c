@@ -72,6 +72,33 @@ static bool buffer_judge(const char *function, PyObject *buf, const char *call, 
 	return ok;
 }
 
+/* Does the exception say that there is no such buffer? Others, such as Ctrl-C, are left as they are. */
+static bool buffer_is_refused(void)
+{
+	if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_BufferError) &&
+	    !PyErr_ExceptionMatches(PyExc_ValueError))
+		return false;
+	PyErr_Clear();
+	return true;
+}
+
+int buffer_hold_range(PyObject *buf, bool fill, Py_buffer *view)
+{
+	int access = fill ? PyBUF_WRITABLE : PyBUF_SIMPLE;
+
+	switch (buffer_look(buf, access, view)) {
+	case HELD:
+		return 1;
+	case UNKNOWN:
+		return 0;
+	case FREE_OF_OBJECTS:
+		break;
+	}
+	if (!PyObject_GetBuffer(buf, view, access))
+		return 1;
+	return buffer_is_refused() ? 0 : -1;
+}
+
 bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view)
 {
 	int access = fill ? PyBUF_WRITABLE : PyBUF_SIMPLE;
