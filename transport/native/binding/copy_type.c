@@ -34,24 +34,26 @@ PyObject *copy_type_call(const char *name, const char *format, ...)
 
 /* ---- results ---- */
 
+/* It is done, and a caller has seen that. This takes no lock. */
+static void copy_note_seen(struct copy_request *request)
+{
+	if (!__atomic_load_n(&request->copy.times.seen, __ATOMIC_RELAXED))
+		(void)adma_copy_check(&request->copy);
+}
+
 int64_t copy_type_settle(struct copy_request *request)
 {
 	PyObject *nothing;
 
 	if (request->nbytes >= 0)
 		return request->nbytes;
+	copy_note_seen(request);
 	copy_request_let_go(request);
 	if (!request->copy.error)
 		return request->nbytes = (int64_t)request->copy.plan.bytes;
 	nothing = copy_type_call("_raise", "(O)", (PyObject *)request);
 	Py_XDECREF(nothing);
 	return -1;
-}
-
-/* It is done, and somebody has seen that. This takes no lock. */
-static void copy_note_seen(struct copy_request *request)
-{
-	(void)adma_copy_check(&request->copy);
 }
 
 /* ---- waiting ---- */
@@ -73,10 +75,8 @@ static bool copy_wait(struct copy_request *request, const struct deadline *deadl
 	PyObject *moment, *nothing;
 	int rc;
 
-	if (copy_request_is_done(request)) {
-		copy_note_seen(request);
+	if (copy_request_is_done(request))
 		return true;
-	}
 	BINDING_WITHOUT_GIL(rc = adma_copy_wait_one(&request->copy, copy_slice(deadline)));
 	if (rc == 1)
 		return true;
@@ -102,14 +102,13 @@ bool copy_type_wait(struct copy_request *request, PyObject *timeout)
 static PyObject *copy_method_check(PyObject *self, PyObject *nothing)
 {
 	struct copy_request *request = copy_request_of(self);
-	int rc;
 
 	(void)nothing;
 	if (request->nbytes >= 0)
 		Py_RETURN_TRUE;
-	if (copy_request_is_done(request))
-		copy_note_seen(request);
-	else {
+	if (!copy_request_is_done(request)) {
+		int rc;
+
 		BINDING_WITHOUT_GIL(rc = adma_copy_check(&request->copy));
 		if (!rc)
 			Py_RETURN_FALSE;
