@@ -83,6 +83,8 @@ class CopyRequest(Request):
 
     # What the compiled calls leave to Python
 
+    _engine = engine  # is prepared before the first post
+
     @staticmethod
     def _planned(call: str, dst: WriteableBuffer, src: ReadableBuffer) -> CopyRequest:
         """A request that is to be posted, for arrays of any strides. The errors of arguments."""
@@ -97,11 +99,6 @@ class CopyRequest(Request):
             request._let_go()  # a traceback would keep it
             raise
         return request
-
-    @staticmethod
-    def _prepare() -> None:
-        if not engine.ready:
-            engine.prepare()
 
     @staticmethod
     def _wait_for_room() -> None:

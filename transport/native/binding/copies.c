@@ -117,15 +117,12 @@ static int copies_hand_over(struct copy_request *request)
 static bool copies_post(struct copy_request *request, bool tell)
 {
 	PyObject *nothing = NULL;
-	int rc;
+	int rc = -EINTR;
 
 	request->copy.tell = tell;
 	copy_request_keep(request);
-	if (!interpreter_let_go())
-		nothing = copy_type_call("_prepare", "()");
-	rc = nothing ? copies_hand_over(request) : -EINTR;
-	Py_XDECREF(nothing);
-	nothing = NULL;
+	if (!interpreter_let_go() && copy_type_prepare())
+		rc = copies_hand_over(request);
 	if (rc < 0 && rc != -EINTR)
 		nothing = copy_type_call("_no_stage", "(O)", (PyObject *)request); /* raises */
 	if (rc > 0)

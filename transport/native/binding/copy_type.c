@@ -14,7 +14,8 @@
 #define COPY_TYPE_SLICE_NS 5000000 /* for how long a call copies and sleeps before it looks at signals */
 
 PyTypeObject *copy_type;
-static PyObject *copy_base, *copy_cast; /* guarded by the GIL; the second makes a copy for cffi of an address */
+/* Guarded by the GIL. `copy_cast` makes a copy for cffi of an address. */
+static PyObject *copy_base, *copy_cast, *copy_engine, *copy_ready;
 
 PyObject *copy_type_call(const char *name, const char *format, ...)
 {
@@ -30,6 +31,19 @@ PyObject *copy_type_call(const char *name, const char *format, ...)
 	Py_XDECREF(args);
 	Py_XDECREF(function);
 	return result;
+}
+
+bool copy_type_prepare(void)
+{
+	PyObject *ready = PyObject_GetAttr(copy_engine, copy_ready);
+	PyObject *nothing = NULL;
+	bool done = ready == Py_True;
+
+	if (ready && !done)
+		nothing = PyObject_CallMethod(copy_engine, "prepare", NULL);
+	Py_XDECREF(ready);
+	Py_XDECREF(nothing);
+	return done || nothing;
 }
 
 /* ---- results ---- */
@@ -320,9 +334,11 @@ PyObject *copy_type_on(PyObject *module, PyObject *base)
 	copy_type = bases ? (PyTypeObject *)PyType_FromModuleAndSpec(module, &copy_spec, bases) : NULL;
 	Py_XDECREF(bases);
 	Py_XDECREF(held);
-	if (!copy_type)
+	copy_engine = PyObject_GetAttrString(base, "_engine");
+	copy_ready = PyUnicode_InternFromString("ready");
+	if (!copy_type || !copy_engine || !copy_ready)
 		return NULL;
-	Py_INCREF(base); /* both for ever */
+	Py_INCREF(base); /* all for ever */
 	copy_base = base;
 	return Py_NewRef((PyObject *)copy_type);
 }

@@ -25,6 +25,9 @@ static inline bool copy_type_check_exact(PyObject *object)
 	return copy_type && Py_IS_TYPE(object, copy_type);
 }
 
+/* Before a copy is posted: has Python read the configuration? False: an exception is set. */
+bool copy_type_prepare(void);
+
 /* Call a function of the base class, which is a static method. The format makes a tuple of its arguments. */
 PyObject *copy_type_call(const char *name, const char *format, ...);
 
