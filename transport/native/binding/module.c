@@ -50,6 +50,7 @@ static PyMethodDef module_methods[] = {
 	{"kept_copies", copy_request_list, METH_NOARGS, NULL},
 	{"let_go_finished", module_let_go_finished, METH_NOARGS, NULL},
 	{"new_copy", copy_type_new, METH_NOARGS, NULL},
+	{"object_read", objects_read, METH_VARARGS, NULL},
 	{"object_limits", objects_limits, METH_VARARGS, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},
 	{"wait_all", waiting_all, METH_O, NULL},
