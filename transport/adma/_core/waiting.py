@@ -10,10 +10,11 @@ only noted (signal(7), ppoll(2)).
 
 from __future__ import annotations
 
-import signal
+import _thread
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..arguments import remaining
@@ -37,6 +38,8 @@ _OWN_MEASURE: Final = -1  # the core decides how long to spin
 # The kernel may hand a signal for the process to any thread, which does not end the main
 # thread's sleep. So where there are other threads, the main thread looks this often.
 _SIGNAL_SLICE_NS: Final = 100_000_000
+# Run the handlers of signals that came before: the interpreter does that first in each repr().
+_run_handlers: Final = partial(repr, None)
 
 
 class _Waiter(Protocol):
@@ -170,17 +173,22 @@ def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     if not _runs_handlers():
         waiter.sleep(nanoseconds, ffi.NULL)
         return
-    if lib.adma_task_count() > 1 and not 0 <= nanoseconds < _SIGNAL_SLICE_NS:
-        nanoseconds = _SIGNAL_SLICE_NS
+    if not 0 <= nanoseconds < _SIGNAL_SLICE_NS:
+        nanoseconds = _slice_of(nanoseconds)
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        # Sends nothing, but runs the handlers of signals that came before. The thread is named by
-        # the core: where greenlets replace threads, Python's own numbers name no thread.
-        signal.pthread_kill(lib.adma_thread_self(), 0)
+        _run_handlers()
         waiter.sleep(nanoseconds, mask)
     finally:
         lib.adma_signals_restore(mask)
+
+
+def _slice_of(nanoseconds: int) -> int:
+    """For how long to sleep at once, before another look for signals that other threads took."""
+    # The core asks the system once a second. The interpreter knows of its own threads at once.
+    limit = _SIGNAL_SLICE_NS if _thread._count() else lib.adma_signal_slice()
+    return limit if limit >= 0 and not 0 <= nanoseconds < limit else nanoseconds
 
 
 def _runs_handlers() -> bool:
