@@ -306,6 +306,8 @@ static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hi
 		return true; /* see what became of the requests */
 	}
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
+	if (found)
+		adma_spin_hit(adma_wait_progress(wait, 0));
 	spinner_let_go_of(wait, adma_wait_count(wait));
 	return found;
 }
@@ -327,6 +329,7 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin
 			return moved;
 		if (moved) {
 			end = -1;
+			adma_spin_moved(adma_wait_progress(wait, 0));
 			if (now - begin >= budget_ns)
 				return ADMA_BUSY;
 			continue;

@@ -240,9 +240,10 @@ static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready,
 			return ADMA_QUIET;
 		now = adma_now();
 		if (end < 0)
-			end = now + adma_spin_time(set->spin_ns, spin_ns, now);
+			end = now + adma_spin_time(adma_spin_learned(&set->backoff), spin_ns, now);
 		if (now >= end || !set_spin(set, end))
 			return ADMA_QUIET;
+		adma_spin_found(&set->backoff);
 	}
 }
 
@@ -316,7 +317,7 @@ static int set_sleep_once(struct adma_poll_set *set, const struct adma_wait *als
 				 : sleep_on_epoll(set, also ? also->also : -1, ns, mask);
 	adma_poll_set_wake(set);
 	adma_poll_set_look_at_fds(set);
-	set->spin_ns = adma_spin_after_sleep(set->spin_ns, adma_now() - begin);
+	adma_spin_slept(&set->backoff, adma_now() - begin);
 	return rc;
 }
 

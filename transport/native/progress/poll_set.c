@@ -8,8 +8,7 @@
 
 #include "base/clock.h"
 #include "base/event.h"
-
-#define FIRST_SPIN_NS 50000
+#include "progress/spin.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct adma_list all_sets = ADMA_LIST_INIT(all_sets);
@@ -426,7 +425,7 @@ struct adma_poll_set *adma_poll_set_make(void)
 	if (!set)
 		return NULL;
 	set->epoll = set->eventfd = -1;
-	set->spin_ns = FIRST_SPIN_NS;
+	adma_spin_begin(&set->backoff);
 	adma_list_init(&set->members);
 	adma_list_init(&set->active);
 	pthread_mutex_lock(&lock);

@@ -63,7 +63,7 @@ struct adma_poll_set {
 	struct adma_list all; /* poll sets of this process */
 	/* The rest is only for the waiter. */
 	uint64_t update;
-	int64_t spin_ns; /* how long to spin before a sleep; adapts */
+	struct adma_backoff backoff; /* how long to spin before a sleep */
 	int32_t capacity; /* of the two arrays: how many members they have room for */
 	struct epoll_event *events;
 	struct adma_poll_member **looked;

@@ -5,17 +5,31 @@
 
 #include "progress/progress.h"
 
-/* How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm. */
+/*
+ * How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm, and where
+ * nothing has happened since a spin in vain that ended a moment ago: a call that posts what it waits for follows on one
+ * that only spun (adma_read_now()).
+ */
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now);
 
 /* The same, for a waiter that has learned to spin for `learned` ns. */
 int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now);
 
-/* What such a waiter learns from a sleep of `slept` ns, after a spin of up to `learned` ns. */
-int64_t adma_spin_after_sleep(int64_t learned, int64_t slept);
+/*
+ * What a waiter has learned before its first wait; what it learns from a sleep of `slept` ns, and from a spin that found
+ * something; and how long to spin now.
+ */
+void adma_spin_begin(struct adma_backoff *backoff);
+void adma_spin_slept(struct adma_backoff *backoff, int64_t slept);
+void adma_spin_found(struct adma_backoff *backoff);
+int64_t adma_spin_learned(const struct adma_backoff *backoff);
 
-/* Learn from a sleep of `slept` ns whether a longer spin would have avoided it. */
+/* The same for the threads that wait for a worker: learn from a sleep, and from a spin that avoided one. */
 void adma_spin_learn(struct adma_progress *progress, int64_t slept);
+void adma_spin_hit(struct adma_progress *progress);
+
+/* Something has moved: a spin is worth while again. */
+void adma_spin_moved(struct adma_progress *progress);
 
 /* Words of an endpoint to look at without the lock, and their values at an earlier look. */
 struct adma_hint {
