@@ -76,7 +76,8 @@ class PollSet:
         lib.adma_poll_set_sleep(self._raw, requests.struct, nanoseconds, mask)
 
     def give_up(self) -> None:
-        """Nothing: no channel is left to the thread that waits for it."""
+        """The next wait looks for itself. No channel is left to the thread that waits for it."""
+        lib.adma_poll_set_give_up(self._raw)
 
     def __del__(self) -> None:
         raw, self._raw = self._raw, _NO_POLL_SET

@@ -13,6 +13,7 @@
 #include "progress/poll_set.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "adma_poll.h"
 #include "api/channel.h"
@@ -73,16 +74,18 @@ static void member_read(struct adma_poll_member *member)
 {
 	struct adma_endpoint *ep = adma_only_endpoint(member->progress);
 
-	(void)adma_peer_check(ep);
+	const uint32_t *reported = member->reported;
+
+	(void)adma_peer_look(ep, adma_poll_events(reported[0]), adma_poll_events(reported[1]));
 	/* A poll set polls the data descriptor of no other endpoint. */
-	if (ep->ops->silent && ep->ops->polled && member->reported & (EPOLLHUP | EPOLLERR))
+	if (ep->ops->silent && ep->ops->polled && reported[2] & (EPOLLHUP | EPOLLERR))
 		ep->ops->polled(ep, POLLHUP);
 	if (member->suspect) {
 		adma_descriptors_suspect(member->progress);
 		adma_descriptors_check(member->progress, adma_now());
 	}
-	member->reported = 0;
-	member->suspect = false;
+	memset(member->reported, 0, sizeof(member->reported));
+	member->told = member->suspect = false;
 }
 
 /* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
@@ -100,7 +103,7 @@ static enum looked member_look(struct adma_poll_member *member, bool may_rest)
 	ep = adma_only_endpoint(progress);
 	event_count = &ep->connection.config.local->event_count;
 	events = adma_ec_read(event_count); /* before the look */
-	if (member->reported || member->suspect) {
+	if (member->told || member->suspect) {
 		member_read(member);
 		may_rest = false; /* others may rely on the byte that was read here: publish */
 	}
@@ -226,11 +229,13 @@ static bool set_spin(struct adma_poll_set *set, int64_t end)
 static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready, int32_t *nready)
 {
 	int64_t end = -1;
+	bool again = false;
 
 	for (;;) {
 		int64_t now;
 
-		adma_poll_set_collect(set);
+		adma_poll_set_collect(set, again || !spin_ns);
+		again = true;
 		*nready = set_look(set, ready);
 		if (*nready < 0)
 			return -ADMA_E_CLOSED_HERE;
@@ -272,17 +277,6 @@ static bool set_rest(struct adma_poll_set *set)
 	return adma_poll_set_fall_asleep(set);
 }
 
-static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t ns, const sigset_t *mask)
-{
-	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
-	int rc = adma_ppoll(fds, 2, &ts, mask);
-
-	if (rc < 0)
-		return -errno;
-	return rc ? 0 : -ETIMEDOUT;
-}
-
 /*
  * Sleep for requests, too. adma_sleep() takes one more descriptor only, which is the epoll. So the
  * caller's descriptor joins the epoll for the time of the sleep. When it is readable it is reported
@@ -314,11 +308,16 @@ static int set_sleep_once(struct adma_poll_set *set, const struct adma_wait *als
 	if (!set_rest(set))
 		return 0;
 	rc = also && also->nreqs ? sleep_for_requests(set, also, ns, mask)
-				 : sleep_on_epoll(set, also ? also->also : -1, ns, mask);
+				 : adma_poll_set_sleep_on_epoll(set, also ? also->also : -1, ns, mask);
 	adma_poll_set_wake(set);
 	adma_poll_set_look_at_fds(set);
 	adma_spin_slept(&set->backoff, adma_now() - begin);
 	return rc;
+}
+
+void adma_poll_set_give_up(struct adma_poll_set *set)
+{
+	set->collected = false;
 }
 
 int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
