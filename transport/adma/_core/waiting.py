@@ -11,6 +11,7 @@ only noted (signal(7), ppoll(2)).
 from __future__ import annotations
 
 import _thread
+import errno
 import threading
 import time
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ _OWN_MEASURE: Final = -1  # the core decides how long to spin
 # The kernel may hand a signal for the process to any thread, which does not end the main
 # thread's sleep. So where there are other threads, the main thread looks this often.
 _SIGNAL_SLICE_NS: Final = 100_000_000
+_SLICES: Final = 10  # so many of them make a sleep, if nothing happens
+_NOTHING_HAPPENED: Final = -errno.ETIMEDOUT
 # Run the handlers of signals that came before: the interpreter does that first in each repr().
 _run_handlers: Final = partial(repr, None)
 
@@ -46,7 +49,7 @@ class _Waiter(Protocol):
     """What waits: the core's calls for one request, for many, or for many channels."""
 
     def drive(self, spin: int) -> int: ...
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None: ...
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int: ...
     def give_up(self) -> None: ...
 
 
@@ -66,8 +69,8 @@ class OneWaiter:
     def drive(self, spin: int) -> int:
         return lib.adma_drive_one(self._chan, self._req, spin, _BUDGET_NS)
 
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
-        lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int:
+        return lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
 
     def give_up(self) -> None:
         lib.adma_give_up_one(self._chan)
@@ -126,8 +129,8 @@ class ManyWaiter:
     def drive(self, spin: int) -> int:
         return lib.adma_drive(self._struct, spin, _BUDGET_NS)
 
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
-        lib.adma_sleep(self._struct, nanoseconds, mask)
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int:
+        return lib.adma_sleep(self._struct, nanoseconds, mask)
 
     def give_up(self) -> None:
         lib.adma_give_up(self._struct)
@@ -173,22 +176,29 @@ def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     if not _runs_handlers():
         waiter.sleep(nanoseconds, ffi.NULL)
         return
-    if not 0 <= nanoseconds < _SIGNAL_SLICE_NS:
-        nanoseconds = _slice_of(nanoseconds)
+    nanoseconds, slices = _slices_of(nanoseconds)
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        _run_handlers()
-        waiter.sleep(nanoseconds, mask)
+        for _ in range(slices):
+            _run_handlers()
+            if waiter.sleep(nanoseconds, mask) != _NOTHING_HAPPENED:
+                break
     finally:
         lib.adma_signals_restore(mask)
 
 
-def _slice_of(nanoseconds: int) -> int:
-    """For how long to sleep at once, before another look for signals that other threads took."""
+def _slices_of(nanoseconds: int) -> tuple[int, int]:
+    """For how long to sleep before a look for signals that other threads took, and how often."""
+    if 0 <= nanoseconds <= _SIGNAL_SLICE_NS:
+        return nanoseconds, 1
     # The core asks the system once a second. The interpreter knows of its own threads at once.
     limit = _SIGNAL_SLICE_NS if _thread._count() else lib.adma_signal_slice()
-    return limit if limit >= 0 and not 0 <= nanoseconds < limit else nanoseconds
+    if limit < 0 or 0 <= nanoseconds <= limit:
+        return nanoseconds, 1
+    if limit > _SIGNAL_SLICE_NS:
+        return limit, 1
+    return limit, _SLICES if nanoseconds < 0 else min(_SLICES, nanoseconds // limit)
 
 
 def _runs_handlers() -> bool:
