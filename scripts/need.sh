@@ -63,6 +63,7 @@ missing() {
 	kbuild) have make bc bison flex perl || echo make bc bison flex perl ;;
 	qemu) have qemu-system-x86_64 qemu-system-aarch64 || echo qemu-system-x86 qemu-system-arm ;;
 	sparse) have sparse || echo sparse ;;
+	strace) have strace || echo strace ;;
 	*) echo "need.sh: unknown tool $1" >&2 && return 2 ;;
 	esac
 }

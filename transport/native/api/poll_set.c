@@ -210,8 +210,8 @@ static bool spinner_look_seldom(void *arg)
 	return adma_poll_set_has_events(spinner->set);
 }
 
-/* Spin until `end`. True when another look may find something. */
-static bool set_spin(struct adma_poll_set *set, int64_t end)
+/* Spin until `end`. `briefly`: ask no epoll meanwhile. True when another look may find something. */
+static bool set_spin(struct adma_poll_set *set, int64_t end, bool briefly)
 {
 	struct spinner spinner; /* not initialised: the hints are set before they are looked at */
 	bool found = true;
@@ -219,7 +219,7 @@ static bool set_spin(struct adma_poll_set *set, int64_t end)
 	spinner.set = set;
 	spinner.n = 0;
 	if (spinner_hold_maps(&spinner))
-		found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
+		found = adma_spin(end, spinner_look, briefly ? NULL : spinner_look_seldom, &spinner);
 	spinner_let_maps_go(&spinner);
 	return found;
 }
@@ -228,7 +228,7 @@ static bool set_spin(struct adma_poll_set *set, int64_t end)
 
 static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready, int32_t *nready)
 {
-	int64_t end = -1;
+	int64_t end = -1, spin = 0;
 	bool again = false;
 
 	for (;;) {
@@ -244,9 +244,11 @@ static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready,
 		if (!spin_ns)
 			return ADMA_QUIET;
 		now = adma_now();
-		if (end < 0)
-			end = now + adma_spin_time(adma_spin_learned(&set->backoff), spin_ns, now);
-		if (now >= end || !set_spin(set, end))
+		if (end < 0) {
+			spin = adma_spin_time(adma_spin_learned(&set->backoff), spin_ns, now);
+			end = now + spin;
+		}
+		if (now >= end || !set_spin(set, end, spin <= ADMA_SPIN_MIN_NS))
 			return ADMA_QUIET;
 		adma_spin_found(&set->backoff);
 	}

@@ -7,10 +7,9 @@
 #include "shm/summary.h"
 
 #define SPIN_MAX_NS 100000
-#define SPIN_MIN_NS 2000
 #define FIRST_SPIN_NS 50000
 
-static const struct adma_backoff_limits limits = {.min_ns = SPIN_MIN_NS, .max_ns = SPIN_MAX_NS};
+static const struct adma_backoff_limits limits = {.min_ns = ADMA_SPIN_MIN_NS, .max_ns = SPIN_MAX_NS};
 
 int64_t adma_spin_max_ns(void)
 {
@@ -22,7 +21,7 @@ int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now)
 	if (asked >= 0)
 		return asked;
 	/* Whoever has slept long again and again spins for so little that the load does not matter. */
-	if (learned <= SPIN_MIN_NS)
+	if (learned <= ADMA_SPIN_MIN_NS)
 		return adma_cpu_was_oversubscribed(now) ? 0 : learned;
 	return adma_cpu_oversubscribed(now) ? 0 : learned;
 }

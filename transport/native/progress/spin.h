@@ -43,6 +43,9 @@ struct adma_hint {
 
 #define ADMA_HINTS_MAX 8 /* a thread does not spin on the words of more endpoints than this */
 
+/* The shortest spin. Nothing is looked at in it but words in memory: the sleep that follows tells of the rest. */
+#define ADMA_SPIN_MIN_NS 2000
+
 /* The words of all endpoints that a thread waits for. */
 struct adma_hints {
 	struct adma_hint each[ADMA_HINTS_MAX];
