@@ -126,13 +126,27 @@ bool adma_cpu_was_oversubscribed(int64_t now)
 	return cpu_count(now, ADMA_REST_NS) < 2 || load_is_too_high(now, false);
 }
 
+/* How many cores are online, as it was a second ago at most: get_nprocs() opens a file. */
+static int cpu_online(int64_t now)
+{
+	static _Atomic int64_t asked;
+	static _Atomic int known;
+	int64_t before = atomic_load_explicit(&asked, memory_order_acquire);
+
+	if (!before || now - before >= ADMA_REST_NS) {
+		atomic_store_explicit(&known, get_nprocs(), memory_order_relaxed);
+		atomic_store_explicit(&asked, now, memory_order_release);
+	}
+	return atomic_load_explicit(&known, memory_order_relaxed);
+}
+
 /*
  * May this thread run on every core? If not, the user or a tool chose its cores, and may be about to
  * choose again: such a choice is not ours to overwrite.
  */
-static bool cpu_set_is_free(const cpu_set_t *set)
+static bool cpu_set_is_free(const cpu_set_t *set, int64_t now)
 {
-	return CPU_COUNT(set) == get_nprocs();
+	return CPU_COUNT(set) == cpu_online(now);
 }
 
 void adma_cpu_avoid(int core, int64_t now, int64_t *moved)
@@ -142,7 +156,7 @@ void adma_cpu_avoid(int core, int64_t now, int64_t *moved)
 	if (sched_getcpu() != core || core < 0 || core >= CPU_SETSIZE || now - *moved < MOVE_NS)
 		return;
 	*moved = now;
-	if (sched_getaffinity(0, sizeof(set), &set) || !cpu_set_is_free(&set) || CPU_COUNT(&set) < 2)
+	if (sched_getaffinity(0, sizeof(set), &set) || !cpu_set_is_free(&set, now) || CPU_COUNT(&set) < 2)
 		return;
 	CPU_CLR(core, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
