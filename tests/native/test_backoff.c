@@ -12,7 +12,8 @@ static const struct adma_backoff_limits limits = {.min_ns = SHORTEST, .max_ns = 
 
 static int64_t after(struct adma_backoff *backoff, int64_t slept_ns)
 {
-	adma_backoff_learn(backoff, slept_ns, limits);
+	adma_backoff_sleep(backoff, slept_ns);
+	adma_backoff_wake(backoff, limits);
 	return backoff->spin_ns;
 }
 
@@ -70,9 +71,23 @@ static void a_quick_answer_teaches_nothing(void)
 	REQUIRE(sleeps_until_long(&backoff) == 2);
 }
 
+/* A waiter that is woken too early, and sleeps on, has slept long: a spin would have been of no use. */
+static void early_wakes_teach_nothing(void)
+{
+	struct adma_backoff backoff = {.spin_ns = SHORTEST};
+
+	adma_backoff_sleep(&backoff, SHORTEST);
+	REQUIRE(backoff.spin_ns == SHORTEST);
+	REQUIRE(after(&backoff, LONGEST) == SHORTEST);
+	adma_backoff_wake(&backoff, limits); /* without a sleep */
+	REQUIRE(backoff.spin_ns == SHORTEST);
+	REQUIRE(after(&backoff, SHORTEST) == LONGEST);
+}
+
 int main(void)
 {
 	sleeps_teach();
+	early_wakes_teach_nothing();
 	spins_in_vain_teach();
 	a_quick_answer_teaches_nothing();
 	puts("backoff: short sleeps lead to long spins, unless those are in vain");

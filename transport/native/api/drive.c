@@ -322,14 +322,16 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin
 	for (;;) {
 		int moved = drive_round(wait, visit);
 		int64_t now = adma_now();
+		bool ready = visit->released || adma_wait_is_satisfied(wait);
 
-		if (visit->released || adma_wait_is_satisfied(wait))
+		if (moved > 0 || (ready && !moved))
+			adma_spin_moved(adma_wait_progress(wait, 0));
+		if (ready)
 			return ADMA_READY;
 		if (moved < 0)
 			return moved;
 		if (moved) {
 			end = -1;
-			adma_spin_moved(adma_wait_progress(wait, 0));
 			if (now - begin >= budget_ns)
 				return ADMA_BUSY;
 			continue;

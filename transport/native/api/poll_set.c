@@ -239,8 +239,10 @@ static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready,
 		*nready = set_look(set, ready);
 		if (*nready < 0)
 			return -ADMA_E_CLOSED_HERE;
-		if (*nready)
+		if (*nready) {
+			adma_spin_came(&set->backoff);
 			return ADMA_READY;
+		}
 		if (!spin_ns)
 			return ADMA_QUIET;
 		now = adma_now();
@@ -313,7 +315,7 @@ static int set_sleep_once(struct adma_poll_set *set, const struct adma_wait *als
 				 : adma_poll_set_sleep_on_epoll(set, also ? also->also : -1, ns, mask);
 	adma_poll_set_wake(set);
 	adma_poll_set_look_at_fds(set);
-	adma_spin_slept(&set->backoff, adma_now() - begin);
+	adma_backoff_sleep(&set->backoff, adma_now() - begin);
 	return rc;
 }
 

@@ -175,7 +175,7 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 	sleep_look(progress, fds);
-	adma_spin_learn(progress, slept);
+	adma_spin_slept(progress, slept);
 	adma_publish_and_leave_worker(progress);
 }
 

@@ -31,9 +31,9 @@ void adma_spin_begin(struct adma_backoff *backoff)
 	atomic_init(&backoff->spin_ns, FIRST_SPIN_NS);
 }
 
-void adma_spin_slept(struct adma_backoff *backoff, int64_t slept)
+void adma_spin_came(struct adma_backoff *backoff)
 {
-	adma_backoff_learn(backoff, slept, limits);
+	adma_backoff_wake(backoff, limits);
 }
 
 void adma_spin_found(struct adma_backoff *backoff)
@@ -62,20 +62,24 @@ int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t n
 	return adma_spin_time(adma_spin_learned(&progress->waiters.backoff), asked, now);
 }
 
-void adma_spin_learn(struct adma_progress *progress, int64_t slept)
+void adma_spin_slept(struct adma_progress *progress, int64_t slept)
 {
-	adma_spin_slept(&progress->waiters.backoff, slept);
+	adma_backoff_sleep(&progress->waiters.backoff, slept);
 	spin_note_vain(progress, 0);
 }
 
 void adma_spin_moved(struct adma_progress *progress)
 {
+	if (!progress) /* the first channel of several was freed */
+		return;
+	adma_spin_came(&progress->waiters.backoff);
 	spin_note_vain(progress, 0);
 }
 
 void adma_spin_hit(struct adma_progress *progress)
 {
-	adma_spin_found(&progress->waiters.backoff);
+	if (progress)
+		adma_spin_found(&progress->waiters.backoff);
 }
 
 static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t events, bool messages)

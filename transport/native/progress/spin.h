@@ -16,20 +16,18 @@ int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t n
 int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now);
 
 /*
- * What a waiter has learned before its first wait; what it learns from a sleep of `slept` ns, and from a spin that found
- * something; and how long to spin now.
+ * What a waiter has learned before its first wait; what it learns when something comes, from the sleeps before that, and
+ * when a spin found that; and how long to spin now.
  */
 void adma_spin_begin(struct adma_backoff *backoff);
-void adma_spin_slept(struct adma_backoff *backoff, int64_t slept);
+void adma_spin_came(struct adma_backoff *backoff);
 void adma_spin_found(struct adma_backoff *backoff);
 int64_t adma_spin_learned(const struct adma_backoff *backoff);
 
-/* The same for the threads that wait for a worker: learn from a sleep, and from a spin that avoided one. */
-void adma_spin_learn(struct adma_progress *progress, int64_t slept);
-void adma_spin_hit(struct adma_progress *progress);
-
-/* Something has moved: a spin is worth while again. */
+/* The same for the threads that wait for a worker: one has slept; something has moved; a spin has found something. */
+void adma_spin_slept(struct adma_progress *progress, int64_t slept);
 void adma_spin_moved(struct adma_progress *progress);
+void adma_spin_hit(struct adma_progress *progress);
 
 /* Words of an endpoint to look at without the lock, and their values at an earlier look. */
 struct adma_hint {
