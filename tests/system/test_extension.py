@@ -17,7 +17,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
