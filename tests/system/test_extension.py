@@ -244,14 +244,24 @@ SELDOM: Final = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_counts_are_flat(ends: tuple[adma.Channel, adma.Channel], name: str) -> None:
-    """Neither objects nor memory of the interpreter's are left by any call."""
+    """Neither objects nor memory of the interpreter's are left by any call.
+
+    Caches of the interpreter fill up once. What leaks does so each time.
+    """
     call, rounds = CALLS[name], SELDOM.get(name, ROUNDS)
     for _ in range(300):  # fills what is kept for the next calls
         call(*ends)
-    before = blocks()
-    for _ in range(rounds):
-        call(*ends)
-    assert blocks() - before < BLOCKS
+
+    def growth() -> int:
+        before = blocks()
+        for _ in range(rounds):
+            call(*ends)
+        return blocks() - before
+
+    found: list[int] = []
+    while len(found) < 3 and (not found or found[-1] >= BLOCKS):
+        found.append(growth())
+    assert found[-1] < BLOCKS, found
 
 
 def blocks() -> int:
