@@ -299,6 +299,35 @@ static void a_way_that_is_gone_is_not_taken(void)
 	REQUIRE(adma_estimates_choose(&run.e, sizes[3], run.ways) == LARGE_DETOUR);
 }
 
+/* Of tries no sample comes, as when a peer sleeps each time. They are no more for that. */
+static void tries_without_samples_cost_as_much(void)
+{
+	struct run run;
+	int tries = 0;
+
+	begin_scene(&run, &scenes[3], 0.02, 1);
+	transfers(&run, &amd, 3, 200);
+	for (int i = 0; i < 2000; i++) {
+		uint32_t way = adma_estimates_choose(&run.e, sizes[3], run.ways);
+
+		if (way == SHARED)
+			adma_estimates_note(&run.e, sizes[3], way, 92000);
+		tries += way != SHARED;
+	}
+	REQUIRE(tries <= 25);
+}
+
+/* At first no sample comes of any transfer, as on a busy machine: the tries wait until they tell something. */
+static void the_first_tries_wait_for_samples(void)
+{
+	struct run run;
+
+	begin_scene(&run, &scenes[0], 0.02, 1);
+	for (int i = 0; i < 500; i++)
+		REQUIRE(adma_estimates_choose(&run.e, sizes[3], run.ways) == SHARED);
+	REQUIRE(transfers(&run, &intel, 3, 64) && run.tries == 16);
+}
+
 static void every_size_and_time_will_do(void)
 {
 	static const uint64_t values[] = {1, 2, 4095, 4096, 1ull << 32, 1ull << 62, UINT64_MAX};
@@ -333,6 +362,8 @@ int main(void)
 	it_follows_a_change();
 	it_does_not_flutter();
 	a_way_that_is_gone_is_not_taken();
+	tries_without_samples_cost_as_much();
+	the_first_tries_wait_for_samples();
 	every_size_and_time_will_do();
 	the_same_calls_give_the_same_answers();
 	return 0;

@@ -93,6 +93,7 @@ class adma_config(CData):  # noqa: N801
     copiers: int
     single_copy_from: int
     single_copy_from_waiting: int
+    learns: bool
     mech_fd: Array[int]
     mech_found: Array[int]
 
@@ -174,6 +175,15 @@ class adma_candidate(CData):  # noqa: N801
     mechanism: int
     reason: int
     error: int
+
+class adma_learnt(CData):  # noqa: N801
+    mechanism: int
+    chunk: int
+    aliased: int
+    detour: int
+    chosen: int
+    samples: int
+    nanoseconds: int
 
 class adma_loss(CData):  # noqa: N801
     messages: int
@@ -441,6 +451,9 @@ class ffi:  # noqa: N801
     def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_learnt *"], init: object = ...) -> adma_learnt: ...
+    @overload
+    @staticmethod
     def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
     @overload
     @staticmethod
@@ -642,6 +655,9 @@ class _Lib:
     ADMA_REASON_TWO_COPIES_MORE: int
     ADMA_REASON_SLOWER_WAITING: int
     ADMA_REASON_SLOWER_SHORT: int
+    ADMA_REASON_LEARNT: int
+    ADMA_REASON_SLOWER_LEARNT: int
+    ADMA_LEARNT_MAX: int
     ADMA_RECORD_MAGIC: int
     ADMA_WIRE_VERSION: int
     ADMA_WIRE_OLDEST: int
@@ -831,6 +847,8 @@ class _Lib:
     def adma_choose(chan: adma_chan, n: int, /) -> int: ...
     @staticmethod
     def adma_candidates(chan: adma_chan, n: int, found: adma_candidate, /) -> int: ...
+    @staticmethod
+    def adma_learnt(chan: adma_chan, n: int, found: adma_learnt, /) -> int: ...
     @staticmethod
     def adma_mechanism_register(mechanism: adma_mechanism, /) -> int: ...
     @staticmethod

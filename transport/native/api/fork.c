@@ -5,7 +5,7 @@
  * The thread that stops an engine holds `control` and waits for the copy worker threads, which may
  * want the lock of a worker and that of the progress thread's registry. So `control` is taken first,
  * then the list of workers, and last the locks of the registry and of the poll sets, the engine
- * lock and those of the list of holds (base/holds.h), which are leaves.
+ * lock, those of the list of holds (base/holds.h) and that of what was learnt, which are leaves.
  */
 #include <pthread.h>
 
@@ -14,6 +14,7 @@
 #include "base/holds.h"
 #include "copy/engines.h"
 #include "copy/state.h"
+#include "learn/tables.h"
 #include "progress/poll_set.h"
 
 static void fork_before(void)
@@ -24,10 +25,12 @@ static void fork_before(void)
 	adma_engine_lock();
 	adma_holds_before_fork();
 	adma_closer_before_fork();
+	adma_tables_before_fork();
 }
 
 static void fork_after_in_parent(void)
 {
+	adma_tables_after_fork();
 	adma_closer_after_fork_parent();
 	adma_holds_after_fork_parent();
 	adma_engine_unlock();
@@ -38,6 +41,7 @@ static void fork_after_in_parent(void)
 
 static void fork_after_in_child(void)
 {
+	adma_tables_after_fork();
 	adma_closer_after_fork_child();
 	adma_holds_after_fork_child();
 	adma_engine_forked();

@@ -118,6 +118,7 @@ struct adma_config {
 	uint32_t copiers; /* mask of enum adma_copier: the roles in which this endpoint may copy */
 	uint64_t single_copy_from; /* auto: bytes from which one copy in the kernel beats two in user space */
 	uint64_t single_copy_from_waiting; /* the same, while both endpoints wait and each has a core */
+	bool learns; /* auto: these numbers are only where learning begins (see adma_learnt()) */
 	/* By enum adma_mechanism_id: the descriptor that the mechanism's probe leaves to the channel, or -1;
 	 * and what the probe found out, in bits that each mechanism defines for itself. */
 	int mech_fd[ADMA_MECH_MAX];
@@ -499,6 +500,8 @@ enum adma_reason {
 	ADMA_REASON_TWO_COPIES_MORE = 13, /* it copies twice */
 	ADMA_REASON_SLOWER_WAITING = 14, /* it copies once, and while both endpoints wait two copies are quicker */
 	ADMA_REASON_SLOWER_SHORT = 15, /* it makes a system call for each chunk, and the message is short */
+	ADMA_REASON_LEARNT = 16, /* it would, because it was the quickest here: see adma_learnt() */
+	ADMA_REASON_SLOWER_LEARNT = 17, /* it would not, because another one was quicker here */
 };
 
 struct adma_candidate {
@@ -512,6 +515,24 @@ struct adma_candidate {
  * first. `found` has room for ADMA_MECH_MAX. Returns how many there are, or why the channel is terminated.
  */
 int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *found);
+
+/* A way in which messages of this process were carried: what it took, and how that is known. */
+struct adma_learnt {
+	uint32_t mechanism; /* enum adma_mechanism_id */
+	uint64_t chunk; /* bytes of a chunk */
+	uint32_t aliased; /* buffers that lie a few bytes apart in their pages, for which a detour may be quicker */
+	uint32_t detour; /* ... and copies took it */
+	uint32_t chosen; /* it is the way that messages of this size take, but for tries */
+	uint32_t samples; /* messages of about this size */
+	uint64_t nanoseconds; /* what n bytes take from the match on; 0: unknown. Without samples it is predicted */
+};
+enum { ADMA_LEARNT_MAX = 16 };
+
+/*
+ * What was learnt of messages of n bytes that this process read from processes of the peer's user, while both ends waited.
+ * `found` has room for ADMA_LEARNT_MAX. Returns how many ways there are, or why the channel is terminated.
+ */
+int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt *found);
 
 /*
  * Add a mechanism that is not built in. Its id is ADMA_MECH_COUNT or more, and it stays for the life of

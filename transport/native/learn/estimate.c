@@ -279,6 +279,16 @@ static bool estimate_is_turn(struct adma_estimates *e, struct adma_size_class *h
 	return at == here->turn;
 }
 
+/* Try this way if the allowance is `least` or more. It is spent also if no sample comes of the try. */
+static uint32_t estimate_spend(struct adma_size_class *here, uint32_t way, float predicted, float least)
+{
+	if (here->allowance < least)
+		return ADMA_NO_WAY;
+	here->allowance -= predicted;
+	here->spent = predicted;
+	return way;
+}
+
 /* Later: what may be spent on trying must suffice. A way that was a surprise is tried again in advance of it. */
 static uint32_t estimate_try_seldom(struct adma_estimates *e, uint32_t class, struct adma_ways ways)
 {
@@ -289,28 +299,31 @@ static uint32_t estimate_try_seldom(struct adma_estimates *e, uint32_t class, st
 	if (estimate_draw(e, 4)) /* out of step with what the program does */
 		return ADMA_NO_WAY;
 	if (estimate_allows(ways, here->again) && here->again != here->incumbent)
-		return here->allowance < -ESTIMATE_SAVED * cost ? ADMA_NO_WAY : here->again;
+		return estimate_spend(here, here->again, cost, -ESTIMATE_SAVED * cost);
 	if (here->allowance < cost)
 		return ADMA_NO_WAY;
 	way = estimate_candidate(e, class, ways, &predicted);
-	return here->allowance < predicted ? ADMA_NO_WAY : way;
+	return way == ADMA_NO_WAY ? way : estimate_spend(here, way, predicted, predicted);
+}
+
+/* Nothing was tried yet. What the incumbent takes must be known before that, or else nothing can be compared with it. */
+static bool estimate_may_begin(const struct adma_size_class *here)
+{
+	return !here->settled_at && !here->trying && here->transfers > ADMA_PLAIN &&
+	       here->ways[here->incumbent].count >= ESTIMATE_ENOUGH;
 }
 
 /* The way to try now, or ADMA_NO_WAY. */
 static uint32_t estimate_try(struct adma_estimates *e, uint32_t class, struct adma_ways ways)
 {
 	struct adma_size_class *here = &e->classes[class];
-	bool often, known = here->ways[here->incumbent].count; /* or else nothing can be compared with it */
 	float predicted;
 
-	if (here->transfers == ADMA_PLAIN + 1)
+	if (estimate_may_begin(here))
 		estimate_try_more(here);
-	often = here->trying;
-	if (often && !estimate_is_turn(e, here))
-		return ADMA_NO_WAY;
-	if (here->transfers <= ADMA_PLAIN || !known)
-		return ADMA_NO_WAY;
-	return often ? estimate_candidate(e, class, ways, &predicted) : estimate_try_seldom(e, class, ways);
+	if (here->trying)
+		return estimate_is_turn(e, here) ? estimate_candidate(e, class, ways, &predicted) : ADMA_NO_WAY;
+	return here->settled_at ? estimate_try_seldom(e, class, ways) : ADMA_NO_WAY;
 }
 
 /* ---- the interface ---- */
@@ -358,7 +371,8 @@ static void estimate_watch_try(struct adma_size_class *here, uint32_t way, float
 {
 	float best = here->ways[here->incumbent].cost;
 
-	here->allowance -= cost;
+	here->allowance -= cost - here->spent;
+	here->spent = 0;
 	here->again = ADMA_NO_WAY;
 	if (cost * ESTIMATE_SURPRISE >= best)
 		return;

@@ -57,7 +57,8 @@ struct adma_size_class {
 	uint32_t again;      /* a way that was quicker than expected, so that it is tried next; or ADMA_NO_WAY */
 	uint32_t settled_at; /* the number of the transfer with which `trying` last ended */
 	float pace;          /* what the incumbent took then, and lately */
-	float allowance;     /* bytes' worth of nanoseconds that may go into the next try */
+	float allowance;     /* what may go into the next try */
+	float spent;         /* what the last try was predicted to take, if it has not been heard of */
 };
 
 struct adma_estimates {
