@@ -297,6 +297,34 @@ static void users_have_tables_of_their_own(void)
 	REQUIRE(is(usual_choice(&one, ADMA_MECH_SHARED), ADMA_MECH_CMA, 512 << 10, false));
 }
 
+/* What one process has learnt, another one begins with; but it counts little beside what is measured. */
+static void it_is_taken_up(void)
+{
+	struct adma_endpoint one = fresh(), other = fresh();
+	struct adma_learnt_cost costs[64], bad;
+	int n;
+
+	carry_many(&one, ADMA_MECH_SHARED, 200);
+	n = adma_learning_tell_costs(one.connection.config.uid, costs, 64);
+	REQUIRE(n == 4 && adma_learning_tell_costs(one.connection.config.uid, costs, 0) == 4);
+	for (int i = 0; i < n; i++) {
+		bad = costs[i];
+		bad.ns_per_mib = 0;
+		REQUIRE(adma_learning_take_up(other.connection.config.uid, &bad) == -EINVAL);
+		bad = costs[i];
+		bad.size_class = ADMA_SIZE_CLASSES;
+		REQUIRE(adma_learning_take_up(other.connection.config.uid, &bad) == -EINVAL);
+		bad = costs[i];
+		bad.choice = 9;
+		REQUIRE(adma_learning_take_up(other.connection.config.uid, &bad) == -EINVAL);
+		REQUIRE(!adma_learning_take_up(other.connection.config.uid, &costs[i]));
+	}
+	REQUIRE(samples(&other) == 0);
+	for (int i = 0; i < 60; i++) /* there are no first tries */
+		REQUIRE(is(carry(&other, ADMA_MECH_SHARED), ADMA_MECH_CMA, 512 << 10, false));
+	REQUIRE(!adma_learning_tell_costs(fresh().connection.config.uid, costs, 64));
+}
+
 static void a_writer_judges_what_it_is_told(void)
 {
 	REQUIRE(adma_choice_is_possible(&stream, BYTES, 128 << 10, 0));
@@ -320,6 +348,7 @@ int main(void)
 	one_computes();
 	cores_are_short();
 	a_writer_judges_what_it_is_told();
+	it_is_taken_up();
 	users_have_tables_of_their_own(); /* it leaves room for no more */
 	return 0;
 }

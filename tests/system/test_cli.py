@@ -48,7 +48,8 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["info"], ["pingpong"], ["plot"], ["bench"], ["demo"], ["demo", "overlap"]]
+    "arguments",
+    [[], ["info"], ["pingpong"], ["plot"], ["bench"], ["demo"], ["demo", "overlap"], ["tune"]],
 )
 def test_every_command_explains_itself(arguments: list[str]) -> None:
     done = adma(*arguments, "--help")

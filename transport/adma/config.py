@@ -67,6 +67,18 @@ def open_directory() -> str:
     return os.path.normpath(value(OPEN_DIR) or "/tmp")
 
 
+def configuration_directory() -> str:
+    """Where the user's own settings are: XDG_CONFIG_HOME or ~/.config, or "".
+
+    A relative one does not count, as for `runtime_directory`.
+    """
+    directory = value("XDG_CONFIG_HOME")
+    if os.path.isabs(directory):
+        return directory
+    home = value("HOME")
+    return os.path.join(home, ".config") if os.path.isabs(home) else ""
+
+
 def runtime_directory() -> str:
     """The user's own directory for as long as the session lasts: XDG_RUNTIME_DIR, or "".
 

@@ -185,6 +185,15 @@ class adma_learnt(CData):  # noqa: N801
     samples: int
     nanoseconds: int
 
+class adma_learnt_cost(CData):  # noqa: N801
+    size_class: int
+    mechanism: int
+    choice: int
+    aliased: int
+    detour: int
+    chosen: int
+    ns_per_mib: int
+
 class adma_loss(CData):  # noqa: N801
     messages: int
     bytes: int
@@ -452,6 +461,11 @@ class ffi:  # noqa: N801
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_learnt *"], init: object = ...) -> adma_learnt: ...
+    @overload
+    @staticmethod
+    def new(
+        cdecl: Literal["struct adma_learnt_cost *"], init: object = ...
+    ) -> adma_learnt_cost: ...
     @overload
     @staticmethod
     def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
@@ -849,6 +863,12 @@ class _Lib:
     def adma_candidates(chan: adma_chan, n: int, found: adma_candidate, /) -> int: ...
     @staticmethod
     def adma_learnt(chan: adma_chan, n: int, found: adma_learnt, /) -> int: ...
+    @staticmethod
+    def adma_learnt_tell(uid: int, found: adma_learnt_cost, room: int, /) -> int: ...
+    @staticmethod
+    def adma_learnt_take_up(uid: int, cost: adma_learnt_cost, /) -> int: ...
+    @staticmethod
+    def adma_learnt_size(size_class: int, /) -> int: ...
     @staticmethod
     def adma_mechanism_register(mechanism: adma_mechanism, /) -> int: ...
     @staticmethod

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import config, errors
+from .. import config, errors, tuned
 from .._core import channel as core
 from .._core.constants import (
     COPY_AS_READER,
@@ -57,7 +57,12 @@ def copiers() -> int:
 
 
 def configuration(link: Link) -> core.Config:
-    """What the core's channel is made of."""
+    """What the core's channel is made of.
+
+    The first channel of a process takes up what `adma tune` has stored, if it may learn.
+    """
+    if config.learns() and not link.forced:
+        tuned.take_up()
     return core.Config(
         sock=link.sock,
         pidfd=link.pidfd,

@@ -285,6 +285,23 @@ int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt *found)
 	return rc;
 }
 
+int adma_learnt_tell(uint32_t uid, struct adma_learnt_cost *found, int room)
+{
+	return adma_learning_tell_costs(uid, found, room);
+}
+
+int adma_learnt_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
+{
+	return adma_learning_take_up(uid, cost);
+}
+
+uint64_t adma_learnt_size(uint32_t size_class)
+{
+	uint64_t power = 1ull << (ADMA_SIZE_CLASS_FIRST + size_class / 2);
+
+	return size_class < ADMA_SIZE_CLASSES ? power + size_class % 2 * power / 2 : 0;
+}
+
 uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
 {
 	uint32_t mask;

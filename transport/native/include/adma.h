@@ -535,6 +535,28 @@ enum { ADMA_LEARNT_MAX = 16 };
 int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt *found);
 
 /*
+ * What was learnt of a way in a size class, to be stored and to be taken up by another process on the same machine. Only
+ * messages between endpoints that both waited are told of.
+ */
+struct adma_learnt_cost {
+	uint32_t size_class;
+	uint32_t mechanism; /* enum adma_mechanism_id */
+	uint32_t choice; /* 0: the built-in size of chunks; others by their number */
+	uint32_t aliased, detour; /* as in struct adma_learnt */
+	uint32_t chosen;
+	uint64_t ns_per_mib; /* nanoseconds for each MiB */
+};
+
+/* The costs that were learnt with peers of this user. Returns how many there are, of which `room` are stored. */
+int adma_learnt_tell(uint32_t uid, struct adma_learnt_cost *found, int room);
+
+/* Take one up. It has no effect on a size class that messages were carried of. 0; -EINVAL; -ENOMEM. */
+int adma_learnt_take_up(uint32_t uid, const struct adma_learnt_cost *cost);
+
+/* The smallest message of a size class; 0: there is no such class. */
+uint64_t adma_learnt_size(uint32_t size_class);
+
+/*
  * Add a mechanism that is not built in. Its id is ADMA_MECH_COUNT or more, and it stays for the life of
  * the process. 0; -EEXIST: the id is taken; -EINVAL: the id is out of range, or an operation is missing.
  */

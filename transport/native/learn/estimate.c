@@ -399,6 +399,31 @@ void adma_estimates_note(struct adma_estimates *e, uint64_t bytes, uint32_t way,
 	estimate_compete(here);
 }
 
+float adma_estimates_tell(const struct adma_estimates *e, uint32_t class, uint32_t way, bool *incumbent)
+{
+	const struct adma_size_class *here = &e->classes[class];
+
+	*incumbent = here->settled_at && here->incumbent == way;
+	return here->settled_at && here->ways[way].count >= ESTIMATE_ENOUGH ? here->ways[way].cost : 0;
+}
+
+void adma_estimates_take_up(struct adma_estimates *e, uint32_t class, uint32_t way, float cost, bool incumbent)
+{
+	struct adma_size_class *here = &e->classes[class];
+
+	if (here->transfers > 1)
+		return;
+	for (uint32_t i = 0; i < ESTIMATE_ENOUGH; i++)
+		estimate_add(&here->ways[way], cost, here->transfers);
+	here->ways[way].total = 0; /* of this process */
+	if (!incumbent)
+		return;
+	here->transfers = here->settled_at = 1; /* so there are no first tries */
+	here->incumbent = way;
+	here->again = ADMA_NO_WAY;
+	here->pace = cost;
+}
+
 struct adma_way_known adma_estimates_known(const struct adma_estimates *e, uint64_t bytes, uint32_t way)
 {
 	uint32_t class = estimate_class(bytes);

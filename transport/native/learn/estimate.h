@@ -88,4 +88,13 @@ struct adma_way_known {
 };
 struct adma_way_known adma_estimates_known(const struct adma_estimates *e, uint64_t bytes, uint32_t way);
 
+/*
+ * What the samples of a way say in a size class, in nanoseconds for each byte: to be stored, and taken up by a later
+ * process. 0: there are too few samples.
+ */
+float adma_estimates_tell(const struct adma_estimates *e, uint32_t class, uint32_t way, bool *incumbent);
+
+/* Take it up, if nothing is known of the class but what was taken up. It counts as a few samples. */
+void adma_estimates_take_up(struct adma_estimates *e, uint32_t class, uint32_t way, float cost, bool incumbent);
+
 #endif

@@ -2,6 +2,7 @@
 /* tables.c - see tables.h. */
 #include "learn/tables.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,32 @@ uint32_t adma_tables_known(struct adma_table_key key, uint64_t bytes, struct adm
 	}
 	pthread_mutex_unlock(&lock);
 	return best;
+}
+
+void adma_tables_tell(struct adma_table_key key, uint32_t class, float costs[ADMA_WAYS], bool incumbents[ADMA_WAYS])
+{
+	const struct adma_estimates *e;
+
+	pthread_mutex_lock(&lock);
+	e = table_look(key);
+	for (uint32_t way = 0; way < ADMA_WAYS; way++) {
+		costs[way] = 0;
+		if (e)
+			costs[way] = adma_estimates_tell(e, class, way, &incumbents[way]);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+int adma_tables_take_up(struct adma_table_key key, uint32_t class, uint32_t way, float cost, bool incumbent)
+{
+	struct adma_estimates *e;
+
+	pthread_mutex_lock(&lock);
+	e = table_provide(key);
+	if (e)
+		adma_estimates_take_up(e, class, way, cost, incumbent);
+	pthread_mutex_unlock(&lock);
+	return e ? 0 : -ENOMEM;
 }
 
 void adma_tables_before_fork(void)

@@ -36,6 +36,12 @@ void adma_tables_note(struct adma_table_key key, uint64_t bytes, uint32_t way, u
 uint32_t adma_tables_known(struct adma_table_key key, uint64_t bytes, struct adma_ways ways,
 			   struct adma_way_known known[ADMA_WAYS]);
 
+/* The costs of a class that was learnt: see adma_estimates_tell(). 0 for a way of which nothing can be told. */
+void adma_tables_tell(struct adma_table_key key, uint32_t class, float costs[ADMA_WAYS], bool incumbents[ADMA_WAYS]);
+
+/* Take up what an earlier process learnt. 0 or -ENOMEM. */
+int adma_tables_take_up(struct adma_table_key key, uint32_t class, uint32_t way, float cost, bool incumbent);
+
 /* A fork must not find the lock held. A child begins with what its parent has learnt. */
 void adma_tables_before_fork(void);
 void adma_tables_after_fork(void);

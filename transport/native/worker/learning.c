@@ -2,6 +2,8 @@
 /* learning.c - see learning.h. */
 #include "worker/learning.h"
 
+#include <errno.h>
+
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "learn/tables.h"
@@ -275,4 +277,56 @@ uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t
 		return 0;
 	told = learning_tell_kind(ep, n, mask, built_in, false, found);
 	return told + learning_tell_kind(ep, n, mask, built_in, true, found + told);
+}
+
+/* ---- what is stored ---- */
+
+#define LEARNING_MIB ((float)(1 << 20))
+
+static struct adma_table_key learning_stored(uint32_t uid, bool aliased)
+{
+	return (struct adma_table_key){.uid = uid, .kind = LEARNING_BOTH_WAIT | (aliased ? LEARNING_ALIASED : 0)};
+}
+
+int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int room)
+{
+	struct learning_way ways[ADMA_WAYS];
+	uint32_t count = learning_enumerate(ways);
+	int told = 0;
+
+	for (uint32_t at = 0; at < 2 * ADMA_SIZE_CLASSES; at++) {
+		bool incumbents[ADMA_WAYS], aliased = at % 2;
+		float costs[ADMA_WAYS];
+
+		adma_tables_tell(learning_stored(uid, aliased), at / 2, costs, incumbents);
+		for (uint32_t way = 0; way < count; way++) {
+			if (costs[way] > 0 && told < room)
+				found[told] = (struct adma_learnt_cost){
+					.size_class = at / 2,
+					.mechanism = ways[way].mechanism->id,
+					.choice = ways[way].choice,
+					.aliased = aliased,
+					.detour = ways[way].detour,
+					.chosen = incumbents[way],
+					.ns_per_mib = (uint64_t)(costs[way] * LEARNING_MIB),
+				};
+			told += costs[way] > 0;
+		}
+	}
+	return told;
+}
+
+int adma_learning_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
+{
+	struct learning_way ways[ADMA_WAYS];
+	uint32_t count = learning_enumerate(ways);
+
+	if (cost->size_class >= ADMA_SIZE_CLASSES || !cost->ns_per_mib)
+		return -EINVAL;
+	for (uint32_t way = 0; way < count; way++)
+		if (ways[way].mechanism->id == cost->mechanism && ways[way].choice == cost->choice &&
+		    ways[way].detour == !!cost->detour)
+			return adma_tables_take_up(learning_stored(uid, cost->aliased), cost->size_class, way,
+						   (float)cost->ns_per_mib / LEARNING_MIB, cost->chosen);
+	return -EINVAL;
 }

@@ -54,4 +54,8 @@ uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uin
 uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
 			    struct adma_learnt *found);
 
+/* See adma_learnt_tell() and adma_learnt_take_up(). */
+int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int room);
+int adma_learning_take_up(uint32_t uid, const struct adma_learnt_cost *cost);
+
 #endif
