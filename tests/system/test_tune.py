@@ -15,6 +15,7 @@ import pytest
 from adma import tuned
 from adma._core.constants import MECH_CMA, MECH_SHARED
 from adma._core.learning import Cost, size_of
+from adma.cli import tune
 from adma.testing.limits import SLOWNESS
 from support.mechanisms import FORCED
 
@@ -196,11 +197,37 @@ def test_tune_when_learning_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_tune_runs() -> None:
-    """On a busy machine nothing competes: it says so, and stores nothing."""
     done = python("-m", "adma.cli", "tune", "--quick")
-    assert done.returncode == 1, done.stdout
-    assert "nothing was learnt" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "it runs" in done.stdout
+    assert done.stderr == ""
     assert tuned.load() is None
+
+
+def test_tune_learns_nothing_where_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a busy machine: it says so, and leaves what was stored before as it is."""
+    tuned.store(COSTS, "today")
+    monkeypatch.setattr(tune, "measure", lambda quick: None)
+    monkeypatch.setattr(tune.learning, "tell", lambda uid: [])
+    assert tune.tune(quick=False, as_json=False) == 1
+    assert "the machine is busy" in capsys.readouterr().err
+    found = tuned.load()
+    assert found is not None
+    assert found.date == "today"
+
+
+def test_tune_stores_what_it_has_learnt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tune, "measure", lambda quick: None)
+    monkeypatch.setattr(tune.learning, "tell", lambda uid: COSTS)
+    assert tune.tune(quick=False, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == tuned.path()
+    found = tuned.load()
+    assert found is not None
+    assert found.costs == COSTS
 
 
 def test_show() -> None:

@@ -25,7 +25,7 @@ struct learning_way {
 	bool detour;
 };
 
-/* Mechanisms that were registered later come last, so a way keeps its number. */
+/* Mechanisms that are built in come first, so their ways have the same numbers in all processes. */
 static uint32_t learning_enumerate(struct learning_way ways[ADMA_WAYS])
 {
 	uint32_t n = 0;
