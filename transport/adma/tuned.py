@@ -9,6 +9,7 @@ as if there were none.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -119,6 +120,10 @@ def load() -> Tuned | None:
         fd = os.open(path(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Unusable("it is a symbolic link") from None
+        raise
     try:
         found = _parse(_read(fd))
     finally:
@@ -175,15 +180,20 @@ def forgo() -> None:
 
 
 def take_up() -> None:
-    """Begin with what the file holds, once in each process; a RuntimeWarning tells why not."""
+    """Begin with what the file holds, once in each process; a RuntimeWarning tells why not.
+
+    A process that cannot look for the file goes on without a word: it may have given up the rights
+    of the user whose HOME it has, or be in a sandbox, or be out of descriptors.
+    """
     if _taken_up:
         return
     _taken_up.append(True)
     try:
         found = load() if config.configuration_directory() else None
-    except (OSError, Unusable) as error:
-        text = f"{path()} is ignored: {getattr(error, 'strerror', None) or error}"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    except OSError:
+        return
+    except Unusable as error:
+        warnings.warn(f"{path()} is ignored: {error}", RuntimeWarning, stacklevel=2)
         return
     if found:
         learning.take_up(os.geteuid(), found.costs)
