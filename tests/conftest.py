@@ -50,7 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     # A short name: paths of Unix sockets end at 107 bytes.
     _place = Path(tempfile.mkdtemp(prefix="adma-test-"))
-    for variable, name in (("XDG_RUNTIME_DIR", "run"), ("TMPDIR", "tmp")):
+    for variable, name in (
+        ("XDG_RUNTIME_DIR", "run"),
+        ("XDG_CONFIG_HOME", "config"),  # what the user has stored by `adma tune` is not used
+        ("TMPDIR", "tmp"),
+    ):
         (_place / name).mkdir(mode=0o700)
         os.environ[variable] = str(_place / name)
     tempfile.tempdir = None

@@ -231,6 +231,8 @@ def test_an_end_without_a_close(peer: Peer, spoiler: Spoiler) -> None:
         {"chunk": 0},
         {"chunk": 1},
         {"chunk": HUGE},
+        {"manner": 2},
+        {"mechanism": 1, "chunk": 16 * 1024, "manner": 1},
         {"destination": 0},
         {"destination": 0xFFFF_FFFF_FFFF_F000},
         {"state": word(9, MATCHED)},

@@ -198,6 +198,7 @@ CHOSEN = {
     "ADMA_PTRACER": "any",
     "ADMA_OPEN_DIR": "/chosen",
     "ADMA_COPIERS": "reader",
+    "ADMA_LEARN": "0",
     "ADMA_ENGINE": "chosen",
     "TMPDIR": "/var/tmp",
     "TEMP": "/var/tmp",
@@ -209,9 +210,10 @@ from adma.copying import engine
 import adma
 adma.copy(bytearray(1 << 20), bytes(1 << 20))
 print(config.loopback_address(), config.any_tracer(), config.open_directory(), config.copiers(),
+      config.learns(),
       repr(config.runtime_directory()), place._temporary())
 """
-UNSET = "127.0.0.1 False /tmp both '' /tmp\n"
+UNSET = "127.0.0.1 False /tmp both True '' /tmp\n"
 
 
 def more_rights(what: str) -> None:
@@ -256,6 +258,6 @@ def test_an_ordinary_program_heeds_them(crowd: Path) -> None:
     chosen = {**CHOSEN, "ADMA_TRACE": str(trace)}
     del chosen["ADMA_ENGINE"]
     runtime = {"XDG_RUNTIME_DIR": str(crowd.parent)}
-    told = f"127.9.9.9 True /chosen reader '{crowd.parent}' /var/tmp\n"
+    told = f"127.9.9.9 True /chosen reader False '{crowd.parent}' /var/tmp\n"
     assert run_python(TELL, chosen | runtime, stay) == (0, told)
     assert trace.stat().st_size

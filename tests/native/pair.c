@@ -95,6 +95,7 @@ void make_configs(struct adma_config configs[ENDS], struct adma_segment *segment
 			.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER,
 			.single_copy_from = 300000,
 			.single_copy_from_waiting = 600000,
+			.learns = true,
 		};
 
 		for (int id = 0; id < ADMA_MECH_MAX; id++)

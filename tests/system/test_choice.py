@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The free choice: what carries a large message depends on who waits, and for how much."""
+"""The free choice: what carries a large message depends on who waits, and for how much.
+
+That is so without experience; test_learning.py has what is learnt.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,11 @@ pytestmark = [
         reason="needs shared and mapped:cma to choose from",
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def without_experience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMA_LEARN", "0")
 
 
 def carried(channel: adma.Channel) -> tuple[int, int]:

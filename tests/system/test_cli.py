@@ -48,7 +48,8 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["info"], ["pingpong"], ["plot"], ["bench"], ["demo"], ["demo", "overlap"]]
+    "arguments",
+    [[], ["info"], ["pingpong"], ["plot"], ["bench"], ["demo"], ["demo", "overlap"], ["tune"]],
 )
 def test_every_command_explains_itself(arguments: list[str]) -> None:
     done = adma(*arguments, "--help")
@@ -96,6 +97,11 @@ def test_info_as_json() -> None:
     assert [each["mechanism"] for each in found["mechanisms"]] == list(KNOWN)
     for each in found["mechanisms"]:
         assert each["available"] or each["cause"]
+    # Of a message that needs a mechanism, each way is told of; nothing is known of it here.
+    ways = found["auto"][-1]["learnt"]
+    works = {each["mechanism"] for each in found["mechanisms"] if each["available"]}
+    assert {way["mechanism"] for way in ways} == works & {"shared", "mapped:cma"}
+    assert all(way["samples"] == 0 and way["seconds"] is None for way in ways)
 
 
 def test_a_refused_mechanism_keeps_cause_and_cure(monkeypatch: pytest.MonkeyPatch) -> None:

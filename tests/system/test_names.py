@@ -145,6 +145,7 @@ _TEXTS = [
     ("ADMA_LOOPBACK_ADDRESS", b"::1%\n\x1b[31m"),
     ("ADMA_COPIERS", b"\xff"),
     ("ADMA_COPIERS", b""),
+    ("ADMA_LEARN", b"\xff"),
     ("ADMA_PTRACER", b"\xff"),
     ("ADMA_ENGINE", b"\xff"),
     ("ADMA_QUEUES", b"\xff"),

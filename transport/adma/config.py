@@ -19,6 +19,7 @@ from ._core.handshake import has_more_rights
 COPIERS: Final = "ADMA_COPIERS"
 EMULATED: Final = "ADMA_EMULATED"  # what emulates this machine, where that cannot be seen
 ENGINE: Final = "ADMA_ENGINE"
+LEARN: Final = "ADMA_LEARN"  # "0": how messages are carried is not learnt
 LOOPBACK_ADDRESS: Final = "ADMA_LOOPBACK_ADDRESS"
 OPEN_DIR: Final = "ADMA_OPEN_DIR"
 PEER_MPICH: Final = "ADMA_PEER_MPICH"  # the Python of an environment with mpi4py on MPICH
@@ -43,6 +44,11 @@ def copiers() -> str:
     return value(COPIERS) or "both"
 
 
+def learns() -> bool:
+    """Is it learnt which mechanism is the quickest, and how? Unless ADMA_LEARN is 0."""
+    return value(LEARN) != "0"
+
+
 def loopback_address() -> str:
     """The address at which `loopback:tcp` listens: 127.0.0.1 unless ADMA_LOOPBACK_ADDRESS.
 
@@ -59,6 +65,18 @@ def any_tracer() -> bool:
 def open_directory() -> str:
     """Below which all users have their directories of sockets for others: ADMA_OPEN_DIR."""
     return os.path.normpath(value(OPEN_DIR) or "/tmp")
+
+
+def configuration_directory() -> str:
+    """Where the user's own settings are: XDG_CONFIG_HOME or ~/.config, or "".
+
+    A relative one does not count, as for `runtime_directory`.
+    """
+    directory = value("XDG_CONFIG_HOME")
+    if os.path.isabs(directory):
+        return directory
+    home = value("HOME")
+    return os.path.join(home, ".config") if os.path.isabs(home) else ""
 
 
 def runtime_directory() -> str:

@@ -110,6 +110,7 @@ static void make_config(struct scene *scene, struct adma_config *config, int e, 
 		.copiers = ADMA_COPY_AS_READER | ADMA_COPY_AS_WRITER,
 		.single_copy_from = kind & 8 ? 30000 : 300000,
 		.single_copy_from_waiting = 60000,
+		.learns = kind & 16,
 	};
 	if (!config->same_user && config->forced != ADMA_MECH_CMA)
 		all &= ~ADMA_MECH_BIT(ADMA_MECH_CMA);

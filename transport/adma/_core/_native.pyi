@@ -94,6 +94,7 @@ class adma_config(CData):  # noqa: N801
     copiers: int
     single_copy_from: int
     single_copy_from_waiting: int
+    learns: bool
     mech_fd: Array[int]
     mech_found: Array[int]
 
@@ -176,6 +177,24 @@ class adma_candidate(CData):  # noqa: N801
     mechanism: int
     reason: int
     error: int
+
+class adma_learnt(CData):  # noqa: N801
+    mechanism: int
+    chunk: int
+    aliased: int
+    detour: int
+    chosen: int
+    samples: int
+    nanoseconds: int
+
+class adma_learnt_cost(CData):  # noqa: N801
+    size_class: int
+    mechanism: int
+    choice: int
+    aliased: int
+    detour: int
+    chosen: int
+    ns_per_mib: int
 
 class adma_loss(CData):  # noqa: N801
     messages: int
@@ -443,6 +462,14 @@ class ffi:  # noqa: N801
     def new(cdecl: Literal["struct adma_candidate *"], init: object = ...) -> adma_candidate: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_learnt *"], init: object = ...) -> adma_learnt: ...
+    @overload
+    @staticmethod
+    def new(
+        cdecl: Literal["struct adma_learnt_cost *"], init: object = ...
+    ) -> adma_learnt_cost: ...
+    @overload
+    @staticmethod
     def new(cdecl: Literal["struct adma_loss *"], init: object = ...) -> adma_loss: ...
     @overload
     @staticmethod
@@ -645,6 +672,9 @@ class _Lib:
     ADMA_REASON_TWO_COPIES_MORE: int
     ADMA_REASON_SLOWER_WAITING: int
     ADMA_REASON_SLOWER_SHORT: int
+    ADMA_REASON_LEARNT: int
+    ADMA_REASON_SLOWER_LEARNT: int
+    ADMA_LEARNT_MAX: int
     ADMA_RECORD_MAGIC: int
     ADMA_WIRE_VERSION: int
     ADMA_WIRE_OLDEST: int
@@ -842,6 +872,14 @@ class _Lib:
     def adma_choose(chan: adma_chan, n: int, /) -> int: ...
     @staticmethod
     def adma_candidates(chan: adma_chan, n: int, found: adma_candidate, /) -> int: ...
+    @staticmethod
+    def adma_learnt(chan: adma_chan, n: int, found: adma_learnt, /) -> int: ...
+    @staticmethod
+    def adma_learnt_tell(uid: int, found: adma_learnt_cost, room: int, /) -> int: ...
+    @staticmethod
+    def adma_learnt_take_up(uid: int, cost: adma_learnt_cost, /) -> int: ...
+    @staticmethod
+    def adma_learnt_size(size_class: int, /) -> int: ...
     @staticmethod
     def adma_mechanism_register(mechanism: adma_mechanism, /) -> int: ...
     @staticmethod

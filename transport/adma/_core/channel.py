@@ -35,6 +35,8 @@ SLOW: Final = lib.ADMA_REASON_SLOW
 TWO_COPIES_MORE: Final = lib.ADMA_REASON_TWO_COPIES_MORE
 SLOWER_WAITING: Final = lib.ADMA_REASON_SLOWER_WAITING
 SLOWER_SHORT: Final = lib.ADMA_REASON_SLOWER_SHORT
+LEARNT: Final = lib.ADMA_REASON_LEARNT
+SLOWER_LEARNT: Final = lib.ADMA_REASON_SLOWER_LEARNT
 
 # Each of these is one call into C: adma.h says what it does.
 needed = lib.adma_needed  # bytes of the message that was too long for this thread
@@ -82,6 +84,7 @@ class Config:
     copiers: int  # mask of enum adma_copier
     single_copy_from: int  # bytes
     single_copy_from_waiting: int  # bytes, while both endpoints wait
+    learns: bool  # these numbers are only where learning begins
     fds: Mapping[int, int] = field(default_factory=dict)  # by mechanism, what its probe left
     found: Mapping[int, int] = field(default_factory=dict)  # by mechanism, bits of its own
 
@@ -171,6 +174,38 @@ def candidates(chan: Chan, nbytes: int) -> list[Candidate]:
     if count < 0:
         raise_for(count)
     return [Candidate(found[i].mechanism, found[i].reason, found[i].error) for i in range(count)]
+
+
+class Learnt(NamedTuple):
+    """What one way of carrying a message took: `struct adma_learnt`."""
+
+    mechanism: int
+    chunk: int  # bytes
+    aliased: bool  # buffers a few bytes apart in their pages
+    detour: bool
+    chosen: bool
+    samples: int
+    nanoseconds: int  # 0: unknown
+
+
+def learnt(chan: Chan, nbytes: int) -> list[Learnt]:
+    """What this process has learnt of messages of `nbytes`. Raises why the channel is over."""
+    found = ffi.new("struct adma_learnt[]", lib.ADMA_LEARNT_MAX)
+    count = lib.adma_learnt(chan, nbytes, found)
+    if count < 0:
+        raise_for(count)
+    return [
+        Learnt(
+            way.mechanism,
+            way.chunk,
+            bool(way.aliased),
+            bool(way.detour),
+            bool(way.chosen),
+            way.samples,
+            way.nanoseconds,
+        )
+        for way in found[0:count]
+    ]
 
 
 def withdrawn(chan: Chan) -> dict[int, int]:

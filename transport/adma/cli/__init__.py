@@ -10,11 +10,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from adma.cli import bench, demo, info, pingpong, plot, trace
+from adma.cli import bench, demo, info, pingpong, plot, trace, tune
 
 __all__ = ["main"]
 
-COMMANDS = (info, pingpong, bench, demo, plot, trace)
+COMMANDS = (info, pingpong, bench, demo, plot, trace, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

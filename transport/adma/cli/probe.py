@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _plain(explanation: adma.Explanation) -> dict[str, Any]:
         "mechanism": explanation.mechanism,
         "why": explanation.why,
         "others": dict(explanation.others),
+        "learnt": [asdict(way) for way in explanation.learnt],
     }
 
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import config, errors
+from .. import config, errors, tuned
 from .._core import channel as core
 from .._core.constants import (
     COPY_AS_READER,
@@ -20,7 +21,7 @@ from .._core.constants import (
 from .._core.results import NO_MECHANISM, raise_for
 from ..errors import MechanismUnavailable
 from ..mechanisms import NAMES, Refusal
-from .explanation import Explanation
+from .explanation import Explanation, Learnt
 
 if TYPE_CHECKING:
     from .._core.types import Chan
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["SINGLE_COPY_FROM", "configuration", "explain", "stats", "unavailable"]
 
 # Bytes from which one copy in the kernel beats two copies through a segment: when one end
-# computes, and when both wait. Measured on the development machine, see docs/benchmarks.md.
+# computes, and when both wait. Measured on one machine, see docs/benchmarks.md: this is where
+# learning begins.
 SINGLE_COPY_FROM = 512 * 1024
 SINGLE_COPY_FROM_WAITING = 32 * 1024 * 1024
 
@@ -55,7 +57,12 @@ def copiers() -> int:
 
 
 def configuration(link: Link) -> core.Config:
-    """What the core's channel is made of."""
+    """What the core's channel is made of.
+
+    The first channel of a process takes up what `adma tune` has stored, if it may learn.
+    """
+    if config.learns() and not link.forced:
+        tuned.take_up()
     return core.Config(
         sock=link.sock,
         pidfd=link.pidfd,
@@ -72,6 +79,7 @@ def configuration(link: Link) -> core.Config:
         copiers=copiers(),
         single_copy_from=SINGLE_COPY_FROM,
         single_copy_from_waiting=SINGLE_COPY_FROM_WAITING,
+        learns=config.learns(),
         fds=link.fds,
         found=link.found,
     )
@@ -95,7 +103,21 @@ def explain(chan: Chan, link: Link, nbytes: int) -> Explanation:
     if chosen is None:
         return Explanation(nbytes, carry, None, _CARRIED[carry], others, refusals)
     why = _TEXTS[chosen.reason]
-    return Explanation(nbytes, carry, NAMES[chosen.mechanism], why, others, refusals)
+    learnt = tuple(_learnt(chan, nbytes))
+    return Explanation(nbytes, carry, NAMES[chosen.mechanism], why, others, refusals, learnt)
+
+
+def _learnt(chan: Chan, nbytes: int) -> Iterator[Learnt]:
+    for way in core.learnt(chan, nbytes):
+        yield Learnt(
+            NAMES[way.mechanism],
+            way.chunk,
+            way.aliased,
+            way.detour,
+            way.chosen,
+            way.samples,
+            way.nanoseconds / 1e9 if way.nanoseconds else None,
+        )
 
 
 def _why_not(candidate: core.Candidate | None, nbytes: int, carry: str, link: Link) -> str:
@@ -146,6 +168,8 @@ _TEXTS = {
         "two copies that overlap; one copy would cost less, but no mechanism that makes one works"
     ),
     core.LAST: "nothing better works here",
+    core.LEARNT: "it was the quickest here, as was measured with earlier messages",
+    core.SLOWER_LEARNT: "another one was quicker here, as was measured with earlier messages",
     core.WITHDRAWN: "it worked when the channel was made, and failed in mid-life",
     core.SLOW: _ON_DEMAND,
     # It worked when it was tried. Its descriptor was let go, since the channel will not use it.

@@ -5,7 +5,7 @@
  * The thread that stops an engine holds `control` and waits for the copy worker threads, which may
  * want the lock of a worker and that of the progress thread's registry. So `control` is taken first,
  * then the list of workers, and last the locks of the registry and of the poll sets, the engine
- * lock and those of the list of holds (base/holds.h), which are leaves.
+ * lock, those of the list of holds (base/holds.h) and that of what was learnt, which are leaves.
  */
 #include <pthread.h>
 
@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "copy/engines.h"
 #include "copy/state.h"
+#include "learn/tables.h"
 #include "progress/poll_set.h"
 
 static void fork_before(void)
@@ -25,10 +26,12 @@ static void fork_before(void)
 	adma_engine_lock();
 	adma_holds_before_fork();
 	adma_closer_before_fork();
+	adma_tables_before_fork();
 }
 
 static void fork_after_in_parent(void)
 {
+	adma_tables_after_fork();
 	adma_closer_after_fork_parent();
 	adma_holds_after_fork_parent();
 	adma_engine_unlock();
@@ -40,6 +43,7 @@ static void fork_after_in_parent(void)
 static void fork_after_in_child(void)
 {
 	adma_thread_after_fork_child();
+	adma_tables_after_fork();
 	adma_closer_after_fork_child();
 	adma_holds_after_fork_child();
 	adma_engine_forked();

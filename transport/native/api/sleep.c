@@ -63,6 +63,7 @@ static bool sleep_arm(struct adma_progress *progress, const struct adma_sleeper 
 		adma_list_remove(&ep->rearm);
 		if (!adma_endpoint_advance(ep) && adma_ec_arm(event_count, events)) {
 			adma_list_remove(&ep->rearm);
+			ep->naps++;
 			continue;
 		}
 		/* It is looked at again after the others. */

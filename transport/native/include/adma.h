@@ -120,6 +120,7 @@ struct adma_config {
 	uint32_t copiers; /* mask of enum adma_copier: the roles in which this endpoint may copy */
 	uint64_t single_copy_from; /* auto: bytes from which one copy in the kernel beats two in user space */
 	uint64_t single_copy_from_waiting; /* the same, while both endpoints wait and each has a core */
+	bool learns; /* auto: these numbers are only where learning begins (see adma_learnt()) */
 	/* By enum adma_mechanism_id: the descriptor that the mechanism's probe leaves to the channel, or -1;
 	 * and what the probe found out, in bits that each mechanism defines for itself. */
 	int mech_fd[ADMA_MECH_MAX];
@@ -511,6 +512,8 @@ enum adma_reason {
 	ADMA_REASON_TWO_COPIES_MORE = 13, /* it copies twice */
 	ADMA_REASON_SLOWER_WAITING = 14, /* it copies once, and while both endpoints wait two copies are quicker */
 	ADMA_REASON_SLOWER_SHORT = 15, /* it makes a system call for each chunk, and the message is short */
+	ADMA_REASON_LEARNT = 16, /* it would, because it was the quickest here: see adma_learnt() */
+	ADMA_REASON_SLOWER_LEARNT = 17, /* it would not, because another one was quicker here */
 };
 
 struct adma_candidate {
@@ -524,6 +527,46 @@ struct adma_candidate {
  * first. `found` has room for ADMA_MECH_MAX. Returns how many there are, or why the channel is terminated.
  */
 int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *found);
+
+/* A way in which messages of this process were carried: what it took, and how that is known. */
+struct adma_learnt {
+	uint32_t mechanism; /* enum adma_mechanism_id */
+	uint64_t chunk; /* bytes of a chunk */
+	uint32_t aliased; /* buffers that lie a few bytes apart in their pages, for which a detour may be quicker */
+	uint32_t detour; /* ... and copies took it */
+	uint32_t chosen; /* it is the way that messages of this size take, but for tries */
+	uint32_t samples; /* messages of about this size */
+	uint64_t nanoseconds; /* what n bytes take from the match on; 0: unknown. Without samples it is predicted */
+};
+enum { ADMA_LEARNT_MAX = 16 };
+
+/*
+ * What was learnt of messages of n bytes that this process read from processes of the peer's user, while both ends waited.
+ * `found` has room for ADMA_LEARNT_MAX. Returns how many ways there are, or why the channel is terminated.
+ */
+int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt *found);
+
+/*
+ * What was learnt of a way in a size class, to be stored and to be taken up by another process on the same machine. Only
+ * messages between endpoints that both waited are told of.
+ */
+struct adma_learnt_cost {
+	uint32_t size_class;
+	uint32_t mechanism; /* enum adma_mechanism_id */
+	uint32_t choice; /* 0: the built-in size of chunks; others by their number */
+	uint32_t aliased, detour; /* as in struct adma_learnt */
+	uint32_t chosen;
+	uint64_t ns_per_mib; /* nanoseconds for each MiB */
+};
+
+/* The costs that were learnt with peers of this user. Returns how many there are, of which `room` are stored. */
+int adma_learnt_tell(uint32_t uid, struct adma_learnt_cost *found, int room);
+
+/* Take one up. It has no effect on a size class that messages were carried of. 0; -EINVAL; -ENOMEM. */
+int adma_learnt_take_up(uint32_t uid, const struct adma_learnt_cost *cost);
+
+/* The smallest message of a size class; 0: there is no such class. */
+uint64_t adma_learnt_size(uint32_t size_class);
 
 /*
  * Add a mechanism that is not built in. Its id is ADMA_MECH_COUNT or more, and it stays for the life of

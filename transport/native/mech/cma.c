@@ -35,6 +35,15 @@ static uint64_t cma_chunk(uint64_t length)
 	return n > CMA_CHUNK_MAX ? CMA_CHUNK_MAX : n;
 }
 
+/* Small ones let both endpoints copy also what is short. Large ones take fewer system calls, and what is short as a whole. */
+static uint64_t cma_other_chunk(uint64_t length, uint32_t i)
+{
+	static const uint64_t sizes[ADMA_OTHER_CHUNKS] = {32 << 10, 512 << 10};
+
+	(void)length;
+	return sizes[i];
+}
+
 static bool cma_may(const struct adma_config *peer, uint32_t what)
 {
 	return peer->mech_found[ADMA_MECH_CMA] & what;
@@ -124,8 +133,9 @@ static int cma_push(const struct adma_config *peer, uint64_t remote, uint8_t *lo
  * The kernel copies with `rep movsb`, and some processors fall to a fifth of their speed when the
  * destination begins a little behind the source, modulo 4 KiB: each load then waits for the store
  * before it. Ordinary allocators produce such pairs (two bytearrays of one size, one of them 16
- * bytes further into its page), so those are copied in pieces through a scratch buffer that is
- * half a page away from both.
+ * bytes further into its page), so those can be copied in pieces through a scratch buffer that is
+ * half a page away from both. On other processors this detour takes twice the time. So it is a matter
+ * of experience whether it is taken.
  */
 #define CMA_PAGE 4096ull
 #define CMA_ALIASED 32ull
@@ -136,6 +146,25 @@ static bool cma_aliased(uint64_t destination, uint64_t source)
 	uint64_t distance = (destination - source) % CMA_PAGE;
 
 	return distance > 0 && distance < CMA_ALIASED;
+}
+
+/* Is this a processor that usually gains by the detour? */
+static bool cma_usually_detours(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return __builtin_cpu_is("amd");
+#else
+	return false;
+#endif
+}
+
+static enum adma_detour cma_detours(const struct adma_span *span)
+{
+	uint64_t local = (uintptr_t)span->local, remote = span->remote;
+
+	if (span->outbound ? !cma_aliased(remote, local) : !cma_aliased(local, remote))
+		return ADMA_DETOUR_NONE;
+	return cma_usually_detours() ? ADMA_DETOUR_USUAL : ADMA_DETOUR_POSSIBLE;
 }
 
 static uint8_t *cma_scratch_beside(uint64_t address)
@@ -195,9 +224,8 @@ static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma
 static int cma_copy(struct adma_connection *connection, const struct adma_span *span, uint64_t at, uint64_t n)
 {
 	const struct adma_config *peer = &connection->config;
-	uint64_t local = (uintptr_t)span->local, remote = span->remote;
 
-	if (span->outbound ? cma_aliased(remote, local) : cma_aliased(local, remote))
+	if (span->detour)
 		return cma_copy_by_scratch(peer, span, at, n);
 	if (span->outbound)
 		return cma_push(peer, span->remote + at, span->local + at, n);
@@ -265,6 +293,9 @@ const struct adma_mechanism adma_mech_cma = {
 	.rank = cma_rank,
 	.reason = cma_reason,
 	.chunk = cma_chunk,
+	.competes = true,
+	.other_chunk = cma_other_chunk,
+	.detours = cma_detours,
 	.resident = cma_resident,
 	.able = cma_able,
 	.copy = cma_copy,

@@ -49,6 +49,7 @@ struct adma_span {
 	uint64_t length;
 	uint64_t chunk;  /* bytes of each chunk but the last */
 	uint64_t base;   /* how many chunks of this mechanism and direction precede this transfer */
+	bool detour;     /* take the detour: see `detours` of struct adma_mechanism */
 };
 
 /* Bytes of chunk i. */
@@ -58,6 +59,16 @@ static inline uint64_t adma_chunk_bytes(const struct adma_span *span, uint32_t i
 
 	return span->length - from < span->chunk ? span->length - from : span->chunk;
 }
+
+/* May a copy make a detour, which is quicker on some processors? */
+enum adma_detour {
+	ADMA_DETOUR_NONE,     /* it would be slower on all of them */
+	ADMA_DETOUR_POSSIBLE, /* it may be quicker */
+	ADMA_DETOUR_USUAL,    /* the same, and on processors of this kind it usually is */
+};
+
+/* Other sizes of a chunk than that of chunk(). */
+#define ADMA_OTHER_CHUNKS 2
 
 /* What fill() and drain() return when they moved bytes. 0: nothing could be moved without waiting. */
 enum adma_moved {
@@ -133,6 +144,20 @@ struct adma_mechanism {
 
 	/* Bytes of a chunk for a transfer of this length. Both endpoints compute it, with the same result. */
 	uint64_t (*chunk)(uint64_t length);
+
+	/* ---- what the reader learns (worker/learning.h): optional ---- */
+
+	/* Does it compete with others that do? Then `rank` only says where the learning begins. */
+	bool competes;
+
+	/*
+	 * ADMA_EITHER_ENDPOINT: other sizes of a chunk that may be quicker on some machine, as chunk() tells one: number
+	 * `i` of ADMA_OTHER_CHUNKS. 0: there is none for this length.
+	 */
+	uint64_t (*other_chunk)(uint64_t length, uint32_t i);
+
+	/* ADMA_EITHER_ENDPOINT: may this span be copied by a detour? Asked at the reader, before the match. */
+	enum adma_detour (*detours)(const struct adma_span *span);
 
 	/* ---- ADMA_EITHER_ENDPOINT ---- */
 

@@ -236,6 +236,7 @@ const struct adma_mechanism adma_mech_shm = {
 	.reason = shm_reason,
 	.serves = shm_serves,
 	.chunk = shm_chunk,
+	.competes = true,
 	.fill = shm_fill,
 	.drain = shm_drain,
 	.ready = shm_ready,

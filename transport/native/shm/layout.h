@@ -124,7 +124,9 @@ struct adma_slot {
 	struct adma_shared_u64 destination; /* reader: address in its memory; 0: the writer does not access it */
 	struct adma_shared_u64 chunk;       /* reader: bytes of a chunk */
 	struct adma_shared_u64 base;        /* reader: position in the mechanism's stream */
-	uint64_t reserved[2];
+	struct adma_shared_u32 manner;      /* reader: mask of enum adma_manner */
+	uint32_t nothing;
+	uint64_t reserved;
 
 	_Atomic uint64_t state;  /* {generation:32, enum adma_slot_state:32} */
 	_Atomic uint64_t cursor; /* {generation:32, closed:1, next:31} */
@@ -132,6 +134,11 @@ struct adma_slot {
 	_Atomic uint64_t error;  /* {generation:32, errno:32}: the first one */
 	_Atomic uint64_t seen;   /* {generation:32, 1}: the reader has finished with this life */
 	uint64_t spare[3];
+};
+
+/* How a mechanism copies, beyond the size of its chunks. */
+enum adma_manner {
+	ADMA_MANNER_DETOUR = 1, /* struct adma_span: detour */
 };
 
 /* For whom the news is: for the maker of the segment, who writes messages, or for its reader. */

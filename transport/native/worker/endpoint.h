@@ -149,6 +149,8 @@ struct adma_endpoint {
 	int32_t withdrawn_error[ADMA_MECH_MAX];
 	struct adma_stats stats;
 	_Atomic uint64_t wakes_sent; /* threads that copy count without the lock */
+	uint64_t naps; /* how often a thread of ours was about to sleep */
+	uint64_t begun; /* transfers that were begun */
 };
 
 /* A word that a spinning thread looks at, because it changes when a request completes. NULL: there is none. */

@@ -68,11 +68,11 @@ bool adma_select_lacks_segment(const struct adma_endpoint *ep, uint32_t offered)
 	return select_without_segment(ep, select_readable(ep, offered));
 }
 
-uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offered)
+uint32_t adma_select_for_read(const struct adma_endpoint *ep, uint32_t offered)
 {
 	uint32_t mask = select_readable(ep, offered), now = mask & ~select_without_segment(ep, mask);
 
-	return adma_select_from(ep, n, now ? now : mask, ep->control.waits);
+	return now ? now : mask;
 }
 
 uint32_t adma_select_guards(const struct adma_endpoint *ep, uint32_t mask, uint32_t refused)
@@ -107,7 +107,7 @@ bool adma_select_has_single_copy(uint32_t mask)
 }
 
 static enum adma_reason select_reason(const struct adma_endpoint *ep, const struct adma_mechanism *mechanism,
-				      uint64_t n, uint32_t chosen, uint32_t working)
+				      uint64_t n, uint32_t chosen, bool learnt, uint32_t working)
 {
 	uint32_t forced = ep->connection.config.forced, bit = ADMA_MECH_BIT(mechanism->id);
 
@@ -121,10 +121,13 @@ static enum adma_reason select_reason(const struct adma_endpoint *ep, const stru
 		return ADMA_REASON_OTHER_FORCED;
 	if (!adma_takes_slot(ep, n))
 		return ADMA_REASON_NOT_NEEDED;
+	if (learnt && mechanism->competes)
+		return mechanism->id == chosen ? ADMA_REASON_LEARNT : ADMA_REASON_SLOWER_LEARNT;
 	return mechanism->reason(&ep->connection, n, mechanism->id == chosen, adma_select_has_single_copy(working));
 }
 
-uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, struct adma_candidate *found)
+uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, bool learnt,
+			     struct adma_candidate *found)
 {
 	uint32_t working = adma_select_working(ep), count = chosen != ADMA_MECH_NONE;
 
@@ -136,7 +139,7 @@ uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_
 			continue;
 		found[at] = (struct adma_candidate){
 			.mechanism = id,
-			.reason = select_reason(ep, mechanism, n, chosen, working),
+			.reason = select_reason(ep, mechanism, n, chosen, learnt, working),
 			.error = ep->withdrawn_error[id],
 		};
 		count += id != chosen;

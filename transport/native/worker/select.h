@@ -21,10 +21,10 @@ uint32_t adma_select_working(const struct adma_endpoint *ep);
 uint32_t adma_select_from(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, bool waits);
 
 /*
- * The mechanism for a read of n bytes, from what the writer offers. One whose segment of the peer's has not come yet is
- * selected only if there is no other.
+ * The mechanisms for a read, from what the writer offers. One whose segment of the peer's has not come yet is among
+ * them only if there is no other.
  */
-uint32_t adma_select(const struct adma_endpoint *ep, uint64_t n, uint32_t offered);
+uint32_t adma_select_for_read(const struct adma_endpoint *ep, uint32_t offered);
 
 /* Is there one among those that the writer offers whose segment has not come? */
 bool adma_select_lacks_segment(const struct adma_endpoint *ep, uint32_t offered);
@@ -41,7 +41,11 @@ void adma_select_withdraw(struct adma_endpoint *ep, uint32_t id, int error);
 /* Is there one among these by which an endpoint accesses the memory of the other one itself? */
 bool adma_select_has_single_copy(uint32_t mask);
 
-/* Why each mechanism would or would not carry n bytes: see adma_candidates(). `chosen` may be ADMA_MECH_NONE. */
-uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, struct adma_candidate *found);
+/*
+ * Why each mechanism would or would not carry n bytes: see adma_candidates(). `chosen` may be ADMA_MECH_NONE. `learnt`: it
+ * was chosen by experience, against the ranks.
+ */
+uint32_t adma_select_explain(const struct adma_endpoint *ep, uint64_t n, uint32_t chosen, bool learnt,
+			     struct adma_candidate *found);
 
 #endif

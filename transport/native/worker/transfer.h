@@ -9,6 +9,7 @@
 #define ADMA_WORKER_TRANSFER_H
 
 #include "base/held_up.h"
+#include "learn/tables.h"
 #include "shm/slot.h"
 #include "worker/endpoint.h"
 
@@ -17,6 +18,15 @@ struct adma_transfer_watch {
 	uint32_t claims;     /* how many chunks the peer had claimed */
 	int64_t changed_at;  /* when `claims` last changed; 0: nobody has looked yet */
 	int64_t sleep, sleep_end; /* how long to sleep while the peer copies, and until when */
+};
+
+/* Our read: by what way it is carried, and what makes its time a sample (worker/learning.c). */
+struct adma_transfer_learning {
+	bool counts; /* nothing has disturbed it so far; or else the others mean nothing */
+	uint32_t way;
+	struct adma_table_key key;
+	int64_t since;         /* the time of the match */
+	uint64_t begun, naps, wakes; /* what the endpoint counted then */
 };
 
 /* Are the buffers in memory, as far as our copies touch them? Asked once, by the first thread that copies with care. */
@@ -50,6 +60,7 @@ struct adma_transfer {
 	bool lost;        /* our close broke it off, and that was counted */
 	bool waits;       /* inbound: this life failed, and its writer is to post the next one (worker/redo.h) */
 	struct adma_transfer_watch watch;
+	struct adma_transfer_learning learning;
 };
 
 /* On whose behalf a chunk is copied; the counters of adma_get_stats() tell them apart. */

@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "mech/table.h"
 #include "shm/news.h"
+#include "worker/learning.h"
 #include "worker/peer.h"
 #include "worker/redo.h"
 #include "worker/request.h"
@@ -21,7 +22,8 @@
 /* ---- begin ---- */
 
 /* Fill in the transfer from the numbers of the match. 0, or -EPROTO when they are invalid. */
-static int transfer_describe(struct adma_transfer *t, uint32_t mechanism, uint64_t chunk, uint64_t length)
+static int transfer_describe(struct adma_transfer *t, uint32_t mechanism, uint64_t chunk, uint32_t manner,
+			     uint64_t length)
 {
 	uint64_t chunks = 0;
 
@@ -29,9 +31,11 @@ static int transfer_describe(struct adma_transfer *t, uint32_t mechanism, uint64
 	t->mechanism = adma_mechanism(mechanism);
 	t->span.length = length;
 	t->span.chunk = chunk;
+	t->span.detour = manner & ADMA_MANNER_DETOUR;
 	if (mechanism != ADMA_MECH_NONE) {
-		/* Both endpoints compute the same chunk size: with another one a chunk could overrun a cell. */
-		if (!t->mechanism || !t->mechanism->chunk || chunk != t->mechanism->chunk(length))
+		/* The reader has few chunk sizes to choose from: with another one a chunk could overrun a cell. */
+		if (!t->mechanism || !t->mechanism->chunk ||
+		    !adma_choice_is_possible(t->mechanism, length, chunk, manner))
 			return -EPROTO;
 		chunks = adma_chunk_count(length, chunk);
 	}
@@ -111,6 +115,7 @@ static int transfer_close(struct adma_endpoint *ep, const struct adma_transfer *
 
 static void transfer_adopt(struct adma_endpoint *ep, struct adma_transfer *t, struct adma_req *req)
 {
+	ep->begun++;
 	t->req = req;
 	t->span.local = req->address;
 	req->transfer = t;
@@ -124,20 +129,21 @@ static void transfer_adopt(struct adma_endpoint *ep, struct adma_transfer *t, st
 }
 
 /*
- * Describe an inbound transfer by this mechanism, fill in the reader's fields of the slot, and swap its state to
+ * Describe an inbound transfer as this says, fill in the reader's fields of the slot, and swap its state to
  * MATCHED. 0, -ECANCELED or -EPROTO.
  */
-static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t, uint32_t id)
+static int transfer_match_slot(struct adma_endpoint *ep, struct adma_transfer *t, struct adma_choice choice)
 {
-	const struct adma_mechanism *mechanism = adma_mechanism(id);
+	uint32_t manner = choice.detour ? ADMA_MANNER_DETOUR : 0, id = choice.mechanism;
 	struct adma_slot *slot = t->slot;
-	int rc = transfer_describe(t, id, mechanism ? mechanism->chunk(t->span.length) : 0, t->span.length);
+	int rc = transfer_describe(t, id, choice.chunk, manner, t->span.length);
 
 	if (rc)
 		return rc;
 	adma_shared_store_u32(&slot->mechanism, t->mechanism_id);
 	adma_shared_store_u64(&slot->destination, adma_transfer_is_shared(t) ? (uintptr_t)t->span.local : 0);
 	adma_shared_store_u64(&slot->chunk, t->span.chunk);
+	adma_shared_store_u32(&slot->manner, manner);
 	t->span.base = ep->receive.base[id];
 	adma_shared_store_u64(&slot->base, t->span.base);
 	rc = adma_slot_match(slot, t->gen);
@@ -164,15 +170,17 @@ static void transfer_begin_inbound(struct adma_endpoint *ep, struct adma_transfe
  * The peer passes a segment before the first message that may travel through it. So the socket is read now: afterwards
  * it is known whether the segment could be received, while another mechanism can still be selected.
  */
-static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint32_t offered, int *error)
+static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint32_t offered, uint32_t *mask, int *error)
 {
 	uint32_t id;
 
+	*mask = 0;
 	if (*error)
 		return ADMA_MECH_NONE;
 	if (adma_select_lacks_segment(ep, offered))
 		(void)adma_peer_check(ep);
-	id = adma_select(ep, length, offered);
+	*mask = adma_select_for_read(ep, offered);
+	id = adma_select_from(ep, length, *mask, ep->control.waits);
 	if (id == ADMA_MECH_NONE && offered & ep->receive.lost)
 		*error = ep->receive.lost_error;
 	return id;
@@ -181,11 +189,11 @@ static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint3
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
 {
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
-	uint32_t gen = desc->u.slot.gen;
+	uint32_t gen = desc->u.slot.gen, mask;
 	uint64_t length = adma_shared_load_u64(&slot->length);
 	int error = ADMA_FAULT(ADMA_FAULT_MATCH);
 	/* Without a mechanism nobody can claim a chunk before the error is stored. */
-	uint32_t id = transfer_select(ep, desc->length, adma_shared_load_u32(&slot->offered), &error);
+	uint32_t id = transfer_select(ep, desc->length, adma_shared_load_u32(&slot->offered), &mask, &error);
 
 	if (length != desc->length)
 		return -EPROTO;
@@ -200,7 +208,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 	t->span.local = req->address;
 	t->span.remote = adma_shared_load_u64(&slot->source);
 	t->span.length = length;
-	int rc = transfer_match_slot(ep, t, id);
+	int rc = transfer_match_slot(ep, t, adma_learning_choose(ep, t, id, mask));
 	if (rc) {
 		free(t);
 		return rc;
@@ -220,6 +228,7 @@ int adma_transfer_refuse(struct adma_endpoint *ep, const struct adma_desc *desc,
 
 	adma_shared_store_u32(&slot->mechanism, ADMA_MECH_NONE);
 	adma_shared_store_u64(&slot->chunk, 0);
+	adma_shared_store_u32(&slot->manner, 0);
 	rc = adma_slot_match(slot, gen);
 	if (!rc)
 		rc = adma_slot_fail(slot, gen, error);
@@ -279,7 +288,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	t->span.remote = adma_shared_load_u64(&slot->destination);
 	t->span.base = adma_shared_load_u64(&slot->base);
 	int rc = transfer_describe(t, adma_shared_load_u32(&slot->mechanism), adma_shared_load_u64(&slot->chunk),
-				   req->length);
+				   adma_shared_load_u32(&slot->manner), req->length);
 	if (!rc && !transfer_is_possible(ep, t))
 		rc = -EPROTO;
 	if (rc) {
@@ -349,6 +358,7 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 	struct adma_req *req = t->req;
 
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
+	adma_learning_note(ep, t, error);
 	ep->receive.hole |= error == ADMA_E_LOST;
 	adma_transfer_delist(ep, t);
 	transfer_act_on_error(ep, t, error);
@@ -635,8 +645,10 @@ static int transfer_match_again(struct adma_endpoint *ep, struct adma_transfer *
 	adma_transfer_delist(ep, t);
 	t->gen++;
 	t->span.remote = adma_shared_load_u64(&slot->source);
+	t->learning.counts = false;
 	rc = transfer_match_slot(ep, t,
-				 adma_redo_select(ep, t->req, t->span.length, adma_shared_load_u32(&slot->offered)));
+				 adma_choice_built_in(t, adma_redo_select(ep, t->req, t->span.length,
+									  adma_shared_load_u32(&slot->offered))));
 	if (rc) {
 		t->gen--;
 		transfer_wait_again(ep, t);

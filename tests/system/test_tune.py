@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`adma tune`: what it stores is taken up by later processes, or is told of and ignored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adma import tuned
+from adma._core.constants import MECH_CMA, MECH_SHARED
+from adma._core.learning import Cost, size_of
+from adma.cli import tune
+from adma.testing.limits import SLOWNESS
+from support.mechanisms import FORCED
+
+TIMEOUT = 120 * SLOWNESS
+KIB_256 = 12  # the size class
+COSTS = [
+    Cost(KIB_256, MECH_SHARED, 0, False, False, False, 90_000),
+    Cost(KIB_256, MECH_CMA, 2, False, False, True, 40_000),
+    Cost(KIB_256, MECH_CMA, 7, False, False, False, 40_000),  # of another version: it is left out
+]
+# A process with both ends of a channel: the way that messages of 256 KiB would take.
+TELL = """
+import socket, threading, adma
+a, b = socket.socketpair()
+other = []
+thread = threading.Thread(target=lambda: other.append(adma.from_socket(b)))
+thread.start()
+with adma.from_socket(a) as channel:
+    thread.join()
+    found = channel.explain(256 * 1024).learnt
+    print([(way.mechanism, way.chunk) for way in found if way.chosen and not way.aliased])
+    other[0].close(0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+
+
+def chosen() -> str:
+    """What a fresh process begins with, and of what it warns."""
+    done = python("-W", "default::RuntimeWarning", "-c", TELL)
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).strip()
+
+
+def refused(why: str) -> None:
+    """The file is told of, and the process that would take it up goes on without it."""
+    with pytest.raises(tuned.Unusable, match=why):
+        tuned.load()
+    assert "tuned.json is ignored" in chosen()
+    done = python("-m", "adma.cli", "tune", "--show")
+    assert done.returncode == 1
+    assert "tuned.json is ignored" in done.stderr
+
+
+def change(**fields: Any) -> None:
+    """Store something, and then change a part of it."""
+    path = Path(tuned.store(COSTS, "today"))
+    found = {**json.loads(path.read_text()), **fields}
+    path.write_text(json.dumps(found))
+
+
+def test_what_is_stored_is_loaded() -> None:
+    assert tuned.load() is None
+    path = tuned.store(COSTS, "today")
+    assert tuned.load() == tuned.Tuned("today", tuned.machine(), COSTS)
+    assert os.listdir(os.path.dirname(path)) == ["tuned.json"]
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert size_of(KIB_256) == 256 * 1024
+
+
+@pytest.mark.skipif(
+    not {"shared", "mapped:cma"} <= set(FORCED), reason="needs mechanisms to choose from"
+)
+def test_a_process_begins_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen() == "[('shared', 16384)]"
+    tuned.store(COSTS, "today")
+    assert chosen() == f"[('mapped:cma', {512 * 1024})]"
+    monkeypatch.setenv("ADMA_LEARN", "0")
+    assert chosen() == "[]"
+
+
+@pytest.mark.parametrize("name", ["id", "cpu", "cores", "kernel"])
+def test_a_file_from_another_machine(name: str) -> None:
+    change(machine={**tuned.machine(), name: "another"})
+    refused(f"another machine \\({name}\\)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format": "adma-tuned/1"}',
+        "[" * 100_000,
+        "\0" * 100,
+        " " * (1 << 21),
+    ],
+    ids=lambda text: text[:10],
+)
+def test_a_damaged_file(text: str) -> None:
+    Path(tuned.store(COSTS, "today")).write_text(text)
+    refused("damaged|longer")
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        [[1]],
+        [["a"] * 7],
+        [[1.5, 1, 1, 0, 0, 0, 1]],
+        [[-1, 1, 1, 0, 0, 0, 1]],
+        [[1, 1, 1, 0, 0, 0, 1 << 70]],
+        [[1, 1, 1, 0, 0, 0, 1]] * 3000,
+        5,
+        {"a": 1},
+    ],
+    ids=lambda costs: str(costs)[:20],
+)
+def test_costs_that_are_none(costs: Any) -> None:
+    change(costs=costs)
+    refused("damaged")
+
+
+def test_another_format() -> None:
+    change(format="adma-tuned/99")
+    refused("another format")
+
+
+def test_costs_of_ways_that_there_are_not() -> None:
+    """They are left out, and keep no others from being taken up."""
+    ways = [Cost(1000, 1, 0, False, False, True, 1), Cost(1, 99, 0, False, False, True, 1)]
+    tuned.store([*ways, Cost(KIB_256, MECH_SHARED, 0, True, False, True, 0)], "today")
+    assert python("-W", "error", "-c", TELL).returncode == 0
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_may_write(mode: int) -> None:
+    os.chmod(tuned.store(COSTS, "today"), mode)
+    refused("another user may write it")
+
+
+@pytest.mark.parametrize("what", ["fifo", "link", "directory"])
+def test_what_is_no_file(home: Path, what: str) -> None:
+    path = Path(tuned.store(COSTS, "today"))
+    path.rename(home / "real")
+    if what == "fifo":
+        os.mkfifo(path)
+    elif what == "link":
+        path.symlink_to(home / "real")
+    else:
+        path.mkdir()
+    refused("no regular file|a symbolic link")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="drops privileges")
+def test_the_home_of_somebody_else(home: Path) -> None:
+    """A daemon that gave up its rights, and still has HOME, is not told of what it cannot see."""
+    tuned.store(COSTS, "today")
+    home.chmod(0o700)
+    drop = "import os, adma; os.setresgid(*[65533] * 3); os.setresuid(*[65533] * 3)"
+    done = python("-W", "error", "-c", f"{drop}\n{TELL}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_nothing_can_be_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "file"))
+    done = python("-m", "adma.cli", "tune")
+    assert done.returncode == 1
+    assert "Not a directory" in done.stderr
+    assert tuned.load() is None
+
+
+def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    monkeypatch.delenv("HOME", raising=False)
+    done = python("-m", "adma.cli", "tune")
+    assert done.returncode == 1
+    assert "set HOME or XDG_CONFIG_HOME" in done.stderr
+    assert python("-W", "error", "-c", TELL).returncode == 0
+
+
+def test_tune_when_learning_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMA_LEARN", "0")
+    done = python("-m", "adma.cli", "tune")
+    assert done.returncode == 1
+    assert "ADMA_LEARN=0" in done.stderr
+
+
+def test_tune_runs() -> None:
+    done = python("-m", "adma.cli", "tune", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "it runs" in done.stdout
+    assert done.stderr == ""
+    assert tuned.load() is None
+
+
+def test_tune_learns_nothing_where_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a busy machine: it says so, and leaves what was stored before as it is."""
+    tuned.store(COSTS, "today")
+    monkeypatch.setattr(tune, "measure", lambda quick: None)
+    monkeypatch.setattr(tune.learning, "tell", lambda uid: [])
+    assert tune.tune(quick=False, as_json=False) == 1
+    assert "the machine is busy" in capsys.readouterr().err
+    found = tuned.load()
+    assert found is not None
+    assert found.date == "today"
+
+
+def test_tune_stores_what_it_has_learnt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tune, "measure", lambda quick: None)
+    monkeypatch.setattr(tune.learning, "tell", lambda uid: COSTS)
+    assert tune.tune(quick=False, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == tuned.path()
+    found = tuned.load()
+    assert found is not None
+    assert found.costs == COSTS
+
+
+def test_show() -> None:
+    done = python("-m", "adma.cli", "tune", "--show")
+    assert done.returncode == 1
+    assert "run `adma tune`" in done.stderr
+    tuned.store(COSTS, "today")
+    done = python("-m", "adma.cli", "tune", "--show")
+    assert done.returncode == 0, done.stderr
+    assert "mapped:cma" in done.stdout
+    done = python("-m", "adma.cli", "tune", "--show", "--json")
+    found = json.loads(done.stdout)
+    assert found["machine"] == tuned.machine()
+    assert found["ways"][1] == {
+        "nbytes": 256 * 1024,
+        "mechanism": "mapped:cma",
+        "chunks": "large",
+        "aliased": False,
+        "detour": False,
+        "chosen": True,
+        "seconds": 1e-5,
+    }
