@@ -312,6 +312,23 @@ def test_threads_that_change_places_all_the_time() -> None:
         other.close()
 
 
+def test_a_pending_request_keeps_its_buffer(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It is an operation, too. What only the library calls does no harm to what is under way."""
+    one, other = ends
+    target = bytearray(8)
+    request: Any = other.iread(target)
+    for call in (request.release, lambda: request.aim(bytearray(4))):
+        with pytest.raises(RuntimeError, match="pending"):
+            call()
+    request.keep(one._endpoint)
+    assert not request.let_go_if_done()
+    with pytest.raises(BufferError):
+        target.clear()
+    one.write(b"12345678")
+    assert request.wait() == 8
+    target.clear()
+
+
 def test_a_fork_beside_requests(ends: tuple[adma.Channel, adma.Channel]) -> None:
     """The child has its copies of the buffers to itself, and says so when they are used."""
     one, other = ends
