@@ -28,6 +28,15 @@ MARKS='not faults' scripts/pytest.sh "${tests[@]}" "$@"
 echo "left out, because they need the fault points of a test build:"
 "${tests[@]}" -m faults --collect-only -q | tail -n 1
 
+# One wheel is for all of them: what is compiled keeps to the limited API.
+for other in $("$here/other-pythons.sh"); do
+	echo "== the wheel in $("$other" --version)"
+	venv=$out/venv-$(basename "$(dirname "$(dirname "$other")")")
+	PYTHON=$other "$here/venv.sh" "$venv" "${wheel}[test,bench]"
+	"$venv/bin/python" -X dev -m pytest -p no:cacheprovider -q -m 'not faults and not alone' \
+		tests/system/test_extension.py tests/unit/test_import.py tests/unit/test_errors.py
+done
+
 echo "== the sdist, ${sdist##*/}, in a clean environment"
 cd "$out"
 "$here/venv.sh" "$out/venv-sdist" --no-binary adma "$sdist"

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import resource
+import select
 import shutil
 import socket
 import threading
@@ -233,6 +234,32 @@ def test_one_user_does_not_take_all_places(server: adma.Listener) -> None:
         comes_in(server, ALICE)
     comes_in(server, MALLORY)  # the attacker is gone, and with it what it had not read
     assert not server._callers._owing
+
+
+def test_a_guest_that_reads_nothing_is_not_let_in(server: adma.Listener) -> None:
+    """It says all that is said in a handshake, and leaves unread what was passed to it.
+
+    As a channel it would keep that for as long as it likes, and call again.
+    """
+
+    def attack(ready: Callable[[], None]) -> object:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(server.address)
+        wire = Wire(sock, time.monotonic() + HANG)
+        wire.send(lib.ADMA_ROUND_HELLO, [hello_entry(mechanisms=0)])
+        ready()
+        select.select([sock], [], [])  # before that, the kernel may refuse to pass a descriptor
+        fd = segment_fd()
+        wire.send(lib.ADMA_ROUND_OFFER, [Entry(0, 0, b"", [fd])])
+        wire.send(lib.ADMA_ROUND_ANSWER, [])
+        wire.send(lib.ADMA_ROUND_VERDICT, [])
+        return sock
+
+    with Attacker(MALLORY, attack):
+        with pytest.raises(TimeoutError):
+            server.accept(timeout=SOON)
+        assert len(server._callers._owing) == 1  # and counts against its user
+        comes_in(server, ALICE)
 
 
 def test_the_victims_user_can_still_pass_descriptors(place: Path) -> None:

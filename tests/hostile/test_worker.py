@@ -455,7 +455,8 @@ def flood_of_slots(scene: Scene) -> tuple[int, int]:
     """One slot in descriptors without end: how many it took, and the victim's memory."""
     before = scene.victim.call(calls.memory)
     scene.ring.post_slot(3)
-    task = scene.victim.begin(calls.progress_until_over, scene.number)
+    # It takes some ten seconds, and more on a busy machine.
+    task = scene.victim.begin(calls.progress_until_over, scene.number, 4 * HANG)
     sent = 0
     while not task.done and sent < 2 * SLOTS_MAX:
         sent += scene.ring.put(100_000, 1, carry=SLOT, first=3, second=1)

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def build(program: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    sources = [path for path in NATIVE.rglob("*.c") if path.name != "device.c"]
+    core = [path for path in NATIVE.rglob("*.c") if path.parent.name != "binding"]
+    sources = [path for path in core if path.name != "device.c"]
     sources += [TESTS / "native" / name for name in ("device_double.c", "engine_copies.c")]
     command = [CC, "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", *flags]
     command += [f"-I{NATIVE}", f"-I{NATIVE / 'include'}"]

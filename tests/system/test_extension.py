@@ -57,11 +57,11 @@ def test_one_shared_object_has_the_core() -> None:
 def test_a_subinterpreter_is_refused() -> None:
     """Its objects would be shared with the first interpreter, so the import says why not."""
     code = (
+        "import adma\n"
         "try:\n"
         "    import _xxsubinterpreters as interpreters\n"
         "except ImportError:\n"
         "    import _interpreters as interpreters\n"
-        "import adma\n"
         "one = interpreters.create()\n"
         "try:\n"
         "    print(interpreters.run_string(one, 'import adma'))\n"
@@ -72,15 +72,22 @@ def test_a_subinterpreter_is_refused() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=True
     )
     assert "ImportError" in done.stdout
-    # Newer interpreters ask modules by themselves, and cffi's says no.
-    told = ("import it in the main interpreter", "does not support loading in subinterpreters")
-    assert any(text in done.stdout for text in told)
+    assert "subinterpreter" in done.stdout  # Python 3.12 refuses it by itself
 
 
 # Leaks
 
 Call = Callable[[adma.Channel, adma.Channel], object]
 CALLS: dict[str, Call] = {}
+
+
+def refused(call: Callable[[], object], wrong: type[BaseException]) -> None:
+    """As pytest.raises, which keeps memory of each exception in some versions of Python."""
+    try:
+        call()
+    except wrong:
+        return
+    raise AssertionError(f"no {wrong.__name__} was raised")
 
 
 def counted(call: Call) -> Call:
@@ -139,8 +146,7 @@ def _objects(one: adma.Channel, other: adma.Channel) -> None:
 def _cancels(one: adma.Channel, other: adma.Channel) -> None:
     request = other.iread(bytearray(8))
     assert request.cancel()
-    with pytest.raises(adma.Cancelled):
-        request.wait()
+    refused(request.wait, adma.Cancelled)
 
 
 @counted
@@ -159,17 +165,14 @@ def _errors(one: adma.Channel, other: adma.Channel) -> None:
         (lambda: other.recv(timeout=0), TimeoutError),
         (lambda: other.read(bytearray(8), timeout=0), TimeoutError),
     ):
-        with pytest.raises(wrong):
-            call()
+        refused(call, wrong)
 
 
 @counted
 def _what_does_not_fit(one: adma.Channel, other: adma.Channel) -> None:
     one.write(b"12345678")
-    with pytest.raises(adma.MessageTooLong):
-        other.read(bytearray(7))
-    with pytest.raises(adma.WrongKind):
-        other.recv()
+    refused(lambda: other.read(bytearray(7)), adma.MessageTooLong)
+    refused(other.recv, adma.WrongKind)
     other.read(bytearray(8))
 
 

@@ -170,6 +170,7 @@ class adma_message(CData):  # noqa: N801
     present: int
     kind: int
     nbytes: int
+    parts: int
 
 class adma_candidate(CData):  # noqa: N801
     mechanism: int

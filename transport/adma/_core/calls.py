@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._messages import Calls, dump, object_limits, request_type_on
+from ._messages import Calls, dump, object_limits, object_read, request_type_on
 from ._messages import wait_all as quick_wait_all
 
-__all__ = ["Calls", "dump", "object_limits", "quick_wait_all", "request_type_on"]
+__all__ = ["Calls", "dump", "object_limits", "object_read", "quick_wait_all", "request_type_on"]

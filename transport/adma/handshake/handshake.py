@@ -49,6 +49,7 @@ from ..connect.identity import (
     own_uid,
     peers_pidfd,
     start_time,
+    unread,
 )
 from ..connect.record import Entry, Record, Steps, Wire, await_events
 from ..errors import (
@@ -183,6 +184,7 @@ class _Handshake:
         self.terms = terms
         self.undo = undo
         self.has_passed = False
+        self.guest = False  # is the other end a caller of another user?
 
     def run(self) -> Steps[Link]:
         own = core.make_nonce()
@@ -192,6 +194,7 @@ class _Handshake:
             yield from self._send_hello(own)
         with (yield from self._receive(core.HELLO)) as record:
             peer = self._meet(record, nonce)
+        self.guest = terms.called and not peer.same_user
         if terms.called:
             self.wire.take_descriptors(True)
             yield from self._send_hello(own)
@@ -382,15 +385,27 @@ class _Handshake:
         self, probes: Sequence[Probe], answers: list[Entry], sender: Credentials
     ) -> Steps[None]:
         """The rounds after the offer."""
-        yield from self._send(core.ANSWER, answers)
-
+        if not self.guest:
+            yield from self._send(core.ANSWER, answers)
         with (yield from self._receive(core.ANSWER, sender)) as record:
+            self._check_was_read()
             verdicts = [_guarded(p, partial(p.verdict, _said(record, p)), True) for p in probes]
+        if self.guest:
+            yield from self._send(core.ANSWER, answers)
         yield from self._send(core.VERDICT, verdicts)
 
         with (yield from self._receive(core.VERDICT, sender)) as record:
             for probe in probes:
                 probe.conclude(_said(record, probe))
+
+    def _check_was_read(self) -> None:
+        """ProtocolError: a guest answers our offer, and has not taken it out of its socket.
+
+        What was passed to it would count against the user of this process for as long as it likes.
+        So this end answers a guest only after that has answered: nothing else is under way.
+        """
+        if self.guest and unread(self.wire.sock) > 0:
+            raise ProtocolError("the caller answers what it has not read")
 
     def _probe_last(self, probes: Sequence[Probe], sender: Credentials) -> Steps[None]:
         """All rounds for what is tried only where nothing else works."""

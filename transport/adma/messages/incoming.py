@@ -19,6 +19,7 @@ from .. import forks
 from .._core import channel
 from .._core import operation as core
 from .._core.buffers import blank, empty
+from .._core.calls import object_read
 from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
@@ -164,8 +165,9 @@ class Incoming:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         flags = OPEN | BLOCKING
-        self._head = Operation(None, read=True, kind=OBJECT, flags=flags)
-        self._head_buffer: Any = None
+        #: The read for its head, and where that goes, once it is matched. `object_read` sets both.
+        self.head = Operation(None, read=True, kind=OBJECT, flags=flags)
+        self.head_buffer: Any = None
         self._over = False
         self._parts: list[Operation] | None = None
         self._part_buffers: list[Any] = []
@@ -173,7 +175,7 @@ class Incoming:
     @property
     def matched(self) -> bool:
         """Was its head matched, so that all of it has to be received?"""
-        return self._head_buffer is not None
+        return self.head_buffer is not None
 
     @property
     def unfinished(self) -> bool:
@@ -183,16 +185,17 @@ class Incoming:
     @property
     def nbytes(self) -> int:
         """Bytes of the whole object, once it is matched."""
-        return int(self._head.req.needed)
+        return int(self.head.req.needed)
 
     def receive(self, deadline: float | None, limit: int | None) -> None:
         """Receive all of it. TimeoutError: the deadline passed before.
 
         `limit`: bytes; MessageTooLong for a longer object, whether it has begun or not.
         """
-        if self._head_buffer is None:
-            self._head.req.limit = MESSAGE_MAX if limit is None else limit
-            self._begin(deadline)
+        if self.head_buffer is None:
+            self.head.req.limit = MESSAGE_MAX if limit is None else limit
+            if limit is not None or not self._read_at_once():
+                self._begin(deadline)
         elif limit is not None and self.nbytes > limit:
             raise self._too_long(limit)
         self._take_head(deadline)
@@ -203,7 +206,7 @@ class Incoming:
     def drop(self, deadline: float | None) -> None:
         """Receive no more of it than has to be. TimeoutError: the deadline passed before."""
         self._take_head(deadline)
-        if self._parts is None and self._head.req.need_parts:
+        if self._parts is None and self.head.req.need_parts:
             rc, _, _ = channel.skip(self._endpoint.chan)
             if rc != -errno.EOPNOTSUPP:
                 return  # the core passes over the parts as they come
@@ -211,7 +214,7 @@ class Incoming:
 
     def load(self) -> Any:
         """The object, once it is received."""
-        return load(self._head_buffer, self._part_buffers)
+        return load(self.head_buffer, self._part_buffers)
 
     def _too_long(self, limit: int) -> MessageTooLong:
         return MessageTooLong(
@@ -225,11 +228,11 @@ class Incoming:
         What of it has arrived was looked at, so that `fileno()` is readable when there is more.
         When all of it has arrived, `fileno()` stays readable until the next recv().
         """
-        if core.cancel(self._endpoint.chan, self._head.req):
-            self._head_buffer = None
-            self._settle([self._head])
+        if core.cancel(self._endpoint.chan, self.head.req):
+            self.head_buffer = None
+            self._settle([self.head])
             return True
-        operations = [self._head, *(self._parts or ())]
+        operations = [self.head, *(self._parts or ())]
         arriving = [each for each in operations if not each.done]
         if arriving and all(each.req.state != IDLE for each in arriving):
             for each in operations:
@@ -237,20 +240,27 @@ class Incoming:
                     core.observe(self._endpoint.chan, each.req)
         return False
 
+    def _read_at_once(self) -> bool:
+        """Read it if it is there, and is one message: then its size is known. False: it is not."""
+        try:
+            return object_read(self, self._endpoint)
+        except MemoryError:
+            return False  # an open read tells what is needed
+
     def _begin(self, deadline: float | None) -> None:
         """Post a read for the head, and once it is matched give it a buffer of its size."""
-        head = self._head
+        head = self.head
         self._endpoint.post([head])
         self._wait([head], deadline)
         if head.req.state == NEED:
-            self._head_buffer = self._reserve()
-            head.aim(self._head_buffer)
+            self.head_buffer = self._reserve()
+            head.aim(self.head_buffer)
             if rc := head.supply():
                 raise_for(rc)
 
     def _reserve(self) -> Any:
         """A buffer for the head. MemoryError if there is no memory for all of the object."""
-        req = self._head.req
+        req = self.head.req
         try:
             buffer = empty(req.need_length)
             empty(max(0, req.needed - req.need_length))  # nothing is taken as long as this fails
@@ -273,14 +283,14 @@ class Incoming:
 
     def _finish_head(self, deadline: float | None) -> bool:
         """False: the writer withdrew the object that was matched; begin anew."""
-        head = self._head
-        if self._head_buffer is not None:
+        head = self.head
+        if self.head_buffer is not None:
             self._wait([head], deadline)
         self._settle([head])
         error = head.req.error
-        if error == TOO_LONG and self._head_buffer is not None:
+        if error == TOO_LONG and self.head_buffer is not None:
             # Another one has taken its place, and is longer than the buffer.
-            self._head_buffer = None
+            self.head_buffer = None
             head.req.flags |= OPEN
             return False
         if error == TOO_LONG:
@@ -289,13 +299,13 @@ class Incoming:
             self._over = True  # nothing of it was received, or it is lost with its writer
             raise self._endpoint.error(error, operation=head)
         # The one that has taken its place may also be shorter.
-        self._head_buffer = memoryview(self._head_buffer)[: head.req.done_bytes]
+        self.head_buffer = memoryview(self.head_buffer)[: head.req.done_bytes]
         return True
 
     def _finish_parts(self, deadline: float | None) -> None:
         if self._parts is None:
-            req = self._head.req
-            parts = parts_of(self._head_buffer, req.need_parts, req.needed)
+            req = self.head.req
+            parts = parts_of(self.head_buffer, req.need_parts, req.needed)
             try:
                 self._part_buffers = [
                     blank(part.nbytes, read_only=part.read_only) for part in parts
@@ -329,7 +339,7 @@ class Incoming:
         if self.withdraw():
             raise TimeoutError("no object came in time")
         if not wait_while_moving(chan, operations):
-            begun = [self._head, *(self._parts or ())]
+            begun = [self.head, *(self._parts or ())]
             raise Stalled(_INCOMPLETE, request=Begun(self._endpoint, "recv", begun))
 
     def _settle(self, operations: list[Operation]) -> None:

@@ -16,15 +16,6 @@
 #include "binding/request.h"
 #include "shm/layout.h"
 
-struct transfer {
-	struct caller *caller;
-	struct endpoint *endpoint;
-	struct deadline deadline;
-	Py_buffer view;
-	bool read;
-	const char *verb;
-};
-
 static bool transfer_begin(struct transfer *transfer, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 			   PyObject *kwnames)
 {
@@ -47,10 +38,9 @@ static PyObject *transfer_done(struct transfer *transfer, int64_t nbytes)
 	return transfer->read ? PyLong_FromLongLong(nbytes) : Py_NewRef(Py_None);
 }
 
-/* Post it on the core, and drive it for a moment. -ADMA_E_PENDING: it is posted, or not even that: `state` tells. */
-static int64_t transfer_run(struct transfer *transfer, struct operation *op)
+int64_t blocking_run(struct endpoint *endpoint, struct operation *op)
 {
-	struct adma_chan *chan = transfer->endpoint->chan;
+	struct adma_chan *chan = endpoint->chan;
 	void *p = op->view.buf;
 	uint64_t n = (uint64_t)op->view.len;
 	int64_t result;
@@ -58,7 +48,7 @@ static int64_t transfer_run(struct transfer *transfer, struct operation *op)
 	BINDING_WITHOUT_GIL(result = adma_run(chan, &op->req, p, n));
 	if (result != -ADMA_E_BULK)
 		return result;
-	if (!endpoint_bring_segment(transfer->endpoint, n))
+	if (!endpoint_bring_segment(endpoint, n))
 		return result;
 	BINDING_WITHOUT_GIL(result = adma_run(chan, &op->req, p, n));
 	return result;
@@ -104,10 +94,9 @@ static PyObject *transfer_finish(struct transfer *transfer, struct operation *op
 	return transfer->read ? PyLong_FromLongLong(result) : Py_NewRef(Py_None);
 }
 
-/* A message that cannot be done in one call: post it, and wait. */
-static PyObject *transfer_post(struct transfer *transfer)
+PyObject *blocking_post(struct transfer *transfer, uint16_t kind)
 {
-	struct operation *op = operation_new(request_type, transfer->read, ADMA_BYTES, ADMA_REQ_BLOCKING);
+	struct operation *op = operation_new(request_type, transfer->read, kind, ADMA_REQ_BLOCKING);
 	int64_t result;
 
 	if (!op) {
@@ -117,7 +106,7 @@ static PyObject *transfer_post(struct transfer *transfer)
 	operation_lend(op, &transfer->view);
 	if (transfer->deadline.brief)
 		return transfer_go_on(transfer, op);
-	result = transfer_run(transfer, op);
+	result = blocking_run(transfer->endpoint, op);
 	if (PyErr_Occurred())
 		return interruption_take_back(transfer->caller, op);
 	if (result != -ADMA_E_PENDING)
@@ -152,7 +141,7 @@ PyObject *blocking_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs
 		BINDING_WITHOUT_GIL(result = adma_write_now(chan, ADMA_BYTES, p, n));
 	if (!result)
 		return transfer_done(&transfer, (int64_t)n);
-	return result == -ADMA_E_PENDING ? transfer_post(&transfer) : transfer_fail(&transfer, result);
+	return result == -ADMA_E_PENDING ? blocking_post(&transfer, ADMA_BYTES) : transfer_fail(&transfer, result);
 }
 
 PyObject *blocking_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -173,5 +162,5 @@ PyObject *blocking_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 		BINDING_WITHOUT_GIL(result = adma_read_now(chan, ADMA_BYTES, p, n, transfer.deadline.now ? 0 : -1));
 	if (result >= 0)
 		return transfer_done(&transfer, result);
-	return result == -ADMA_E_PENDING ? transfer_post(&transfer) : transfer_fail(&transfer, result);
+	return result == -ADMA_E_PENDING ? blocking_post(&transfer, ADMA_BYTES) : transfer_fail(&transfer, result);
 }

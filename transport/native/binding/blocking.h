@@ -3,7 +3,31 @@
 #ifndef ADMA_BINDING_BLOCKING_H
 #define ADMA_BINDING_BLOCKING_H
 
-#include "binding/python.h"
+#include "binding/caller.h"
+#include "binding/deadline.h"
+#include "binding/operation.h"
+
+/* A call that writes or reads one message, and waits for that. */
+struct transfer {
+	struct caller *caller;
+	struct endpoint *endpoint;
+	struct deadline deadline;
+	Py_buffer view; /* is held */
+	bool read;
+	const char *verb;
+};
+
+/*
+ * Post a message that cannot be done in one call, and wait. Lets go of the buffer. Returns what the call returns: None
+ * for a write, the length for a read, or NULL.
+ */
+PyObject *blocking_post(struct transfer *transfer, uint16_t kind);
+
+/*
+ * Post an operation that has its buffer, and drive it for a moment: see adma_run(). An exception may be set, because a
+ * segment that it needs could not be made; then it was not posted.
+ */
+int64_t blocking_run(struct endpoint *endpoint, struct operation *op);
 
 PyObject *blocking_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *blocking_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -40,6 +40,7 @@ static PyMethodDef module_methods[] = {
 	{"interpreter_begin", interpreter_begin, METH_O, NULL},
 	{"interpreter_end", interpreter_end, METH_NOARGS, NULL},
 	{"let_go_finished", module_let_go_finished, METH_NOARGS, NULL},
+	{"object_read", objects_read_large, METH_VARARGS, NULL},
 	{"object_limits", objects_limits, METH_VARARGS, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},
 	{"wait_all", waiting_all, METH_O, NULL},

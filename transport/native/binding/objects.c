@@ -8,10 +8,11 @@
 #include "binding/objects.h"
 
 #include "binding/arguments.h"
-#include "binding/caller.h"
+#include "binding/blocking.h"
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
 #include "binding/interruption.h"
+#include "binding/request.h"
 #include "shm/layout.h"
 
 static Py_ssize_t out_of_band_from = PY_SSIZE_T_MAX; /* bytes */
@@ -120,21 +121,41 @@ static int objects_write(struct adma_chan *chan, PyObject *body)
 	return result;
 }
 
+/* All of it is one message, which is too long for one call. */
+static PyObject *objects_post_pickle(struct caller *caller, PyObject *body, const struct deadline *deadline)
+{
+	struct transfer transfer = {
+		.caller = caller, .endpoint = caller->endpoint, .deadline = *deadline, .verb = "send"};
+
+	if (PyObject_GetBuffer(body, &transfer.view, PyBUF_SIMPLE))
+		return NULL;
+	return blocking_post(&transfer, ADMA_OBJECT);
+}
+
+static PyObject *objects_post_parts(struct caller *caller, PyObject *body, PyObject *parts,
+				    const struct deadline *deadline)
+{
+	PyObject *moment = deadline_object(deadline), *sent = NULL;
+
+	if (moment)
+		sent = PyObject_CallMethod(caller->blocking, "send", "OOOO", body, parts, deadline->timeout, moment);
+	Py_XDECREF(moment);
+	return sent;
+}
+
 static PyObject *objects_post(struct caller *caller, PyObject *body, PyObject *parts, const struct deadline *deadline)
 {
-	int result = PyList_Size(parts) ? -ADMA_E_PENDING : objects_write(caller->endpoint->chan, body);
-	PyObject *moment, *sent;
+	int result;
 
+	if (PyList_Size(parts))
+		return objects_post_parts(caller, body, parts, deadline);
+	result = objects_write(caller->endpoint->chan, body);
 	if (!result)
 		return PyErr_CheckSignals() ? interruption_own_up(caller, false, PyBytes_Size(body))
 					    : Py_NewRef(Py_None);
 	if (result != -ADMA_E_PENDING)
 		return endpoint_raise(caller->endpoint, result, 0, NULL);
-	moment = deadline_object(deadline);
-	sent = moment ? PyObject_CallMethod(caller->blocking, "send", "OOOO", body, parts, deadline->timeout, moment)
-		      : NULL;
-	Py_XDECREF(moment);
-	return sent;
+	return objects_post_pickle(caller, body, deadline);
 }
 
 PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -206,6 +227,53 @@ static PyObject *objects_take(struct caller *caller, const struct deadline *dead
 	if (!*done || PyErr_Occurred())
 		return NULL;
 	return n < 0 ? endpoint_raise(caller->endpoint, n, 0, NULL) : objects_load(p, (Py_ssize_t)n);
+}
+
+/* An operation for an object of n bytes, which fills `incoming`'s buffer. NULL: an exception is set. */
+static struct operation *objects_reserve(PyObject *incoming, uint64_t n)
+{
+	PyObject *body = n < PY_SSIZE_T_MAX / 2 ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)n) : PyErr_NoMemory();
+	struct operation *op = body ? operation_new(request_type, true, ADMA_OBJECT, ADMA_REQ_BLOCKING) : NULL;
+	Py_buffer view;
+
+	if (op && !PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)) {
+		operation_lend(op, &view); /* nobody else has seen these bytes, so they may be filled */
+		if (!PyObject_SetAttrString(incoming, "head", (PyObject *)op) &&
+		    !PyObject_SetAttrString(incoming, "head_buffer", body)) {
+			Py_DECREF(body);
+			return op;
+		}
+	}
+	Py_XDECREF((PyObject *)op);
+	Py_XDECREF(body);
+	return NULL;
+}
+
+PyObject *objects_read_large(PyObject *module, PyObject *args)
+{
+	PyObject *incoming, *endpoint;
+	struct adma_message message;
+	struct operation *op;
+	int64_t result;
+	bool posted;
+	int rc;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "OO!", &incoming, endpoint_type, &endpoint))
+		return NULL;
+	BINDING_WITHOUT_GIL(rc = adma_peek(endpoint_of(endpoint)->chan, &message));
+	if (rc || !message.present || message.kind != ADMA_OBJECT || message.parts)
+		Py_RETURN_FALSE;
+	op = objects_reserve(incoming, message.nbytes);
+	if (!op)
+		return NULL;
+	op->req.needed = message.nbytes;
+	result = blocking_run(endpoint_of(endpoint), op);
+	if (result == -ADMA_E_PENDING)
+		operation_keep(op, endpoint_of(endpoint));
+	posted = op->req.state != ADMA_IDLE_STATE;
+	Py_DECREF((PyObject *)op); /* `incoming` has it */
+	return PyBool_FromLong(posted);
 }
 
 /* All that takes longer. */

@@ -5,6 +5,7 @@
 #include "binding/arguments.h"
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
+#include "shm/layout.h"
 
 #define REQUEST_BUDGET_NS 5000000 /* for how long a call copies before it looks at signals */
 
@@ -164,8 +165,13 @@ static PyObject *request_get_endpoint(PyObject *self, void *nothing)
 
 static PyObject *request_get_verb(PyObject *self, void *nothing)
 {
+	const struct adma_req *req = &operation_of(self)->req;
+	bool object = req->kind == ADMA_OBJECT;
+
 	(void)nothing;
-	return PyUnicode_FromString(operation_of(self)->req.is_read ? "read" : "write");
+	if (req->is_read)
+		return PyUnicode_FromString(object ? "recv" : "read");
+	return PyUnicode_FromString(object ? "send" : "write");
 }
 
 static PyObject *request_get_nbytes(PyObject *self, void *nothing)

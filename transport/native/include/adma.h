@@ -427,6 +427,7 @@ struct adma_message {
 	int32_t present;
 	uint32_t kind; /* enum adma_kind */
 	uint64_t nbytes; /* parts included */
+	uint32_t parts; /* that follow */
 };
 
 /* Find the next message, after one round of progress, which may make system calls. 0, or why none will ever come. */

@@ -178,6 +178,7 @@ static bool fifo_peek(struct adma_endpoint *ep, struct adma_message *message)
 	message->present = 1;
 	message->kind = first.kind;
 	message->nbytes = fifo_bytes_of(&first);
+	message->parts = fifo_parts_of(&first);
 	return true;
 }
 

@@ -128,6 +128,7 @@ static bool ring_show_message(struct adma_endpoint *ep, struct adma_message *mes
 	message->present = 1;
 	message->kind = ep->receive.ring.desc.kind;
 	message->nbytes = ep->receive.ring.desc.total;
+	message->parts = ep->receive.ring.desc.parts;
 	return true;
 }
 
