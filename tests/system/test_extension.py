@@ -6,6 +6,7 @@ from __future__ import annotations
 import _thread
 import array
 import contextlib
+import errno
 import gc
 import operator
 import os
@@ -30,6 +31,7 @@ from adma.messages import waitset
 from adma.messages.blocking import Blocking
 from adma.messages.channel_request import MessageRequest
 from adma.testing.limits import EAGER, HANG, LARGE
+from support.calls import faults
 from support.endpoints import InThread, own_channels
 
 ROUNDS: Final = 10_000
@@ -404,6 +406,7 @@ def test_what_happened_has_a_request(ends: tuple[adma.Channel, adma.Channel]) ->
         error = interrupted(call)
         request: Any = getattr(error, "request", None)
         assert "done>" in repr(request)
+        assert repr(request).startswith("<send ") is (call.func == one.send)
         assert request.check()
         assert request.wait() == request.wait(timeout=0) == adma.wait_all([request, request])[1]
         assert not request.cancel()
@@ -445,6 +448,27 @@ def test_an_object_stays_when_a_call_is_interrupted(
         assert other.iprobe() is not None
         assert select.select([other], [], [], HANG)[0]
     assert (other.recv(), other.recv(), other.iprobe()) == ("first", "second", None)
+
+
+@pytest.mark.faults
+def test_a_large_object_stays_when_its_read_cannot_be_posted(
+    ends: tuple[adma.Channel, adma.Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No read for it has begun, so the next recv() begins anew."""
+
+    def refuse(*_: object) -> None:
+        raise BlockingIOError
+
+    one, other = ends
+    sending = InThread(partial(one.send, bytes(20_000)))
+    other.probe(timeout=HANG)
+    with monkeypatch.context() as patch, pytest.raises(BlockingIOError):
+        patch.setattr(type(other._endpoint), "post", refuse)
+        faults.arm(None, faults.POST, "fail", errno.ENOMEM)
+        other.recv(timeout=HANG)
+    faults.disarm_all()
+    assert other.recv(timeout=HANG) == bytes(20_000)
+    sending.result()
 
 
 def test_an_interrupted_wait_leaves_the_rest_to_the_progress_thread(
