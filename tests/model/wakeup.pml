@@ -530,7 +530,7 @@ inline sleep(t)
 		epoch[t] = 0;
 		mark_rearm = true /* adma_ownership_release() */
 	}
-	wire[0] = 0 /* adma_peer_check() reads the socket */
+	wire[0] = 0 /* adma_peer_look() reads the socket to its end */
 }
 
 /* adma_sleeper_join(), and the end of sleep_prepare(): the thread has looked and armed just now. */

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_cpu.c - oversubscription is noticed, and its end; a thread that is moved keeps its affinity. */
+/*
+ * test_cpu.c - oversubscription is noticed, and its end; a thread that is moved keeps its affinity; no file is opened
+ * without need.
+ */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include "base/clock.h"
@@ -14,6 +19,63 @@
 #define BUSY_MAX 256
 
 static atomic_bool enough;
+
+/* ---- what the core asks the system ---- */
+
+static bool undisturbed; /* this process was never preempted */
+static int opened, counted_online;
+
+int __real_getrusage(int who, struct rusage *usage);
+int __wrap_getrusage(int who, struct rusage *usage);
+int __real_open(const char *path, int flags);
+int __wrap_open(const char *path, int flags);
+int __real_get_nprocs(void);
+int __wrap_get_nprocs(void);
+
+int __wrap_getrusage(int who, struct rusage *usage)
+{
+	int rc = __real_getrusage(who, usage);
+
+	if (undisturbed)
+		usage->ru_nivcsw = 0;
+	return rc;
+}
+
+int __wrap_open(const char *path, int flags)
+{
+	opened++;
+	return __real_open(path, flags);
+}
+
+int __wrap_get_nprocs(void)
+{
+	counted_online++;
+	return __real_get_nprocs();
+}
+
+/* A process that was not preempted does not read how many tasks are runnable; one that was does. */
+static void the_load_is_read_on_evidence_only(void)
+{
+	int64_t now = adma_now();
+
+	undisturbed = true;
+	for (int i = 0; i < 100; i++)
+		REQUIRE(adma_cpu_oversubscribed(now += 20000000) == (adma_cpu_count_now() < 2));
+	REQUIRE(!opened);
+	undisturbed = false;
+}
+
+/* Whoever sleeps most of the time does not look, whatever has happened. */
+static void the_idle_do_not_look(void)
+{
+	int before = opened;
+
+	for (int64_t now = adma_now(), end = now + 100 * 20000000ll; now < end; now += 20000000)
+		(void)adma_cpu_was_oversubscribed(now);
+	REQUIRE(opened == before);
+}
+
+/* ---- oversubscription ---- */
 
 static void *be_busy(void *nothing)
 {
@@ -73,22 +135,27 @@ static bool is_moved(int core, const cpu_set_t *all, int64_t *moved)
 /* A thread whose cores somebody chose is not moved. */
 static bool may_be_moved(const cpu_set_t *all)
 {
-	return CPU_COUNT(all) > 1 && CPU_COUNT(all) == get_nprocs();
+	return CPU_COUNT(all) > 1 && CPU_COUNT(all) == __real_get_nprocs();
 }
 
 static void it_avoids_a_core(void)
 {
 	cpu_set_t all;
 	int core = sched_getcpu();
-	int64_t hang = adma_now() + HANG_NS, moved;
+	int64_t begin = adma_now(), hang = begin + HANG_NS, moved;
 
 	REQUIRE(!sched_getaffinity(0, sizeof(all), &all));
+	for (int i = 0; i < 100; i++) {
+		moved = 0;
+		adma_cpu_avoid(sched_getcpu(), adma_now(), &moved);
+	}
 	do {
 		REQUIRE(adma_now() < hang);
 		moved = 0;
 	} while (may_be_moved(&all) && !is_moved(core, &all, &moved));
 	moved = adma_now(); /* it was moved a moment ago, so it is not moved again */
 	(void)is_moved(core, &all, &moved);
+	REQUIRE(counted_online <= 1 + (adma_now() - begin) / 1000000000);
 	moved = 0;
 	adma_cpu_avoid(-1, adma_now(), &moved);
 	adma_cpu_avoid(1 << 20, adma_now(), &moved);
@@ -128,8 +195,10 @@ static void cores_are_counted_again(void)
 
 int main(void)
 {
+	the_load_is_read_on_evidence_only();
 	cores_are_counted_again();
 	oversubscription_comes_and_goes();
+	the_idle_do_not_look();
 	it_avoids_a_core();
 	puts("cpu: cores are counted again, oversubscription is noticed, a core is avoided");
 	return 0;

@@ -24,17 +24,22 @@ import numpy
 import pytest
 
 import adma
-from adma._core import _messages, _native, holds
+from adma._core import _messages, _native, copies, holds
 from adma._core.constants import BYTES
+from adma._core.holds import let_go_finished
 from adma._core.operation import Operation
+from adma.copying.copies import EngineRequest
 from adma.messages import waitset
 from adma.messages.blocking import Blocking
 from adma.messages.channel_request import MessageRequest
-from adma.testing.limits import EAGER, HANG, LARGE
+from adma.testing.limits import EAGER, HANG, KIB, LARGE
+from adma.testing.observe import until
+from support import engine
 from support.calls import faults
 from support.endpoints import InThread, own_channels
 
 ROUNDS: Final = 10_000
+HANDED_OVER: Final = 128 * KIB  # bytes of a copy that the engine's threads make
 BLOCKS: Final = 100  # of memory that a count may differ by: caches of the interpreter fill up
 
 
@@ -185,8 +190,63 @@ def _large_ones(one: adma.Channel, other: adma.Channel) -> None:
     read.wait()
 
 
+@counted
+def _copies(one: adma.Channel, other: adma.Channel) -> None:
+    assert adma.copy(bytearray(8), b"12345678") == 8
+    assert adma.copy(dst=numpy.empty(1), src=memoryview(b"12345678")) == 8
+    request = adma.icopy(bytearray(8), b"12345678")
+    assert request.check()
+    assert request.wait(timeout=5) == request.wait() == 8
+    assert not request.cancel()
+
+
+@counted
+def _copies_that_are_handed_over(one: adma.Channel, other: adma.Channel) -> None:
+    request = adma.icopy(bytearray(HANDED_OVER), bytes(HANDED_OVER))
+    assert request.wait() == HANDED_OVER
+    assert request.times()["post"] > 0
+    adma.icopy(bytearray(HANDED_OVER), bytes(HANDED_OVER))  # and one that is dropped
+
+
+@counted
+def _arrays_that_are_copied(one: adma.Channel, other: adma.Channel) -> None:
+    target, source = numpy.zeros((4, 6)), numpy.ones((4, 12))
+    assert adma.copy(target[:, ::2], source[:, ::4]) == 96
+    assert adma.icopy(target, source[:, ::2]).wait() == 192
+
+
+@counted
+def _copies_among_messages(one: adma.Channel, other: adma.Channel) -> None:
+    requests = [other.iread(bytearray(8)), adma.icopy(bytearray(8), b"12345678")]
+    requests += [adma.icopy(bytearray(HANDED_OVER), bytes(HANDED_OVER)), one.iwrite(b"12345678")]
+    assert adma.wait_all(requests) == [8, 8, HANDED_OVER, 8]
+
+
+@counted
+def _copies_that_are_refused(one: adma.Channel, other: adma.Channel) -> None:
+    for dst, src, wrong in (
+        (bytearray(3), b"four", ValueError),
+        (b"four", b"four", BufferError),
+        ("four", b"four", TypeError),
+        (bytearray(4), "four", TypeError),
+        (bytearray(16), numpy.zeros(2, object), TypeError),
+        (numpy.zeros((2, 6))[:, ::2], numpy.zeros((3, 2)), ValueError),
+    ):
+        for call in (adma.copy, adma.icopy):
+            refused(partial(call, dst, src), wrong)
+    refused(lambda: adma.copy(bytearray(4)), TypeError)  # type: ignore[call-arg]
+
+
 # What takes longer is called less often; what leaks once a call shows all the same.
-SELDOM: Final = {"errors": 300, "large_ones": 1000, "cancels": 3000, "what_does_not_fit": 2000}
+SELDOM: Final = {
+    "errors": 300,
+    "large_ones": 1000,
+    "cancels": 3000,
+    "what_does_not_fit": 2000,
+    "copies_that_are_handed_over": 2000,
+    "copies_that_are_refused": 300,
+    "arrays_that_are_copied": 3000,
+}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -203,12 +263,18 @@ def test_counts_are_flat(ends: tuple[adma.Channel, adma.Channel], name: str) -> 
 
 def _growth(call: Call, ends: tuple[adma.Channel, adma.Channel], rounds: int) -> int:
     """Blocks of memory of the interpreter's that so many calls leave."""
-    gc.collect()
-    before = sys.getallocatedblocks()
+    before = blocks()
     for _ in range(rounds):
         call(*ends)
+    return blocks() - before
+
+
+def blocks() -> int:
+    """Of memory that the interpreter has given out, once all copies are done."""
+    engine.drain()
+    let_go_finished()
     gc.collect()
-    return sys.getallocatedblocks() - before
+    return sys.getallocatedblocks()
 
 
 def test_references_to_buffers_are_flat(ends: tuple[adma.Channel, adma.Channel]) -> None:
@@ -221,6 +287,9 @@ def test_references_to_buffers_are_flat(ends: tuple[adma.Channel, adma.Channel])
         request.wait()
         one.write(source)
         other.read(target)
+        adma.copy(target, source)
+        adma.icopy(target, source).wait()
+        adma.icopy(target[::2], source[::2]).wait()
     assert (sys.getrefcount(source), sys.getrefcount(target)) == before
 
 
@@ -272,6 +341,8 @@ def test_a_request_outlives_its_channel() -> None:
 def test_types_are_made_by_calls_only() -> None:
     with pytest.raises(TypeError, match="calls of a channel"):
         MessageRequest(None, read=True, kind=BYTES)
+    with pytest.raises(TypeError, match=r"made by icopy\(\)"):
+        EngineRequest()
     with pytest.raises(TypeError, match="base of another class"):
         type("Sub", (Operation,), {})(None, read=True, kind=BYTES)
     channel = adma.Channel.__new__(adma.Channel)
@@ -291,6 +362,42 @@ def test_a_buffer_that_grows_is_held(ends: tuple[adma.Channel, adma.Channel]) ->
     one.write(b"12345678")
     request.wait()
     buffer.append(1)
+
+
+def test_buffers_of_a_device_that_does_not_stop_are_held_for_ever() -> None:
+    """After EIO a device may still write: whoever drops the request, the buffers stay."""
+    target, source = bytearray(8), bytearray(8)
+    request: Any = copies.new()
+    request._hold(target, source)
+    request._copy.error = errno.EIO
+    request._let_go()
+    del request
+    gc.collect()
+    for buffer in (target, source):
+        with pytest.raises(BufferError):
+            buffer.clear()
+
+
+def test_a_copy_that_was_waited_for_with_others_was_seen() -> None:
+    """Its last stage ends with that wait, wherever the copy was found to be done."""
+    requests = [adma.icopy(bytearray(LARGE), bytes(LARGE)) for _ in range(2)]
+    until("the first is done", lambda: requests[0]._done)
+    assert adma.wait_all(requests, timeout=HANG) == [LARGE] * 2
+    assert all(request._copy.times.seen for request in requests)  # type: ignore[attr-defined]
+
+
+@pytest.mark.faults
+def test_a_wait_for_all_that_fails_lets_go_of_all() -> None:
+    """An error is raised once all are done, and none of them holds a buffer then."""
+    buffers = [bytearray(LARGE) for _ in range(3)]
+    with engine.held(callers_help=True) as (_, target):
+        requests = [adma.icopy(buffer, bytes(LARGE)) for buffer in buffers]
+        behind = adma.icopy(bytearray(64 * KIB), target)
+        assert behind.cancel()
+        with pytest.raises(adma.Cancelled):
+            adma.wait_all([behind, *requests], timeout=HANG)
+    for buffer in buffers:
+        buffer.clear()
 
 
 def test_threads_that_change_places_all_the_time() -> None:
@@ -361,6 +468,9 @@ def test_a_signature_is_told() -> None:
     def parameters(call: Any) -> list[str]:
         return list(inspect.signature(call).parameters)
 
+    assert parameters(adma.copy) == parameters(adma.icopy) == ["dst", "src"]
+    assert adma.copy.__doc__
+    assert adma.icopy.__doc__
     assert parameters(adma.Channel.write) == ["self", "buf", "timeout"]
     assert parameters(adma.Channel.recv) == ["self", "timeout", "max_bytes", "allow_pickle"]
     assert all(

@@ -8,6 +8,7 @@ import asyncio
 import os
 import select
 import selectors
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,7 @@ from adma.testing.limits import CELL, EAGER, HANG, LARGE
 from adma.testing.observe import until
 from adma.testing.payload import pattern
 from support.calls import many
+from support.endpoints import InThread, pair
 from support.mechanisms import NAMES
 
 
@@ -42,6 +44,22 @@ def test_a_message_waits(peer: Peer, mechanism: str) -> None:
     assert channel.read(bytearray(10), timeout=HANG) == 10
     writing.result()
     assert not readable(channel)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
+def test_one_look_reads_all_wake_ups(kind: socket.SocketKind) -> None:
+    """Also where each of them is a packet of its own, which one read does not go beyond."""
+    ours, theirs = pair(kind)
+    with theirs.dup() as also:
+        other = InThread(lambda: adma.from_socket(theirs, timeout=HANG))
+        with adma.from_socket(ours, timeout=HANG) as channel, other.result():
+            number = channel.fileno()  # which is a call that looks, too
+            assert not select.select([number], [], [], 0)[0]
+            for _ in range(8):
+                also.send(b"w")
+            assert select.select([number], [], [], HANG)[0]
+            assert channel.iprobe() is None
+            assert not select.select([number], [], [], 0)[0]
 
 
 @pytest.mark.parametrize("mechanism", NAMES)

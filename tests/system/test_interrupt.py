@@ -43,6 +43,16 @@ def test_asleep(peer: Peer, call: str, threads: int) -> None:
     assert reading.result() == b"after"
 
 
+@pytest.mark.parametrize("call", ["read", "wait_all", "poll"])
+def test_another_thread_takes_the_signal(peer: Peer, call: str) -> None:
+    """That does not end the sleep of the main thread, which looks for it."""
+    channel = peer.connect()
+    assert peer.call(interrupts.block_with_another, call, LARGE) == "interrupted"
+    reading = peer.begin(messages.read, 5)
+    channel.write(b"after", timeout=HANG)
+    assert reading.result() == b"after"
+
+
 @pytest.mark.parametrize("call", ["read", "write", "probe", "recv", "send"])
 def test_anywhere_on_the_way_to_sleep(peer: Peer, call: str) -> None:
     """The signal is sent at once: it comes before, during or after spinning, or in sleep."""

@@ -41,9 +41,9 @@ def polled() -> int:
 
 
 def until_thread_asleep(thread: InThread) -> None:
-    """Until it sleeps in poll(2), and not in a lock."""
+    """Until it sleeps in poll(2) or epoll_pwait(2), and not in a lock."""
     path = f"/proc/self/task/{thread._thread.native_id}/syscall"
-    calls = {"x86_64": ("7", "271"), "aarch64": ("73",)}[platform.machine()]
+    calls = {"x86_64": ("7", "271", "281"), "aarch64": ("73", "22")}[platform.machine()]
 
     def asleep() -> bool:
         with open(path) as file:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 import adma
 from adma.testing import Endpoint
 from adma.testing.limits import HANG, MIB
+from adma.testing.observe import until_asleep
 from adma.testing.payload import Repeated, difference, pattern
 
 
@@ -38,6 +41,23 @@ def block(endpoint: Endpoint, call: str, nbytes: int) -> str:
         won = getattr(interrupt, "request", None)
         return "interrupted" if won is None else f"interrupted, but {won!r}"
     return "returned"
+
+
+def block_with_another(endpoint: Endpoint, call: str, nbytes: int) -> str:
+    """The same, where a thread that was started a moment ago takes the signal."""
+    with contextlib.suppress(TimeoutError):  # until then there was no other thread
+        endpoint.channel.read(bytearray(nbytes), timeout=0.01)
+
+    def take() -> None:
+        until_asleep(os.getpid())
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        return block(endpoint, call, nbytes)
+    finally:
+        thread.join()
 
 
 def _wait(channel: adma.Channel, buffer: bytearray, wait: Callable[[adma.Request], object]) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Buffers of the caller: which are refused, and in which words; and holds on those of copies.
+"""Buffers of the caller: which are refused, and in which words; and holds on those of our own.
 
-Messages hold their buffers in C (binding/buffer.h), which asks here where it does not know. A hold
-is a cffi buffer object. While it lives, it has the exporter's `Py_buffer`. So nobody
+Messages and copies hold their buffers in C (binding/buffer.h), which asks here where it does not
+know. A hold is a cffi buffer object. While it lives, it has the exporter's `Py_buffer`. So nobody
 can resize a `bytearray` under a pending request: Python itself raises `BufferError`.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._native import ffi
 
@@ -25,13 +25,13 @@ __all__ = [
     "empty",
     "filled",
     "holds_objects",
-    "is_hold",
     "lengths_differ",
     "no_buffer",
     "objects_refused",
     "pair",
     "read_only",
     "refuse",
+    "refuse_copied_objects",
     "refuse_objects",
     "release",
 ]
@@ -75,11 +75,6 @@ def _makers() -> tuple[Callable[[None, int], bytearray], Callable[[None, int], b
 def filled(buffer: Any) -> Hold:
     """Hold one that `empty` or `blank` made, to write into, also where it is `bytes`."""
     return ffi.from_buffer(_CHARS, buffer)
-
-
-def is_hold(hold: object) -> TypeGuard[Hold]:
-    """Is it a hold of this module's?"""
-    return isinstance(hold, ffi.CData)
 
 
 #: The buffer is its owner's again, also while something refers to the hold. Twice is no error.
@@ -205,10 +200,8 @@ def read_only(buf: object, name: str, call: str) -> BufferError:
 
 def pair(dst: WriteableBuffer, src: ReadableBuffer, call: str) -> tuple[Hold, Hold] | None:
     """Hold both as ranges of bytes. None: they are none, and not held; they may be arrays."""
-    if type(dst) not in _PLAIN:
-        _refuse_copied_objects(dst, "dst", call)
-    if type(src) not in _PLAIN:
-        _refuse_copied_objects(src, "src", call)
+    refuse_copied_objects(dst, "dst", call)
+    refuse_copied_objects(src, "src", call)
     try:
         return ffi.from_buffer(_CHARS, dst, True), ffi.from_buffer(src)
     except (TypeError, BufferError, ValueError):
@@ -231,6 +224,7 @@ def objects_refused(name: str, call: str) -> TypeError:
     )
 
 
-def _refuse_copied_objects(buf: ReadableBuffer, name: str, call: str) -> None:
-    if holds_objects(buf):
+def refuse_copied_objects(buf: ReadableBuffer, name: str, call: str) -> None:
+    """TypeError for an array of Python objects."""
+    if type(buf) not in _PLAIN and holds_objects(buf):
         raise objects_refused(name, call)

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
+from . import _messages
 from ._native import ffi, lib
 
 if TYPE_CHECKING:
@@ -19,18 +19,17 @@ READY: Final = lib.ADMA_COPY_READY
 RUNNING: Final = lib.ADMA_COPY_RUNNING
 DONE: Final = lib.ADMA_COPY_DONE
 
-_new: Callable[..., Any] = ffi.new
-#: A copy that was not posted yet.
-new: Callable[[], Copy] = partial(_new, ffi.typeof("struct adma_copy *"))
+# Compiled for Python: binding/copies.h, binding/copy_type.h.
+copy = _messages.copy
+icopy = _messages.icopy
+type_on = _messages.copy_type_on
+#: A request that holds nothing yet, for a copy that is planned here.
+new = _messages.new_copy
+#: All that were posted, and hold their buffers still.
+kept_copies = _messages.kept_copies
 # Each of these is one call into C.
 copy_now = lib.adma_copy_now
-copy_small = lib.adma_copy_small
-post_planned = lib.adma_copy_post
-post_bytes = lib.adma_copy_post_bytes
-is_done = lib.adma_copy_done
-check = lib.adma_copy_check
 cancel = lib.adma_copy_cancel
-tell = lib.adma_copy_tell
 wait_one = lib.adma_copy_wait_one
 wait_room = lib.adma_copy_wait_room
 
@@ -93,3 +92,11 @@ class Signal:
     def close(self) -> None:
         """Close the descriptor, if there is one."""
         lib.adma_copy_signal_close(self._signal)
+
+
+def _copy(address: int) -> Copy:
+    copy: Copy = ffi.cast("struct adma_copy *", address)
+    return copy
+
+
+_messages.copy_cast_by(_copy)

@@ -68,15 +68,16 @@ class PollSet:
     def drive(self, spin: int) -> int:
         return lib.adma_poll_set_drive(self._raw, spin, self._ready, self._count)
 
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
-        lib.adma_poll_set_sleep(self._raw, ffi.NULL, nanoseconds, mask)
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int:
+        return lib.adma_poll_set_sleep(self._raw, ffi.NULL, nanoseconds, mask)
 
-    def sleep_for(self, requests: ManyWaiter, nanoseconds: int, mask: sigset_t) -> None:
+    def sleep_for(self, requests: ManyWaiter, nanoseconds: int, mask: sigset_t) -> int:
         """Sleep for requests, too."""
-        lib.adma_poll_set_sleep(self._raw, requests.struct, nanoseconds, mask)
+        return lib.adma_poll_set_sleep(self._raw, requests.struct, nanoseconds, mask)
 
     def give_up(self) -> None:
-        """Nothing: no channel is left to the thread that waits for it."""
+        """The next wait looks for itself. No channel is left to the thread that waits for it."""
+        lib.adma_poll_set_give_up(self._raw)
 
     def __del__(self) -> None:
         raw, self._raw = self._raw, _NO_POLL_SET

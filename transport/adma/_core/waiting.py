@@ -10,6 +10,8 @@ only noted (signal(7), ppoll(2)).
 
 from __future__ import annotations
 
+import _thread
+import errno
 import threading
 import time
 from collections.abc import Sequence
@@ -37,13 +39,15 @@ _OWN_MEASURE: Final = -1  # the core decides how long to spin
 # The kernel may hand a signal for the process to any thread, which does not end the main
 # thread's sleep. So where there are other threads, the main thread looks this often.
 _SIGNAL_SLICE_NS: Final = 100_000_000
+_SLICES: Final = 10  # so many of them make a sleep, if nothing happens
+_NOTHING_HAPPENED: Final = -errno.ETIMEDOUT
 
 
 class _Waiter(Protocol):
     """What waits: the core's calls for one request, for many, or for many channels."""
 
     def drive(self, spin: int) -> int: ...
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None: ...
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int: ...
     def give_up(self) -> None: ...
 
 
@@ -63,8 +67,8 @@ class OneWaiter:
     def drive(self, spin: int) -> int:
         return lib.adma_drive_one(self._chan, self._req, spin, _BUDGET_NS)
 
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
-        lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int:
+        return lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
 
     def give_up(self) -> None:
         lib.adma_give_up_one(self._chan)
@@ -123,8 +127,8 @@ class ManyWaiter:
     def drive(self, spin: int) -> int:
         return lib.adma_drive(self._struct, spin, _BUDGET_NS)
 
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> None:
-        lib.adma_sleep(self._struct, nanoseconds, mask)
+    def sleep(self, nanoseconds: int, mask: sigset_t) -> int:
+        return lib.adma_sleep(self._struct, nanoseconds, mask)
 
     def give_up(self) -> None:
         lib.adma_give_up(self._struct)
@@ -170,15 +174,29 @@ def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     if not _runs_handlers():
         waiter.sleep(nanoseconds, ffi.NULL)
         return
-    if lib.adma_task_count() > 1 and not 0 <= nanoseconds < _SIGNAL_SLICE_NS:
-        nanoseconds = _SIGNAL_SLICE_NS
+    nanoseconds, slices = _slices_of(nanoseconds)
     mask = ffi.new("sigset_t *")
     try:
         lib.adma_signals_block(mask)
-        check_signals()  # runs the handlers of those that came before
-        waiter.sleep(nanoseconds, mask)
+        for _ in range(slices):
+            check_signals()  # runs the handlers of those that came before
+            if waiter.sleep(nanoseconds, mask) != _NOTHING_HAPPENED:
+                break
     finally:
         lib.adma_signals_restore(mask)
+
+
+def _slices_of(nanoseconds: int) -> tuple[int, int]:
+    """For how long to sleep before a look for signals that other threads took, and how often."""
+    if 0 <= nanoseconds <= _SIGNAL_SLICE_NS:
+        return nanoseconds, 1
+    # The core asks the system once a second. The interpreter knows of its own threads at once.
+    limit = _SIGNAL_SLICE_NS if _thread._count() else lib.adma_signal_slice()
+    if limit < 0 or 0 <= nanoseconds <= limit:
+        return nanoseconds, 1
+    if limit > _SIGNAL_SLICE_NS:
+        return limit, 1
+    return limit, _SLICES if nanoseconds < 0 else min(_SLICES, nanoseconds // limit)
 
 
 def _runs_handlers() -> bool:

@@ -153,7 +153,7 @@ def pinned(take: Take) -> Take:
 
 
 def memcpy(dst: Any, src: Any) -> int:
-    """``memmove`` as `adma.copy` would call it: both buffers are held, one call into C."""
+    """``memmove`` through cffi: both buffers are held, one call into C."""
     holds = pair(dst, src, "copy")
     assert holds is not None
     to, from_ = holds

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Source and destination of a copy that are not both contiguous: how they are laid out.
 
-Two contiguous buffers are ranges of bytes, and only need equal lengths (see
-_core/buffers.py). All others are arrays of equal shape, with elements of one size and any
-strides. A `memoryview` tells the strides, but not the address. So the C API itself holds such
-buffers (PyObject_GetBuffer).
+Two contiguous buffers are ranges of bytes, and only need equal lengths (binding/copies.c). All
+others are arrays of equal shape, with elements of one size and any strides. A `memoryview` tells
+the strides, but not the address. So the request holds such buffers in C, and tells both.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core import copies as core
@@ -21,91 +20,37 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .._core.types import Dims, Plan
+    from .copies import CopyRequest
 
-__all__ = ["Strided", "plan_strided"]
-
-# Include/cpython or the limited API's object.h: flags of a request for a buffer.
-_WRITABLE, _STRIDES = 0x1, 0x18
+__all__ = ["Layout", "plan_strided"]
 
 
-class _PyBuffer(ctypes.Structure):
-    """`Py_buffer`, part of the stable ABI since 3.11."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the elements of an array are."""
 
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.py_object),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.POINTER(ctypes.c_ssize_t)),
-        ("strides", ctypes.POINTER(ctypes.c_ssize_t)),
-        ("suboffsets", ctypes.POINTER(ctypes.c_ssize_t)),
-        ("internal", ctypes.c_void_p),
-    )
+    address: int  # of the element whose indices are all 0
+    nbytes: int
+    itemsize: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # bytes from one element to the next, in each dimension
 
-
-_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
-_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int)
-_get_buffer.restype = ctypes.c_int
-_release_buffer = ctypes.pythonapi.PyBuffer_Release
-_release_buffer.argtypes = (ctypes.POINTER(_PyBuffer),)
-_release_buffer.restype = None
-
-
-class Strided:
-    """A buffer of any strides, held until `release()`."""
-
-    __slots__ = ("_buffer", "_held")
-
-    def __init__(self, buf: ReadableBuffer, *, writable: bool) -> None:
-        self._buffer = _PyBuffer()
-        # Set before the call, since a signal may strike as that returns. Releasing a buffer
-        # that is not held does nothing.
-        self._held = True
-        # Without a format: NumPy has none for datetime64.
-        _get_buffer(buf, self._buffer, _STRIDES | (_WRITABLE if writable else 0))
-
-    def release(self) -> None:
-        """Give the buffer back to its owner. Releasing twice is no error."""
-        held, self._held = self._held, False
-        if held:
-            _release_buffer(self._buffer)
-
-    def __del__(self) -> None:
-        if getattr(self, "_held", False):
-            self.release()
-
-    @property
-    def address(self) -> int:
-        """The address of the element whose indices are all 0."""
-        return self._buffer.buf or 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._buffer.shape[: self._buffer.ndim]) if self._buffer.ndim else ()
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Bytes from one element to the next, in each dimension."""
-        if not self._buffer.ndim:
-            return ()
-        if self._buffer.strides:
-            return tuple(self._buffer.strides[: self._buffer.ndim])
-        # Arrays of ctypes tell no strides, even if asked for them. They are in C order.
-        strides = [self.itemsize]
-        for count in reversed(self.shape[1:]):
-            strides.insert(0, strides[0] * count)
-        return tuple(strides)
-
-    @property
-    def itemsize(self) -> int:
-        return int(self._buffer.itemsize)
-
-    @property
-    def nbytes(self) -> int:
-        return int(self._buffer.len)
+    @classmethod
+    def told(
+        cls,
+        address: int,
+        nbytes: int,
+        itemsize: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None,
+    ) -> Layout:
+        """As an exporter tells it. Arrays of ctypes tell no strides: they are in C order."""
+        if strides is None:
+            steps = [itemsize] if shape else []
+            for count in reversed(shape[1:]):
+                steps.insert(0, steps[0] * count)
+            strides = tuple(steps)
+        return cls(address, nbytes, itemsize, shape, strides)
 
     @property
     def contiguous(self) -> bool:
@@ -121,26 +66,19 @@ class Strided:
 
 
 def plan_strided(
-    plan: Plan, dst: WriteableBuffer, src: ReadableBuffer, call: str
-) -> tuple[tuple[Strided, Strided], Dims | None]:
-    """Fill in a plan; what holds the buffers, and memory that has to live as long as the plan.
+    request: CopyRequest, dst: WriteableBuffer, src: ReadableBuffer, call: str
+) -> Dims | None:
+    """Let a request hold two arrays, and plan its copy; memory that has to live as long as that.
 
     TypeError, BufferError and ValueError name the argument, the limit and the cure.
     """
-    to = _hold(dst, "dst", call, writable=True)
-    try:
-        from_ = _hold(src, "src", call, writable=False)
-        try:
-            return (to, from_), _plan(plan, to, from_, call)
-        except BaseException:
-            from_.release()
-            raise
-    except BaseException:
-        to.release()
-        raise
+    _judge(dst, "dst", call, writable=True)
+    _judge(src, "src", call, writable=False)
+    to, from_ = (Layout.told(*told) for told in request._hold(dst, src))
+    return _plan(core.plan_of(request._copy), to, from_, call)
 
 
-def _plan(plan: Plan, to: Strided, from_: Strided, call: str) -> Dims | None:
+def _plan(plan: Plan, to: Layout, from_: Layout, call: str) -> Dims | None:
     if to.contiguous and from_.contiguous:
         if to.nbytes != from_.nbytes:
             raise lengths_differ(call, to.nbytes, from_.nbytes)
@@ -166,7 +104,8 @@ def _plan(plan: Plan, to: Strided, from_: Strided, call: str) -> Dims | None:
     return dims
 
 
-def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strided:
+def _judge(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> None:
+    """Raise what is wrong with an array, if anything is."""
     try:
         view = memoryview(buf)
     except TypeError:
@@ -182,4 +121,3 @@ def _hold(buf: ReadableBuffer, name: str, call: str, *, writable: bool) -> Strid
         raise read_only(buf, name, call)
     if holds_objects(buf):
         raise objects_refused(name, call)
-    return Strided(buf, writable=writable)

@@ -248,7 +248,7 @@ def warn_if_refused() -> None:
             f"the copy engine {name!r} cannot be started ({why}): "
             "a thread that waits for a copy makes it",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
@@ -327,11 +327,8 @@ def _name(known: dict[str, int], number: int) -> str:
 
 def _end() -> None:
     """At exit: finish what was posted, before its buffers are freed, and end the threads."""
-    try:
-        outstanding.finish()
-        # Daemon threads may still post. No worker thread may use buffers that are freed.
-        while core.end():
-            core.drain(outstanding.SLICE_NS)
-    except BaseException:  # Ctrl-C: the interpreter ends while threads copy
-        outstanding.abandon()
-        raise
+    outstanding.finish()
+    # Daemon threads may still post. No worker thread may use buffers that are freed.
+    while core.end():
+        core.drain(outstanding.SLICE_NS)
+    # After Ctrl-C here the interpreter ends while threads copy. What they copy keeps itself.

@@ -242,8 +242,8 @@ class _Mixed:
         state = self._poll_set.drive(0)
         return BUSY if busy and state == QUIET else state
 
-    def sleep(self, nanoseconds: int, mask: SignalMask) -> None:
-        self._poll_set.sleep_for(self._waiter, nanoseconds, mask)
+    def sleep(self, nanoseconds: int, mask: SignalMask) -> int:
+        return self._poll_set.sleep_for(self._waiter, nanoseconds, mask)
 
     def give_up(self) -> None:
         """The progress thread goes on with the messages."""

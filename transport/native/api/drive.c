@@ -91,6 +91,7 @@ bool adma_wait_is_satisfied(const struct adma_wait *wait)
 struct visit {
 	bool owns;     /* it owns all workers */
 	bool released; /* it has released them again */
+	int64_t begun_at; /* the drive; 0 if its caller never sleeps */
 	struct adma_hints hints;
 };
 
@@ -154,12 +155,12 @@ static bool drive_worker(const struct adma_wait *wait, struct adma_progress *pro
 	return drive_progress(progress, wait->careful ? drive_with_care(progress) : ADMA_BY_CALLER);
 }
 
-bool adma_check_peers(struct adma_progress *progress)
+bool adma_check_peers(struct adma_progress *progress, int64_t awake_since)
 {
-	int64_t now = adma_now();
+	int64_t now = adma_now(), checked_at = progress->waiters.checked_at;
 	bool changed;
 
-	if (now - progress->waiters.checked_at <= PEER_CHECK_NS)
+	if (now - (checked_at > awake_since ? checked_at : awake_since) <= PEER_CHECK_NS)
 		return false;
 	progress->waiters.checked_at = now;
 	/* An endpoint for which a byte came is one of those that are looked at next. */
@@ -188,9 +189,14 @@ static int drive_round(const struct adma_wait *wait, struct visit *visit)
 			adma_ownership_acquire(progress);
 		adma_hints_note_events(&visit->hints, progress);
 		moved |= drive_worker(wait, progress);
-		/* With many peers, one that is always busy may not keep us from looking at the others. */
-		if (!moved || adma_is_shared(progress))
-			moved |= adma_check_peers(progress);
+		/*
+		 * Whoever is about to sleep polls the peer by that. With many peers, one that is always busy may not keep
+		 * us from looking at the others.
+		 */
+		if (adma_is_shared(progress))
+			moved |= adma_check_peers(progress, 0);
+		else if (!moved)
+			moved |= adma_check_peers(progress, visit->begun_at);
 		visit->released = drive_release_early(wait);
 		if (!moved && !visit->released) /* otherwise nobody will spin on them */
 			adma_hints_take(&visit->hints, progress, !wait->nreqs && !wait->drained);
@@ -209,7 +215,7 @@ int adma_drive_once(struct adma_progress *progress)
 		return rc;
 	adma_ownership_acquire(progress);
 	changed = drive_progress(progress, drive_with_care(progress));
-	changed |= adma_check_peers(progress);
+	changed |= adma_check_peers(progress, 0);
 	adma_ownership_release(progress, true);
 	adma_publish_and_leave_worker(progress);
 	return changed;
@@ -300,6 +306,8 @@ static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hi
 		return true; /* see what became of the requests */
 	}
 	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
+	if (found)
+		adma_spin_hit(adma_wait_progress(wait, 0));
 	spinner_let_go_of(wait, adma_wait_count(wait));
 	return found;
 }
@@ -310,11 +318,15 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin
 {
 	int64_t begin = adma_now(), end = -1;
 
+	visit->begun_at = spin_ns ? begin : 0;
 	for (;;) {
 		int moved = drive_round(wait, visit);
 		int64_t now = adma_now();
+		bool ready = visit->released || adma_wait_is_satisfied(wait);
 
-		if (visit->released || adma_wait_is_satisfied(wait))
+		if (moved > 0 || (ready && !moved))
+			adma_spin_moved(adma_wait_progress(wait, 0));
+		if (ready)
 			return ADMA_READY;
 		if (moved < 0)
 			return moved;

@@ -30,9 +30,11 @@ static inline struct adma_progress *adma_wait_progress(const struct adma_wait *w
 
 /*
  * At most once in a millisecond: read the sockets of peers that tell something, and look at all endpoints
- * whose event count is not armed, whatever a summary says. True when anything changed. Called with the lock held.
+ * whose event count is not armed, whatever a summary says. A caller that sleeps when it finds nothing polls them by that:
+ * it checks only once it has been awake for so long, since `awake_since`; otherwise that is 0. True when anything changed.
+ * Called with the lock held.
  */
-bool adma_check_peers(struct adma_progress *progress);
+bool adma_check_peers(struct adma_progress *progress, int64_t awake_since);
 
 /* Is the request done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);

@@ -12,6 +12,7 @@
 #include "api/workers.h"
 #include "base/closer.h"
 #include "base/holds.h"
+#include "base/thread.h"
 #include "copy/engines.h"
 #include "copy/state.h"
 #include "progress/poll_set.h"
@@ -38,6 +39,7 @@ static void fork_after_in_parent(void)
 
 static void fork_after_in_child(void)
 {
+	adma_thread_after_fork_child();
 	adma_closer_after_fork_child();
 	adma_holds_after_fork_child();
 	adma_engine_forked();

@@ -13,6 +13,7 @@
 #include "progress/poll_set.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "adma_poll.h"
 #include "api/channel.h"
@@ -73,16 +74,18 @@ static void member_read(struct adma_poll_member *member)
 {
 	struct adma_endpoint *ep = adma_only_endpoint(member->progress);
 
-	(void)adma_peer_check(ep);
+	const uint32_t *reported = member->reported;
+
+	(void)adma_peer_look(ep, adma_poll_events(reported[0]), adma_poll_events(reported[1]));
 	/* A poll set polls the data descriptor of no other endpoint. */
-	if (ep->ops->silent && ep->ops->polled && member->reported & (EPOLLHUP | EPOLLERR))
+	if (ep->ops->silent && ep->ops->polled && reported[2] & (EPOLLHUP | EPOLLERR))
 		ep->ops->polled(ep, POLLHUP);
 	if (member->suspect) {
 		adma_descriptors_suspect(member->progress);
 		adma_descriptors_check(member->progress, adma_now());
 	}
-	member->reported = 0;
-	member->suspect = false;
+	memset(member->reported, 0, sizeof(member->reported));
+	member->told = member->suspect = false;
 }
 
 /* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
@@ -100,7 +103,7 @@ static enum looked member_look(struct adma_poll_member *member, bool may_rest)
 	ep = adma_only_endpoint(progress);
 	event_count = &ep->connection.config.local->event_count;
 	events = adma_ec_read(event_count); /* before the look */
-	if (member->reported || member->suspect) {
+	if (member->told || member->suspect) {
 		member_read(member);
 		may_rest = false; /* others may rely on the byte that was read here: publish */
 	}
@@ -207,8 +210,8 @@ static bool spinner_look_seldom(void *arg)
 	return adma_poll_set_has_events(spinner->set);
 }
 
-/* Spin until `end`. True when another look may find something. */
-static bool set_spin(struct adma_poll_set *set, int64_t end)
+/* Spin until `end`. `briefly`: ask no epoll meanwhile. True when another look may find something. */
+static bool set_spin(struct adma_poll_set *set, int64_t end, bool briefly)
 {
 	struct spinner spinner; /* not initialised: the hints are set before they are looked at */
 	bool found = true;
@@ -216,7 +219,7 @@ static bool set_spin(struct adma_poll_set *set, int64_t end)
 	spinner.set = set;
 	spinner.n = 0;
 	if (spinner_hold_maps(&spinner))
-		found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
+		found = adma_spin(end, spinner_look, briefly ? NULL : spinner_look_seldom, &spinner);
 	spinner_let_maps_go(&spinner);
 	return found;
 }
@@ -225,24 +228,31 @@ static bool set_spin(struct adma_poll_set *set, int64_t end)
 
 static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready, int32_t *nready)
 {
-	int64_t end = -1;
+	int64_t end = -1, spin = 0;
+	bool again = false;
 
 	for (;;) {
 		int64_t now;
 
-		adma_poll_set_collect(set);
+		adma_poll_set_collect(set, again || !spin_ns);
+		again = true;
 		*nready = set_look(set, ready);
 		if (*nready < 0)
 			return -ADMA_E_CLOSED_HERE;
-		if (*nready)
+		if (*nready) {
+			adma_spin_came(&set->backoff);
 			return ADMA_READY;
+		}
 		if (!spin_ns)
 			return ADMA_QUIET;
 		now = adma_now();
-		if (end < 0)
-			end = now + adma_spin_time(set->spin_ns, spin_ns, now);
-		if (now >= end || !set_spin(set, end))
+		if (end < 0) {
+			spin = adma_spin_time(adma_spin_learned(&set->backoff), spin_ns, now);
+			end = now + spin;
+		}
+		if (now >= end || !set_spin(set, end, spin <= ADMA_SPIN_MIN_NS))
 			return ADMA_QUIET;
+		adma_spin_found(&set->backoff);
 	}
 }
 
@@ -269,17 +279,6 @@ static bool set_rest(struct adma_poll_set *set)
 		if (member_look(set->looked[i], true) != LOOKED_QUIET)
 			return false;
 	return adma_poll_set_fall_asleep(set);
-}
-
-static int sleep_on_epoll(const struct adma_poll_set *set, int also, int64_t ns, const sigset_t *mask)
-{
-	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
-	int rc = adma_ppoll(fds, 2, &ts, mask);
-
-	if (rc < 0)
-		return -errno;
-	return rc ? 0 : -ETIMEDOUT;
 }
 
 /*
@@ -313,11 +312,16 @@ static int set_sleep_once(struct adma_poll_set *set, const struct adma_wait *als
 	if (!set_rest(set))
 		return 0;
 	rc = also && also->nreqs ? sleep_for_requests(set, also, ns, mask)
-				 : sleep_on_epoll(set, also ? also->also : -1, ns, mask);
+				 : adma_poll_set_sleep_on_epoll(set, also ? also->also : -1, ns, mask);
 	adma_poll_set_wake(set);
 	adma_poll_set_look_at_fds(set);
-	set->spin_ns = adma_spin_after_sleep(set->spin_ns, adma_now() - begin);
+	adma_backoff_sleep(&set->backoff, adma_now() - begin);
 	return rc;
+}
+
+void adma_poll_set_give_up(struct adma_poll_set *set)
+{
+	set->collected = false;
 }
 
 int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,

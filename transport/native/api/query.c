@@ -10,11 +10,15 @@
 #include <unistd.h>
 
 #include "api/channel.h"
+#include "base/clock.h"
+#include "base/own.h"
 #include "base/thread.h"
 #include "progress/poll_descriptor.h"
 #include "progress/progress_thread.h"
 #include "worker/peer.h"
 #include "worker/select.h"
+
+#define SIGNAL_SLICE_NS 100000000
 
 /* ---- constants ---- */
 
@@ -33,16 +37,35 @@ uint64_t adma_inline_max(void)
 	return ADMA_INLINE_MAX;
 }
 
+/* ---- threads and signals ---- */
+
 bool adma_is_first_thread(void)
 {
-	return gettid() == getpid();
+	return adma_thread_is_first();
 }
 
-int adma_task_count(void)
+/* Does the process have other threads than the caller and the progress thread? If unknown, assume that it has. */
+static bool signal_may_go_elsewhere(void)
 {
 	int threads = adma_thread_count();
 
-	return threads ? threads - adma_progress_count() : 2; /* if unknown, assume that there are others */
+	return !threads || threads - adma_progress_count() > 1;
+}
+
+int64_t adma_signal_slice(void)
+{
+	static _Atomic int64_t asked;
+	static _Atomic bool elsewhere;
+	int64_t now = adma_now(), before = atomic_load_explicit(&asked, memory_order_relaxed);
+	bool stale = !before || now - before >= ADMA_REST_NS;
+
+	if (stale) {
+		atomic_store_explicit(&elsewhere, signal_may_go_elsewhere(), memory_order_relaxed);
+		atomic_store_explicit(&asked, now, memory_order_relaxed);
+	}
+	if (atomic_load_explicit(&elsewhere, memory_order_relaxed))
+		return SIGNAL_SLICE_NS;
+	return stale ? -1 : ADMA_REST_NS;
 }
 
 /* ---- state ---- */

@@ -16,6 +16,7 @@
 #include "progress/spin.h"
 #include "progress/waiters.h"
 #include "shm/eventcount.h"
+#include "worker/peer.h"
 #include "worker/ready.h"
 
 /*
@@ -133,12 +134,16 @@ static bool sleep_is_suspect(const struct adma_progress *progress, const struct 
 /* The caller is awake: read what woke it. */
 static void sleep_look(struct adma_progress *progress, const struct pollfd *fds)
 {
-	if (fds[1].revents || fds[2].revents)
-		(void)adma_poll_check(progress);
-	if (adma_is_shared(progress))
-		return;
-	struct adma_endpoint *ep = adma_only_endpoint(progress);
+	struct adma_endpoint *ep;
 
+	if (adma_is_shared(progress)) {
+		if (fds[1].revents)
+			(void)adma_poll_check(progress);
+		return;
+	}
+	ep = adma_only_endpoint(progress);
+	if (fds[1].revents || fds[2].revents)
+		(void)adma_peer_look(ep, fds[1].revents, fds[2].revents);
 	if (ep->ops->polled)
 		ep->ops->polled(ep, fds[3].revents);
 }
@@ -170,7 +175,7 @@ static void sleep_finish(struct adma_progress *progress, struct adma_sleeper *sl
 	    !adma_watch_is_quiet(&progress->watch))
 		adma_worker_disarm(&progress->worker);
 	sleep_look(progress, fds);
-	adma_spin_learn(progress, slept);
+	adma_spin_slept(progress, slept);
 	adma_publish_and_leave_worker(progress);
 }
 

@@ -11,6 +11,8 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "base/own.h"
+
 /* What is known about the load. */
 enum cpu_load { LOAD_FREE = 0, LOAD_SUSPECTED = 1, LOAD_OVERSUBSCRIBED = 2 };
 
@@ -27,17 +29,25 @@ int adma_cpu_count_now(void)
 	return sched_getaffinity(0, sizeof(set), &set) ? CPU_SETSIZE : CPU_COUNT(&set);
 }
 
-/* Each thread asks for itself, because the affinity is a thread's own: whoever pins one thread does not pin the others. */
-int adma_cpu_count(int64_t now)
+/*
+ * The same, as it was `age` ns ago at most. Each thread asks for itself, because the affinity is a thread's own: whoever
+ * pins one thread does not pin the others.
+ */
+static int cpu_count(int64_t now, int64_t age)
 {
 	static _Thread_local int known;
 	static _Thread_local int64_t asked;
 
-	if (!known || now - asked > LOOK_NS) {
+	if (!known || now - asked > age) {
 		known = adma_cpu_count_now();
 		asked = now;
 	}
 	return known;
+}
+
+int adma_cpu_count(int64_t now)
+{
+	return cpu_count(now, LOOK_NS);
 }
 
 /* The number of runnable tasks. The fourth field of /proc/loadavg is `runnable/all`. */
@@ -69,37 +79,36 @@ static long load_preemptions(void)
 /*
  * Look again, and return what is known now. Since Linux 6.12 the number of runnable tasks
  * includes some that fell asleep a moment ago, so that number alone proves nothing. On an
- * oversubscribed machine this process is preempted as well, which proves it. A process that no
- * longer spins is not preempted, so the evidence expires after a while and has to be found anew.
+ * oversubscribed machine this process is preempted as well, which proves it. That is asked first, since
+ * the answer costs no file: a process that was not preempted need not ask for the other one.
+ * A process that no longer spins is not preempted, so the evidence expires after a while and has to be found anew.
  */
 static enum cpu_load load_look(enum cpu_load known, int64_t now)
 {
 	static _Atomic long before;
 	static _Atomic int64_t believed;
-	long count;
+	long count = load_preemptions();
+	bool preempted = atomic_exchange_explicit(&before, count, memory_order_relaxed) != count;
 
-	if (load_runnable() <= adma_cpu_count(now))
+	if ((known == LOAD_FREE && !preempted) || load_runnable() <= adma_cpu_count(now))
 		return LOAD_FREE;
 	if (known == LOAD_OVERSUBSCRIBED && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
 		return LOAD_OVERSUBSCRIBED;
-	count = load_preemptions();
-	if (atomic_exchange_explicit(&before, count, memory_order_relaxed) == count || known != LOAD_SUSPECTED)
+	if (!preempted || known != LOAD_SUSPECTED)
 		return LOAD_SUSPECTED;
 	atomic_store_explicit(&believed, now, memory_order_relaxed);
 	return LOAD_OVERSUBSCRIBED;
 }
 
-bool adma_cpu_oversubscribed(int64_t now)
+static bool load_is_too_high(int64_t now, bool may_look)
 {
 	static _Atomic int64_t asked;
 	static _Atomic int known;
 	enum cpu_load answer = (enum cpu_load)atomic_load_explicit(&known, memory_order_relaxed);
 	int64_t before = atomic_load_explicit(&asked, memory_order_relaxed);
 
-	if (adma_cpu_count(now) < 2)
-		return true;
 	/* One thread looks at a time. The others use an answer that is a moment old. */
-	if (now - before > (answer ? LOOK_AGAIN_NS : LOOK_NS) &&
+	if (may_look && now - before > (answer ? LOOK_AGAIN_NS : LOOK_NS) &&
 	    atomic_compare_exchange_strong_explicit(&asked, &before, now, memory_order_relaxed, memory_order_relaxed)) {
 		answer = load_look(answer, now);
 		atomic_store_explicit(&known, answer, memory_order_relaxed);
@@ -107,13 +116,37 @@ bool adma_cpu_oversubscribed(int64_t now)
 	return answer == LOAD_OVERSUBSCRIBED;
 }
 
+bool adma_cpu_oversubscribed(int64_t now)
+{
+	return adma_cpu_count(now) < 2 || load_is_too_high(now, true);
+}
+
+bool adma_cpu_was_oversubscribed(int64_t now)
+{
+	return cpu_count(now, ADMA_REST_NS) < 2 || load_is_too_high(now, false);
+}
+
+/* How many cores are online, as it was a second ago at most: get_nprocs() opens a file. */
+static int cpu_online(int64_t now)
+{
+	static _Atomic int64_t asked;
+	static _Atomic int known;
+	int64_t before = atomic_load_explicit(&asked, memory_order_acquire);
+
+	if (!before || now - before >= ADMA_REST_NS) {
+		atomic_store_explicit(&known, get_nprocs(), memory_order_relaxed);
+		atomic_store_explicit(&asked, now, memory_order_release);
+	}
+	return atomic_load_explicit(&known, memory_order_relaxed);
+}
+
 /*
  * May this thread run on every core? If not, the user or a tool chose its cores, and may be about to
  * choose again: such a choice is not ours to overwrite.
  */
-static bool cpu_set_is_free(const cpu_set_t *set)
+static bool cpu_set_is_free(const cpu_set_t *set, int64_t now)
 {
-	return CPU_COUNT(set) == get_nprocs();
+	return CPU_COUNT(set) == cpu_online(now);
 }
 
 void adma_cpu_avoid(int core, int64_t now, int64_t *moved)
@@ -123,7 +156,7 @@ void adma_cpu_avoid(int core, int64_t now, int64_t *moved)
 	if (sched_getcpu() != core || core < 0 || core >= CPU_SETSIZE || now - *moved < MOVE_NS)
 		return;
 	*moved = now;
-	if (sched_getaffinity(0, sizeof(set), &set) || !cpu_set_is_free(&set) || CPU_COUNT(&set) < 2)
+	if (sched_getaffinity(0, sizeof(set), &set) || !cpu_set_is_free(&set, now) || CPU_COUNT(&set) < 2)
 		return;
 	CPU_CLR(core, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))

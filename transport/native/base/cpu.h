@@ -20,6 +20,12 @@ int adma_cpu_count(int64_t now);
 bool adma_cpu_oversubscribed(int64_t now);
 
 /*
+ * The same, for a thread that would spin for so short a time that a look costs more than it saves. It uses what others
+ * found, and knows of its own cores what it was told within a second.
+ */
+bool adma_cpu_was_oversubscribed(int64_t now);
+
+/*
  * Called by a thread of the library that was just woken: if it woke on `core`, where another
  * thread computes, move it to another core. Linux wakes a thread on the core of its waker, or
  * where it ran before, rather than search for an idle core; a thread that was moved mostly stays

@@ -100,3 +100,12 @@ uint32_t adma_epoll_events(short events)
 	return (events & POLLIN ? EPOLLIN : 0u) | (events & POLLOUT ? EPOLLOUT : 0u) |
 	       (events & POLLPRI ? EPOLLPRI : 0u);
 }
+
+short adma_poll_events(uint32_t events)
+{
+	int told = (events & EPOLLIN ? POLLIN : 0) | (events & EPOLLOUT ? POLLOUT : 0) |
+		   (events & EPOLLPRI ? POLLPRI : 0) | (events & EPOLLHUP ? POLLHUP : 0) |
+		   (events & EPOLLERR ? POLLERR : 0);
+
+	return (short)told;
+}

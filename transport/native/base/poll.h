@@ -16,7 +16,8 @@
 int adma_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask);
 int adma_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 
-/* Events of poll(2), as epoll(7) calls them. */
+/* Events of poll(2), as epoll(7) calls them; and what epoll(7) tells, as poll(2) would. */
 uint32_t adma_epoll_events(short events);
+short adma_poll_events(uint32_t events);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "adma.h"
 
@@ -41,6 +42,29 @@ bool adma_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int6
 	struct timespec at = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
 
 	return !pthread_cond_timedwait(condition, mutex, &at);
+}
+
+static uint32_t thread_forks; /* changes while only one thread exists */
+
+void adma_thread_after_fork_child(void)
+{
+	thread_forks++;
+}
+
+/* A thread asks once, and again in a child, where it may have become the first one. */
+bool adma_thread_is_first(void)
+{
+	static _Thread_local struct {
+		bool asked, is_first;
+		uint32_t forks;
+	} known;
+
+	if (!known.asked || known.forks != thread_forks) {
+		known.is_first = gettid() == getpid();
+		known.forks = thread_forks;
+		known.asked = true;
+	}
+	return known.is_first;
 }
 
 int adma_thread_count(void)

@@ -23,4 +23,8 @@ bool adma_condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int6
 /* How many threads this process has; 0: unknown. */
 int adma_thread_count(void);
 
+/* Is the calling thread the first one of its process? In a child, that is the one that forked. */
+bool adma_thread_is_first(void);
+void adma_thread_after_fork_child(void);
+
 #endif

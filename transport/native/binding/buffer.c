@@ -92,6 +92,25 @@ void buffer_move(Py_buffer *to, const Py_buffer *from)
 		to->strides = &to->itemsize;
 }
 
+int buffer_hold_range(PyObject *buf, bool fill, Py_buffer *view)
+{
+	int access = fill ? PyBUF_WRITABLE : PyBUF_SIMPLE;
+
+	switch (buffer_look(buf, access, view)) {
+	case HELD:
+		return 1;
+	case FAILED:
+		return -1;
+	case UNKNOWN:
+		return 0;
+	case FREE_OF_OBJECTS:
+		break;
+	}
+	if (!PyObject_GetBuffer(buf, view, access))
+		return 1;
+	return buffer_is_refused() ? 0 : -1;
+}
+
 bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view)
 {
 	int access = fill ? PyBUF_WRITABLE : PyBUF_SIMPLE;

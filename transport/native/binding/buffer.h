@@ -15,4 +15,10 @@ bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view);
 /* Move what is held to another place. Its shape may be a pointer into itself (PyBuffer_FillInfo). */
 void buffer_move(Py_buffer *to, const Py_buffer *from);
 
+/*
+ * The same of one side of a copy. 1: it is held. 0: it is not, and Python has to judge it: it is no buffer, it may have
+ * strides or hold objects. -1: an exception is set.
+ */
+int buffer_hold_range(PyObject *buf, bool fill, Py_buffer *view);
+
 #endif

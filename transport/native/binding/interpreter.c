@@ -12,25 +12,17 @@
 #include <stdatomic.h>
 
 #include "base/holds.h"
+#include "binding/copy_request.h"
 #include "binding/operation.h"
 
-static PyObject *interpreter_others;      /* guarded by the GIL */
 static _Atomic bool interpreter_is_asked; /* a pending call waits to be made */
 
-/* What is listed is no operation. 1: go on; 0: another thread is letting go of it, and goes on; -1: an exception. */
-static int interpreter_let_go_other(void *owner)
+/* Let go of what is listed. False: it is not done yet. */
+static bool interpreter_let_go_one(struct adma_hold *hold)
 {
-	PyObject *result;
-	int more;
-
-	if (!interpreter_others)
-		return 0;
-	result = PyObject_CallFunction(interpreter_others, "K", (unsigned long long)(uintptr_t)owner);
-	if (!result)
-		return -1;
-	more = PyObject_IsTrue(result);
-	Py_DECREF(result);
-	return more;
+	if (hold->owner == OPERATION_OWNS)
+		return operation_let_go_if_done(operation_of_hold(hold));
+	return copy_request_let_go_if_done(copy_request_of_hold(hold));
 }
 
 int interpreter_let_go_finished(void)
@@ -39,15 +31,9 @@ int interpreter_let_go_finished(void)
 
 	/* What is listed is freed with the GIL held, so the first one stays until the GIL is let go. */
 	while ((hold = adma_holds_first())) {
-		int more = 1;
-
-		if (hold->owner != OPERATION_OWNS)
-			more = interpreter_let_go_other(hold);
-		else if (!operation_let_go_if_done(operation_of_hold(hold)))
+		if (!interpreter_let_go_one(hold))
 			/* It is listed just before its state says so: its thread is between the two. */
 			BINDING_WITHOUT_GIL(sched_yield());
-		if (more <= 0)
-			return more;
 	}
 	return 0;
 }
@@ -76,11 +62,9 @@ static int interpreter_ask(void)
 	return -1;
 }
 
-PyObject *interpreter_begin(PyObject *module, PyObject *others)
+PyObject *interpreter_begin(PyObject *module, PyObject *nothing)
 {
-	(void)module;
-	Py_INCREF(others); /* for ever */
-	interpreter_others = others;
+	(void)module, (void)nothing;
 	adma_holds_tell_by(interpreter_ask);
 	Py_RETURN_NONE;
 }

@@ -19,11 +19,8 @@ static inline int interpreter_let_go(void)
 	return adma_holds_any() ? interpreter_let_go_finished() : 0;
 }
 
-/*
- * From now on what is listed is let go: operations by their owner mark, and everything else by `others`, which gets the
- * address of the core's object, and returns whether it or another thread goes on with it.
- */
-PyObject *interpreter_begin(PyObject *module, PyObject *others);
+/* From now on what is listed is let go: messages and copies, by their owner marks. */
+PyObject *interpreter_begin(PyObject *module, PyObject *nothing);
 PyObject *interpreter_end(PyObject *module, PyObject *nothing);
 
 #endif

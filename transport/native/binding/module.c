@@ -6,6 +6,8 @@
  * for this one in the file of that one.
  */
 #include "binding/calls.h"
+#include "binding/copies.h"
+#include "binding/copy_type.h"
 #include "binding/interpreter.h"
 #include "binding/objects.h"
 #include "binding/operation.h"
@@ -34,12 +36,20 @@ static PyMethodDef module_methods[] = {
 	{"after_fork", operation_after_fork, METH_NOARGS, NULL},
 	{"cast_by", operation_cast_by, METH_O, NULL},
 	{"check_signals", module_check_signals, METH_NOARGS, NULL},
+	{"copies_after_fork", copy_request_after_fork, METH_NOARGS, NULL},
+	{"copy", BINDING_FAST(copies_copy), METH_FASTCALL | METH_KEYWORDS, PyDoc_STR(COPIES_COPY_DOC)},
+	{"copy_cast_by", copy_type_cast_by, METH_O, NULL},
+	{"copy_type_on", copy_type_on, METH_O, NULL},
 	{"count_finished", operation_count_finished, METH_NOARGS, NULL},
+	{"count_finished_copies", copy_request_count_finished, METH_NOARGS, NULL},
 	{"dump", objects_dump, METH_O, NULL},
 	{"end_quarantine", operation_end_quarantine, METH_NOARGS, NULL},
-	{"interpreter_begin", interpreter_begin, METH_O, NULL},
+	{"icopy", BINDING_FAST(copies_icopy), METH_FASTCALL | METH_KEYWORDS, PyDoc_STR(COPIES_ICOPY_DOC)},
+	{"interpreter_begin", interpreter_begin, METH_NOARGS, NULL},
 	{"interpreter_end", interpreter_end, METH_NOARGS, NULL},
+	{"kept_copies", copy_request_list, METH_NOARGS, NULL},
 	{"let_go_finished", module_let_go_finished, METH_NOARGS, NULL},
+	{"new_copy", copy_type_new, METH_NOARGS, NULL},
 	{"object_read", objects_read_large, METH_VARARGS, NULL},
 	{"object_limits", objects_limits, METH_VARARGS, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},

@@ -6,8 +6,8 @@
 #include "binding/python.h"
 
 /*
- * Function of the module: as `adma.wait_all`, for a list of messages that are done soon. None: it is none, or they are
- * not; nothing was taken, and a waiting loop of Python's goes on.
+ * Function of the module: as `adma.wait_all`, for a list of copies and messages that are done soon. None: it is none, or
+ * they are not; nothing was taken, and a waiting loop of Python's goes on.
  */
 PyObject *waiting_all(PyObject *module, PyObject *reqs);
 

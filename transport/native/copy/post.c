@@ -33,11 +33,6 @@ static bool plan_is_blocked(const struct adma_plan *plan)
 	return conflict;
 }
 
-static bool copy_is_small(uint64_t bytes)
-{
-	return !bytes || bytes <= atomic_load_explicit(&adma_copies.at_once, memory_order_relaxed);
-}
-
 /* Count a copy that was made in the call, without the lock. */
 static void count_now(uint64_t bytes)
 {
@@ -45,26 +40,41 @@ static void count_now(uint64_t bytes)
 	atomic_fetch_add_explicit(&adma_copies.now_bytes, bytes, memory_order_relaxed);
 }
 
-int adma_copy_now(void *dst, const void *src, uint64_t n)
+/* Make a copy with which nothing conflicts. It needs no lock. */
+static void bytes_copy(void *dst, const void *src, uint64_t n)
 {
 	int64_t begun = adma_trace_begin();
 
-	if (atomic_load_explicit(&adma_copies.pending, memory_order_acquire)) {
-		struct adma_plan plan;
-
-		adma_plan_bytes(&plan, dst, src, n);
-		if (plan_is_blocked(&plan))
-			return -EAGAIN;
-	}
 	memmove(dst, src, n);
 	adma_trace_span(ADMA_TRACE_COPY_HERE, begun, dst, n, 0, 0);
 	count_now(n);
+}
+
+int adma_copy_now(void *dst, const void *src, uint64_t n)
+{
+	struct adma_plan plan;
+
+	if (adma_copy_try_now(dst, src, n) == 0)
+		return 0;
+	adma_plan_bytes(&plan, dst, src, n);
+	if (plan_is_blocked(&plan))
+		return -EAGAIN;
+	bytes_copy(dst, src, n);
 	return 0;
 }
 
-int adma_copy_small(void *dst, const void *src, uint64_t n)
+int adma_copy_try_now(void *dst, const void *src, uint64_t n)
 {
-	return copy_is_small(n) ? adma_copy_now(dst, src, n) : -EAGAIN;
+	/* Acquire: as in plan_is_blocked(). */
+	if (atomic_load_explicit(&adma_copies.pending, memory_order_acquire))
+		return -EBUSY;
+	bytes_copy(dst, src, n);
+	return 0;
+}
+
+bool adma_copy_is_small(uint64_t n)
+{
+	return !n || n <= atomic_load_explicit(&adma_copies.at_once, memory_order_relaxed);
 }
 
 /* The post itself makes the copy: it is small, and nothing conflicts with it. */
@@ -114,7 +124,7 @@ int adma_copy_post(struct adma_copy *copy)
 
 	if (rc)
 		return rc;
-	if (copy_is_small(copy->plan.bytes) && !plan_is_blocked(&copy->plan))
+	if (adma_copy_is_small(copy->plan.bytes) && !plan_is_blocked(&copy->plan))
 		return copy_here(copy);
 	adma_engine_lock();
 	rc = copy_hand_over(copy);

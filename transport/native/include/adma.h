@@ -410,14 +410,16 @@ void adma_signals_block(sigset_t *old);
 void adma_signals_restore(const sigset_t *old);
 
 /*
- * How many threads this process has, not counting the progress thread. If there is only one, the kernel
- * delivers the signals of the process to no other. Makes a system call.
+ * For how many nanoseconds may the thread that answers signals sleep at once? -1: for ever. If the process has other threads,
+ * not counting the progress thread, the kernel may hand a signal to one of them, which does not end the sleep: look
+ * every 100 ms. Whether it has any is asked once a second, by a system call. If there was none when that was last asked,
+ * the sleep has to end when it is time to ask again.
  */
-int adma_task_count(void);
+int64_t adma_signal_slice(void);
 
 /*
- * Is the calling thread the first one of its process (in a child, the one that forked)? This asks the system,
- * whatever a language binding takes for a thread.
+ * Is the caller the first thread of its process (in a child, the one that forked)? That is what the system says, whatever
+ * a language binding takes for a thread.
  */
 bool adma_is_first_thread(void);
 

@@ -149,12 +149,14 @@ struct adma_copy {
 
 /*
  * Copy n bytes in this call, if no outstanding copy conflicts. Returns 0, or -EAGAIN: an earlier
- * copy touches these bytes, so the caller has to post. adma_copy_small() returns -EAGAIN as well
- * for more than `at_once` bytes of the configuration: up to that size, handing a copy over costs
- * more than making it.
+ * copy touches these bytes, so the caller has to post. adma_copy_try_now() takes no lock and does
+ * not wait: it returns -EBUSY if any copy is outstanding.
  */
 int adma_copy_now(void *dst, const void *src, uint64_t n);
-int adma_copy_small(void *dst, const void *src, uint64_t n);
+int adma_copy_try_now(void *dst, const void *src, uint64_t n);
+
+/* Up to `at_once` bytes of the configuration? Handing such a copy over costs more than making it. */
+bool adma_copy_is_small(uint64_t n);
 
 /*
  * Hand the copy over. 0: it is outstanding, or complete already. 1: the same, but no thread will

@@ -44,4 +44,7 @@ int adma_poll_set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *rea
 int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
 			const sigset_t *mask);
 
+/* The waiter does not go on with its wait: an exception struck between a sleep and the look that follows. */
+void adma_poll_set_give_up(struct adma_poll_set *set);
+
 #endif

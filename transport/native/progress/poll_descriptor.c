@@ -26,6 +26,14 @@
 
 #define POLL_EVENTS 32 /* endpoints that one look checks; the next look checks others */
 
+/* Which descriptor of an endpoint is meant: an endpoint is aligned, so this fits into its address. */
+enum poll_which { POLL_SOCK, POLL_PIDFD, POLL_DATA, POLL_WHICH_MASK };
+
+static void *poll_tag(struct adma_endpoint *ep, enum poll_which which)
+{
+	return (void *)((uintptr_t)ep | which);
+}
+
 static int poll_control(int epoll, int op, int fd, uint32_t events, void *whose)
 {
 	struct epoll_event event = {.events = events, .data.ptr = whose};
@@ -35,12 +43,12 @@ static int poll_control(int epoll, int op, int fd, uint32_t events, void *whose)
 
 static int poll_add(int epoll, struct adma_endpoint *ep, uint32_t data_events)
 {
-	int rc = poll_control(epoll, EPOLL_CTL_ADD, adma_polled_sock(ep), EPOLLIN, ep);
+	int rc = poll_control(epoll, EPOLL_CTL_ADD, adma_polled_sock(ep), EPOLLIN, poll_tag(ep, POLL_SOCK));
 
 	if (!rc)
-		rc = poll_control(epoll, EPOLL_CTL_ADD, adma_polled_pidfd(ep), EPOLLIN, ep);
+		rc = poll_control(epoll, EPOLL_CTL_ADD, adma_polled_pidfd(ep), EPOLLIN, poll_tag(ep, POLL_PIDFD));
 	if (!rc && data_events)
-		rc = poll_control(epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), data_events, ep);
+		rc = poll_control(epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), data_events, poll_tag(ep, POLL_DATA));
 	return rc;
 }
 
@@ -61,7 +69,9 @@ int adma_poll_add(const struct adma_progress *progress, struct adma_endpoint *ep
 {
 	int rc = poll_add(progress->waiters.epoll, ep, 0);
 
-	return rc ? rc : poll_control(progress->waiters.epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), 0, ep);
+	if (rc)
+		return rc;
+	return poll_control(progress->waiters.epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), 0, poll_tag(ep, POLL_DATA));
 }
 
 void adma_poll_remove(const struct adma_progress *progress, struct adma_endpoint *ep)
@@ -81,7 +91,7 @@ static void poll_update_data(int epoll, struct adma_endpoint *ep)
 	if (events == ep->control.data_events)
 		return;
 	ep->control.data_events = events;
-	(void)poll_control(epoll, EPOLL_CTL_MOD, ep->ops->data_fd(ep), events, ep);
+	(void)poll_control(epoll, EPOLL_CTL_MOD, ep->ops->data_fd(ep), events, poll_tag(ep, POLL_DATA));
 }
 
 void adma_poll_update_data(struct adma_progress *progress)
@@ -204,7 +214,7 @@ static void poll_update_completions(struct adma_progress *progress, bool unarmed
 				   !data                     ? EPOLL_CTL_DEL
 				   : ep->control.data_events ? EPOLL_CTL_MOD
 							     : EPOLL_CTL_ADD,
-				   ep->ops->data_fd(ep), data, ep);
+				   ep->ops->data_fd(ep), data, poll_tag(ep, POLL_DATA));
 		ep->control.data_events = data;
 	}
 	poll_set_readable(poll, progress, unarmed || poll_has_completions(progress));
@@ -244,13 +254,20 @@ static void poll_check_data(const struct adma_progress *progress, struct adma_en
 
 /*
  * The byte is from this peer, whatever the summary says: so look. At the end of file, and after the death of
- * the process, a descriptor would tell of that again and again.
+ * the process, a descriptor would tell of that again and again. After a death the socket is read first: what the peer
+ * passed comes before its end.
  */
-static bool poll_check_endpoint(const struct adma_progress *progress, struct adma_endpoint *ep, bool hung_up)
+static bool poll_check_endpoint(const struct adma_progress *progress, const struct epoll_event *event)
 {
-	bool changed = adma_peer_check(ep);
+	enum poll_which which = (uintptr_t)event->data.ptr & POLL_WHICH_MASK;
+	struct adma_endpoint *ep = (void *)((uintptr_t)event->data.ptr & ~(uintptr_t)POLL_WHICH_MASK);
+	bool changed = false;
 
-	if (hung_up)
+	if (which == POLL_SOCK)
+		changed = adma_peer_look(ep, adma_poll_events(event->events), 0);
+	else if (which == POLL_PIDFD)
+		changed = adma_peer_check(ep);
+	else if (event->events & HANG_UP_EVENTS)
 		poll_check_data(progress, ep);
 	if (ep->control.eof)
 		(void)poll_control(progress->waiters.epoll, EPOLL_CTL_DEL, ep->connection.config.sock, 0, ep);
@@ -273,7 +290,7 @@ bool adma_poll_check(struct adma_progress *progress)
 	n = epoll_wait(progress->waiters.epoll, events, POLL_EVENTS, 0);
 	progress->waiters.lost |= n < 0 && errno != EINTR;
 	for (int i = 0; i < n; i++)
-		changed |= poll_check_endpoint(progress, events[i].data.ptr, events[i].events & HANG_UP_EVENTS);
+		changed |= poll_check_endpoint(progress, &events[i]);
 	return changed;
 }
 

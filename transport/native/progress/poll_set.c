@@ -8,8 +8,12 @@
 
 #include "base/clock.h"
 #include "base/event.h"
+#include "base/poll.h"
+#include "base/refusal.h"
+#include "progress/spin.h"
 
-#define FIRST_SPIN_NS 50000
+#define MEMBER_FD_MASK 3u     /* of a member's address in the epoll: which of its descriptors */
+#define EPOLL_UNIT_NS 1000000 /* of the time of a sleep in epoll_pwait(2) */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct adma_list all_sets = ADMA_LIST_INIT(all_sets);
@@ -119,7 +123,8 @@ static const uint32_t member_events[ADMA_MEMBER_FDS] = {EPOLLIN, EPOLLIN, EPOLLP
 
 static int member_poll(struct adma_poll_member *member, int which, int fd)
 {
-	struct epoll_event event = {.events = member_events[which], .data.ptr = member};
+	/* A member is aligned: the number of the descriptor fits into its address. */
+	struct epoll_event event = {.events = member_events[which], .data.u64 = (uintptr_t)member | (unsigned)which};
 
 	if (fd < 0)
 		return 0;
@@ -349,26 +354,78 @@ void adma_poll_set_look_at_fds(struct adma_poll_set *set)
 	pthread_mutex_unlock(&lock);
 }
 
-void adma_poll_set_collect(struct adma_poll_set *set)
+static void set_note_event(struct adma_poll_set *set, const struct epoll_event *event)
 {
-	int n = epoll_wait(set->epoll, set->events, set->capacity * ADMA_MEMBER_FDS + 1, 0);
+	struct adma_poll_member *member = (void *)(uintptr_t)(event->data.u64 & ~(uint64_t)MEMBER_FD_MASK);
 
-	if (!n || (n < 0 && errno == EINTR))
+	if (!member) {
+		set_take_call(set);
+	} else if (!member->gone) {
+		member->reported[event->data.u64 & MEMBER_FD_MASK] |= event->events;
+		member->told = true;
+		member_activate(member);
+	}
+}
+
+/* The epoll was asked, and stored `n` events; if that is < 0, `error` is the errno. */
+static void set_note_events(struct adma_poll_set *set, int n, int error)
+{
+	if (!n || (n < 0 && error == EINTR))
 		return;
 	pthread_mutex_lock(&lock);
+	set->asleep = false; /* the waiter needs no call from now on */
 	if (n < 0)
 		set->looked_at = 0;
-	for (int i = 0; i < n; i++) {
-		struct adma_poll_member *member = set->events[i].data.ptr;
-
-		if (!member) {
-			set_take_call(set);
-		} else if (!member->gone) {
-			member->reported |= set->events[i].events;
-			member_activate(member);
-		}
-	}
+	for (int i = 0; i < n; i++)
+		set_note_event(set, &set->events[i]);
 	pthread_mutex_unlock(&lock);
+}
+
+static int set_event_room(const struct adma_poll_set *set)
+{
+	return set->capacity * ADMA_MEMBER_FDS + 1;
+}
+
+void adma_poll_set_collect(struct adma_poll_set *set, bool again)
+{
+	int n;
+
+	if (set->collected && !again) {
+		set->collected = false;
+		return;
+	}
+	set->collected = false;
+	n = epoll_wait(set->epoll, set->events, set_event_room(set), 0);
+	set_note_events(set, n, errno);
+}
+
+/* Sleep on two descriptors, or for less than epoll_pwait(2) can: the next look collects what there is. */
+static int set_sleep_in_poll(const struct adma_poll_set *set, int also, int64_t ns, const sigset_t *mask)
+{
+	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	struct pollfd fds[2] = {{.fd = set->epoll, .events = POLLIN}, {.fd = also, .events = POLLIN}};
+	int rc = adma_ppoll(fds, 2, &ts, mask);
+
+	if (rc < 0)
+		return -errno;
+	return rc ? 0 : -ETIMEDOUT;
+}
+
+int adma_poll_set_sleep_on_epoll(struct adma_poll_set *set, int also, int64_t ns, const sigset_t *mask)
+{
+	int n, error;
+
+	if (also >= 0 || ns < EPOLL_UNIT_NS)
+		return set_sleep_in_poll(set, also, ns, mask);
+	n = epoll_pwait(set->epoll, set->events, set_event_room(set), (int)(ns / EPOLL_UNIT_NS), mask);
+	error = errno;
+	if (n < 0 && adma_is_refusal(error))
+		return set_sleep_in_poll(set, also, ns, mask);
+	set_note_events(set, n, error);
+	set->collected = n > 0;
+	if (n < 0)
+		return -error;
+	return n ? 0 : -ETIMEDOUT;
 }
 
 int32_t adma_poll_set_active(struct adma_poll_set *set)
@@ -426,7 +483,7 @@ struct adma_poll_set *adma_poll_set_make(void)
 	if (!set)
 		return NULL;
 	set->epoll = set->eventfd = -1;
-	set->spin_ns = FIRST_SPIN_NS;
+	adma_spin_begin(&set->backoff);
 	adma_list_init(&set->members);
 	adma_list_init(&set->active);
 	pthread_mutex_lock(&lock);

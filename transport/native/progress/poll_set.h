@@ -37,7 +37,8 @@ struct adma_poll_member {
 	struct adma_progress *progress; /* of the channel */
 	int fds[ADMA_MEMBER_FDS]; /* in the epoll; -1: none */
 	int32_t place;            /* of the channel, in the order of the caller */
-	uint32_t reported;        /* what the epoll has reported since the last look; only for the waiter */
+	uint32_t reported[ADMA_MEMBER_FDS]; /* what the epoll has told since the last look; only for the waiter */
+	bool told;                /* it has told something since then; only for the waiter */
 	bool suspect;             /* its socket may not be ours any more; only for the waiter */
 	uint32_t idle_looks;      /* how many looks in a row have found nothing; only for the waiter */
 	uint64_t update;          /* the last update that named the channel; only for the waiter */
@@ -57,13 +58,14 @@ struct adma_poll_set {
 	bool busy; /* the waiter is in a call: it closes the descriptors, if that has to be done */
 	bool asleep; /* the waiter sleeps, or is about to */
 	bool lost; /* a channel has left since the last update */
+	bool collected; /* a sleep has just collected what the epoll reports; only for the waiter */
 	int32_t size; /* members, those that are gone not counted */
 	struct adma_list members;
 	struct adma_list active;
 	struct adma_list all; /* poll sets of this process */
 	/* The rest is only for the waiter. */
 	uint64_t update;
-	int64_t spin_ns; /* how long to spin before a sleep; adapts */
+	struct adma_backoff backoff; /* how long to spin before a sleep */
 	int32_t capacity; /* of the two arrays: how many members they have room for */
 	struct epoll_event *events;
 	struct adma_poll_member **looked;
@@ -93,8 +95,18 @@ void adma_poll_set_drop_others(struct adma_poll_set *set);
  */
 void adma_poll_set_look_at_fds(struct adma_poll_set *set);
 
-/* Take note of what the epoll reports now: these members become active. */
-void adma_poll_set_collect(struct adma_poll_set *set);
+/*
+ * Take note of what the epoll reports now: these members become active. `again`: ask it even if a sleep has done so just
+ * now.
+ */
+void adma_poll_set_collect(struct adma_poll_set *set, bool again);
+
+/*
+ * Sleep on the epoll for `ns`, under a signal mask, and take note of what it reports. `also`: a descriptor that ends the
+ * sleep when it is readable, or -1. 0: something happened; -ETIMEDOUT: nothing did, and less time may have passed; or
+ * another negated errno. Called between adma_poll_set_fall_asleep() and adma_poll_set_wake().
+ */
+int adma_poll_set_sleep_on_epoll(struct adma_poll_set *set, int also, int64_t ns, const sigset_t *mask);
 
 /* Store the active members in set->looked. Returns their number, or -1: a channel has left. */
 int32_t adma_poll_set_active(struct adma_poll_set *set);

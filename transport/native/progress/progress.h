@@ -38,7 +38,8 @@ struct adma_waiters {
 	int64_t owned_at;        /* when the descriptors of the worker were last looked at: descriptors.c */
 	bool lost;               /* the epoll or the eventfd is not ours any more */
 	int64_t checked_at;      /* when a thread that never sleeps last checked the peers */
-	_Atomic int64_t spin_ns; /* how long to spin before a sleep; adapts */
+	struct adma_backoff backoff; /* how long to spin before a sleep */
+	_Atomic int64_t vain_at; /* when a spin for a message last ended in vain; 0: something has moved since */
 };
 
 struct adma_poll_descriptor {

@@ -7,9 +7,9 @@
 #include "shm/summary.h"
 
 #define SPIN_MAX_NS 100000
-#define SPIN_MIN_NS 2000
+#define FIRST_SPIN_NS 50000
 
-static const struct adma_backoff_limits limits = {.min_ns = SPIN_MIN_NS, .max_ns = SPIN_MAX_NS};
+static const struct adma_backoff_limits limits = {.min_ns = ADMA_SPIN_MIN_NS, .max_ns = SPIN_MAX_NS};
 
 int64_t adma_spin_max_ns(void)
 {
@@ -20,24 +20,66 @@ int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now)
 {
 	if (asked >= 0)
 		return asked;
+	/* Whoever has slept long again and again spins for so little that the load does not matter. */
+	if (learned <= ADMA_SPIN_MIN_NS)
+		return adma_cpu_was_oversubscribed(now) ? 0 : learned;
 	return adma_cpu_oversubscribed(now) ? 0 : learned;
 }
 
-int64_t adma_spin_after_sleep(int64_t learned, int64_t slept)
+void adma_spin_begin(struct adma_backoff *backoff)
 {
-	return adma_backoff_after_sleep(learned, slept, limits);
+	atomic_init(&backoff->spin_ns, FIRST_SPIN_NS);
+}
+
+void adma_spin_came(struct adma_backoff *backoff)
+{
+	adma_backoff_wake(backoff, limits);
+}
+
+void adma_spin_found(struct adma_backoff *backoff)
+{
+	adma_backoff_hit(backoff, limits);
+}
+
+int64_t adma_spin_learned(const struct adma_backoff *backoff)
+{
+	return atomic_load_explicit(&backoff->spin_ns, memory_order_relaxed);
+}
+
+/* For a spin in vain: when that was; 0: something has happened since. */
+static void spin_note_vain(struct adma_progress *progress, int64_t at)
+{
+	_Atomic int64_t *vain_at = &progress->waiters.vain_at;
+
+	if (atomic_load_explicit(vain_at, memory_order_relaxed) != at)
+		atomic_store_explicit(vain_at, at, memory_order_relaxed);
 }
 
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now)
 {
-	return adma_spin_time(atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed), asked, now);
+	if (asked < 0 && now - atomic_load_explicit(&progress->waiters.vain_at, memory_order_relaxed) < SPIN_MAX_NS)
+		return 0;
+	return adma_spin_time(adma_spin_learned(&progress->waiters.backoff), asked, now);
 }
 
-void adma_spin_learn(struct adma_progress *progress, int64_t slept)
+void adma_spin_slept(struct adma_progress *progress, int64_t slept)
 {
-	int64_t spin_ns = atomic_load_explicit(&progress->waiters.spin_ns, memory_order_relaxed);
+	adma_backoff_sleep(&progress->waiters.backoff, slept);
+	spin_note_vain(progress, 0);
+}
 
-	atomic_store_explicit(&progress->waiters.spin_ns, adma_spin_after_sleep(spin_ns, slept), memory_order_relaxed);
+void adma_spin_moved(struct adma_progress *progress)
+{
+	if (!progress) /* the first channel of several was freed */
+		return;
+	adma_spin_came(&progress->waiters.backoff);
+	spin_note_vain(progress, 0);
+}
+
+void adma_spin_hit(struct adma_progress *progress)
+{
+	if (progress)
+		adma_spin_found(&progress->waiters.backoff);
 }
 
 static struct adma_hint hint_take(const struct adma_endpoint *ep, uint64_t events, bool messages)
@@ -167,5 +209,9 @@ bool adma_spin_for_message(struct adma_progress *progress, struct adma_endpoint 
 	(void)adma_spin(end, spin_look, spin_look_seldom, &hint);
 	bool came = hint_has_message(&hint);
 	adma_endpoint_retake(ep);
+	if (came)
+		adma_spin_hit(progress);
+	else
+		spin_note_vain(progress, adma_now());
 	return came;
 }

@@ -5,17 +5,29 @@
 
 #include "progress/progress.h"
 
-/* How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm. */
+/*
+ * How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm, and where
+ * nothing has happened since a spin in vain that ended a moment ago: a call that posts what it waits for follows on one
+ * that only spun (adma_read_now()).
+ */
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now);
 
 /* The same, for a waiter that has learned to spin for `learned` ns. */
 int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now);
 
-/* What such a waiter learns from a sleep of `slept` ns, after a spin of up to `learned` ns. */
-int64_t adma_spin_after_sleep(int64_t learned, int64_t slept);
+/*
+ * What a waiter has learned before its first wait; what it learns when something comes, from the sleeps before that, and
+ * when a spin found that; and how long to spin now.
+ */
+void adma_spin_begin(struct adma_backoff *backoff);
+void adma_spin_came(struct adma_backoff *backoff);
+void adma_spin_found(struct adma_backoff *backoff);
+int64_t adma_spin_learned(const struct adma_backoff *backoff);
 
-/* Learn from a sleep of `slept` ns whether a longer spin would have avoided it. */
-void adma_spin_learn(struct adma_progress *progress, int64_t slept);
+/* The same for the threads that wait for a worker: one has slept; something has moved; a spin has found something. */
+void adma_spin_slept(struct adma_progress *progress, int64_t slept);
+void adma_spin_moved(struct adma_progress *progress);
+void adma_spin_hit(struct adma_progress *progress);
 
 /* Words of an endpoint to look at without the lock, and their values at an earlier look. */
 struct adma_hint {
@@ -28,6 +40,9 @@ struct adma_hint {
 };
 
 #define ADMA_HINTS_MAX 8 /* a thread does not spin on the words of more endpoints than this */
+
+/* The shortest spin. Nothing is looked at in it but words in memory: the sleep that follows tells of the rest. */
+#define ADMA_SPIN_MIN_NS 2000
 
 /* The words of all endpoints that a thread waits for. */
 struct adma_hints {

@@ -7,12 +7,11 @@
 
 #include "base/clock.h"
 #include "base/event.h"
-
-#define FIRST_SPIN_NS 50000
+#include "progress/spin.h"
 
 int adma_waiters_init(struct adma_waiters *waiters)
 {
-	waiters->spin_ns = FIRST_SPIN_NS;
+	adma_spin_begin(&waiters->backoff);
 	waiters->epoll = -1;
 	waiters->eventfd = adma_event_make();
 	if (waiters->eventfd < 0)

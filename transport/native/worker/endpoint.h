@@ -100,13 +100,13 @@ struct adma_control {
 	bool data_ended; /* the data descriptor has hung up, or failed: it tells that for ever, and is not polled */
 	uint32_t unwanted_fds; /* that a peer of another user passed, and that were of no use */
 	uint32_t data_events; /* the events for which an epoll polls the data descriptor (progress/poll_descriptor.c) */
-	int64_t checked_at; /* when the peer was last checked without sleeping */
 };
 
 /* Whether the endpoint's descriptors are still ours: see base/own.h. */
 struct adma_descriptors {
 	struct adma_own sock, pidfd, segment; /* what they named at first */
 	_Atomic int64_t sock_used_at; /* when the socket was last about to be used */
+	bool packets; /* the socket is of SOCK_SEQPACKET: a read takes one packet, however many there are */
 	_Atomic bool sock_lost; /* it is not ours any more; threads that copy find that without the lock */
 	bool pidfd_lost; /* the same; then only the socket tells of the peer's death */
 };

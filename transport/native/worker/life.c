@@ -3,9 +3,19 @@
 #include "worker/life.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "worker/transfer_lists.h"
+
+/* Does one read of the socket take one packet? An endpoint to ourselves has no socket. */
+static bool life_reads_packets(int sock)
+{
+	int type = SOCK_STREAM;
+	socklen_t length = sizeof(type);
+
+	return !getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &length) && type != SOCK_STREAM;
+}
 
 int adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *config, const struct adma_endpoint_ops *ops)
 {
@@ -24,10 +34,10 @@ int adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *confi
 	adma_list_init(&ep->receive.taken);
 	ep->bit = ADMA_NO_BIT;
 	adma_list_init(&ep->active);
-	ep->control.checked_at = adma_now();
 	ep->descriptors.sock = adma_own_note(config->sock);
 	ep->descriptors.pidfd = adma_own_note(config->pidfd);
-	atomic_init(&ep->descriptors.sock_used_at, ep->control.checked_at);
+	ep->descriptors.packets = life_reads_packets(config->sock);
+	atomic_init(&ep->descriptors.sock_used_at, adma_now());
 	return adma_slots_init(&ep->send.slots, config->local);
 }
 

@@ -303,8 +303,8 @@ enum peer_read {
 	PEER_READ_SPOILT = -3,
 	PEER_READ_LOST = -2,
 	PEER_READ_END = -1,
-	PEER_READ_NOTHING = 0,
-	PEER_READ_SOME = 1,
+	PEER_READ_NOTHING = 0, /* nothing is left there */
+	PEER_READ_SOME = 1,    /* there may be more */
 };
 
 /*
@@ -339,8 +339,20 @@ static enum peer_read peer_note_message(struct adma_endpoint *ep, struct msghdr 
 	return n > 0 ? PEER_READ_SOME : PEER_READ_END;
 }
 
-static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_taken)
+/*
+ * Did a read of `n` bytes leave nothing behind? A stream gives as many bytes as there are, but stops at what comes with
+ * descriptors or credentials. Packets come one by one.
+ */
+static bool peer_read_all(const struct adma_endpoint *ep, const struct msghdr *msg, ssize_t n)
 {
+	return !ep->descriptors.packets && (size_t)n < msg->msg_iov->iov_len && !msg->msg_controllen &&
+	       !(msg->msg_flags & MSG_CTRUNC);
+}
+
+/* `hung_up`: the end of file follows what there is. */
+static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool hung_up, bool *segment_taken)
+{
+	enum peer_read found;
 	char bytes[64];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
 	union peer_fds_message control;
@@ -360,7 +372,8 @@ static enum peer_read peer_read_socket(struct adma_endpoint *ep, bool *segment_t
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? PEER_READ_NOTHING : PEER_READ_END;
 	/* Descriptors belong to the last byte that was read, because the kernel does not read past them. */
-	return peer_note_message(ep, &msg, n, n > 0 ? bytes[n - 1] : 0, segment_taken);
+	found = peer_note_message(ep, &msg, n, n > 0 ? bytes[n - 1] : 0, segment_taken);
+	return found == PEER_READ_SOME && !hung_up && peer_read_all(ep, &msg, n) ? PEER_READ_NOTHING : found;
 }
 
 /* What is known of the memory of the peer's process? The first mechanism that can tell is asked. */
@@ -445,34 +458,42 @@ bool adma_peer_check_own(struct adma_endpoint *ep)
 	return peer_note_loss(ep);
 }
 
+static void peer_read(struct adma_endpoint *ep, bool hung_up, bool *changed)
+{
+	enum peer_read found = PEER_READ_SOME;
+
+	for (int i = 0; i < PEER_READS_MAX && found == PEER_READ_SOME; i++)
+		found = peer_read_socket(ep, hung_up, changed);
+	if (found == PEER_READ_END)
+		peer_note_eof(ep);
+	if (found == PEER_READ_LOST)
+		peer_lose_socket(ep);
+	if (found == PEER_READ_SPOILT)
+		peer_note_spoilt(ep);
+}
+
+bool adma_peer_look(struct adma_endpoint *ep, short sock, short pidfd)
+{
+	bool eof_before = ep->control.eof, changed = peer_note_loss(ep);
+
+	/* The byte that is read here may have been another thread's wake-up. */
+	adma_mark(ep, ADMA_MARK_REARM);
+	if (sock && adma_polled_sock(ep) >= 0)
+		peer_read(ep, sock & (POLLHUP | POLLERR), &changed);
+	changed |= peer_note_loss(ep);
+	if (pidfd && adma_polled_pidfd(ep) >= 0)
+		changed |= peer_read_pidfd(ep);
+	return ep->control.eof != eof_before || changed;
+}
+
 bool adma_peer_check(struct adma_endpoint *ep)
 {
-	struct adma_control *control = &ep->control;
 	struct pollfd fds[2] = {
 		{.fd = adma_polled_sock(ep), .events = POLLIN},
 		{.fd = adma_polled_pidfd(ep), .events = POLLIN},
 	};
-	bool eof_before = control->eof, changed = peer_note_loss(ep);
 
-	control->checked_at = adma_now();
 	if (adma_poll(fds, 2, 0) <= 0)
-		return changed;
-	/* The byte that is read here may have been another thread's wake-up. */
-	adma_mark(ep, ADMA_MARK_REARM);
-	if (fds[0].revents) {
-		enum peer_read found = PEER_READ_SOME;
-
-		for (int i = 0; i < PEER_READS_MAX && found == PEER_READ_SOME; i++)
-			found = peer_read_socket(ep, &changed);
-		if (found == PEER_READ_END)
-			peer_note_eof(ep);
-		if (found == PEER_READ_LOST)
-			peer_lose_socket(ep);
-		if (found == PEER_READ_SPOILT)
-			peer_note_spoilt(ep);
-	}
-	changed |= peer_note_loss(ep);
-	if (fds[1].revents)
-		changed |= peer_read_pidfd(ep);
-	return control->eof != eof_before || changed;
+		return peer_note_loss(ep);
+	return adma_peer_look(ep, fds[0].revents, fds[1].revents);
 }

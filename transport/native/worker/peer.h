@@ -14,6 +14,9 @@ void adma_ask_for_drain(struct adma_endpoint *ep);
 /* Read wake-ups, segments and end of file from the socket; look for the peer's death. True when something changed. */
 bool adma_peer_check(struct adma_endpoint *ep);
 
+/* The same for a caller that has polled the socket and the pidfd, and was told these events of them. */
+bool adma_peer_look(struct adma_endpoint *ep, short sock, short pidfd);
+
 /*
  * Look whether the descriptors of the endpoint are still ours, by a system call for each. If not, the endpoint is
  * terminated, or does without. True when that changed anything.
