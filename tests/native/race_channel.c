@@ -246,7 +246,8 @@ static bool all_read(const struct end *end)
 static bool read_one(struct task *task, struct item *item)
 {
 	if (!below(&task->seed, 3)) {
-		int64_t n = adma_read_now(task->end->chan, ADMA_BYTES, item->buffer, LONGEST, (int64_t)below(&task->seed, 20000));
+		int64_t n = adma_read_now(task->end->chan, ADMA_BYTES, item->buffer, LONGEST,
+					  (int64_t)below(&task->seed, 20000));
 
 		if (n >= 0)
 			check(task, item->buffer, (uint64_t)n);

@@ -35,6 +35,7 @@ from adma.messages.channel_request import MessageRequest
 from adma.testing.limits import EAGER, HANG, KIB, LARGE
 from adma.testing.observe import until
 from support import engine
+from support.calls import faults
 from support.endpoints import InThread, own_channels
 
 ROUNDS: Final = 10_000
@@ -423,6 +424,23 @@ def test_threads_that_change_places_all_the_time() -> None:
         other.close()
 
 
+def test_a_pending_request_keeps_its_buffer(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It is an operation, too. What only the library calls does no harm to what is under way."""
+    one, other = ends
+    target = bytearray(8)
+    request: Any = other.iread(target)
+    for call in (request.release, lambda: request.aim(bytearray(4))):
+        with pytest.raises(RuntimeError, match="pending"):
+            call()
+    request.keep(one._endpoint)
+    assert not request.let_go_if_done()
+    with pytest.raises(BufferError):
+        target.clear()
+    one.write(b"12345678")
+    assert request.wait() == 8
+    target.clear()
+
+
 def test_a_fork_beside_requests(ends: tuple[adma.Channel, adma.Channel]) -> None:
     """The child has its copies of the buffers to itself, and says so when they are used."""
     one, other = ends
@@ -498,6 +516,7 @@ def test_what_happened_has_a_request(ends: tuple[adma.Channel, adma.Channel]) ->
         error = interrupted(call)
         request: Any = getattr(error, "request", None)
         assert "done>" in repr(request)
+        assert repr(request).startswith("<send ") is (call.func == one.send)
         assert request.check()
         assert request.wait() == request.wait(timeout=0) == adma.wait_all([request, request])[1]
         assert not request.cancel()
@@ -539,6 +558,27 @@ def test_an_object_stays_when_a_call_is_interrupted(
         assert other.iprobe() is not None
         assert select.select([other], [], [], HANG)[0]
     assert (other.recv(), other.recv(), other.iprobe()) == ("first", "second", None)
+
+
+@pytest.mark.faults
+def test_a_large_object_stays_when_its_read_cannot_be_posted(
+    ends: tuple[adma.Channel, adma.Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No read for it has begun, so the next recv() begins anew."""
+
+    def refuse(*_: object) -> None:
+        raise BlockingIOError
+
+    one, other = ends
+    sending = InThread(partial(one.send, bytes(20_000)))
+    other.probe(timeout=HANG)
+    with monkeypatch.context() as patch, pytest.raises(BlockingIOError):
+        patch.setattr(type(other._endpoint), "post", refuse)
+        faults.arm(None, faults.POST, "fail", errno.ENOMEM)
+        other.recv(timeout=HANG)
+    faults.disarm_all()
+    assert other.recv(timeout=HANG) == bytes(20_000)
+    sending.result()
 
 
 def test_an_interrupted_wait_leaves_the_rest_to_the_progress_thread(

@@ -12,7 +12,7 @@ import errno
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from .. import forks
@@ -232,6 +232,8 @@ class Incoming:
             self.head_buffer = None
             self._settle([self.head])
             return True
+        if self.head.req.state == IDLE:
+            self.head_buffer = None  # it was not posted yet
         operations = [self.head, *(self._parts or ())]
         arriving = [each for each in operations if not each.done]
         if arriving and all(each.req.state != IDLE for each in arriving):
@@ -242,10 +244,13 @@ class Incoming:
 
     def _read_at_once(self) -> bool:
         """Read it if it is there, and is one message: then its size is known. False: it is not."""
-        try:
-            return object_read(self, self._endpoint)
-        except MemoryError:
-            return False  # an open read tells what is needed
+        head = self.head
+        with suppress(MemoryError):  # an open read tells what is needed
+            if object_read(self, self._endpoint):
+                self.head.req.limit = head.req.limit
+                return True
+        self.head, self.head_buffer = head, None  # the other one was not posted
+        return False
 
     def _begin(self, deadline: float | None) -> None:
         """Post a read for the head, and once it is matched give it a buffer of its size."""

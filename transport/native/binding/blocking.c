@@ -34,7 +34,7 @@ static PyObject *transfer_done(struct transfer *transfer, int64_t nbytes)
 {
 	PyBuffer_Release(&transfer->view);
 	if (PyErr_CheckSignals())
-		return interruption_own_up(transfer->caller, transfer->read, nbytes);
+		return interruption_own_up(transfer->caller, transfer->read, ADMA_BYTES, nbytes);
 	return transfer->read ? PyLong_FromLongLong(nbytes) : Py_NewRef(Py_None);
 }
 

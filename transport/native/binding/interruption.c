@@ -44,13 +44,13 @@ PyObject *interruption_take_back(struct caller *caller, struct operation *op)
 	return NULL;
 }
 
-PyObject *interruption_own_up(struct caller *caller, bool read, int64_t nbytes)
+PyObject *interruption_own_up(struct caller *caller, bool read, uint16_t kind, int64_t nbytes)
 {
 	PyObject *type, *value, *trace;
 	struct operation *op;
 
 	PyErr_Fetch(&type, &value, &trace);
-	op = operation_new(request_type, read, ADMA_BYTES, 0);
+	op = operation_new(request_type, read, kind, 0);
 	if (!op) {
 		interruption_chain(type, value, trace);
 		return NULL;

@@ -13,6 +13,6 @@
 PyObject *interruption_take_back(struct caller *caller, struct operation *op);
 
 /* The same for a message that happened without an operation: the exception gets a request that is done. */
-PyObject *interruption_own_up(struct caller *caller, bool read, int64_t nbytes);
+PyObject *interruption_own_up(struct caller *caller, bool read, uint16_t kind, int64_t nbytes);
 
 #endif

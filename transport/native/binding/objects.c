@@ -151,7 +151,7 @@ static PyObject *objects_post(struct caller *caller, PyObject *body, PyObject *p
 		return objects_post_parts(caller, body, parts, deadline);
 	result = objects_write(caller->endpoint->chan, body);
 	if (!result)
-		return PyErr_CheckSignals() ? interruption_own_up(caller, false, PyBytes_Size(body))
+		return PyErr_CheckSignals() ? interruption_own_up(caller, false, ADMA_OBJECT, PyBytes_Size(body))
 					    : Py_NewRef(Py_None);
 	if (result != -ADMA_E_PENDING)
 		return endpoint_raise(caller->endpoint, result, 0, NULL);

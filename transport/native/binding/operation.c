@@ -199,6 +199,15 @@ PyObject *operation_count_finished(PyObject *module, PyObject *nothing)
 
 /* ---- what Python sees ---- */
 
+/* May the core touch its buffer? Requests are operations, and so a program can reach these methods. */
+static bool operation_refuse_pending(const struct operation *op, const char *call)
+{
+	if (!operation_is_kept(op) || operation_is_done(op) || op->req.state == ADMA_IDLE_STATE)
+		return false;
+	(void)PyErr_Format(PyExc_RuntimeError, "%s(): it is pending, and owns its buffer", call);
+	return true;
+}
+
 static PyObject *operation_create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"buf", "read", "kind", "flags", "call", NULL};
@@ -233,6 +242,10 @@ static PyObject *operation_aim(PyObject *self, PyObject *buf)
 	if (PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE))
 		return NULL;
 	lent = op->lends; /* only now: to lend a buffer may run code of Python's */
+	if (lent && operation_refuse_pending(op, "aim")) {
+		PyBuffer_Release(&view);
+		return NULL;
+	}
 	buffer_move(&before, &op->view);
 	if (op->req.state == ADMA_IDLE_STATE) {
 		operation_lend(op, &view);
@@ -287,6 +300,8 @@ static PyObject *operation_tell(PyObject *self, PyObject *nothing)
 static PyObject *operation_release_method(PyObject *self, PyObject *nothing)
 {
 	(void)nothing;
+	if (operation_refuse_pending(operation_of(self), "release"))
+		return NULL;
 	operation_release(operation_of(self));
 	Py_RETURN_NONE;
 }
