@@ -32,7 +32,7 @@ echo "left out, because they need the fault points of a test build:"
 for other in $("$here/other-pythons.sh"); do
 	echo "== the wheel in $("$other" --version)"
 	venv=$out/venv-$(basename "$(dirname "$(dirname "$other")")")
-	PYTHON=$other "$here/venv.sh" "$venv" "${wheel}[test,bench]"
+	PYTHON=$other "$here/venv.sh" "$venv" "${wheel}[test]"
 	"$venv/bin/python" -X dev -m pytest -p no:cacheprovider -q -m 'not faults and not alone' \
 		tests/system/test_extension.py tests/unit/test_import.py tests/unit/test_errors.py
 done
