@@ -32,7 +32,13 @@ static inline struct adma_progress *adma_wait_progress(const struct adma_wait *w
  * At most once in a millisecond: read the sockets of peers that tell something, and look at all endpoints
  * whose event count is not armed, whatever a summary says. True when anything changed. Called with the lock held.
  */
-bool adma_check_peers(struct adma_progress *progress);
+bool adma_check_peers(struct adma_progress *progress, int64_t now);
+
+/*
+ * adma_drive_one() for a call that has queued this request under the lock, which it still holds: it is not held on return.
+ * After ADMA_READY the request is observed.
+ */
+int adma_drive_posted(struct adma_chan *chan, struct adma_req *req, int64_t budget_ns);
 
 /* Is the request done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);

@@ -55,6 +55,7 @@ static void transfer_set_news(struct adma_endpoint *ep, const struct adma_transf
 void adma_transfer_tell(struct adma_endpoint *ep, const struct adma_transfer *t)
 {
 	transfer_set_news(ep, t);
+	adma_list_remove(&ep->untold); /* what it was to be told of before, it finds now */
 	adma_signal_peer(ep);
 }
 
