@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_cma.c - short pulls through the peer's /proc/PID/mem, and what takes their place where that is not possible.
+ * test_cma.c - short pulls through the peer's /proc/PID/mem, and what takes their place where that is not possible;
+ * and what the peer has shown before a push.
  *
  * The peer is a child with memory at a known address. It may call exec: it runs this program again then, with memory
  * of other contents at the same address. No byte of that may be taken for a message.
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #include "mech/mechanism.h"
-#include "require.h"
+#include "race.h"
 
 #define AREA ((uint8_t *)0x200000000000)
 #define AREA_BYTES (64u << 10)
@@ -272,6 +273,62 @@ static void test_stray_close(void)
 	peer_end(&peer);
 }
 
+/* Push n bytes to that place of the peer, of a write that was posted then. 0 or an error. */
+static int push(struct adma_connection *connection, uint64_t to, uint64_t n, int64_t posted_at)
+{
+	struct adma_span span = {.outbound = true,
+				 .local = local,
+				 .remote = (uintptr_t)AREA + to,
+				 .length = n,
+				 .chunk = n,
+				 .posted_at = posted_at};
+
+	return adma_mech_cma.copy(connection, &span, 0, n);
+}
+
+static bool peer_has(struct adma_connection *connection, uint64_t at, uint8_t byte)
+{
+	return !pull(connection, at, 1) && local[0] == byte;
+}
+
+/* Before a push the peer shows its nonce, unless it was there a moment ago. */
+static void test_push(void)
+{
+	const int64_t long_ago = adma_now() - 1000000000;
+	struct peer peer = peer_start();
+	struct adma_connection connection = connect_to(&peer);
+	uint8_t *nonce = connection.config.nonce;
+
+	memset(local, 7, 100);
+	nonce[0] ^= 1;
+	REQUIRE(push(&connection, 0, 100, long_ago) == ADMA_E_DIED);
+	REQUIRE(push(&connection, 0, 100, 0) == ADMA_E_DIED);
+	nonce[0] ^= 1;
+	REQUIRE(peer_has(&connection, 0, byte_at(0, false)));
+	memset(local, 7, 100);
+	REQUIRE(!push(&connection, 0, 100, long_ago));
+	REQUIRE(peer_has(&connection, 99, 7));
+	nonce[0] ^= 1;
+	memset(local, 8, 100);
+	REQUIRE(!push(&connection, 100, 100, adma_now() + HANG_NS)); /* it has matched this since */
+	nonce[0] ^= 1;
+	REQUIRE(peer_has(&connection, 199, 8));
+	adma_mech_cma.close(&connection);
+	peer_end(&peer);
+}
+
+static void test_push_after_exec(void)
+{
+	struct peer peer = peer_start();
+	struct adma_connection connection = connect_to(&peer);
+
+	peer_exec(&peer);
+	memset(local, 7, 100);
+	REQUIRE(push(&connection, 0, 100, 0) == ADMA_E_DIED);
+	adma_mech_cma.close(&connection);
+	peer_end(&peer);
+}
+
 /* Of another process's memory nothing is read, whatever its pid is. */
 static void test_wrong_nonce(void)
 {
@@ -298,6 +355,8 @@ int main(int argc, char **argv)
 	test_no_descriptor();
 	test_stray_close();
 	test_wrong_nonce();
-	printf("cma: short pulls\n");
+	test_push();
+	test_push_after_exec();
+	printf("cma: short pulls, and pushes\n");
 	return 0;
 }

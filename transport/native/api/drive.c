@@ -18,6 +18,7 @@
 #include "worker/transfer_copy.h"
 #include "worker/transfers.h"
 
+#define IN_A_ROW_NS 20000 /* for so long short chunks are copied without a look at anything else */
 #define PEER_CHECK_NS 1000000 /* how often a thread that never sleeps looks for the peer's death */
 
 /* ---- what is waited for ---- */
@@ -166,12 +167,23 @@ static bool drive_release_early(const struct adma_wait *wait, const struct visit
 	return true;
 }
 
-/* Copy at most one chunk, for any endpoint. Drops the lock meanwhile. True when anything changed. */
+/* A chunk was copied, and there are more: short ones are copied in a row, because a look between two takes as long as one. */
+static void drive_copy_on(struct adma_endpoint *ep)
+{
+	int64_t end = adma_now() + IN_A_ROW_NS;
+
+	while (adma_transfers_copy(ep, ADMA_BY_CALLER) && !adma_list_empty(&ep->transfers.open) && adma_now() < end)
+		;
+}
+
+/* Copy a chunk, or a few that are short, for any endpoint. Drops the lock meanwhile. True when anything changed. */
 static bool drive_copy(struct adma_progress *progress, enum adma_copied_by by)
 {
 	adma_worker_for_each_active(ep, &progress->worker) {
 		if (!adma_has_transfers(ep) || !adma_transfers_copy(ep, by))
 			continue;
+		if (by == ADMA_BY_CALLER && !adma_list_empty(&ep->transfers.open))
+			drive_copy_on(ep);
 		(void)adma_transfers_complete(ep);
 		return true;
 	}

@@ -4,8 +4,9 @@
  *
  * With process_vm_readv(2) and process_vm_writev(2) the reader pulls, the writer pushes, or both
  * do, chunk by chunk. A pid may come to name another program (exec, reuse), so a nonce in the
- * peer's memory is read in the same call as each pulled chunk, and just before each pushed one.
- * Between that read and the push the peer may call exec; the pushed bytes then land only if the
+ * peer's memory is read in the same call as each pulled chunk. Before a push the peer has to have shown
+ * within the last millisecond that it is there: by that nonce, or because it has matched a message that
+ * was posted since. Between that and the push the peer may call exec; the pushed bytes then land only if the
  * new image has mapped the very same address.
  *
  * A short pull is a pread(2) of the peer's /proc/PID/mem instead, where that can be opened. Such a descriptor names the
@@ -29,6 +30,7 @@
 
 #define CMA_CHUNK_MIN (128ull << 10)
 #define CMA_CHUNK_MAX (1ull << 20)
+#define CMA_ALIVE_NS 1000000 /* a proof that the peer is there holds for so long */
 /* Where one copy beats two, this ranks above `shared` (FIRST), and elsewhere below it (SECOND). */
 #define CMA_RANK_FIRST 30
 #define CMA_RANK_SECOND 10
@@ -67,7 +69,8 @@ enum { CMA_UNOPENED = -1, CMA_NO_FILE = -2 };
 
 struct cma_state {
 	_Atomic int memory;   /* of /proc/PID/mem, opened by the first short pull */
-	struct adma_own own;  /* what it names; written before `memory` */
+	struct adma_own own; /* what it names; written before `memory` */
+	_Atomic int64_t alive_at; /* a time after which the peer has shown its nonce */
 };
 
 static struct cma_state *cma_state(const struct adma_connection *connection)
@@ -213,14 +216,38 @@ static int cma_pull(const struct adma_config *peer, uint64_t remote, uint8_t *lo
 	return 0;
 }
 
-static int cma_push(const struct adma_config *peer, uint64_t remote, uint8_t *local, uint64_t n)
+/*
+ * Is the peer there? 0, or an error. A read of the nonce before each push would leave some time between the two as
+ * well, and it takes as long as the copy of 16 KB.
+ */
+static int cma_check_peer(struct adma_connection *connection, const struct adma_span *span)
 {
+	struct cma_state *state = cma_state(connection);
+	int64_t now = adma_now(), alive_at;
+	int err;
+
+	if (now - span->posted_at < CMA_ALIVE_NS)
+		return 0;
+	/* Relaxed: it is a time, and orders nothing. */
+	alive_at = atomic_load_explicit(&state->alive_at, memory_order_relaxed);
+	if (alive_at && now - alive_at < CMA_ALIVE_NS)
+		return 0;
+	err = cma_check_nonce(&connection->config);
+	if (!err)
+		atomic_store_explicit(&state->alive_at, now, memory_order_relaxed);
+	return err;
+}
+
+static int cma_push(struct adma_connection *connection, const struct adma_span *span, uint64_t remote, uint8_t *local,
+		    uint64_t n)
+{
+	const struct adma_config *peer = &connection->config;
 	uint64_t put = 0;
 
 	while (put < n) {
 		struct iovec from = cma_piece((uintptr_t)local + put, n - put);
 		struct iovec to = cma_piece(remote + put, n - put);
-		int err = cma_may(peer, ADMA_CMA_PULL) ? cma_check_nonce(peer) : 0;
+		int err = cma_may(peer, ADMA_CMA_PULL) ? cma_check_peer(connection, span) : 0;
 
 		if (err)
 			return err;
@@ -283,8 +310,10 @@ static int cma_copy_here(uint8_t *to, uint8_t *from, uint64_t n)
 	return 0;
 }
 
-static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma_span *span, uint64_t at, uint64_t n)
+static int cma_copy_by_scratch(struct adma_connection *connection, const struct adma_span *span, uint64_t at,
+			       uint64_t n)
 {
+	const struct adma_config *peer = &connection->config;
 	int err = 0;
 
 	for (uint64_t done = 0; done < n && !err;) {
@@ -296,7 +325,7 @@ static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma
 		if (span->outbound) {
 			err = cma_copy_here(scratch, local, bytes);
 			if (!err)
-				err = cma_push(peer, remote, scratch, bytes);
+				err = cma_push(connection, span, remote, scratch, bytes);
 		} else {
 			err = cma_pull(peer, remote, scratch, bytes);
 			if (!err)
@@ -315,9 +344,9 @@ static int cma_copy(struct adma_connection *connection, const struct adma_span *
 	if (!span->outbound && cma_pull_short(connection, remote + at, span->local + at, n))
 		return 0;
 	if (span->outbound ? cma_aliased(remote, local) : cma_aliased(local, remote))
-		return cma_copy_by_scratch(peer, span, at, n);
+		return cma_copy_by_scratch(connection, span, at, n);
 	if (span->outbound)
-		return cma_push(peer, span->remote + at, span->local + at, n);
+		return cma_push(connection, span, span->remote + at, span->local + at, n);
 	return cma_pull(peer, span->remote + at, span->local + at, n);
 }
 

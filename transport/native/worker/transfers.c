@@ -277,6 +277,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	t->gen = own->gen;
 	t->span.outbound = true;
 	t->span.guarded = req->refused;
+	t->span.posted_at = own->posted_at;
 	t->span.remote = adma_shared_load_u64(&slot->destination);
 	t->span.base = adma_shared_load_u64(&slot->base);
 	int rc = transfer_describe(t, adma_shared_load_u32(&slot->mechanism), adma_shared_load_u64(&slot->chunk),
