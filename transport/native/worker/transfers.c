@@ -179,6 +179,16 @@ static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint3
 	return id;
 }
 
+/* Not by calloc(3): glibc keeps what was freed just now for malloc(3) alone. */
+static struct adma_transfer *transfer_new(void)
+{
+	struct adma_transfer *t = malloc(sizeof(*t));
+
+	if (t)
+		*t = (struct adma_transfer){0};
+	return t;
+}
+
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
 {
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
@@ -190,7 +200,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 
 	if (length != desc->length)
 		return -EPROTO;
-	struct adma_transfer *t = calloc(1, sizeof(*t));
+	struct adma_transfer *t = transfer_new();
 	if (!t || adma_peer_slots_provide(&ep->receive.slots, desc->u.slot.index)) {
 		free(t);
 		return -ENOMEM;
@@ -268,7 +278,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	struct adma_own_slot *own = &ep->send.slots.own[slot_index];
 	struct adma_req *req = own->of.req;
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.local, slot_index);
-	struct adma_transfer *t = calloc(1, sizeof(*t));
+	struct adma_transfer *t = transfer_new();
 
 	if (!t)
 		return -ENOMEM; /* the write stays posted, and the next look tries again */
@@ -729,12 +739,11 @@ bool adma_transfers_complete(struct adma_endpoint *ep)
 	struct adma_transfer_lists *lists = &ep->transfers;
 	bool ended = false;
 
+	if (lists->count <= ADMA_FEW || ep->control.over)
+		adma_list_for_each_safe(at, after, &lists->all)
+			ended |= transfer_try_complete(ep, adma_transfer_of(at));
 	while (!adma_list_empty(&lists->touched))
 		ended |= transfer_try_complete(ep, adma_transfer_of_touched(lists->touched.next));
-	if (lists->count > ADMA_FEW && !ep->control.over)
-		return ended;
-	adma_list_for_each_safe(at, after, &lists->all)
-		ended |= transfer_try_complete(ep, adma_transfer_of(at));
 	return ended;
 }
 
