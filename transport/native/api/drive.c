@@ -419,14 +419,10 @@ int adma_drive_posted(struct adma_chan *chan, struct adma_req *req, int64_t budg
 {
 	struct adma_wait wait = adma_wait_for_one(&chan, &req);
 	struct visit visit;
-	int result;
 
 	visit_begin(&visit, -1);
 	visit.entered = visit.observes = true;
-	result = drive_visit(&wait, &visit, budget_ns);
-	if (result == ADMA_READY && !visit.released)
-		adma_observe(chan, req); /* another thread has completed it */
-	return result;
+	return drive_visit(&wait, &visit, budget_ns);
 }
 
 void adma_give_up(const struct adma_wait *wait)

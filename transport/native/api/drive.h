@@ -36,7 +36,7 @@ bool adma_check_peers(struct adma_progress *progress, int64_t now);
 
 /*
  * adma_drive_one() for a call that has queued this request under the lock, which it still holds: it is not held on return.
- * After ADMA_READY the request is observed.
+ * After ADMA_READY the request is observed, unless another thread has completed it.
  */
 int adma_drive_posted(struct adma_chan *chan, struct adma_req *req, int64_t budget_ns);
 

@@ -95,6 +95,8 @@ int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t
 	/* It is posted: until it is done the result is PENDING, even if another thread closes the channel. */
 	if (adma_drive_posted(chan, req, RUN_BUDGET_NS) != ADMA_READY)
 		return -ADMA_E_PENDING;
+	if (!req->observed)
+		adma_observe(chan, req);
 	adma_set_needed(req->needed);
 	return req->error ? -req->error : (int64_t)req->done_bytes;
 }
