@@ -12,10 +12,13 @@
 #include "progress/spin.h"
 #include "progress/waiters.h"
 #include "worker/ending.h"
+#include "worker/peer.h"
 #include "worker/ready.h"
+#include "worker/request.h"
 #include "worker/transfer_copy.h"
 #include "worker/transfers.h"
 
+#define IN_A_ROW_NS 20000 /* for so long short chunks are copied without a look at anything else */
 #define PEER_CHECK_NS 1000000 /* how often a thread that never sleeps looks for the peer's death */
 
 /* ---- what is waited for ---- */
@@ -89,27 +92,100 @@ bool adma_wait_is_satisfied(const struct adma_wait *wait)
 
 /* What a drive knows of its workers between two rounds. */
 struct visit {
-	bool owns;     /* it owns all workers */
-	bool released; /* it has released them again */
-	int64_t begun_at; /* the drive; 0 if its caller never sleeps */
+	bool entered;    /* the caller has taken the lock of the first worker already */
+	bool owns;       /* it owns all workers */
+	bool released;   /* it has released them again */
+	bool observes;   /* the call that posted the only request looks at its result: observe it when it is done */
+	bool silent;     /* a worker completes requests without signalling its event counts */
+	int held;        /* of so many workers, from the first one, the maps are kept in place: see drive_leave() */
+	int64_t spin_ns; /* how long to spin at most, as adma_spin_limit() takes it */
+	int64_t begun_at; /* when the drive first found nothing that moved; 0: not yet, or its caller never sleeps */
+	int64_t now;     /* when the last round found nothing that moved */
+	int64_t end;     /* when the spin ends that began after the last move; -1: there was none since */
 	struct adma_hints hints;
 };
 
-/* The wait is over. If there is one worker, release it under the lock that this round holds anyway. */
-static bool drive_release_early(const struct adma_wait *wait)
+/* A visit that begins. The hints are not initialised: a round sets them before they are looked at. */
+static void visit_begin(struct visit *visit, int64_t spin_ns)
 {
+	visit->entered = visit->owns = visit->released = visit->observes = visit->silent = false;
+	visit->held = 0;
+	visit->spin_ns = spin_ns;
+	visit->begun_at = 0;
+	visit->end = -1;
+}
+
+/* Take the lock of a worker whose maps may be held. 0, or why it cannot be used. */
+static int drive_enter(struct visit *visit, struct adma_progress *progress, bool held)
+{
+	if (visit->entered) {
+		visit->entered = false;
+		return 0;
+	}
+	if (!held)
+		return adma_enter_worker(progress);
+	adma_worker_retake(&progress->worker);
+	if (!progress->worker.closed)
+		return 0;
+	adma_leave_worker(progress);
+	return -ADMA_E_CLOSED_HERE;
+}
+
+static bool drive_is_silent(const struct adma_worker *worker)
+{
+	adma_worker_for_each_active(ep, worker)
+		if (ep->ops->silent || adma_transfers_polled(ep))
+			return true;
+	return false;
+}
+
+/*
+ * Leave a worker. `spins`: the caller is about to spin on it. For that its maps stay in place, from the look that gave
+ * the hints on, so that no hint is about an endpoint that has gone since; and the lock is not taken for it once more.
+ */
+static void drive_leave(struct visit *visit, struct adma_progress *progress, int i, bool spins)
+{
+	(void)adma_publish(progress, false);
+	if (!spins || visit->held != i || progress->worker.settling) {
+		adma_leave_worker(progress);
+		return;
+	}
+	visit->silent |= drive_is_silent(&progress->worker);
+	visit->held++;
+	adma_worker_release_for_use(&progress->worker);
+}
+
+/* The wait is over. If there is one worker, release it under the lock that this round holds anyway. */
+static bool drive_release_early(const struct adma_wait *wait, const struct visit *visit)
+{
+	struct adma_progress *progress;
+
 	if (adma_wait_count(wait) > 1 || !wait->nreqs || !adma_wait_is_satisfied(wait))
 		return false;
-	adma_ownership_release(adma_wait_progress(wait, 0), true);
+	progress = adma_wait_progress(wait, 0);
+	if (visit->observes)
+		adma_request_observe(adma_only_endpoint(progress), wait->reqs[0]);
+	adma_ownership_release(progress, true);
 	return true;
 }
 
-/* Copy at most one chunk, for any endpoint. Drops the lock meanwhile. True when anything changed. */
+/* A chunk was copied, and there are more: short ones are copied in a row, because a look between two takes as long as one. */
+static void drive_copy_on(struct adma_endpoint *ep)
+{
+	int64_t end = adma_now() + IN_A_ROW_NS;
+
+	while (adma_transfers_copy(ep, ADMA_BY_CALLER) && !adma_list_empty(&ep->transfers.open) && adma_now() < end)
+		;
+}
+
+/* Copy a chunk, or a few that are short, for any endpoint. Drops the lock meanwhile. True when anything changed. */
 static bool drive_copy(struct adma_progress *progress, enum adma_copied_by by)
 {
 	adma_worker_for_each_active(ep, &progress->worker) {
 		if (!adma_has_transfers(ep) || !adma_transfers_copy(ep, by))
 			continue;
+		if (by == ADMA_BY_CALLER && !adma_list_empty(&ep->transfers.open))
+			drive_copy_on(ep);
 		(void)adma_transfers_complete(ep);
 		return true;
 	}
@@ -125,12 +201,17 @@ static enum adma_copied_by drive_with_care(const struct adma_progress *progress)
 /* Take note of what happened, and copy at most one chunk. True when anything changed. */
 static bool drive_progress(struct adma_progress *progress, enum adma_copied_by by)
 {
-	bool changed = adma_worker_advance(&progress->worker);
+	struct adma_worker *worker = &progress->worker;
+	bool changed;
 
-	if (!adma_worker_has_transfers(&progress->worker))
-		return changed;
-	adma_waiters_wake_marked(progress); /* waiters of what completed just now are woken before the chunk */
-	return drive_copy(progress, by) || changed;
+	worker->copies_next = true;
+	changed = adma_worker_advance(worker);
+	if (adma_worker_has_transfers(worker)) {
+		adma_waiters_wake_marked(progress); /* waiters of what completed just now are woken before the chunk */
+		changed |= drive_copy(progress, by);
+	}
+	adma_signal_untold(worker, NULL);
+	return changed;
 }
 
 /*
@@ -155,9 +236,9 @@ static bool drive_worker(const struct adma_wait *wait, struct adma_progress *pro
 	return drive_progress(progress, wait->careful ? drive_with_care(progress) : ADMA_BY_CALLER);
 }
 
-bool adma_check_peers(struct adma_progress *progress, int64_t awake_since)
+bool adma_check_peers(struct adma_progress *progress, int64_t now, int64_t awake_since)
 {
-	int64_t now = adma_now(), checked_at = progress->waiters.checked_at;
+	int64_t checked_at = progress->waiters.checked_at;
 	bool changed;
 
 	if (now - (checked_at > awake_since ? checked_at : awake_since) <= PEER_CHECK_NS)
@@ -170,37 +251,58 @@ bool adma_check_peers(struct adma_progress *progress, int64_t awake_since)
 	return changed;
 }
 
+/* Look at one worker, whose lock is held. True when something changed. */
+static bool drive_look(const struct adma_wait *wait, struct visit *visit, struct adma_progress *progress)
+{
+	bool moved;
+
+	if (!visit->owns && !wait->drained)
+		adma_ownership_acquire(progress);
+	adma_hints_note_events(&visit->hints, progress);
+	moved = drive_worker(wait, progress);
+	if (moved && !adma_is_shared(progress))
+		return true;
+	visit->now = adma_now();
+	if (!visit->begun_at && visit->spin_ns)
+		visit->begun_at = visit->now;
+	/*
+	 * Whoever is about to sleep polls the peer by that. With many peers, one that is always busy may not keep us from
+	 * looking at the others.
+	 */
+	return adma_check_peers(progress, visit->now, adma_is_shared(progress) ? 0 : visit->begun_at) || moved;
+}
+
+/* Nothing moves. Is there time left to spin on this worker? If so, take the hints for that. */
+static bool drive_may_spin(const struct adma_wait *wait, struct visit *visit, struct adma_progress *progress)
+{
+	if (visit->end < 0)
+		visit->end = visit->now + adma_spin_limit(adma_wait_progress(wait, 0), visit->spin_ns, visit->now);
+	if (visit->now >= visit->end)
+		return false;
+	adma_hints_take(&visit->hints, progress, !wait->nreqs && !wait->drained);
+	return true;
+}
+
 /* Make one round over all workers, and take hints for spinning. 1: something changed; 0; or why none can be used. */
 static int drive_round(const struct adma_wait *wait, struct visit *visit)
 {
-	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE;
+	int moved = 0, usable = 0, why = -ADMA_E_CLOSED_HERE, held = visit->held;
 
+	visit->held = 0;
+	visit->silent = false;
 	adma_hints_begin(&visit->hints);
 	for (int i = 0; i < adma_wait_count(wait); i++) {
 		struct adma_progress *progress = adma_wait_progress(wait, i);
-		int rc = adma_enter_worker(progress);
+		int rc = drive_enter(visit, progress, i < held);
 
 		if (rc) {
 			why = rc;
 			continue;
 		}
 		usable++;
-		if (!visit->owns && !wait->drained)
-			adma_ownership_acquire(progress);
-		adma_hints_note_events(&visit->hints, progress);
-		moved |= drive_worker(wait, progress);
-		/*
-		 * Whoever is about to sleep polls the peer by that. With many peers, one that is always busy may not keep
-		 * us from looking at the others.
-		 */
-		if (adma_is_shared(progress))
-			moved |= adma_check_peers(progress, 0);
-		else if (!moved)
-			moved |= adma_check_peers(progress, visit->begun_at);
-		visit->released = drive_release_early(wait);
-		if (!moved && !visit->released) /* otherwise nobody will spin on them */
-			adma_hints_take(&visit->hints, progress, !wait->nreqs && !wait->drained);
-		adma_publish_and_leave_untold(progress);
+		moved |= drive_look(wait, visit, progress);
+		visit->released = drive_release_early(wait, visit);
+		drive_leave(visit, progress, i, !moved && !visit->released && drive_may_spin(wait, visit, progress));
 	}
 	visit->owns = true;
 	return usable ? moved : why;
@@ -215,7 +317,7 @@ int adma_drive_once(struct adma_progress *progress)
 		return rc;
 	adma_ownership_acquire(progress);
 	changed = drive_progress(progress, drive_with_care(progress));
-	changed |= adma_check_peers(progress, 0);
+	changed |= adma_check_peers(progress, adma_now(), 0);
 	adma_ownership_release(progress, true);
 	adma_publish_and_leave_worker(progress);
 	return changed;
@@ -225,63 +327,14 @@ int adma_drive_once(struct adma_progress *progress)
 
 struct spinner {
 	const struct adma_wait *wait;
-	const struct adma_hints *hints;
-	bool silent; /* a worker completes requests without signalling its event counts */
-	uint32_t removed; /* endpoints that all workers together have lost */
+	const struct visit *visit;
 };
-
-static bool spinner_is_silent(const struct adma_worker *worker)
-{
-	adma_worker_for_each_active(ep, worker)
-		if (ep->ops->silent || adma_transfers_polled(ep))
-			return true;
-	return false;
-}
-
-static void spinner_let_go_of(const struct adma_wait *wait, int n)
-{
-	for (int i = 0; i < n; i++) {
-		struct adma_progress *progress = adma_wait_progress(wait, i);
-
-		adma_worker_retake(&progress->worker);
-		adma_leave_worker(progress);
-	}
-}
-
-/* Keep the maps of one worker in place without its lock. False: it is closed, or waits for us to leave. */
-static bool spinner_hold(struct spinner *spinner, struct adma_progress *progress)
-{
-	if (adma_enter_worker(progress))
-		return false;
-	if (progress->worker.settling) {
-		adma_leave_worker(progress);
-		return false;
-	}
-	spinner->silent |= spinner_is_silent(&progress->worker);
-	spinner->removed += progress->worker.removed;
-	adma_worker_release_for_use(&progress->worker);
-	return true;
-}
-
-/* The same for all workers. False also when an endpoint has gone since the hints were taken: they may be about it. */
-static bool spinner_hold_maps(struct spinner *spinner)
-{
-	const struct adma_wait *wait = spinner->wait;
-	int n = 0;
-
-	while (n < adma_wait_count(wait) && spinner_hold(spinner, adma_wait_progress(wait, n)))
-		n++;
-	if (n == adma_wait_count(wait) && spinner->removed == spinner->hints->removed)
-		return true;
-	spinner_let_go_of(wait, n);
-	return false;
-}
 
 static bool spinner_look(void *arg)
 {
 	const struct spinner *spinner = arg;
 
-	return adma_hints_look(spinner->hints);
+	return adma_hints_look(&spinner->visit->hints);
 }
 
 /* Sockets and the kernel do not signal the event count, and another thread may have completed our request. */
@@ -290,38 +343,35 @@ static bool spinner_look_seldom(void *arg)
 	const struct spinner *spinner = arg;
 	const struct adma_wait *wait = spinner->wait;
 
-	return spinner->silent || (wait->nreqs == 1 && adma_request_is_ready(wait->reqs[0]));
+	return spinner->visit->silent || (wait->nreqs == 1 && adma_request_is_ready(wait->reqs[0]));
 }
 
-/* Spin until `end`. True when a new round may find something; false when nothing happened. */
-static bool drive_spin(const struct adma_wait *wait, const struct adma_hints *hints, int64_t end)
+/* Spin until the visit's end. True when a new round may find something; false when nothing happened. */
+static bool drive_spin(const struct adma_wait *wait, const struct visit *visit)
 {
-	struct spinner spinner = {.wait = wait, .hints = hints};
-	bool found;
+	struct spinner spinner = {.wait = wait, .visit = visit};
 
-	if (hints->too_many)
+	if (visit->hints.too_many)
 		return false;
-	if (!spinner_hold_maps(&spinner)) {
-		sched_yield();
-		return true; /* see what became of the requests */
+	if (visit->held < adma_wait_count(wait)) {
+		sched_yield(); /* one is closed, or waits for us to leave: see what became of the requests */
+		return true;
 	}
-	found = adma_spin(end, spinner_look, spinner_look_seldom, &spinner);
-	if (found)
-		adma_spin_hit(adma_wait_progress(wait, 0));
-	spinner_let_go_of(wait, adma_wait_count(wait));
-	return found;
+	if (!adma_spin(visit->end, spinner_look, spinner_look_seldom, &spinner))
+		return false;
+	adma_spin_hit(adma_wait_progress(wait, 0));
+	return true;
 }
 
 /* ---- drive ---- */
 
-static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin_ns, int64_t budget_ns)
+/* The budget counts from the first round that moved something and did not end the wait. */
+static int drive(const struct adma_wait *wait, struct visit *visit, int64_t budget_ns)
 {
-	int64_t begin = adma_now(), end = -1;
+	int64_t begin = 0;
 
-	visit->begun_at = spin_ns ? begin : 0;
 	for (;;) {
 		int moved = drive_round(wait, visit);
-		int64_t now = adma_now();
 		bool ready = visit->released || adma_wait_is_satisfied(wait);
 
 		if (moved > 0 || (ready && !moved))
@@ -330,41 +380,63 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t spin
 			return ADMA_READY;
 		if (moved < 0)
 			return moved;
-		if (moved) {
-			end = -1;
-			if (now - begin >= budget_ns)
-				return ADMA_BUSY;
+		if (!moved) {
+			if (visit->now >= visit->end || !drive_spin(wait, visit))
+				return ADMA_QUIET;
 			continue;
 		}
-		if (end < 0)
-			end = now + adma_spin_limit(adma_wait_progress(wait, 0), spin_ns, now);
-		if (now >= end || !drive_spin(wait, &visit->hints, end))
-			return ADMA_QUIET;
+		visit->end = -1;
+		visit->now = adma_now();
+		if (!begin)
+			begin = visit->now;
+		if (visit->now - begin >= budget_ns)
+			return ADMA_BUSY;
 	}
 }
 
-static void drive_release_all(const struct adma_wait *wait, bool for_good)
+/* Let go of the workers, and release them unless a round has done that. */
+static void drive_end(const struct adma_wait *wait, struct visit *visit, bool for_good)
 {
+	bool release = !visit->released && !wait->drained;
+
 	for (int i = 0; i < adma_wait_count(wait); i++) {
 		struct adma_progress *progress = adma_wait_progress(wait, i);
+		bool held = i < visit->held;
 
-		if (adma_enter_worker(progress))
+		if (!held && !release)
+			continue;
+		if (drive_enter(visit, progress, held))
 			continue; /* it is closed: nobody counts its owners any more */
-		adma_ownership_release(progress, for_good);
+		if (release)
+			adma_ownership_release(progress, for_good);
 		adma_publish_and_leave_untold(progress);
 	}
 }
 
+static int drive_visit(const struct adma_wait *wait, struct visit *visit, int64_t budget_ns)
+{
+	int result = drive(wait, visit, budget_ns);
+
+	drive_end(wait, visit, result == ADMA_READY || result < 0 || visit->spin_ns == 0);
+	return result;
+}
+
 int adma_drive(const struct adma_wait *wait, int64_t spin_ns, int64_t budget_ns)
 {
-	struct visit visit; /* not initialised: a round sets the hints before they are looked at */
-	int result;
+	struct visit visit;
 
-	visit.owns = visit.released = false;
-	result = drive(wait, &visit, spin_ns, budget_ns);
-	if (!visit.released && !wait->drained)
-		drive_release_all(wait, result == ADMA_READY || result < 0 || spin_ns == 0);
-	return result;
+	visit_begin(&visit, spin_ns);
+	return drive_visit(wait, &visit, budget_ns);
+}
+
+int adma_drive_posted(struct adma_chan *chan, struct adma_req *req, int64_t budget_ns)
+{
+	struct adma_wait wait = adma_wait_for_one(&chan, &req);
+	struct visit visit;
+
+	visit_begin(&visit, -1);
+	visit.entered = visit.observes = true;
+	return drive_visit(&wait, &visit, budget_ns);
 }
 
 void adma_give_up(const struct adma_wait *wait)

@@ -34,7 +34,13 @@ static inline struct adma_progress *adma_wait_progress(const struct adma_wait *w
  * it checks only once it has been awake for so long, since `awake_since`; otherwise that is 0. True when anything changed.
  * Called with the lock held.
  */
-bool adma_check_peers(struct adma_progress *progress, int64_t awake_since);
+bool adma_check_peers(struct adma_progress *progress, int64_t now, int64_t awake_since);
+
+/*
+ * adma_drive_one() for a call that has queued this request under the lock, which it still holds: it is not held on return.
+ * After ADMA_READY the request is observed, unless another thread has completed it.
+ */
+int adma_drive_posted(struct adma_chan *chan, struct adma_req *req, int64_t budget_ns);
 
 /* Is the request done, or does it need a buffer? */
 bool adma_request_is_ready(const struct adma_req *req);

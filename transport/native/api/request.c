@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "api/channel.h"
+#include "api/drive.h"
 #include "api/message.h"
 #include "base/fault.h"
 #include "progress/ownership.h"
@@ -20,10 +21,9 @@ static bool requests_are_done(struct adma_req **reqs, int n)
 	return true;
 }
 
-static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, uint8_t flags)
+/* Queue the requests in order, all or none. 0; -ADMA_E_FULL; or why the channel is terminated. */
+static int requests_enqueue(struct adma_endpoint *ep, struct adma_req **reqs, int n)
 {
-	bool blocking = !n || flags & ADMA_REQ_BLOCKING, tell = flags & ADMA_REQ_TELL;
-	struct adma_endpoint *ep = &chan->ep;
 	int rc;
 
 	(void)adma_note_peer_closed(ep);
@@ -34,6 +34,17 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 		return rc;
 	for (int i = 0; i < n; i++)
 		adma_request_enqueue(ep, reqs[i]);
+	return 0;
+}
+
+static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, uint8_t flags)
+{
+	bool blocking = !n || flags & ADMA_REQ_BLOCKING, tell = flags & ADMA_REQ_TELL;
+	struct adma_endpoint *ep = &chan->ep;
+	int rc = requests_enqueue(ep, reqs, n);
+
+	if (rc)
+		return rc;
 	if (blocking)
 		adma_ownership_announce(&chan->progress);
 	(void)adma_endpoint_advance(ep);
@@ -85,13 +96,19 @@ int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t
 	req->state = ADMA_IDLE_STATE;
 	if (!req->is_read && adma_wants_bulk(chan, n))
 		return -ADMA_E_BULK;
-	rc = adma_post_one(chan, req);
+	rc = adma_enter(chan);
 	if (rc)
 		return rc;
+	rc = requests_enqueue(&chan->ep, &req, 1);
+	if (rc) {
+		adma_publish_and_leave_untold(&chan->progress);
+		return rc;
+	}
 	/* It is posted: until it is done the result is PENDING, even if another thread closes the channel. */
-	if (adma_drive_one(chan, req, -1, RUN_BUDGET_NS) != ADMA_READY)
+	if (adma_drive_posted(chan, req, RUN_BUDGET_NS) != ADMA_READY)
 		return -ADMA_E_PENDING;
-	adma_observe(chan, req);
+	if (!req->observed)
+		adma_observe(chan, req);
 	adma_set_needed(req->needed);
 	return req->error ? -req->error : (int64_t)req->done_bytes;
 }

@@ -90,7 +90,7 @@ int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 static void tagged_look(struct adma_progress *progress)
 {
 	(void)adma_worker_advance(&progress->worker);
-	(void)adma_check_peers(progress, 0);
+	(void)adma_check_peers(progress, adma_now(), 0);
 }
 
 static void tagged_describe(const struct adma_arrived *arrived, struct adma_tagged_message *found)

@@ -4,11 +4,20 @@
  *
  * With process_vm_readv(2) and process_vm_writev(2) the reader pulls, the writer pushes, or both
  * do, chunk by chunk. A pid may come to name another program (exec, reuse), so a nonce in the
- * peer's memory is read in the same call as each pulled chunk, and just before each pushed one.
- * Between that read and the push the peer may call exec; the pushed bytes then land only if the
+ * peer's memory is read in the same call as each pulled chunk. Before a push the peer has to have shown
+ * within the last millisecond that it is there: by that nonce, or because it has matched a message that
+ * was posted since. Between that and the push the peer may call exec; the pushed bytes then land only if the
  * new image has mapped the very same address.
+ *
+ * A short pull is a pread(2) of the peer's /proc/PID/mem instead, where that can be opened. Such a descriptor names the
+ * memory, and not the pid: once the peer has ended, or has called exec, it reads nothing. So it needs no nonce, which is
+ * read through it once, when it is opened.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,6 +30,7 @@
 
 #define CMA_CHUNK_MIN (128ull << 10)
 #define CMA_CHUNK_MAX (1ull << 20)
+#define CMA_ALIVE_NS 1000000 /* a proof that the peer is there holds for so long */
 /* Where one copy beats two, this ranks above `shared` (FIRST), and elsewhere below it (SECOND). */
 #define CMA_RANK_FIRST 30
 #define CMA_RANK_SECOND 10
@@ -53,6 +63,114 @@ static struct iovec cma_piece(uint64_t address, uint64_t n)
 {
 	return (struct iovec){.iov_base = (void *)(uintptr_t)address, .iov_len = n};
 }
+
+/* ---- the peer's memory as a file ---- */
+
+/*
+ * So many bytes are read from the file, and more by process_vm_readv(2). The kernel copies each page of the file twice,
+ * but one page of the peer is pinned, and not also that of the nonce; no rights are checked; and there are no vectors to
+ * read. Within a page the second copy stays in the first-level cache, so this is quicker on any processor.
+ */
+#define CMA_SHORT 4096ull
+
+/* Beside the descriptor. */
+enum { CMA_UNOPENED = -1, CMA_NO_FILE = -2 };
+
+struct cma_state {
+	_Atomic int memory;   /* of /proc/PID/mem, opened by the first short pull */
+	struct adma_own own; /* what it names; written before `memory` */
+	_Atomic int64_t alive_at; /* a time after which the peer has shown its nonce */
+};
+
+static struct cma_state *cma_state(const struct adma_connection *connection)
+{
+	return connection->state[ADMA_MECH_CMA];
+}
+
+static int cma_open_state(struct adma_connection *connection)
+{
+	struct cma_state *state = calloc(1, sizeof(*state));
+
+	connection->state[ADMA_MECH_CMA] = state;
+	if (!state)
+		return -ENOMEM;
+	atomic_init(&state->memory, CMA_UNOPENED);
+	return 0;
+}
+
+static void cma_close_state(struct adma_connection *connection)
+{
+	struct cma_state *state = cma_state(connection);
+	int fd;
+
+	if (!state)
+		return;
+	connection->state[ADMA_MECH_CMA] = NULL;
+	fd = atomic_exchange_explicit(&state->memory, CMA_NO_FILE, memory_order_acquire);
+	if (fd >= 0)
+		adma_own_close(&fd, &state->own);
+	free(state);
+}
+
+/* Is this the memory that the handshake met? /proc may be that of another PID namespace, and the pid another process's. */
+static bool cma_is_peer(const struct adma_config *peer, int fd)
+{
+	uint8_t nonce[ADMA_NONCE_BYTES];
+
+	return pread(fd, nonce, sizeof(nonce), (off_t)peer->nonce_address) == (ssize_t)sizeof(nonce) &&
+	       !memcmp(nonce, peer->nonce, sizeof(nonce));
+}
+
+/* Open it, once: where that fails nobody tries again, and a thread that comes meanwhile goes without. */
+static int cma_open_memory(const struct adma_config *peer, struct cma_state *state)
+{
+	int expected = CMA_UNOPENED, fd;
+	char path[sizeof("/proc//mem") + 3 * sizeof(peer->pid)];
+
+	if (!atomic_compare_exchange_strong_explicit(&state->memory, &expected, CMA_NO_FILE, memory_order_relaxed,
+						     memory_order_relaxed))
+		return expected;
+	(void)snprintf(path, sizeof(path), "/proc/%d/mem", peer->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	if (!cma_is_peer(peer, fd)) {
+		close(fd);
+		return CMA_NO_FILE;
+	}
+	state->own = adma_own_note(fd);
+	atomic_store_explicit(&state->memory, fd, memory_order_release);
+	return fd;
+}
+
+/* Other code of the process may have closed the descriptor by mistake: see base/own.h. Relaxed: two threads at most look both. */
+static bool cma_is_ours(struct adma_connection *connection, int fd)
+{
+	struct cma_state *state = cma_state(connection);
+	int64_t now = adma_now();
+	int64_t before = atomic_exchange_explicit(&connection->used_at[ADMA_MECH_CMA], now, memory_order_relaxed);
+
+	if (now - before < ADMA_REST_NS || adma_own_is(&state->own, fd))
+		return true;
+	atomic_store_explicit(&state->memory, CMA_NO_FILE, memory_order_relaxed);
+	return false;
+}
+
+/* Pull few bytes. False: not all of them came this way, and process_vm_readv(2) tells why, or does better. */
+static bool cma_pull_short(struct adma_connection *connection, uint64_t remote, uint8_t *local, uint64_t n)
+{
+	struct cma_state *state = cma_state(connection);
+	int fd;
+
+	if (n > CMA_SHORT || !cma_may(&connection->config, ADMA_CMA_PULL))
+		return false;
+	fd = atomic_load_explicit(&state->memory, memory_order_acquire);
+	if (fd == CMA_UNOPENED)
+		fd = cma_open_memory(&connection->config, state);
+	return fd >= 0 && cma_is_ours(connection, fd) && pread(fd, local, n, (off_t)remote) == (ssize_t)n;
+}
+
+/* ---- process_vm_readv(2) and process_vm_writev(2) ---- */
 
 /*
  * What a failed read of the nonce means. Its address was mapped at the handshake, so a fault there
@@ -107,14 +225,38 @@ static int cma_pull(const struct adma_config *peer, uint64_t remote, uint8_t *lo
 	return 0;
 }
 
-static int cma_push(const struct adma_config *peer, uint64_t remote, uint8_t *local, uint64_t n)
+/*
+ * Is the peer there? 0, or an error. A read of the nonce before each push would leave some time between the two as
+ * well, and it takes as long as the copy of 16 KB.
+ */
+static int cma_check_peer(struct adma_connection *connection, const struct adma_span *span)
 {
+	struct cma_state *state = cma_state(connection);
+	int64_t now = adma_now(), alive_at;
+	int err;
+
+	if (now - span->posted_at < CMA_ALIVE_NS)
+		return 0;
+	/* Relaxed: it is a time, and orders nothing. */
+	alive_at = atomic_load_explicit(&state->alive_at, memory_order_relaxed);
+	if (alive_at && now - alive_at < CMA_ALIVE_NS)
+		return 0;
+	err = cma_check_nonce(&connection->config);
+	if (!err)
+		atomic_store_explicit(&state->alive_at, now, memory_order_relaxed);
+	return err;
+}
+
+static int cma_push(struct adma_connection *connection, const struct adma_span *span, uint64_t remote, uint8_t *local,
+		    uint64_t n)
+{
+	const struct adma_config *peer = &connection->config;
 	uint64_t put = 0;
 
 	while (put < n) {
 		struct iovec from = cma_piece((uintptr_t)local + put, n - put);
 		struct iovec to = cma_piece(remote + put, n - put);
-		int err = cma_may(peer, ADMA_CMA_PULL) ? cma_check_nonce(peer) : 0;
+		int err = cma_may(peer, ADMA_CMA_PULL) ? cma_check_peer(connection, span) : 0;
 
 		if (err)
 			return err;
@@ -197,8 +339,10 @@ static int cma_copy_here(uint8_t *to, uint8_t *from, uint64_t n)
 	return 0;
 }
 
-static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma_span *span, uint64_t at, uint64_t n)
+static int cma_copy_by_scratch(struct adma_connection *connection, const struct adma_span *span, uint64_t at,
+			       uint64_t n)
 {
+	const struct adma_config *peer = &connection->config;
 	int err = 0;
 
 	for (uint64_t done = 0; done < n && !err;) {
@@ -210,7 +354,7 @@ static int cma_copy_by_scratch(const struct adma_config *peer, const struct adma
 		if (span->outbound) {
 			err = cma_copy_here(scratch, local, bytes);
 			if (!err)
-				err = cma_push(peer, remote, scratch, bytes);
+				err = cma_push(connection, span, remote, scratch, bytes);
 		} else {
 			err = cma_pull(peer, remote, scratch, bytes);
 			if (!err)
@@ -225,10 +369,12 @@ static int cma_copy(struct adma_connection *connection, const struct adma_span *
 {
 	const struct adma_config *peer = &connection->config;
 
+	if (!span->outbound && cma_pull_short(connection, span->remote + at, span->local + at, n))
+		return 0;
 	if (span->detour)
-		return cma_copy_by_scratch(peer, span, at, n);
+		return cma_copy_by_scratch(connection, span, at, n);
 	if (span->outbound)
-		return cma_push(peer, span->remote + at, span->local + at, n);
+		return cma_push(connection, span, span->remote + at, span->local + at, n);
 	return cma_pull(peer, span->remote + at, span->local + at, n);
 }
 
@@ -290,6 +436,8 @@ const struct adma_mechanism adma_mech_cma = {
 	.name = "mapped:cma",
 	.id = ADMA_MECH_CMA,
 	.flags = ADMA_EITHER_ENDPOINT,
+	.open = cma_open_state,
+	.close = cma_close_state,
 	.rank = cma_rank,
 	.reason = cma_reason,
 	.chunk = cma_chunk,

@@ -50,6 +50,7 @@ struct adma_span {
 	uint64_t chunk;  /* bytes of each chunk but the last */
 	uint64_t base;   /* how many chunks of this mechanism and direction precede this transfer */
 	bool detour;     /* take the detour: see `detours` of struct adma_mechanism */
+	int64_t posted_at; /* our write: when it was posted, and so before the peer matched it; 0: nobody looked at the clock */
 };
 
 /* Bytes of chunk i. */
@@ -62,9 +63,9 @@ static inline uint64_t adma_chunk_bytes(const struct adma_span *span, uint32_t i
 
 /* May a copy make a detour, which is quicker on some processors? */
 enum adma_detour {
-	ADMA_DETOUR_NONE,     /* it would be slower on all of them */
+	ADMA_DETOUR_NONE, /* it would be slower on all of them */
 	ADMA_DETOUR_POSSIBLE, /* it may be quicker */
-	ADMA_DETOUR_USUAL,    /* the same, and on processors of this kind it usually is */
+	ADMA_DETOUR_USUAL, /* the same, and on processors of this kind it usually is */
 };
 
 /* Other sizes of a chunk than that of chunk(). */
@@ -78,16 +79,16 @@ enum adma_moved {
 
 /* What an error of a transfer means for the transfers after it. */
 enum adma_on_error {
-	ADMA_ON_ERROR_GO_ON,    /* nothing: they go on */
+	ADMA_ON_ERROR_GO_ON, /* nothing: they go on */
 	ADMA_ON_ERROR_WITHDRAW, /* the mechanism will not work again: select another one */
-	ADMA_ON_ERROR_BREAK,    /* ... and transfers that were matched for it would get wrong bytes: fail them */
+	ADMA_ON_ERROR_BREAK, /* ... and transfers that were matched for it would get wrong bytes: fail them */
 };
 
 /* What became of the segment that the peer passed, or tried to pass. */
 enum adma_segment_news {
 	ADMA_SEGMENT_TAKEN, /* reads can be served from now on */
 	ADMA_SEGMENT_KNOWN, /* there was one already */
-	ADMA_SEGMENT_LOST,  /* reads cannot be served any more */
+	ADMA_SEGMENT_LOST, /* reads cannot be served any more */
 };
 
 /* What is known of the memory of the peer's process. */
@@ -99,9 +100,9 @@ enum adma_peer_memory {
 
 struct adma_mechanism {
 	const char *name;
-	uint32_t id;    /* enum adma_mechanism_id, or the id of a third party's mechanism */
+	uint32_t id; /* enum adma_mechanism_id, or the id of a third party's mechanism */
 	uint32_t flags; /* one of enum adma_mechanism_flags; ADMA_KERNEL_FIFO comes with ADMA_STREAM */
-	bool internal;  /* no handshake offers it, and nobody is told of it */
+	bool internal; /* no handshake offers it, and nobody is told of it */
 
 	/*
 	 * A copy that is refused with EFAULT or EPERM is made once more, by an ADMA_STREAM that guards: for a span

@@ -220,14 +220,12 @@ static int epoll_add(struct adma_progress *progress, uint32_t bytes_events, uint
 
 void adma_progress_poll(struct adma_progress *progress, short data)
 {
-	struct polled_fds fds = fds_of(progress);
-
 	pthread_mutex_lock(&thread.registry);
 	/* These calls fail only if a descriptor is not ours any more, which is looked at once a second. */
 	if (!progress->entry.polled && !is_at_eof(progress))
-		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.bytes, EPOLLIN);
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds_of(progress).bytes, EPOLLIN);
 	if (progress->entry.data_events != data)
-		(void)epoll_control(progress, EPOLL_CTL_MOD, fds.data, adma_epoll_events(data));
+		(void)epoll_control(progress, EPOLL_CTL_MOD, fds_of(progress).data, adma_epoll_events(data));
 	progress->entry.polled = true;
 	progress->entry.data_events = data;
 	pthread_mutex_unlock(&thread.registry);

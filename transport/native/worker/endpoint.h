@@ -132,7 +132,7 @@ struct adma_summary;
 struct adma_endpoint {
 	struct adma_worker *worker;
 	struct adma_list member; /* among the worker's endpoints */
-	struct adma_list direct, rearm, active; /* on the worker's lists of these names */
+	struct adma_list direct, rearm, active, untold; /* on the worker's lists of these names */
 	uint32_t number; /* its name as a source; 0 in a channel */
 	uint32_t bit; /* in the worker's summary, or ADMA_NO_BIT */
 	bool summary_passed; /* the peer was offered the worker's summary */

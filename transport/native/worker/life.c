@@ -34,6 +34,7 @@ int adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *confi
 	adma_list_init(&ep->receive.taken);
 	ep->bit = ADMA_NO_BIT;
 	adma_list_init(&ep->active);
+	adma_list_init(&ep->untold);
 	ep->descriptors.sock = adma_own_note(config->sock);
 	ep->descriptors.pidfd = adma_own_note(config->pidfd);
 	ep->descriptors.packets = life_reads_packets(config->sock);

@@ -90,6 +90,27 @@ void adma_signal_peer(struct adma_endpoint *ep)
 		peer_send_byte(ep);
 }
 
+void adma_signal_match(struct adma_endpoint *ep)
+{
+	if (!ep->worker->copies_next)
+		adma_signal_peer(ep);
+	else if (!adma_list_listed(&ep->untold))
+		adma_list_push_back(&ep->worker->untold, &ep->untold);
+}
+
+void adma_signal_untold(struct adma_worker *worker, const struct adma_endpoint *but)
+{
+	worker->copies_next = false;
+	adma_list_for_each_safe(at, after, &worker->untold) {
+		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, untold);
+
+		if (ep == but)
+			continue;
+		adma_list_remove(&ep->untold);
+		adma_signal_peer(ep);
+	}
+}
+
 /*
  * The caller has published and signalled. The signal is a read-modify-write in sequential order, and so is
  * the one by which the reader sets `drains` before it drains: either we see it set, or the reader finds

@@ -8,6 +8,16 @@
 /* Tell the peer that something happened. This function, and no other one here, may be called without the lock. */
 void adma_signal_peer(struct adma_endpoint *ep);
 
+/*
+ * A read of ours was matched with a message in a slot. The peer is signalled at once, unless this thread is about to copy
+ * (`copies_next`). Then it is signalled before the copy, if there is anything left that the peer could do, and otherwise
+ * once the transfer is over: so a message of one chunk costs one signal.
+ */
+void adma_signal_match(struct adma_endpoint *ep);
+
+/* Signal the peers of all endpoints that are untold, but for this one (or NULL). What follows is signalled at once. */
+void adma_signal_untold(struct adma_worker *worker, const struct adma_endpoint *but);
+
 /* A ring that the peer has not drained is half full: if the peer wants to know that, wake its progress thread. */
 void adma_ask_for_drain(struct adma_endpoint *ep);
 

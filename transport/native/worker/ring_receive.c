@@ -228,7 +228,7 @@ static bool ring_deliver(struct adma_endpoint *ep, struct adma_req *req)
 		return true;
 	}
 	ring_take_message(ep);
-	adma_signal_peer(ep);
+	adma_signal_match(ep);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "shm/news.h"
 #include "shm/slot.h"
 #include "worker/arrived.h"
@@ -26,6 +27,7 @@ static void ring_publish_slot(struct adma_endpoint *ep, struct adma_req *req, st
 	uint32_t offered = adma_select_offer(ep);
 
 	adma_slots_describe(&ep->send.slots, index, req, offered, adma_select_has_single_copy(offered));
+	ep->send.slots.own[index].posted_at = req->length > ADMA_EAGER_MAX ? adma_now() : 0;
 	adma_slot_post(ring_out_slot(ep, index), gen);
 	adma_stamp(req, &req->times.published);
 

@@ -20,6 +20,7 @@ void adma_worker_init(struct adma_worker *worker)
 	adma_list_init(&worker->direct);
 	adma_list_init(&worker->rearm);
 	adma_list_init(&worker->active);
+	adma_list_init(&worker->untold);
 	worker->summary_fd = -1;
 }
 
@@ -60,6 +61,7 @@ void adma_worker_remove(struct adma_worker *worker, struct adma_endpoint *ep)
 	adma_list_remove(&ep->direct);
 	adma_list_remove(&ep->rearm);
 	adma_list_remove(&ep->active);
+	adma_list_remove(&ep->untold);
 	if (ep->bit != ADMA_NO_BIT)
 		worker->by_bit[ep->bit] = NULL;
 	ep->bit = ADMA_NO_BIT;

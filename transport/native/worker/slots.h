@@ -35,6 +35,7 @@ struct adma_own_slot {
 	uint32_t gen;
 	bool lost;    /* our close took its message back, or broke it off */
 	bool exposed; /* the peer was offered a mechanism by which it copies from our buffer itself */
+	int64_t posted_at; /* of one that is long: when it was posted; 0: nobody looked at the clock */
 	uint32_t next, prev; /* in the list of its use; ADMA_SLOT_NONE: it is the last, or the first */
 	union {
 		struct adma_req *req;           /* ADMA_SLOT_POSTED */

@@ -14,9 +14,19 @@
 #include "worker/transfer_lists.h"
 #include "worker/transfers.h"
 
+/*
+ * Does nothing but the end of this copy concern the peer? Then it need not hear of the match before. It may find the match
+ * by itself all the same, for instance when it wants to withdraw the message.
+ */
+static bool chunk_is_all(const struct adma_endpoint *ep, const struct adma_transfer *t)
+{
+	return t->shut && ep->transfers.count == 1 && !adma_transfer_is_stream(t);
+}
+
 /* Drop the lock for a copy. Nothing that the copy uses goes away until chunk_relock(). */
 static void chunk_unlock(struct adma_endpoint *ep, struct adma_transfer *t)
 {
+	adma_signal_untold(ep->worker, chunk_is_all(ep, t) ? ep : NULL);
 	t->busy++;
 	t->begun_at = adma_now();
 	adma_endpoint_release_for_use(ep);
@@ -83,8 +93,12 @@ static void chunk_retire(struct adma_endpoint *ep, struct adma_transfer *t, int 
 		ep->control.dead = true;
 		adma_terminate(ep, ADMA_E_DIED);
 	}
-	if (!adma_slot_look(t->slot, t->gen, &r) && r.quiet)
-		adma_transfer_tell(ep, t); /* the other endpoint may sleep until this happens */
+	/*
+	 * The other endpoint may sleep until this happens. A reader whose request is not given up completes it next,
+	 * and tells then.
+	 */
+	if ((t->span.outbound || t->abandoned) && !adma_slot_look(t->slot, t->gen, &r) && r.quiet)
+		adma_transfer_tell(ep, t);
 }
 
 static bool chunk_claim_and_copy(struct adma_endpoint *ep, struct adma_transfer *t, enum adma_copied_by by)

@@ -59,6 +59,7 @@ static void transfer_set_news(struct adma_endpoint *ep, const struct adma_transf
 void adma_transfer_tell(struct adma_endpoint *ep, const struct adma_transfer *t)
 {
 	transfer_set_news(ep, t);
+	adma_list_remove(&ep->untold); /* what it was to be told of before, it finds now */
 	adma_signal_peer(ep);
 }
 
@@ -186,6 +187,16 @@ static uint32_t transfer_select(struct adma_endpoint *ep, uint64_t length, uint3
 	return id;
 }
 
+/* Not by calloc(3): glibc keeps what was freed just now for malloc(3) alone. */
+static struct adma_transfer *transfer_new(void)
+{
+	struct adma_transfer *t = malloc(sizeof(*t));
+
+	if (t)
+		*t = (struct adma_transfer){0};
+	return t;
+}
+
 int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
 {
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.remote, desc->u.slot.index);
@@ -197,7 +208,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 
 	if (length != desc->length)
 		return -EPROTO;
-	struct adma_transfer *t = calloc(1, sizeof(*t));
+	struct adma_transfer *t = transfer_new();
 	if (!t || adma_peer_slots_provide(&ep->receive.slots, desc->u.slot.index)) {
 		free(t);
 		return -ENOMEM;
@@ -276,7 +287,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	struct adma_own_slot *own = &ep->send.slots.own[slot_index];
 	struct adma_req *req = own->of.req;
 	struct adma_slot *slot = adma_slot_at(ep->connection.config.local, slot_index);
-	struct adma_transfer *t = calloc(1, sizeof(*t));
+	struct adma_transfer *t = transfer_new();
 
 	if (!t)
 		return -ENOMEM; /* the write stays posted, and the next look tries again */
@@ -285,6 +296,7 @@ int adma_transfer_begin_write(struct adma_endpoint *ep, uint32_t slot_index)
 	t->gen = own->gen;
 	t->span.outbound = true;
 	t->span.guarded = req->refused;
+	t->span.posted_at = own->posted_at;
 	t->span.remote = adma_shared_load_u64(&slot->destination);
 	t->span.base = adma_shared_load_u64(&slot->base);
 	int rc = transfer_describe(t, adma_shared_load_u32(&slot->mechanism), adma_shared_load_u64(&slot->chunk),
@@ -739,12 +751,11 @@ bool adma_transfers_complete(struct adma_endpoint *ep)
 	struct adma_transfer_lists *lists = &ep->transfers;
 	bool ended = false;
 
+	if (lists->count <= ADMA_FEW || ep->control.over)
+		adma_list_for_each_safe(at, after, &lists->all)
+			ended |= transfer_try_complete(ep, adma_transfer_of(at));
 	while (!adma_list_empty(&lists->touched))
 		ended |= transfer_try_complete(ep, adma_transfer_of_touched(lists->touched.next));
-	if (lists->count > ADMA_FEW && !ep->control.over)
-		return ended;
-	adma_list_for_each_safe(at, after, &lists->all)
-		ended |= transfer_try_complete(ep, adma_transfer_of(at));
 	return ended;
 }
 

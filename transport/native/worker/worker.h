@@ -56,8 +56,10 @@ struct adma_worker {
 	uint32_t settling; /* threads that wait for users to leave: nobody spins meanwhile */
 	uint32_t count; /* open endpoints */
 	uint32_t removed; /* endpoints that there were and that are gone */
+	bool copies_next; /* this round is followed by a copy under the same lock: see adma_signal_match() */
 	struct adma_list endpoints; /* these */
 	struct adma_list direct, rearm, active; /* see above */
+	struct adma_list untold; /* endpoints whose peers are to be signalled before the lock is released */
 	struct adma_tags *tags; /* of a shared worker, which matches by tags; NULL: a channel's */
 	struct adma_summary *summary; /* set once it has more than few endpoints */
 	int summary_fd;
