@@ -206,12 +206,12 @@ bool adma_spin_for_message(struct adma_progress *progress, struct adma_endpoint 
 		return false;
 	adma_endpoint_release_for_use(ep);
 	/* The event count is looked at seldom: otherwise its cache line would travel between the peer and us. */
-	(void)adma_spin(end, spin_look, spin_look_seldom, &hint);
+	bool ended = adma_spin(end, spin_look, spin_look_seldom, &hint);
 	bool came = hint_has_message(&hint);
 	adma_endpoint_retake(ep);
 	if (came)
 		adma_spin_hit(progress);
-	else
+	else if (!ended) /* otherwise the peer has signalled something else, and it is there and awake */
 		spin_note_vain(progress, adma_now());
 	return came;
 }
