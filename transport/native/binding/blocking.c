@@ -38,6 +38,15 @@ static PyObject *transfer_done(struct transfer *transfer, int64_t nbytes)
 	return transfer->read ? PyLong_FromLongLong(nbytes) : Py_NewRef(Py_None);
 }
 
+int blocking_publish(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n)
+{
+	int result = adma_try_write_now(chan, kind, p, n);
+
+	if (result == -ADMA_E_BUSY)
+		BINDING_WITHOUT_GIL(result = adma_write_now(chan, kind, p, n));
+	return result;
+}
+
 int64_t blocking_run(struct endpoint *endpoint, struct operation *op)
 {
 	struct adma_chan *chan = endpoint->chan;
@@ -126,19 +135,13 @@ static PyObject *transfer_fail(struct transfer *transfer, int64_t result)
 PyObject *blocking_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	struct transfer transfer = {.verb = "write"};
-	struct adma_chan *chan;
-	const void *p;
 	uint64_t n;
 	int result;
 
 	if (!transfer_begin(&transfer, self, args, nargs, kwnames))
 		return NULL;
-	chan = transfer.endpoint->chan;
-	p = transfer.view.buf;
 	n = (uint64_t)transfer.view.len;
-	result = adma_try_write_now(chan, ADMA_BYTES, p, n);
-	if (result == -ADMA_E_BUSY)
-		BINDING_WITHOUT_GIL(result = adma_write_now(chan, ADMA_BYTES, p, n));
+	result = blocking_publish(transfer.endpoint->chan, ADMA_BYTES, transfer.view.buf, n);
 	if (!result)
 		return transfer_done(&transfer, (int64_t)n);
 	return result == -ADMA_E_PENDING ? blocking_post(&transfer, ADMA_BYTES) : transfer_fail(&transfer, result);

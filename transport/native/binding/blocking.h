@@ -23,6 +23,9 @@ struct transfer {
  */
 PyObject *blocking_post(struct transfer *transfer, uint16_t kind);
 
+/* Write a small message in one call: see adma_write_now(). Lets go of the GIL only where another thread has the lock. */
+int blocking_publish(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n);
+
 /*
  * Post an operation that has its buffer, and drive it for a moment: see adma_run(). An exception may be set, because a
  * segment that it needs could not be made; then it was not posted.

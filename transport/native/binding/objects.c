@@ -111,14 +111,10 @@ static int objects_write(struct adma_chan *chan, PyObject *body)
 {
 	char *p;
 	Py_ssize_t n;
-	int result;
 
 	if (PyBytes_AsStringAndSize(body, &p, &n))
 		return -ADMA_E_PENDING;
-	result = adma_try_write_now(chan, ADMA_OBJECT, p, (uint64_t)n);
-	if (result == -ADMA_E_BUSY)
-		BINDING_WITHOUT_GIL(result = adma_write_now(chan, ADMA_OBJECT, p, (uint64_t)n));
-	return result;
+	return blocking_publish(chan, ADMA_OBJECT, p, (uint64_t)n);
 }
 
 /* All of it is one message, which is too long for one call. */
