@@ -24,9 +24,11 @@ static bool transfer_begin(struct transfer *transfer, PyObject *self, PyObject *
 
 	transfer->caller = caller_of(self);
 	transfer->endpoint = caller_endpoint(self);
-	return transfer->endpoint && arguments_parse(transfer->verb, args, nargs, kwnames, 1, 2, names, values) &&
-	       deadline_begin(&transfer->deadline, values[1], transfer->verb) && !interpreter_let_go() &&
-	       buffer_hold(values[0], transfer->verb, transfer->read, &transfer->view);
+	if (!transfer->endpoint || !arguments_parse(transfer->verb, args, nargs, kwnames, 1, 2, names, values) ||
+	    !deadline_begin(&transfer->deadline, values[1], transfer->verb))
+		return false;
+	interpreter_let_go();
+	return buffer_hold(values[0], transfer->verb, transfer->read, &transfer->view);
 }
 
 /* It was done in one call: a signal's exception tells that it happened. */
@@ -90,8 +92,7 @@ static PyObject *transfer_finish(struct transfer *transfer, struct operation *op
 	operation_release(op);
 	if (result >= 0)
 		op->nbytes = result;
-	if (interpreter_let_go())
-		return interruption_take_back(transfer->caller, op);
+	interpreter_let_go();
 	if (result < 0) {
 		(void)endpoint_raise(transfer->endpoint, result, space, (PyObject *)op);
 		Py_DECREF((PyObject *)op);

@@ -121,7 +121,8 @@ static bool copies_post(struct copy_request *request, bool tell)
 
 	request->copy.tell = tell;
 	copy_request_keep(request);
-	if (!interpreter_let_go() && copy_type_prepare())
+	interpreter_let_go();
+	if (copy_type_prepare())
 		rc = copies_hand_over(request);
 	if (rc < 0 && rc != -EINTR)
 		nothing = copy_type_call("_no_stage", "(O)", (PyObject *)request); /* raises */

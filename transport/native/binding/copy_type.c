@@ -108,7 +108,12 @@ bool copy_type_wait(struct copy_request *request, PyObject *timeout)
 
 	if (!deadline_begin(&deadline, timeout, "wait"))
 		return false;
-	return request->nbytes >= 0 || (copy_wait(request, &deadline) && !interpreter_let_go());
+	if (request->nbytes >= 0)
+		return true;
+	if (!copy_wait(request, &deadline))
+		return false;
+	interpreter_let_go();
+	return true;
 }
 
 /* ---- methods ---- */

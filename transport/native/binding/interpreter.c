@@ -3,8 +3,7 @@
  * interpreter.c - the interpreter's pending call; see interpreter.h.
  *
  * A thread of the core asks for the pending call (Py_AddPendingCall), for which it needs neither the GIL nor a state
- * of Python's. The main thread makes the call between two of its own instructions, as it does for signal handlers. An
- * exception, such as that of a signal handler which ran meanwhile, goes to what the main thread was doing.
+ * of Python's. The main thread makes the call between two of its own instructions, as it does for signal handlers.
  */
 #include "binding/interpreter.h"
 
@@ -25,7 +24,7 @@ static bool interpreter_let_go_one(struct adma_hold *hold)
 	return copy_request_let_go_if_done(copy_request_of_hold(hold));
 }
 
-int interpreter_let_go_finished(void)
+void interpreter_let_go_finished(void)
 {
 	struct adma_hold *hold;
 
@@ -35,20 +34,15 @@ int interpreter_let_go_finished(void)
 			/* It is listed just before its state says so: its thread is between the two. */
 			BINDING_WITHOUT_GIL(sched_yield());
 	}
-	return 0;
 }
-
-static int interpreter_ask(void);
 
 static int interpreter_call(void *nothing)
 {
 	(void)nothing;
 	/* Before the look: what is listed after it is asked for anew. */
 	atomic_store(&interpreter_is_asked, false);
-	if (!interpreter_let_go())
-		return 0;
-	(void)interpreter_ask(); /* it was interrupted. If this fails, the next call into the core does it */
-	return -1;
+	interpreter_let_go();
+	return 0;
 }
 
 /* Ask for the pending call, unless one waits already. Not 0: the interpreter's queue is full. Needs no GIL. */

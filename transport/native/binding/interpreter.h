@@ -7,16 +7,14 @@
 
 #include "adma_hold.h"
 
-/*
- * Let go of the buffers of all that is listed (adma_hold.h). -1: a handler of signals, or what releases a buffer,
- * has raised an exception; the rest is still listed.
- */
-int interpreter_let_go_finished(void);
+/* Let go of the buffers of all that is listed (adma_hold.h). What releases a buffer raises no exception here. */
+void interpreter_let_go_finished(void);
 
 /* The same for each call that posts or waits, which looks first. */
-static inline int interpreter_let_go(void)
+static inline void interpreter_let_go(void)
 {
-	return adma_holds_any() ? interpreter_let_go_finished() : 0;
+	if (adma_holds_any())
+		interpreter_let_go_finished();
 }
 
 /* From now on what is listed is let go: messages and copies, by their owner marks. */

@@ -27,8 +27,7 @@ static PyObject *module_check_signals(PyObject *module, PyObject *nothing)
 static PyObject *module_let_go_finished(PyObject *module, PyObject *nothing)
 {
 	(void)module, (void)nothing;
-	if (interpreter_let_go_finished())
-		return NULL;
+	interpreter_let_go_finished();
 	Py_RETURN_NONE;
 }
 

@@ -161,8 +161,9 @@ PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 	struct deadline deadline;
 
 	if (!caller_endpoint(self) || !arguments_parse("send", args, nargs, kwnames, 1, 2, names, values) ||
-	    !deadline_begin(&deadline, values[1], "send") || interpreter_let_go())
+	    !deadline_begin(&deadline, values[1], "send"))
 		return NULL;
+	interpreter_let_go();
 	body = objects_pickled(values[0], &parts);
 	if (!body)
 		return NULL;
@@ -307,8 +308,10 @@ PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 	if (nargs > 2)
 		return PyErr_Format(PyExc_TypeError, "recv() takes at most 2 positional arguments (%zd given)", nargs);
 	if (!caller_endpoint(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 3, names, values) ||
-	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]) ||
-	    interpreter_let_go() || !objects_pickle("loads", &pickle_loads))
+	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]))
+		return NULL;
+	interpreter_let_go();
+	if (!objects_pickle("loads", &pickle_loads))
 		return NULL;
 	if (values[1] == Py_None)
 		begun = objects_any_begun(caller_of(self));

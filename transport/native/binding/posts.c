@@ -45,8 +45,7 @@ static PyObject *posts_post(PyObject *self, struct endpoint *endpoint, struct op
 		BINDING_WITHOUT_GIL(rc = adma_post_one(endpoint->chan, &op->req));
 	if (rc || operation_is_done(op))
 		operation_release(op);
-	if (interpreter_let_go())
-		return interruption_take_back(caller_of(self), op);
+	interpreter_let_go();
 	if (rc) {
 		op->nbytes = 0; /* there is no result that anybody could look at */
 		Py_DECREF((PyObject *)op);

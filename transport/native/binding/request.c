@@ -31,8 +31,7 @@ int64_t request_settle(struct operation *op)
 		return op->nbytes;
 	operation_observe(op); /* this takes the lock of the channel. So what is read below was written before */
 	(void)operation_let_go_if_done(op);
-	if (interpreter_let_go())
-		return -1;
+	interpreter_let_go();
 	if (!op->req.error)
 		return op->nbytes = (int64_t)op->req.done_bytes;
 	result = request_super("_settle", (PyObject *)op, NULL); /* raises */
@@ -60,8 +59,7 @@ static PyObject *request_check(PyObject *self, PyObject *nothing)
 
 		BINDING_WITHOUT_GIL(state = adma_check(chan, &op->req));
 		if (!operation_is_done(op)) {
-			if (interpreter_let_go())
-				return NULL;
+			interpreter_let_go();
 			if (state < 0)
 				return endpoint_raise(op->endpoint, state, 0, NULL);
 			Py_RETURN_FALSE;

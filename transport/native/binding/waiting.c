@@ -98,8 +98,10 @@ static bool waiting_drive(PyObject *list, Py_ssize_t count)
 /* The result of one that is done. -1: it failed, and an exception is set. */
 static int64_t waiting_settle(PyObject *item)
 {
-	if (copy_type_check_exact(item))
-		return interpreter_let_go() ? -1 : copy_type_settle(copy_request_of(item));
+	if (copy_type_check_exact(item)) {
+		interpreter_let_go();
+		return copy_type_settle(copy_request_of(item));
+	}
 	return request_settle(operation_of(item));
 }
 
