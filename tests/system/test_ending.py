@@ -27,7 +27,7 @@ from adma.messages.worker import Worker
 from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, LARGE, SHORT
-from adma.testing.observe import children, until
+from adma.testing.observe import children, until, until_asleep, until_stopped
 from adma.testing.payload import pattern
 from adma.testing.peer import search_path
 from support.endpoints import InThread
@@ -167,6 +167,26 @@ def test_a_signal_is_a_death(tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(adma.PeerDied):
                 channel.read(bytearray(len(WHOLE[0])), timeout=HANG)
+
+
+def test_nothing_follows_what_died_with_its_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it was matched before. The writer is stopped, and alone may copy."""
+    monkeypatch.setenv("ADMA_COPIERS", "writer")
+    text = "post(*sys.argv[1:]); kept[0].read(bytearray(1))"
+    with writing(tmp_path, text) as (channel, writer):
+        until_asleep(writer.pid)
+        writer.send_signal(signal.SIGSTOP)
+        until_stopped(writer.pid)
+        assert channel.read(bytearray(8), timeout=HANG) == 8
+        request = channel.iread(bytearray(len(WHOLE[0])))
+        writer.kill()
+        with pytest.raises(adma.PeerDied):
+            request.wait(timeout=HANG)
+        for _ in range(2):  # the second header was published before
+            with pytest.raises(adma.PeerDied):
+                channel.read(bytearray(8), timeout=HANG)
 
 
 def test_a_reader_that_does_not_read_is_told(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ struct adma_receive_side {
 	bool eager_off; /* the peer was told to send by rendezvous */
 	bool spoilt; /* the peer's ring broke the protocol: nothing more is taken out of it */
 	bool ended; /* the receives that name this endpoint were failed */
-	bool hole; /* the peer's close took a message back: nothing after it is delivered */
+	bool hole; /* a message is lost, taken back by the peer's close or gone with the peer: nothing after it is delivered */
 	uint64_t peer_posted, peer_lost; /* of so many messages that the peer posted, so many are lost by its close */
 	struct adma_list taken; /* messages that matched probes took, in slots */
 };

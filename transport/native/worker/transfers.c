@@ -371,7 +371,8 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
 	adma_learning_note(ep, t, error);
-	ep->receive.hole |= error == ADMA_E_LOST;
+	/* Lost with its sender: what was published after it is not delivered, as if it had not been matched yet. */
+	ep->receive.hole |= !t->span.outbound && (error == ADMA_E_LOST || error == ADMA_E_DIED);
 	adma_transfer_delist(ep, t);
 	transfer_act_on_error(ep, t, error);
 	transfer_leave_slot(ep, t, error);
