@@ -301,11 +301,17 @@ def test_a_message_that_changes_while_it_waits(scene: Scene, state: int) -> None
 
 
 @pytest.mark.parametrize("state", [0, POSTED, MATCHED, CANCELLED, ABORTED, DONE, 99])
-def test_a_message_that_was_taken_and_changes(scene: Scene, state: int) -> None:
-    """Once a probe has reserved it, its sender can neither cancel it nor post it again."""
+@pytest.mark.parametrize("by", ["probe", "receive"])
+def test_a_message_that_was_taken_and_changes(scene: Scene, by: str, state: int) -> None:
+    """Once it is reserved, its sender can neither cancel it nor post it again."""
+    if by == "receive":
+        scene.victim.call(calls.post_whole, scene.number, 9)
     scene.ring.post_slot(3)
     assert scene.ring.put(100_000, 9, carry=SLOT, first=3, second=1)
-    assert scene.victim.call(calls.take, scene.number, 9)
+    if by == "receive":
+        assert scene.victim.call(calls.await_whole, HANG) == 100_000
+    else:
+        assert scene.victim.call(calls.take, scene.number, 9)
     assert scene.local.slot(3).state == word(1, RESERVED)
     scene.local.slot(3).set(source=0, state=word(1, state))
     with pytest.raises((adma.ProtocolError, OSError)) as caught:
@@ -324,6 +330,21 @@ def test_one_slot_in_many_descriptors(scene: Scene) -> None:
     for _ in range(2):
         with pytest.raises((adma.ProtocolError, OSError)):
             scene.victim.call(calls.receive, scene.number, 9, 200_000, 1.0)
+    assert scene.over() == "ProtocolError"
+
+
+def test_one_slot_in_many_descriptors_that_are_taken_whole(scene: Scene) -> None:
+    """The first receive reserves it; the second one finds that the peer broke the protocol."""
+    for _ in range(2):
+        scene.victim.call(calls.post_whole, scene.number, 9)
+    scene.ring.post_slot(3)
+    for _ in range(2):
+        assert scene.ring.put(100_000, 9, carry=SLOT, first=3, second=1)
+    assert scene.victim.call(calls.await_whole, HANG) == 100_000
+    for call in (calls.await_whole, calls.receive_taken):
+        arguments = (HANG,) if call is calls.await_whole else (200_000, HANG)
+        with pytest.raises(adma.ProtocolError):
+            scene.victim.call(call, *arguments)
     assert scene.over() == "ProtocolError"
 
 

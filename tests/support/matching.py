@@ -81,6 +81,12 @@ class Driver(Protocol):
     def post(self, source: int | None, tag: int, mask: int, nbytes: int) -> Handle:
         """Post a receive with a buffer of `nbytes`."""
 
+    def post_whole(self, source: int | None, tag: int, mask: int) -> Handle:
+        """Post a receive without a buffer, which takes its message as take() does."""
+
+    def taken_by(self, request: Handle) -> Handle:
+        """What a receive that post_whole() returned, and that is done, has taken."""
+
     def probe(self, source: int | None, tag: int, mask: int) -> Envelope | None:
         """The message that a receive would get."""
 
@@ -88,10 +94,10 @@ class Driver(Protocol):
         """A matched probe: the message leaves the queue."""
 
     def receive(self, taken: Handle, nbytes: int) -> Handle:
-        """Receive what take() returned. If it is kept because it is too long, it stays taken."""
+        """Receive what take() or taken_by() returned. One that is kept stays taken."""
 
     def cancel(self, request: Handle) -> bool:
-        """Cancel what send() or post() returned. False: it is done, or will be."""
+        """Cancel what send(), post() or post_whole() returned. False: it is done, or will be."""
 
     def settle(self) -> None:
         """Make progress on all sides until nothing changes any more."""
@@ -139,6 +145,8 @@ class Receive:
     nbytes: int
     outcome: Result = field(default=Result(State.PENDING))
     may_lack_data: bool = False  # it was truncated, and its sender may have waited for the match
+    whole: bool = False  # it takes its message, which is received later
+    took: Message | None = None
 
     def accepts(self, message: Message) -> bool:
         source, tag, _ = message.envelope
@@ -179,7 +187,12 @@ class ReferenceWorker:
         return message
 
     def post(self, source: int | None, tag: int, mask: int, nbytes: int) -> Receive:
-        receive = Receive(source, tag, mask, nbytes)
+        return self._post(Receive(source, tag, mask, nbytes))
+
+    def post_whole(self, source: int | None, tag: int, mask: int) -> Receive:
+        return self._post(Receive(source, tag, mask, 0, whole=True))
+
+    def _post(self, receive: Receive) -> Receive:
         message = self._oldest(receive)
         if message is None:
             self.posted.append(receive)
@@ -195,8 +208,7 @@ class ReferenceWorker:
         message = self._oldest(Receive(source, tag, mask, 0))
         if message:
             self.unexpected.remove(message)
-            self.taken.append(message)
-            message.taken = True
+            self._take(message)
         return message
 
     def receive(self, taken: Message, nbytes: int) -> Receive:
@@ -219,6 +231,11 @@ class ReferenceWorker:
 
     def _deliver(self, message: Message, receive: Receive) -> bool:
         """False: the message is kept."""
+        if receive.whole:
+            receive.outcome = Result(State.DONE, message.envelope)
+            receive.took = message
+            self._take(message)
+            return True
         fits = len(message.data) <= receive.nbytes
         if not fits and self.too_long is TooLong.KEEP:
             receive.outcome = Result(State.TOO_LONG, message.envelope)
@@ -228,6 +245,10 @@ class ReferenceWorker:
         receive.may_lack_data = not fits and (message.waits or not message.sure)
         message.state = State.DONE
         return True
+
+    def _take(self, message: Message) -> None:
+        self.taken.append(message)
+        message.taken = True
 
     def _is_strained(self, endpoint: int, nbytes: int) -> bool:
         """May the peer have been told to send by rendezvous, when it sends so many bytes more?"""
@@ -255,7 +276,7 @@ class Send:
 class Want:
     """What a receive or a probe asks for. `action` is a method of the driver."""
 
-    action: str  # post, probe or take
+    action: str  # post, post_whole, probe or take
     source: int | None
     tag: int
     mask: int
@@ -297,7 +318,9 @@ def scripts() -> st.SearchStrategy[list[Step]]:
     mask = st.sampled_from([WHOLE_TAG, WHOLE_TAG, CONTEXT, 0, WHOLE_TAG ^ CONTEXT])
     room = st.sampled_from([0, 1, 1000, 8192, LONGEST, LONGEST, LONGEST])
     which = st.one_of(st.integers(0, 2), st.integers(0, 1000))
-    post = st.builds(Want, st.just("post"), source, tag, mask, room)
+    with_room = st.builds(Want, st.just("post"), source, tag, mask, room)
+    whole = st.builds(Want, st.just("post_whole"), source, tag, mask)
+    post = st.one_of(with_room, with_room, whole)
     look = st.builds(Want, st.sampled_from(["probe", "take"]), source, tag, mask)
     cancel = st.builds(Use, st.sampled_from(["cancel_send", "cancel_receive"]), which)
     receive = st.builds(Use, st.just("receive"), which, room)
@@ -335,6 +358,8 @@ class _Play:
                 self.send(step)
             case Want(action="post"):
                 self.post(step)
+            case Want(action="post_whole"):
+                self.post_whole(step)
             case Want():
                 self.look(step)
             case Use(action="receive"):
@@ -356,6 +381,8 @@ class _Play:
                 raise Mismatch(f"a send was done, and is {result.state.value} now: {message}")
         for handle, receive in self.receives:
             self.demand("a receive", self.driver.result(handle), receive.results())
+            if receive.took and receive.took not in self.taken:
+                self.taken[receive.took] = self.driver.taken_by(handle)
 
     def send(self, step: Send) -> None:
         if self.sent_to not in (None, step.endpoint):
@@ -370,6 +397,11 @@ class _Play:
     def post(self, step: Want) -> None:
         wanted = (step.source, step.tag, step.mask, step.nbytes)
         self.receives.append((self.driver.post(*wanted), self.reference.post(*wanted)))
+
+    def post_whole(self, step: Want) -> None:
+        wanted = (step.source, step.tag, step.mask)
+        handle, receive = self.driver.post_whole(*wanted), self.reference.post_whole(*wanted)
+        self.receives.append((handle, receive))
 
     def look(self, step: Want) -> None:
         self.settle()

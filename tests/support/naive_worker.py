@@ -31,6 +31,7 @@ class Asked:
     tag: int
     mask: int
     nbytes: int
+    whole: bool = False
 
 
 Request = Sent | Asked
@@ -44,6 +45,7 @@ class Moment:
     waiting: list[Asked] = field(default_factory=list)
     arrived: list[Sent] = field(default_factory=list)
     results: dict[Request, Result] = field(default_factory=dict)
+    took: dict[Asked, Sent] = field(default_factory=dict)  # by receives that take messages whole
 
 
 class NaiveWorker:
@@ -118,6 +120,10 @@ class NaiveWorker:
             moment.results[asked] = Result(State.CANCELLED)
 
     def _meet(self, moment: Moment, sent: Sent, asked: Asked) -> bool:
+        if asked.whole:
+            moment.results[asked] = Result(State.DONE, sent.envelope)
+            moment.took[asked] = sent
+            return True
         if self.keeps(sent, asked):
             moment.results[asked] = Result(State.TOO_LONG, sent.envelope)
             return False
@@ -137,6 +143,14 @@ class NaiveWorker:
         asked = Asked(source, tag, mask, nbytes)
         self.log.append(("post", None, asked))
         return asked
+
+    def post_whole(self, source: int | None, tag: int, mask: int) -> Asked:
+        asked = Asked(source, tag, mask, 0, whole=True)
+        self.log.append(("post", None, asked))
+        return asked
+
+    def taken_by(self, asked: Asked) -> Sent:
+        return self.now().took[asked]
 
     def find(self, source: int | None, tag: int, mask: int) -> Sent | None:
         asked = Asked(source, tag, mask, 0)

@@ -16,7 +16,7 @@ from adma._core import results
 from adma._core import worker as core
 from adma._core.constants import MATCHED
 from adma.errors import MessageTooLong
-from adma.messages.worker import ANY_SOURCE, Message, TagRequest, Worker
+from adma.messages.worker import ANY_SOURCE, Message, TagRequest, WholeReceive, Worker
 from adma.testing import observe
 from adma.testing.limits import EAGER, HANG
 from support.endpoints import InThread, pair
@@ -157,6 +157,16 @@ class WorkerDriver(Driver):
         worker = self.rig.receiver
         request = worker.receive(self._number(source), tag, buffer, mask=mask, consume=self.consume)
         return self._keep(Handle(worker, request, buffer, receives=True))
+
+    def post_whole(self, source: int | None, tag: int, mask: int) -> Handle:
+        worker = self.rig.receiver
+        request = worker.receive_whole(self._number(source), tag, mask=mask)
+        return self._keep(Handle(worker, request, bytearray(), receives=True))
+
+    def taken_by(self, request: Handle) -> Taken:
+        assert isinstance(request.request, WholeReceive)
+        message = request.request.message()
+        return Taken(message, self._envelope(message.found))
 
     def probe(self, source: int | None, tag: int, mask: int) -> Envelope | None:
         found = self.rig.receiver.probe(self._number(source), tag, mask)

@@ -21,7 +21,7 @@ import pytest
 import adma
 from adma._core import worker as core
 from adma._core.waiting import ManyWaiter
-from adma.messages.worker import ANY_SOURCE, TagRequest, Worker
+from adma.messages.worker import ANY_SOURCE, TagRequest, WholeReceive, Worker
 from adma.testing import Peer, observe
 from adma.testing.limits import CELL, EAGER, HANG, LARGE, MIB, SHORT, SLOWNESS
 from adma.testing.payload import pattern
@@ -165,6 +165,192 @@ def test_any_number_is_outstanding(two: tuple[Worker, int, Worker, int], first: 
     assert theirs.result()
     assert all(request.result() == nbytes for request in sends + receives)
     assert buffer == data
+
+
+# Receives that take their messages whole
+
+
+@pytest.mark.parametrize("nbytes", [0, 8, EAGER, LARGE])
+@pytest.mark.parametrize("first", ["the message", "the receive"])
+def test_a_message_is_taken_whole(
+    two: tuple[Worker, int, Worker, int], first: str, nbytes: int
+) -> None:
+    receiver, source, sender, number = two
+    if first == "the receive":
+        receive = receiver.receive_whole(source, 1)
+        assert not receive.done
+        with pytest.raises(RuntimeError, match="wait for it"):
+            receive.message()
+    send = sender.send(number, 1, pattern(nbytes, 1))
+    settle([receiver, sender])
+    if first == "the message":
+        receive = receiver.receive_whole(source, 1)
+    assert receive.wait(HANG) == nbytes
+    message = receive.message()
+    assert message.found == (source, 1, nbytes)
+    assert receive.message() is message
+    assert receiver.probe(ANY_SOURCE, 0, 0) is None
+    assert send.done == (nbytes <= EAGER)
+    if nbytes:
+        with pytest.raises(adma.MessageTooLong):
+            receiver.receive_taken(message, bytearray(nbytes - 1))
+    buffer = bytearray(nbytes)
+    delivery = receiver.receive_taken(message, buffer)
+    settle([receiver, sender], [delivery, send])
+    assert delivery.result() == send.result() == nbytes
+    assert buffer == pattern(nbytes, 1)
+    with pytest.raises(ValueError, match="already"):
+        receiver.receive_taken(receive.message(), buffer)
+
+
+def test_post_order_is_match_order_whatever_a_receive_asks_for(
+    two: tuple[Worker, int, Worker, int],
+) -> None:
+    """Receives with and without a buffer take turns, and so do short and long messages."""
+    receiver, source, sender, number = two
+    lengths = [8, LARGE, EAGER, LARGE + 1, 9, LARGE + 2, EAGER + 1, 10]
+    buffers = [bytearray(LARGE + 2) for _ in lengths]
+    receives: list[TagRequest] = []
+    for turn, buffer in enumerate(buffers):
+        asked = (ANY_SOURCE, 1) if turn % 3 else (source, 1)
+        receives.append(
+            receiver.receive(*asked, buffer) if turn % 2 else receiver.receive_whole(*asked)
+        )
+    sends = [sender.send(number, 1, pattern(n, turn)) for turn, n in enumerate(lengths)]
+    settle([receiver, sender], receives)
+    for turn in range(0, len(lengths), 2):
+        request = receives[turn]
+        assert isinstance(request, WholeReceive)
+        assert request.result() == lengths[turn]
+        receives[turn] = receiver.receive_taken(request.message(), buffers[turn])
+    settle([receiver, sender], [*receives, *sends])
+    assert [request.result() for request in receives] == lengths
+    for turn, n in enumerate(lengths):
+        assert buffers[turn][:n] == pattern(n, turn)
+    assert [request.result() for request in sends] == lengths
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_withdrawn_message_is_not_taken_whole(
+    two: tuple[Worker, int, Worker, int], arrived: bool
+) -> None:
+    """The receive gets the next one, which its sender cannot withdraw any more."""
+    receiver, source, sender, number = two
+    receive = None if arrived else receiver.receive_whole(source, 1)
+    withdrawn = [sender.send(number, 1, b"not this", synchronous=True) for _ in range(3)]
+    send = sender.send(number, 1, b"this", synchronous=True)
+    if arrived:
+        settle([receiver])
+    assert all(request.cancel() for request in withdrawn)
+    receive = receive or receiver.receive_whole(source, 1)
+    assert receive.wait(HANG) == 4
+    assert not send.cancel()
+    assert not send.done
+    buffer = bytearray(4)
+    receiver.receive_taken(receive.message(), buffer).wait(HANG)
+    assert bytes(buffer) == b"this"
+    assert sender.wait([send], HANG)
+
+
+def test_a_receive_that_takes_whole_is_cancelled(two: tuple[Worker, int, Worker, int]) -> None:
+    receiver, source, sender, number = two
+    first, second = (receiver.receive_whole(source, 1) for _ in range(2))
+    assert first.cancel()
+    for look in (first.result, first.message):
+        with pytest.raises(adma.Cancelled):
+            look()
+    sender.send(number, 1, b"x")
+    assert second.wait(HANG) == 1
+    assert not second.cancel()
+    assert receiver.receive_taken(second.message(), bytearray(1)).wait(HANG) == 1
+
+
+def test_what_is_taken_whole_does_not_count_against_the_limit(
+    two: tuple[Worker, int, Worker, int],
+) -> None:
+    """As many as were posted for are held, and the peer still sends eagerly."""
+    receiver, source, sender, number = two
+    count = LIMIT // EAGER + 50
+    receives = [receiver.receive_whole(source, 1) for _ in range(count)]
+    for turn in range(count):
+        sender.send(number, 1, pattern(EAGER, turn))
+        settle([receiver, sender])
+    counters = core.stats(sender.handle, number)
+    assert (counters["eager"], counters["rendezvous"]) == (count, 0)
+    receiver.health(source)
+    for turn, receive in enumerate(receives):
+        buffer = bytearray(EAGER)
+        assert receiver.receive_taken(receive.message(), buffer).wait(HANG) == EAGER
+        assert buffer == pattern(EAGER, turn)
+
+
+@pytest.mark.parametrize("nbytes", [8, LARGE])
+def test_a_thread_waits_until_a_message_is_taken_whole(
+    hub: tuple[Worker, list[tuple[Worker, int, int]]], nbytes: int
+) -> None:
+    worker, peers = hub
+    for peer, number, source in peers:
+        receive = worker.receive_whole(source, 1)
+        assert not worker.wait([receive], SHORT)
+        waiting = InThread(lambda receive=receive: receive.wait(HANG))
+        send = peer.send(number, 1, pattern(nbytes, source))
+        assert waiting.result() == nbytes
+        assert not readable(worker), "the completion was looked at"
+        buffer = bytearray(nbytes)
+        delivery = worker.receive_taken(receive.message(), buffer)
+        settle([worker, peer], [delivery, send])
+        assert delivery.result() == nbytes
+        assert buffer == pattern(nbytes, source)
+
+
+def test_a_drop_ends_receives_that_take_whole(
+    hub: tuple[Worker, list[tuple[Worker, int, int]]],
+) -> None:
+    """What they took before is lost, and who sent it learns that."""
+    worker, peers = hub
+    peer, number, source = peers[3]
+    took_small, took_large = (worker.receive_whole(source, tag) for tag in (1, 2))
+    named, of_any = worker.receive_whole(source, 3), worker.receive_whole(ANY_SOURCE, 4)
+    small, large = peer.send(number, 1, bytes(10)), peer.send(number, 2, bytes(CELL))
+    settle([worker, peer])
+    messages = [took_small.message()]
+    worker.drop(source)
+    messages.append(took_large.message())  # it was complete before
+    with pytest.raises(adma.ChannelClosed):
+        named.message()
+    for message in messages:
+        with pytest.raises(adma.ChannelClosed):
+            worker.receive_taken(message, bytearray(CELL)).result()
+    settle([worker, peer])
+    assert small.result() == 10
+    with pytest.raises(adma.ChannelClosed):
+        large.wait(HANG)
+    assert not of_any.done
+    other, theirs, _ = peers[4]
+    other.send(theirs, 4, b"y")
+    assert of_any.wait(HANG) == 1
+
+
+@pytest.mark.parametrize("nbytes", [1000, LARGE])
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_message_that_was_taken_whole_outlives_the_worker(
+    make: Callable[[], Worker], looked: bool, nbytes: int
+) -> None:
+    worker, peer = make(), make()
+    source, number = connect(worker, peer)
+    receive, pending = worker.receive_whole(source, 1), worker.receive_whole(ANY_SOURCE, 2)
+    send = peer.send(number, 1, bytes(nbytes))
+    settle([worker, peer])
+    if looked:
+        receive.message()
+    worker.close()
+    with pytest.raises(adma.ChannelClosed):
+        worker.receive_taken(receive.message(), bytearray(nbytes))
+    with pytest.raises(adma.ChannelClosed):
+        pending.message()
+    if nbytes > EAGER:
+        with pytest.raises(adma.ChannelClosed):
+            send.wait(HANG)
 
 
 # Waiting
@@ -647,6 +833,24 @@ def test_what_a_killed_peer_had_sent_is_received(
         assert buffer == pattern(nbytes, tag)
     with pytest.raises(adma.PeerDied):
         worker.receive_taken(taken, bytearray(LARGE)).wait(HANG)
+
+
+@pytest.mark.parametrize("nbytes", [10, LARGE])
+def test_a_peer_is_killed_after_its_message_was_taken_whole(
+    across: Callable[[Peer], tuple[Worker, int]], peer: Peer, nbytes: int
+) -> None:
+    """The receive has met the message. Its bytes are here if it was eager, or lost."""
+    worker, source = across(peer)
+    receive, pending = worker.receive_whole(source, 1), worker.receive_whole(source, 2)
+    peer.call(calls.send, 1, nbytes)
+    assert receive.wait(HANG) == nbytes
+    peer.kill()
+    with pytest.raises(adma.PeerDied):
+        pending.wait(HANG)
+    buffer = bytearray(nbytes)
+    with contextlib.nullcontext() if nbytes <= EAGER else pytest.raises(adma.PeerDied):
+        assert worker.receive_taken(receive.message(), buffer).wait(HANG) == nbytes
+        assert buffer == pattern(nbytes, 1)
 
 
 def test_a_large_message_between_processes(

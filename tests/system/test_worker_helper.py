@@ -272,6 +272,22 @@ def test_a_matched_probe(two: Two) -> None:
         check(buffer, MIB, seed)
 
 
+def test_a_message_that_is_taken_whole(two: Two) -> None:
+    """It waits for its buffer, and a later one overtakes it."""
+    receiver, source, sender, number = two
+    whole = receiver.receive_whole(source, 1)
+    buffers = [bytearray(MIB), bytearray(MIB)]
+    second = receiver.receive(source, 1, buffers[1])
+    sends = [sender.send(number, 1, pattern(MIB, seed)) for seed in range(2)]
+    finish([sender, receiver], [sends[1], second, whole])
+    assert (second.result(), whole.result(), sends[0].done) == (MIB, MIB, False)
+    first = receiver.receive_taken(whole.message(), buffers[0])
+    finish([sender, receiver], [sends[0], first])
+    assert (first.result(), sends[0].result(), sends[1].result()) == (MIB, MIB, MIB)
+    for seed, buffer in enumerate(buffers):
+        check(buffer, MIB, seed)
+
+
 # What goes wrong
 
 

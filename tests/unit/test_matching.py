@@ -18,6 +18,7 @@ from support.matching import (
     Result,
     Send,
     Settle,
+    State,
     Step,
     TooLong,
     Use,
@@ -73,6 +74,29 @@ class ExactReceiveFirst(NaiveWorker):
     def first_receive(self, asked: list[Asked]) -> Asked:
         exact = [a for a in asked if a.source is not None and a.mask == WHOLE_TAG]
         return (exact or asked)[0]
+
+
+class WholeReceiveLast(NaiveWorker):
+    """Receives that take their messages whole are no part of the post order."""
+
+    def first_receive(self, asked: list[Asked]) -> Asked:
+        return ([a for a in asked if not a.whole] or asked)[0]
+
+
+class WholeLeavesIt(NaiveWorker):
+    """A receive that takes its message whole only looks at it."""
+
+    def _meet(self, moment: Moment, sent: Sent, asked: Asked) -> bool:
+        return super()._meet(moment, sent, asked) and not asked.whole
+
+
+class WholeIsAMatch(NaiveWorker):
+    """A synchronous send is complete although its message was only taken."""
+
+    def _meet(self, moment: Moment, sent: Sent, asked: Asked) -> bool:
+        if asked.whole:
+            moment.results[sent] = Result(State.DONE)
+        return super()._meet(moment, sent, asked)
 
 
 class NewestMessage(NaiveWorker):
@@ -152,6 +176,13 @@ class CancelsTaken(NaiveWorker):
         return taken or super().cancel(request)
 
 
+class CancelsWhole(NaiveWorker):
+    """The same, although a receive took its message whole."""
+
+    def cancel(self, request: Request) -> bool:
+        return request in self.now().took.values() or super().cancel(request)
+
+
 class OutOfOrder(NaiveWorker):
     """A message by rendezvous overtakes those sent before it."""
 
@@ -186,6 +217,9 @@ class OtherData(NaiveWorker):
         OtherData,
         NewestReceive,
         ExactReceiveFirst,
+        WholeReceiveLast,
+        WholeLeavesIt,
+        WholeIsAMatch,
         NewestMessage,
         ByEndpoint,
         NoContext,
@@ -199,6 +233,7 @@ class OtherData(NaiveWorker):
         CancelTooLate,
         TakeLeavesIt,
         CancelsTaken,
+        CancelsWhole,
         OutOfOrder,
     ],
 )
@@ -234,6 +269,14 @@ def test_what_is_too_long_is_kept_for_the_next_receive_or_consumed() -> None:
         play(ConsumesAlways, KEEP, script)
     with pytest.raises(Mismatch, match="truncated"):
         play(KeepsAlways, CONSUME, script)
+
+
+def test_a_receive_that_takes_whole_gets_the_message_before_a_younger_one() -> None:
+    script: list[Step] = [Want("post_whole", 0, 1, WHOLE_TAG), Want("post", 0, 1, WHOLE_TAG, 8)]
+    script += [Send(0, 1, 4, False, False), Send(0, 1, 8, False, False), Settle()]
+    play(NaiveWorker, KEEP, script)
+    with pytest.raises(Mismatch, match="a receive"):
+        play(WholeReceiveLast, KEEP, script)
 
 
 def test_what_a_matched_probe_took_cannot_be_cancelled() -> None:

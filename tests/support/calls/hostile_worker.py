@@ -20,7 +20,7 @@ from adma._core._native import ffi, lib
 from adma.connect import access
 from adma.handshake.handshake import Terms, shake
 from adma.messages import selection
-from adma.messages.worker import ALL_BITS, ANY_SOURCE, TagRequest, Worker
+from adma.messages.worker import ALL_BITS, ANY_SOURCE, TagRequest, WholeReceive, Worker
 from adma.testing import Endpoint
 from adma.testing.limits import HANG, MIB
 from adma.testing.payload import difference, pattern
@@ -103,6 +103,19 @@ def take(endpoint: Endpoint, number: int, tag: int) -> bool:
         assert time.monotonic() < deadline, "no message to take"
     endpoint.kept["taken"] = message
     return True
+
+
+def post_whole(endpoint: Endpoint, number: int, tag: int) -> None:
+    """Post a receive that takes its message whole, to be looked at by `await_whole`."""
+    endpoint.kept.setdefault("whole", []).append(worker_of(endpoint).receive_whole(number, tag))
+
+
+def await_whole(endpoint: Endpoint, timeout: float) -> int:
+    """The oldest of these has met its message, which `receive_taken` receives: its length."""
+    request: WholeReceive = endpoint.kept["whole"].pop(0)
+    nbytes = request.wait(timeout)
+    endpoint.kept["taken"] = request.message()
+    return nbytes
 
 
 def receive_taken(endpoint: Endpoint, room: int, timeout: float) -> bytes:

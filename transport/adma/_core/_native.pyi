@@ -55,6 +55,9 @@ class adma_mechanism(CData):  # noqa: N801
 class adma_worker(CData):  # noqa: N801
     """`struct adma_worker`, whose inside is the core's."""
 
+class adma_arrived(CData):  # noqa: N801
+    """`struct adma_arrived`, whose inside is the core's."""
+
 class adma_list(CData):  # noqa: N801
     next: adma_list
     prev: adma_list
@@ -135,6 +138,7 @@ class adma_req(CData):  # noqa: N801
     need_length: int
     need_parts: int
     mechanism: int
+    taken: adma_arrived
     times: adma_req_times
     link: adma_list
     posted: adma_posted_entry
@@ -236,9 +240,6 @@ class adma_progress_stats(CData):  # noqa: N801
     error: int
     running: int
     channels: int
-
-class adma_arrived(CData):  # noqa: N801
-    """`struct adma_arrived`, whose inside is the core's."""
 
 class adma_tagged_message(CData):  # noqa: N801
     tag: int
@@ -646,6 +647,7 @@ class _Lib:
     ADMA_NEED_STATE: int
     ADMA_DONE_STATE: int
     ADMA_REQ_OPEN: int
+    ADMA_REQ_TAKE: int
     ADMA_REQ_SLOT: int
     ADMA_REQ_BLOCKING: int
     ADMA_REQ_DROPPED: int

@@ -23,6 +23,7 @@ ANY_SOURCE: Final = lib.ADMA_ANY_SOURCE
 TAGGED: Final = lib.ADMA_TAGGED
 SYNCHRONOUS: Final = lib.ADMA_REQ_SLOT
 CONSUME: Final = lib.ADMA_REQ_CONSUME
+TAKE: Final = lib.ADMA_REQ_TAKE
 
 #: Of a worker that was freed.
 NO_WORKER: Final[Worker] = ffi.NULL
@@ -103,6 +104,12 @@ def take(worker: Worker, source: int, tag: int, mask: int) -> tuple[Found, Arriv
     if rc < 0:
         raise_for(rc)
     return (Found(found.source, found.tag, found.length), taken[0]) if rc else None
+
+
+def taken_by(req: Req) -> tuple[Found, Arrived] | None:
+    """The message that a complete receive took whole (`TAKE`). It has to be received."""
+    taken = req.taken
+    return (Found(req.source, req.tag, req.needed), taken) if taken else None
 
 
 def counts(worker: Worker) -> tuple[int, int]:

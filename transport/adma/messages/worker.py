@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .._core.types import Arrived, Req
     from ..handshake.link import Link
 
-__all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "Worker"]
+__all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "WholeReceive", "Worker"]
 
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
@@ -91,7 +91,10 @@ class TagRequest:
 
 
 class Message:
-    """A message that a matched probe took out of the queue."""
+    """A message that a matched probe, or a receive that takes it whole, took out of the queue.
+
+    It has to be received: until then, or until its endpoint goes, its sender may wait.
+    """
 
     __slots__ = ("_taken", "found")
 
@@ -109,6 +112,31 @@ class Message:
     def spend(self) -> None:
         """It was received."""
         self._taken = None
+
+
+class WholeReceive(TagRequest):
+    """A receive that takes its message whole, and gets the buffer for it later."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, worker: Worker, operation: Operation) -> None:
+        super().__init__(worker, operation)
+        self._message: Message | None = None
+
+    def result(self) -> int:
+        """Bytes of the message, as its sender says. Raises what went wrong."""
+        super().result()
+        return int(self.operation.req.needed)
+
+    def message(self) -> Message:
+        """The message, to be received by `Worker.receive_taken`. Raises what went wrong."""
+        if not self.done:
+            raise RuntimeError("the receive has met no message yet: wait for it first")
+        self.result()
+        if self._message is None and (found := core.taken_by(self.operation.req)):
+            self._message = Message(*found)
+        assert self._message
+        return self._message
 
 
 class Worker(EndpointBase):
@@ -229,7 +257,7 @@ class Worker(EndpointBase):
         req = operation.req
         req.source, req.tag = number, tag
         self.bring_segment(number, req.length)
-        return self._post(operation, partial(core.send, self.handle))
+        return TagRequest(self, self._post(operation, partial(core.send, self.handle)))
 
     def receive(
         self,
@@ -242,9 +270,15 @@ class Worker(EndpointBase):
     ) -> TagRequest:
         """Post a receive. `consume`: a message that is too long for it does not stay."""
         operation = self._reception(buf, consume=consume)
-        req = operation.req
-        req.source, req.tag, req.mask = source, tag, mask
-        return self._post(operation, partial(core.receive, self.handle))
+        return TagRequest(self, self._post_receive(operation, source, tag, mask))
+
+    def receive_whole(self, source: int, tag: int, *, mask: int = ALL_BITS) -> WholeReceive:
+        """Post a receive that takes its message whole, whatever its length.
+
+        It is matched in post order, like any receive.
+        """
+        operation = Operation(None, read=True, kind=core.TAGGED, flags=TELL | core.TAKE)
+        return WholeReceive(self, self._post_receive(operation, source, tag, mask))
 
     def probe(self, source: int, tag: int, mask: int = ALL_BITS) -> core.Found | None:
         """The oldest message that such a receive would get, or None."""
@@ -260,9 +294,9 @@ class Worker(EndpointBase):
     ) -> TagRequest:
         """Receive a message that was taken."""
         operation = self._reception(buf, consume=consume)
-        request = self._post(operation, partial(core.receive_taken, self.handle, message.taken))
+        self._post(operation, partial(core.receive_taken, self.handle, message.taken))
         message.spend()
-        return request
+        return TagRequest(self, operation)
 
     # Waiting
 
@@ -303,7 +337,12 @@ class Worker(EndpointBase):
         flags = TELL | (core.CONSUME if consume else 0)
         return Operation(buf, read=True, kind=core.TAGGED, flags=flags, call="receive")
 
-    def _post(self, operation: Operation, post: Callable[[Req], int]) -> TagRequest:
+    def _post_receive(self, operation: Operation, source: int, tag: int, mask: int) -> Operation:
+        req = operation.req
+        req.source, req.tag, req.mask = source, tag, mask
+        return self._post(operation, partial(core.receive, self.handle))
+
+    def _post(self, operation: Operation, post: Callable[[Req], int]) -> Operation:
         """Post it, and keep it until it is complete; its buffer is let go if it is so at once."""
         operation.keep(self)
         rc = -1
@@ -314,7 +353,7 @@ class Worker(EndpointBase):
                 operation.release()
         if rc:
             raise error_for(rc, needed=operation.req.needed)
-        return TagRequest(self, operation)
+        return operation
 
     def bring_segment(self, number: int, nbytes: int) -> None:
         """Make the memory that a send of `nbytes` needs, if it needs any."""

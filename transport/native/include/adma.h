@@ -28,6 +28,7 @@ struct adma_segment;
 struct adma_chan;
 struct adma_mechanism;
 struct adma_worker;
+struct adma_arrived;
 
 /* A list of the core, or a member of one (base/list.h). */
 struct adma_list {
@@ -186,10 +187,11 @@ struct adma_req {
 	int32_t state; /* enum adma_req_state */
 	int32_t error; /* 0, errno or enum adma_error (positive) */
 	uint64_t done_bytes; /* bytes of the message when done; before that, an estimate */
-	uint64_t needed; /* TOOLONG and NEED: bytes in total, parts included */
+	uint64_t needed; /* TOOLONG and NEED: bytes in total, parts included; tagged receives: bytes of the message */
 	uint64_t need_length; /* NEED: bytes of this message alone */
 	uint32_t need_parts; /* NEED: parts that follow */
 	uint32_t mechanism; /* enum adma_mechanism_id, 0: inline or eager */
+	struct adma_arrived *taken; /* ADMA_REQ_TAKE: the message that it took, or NULL (adma_worker.h) */
 	struct adma_req_times times;
 
 	/* private to the core */
@@ -207,6 +209,7 @@ struct adma_req {
 
 enum adma_req_flags {
 	ADMA_REQ_OPEN = 1, /* read: stop at the match and ask for a buffer (NEED) */
+	ADMA_REQ_TAKE = 1, /* tagged receive, which is never open: take the message whole (adma_worker.h) */
 	ADMA_REQ_SLOT = 2, /* write: take a slot whatever the size (cancellable) */
 	ADMA_REQ_BLOCKING = 4, /* a blocking call waits for it: it may exceed ADMA_PENDING_MAX */
 	ADMA_REQ_DROPPED = 8, /* no caller will look at it: it is not counted as unobserved */

@@ -26,8 +26,6 @@
 
 #define ADMA_ANY_TAG 0 /* the mask under which all tags are equal */
 
-struct adma_arrived;
-
 struct adma_tagged_message {
 	uint64_t tag;
 	uint64_t length;
@@ -93,6 +91,12 @@ int adma_worker_send(struct adma_worker *worker, struct adma_req *req);
 /*
  * Receive. A message that is too long fails the receive with ADMA_E_TOOLONG and stays; with
  * ADMA_REQ_CONSUME it is gone, and what fits of it was copied if it was eager. 0 or -ENOENT.
+ *
+ * With ADMA_REQ_TAKE the receive needs no buffer, and no message is too long for it. It is posted and matched like any
+ * other one. When it meets its message it takes it, as adma_worker_take() does, and is complete: `taken` is the
+ * message, `needed` is its length, and done_bytes is 0. `needed` is what the sender says, and nothing limits it but
+ * for eager messages. The message has to be received. Until then it does not count against what the peer may send
+ * unexpected: a peer makes us hold at most one eager message more for each receive of this kind.
  */
 int adma_worker_receive(struct adma_worker *worker, struct adma_req *req);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* arrived.c - messages that came before their receives: kept, counted, dropped; see arrived.h. */
+/* arrived.c - messages that came before their receives or buffers: kept, counted, dropped; see arrived.h. */
 #include "worker/arrived.h"
 
 #include <errno.h>
@@ -187,10 +187,32 @@ static int arrived_admit(struct adma_endpoint *ep, const struct adma_offer *offe
 	return receive->arrived_slots < ADMA_ARRIVED_SLOTS_MAX ? 0 : arrived_make_room(ep);
 }
 
+/* The message, which is in no queue and on no list, with its bytes if it is eager. NULL: no memory. */
+static struct adma_arrived *arrived_make(const struct adma_offer *offer)
+{
+	uint64_t copied = offer->desc ? 0 : offer->length;
+	struct adma_arrived *arrived = malloc(sizeof(*arrived) + copied);
+
+	if (!arrived)
+		return NULL;
+	*arrived = (struct adma_arrived){
+		.ep = offer->ep,
+		.slot = offer->desc,
+		.message = {.tag = offer->tag, .length = offer->length, .source = offer->ep->number},
+	};
+	adma_list_init(&arrived->taken);
+	if (offer->desc) {
+		arrived->slot_index = offer->desc->u.slot.index;
+		arrived->slot_gen = offer->desc->u.slot.gen;
+	}
+	if (copied)
+		memcpy(arrived->bytes, offer->bytes, copied);
+	return arrived;
+}
+
 int adma_arrived_store(const struct adma_offer *offer)
 {
 	struct adma_endpoint *ep = offer->ep;
-	uint64_t copied = offer->desc ? 0 : offer->length;
 	struct adma_arrived *arrived;
 	int rc = arrived_admit(ep, offer);
 
@@ -198,28 +220,36 @@ int adma_arrived_store(const struct adma_offer *offer)
 		return rc;
 	if (offer->desc && adma_peer_slots_provide(&ep->receive.slots, offer->desc->u.slot.index))
 		return -ENOMEM;
-	arrived = malloc(sizeof(*arrived) + copied);
+	arrived = arrived_make(offer);
 	if (!arrived)
 		return -ENOMEM;
-	*arrived = (struct adma_arrived){
-		.ep = ep,
-		.slot = offer->desc,
-		.message = {.tag = offer->tag, .length = offer->length, .source = ep->number},
-	};
-	adma_list_init(&arrived->taken);
 	if (offer->desc) {
-		arrived->slot_index = offer->desc->u.slot.index;
-		arrived->slot_gen = offer->desc->u.slot.gen;
 		ep->receive.arrived_slots++;
 		ep->receive.slots.arrived[arrived->slot_index] = arrived;
 	} else {
 		ep->receive.arrived_bytes += arrived_cost(arrived);
 	}
-	if (copied)
-		memcpy(arrived->bytes, offer->bytes, copied);
 	adma_unexpected_add(&ep->worker->tags->unexpected, &arrived->entry, &ep->receive.arrived, offer->tag);
 	arrived_limit(ep);
 	adma_mark(ep, ADMA_MARK_WAITERS);
+	return 0;
+}
+
+int adma_arrived_take(const struct adma_offer *offer, struct adma_arrived **taken)
+{
+	struct adma_arrived *arrived = arrived_make(offer);
+	int rc;
+
+	if (!arrived)
+		return -ENOMEM;
+	/* Last of what can fail: a message that is reserved cannot stay in the ring. */
+	rc = arrived->slot ? adma_slot_reserve(adma_arrived_slot(arrived), arrived->slot_gen) : 0;
+	if (rc) {
+		free(arrived);
+		return rc;
+	}
+	adma_list_push_back(&offer->ep->receive.taken, &arrived->taken);
+	*taken = arrived;
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * arrived.h - messages that came before their receives. Called with the lock held.
+ * arrived.h - messages that came before their receives, or before their buffers. Called with the lock held.
  *
  * What a peer's eager messages cost is limited. Before the limit is reached, by as much as may be
  * under way, the peer is told to send by rendezvous, and below half of the limit that it may send
@@ -21,6 +21,13 @@ struct adma_arrived *adma_arrived_of(struct adma_unexpected_entry *entry);
 
 /* Keep a message that no posted receive accepts. 0; -ENOMEM, -EAGAIN: it stays in the ring; -EPROTO: the peer breaks a limit. */
 int adma_arrived_store(const struct adma_offer *offer);
+
+/*
+ * Keep a message for a receive that takes it now. It is on the list of the taken ones, and its sender cannot
+ * withdraw it any more. It counts against no limit of the peer: no more of them can be there than receives were posted
+ * for. 0; -ENOMEM: it stays in the ring; -ECANCELED: it was withdrawn; -EPROTO.
+ */
+int adma_arrived_take(const struct adma_offer *offer, struct adma_arrived **taken);
 
 /* The slot in which it waits, and its descriptor. */
 struct adma_slot *adma_arrived_slot(const struct adma_arrived *arrived);

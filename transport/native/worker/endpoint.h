@@ -83,7 +83,7 @@ struct adma_receive_side {
 	bool ended; /* the receives that name this endpoint were failed */
 	bool hole; /* a message is lost, taken back by the peer's close or gone with the peer: nothing after it is delivered */
 	uint64_t peer_posted, peer_lost; /* of so many messages that the peer posted, so many are lost by its close */
-	struct adma_list taken; /* messages that matched probes took, in slots */
+	struct adma_list taken; /* messages that matched probes and receives took, and that were not received yet */
 };
 
 /* Whether the endpoint can be used, and how it is being used. */

@@ -17,11 +17,11 @@ struct adma_tags {
 	struct adma_list orphans; /* messages that were taken, and whose endpoints are gone */
 };
 
-/* A message that came before its receive. */
+/* A message that came before its buffer: nobody has received it yet, or a probe or a receive has taken it. */
 struct adma_arrived {
 	struct adma_unexpected_entry entry;
-	struct adma_list taken; /* among those of its endpoint that matched probes took, or among the orphans */
-	struct adma_endpoint *ep; /* NULL: closed since a matched probe took it */
+	struct adma_list taken; /* among those of its endpoint that were taken, or among the orphans */
+	struct adma_endpoint *ep; /* NULL: closed since it was taken */
 	uint32_t slot_index, slot_gen;
 	bool slot; /* it waits in a slot of the peer */
 	struct adma_tagged_message message;

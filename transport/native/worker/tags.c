@@ -72,16 +72,28 @@ static struct adma_req *tags_receive_of(struct adma_posted_entry *entry)
 	return adma_container_of(entry, struct adma_req, posted);
 }
 
+/* Does it take its message whole? Then it has no buffer. */
+static bool tags_takes(const struct adma_req *req)
+{
+	return req->flags & ADMA_REQ_TAKE;
+}
+
+/* May its message need our help? One that takes its message copies nothing. */
+static bool tags_is_long(const struct adma_req *req)
+{
+	return req->length > ADMA_EAGER_MAX && !tags_takes(req);
+}
+
 static void tags_post(struct adma_tags *tags, struct adma_req *req)
 {
 	adma_posted_add(&tags->posted, &req->posted, req->source, req->tag, req->mask);
-	tags->long_receives += req->length > ADMA_EAGER_MAX;
+	tags->long_receives += tags_is_long(req);
 }
 
 static void tags_unpost(struct adma_tags *tags, struct adma_req *req)
 {
 	adma_posted_remove(&tags->posted, &req->posted);
-	tags->long_receives -= req->length > ADMA_EAGER_MAX;
+	tags->long_receives -= tags_is_long(req);
 }
 
 void adma_tags_complete(struct adma_worker *worker, struct adma_req *req, int error)
@@ -170,6 +182,31 @@ static int deliver(const struct adma_offer *offer, struct adma_req *req, bool po
 	return 0;
 }
 
+/* This message, which was taken, goes to this receive. It is complete: a thread that sees that may free it. */
+static void tags_hand_over(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
+{
+	req->source = arrived->message.source;
+	req->tag = arrived->message.tag;
+	req->needed = arrived->message.length;
+	req->taken = arrived;
+	adma_stamp(req, &req->times.matched);
+	adma_tags_complete(worker, req, 0);
+}
+
+/* A posted receive takes this message whole. 0, or as adma_arrived_take() says: then nothing has happened. */
+static int deliver_whole(const struct adma_offer *offer, struct adma_req *req)
+{
+	struct adma_worker *worker = offer->ep->worker;
+	struct adma_arrived *arrived;
+	int rc = adma_arrived_take(offer, &arrived);
+
+	if (rc)
+		return rc;
+	tags_unpost(worker->tags, req);
+	tags_hand_over(worker, arrived, req);
+	return 0;
+}
+
 static bool tags_keeps(const struct adma_offer *offer, const struct adma_req *req)
 {
 	return offer->length > req->length && !(req->flags & ADMA_REQ_CONSUME);
@@ -192,6 +229,8 @@ int adma_tags_offer(const struct adma_offer *offer)
 	while ((entry = adma_posted_find(&tags->posted, offer->ep->number, offer->tag))) {
 		struct adma_req *req = tags_receive_of(entry);
 
+		if (tags_takes(req))
+			return deliver_whole(offer, req);
 		if (!tags_keeps(offer, req))
 			return deliver(offer, req, true);
 		tags_unpost(tags, req);
@@ -215,6 +254,15 @@ struct adma_arrived *adma_tags_find(struct adma_worker *worker, uint32_t source,
 		if (!arrived || !adma_arrived_drop_withdrawn(arrived))
 			return arrived;
 	}
+}
+
+/* The receive takes this message whole. False: it was withdrawn just now, and is gone. */
+static bool take_arrived(struct adma_worker *worker, struct adma_arrived *arrived, struct adma_req *req)
+{
+	if (adma_tags_take(arrived))
+		return false;
+	tags_hand_over(worker, arrived, req);
+	return true;
 }
 
 /* Deliver this message. False: it was withdrawn just now, and is gone. */
@@ -242,8 +290,9 @@ void adma_tags_receive(struct adma_worker *worker, struct adma_req *req)
 	const struct adma_endpoint *ep = adma_tags_endpoint(worker, req->source);
 	struct adma_arrived *arrived;
 
+	req->taken = NULL;
 	while ((arrived = adma_tags_find(worker, req->source, req->tag, req->mask)))
-		if (receive_arrived(arrived, req))
+		if (tags_takes(req) ? take_arrived(worker, arrived, req) : receive_arrived(arrived, req))
 			return;
 	if (req->source != ADMA_ANY_SOURCE && (!ep || ep->receive.ended))
 		adma_tags_complete(worker, req, ep ? adma_receive_error(ep) : ADMA_E_CLOSED_HERE);
