@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from adma.mpi import arrays, spec
+from adma.mpi import arrays, layouts, spec
 from adma.mpi.spec import Packed, to_receive, to_send
 
 SELF = MPI.COMM_SELF
@@ -257,6 +257,20 @@ def test_a_count_reaches_beyond_the_buffer_as_in_mpi() -> None:
     assert bytes(memory.view) == whole[:5].tobytes()
 
 
+def test_memory_that_is_in_use_stays(types: list[Any]) -> None:
+    types.append(MPI.INT.Create_vector(2, 1, 2).Commit())
+    for form in ([], [3, "i"], [1, types[0]], [30, "i"]):  # of it all, a part, in parts, beyond
+        buf = bytearray(48)
+        memory = to_receive([buf, *form] if form else buf, SELF)
+        for held in (memory, memory.parts(1)[0]):
+            with pytest.raises(BufferError, match="exports"):
+                buf.append(0)
+            del memory
+            memory = held
+        del memory, held
+        buf.append(0)
+
+
 # Derived datatypes
 
 
@@ -321,6 +335,26 @@ def test_a_datatype_in_parts_is_packed_and_unpacked(name: str, types: list[Any])
         received_by_us([ours[4:], 3, types[0]], data)
         received_by_mpi([theirs[4:], 3, types[0]], data)
         assert ours.tolist() == theirs.tolist(), nbytes
+
+
+def test_a_datatype_that_was_freed_is_none() -> None:
+    for kind in (MPI.INT.Create_contiguous(3).Commit(), MPI.INT.Create_vector(2, 1, 2).Commit()):
+        assert to_send([NUMBERS, 1, kind], SELF).count == 1
+        kind.Free()
+        with pytest.raises(MPI.Exception):
+            to_send([NUMBERS, 1, kind], SELF)
+
+
+def test_what_is_known_of_a_datatype_goes_with_it() -> None:
+    before = len(layouts._KNOWN)
+    for _ in range(3):
+        kind = MPI.INT.Create_contiguous(3).Commit()
+        for _ in range(2):
+            assert to_send([NUMBERS, 2, kind], SELF).nbytes == 24
+        assert len(layouts._KNOWN) == before + 1
+        kind.Free()
+        del kind
+    assert len(layouts._KNOWN) == before
 
 
 def test_entries_that_are_counted_by_their_extent(types: list[Any]) -> None:

@@ -3,15 +3,31 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any, Final
 
 from mpi4py import MPI
 
-__all__ = ["pack", "size_in_one_piece", "unpack"]
+__all__ = ["known_size", "pack", "size_in_one_piece", "unpack"]
 
 # Somewhere to count addresses from, where MPI takes no null pointer.
 _ANCHOR: Final = MPI.buffer.allocate(1)
+
+
+# By identity, since datatypes have no hash. An object is one datatype for all its life.
+_KNOWN: Final[dict[int, tuple[weakref.ref[Any], int | None]]] = {}
+
+
+def known_size(datatype: Any) -> int | None:
+    """`size_in_one_piece`, which is found out once for each object."""
+    key = id(datatype)
+    known = _KNOWN.get(key)
+    if known is not None and known[0]() is datatype and datatype != MPI.DATATYPE_NULL:
+        return known[1]
+    size = size_in_one_piece(datatype)
+    _KNOWN[key] = (weakref.ref(datatype, lambda _: _KNOWN.pop(key, None)), size)
+    return size
 
 
 def size_in_one_piece(datatype: Any) -> int | None:

@@ -24,12 +24,13 @@ __all__ = ["OUT_OF_BAND", "allocate", "dump", "head", "load", "parse"]
 #: much as two copies of that many bytes, which it saves. So the exact number matters little.
 OUT_OF_BAND: Final = 1 << 16
 
+_WITHOUT_PARTS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _COUNT: Final = struct.Struct("<Q")
 
 
 def dump(obj: Any) -> tuple[bytes, list[memoryview]]:
     """The pickle of an object, and the buffers that are not in it."""
-    if not _is_standard():
+    if type(obj) in _WITHOUT_PARTS or not _is_standard():
         return MPI.pickle.dumps(obj), []
     parts: list[memoryview] = []
 
@@ -89,4 +90,4 @@ def _is_standard() -> bool:
     if protocol is None or 0 <= protocol < 5:
         return False
     held = gc.get_referents(MPI.pickle)
-    return any(one is pickle.dumps for one in held) and any(one is pickle.loads for one in held)
+    return pickle.dumps in held and pickle.loads in held

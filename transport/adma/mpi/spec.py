@@ -88,16 +88,10 @@ def to_send(spec: Any, comm: Any, rank_is_null: bool = False) -> Memory:
     """What a send of `spec` reads. Entries with gaps are packed at once."""
     if rank_is_null:
         return Memory(_EMPTY, MPI.BYTE, 0, None)
-    if type(spec) is not tuple and type(spec) is not list and spec is not MPI.BOTTOM:
-        try:
-            view = memoryview(spec)
-            datatype, size = _PLAIN[view.format]
-            if view.c_contiguous:  # the one of all forms that has to be quick
-                return Memory(view.cast("B"), datatype, view.nbytes // size, None)
-        except (TypeError, ValueError, BufferError, KeyError):
-            pass  # another form, or an error that is found again below
-    memory = _memory(spec, comm, writable=False)
-    memory.pack()
+    memory = _plain(spec, writable=False)
+    if memory is None:
+        memory = _memory(spec, comm, writable=False)
+        memory.pack()
     return memory
 
 
@@ -105,15 +99,7 @@ def to_receive(spec: Any, comm: Any, rank_is_null: bool = False) -> Memory:
     """Where a receive into `spec` writes; call `finish` once the bytes are there."""
     if rank_is_null:
         return Memory(_EMPTY, MPI.BYTE, 0, None)
-    if type(spec) is not tuple and type(spec) is not list and spec is not MPI.BOTTOM:
-        try:
-            view = memoryview(spec)
-            datatype, size = _PLAIN[view.format]
-            if view.c_contiguous and not view.readonly:
-                return Memory(view.cast("B"), datatype, view.nbytes // size, None)
-        except (TypeError, ValueError, BufferError, KeyError):
-            pass
-    return _memory(spec, comm, writable=True)
+    return _plain(spec, writable=True) or _memory(spec, comm, writable=True)
 
 
 def partitioned(spec: Any, partitions: int, comm: Any = MPI.COMM_SELF, *, read: bool) -> Memory:
@@ -122,6 +108,48 @@ def partitioned(spec: Any, partitions: int, comm: Any = MPI.COMM_SELF, *, read: 
     Nothing is packed yet: the parts of it (`Memory.parts`) are, one by one.
     """
     return _memory(spec, comm, writable=not read, blocks=partitions)
+
+
+# What most programs write: it has to be quick
+
+
+def _plain(spec: Any, *, writable: bool) -> Memory | None:
+    """The memory of `buf`, `(buf, datatype)` or `(buf, count, datatype)`, if nothing is special.
+
+    Else None: another form, memory or datatype, or an error, all of which the general case finds.
+    """
+    kind = type(spec)
+    count = None
+    if kind is list or kind is tuple:
+        if len(spec) == 3:
+            buf, count, datatype = spec
+        elif len(spec) == 2:
+            buf, datatype = spec
+        else:
+            return None
+        size = _SIZES.get(id(datatype))
+        if size is None:
+            return None
+    else:
+        if spec is MPI.BOTTOM:  # which looks like a buffer of no bytes
+            return None
+        buf, datatype, size = spec, None, 0
+    try:
+        view = memoryview(buf)
+        if not view.c_contiguous or (writable and view.readonly):
+            return None
+        if datatype is None:
+            datatype, size = _PLAIN[view.format]
+        view = view.cast("B")
+    except Exception:
+        return None
+    length = len(view)
+    if count is None:
+        count, rest = divmod(length, size)
+        return None if rest else Memory(view, datatype, count, None)
+    if type(count) is int and 0 <= count * size <= length:
+        return Memory(view[: count * size], datatype, count, None)
+    return None
 
 
 # The general case
@@ -140,13 +168,14 @@ def _memory(spec: Any, comm: Any, *, writable: bool, blocks: int = 1) -> Memory:
     offset = _offset(displ, datatype, len(flat))
     number = _count(count, datatype, len(flat) - offset, blocks, is_none=buf is None)
     total = number * blocks
-    size = _SIZES.get(id(datatype)) or layouts.size_in_one_piece(datatype)
+    size = _SIZES.get(id(datatype)) or layouts.known_size(datatype)
     if size is not None and offset + total * size <= len(flat):
         return Memory(flat[offset : offset + total * size], datatype, total, keep)
     if not total:
         return Memory(_EMPTY, datatype, 0, keep)
     if address is None:
         address = int(MPI.Get_address(flat))
+    keep = (flat, keep)  # since an address holds nothing
     if size is None:
         return Packed(address + offset, datatype, total, comm, keep)
     reached = MPI.buffer.fromaddress(address + offset, total * size, not writable)
