@@ -46,7 +46,7 @@ def _foreign(obj: Any, *, writable: bool, coded: bool) -> tuple[memoryview, str,
         tensor = _tensor(memory.obj)
         _refuse_device(tensor.device_type, memory)
         code = _tensor_code(tensor.code, tensor.bits, tensor.lanes)
-    elif _is_exporter(obj):
+    elif _has_buffer(obj):
         # It has a buffer, but no format for it: datetime64 of NumPy, say. One of these raises.
         if coded:
             if hasattr(obj, "__dlpack__"):
@@ -58,9 +58,16 @@ def _foreign(obj: Any, *, writable: bool, coded: bool) -> tuple[memoryview, str,
     return memoryview(memory), code, obj
 
 
-def _is_exporter(obj: Any) -> bool:
-    return bool(ctypes.pythonapi.PyObject_CheckBuffer(ctypes.py_object(obj)))
-
+# Prototypes of our own: what ctypes.pythonapi has is everybody's, who may declare it otherwise.
+_has_buffer: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(
+    ("PyObject_CheckBuffer", ctypes.pythonapi)
+)
+_is_valid: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
+)
+_pointer: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
 
 # Formats. Both interfaces tell a kind of number and its bytes; what is not here is plain bytes.
 
@@ -114,13 +121,6 @@ _HOST: Final = (1, 3, 11, 13)  # the host's own, pinned for CUDA, pinned for ROC
 _KINDS: Final = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}
 # version, manager_ctx, deleter and flags, before the tensor of a capsule that has them
 _VERSIONED: Final = 8 + 2 * ctypes.sizeof(ctypes.c_void_p) + 8
-
-_is_valid: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(
-    ("PyCapsule_IsValid", ctypes.pythonapi)
-)
-_pointer: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
 
 
 def _tensor(capsule: Any) -> Any:
