@@ -19,7 +19,9 @@ RANK = Path(__file__).with_name("rank.py")
 # Variables of whoever runs the tests, which would lead a rank to the wrong packages.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 NEVER = "it did not come out of this test"
-GRACE_S = 5  # for stacks to be printed, and for mpiexec to end its ranks
+GRACE_S = 5  # for mpiexec to end its ranks
+STACKS_S = 30  # for ranks to print their stacks, however busy the machine is
+CURRENT = "Current thread 0x"  # once in what a process prints of its stacks
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,7 @@ def wait(process: subprocess.Popen[bytes], directory: Path, limit: float) -> int
     try:
         status = progressing(process, directory, limit)
         if status is None:
-            for pid in living(directory):
-                signalled(pid, signal.SIGUSR1)
-            still(process)
+            ask_for_stacks(process, directory)
         return status
     finally:
         if process.poll() is None:
@@ -152,6 +152,22 @@ def progressing(process: subprocess.Popen[bytes], directory: Path, limit: float)
         if size != written:
             written, since = size, time.monotonic()
     return None
+
+
+def ask_for_stacks(process: subprocess.Popen[bytes], directory: Path) -> None:
+    """Have all ranks print their stacks, and wait until they have."""
+    asked = list(living(directory))
+    for pid in asked:
+        signalled(pid, signal.SIGUSR1)
+    until, size = time.monotonic() + STACKS_S, -1
+    while time.monotonic() < until and process.poll() is None:
+        # A rank that has no number yet prints by mpiexec.
+        words = "".join(text(file) for file in directory.glob("*.out"))
+        before, size = size, len(words)
+        if words.count(CURRENT) >= len(asked) and size == before:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
 
 
 def still(process: subprocess.Popen[bytes]) -> None:

@@ -101,7 +101,7 @@ def main() -> int:
     directory = Path(sys.argv[1])
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    (directory / f"{os.getpid()}.pid").touch()
+    (directory / f"{os.getpid()}.pid").touch()  # from now on the signal does not end it
     job = json.loads((directory / "job.json").read_text())
     for absent in ("cupy", "numba"):  # as mpi4py's own runner has it unless told otherwise
         sys.modules[absent] = None  # type: ignore[assignment]
