@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -19,8 +20,10 @@ RANK = Path(__file__).with_name("rank.py")
 # Variables of whoever runs the tests, which would lead a rank to the wrong packages.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 NEVER = "it did not come out of this test"
-GRACE_S = 5  # for mpiexec to end its ranks
+BEGIN_S = 60  # for all ranks to begin their first test, at least
+GRACE_S = 5  # for mpiexec to end its ranks, and for what it leaves to end
 STACKS_S = 30  # for ranks to print their stacks, however busy the machine is
+PR_SET_CHILD_SUBREAPER = 36
 CURRENT = "Current thread 0x"  # once in what a process prints of its stacks
 
 
@@ -72,6 +75,8 @@ def run(
     flavour: Flavour, python: Path, ranks: int, job: dict[str, Any], path: str, limit: float
 ) -> Ended:
     """Start `ranks` ranks with this job, and wait for them."""
+    # What loses its parent becomes a child of this process, and is found when the job is over.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # A short name: paths of Unix sockets end at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="adma-mpi-") as name:
         directory = Path(name)
@@ -95,7 +100,7 @@ def run(
                 env=environment(flavour, directory, job, path),
                 start_new_session=True,
             )
-            status = wait(process, directory, limit)
+            status = wait(process, directory, ranks, limit)
         return Ended(
             [report(text(directory / f"rank-{rank}.log")) for rank in range(ranks)],
             [text(directory / f"rank-{rank}.out") for rank in range(ranks)],
@@ -120,13 +125,13 @@ def environment(
     return variables
 
 
-def wait(process: subprocess.Popen[bytes], directory: Path, limit: float) -> int | None:
+def wait(process: subprocess.Popen[bytes], directory: Path, ranks: int, limit: float) -> int | None:
     """mpiexec's exit status; None where no test began or ended for `limit` seconds.
 
     Nothing of it is left running.
     """
     try:
-        status = progressing(process, directory, limit)
+        status = progressing(process, directory, ranks, limit)
         if status is None:
             ask_for_stacks(process, directory)
         return status
@@ -134,23 +139,24 @@ def wait(process: subprocess.Popen[bytes], directory: Path, limit: float) -> int
         if process.poll() is None:
             signalled(process.pid, signal.SIGTERM)
             still(process)
-        for pid in living(directory):
-            signalled(pid, signal.SIGKILL)
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            signalled(process.pid, signal.SIGKILL)
             process.wait()
+        end_orphans()
 
 
-def progressing(process: subprocess.Popen[bytes], directory: Path, limit: float) -> int | None:
+def progressing(
+    process: subprocess.Popen[bytes], directory: Path, ranks: int, limit: float
+) -> int | None:
     """Wait until it ends, or until no rank has written about its tests for `limit` seconds."""
-    written, since = 0, time.monotonic()
-    while time.monotonic() < since + limit:
+    written, since = [0] * ranks, time.monotonic()
+    while time.monotonic() < since + (limit if all(written) else max(limit, BEGIN_S)):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(min(1, limit))
-        size = sum(file.stat().st_size for file in directory.glob("rank-*.log"))
-        if size != written:
-            written, since = size, time.monotonic()
+            return process.wait(1)
+        logs = [directory / f"rank-{rank}.log" for rank in range(ranks)]
+        sizes = [log.stat().st_size if log.exists() else 0 for log in logs]
+        if sizes != written:
+            written, since = sizes, time.monotonic()
     return None
 
 
@@ -173,6 +179,28 @@ def ask_for_stacks(process: subprocess.Popen[bytes], directory: Path) -> None:
 def still(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)
+
+
+def end_orphans() -> None:
+    """Wait for all that mpiexec left behind, and kill what does not end by itself."""
+    until = time.monotonic() + GRACE_S
+    with contextlib.suppress(ChildProcessError):  # there is none any more
+        while True:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if pid:
+                continue
+            if time.monotonic() > until:
+                for child in children():
+                    signalled(child, signal.SIGKILL)
+            time.sleep(0.02)
+
+
+def children() -> Iterator[int]:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The fourth field, behind the name, which may hold anything but ends with the last ")".
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield int(stat.parent.name)
 
 
 def living(directory: Path) -> Iterator[int]:

@@ -149,14 +149,13 @@ def test_a_failure_on_one_rank_is_one(place: Place) -> None:
 
 
 def test_what_hangs_is_ended_with_stacks(place: Place) -> None:
-    forever = "import threading; threading.Event().wait()"
-    done = place.run(case(forever), "--limit", "1")
+    done = place.run(case("while True: pass"), "--limit", "1")
     assert done.returncode == 1
     assert "it hung: see the stacks" in done.stdout
     assert "FAILED: mpich    2 test_msgzero: TestAny.test_it" in done.stdout
     for rank in (0, 1):
         lines = [line for line in done.stdout.splitlines() if f"[rank {rank}]" in line]
-        assert any("threading.py" in line and "in wait" in line for line in lines), done.stdout
+        assert any(line.endswith(" in test_it") for line in lines), done.stdout
 
 
 def test_a_rank_that_dies_is_a_failure(place: Place) -> None:
