@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The processes of this machine with which this one exchanges messages, and how they connect.
+
+Each process that imports adma's MPI has one worker, one listening socket in its user's own
+directory, and one thread that answers calls. Two processes connect when one of them first
+needs the other. Either may call; when both call at once, the call of the process with the
+smaller key stands, and the other one waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Final
+
+from ..connect import access, place
+from ..connect.identity import credentials_of
+from ..errors import ChannelClosed, PeerDied, failure
+from ..messages.worker import Worker
+
+__all__ = ["KEY_SIZE", "Here", "Process", "here"]
+
+KEY_SIZE: Final = 16
+_HELLO: Final = struct.Struct(f"<4s{KEY_SIZE}s")
+_MAGIC: Final = b"amp1"
+_COME, _WAIT = b"\1", b"\0"  # the answers to a call
+_PATIENCE: Final = 30.0  # seconds for two processes to connect
+_BACKLOG: Final = 1024
+
+_APART, _CALLING, _ANSWERING, _CONNECTED = range(4)
+
+
+class Process:
+    """A process of this machine, as this one knows it."""
+
+    __slots__ = ("key", "number", "path", "pid", "state", "watched")
+
+    def __init__(self, key: bytes, pid: int, path: str) -> None:
+        self.key = key
+        self.pid = pid
+        self.path = path
+        self.number = -1  # of the endpoint, once there is one
+        self.state = _APART
+        self.watched = False
+
+    def __repr__(self) -> str:
+        return f"<process {self.pid}>"
+
+
+class Here:
+    """This process: its worker, its socket, and the processes that it knows.
+
+    The condition protects the states of processes, and tells of every change of one.
+    """
+
+    def __init__(self) -> None:
+        self.made_by = os.getpid()
+        self.key = secrets.token_bytes(KEY_SIZE)
+        self.worker = Worker()
+        self._serials = itertools.count()
+        self._numbers = itertools.count(1)
+        self._known: dict[bytes, Process] = {}
+        self._by_number: dict[int, Process] = {}
+        self._changed = threading.Condition()
+        self._obituary: select.epoll | None = None
+        self._pidfds: dict[int, Process] = {}
+        self._dead: list[Process] = []
+        self.carried = 0  # messages that this process sent through adma
+        self.by_mpi = 0  # and those that MPI carried
+        self._listen()
+        self.itself = Process(self.key, os.getpid(), self.path)
+        self.itself.number = self.worker.connect_self()
+        self.itself.state = _CONNECTED
+        self._known[self.key] = self.itself
+        self._by_number[self.itself.number] = self.itself
+
+    # Numbers
+
+    def next_context(self) -> int:
+        """A number for a communicator, which this process uses for no other one."""
+        return next(self._numbers)
+
+    def serials(self, count: int) -> int:
+        """The first of `count` numbers in a row, for messages that belong to others."""
+        for _ in range(count - 1):
+            next(self._serials)
+        return (next(self._serials) - count + 1) & 0x7FFFFFFF
+
+    # Who there is
+
+    def know(self, key: bytes, pid: int, path: str) -> Process:
+        """The process with this key."""
+        with self._changed:
+            process = self._known.setdefault(key, Process(key, pid, path))
+            process.path = process.path or path  # it may have called before we agreed
+            return process
+
+    def process_at(self, number: int) -> Process:
+        """The process behind an endpoint. The thread that answers may just be adding it."""
+        found = self._by_number.get(number)
+        if found is None:
+            with self._changed:
+                self._changed.wait_for(lambda: number in self._by_number, _PATIENCE)
+                found = self._by_number[number]
+        return found
+
+    # Connecting
+
+    def endpoint_to(self, process: Process) -> int:
+        """The number of the endpoint to a process. Connects the first time.
+
+        PeerDied: it does not exist any more. TimeoutError, OSError: the two cannot connect.
+        """
+        if process.state == _CONNECTED:
+            return process.number
+        if os.getpid() != self.made_by:
+            raise RuntimeError(
+                "this process was forked from a rank: only the rank itself sends and receives"
+            )
+        deadline = time.monotonic() + _PATIENCE
+        while not self._may_call(process, deadline):
+            pass
+        if process.state == _CONNECTED:
+            return process.number
+        return self._call(process, deadline)
+
+    def _may_call(self, process: Process, deadline: float) -> bool:
+        """Wait until the process is connected, or it is this thread's turn to call it."""
+        with self._changed:
+            if process.state == _APART:
+                process.state = _CALLING
+                return True
+            if process.state == _CONNECTED:
+                return True
+            if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError(f"process {process.pid} did not connect within {_PATIENCE:g} s")
+            return process.state == _CONNECTED
+
+    def _call(self, process: Process, deadline: float) -> int:
+        try:
+            sock = self._dial(process, deadline)
+        except BaseException:
+            self._set(process, _CALLING, _APART)
+            raise
+        if sock is None:  # its own call is on its way
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: process.state in (_CONNECTED, _APART), deadline - time.monotonic()
+                )
+            if process.state != _CONNECTED:
+                self._set(process, _CALLING, _APART)
+                raise TimeoutError(f"process {process.pid} was to connect, and did not")
+            return process.number
+        return self._connect(process, sock, _CALLING)
+
+    def _dial(self, process: Process, deadline: float) -> socket.socket | None:
+        """A socket to the process that answered our call, or None if we wait for its call."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            sock.connect(process.path)
+            access.own_user(credentials_of(sock).uid)
+            sock.sendall(_HELLO.pack(_MAGIC, self.key))
+            answer = sock.recv(1)
+        except (ConnectionError, FileNotFoundError) as error:
+            sock.close()
+            raise PeerDied(f"process {process.pid} is gone: {error.strerror}") from error
+        except BaseException:
+            sock.close()
+            raise
+        if answer == _COME:
+            return sock
+        sock.close()
+        if not answer:
+            raise PeerDied(f"process {process.pid} ended while this one called it")
+        return None
+
+    def _connect(self, process: Process, sock: socket.socket, state: int) -> int:
+        try:
+            sock.settimeout(None)
+            number = self.worker.connect(sock, timeout=_PATIENCE)
+        except BaseException:
+            sock.close()
+            self._set(process, state, _APART)
+            raise
+        with self._changed:
+            process.number = number
+            process.state = _CONNECTED
+            self._by_number[number] = process
+            self._changed.notify_all()
+        return number
+
+    def _set(self, process: Process, old: int, new: int) -> None:
+        with self._changed:
+            if process.state == old:
+                process.state = new
+            self._changed.notify_all()
+
+    # Answering
+
+    def _listen(self) -> None:
+        name = f"mpi-{os.getpid()}-{secrets.token_hex(4)}"
+        self.path = place.to_listen(name).path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.bind(self.path)
+        status = os.stat(self.path)
+        self.place = status.st_dev, status.st_ino
+        self._socket.listen(_BACKLOG)
+        self._thread = threading.Thread(target=self._answer, name="adma-mpi", daemon=True)
+        self._thread.start()
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                sock, _ = self._socket.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED):
+                    time.sleep(0.01)  # whoever called waits, and there may be a descriptor soon
+                    continue
+                return  # closed
+            try:
+                self._answer_one(sock)
+            except Exception:
+                sock.close()  # the caller is told by that, and it is the one that needs us
+
+    def _answer_one(self, sock: socket.socket) -> None:
+        access.own_user(credentials_of(sock).uid)
+        sock.settimeout(_PATIENCE)
+        hello = sock.recv(_HELLO.size)
+        if len(hello) != _HELLO.size:
+            raise failure("the call of another rank", errno.EPROTO)
+        magic, key = _HELLO.unpack(hello)
+        if magic != _MAGIC:
+            raise failure("the call of another rank", errno.EPROTO)
+        process = self.know(key, credentials_of(sock).pid, "")
+        if not self._takes(process):
+            sock.sendall(_WAIT)
+            sock.close()
+            return
+        sock.sendall(_COME)
+        self._connect(process, sock, _ANSWERING)
+
+    def _takes(self, process: Process) -> bool:
+        """Do we answer this call, or is ours the one that stands?"""
+        with self._changed:
+            ours_stands = process.state == _CALLING and self.key < process.key
+            if ours_stands or process.state in (_ANSWERING, _CONNECTED):
+                return False
+            process.state = _ANSWERING
+            self._changed.notify_all()
+            return True
+
+    # Deaths
+
+    def watch(self, processes: list[Process]) -> int:
+        """A descriptor that is readable when one of these, or of those before, has ended."""
+        if self._obituary is None:
+            self._obituary = select.epoll()
+        for process in processes:
+            if process.watched or process is self.itself:
+                continue
+            process.watched = True
+            with contextlib.suppress(OSError):  # it is of another pid namespace, or gone
+                pidfd = os.pidfd_open(process.pid)
+                self._pidfds[pidfd] = process
+                self._obituary.register(pidfd, select.EPOLLIN)
+        return self._obituary.fileno()
+
+    def dead(self) -> list[Process]:
+        """Those watched that have ended without having closed their endpoint in order."""
+        with self._changed:
+            for pidfd, _ in [] if self._obituary is None else self._obituary.poll(0):
+                process = self._pidfds.pop(pidfd)
+                os.close(pidfd)  # which the epoll notices
+                if not self._ended_in_order(process):
+                    self._dead.append(process)
+            return self._dead
+
+    def _ended_in_order(self, process: Process) -> bool:
+        if process.number < 0:
+            return False
+        try:
+            self.worker.health(process.number)
+        except ChannelClosed:
+            return True
+        except Exception:
+            return False
+        return False
+
+    # The end
+
+    def close(self) -> None:
+        """Deliver what was posted, and let go of everything."""
+        if os.getpid() != self.made_by:
+            return
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends the accept of the thread
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        self.worker.close()
+        if self._obituary is not None:
+            self._obituary.close()
+            for pidfd in self._pidfds:
+                os.close(pidfd)
+
+
+_here: Here | None = None
+_making = threading.Lock()
+
+
+def here() -> Here:
+    """This process. Made by the first call."""
+    global _here
+    with _making:
+        if _here is None:
+            _here = Here()
+        return _here
