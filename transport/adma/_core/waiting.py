@@ -106,9 +106,9 @@ class ManyWaiter:
         """True when `need` requests are done, False when the deadline passed before."""
         return wait_with(self, deadline)
 
-    def step(self, deadline: float | None) -> bool:
+    def step(self, deadline: float | None, *, spins: bool = False) -> bool:
         """One round, and one sleep at most. True when `need` requests are done."""
-        state = self.drive(0)
+        state = self.drive(_OWN_MEASURE if spins else 0)
         if state == READY:
             return True
         if any_finished():

@@ -48,11 +48,13 @@ def fill_null(status: Any) -> None:
 
 
 def fail(comm: Any, error_class: int, cause: BaseException | None, text: str) -> NoReturn:
-    """Report an error as MPI does: to the error handler of the communicator.
+    """Report an error as MPI does: to the error handler of the communicator; None: COMM_SELF's.
 
     With mpi4py's default handler, and with any that returns, this raises `MPI.Exception`. With
     ERRORS_ARE_FATAL or ERRORS_ABORT the processes end, after the text was printed.
     """
+    if comm is None:
+        comm = MPI.COMM_SELF
     handler = comm.Get_errhandler()
     is_fatal = handler in (MPI.ERRORS_ARE_FATAL, MPI.ERRORS_ABORT)
     if handler not in _PREDEFINED:
