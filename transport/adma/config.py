@@ -19,6 +19,7 @@ from ._core.handshake import has_more_rights
 COPIERS: Final = "ADMA_COPIERS"
 EMULATED: Final = "ADMA_EMULATED"  # what emulates this machine, where that cannot be seen
 ENGINE: Final = "ADMA_ENGINE"
+MPI_STATS: Final = "ADMA_MPI_STATS"  # "1": at its end a rank tells what adma carried
 LEARN: Final = "ADMA_LEARN"  # "0": how messages are carried is not learnt
 LOOPBACK_ADDRESS: Final = "ADMA_LOOPBACK_ADDRESS"
 OPEN_DIR: Final = "ADMA_OPEN_DIR"

@@ -1,2 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Point-to-point messages of mpi4py, moved by adma where both processes share a machine."""
+"""The point-to-point traffic of mpi4py programs, carried by adma where two ranks share a machine.
+
+`from adma import MPI` is mpi4py's namespace with communicators of adma's. `wrap(comm)` makes one of
+any communicator of mpi4py. `stats()` tells what adma has carried.
+"""
+
+from __future__ import annotations
+
+from .communicators import wrap
+from .ending import stats
+
+__all__ = ["stats", "wrap"]

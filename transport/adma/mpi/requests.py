@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Requests, as mpi4py has them: they contain a message under way, adma's or MPI's.
+
+They do not derive from MPI's classes: MPI takes an object of these that it did not make for one
+that is complete, and would return from a wait at once. So every operation on sets of requests
+is here as well, and takes those of both kinds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from mpi4py import MPI
+
+from ..arguments import deadline_of
+from . import statuses
+from .activity import Activity, Foreign, Result, advance, wait_for
+from .request_sets import RequestSets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+__all__ = ["REQUEST_NULL", "Grequest", "Handle", "Prequest", "Request", "finish", "keep_going"]
+
+_numbers = itertools.count(1)
+_by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
+_detached: set[Activity] = set()  # freed before they were over, and dropped requests
+
+
+class Handle:
+    """What a request refers to. Several Python objects may share one, as they share MPI's."""
+
+    __slots__ = ("__weakref__", "activity", "comm", "number", "raw", "start")
+
+    def __init__(
+        self,
+        comm: MPI.Comm | None,
+        activity: Activity | None = None,
+        start: Callable[[], Activity] | None = None,
+        raw: MPI.Request | None = None,
+    ) -> None:
+        self.comm = comm
+        self.activity = activity  # None: there is none, or the request is inactive
+        self.start = start  # of a persistent request
+        self.raw = raw  # MPI's own request
+        self.number = next(_numbers)
+        _by_number[self.number] = self
+
+    @property
+    def is_null(self) -> bool:
+        """Is it MPI's REQUEST_NULL by now?"""
+        return self.activity is None and self.start is None
+
+    def __del__(self) -> None:
+        if self.activity is not None and self.raw is None:
+            keep_going(self.activity)
+
+
+_NULL = Handle(None)
+
+
+def keep_going(activity: Activity) -> None:
+    """Nobody will wait for it: it goes on all the same, with its memory."""
+    for each in [each for each in _detached if each.poll()]:
+        _detached.discard(each)
+    if not activity.poll():
+        _detached.add(activity)
+
+
+def _handle_of(request: object) -> Handle:
+    if request is None:
+        return _NULL
+    if isinstance(request, Request):
+        return request._handle
+    if isinstance(request, MPI.Request):
+        return Handle(None, Foreign(request), raw=request) if request else _NULL
+    raise TypeError(f"expected a Request, got {type(request).__name__}")
+
+
+class Request(RequestSets):
+    """A message under way: wait for it, test it, cancel it. See MPI-4.1, section 3.7."""
+
+    __slots__ = ("__weakref__", "_handle")
+
+    _handle: Handle
+
+    def __new__(cls, request: object = None) -> Self:
+        self = super().__new__(cls)
+        self._handle = _handle_of(request)
+        return self
+
+    @classmethod
+    def of(cls, comm: MPI.Comm | None, activity: Activity) -> Self:
+        """A request for a message that was posted on `comm`."""
+        self = super().__new__(cls)
+        self._handle = Handle(comm, activity)
+        return self
+
+    def __bool__(self) -> bool:
+        return not self._handle.is_null
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, MPI.Request):
+            return (not self and not other) or (
+                self._handle.raw is not None and self._handle.raw == other
+            )
+        if not isinstance(other, Request):
+            return NotImplemented
+        return self._handle is other._handle or (not self and not other)
+
+    def __hash__(self) -> int:
+        return hash(self._handle.number)
+
+    def __repr__(self) -> str:
+        state = "null" if not self else "active" if self._handle.activity else "inactive"
+        return f"<adma.MPI.{type(self).__name__}, {state}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self:
+            raise ValueError(f"cannot pickle {self!r}: it is a message of this process")
+        return "REQUEST_NULL" if self is REQUEST_NULL else (type(self), ())
+
+    # Numbers, in place of MPI's handles
+
+    @property
+    def handle(self) -> int:
+        """A number that stands for the request in this process. MPI does not know it."""
+        return self._handle.number
+
+    @classmethod
+    def fromhandle(cls, handle: int) -> Self:
+        """The request with this number."""
+        self = super().__new__(cls)
+        self._handle = _by_number.get(handle, _NULL)
+        return self
+
+    def toint(self) -> int:
+        """-1: MPI has no handle for it."""
+        return -1
+
+    py2f = toint
+
+    @classmethod
+    def fromint(cls, handle: int, /) -> NoReturn:
+        """NotImplementedError: MPI has no handles for these requests."""
+        raise NotImplementedError(f"request {handle}: MPI does not know adma's requests")
+
+    f2py = fromint
+
+    # One request
+
+    def Wait(self, status: MPI.Status | None = None, *, timeout: float | None = None) -> bool:
+        """Wait until it is complete; returns True. Adma's own: `timeout`, in seconds.
+
+        TimeoutError: it goes on. MPI.Exception: it failed.
+        """
+        self._wait(status, timeout, "Wait")
+        return True
+
+    def wait(self, status: MPI.Status | None = None, *, timeout: float | None = None) -> Any:
+        """Wait until it is complete; returns the object that was received, or None. See `Wait`."""
+        return self._wait(status, timeout, "wait")
+
+    def Test(self, status: MPI.Status | None = None) -> bool:
+        """Is it complete?"""
+        return self._test(status)[0]
+
+    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
+        """Is it complete? And the object that was received, or None."""
+        return self._test(status)
+
+    def Get_status(self, status: MPI.Status | None = None) -> bool:
+        """Is it complete? It stays what it is, unlike after `Test`."""
+        activity = self._handle.activity
+        if activity is None:
+            statuses.fill_empty(status)
+            return True
+        if not advance([activity])[0]:
+            return False
+        assert activity.result is not None
+        activity.result.fill(status)
+        return True
+
+    def get_status(self, status: MPI.Status | None = None) -> bool:
+        """See `Get_status`."""
+        return self.Get_status(status)
+
+    def Cancel(self) -> None:
+        """Withdraw it, if that is still possible: the status tells. It has to be waited for."""
+        if self._handle.activity is not None:
+            self._handle.activity.cancel()
+
+    def cancel(self) -> None:
+        """See `Cancel`."""
+        self.Cancel()
+
+    def Free(self) -> None:
+        """Let go of it. What was posted happens all the same."""
+        handle, self._handle = self._handle, _NULL
+        free = getattr(handle.start, "free", None)
+        if free is not None:
+            free()
+        handle.start = None
+        activity, handle.activity = handle.activity, None
+        if activity is not None:
+            keep_going(activity)
+
+    def free(self) -> None:
+        """See `Free`."""
+        self.Free()
+
+    def _wait(self, status: MPI.Status | None, timeout: float | None, call: str) -> Any:
+        activity = self._handle.activity
+        if activity is None:
+            statuses.fill_empty(status)
+            return None
+        wait_in_time(self._handle.comm, [activity], deadline_of(timeout, call))
+        return finish(self, status)
+
+    def _test(self, status: MPI.Status | None) -> tuple[bool, Any]:
+        activity = self._handle.activity
+        if activity is None:
+            statuses.fill_empty(status)
+            return True, None
+        if not advance([activity])[0]:
+            return False, None
+        return True, finish(self, status)
+
+
+def wait_in_time(
+    comm: MPI.Comm | None, activities: Sequence[Activity], deadline: float | None
+) -> None:
+    """Wait for all of these. TimeoutError: they go on."""
+    try:
+        done = wait_for(activities, len(activities), deadline)
+    except ConnectionError as error:
+        statuses.fail(comm, statuses.translate(error), error, str(error))
+    if not done:
+        raise TimeoutError("the message is not complete; its request stays pending")
+
+
+def finish(request: Request, status: MPI.Status | None) -> Any:
+    """A request's message is over: the request is null, or inactive. Raises what went wrong."""
+    result = settle(request, status)
+    if result.failure is not None:
+        raise_failure(request._handle.comm, result.failure)
+    return result.value
+
+
+def settle(request: Request, status: MPI.Status | None) -> Result:
+    """The same, and what went wrong is in the result."""
+    handle = request._handle
+    activity, handle.activity = handle.activity, None
+    assert activity is not None
+    activity.consume()
+    assert activity.result is not None
+    activity.result.fill(status)
+    return activity.result
+
+
+def raise_failure(comm: MPI.Comm | None, failure: BaseException) -> NoReturn:
+    """Raise what went wrong with a message, as the communicator's error handler says."""
+    if isinstance(failure, (OSError, EOFError)):  # adma's own errors
+        statuses.fail(comm, statuses.translate(failure), failure, str(failure))
+    raise failure
+
+
+class Prequest(Request):
+    """A request that can be started again and again. See MPI-4.1, section 3.9."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of_start(cls, comm: MPI.Comm, start: Callable[[], Activity]) -> Self:
+        """An inactive request; `start` posts its message."""
+        self = super().__new__(cls)
+        self._handle = Handle(comm, None, start)
+        return self
+
+    def Start(self) -> None:
+        """Post its message. MPI.Exception: it is active, or was freed."""
+        handle = self._handle
+        if handle.start is None or handle.activity is not None:
+            text = "it is active: wait for it first" if handle.activity else "it was freed"
+            statuses.fail(handle.comm, MPI.ERR_REQUEST, None, text)
+        handle.activity = handle.start()
+
+    @classmethod
+    def Startall(cls, requests: Sequence[Any]) -> None:
+        """Start several, which may be MPI's as well."""
+        for request in requests:
+            request.Start()
+
+    # Partitions
+
+    def Pready(self, partition: int) -> None:
+        """A partition may be sent."""
+        self._partitioned().ready(partition)
+
+    def Pready_range(self, partition_low: int, partition_high: int) -> None:
+        """These partitions, both ends included, may be sent."""
+        for partition in range(partition_low, partition_high + 1):
+            self.Pready(partition)
+
+    def Pready_list(self, partitions: Sequence[int]) -> None:
+        """These partitions may be sent."""
+        for partition in partitions:
+            self.Pready(partition)
+
+    def Parrived(self, partition: int) -> bool:
+        """Is this partition here?"""
+        return bool(self._partitioned().arrived(partition))
+
+    def _partitioned(self) -> Any:
+        activity = self._handle.activity
+        start: Any = self._handle.start
+        if not hasattr(start, "partitions"):
+            statuses.fail(self._handle.comm, MPI.ERR_REQUEST, None, "it has no partitions")
+        return start.inactive if activity is None else activity
+
+
+class Grequest(Request):
+    """A generalized request: MPI's own, in a request of ours. See MPI-4.1, section 13.2."""
+
+    __slots__ = ()
+
+    def __new__(cls, request: object = None) -> Self:
+        is_ours = isinstance(request, Request) and bool(request)
+        if is_ours and not isinstance(_handle_of(request).raw, MPI.Grequest):
+            raise TypeError("expecting a generalized request")
+        return super().__new__(cls, request)
+
+    @classmethod
+    def Start(
+        cls,
+        query_fn: Any = None,
+        free_fn: Any = None,
+        cancel_fn: Any = None,
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> Self:
+        """Begin one; see mpi4py."""
+        return cls(MPI.Grequest.Start(query_fn, free_fn, cancel_fn, args, kwargs))
+
+    def Complete(self) -> None:
+        """It is complete."""
+        raw: Any = self._handle.raw
+        raw.Complete()
+
+    def complete(self, obj: Any = None) -> None:
+        """It is complete, with this object; see mpi4py."""
+        raw: Any = self._handle.raw
+        raw.complete(obj)
+
+
+REQUEST_NULL = Request()
