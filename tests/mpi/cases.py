@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ranks do in test_cases.py: `python cases.py NAME,... SECONDS`, on every rank.
+
+A rank that ends with 0 has found everything as it should be. Each prints what it is done with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from adma import MPI, PeerDied, mpi
+
+comm = MPI.COMM_WORLD
+rank, size = comm.rank, comm.size
+left, right = (rank - 1) % size, (rank + 1) % size
+MIB = 1 << 20
+
+
+@contextlib.contextmanager
+def fails(error_class: int) -> Iterator[None]:
+    """The block raises an MPI.Exception of this class."""
+    try:
+        yield
+    except MPI.Exception as error:
+        found = error.Get_error_class()
+    else:
+        raise AssertionError("no error")
+    assert found == error_class
+
+
+@contextlib.contextmanager
+def raises(kind: type[BaseException]) -> Iterator[list[BaseException]]:
+    """The block raises an exception of this class, which the list has then."""
+    caught: list[BaseException] = []
+    try:
+        yield caught
+    except kind as error:
+        caught.append(error)
+    else:
+        raise AssertionError("no error")
+
+
+def pattern(nbytes: int, seed: int) -> bytes:
+    line = bytes((seed + 31 * at) & 0xFF for at in range(257))
+    return (line * (nbytes // 257 + 1))[:nbytes]
+
+
+# Arguments
+
+
+def arguments() -> None:
+    buf = bytearray(8)
+    for call in (comm.Send, comm.Isend, comm.Ssend, comm.Send_init):
+        with fails(MPI.ERR_RANK):
+            call(buf, size)
+        with fails(MPI.ERR_RANK):
+            call(buf, -100)
+        with fails(MPI.ERR_TAG):
+            call(buf, rank, -7)
+        with fails(MPI.ERR_TAG):
+            call(buf, rank, 1 << 40)
+        with raises(TypeError):
+            call(5, rank)
+    for call in (comm.Recv, comm.Irecv):
+        with fails(MPI.ERR_RANK):
+            call(buf, size)
+        with raises((TypeError, BufferError, ValueError)):
+            call(b"read-only", rank)
+    with fails(MPI.ERR_TAG):
+        comm.Recv(buf, rank, 1 << 40)
+    with raises(ValueError):
+        comm.Send([buf, -1, MPI.BYTE], rank)
+    with raises(KeyError):
+        comm.Send([buf, 1, "no such type"], rank)
+    assert not comm.Iprobe()
+
+
+def nobody() -> None:
+    status = MPI.Status()
+    comm.Send(None, MPI.PROC_NULL)
+    comm.Recv(None, MPI.PROC_NULL, status=status)
+    assert (status.source, status.tag, status.Get_count(MPI.BYTE)) == (
+        MPI.PROC_NULL,
+        MPI.ANY_TAG,
+        0,
+    )
+    assert comm.recv(source=MPI.PROC_NULL) is None
+    comm.Probe(MPI.PROC_NULL, status=status)
+    assert status.source == MPI.PROC_NULL
+
+
+def freed() -> None:
+    other = comm.Dup()
+    request = other.Irecv(bytearray(1), rank)
+    other.Send(b"x", rank)
+    copy = MPI.Intracomm(other)
+    assert not copy.Iprobe(rank)
+    other.Free()
+    request.Wait()
+    assert not other
+    for stale in (copy, other):
+        with fails(MPI.ERR_COMM):
+            stale.Send(b"x", rank)
+
+
+def strangers() -> None:
+    from mpi4py import MPI as theirs  # noqa: N811
+
+    raw = theirs.COMM_WORLD.Dup()
+    with raises(RuntimeError) as caught:
+        MPI.Intracomm(raw).Send(b"", rank)
+    assert "adma.mpi.wrap" in str(caught[0])
+    wrapped = mpi.wrap(raw)
+    assert mpi.wrap(raw) == wrapped
+    assert mpi.wrap(wrapped) is wrapped
+    sent = [raw.Isend(b"raw", right), wrapped.Isend(b"our", right)]
+    buf, other = bytearray(3), bytearray(3)
+    wrapped.Recv(buf, left)
+    raw.Recv(other, left)
+    assert (buf, other) == (b"our", b"raw")
+    MPI.Request.Waitall(sent)
+    with raises(TypeError):
+        theirs.Request.Waitall([wrapped.Isend(b"", MPI.PROC_NULL)])
+    for wrong in (5, None):
+        with raises(TypeError):
+            mpi.wrap(wrong)
+    with raises(ValueError):
+        mpi.wrap(theirs.COMM_NULL)
+    wrapped.Free()
+
+
+# Matching
+
+
+def order() -> None:
+    """Messages of all sizes come in the order in which they were sent, whoever receives them."""
+    sizes = [0, 8, 100, 5000, 20_000, MIB, 3, 70_000, 1] * 5
+    sent = [comm.Isend(pattern(nbytes, at), right, at % 3) for at, nbytes in enumerate(sizes)]
+    status = MPI.Status()
+    for at, nbytes in enumerate(sizes):
+        comm.Probe(MPI.ANY_SOURCE if at % 2 else left, MPI.ANY_TAG, status)
+        assert (status.source, status.tag) == (left, at % 3)
+        buf = bytearray(status.Get_count(MPI.BYTE))
+        assert len(buf) == nbytes
+        comm.Recv(buf, MPI.ANY_SOURCE if at % 4 else left, MPI.ANY_TAG)
+        assert buf == pattern(nbytes, at)
+    MPI.Request.Waitall(sent)
+
+
+def object_order() -> None:
+    """A receive of an object keeps its place among the others, whatever comes."""
+    objects = [5, b"x" * 200_000, {"a": 1}, bytearray(MIB), list(range(10_000)), None]
+    waiting = [comm.irecv(source=left, tag=1) for _ in objects]
+    buf = bytearray(4)
+    last = comm.Irecv(buf, left, 1)
+    sent = [comm.isend(each, right, 1) for each in objects]
+    sent.append(comm.Isend(b"last", right, 1))
+    last.Wait()
+    assert buf == b"last"
+    assert MPI.Request.waitall(waiting) == objects
+    MPI.Request.Waitall(sent)
+
+
+def tags() -> None:
+    one, two = comm.Dup(), comm.Dup()
+    for each in (two, comm, one):
+        each.send((each is two, each is comm), right, 7)
+    for each in (one, comm, two):
+        assert each.recv(source=MPI.ANY_SOURCE, tag=7) == (each is two, each is comm)
+    sent = [comm.isend(tag, right, tag) for tag in range(50)]
+    for tag in reversed(range(50)):
+        assert comm.recv(source=left, tag=tag) == tag
+    MPI.Request.Waitall(sent)
+    one.Free()
+    two.Free()
+
+
+def truncation() -> None:
+    """A message that is too long is gone with the receive that it met."""
+    for nbytes in (5, 5000, MIB):
+        sent = [comm.Isend(bytes(nbytes), right), comm.Isend(b"next", right)]
+        with fails(MPI.ERR_TRUNCATE):
+            comm.Recv(bytearray(4), left)
+        buf = bytearray(4)
+        comm.Recv(buf, left)
+        assert buf == b"next"
+        MPI.Request.Waitall(sent)
+
+
+def unexpected() -> None:
+    """A receive behind ten thousand messages that nobody has asked for."""
+    sent = [comm.Isend(at.to_bytes(4, "little"), right, 1) for at in range(10_000)]
+    sent.append(comm.Isend(b"last", right, 2))
+    buf = bytearray(4)
+    comm.Recv(buf, left, 2)
+    assert buf == b"last"
+    for at in range(10_000):
+        comm.Recv(buf, left, 1)
+        assert int.from_bytes(buf, "little") == at
+    MPI.Request.Waitall(sent)
+
+
+def anybody() -> None:
+    count = 200
+    if rank:
+        for at in range(count):
+            comm.send((rank, at), 0)
+    else:
+        last = dict.fromkeys(range(1, size), -1)
+        for _ in range(count * (size - 1)):
+            status = MPI.Status()
+            source, at = comm.recv(source=MPI.ANY_SOURCE, status=status)
+            assert status.source == source
+            assert at == last[source] + 1
+            last[source] = at
+
+
+def synchronous() -> None:
+    request = comm.Issend(b"x", right, 3)
+    comm.Barrier()
+    assert not request.Test()
+    comm.Barrier()
+    comm.Recv(bytearray(1), left, 3)
+    request.Wait()
+    whole = comm.issend(bytes(MIB), rank, 4)
+    assert not whole.Test()
+    got = comm.irecv(source=rank, tag=4)
+    whole.wait()
+    assert got.wait() == bytes(MIB)
+
+
+def layouts() -> None:
+    import numpy as np
+
+    columns = np.arange(60.0).reshape(6, 10)
+    vector = MPI.DOUBLE.Create_vector(6, 2, 10).Commit()
+    got = np.zeros((6, 10))
+    request = comm.Isend([columns, 1, vector], right)
+    comm.Recv([got, 1, vector], left)
+    request.Wait()
+    assert (got[:, :2] == columns[:, :2]).all()
+    assert not got[:, 2:].any()
+    flat = np.zeros(12)
+    request = comm.Isend([columns, 1, vector], right)
+    comm.Recv(flat, left)
+    request.Wait()
+    assert (flat.reshape(6, 2) == columns[:, :2]).all()
+    vector.Free()
+    many = comm.Isend([columns[1], (3, 2), MPI.DOUBLE], right)
+    status = MPI.Status()
+    comm.Recv(flat, left, status=status)
+    many.Wait()
+    assert status.Get_count(MPI.DOUBLE) == 3
+    assert (flat[:3] == columns[1, 2:5]).all()
+
+
+# Requests
+
+
+def twice() -> None:
+    request = comm.Isend(b"x", rank)
+    comm.Recv(bytearray(1), rank)
+    request.Wait()
+    status = MPI.Status()
+    request.Wait(status)
+    assert request == MPI.REQUEST_NULL
+    assert status.source == MPI.ANY_SOURCE
+    assert request.Test()
+    assert MPI.Request.Waitany([request]) == MPI.UNDEFINED
+    with raises(ValueError):
+        pickle.dumps(comm.Irecv(bytearray(1), rank))
+    comm.Send(b"", rank)
+
+
+def mixed() -> None:
+    """Lists of our requests and of MPI's."""
+    barrier = comm.Ibarrier()
+    receive = comm.irecv(source=left)
+    send = comm.isend("hello", right)
+    indices = set()
+    while True:
+        index, _ = MPI.Request.waitany([barrier, receive, send])
+        if index == MPI.UNDEFINED:
+            break
+        indices.add(index)
+    assert indices == {0, 1, 2}
+    one, other = comm.Ibarrier(), comm.Ibarrier()
+    one.Wait()
+    assert MPI.Request.Waitall([other, comm.Isend(b"", MPI.PROC_NULL)])
+
+
+def timeouts() -> None:
+    for receive in (
+        lambda: comm.Recv(bytearray(1), left, timeout=0.05),
+        lambda: comm.recv(source=MPI.ANY_SOURCE, timeout=0.05),
+        lambda: comm.Probe(timeout=0.05),
+        lambda: comm.Ssend(b"x", rank, 9, timeout=0.05),
+    ):
+        with raises(TimeoutError):
+            receive()
+    request = comm.Irecv(bytearray(1), left)
+    with raises(TimeoutError):
+        request.Wait(timeout=0.05)
+    assert request
+    comm.Barrier()
+    assert not comm.Iprobe(rank, 9)
+    comm.Send(b"x", right)
+    request.Wait()
+
+
+def cancelled() -> None:
+    request = comm.Irecv(bytearray(1), rank, 5)
+    request.Cancel()
+    status = MPI.Status()
+    request.Wait(status)
+    assert status.Is_cancelled()
+    request = comm.Issend(bytes(MIB), rank, 5)
+    request.Cancel()
+    request.Wait(status)
+    assert status.Is_cancelled()
+    assert not comm.Iprobe(rank, 5)
+
+
+def dropped() -> None:
+    """A request that nobody keeps happens all the same."""
+    for at in range(100):
+        comm.Isend(pattern(50_000, at), right)
+    for at in range(100):
+        buf = bytearray(50_000)
+        comm.Recv(buf, left)
+        assert buf == pattern(50_000, at)
+
+
+# Progress
+
+
+def in_a_barrier() -> None:
+    """Messages go on while their sender is in a call of MPI's."""
+    if rank == 0:
+        requests = [comm.Isend(pattern(4 * MIB, 1), to) for to in range(1, size)]
+        comm.Barrier()
+        MPI.Request.Waitall(requests)
+        return
+    buf = bytearray(4 * MIB)
+    comm.Recv(buf, 0)
+    assert buf == pattern(4 * MIB, 1)
+    comm.Barrier()
+
+
+def sleeping() -> None:
+    """A rank that waits does not burn its core."""
+    if rank:
+        time.sleep(2)
+        comm.send("x", 0)
+        return
+    comm.send("x", 0)  # what has to be imported, is
+    comm.recv(source=0)
+    for _ in range(size - 1):
+        before = time.process_time()
+        comm.recv(source=MPI.ANY_SOURCE)
+        assert time.process_time() - before < 0.5
+
+
+def threads() -> None:
+    def run(number: int) -> None:
+        for at in range(50):
+            request = comm.isend((number, at), right, number)
+            assert comm.recv(source=left, tag=number) == (number, at)
+            request.wait()
+
+    several = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
+
+
+def first_meeting() -> None:
+    """All ranks need each other for the first time at once, from several threads."""
+    found: list[int] = []
+
+    def run(other: int) -> None:
+        request = comm.isend(rank, other, 1)
+        found.append(comm.recv(source=other, tag=1))
+        request.wait()
+
+    several = [threading.Thread(target=run, args=(other,)) for other in range(size)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
+    assert sorted(found) == list(range(size))
+
+
+def forked() -> None:
+    """The child of a rank may not use its communicators, and does not disturb them."""
+    comm.send(1, right)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            comm.send(2, right)
+        except Exception:
+            code = 0
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert comm.recv(source=left) == 1
+    assert comm.sendrecv(3, right, source=left) == 3
+
+
+# Ends
+
+
+def finalized() -> None:
+    comm.Isend(pattern(MIB, 2), right)
+    buf = bytearray(MIB)
+    comm.Recv(buf, left)
+    assert buf == pattern(MIB, 2)
+    MPI.Finalize()
+    assert MPI.Is_finalized()
+
+
+def just_ends() -> None:
+    """The last thing that a rank does is to send, without waiting."""
+    for at in range(20):
+        comm.Isend(pattern(100_000, at), right)
+    if rank % 2:
+        time.sleep(0.2)  # its neighbour is about to end by then
+    for at in range(20):
+        buf = bytearray(100_000)
+        comm.Recv(buf, left)
+        assert buf == pattern(100_000, at)
+
+
+def killed() -> None:
+    """A rank dies: who waits for it, or for anybody, is told."""
+    assert comm.sendrecv(rank, right, source=left) == left
+    comm.Barrier()
+    if rank == size - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    last = size - 1
+    begun = time.monotonic()
+    for wait in (
+        lambda: comm.recv(source=MPI.ANY_SOURCE, tag=5),
+        lambda: comm.recv(source=last),
+        lambda: comm.Recv(bytearray(1), last),
+        lambda: comm.Probe(last),
+        lambda: comm.Irecv(bytearray(1), last).Wait(),
+        lambda: comm.Ssend(b"x", last),
+    ):
+        with raises(MPI.Exception) as caught:
+            wait()
+        assert isinstance(caught[0].__cause__, PeerDied), caught
+    if rank == 0:
+        print(f"told after {(time.monotonic() - begun) * 1e3:.0f} ms", flush=True)
+    if size > 2:  # the others go on
+        ring = [each for each in range(size) if each != last]
+        after = ring[(ring.index(rank) + 1) % len(ring)]
+        before = ring[ring.index(rank) - 1]
+        assert comm.sendrecv(rank, after, source=before) == before
+    os._exit(0)  # MPI_Finalize would wait for the dead
+
+
+if __name__ == "__main__":
+    import faulthandler
+
+    faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)
+    for name in sys.argv[1].split(","):
+        globals()[name]()
+        if not MPI.Is_finalized():
+            comm.Barrier()
+            print(name, flush=True)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Programs of several ranks on each MPI: adma's own promises, examples, rewritten programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from launch import FLAVOURS, FOREIGN
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+EXAMPLES = ROOT / "examples" / "mpi"
+LIMIT = 240.0
+CASES = (
+    "arguments",
+    "nobody",
+    "freed",
+    "strangers",
+    "order",
+    "object_order",
+    "tags",
+    "truncation",
+    "unexpected",
+    "anybody",
+    "synchronous",
+    "layouts",
+    "twice",
+    "mixed",
+    "timeouts",
+    "cancelled",
+    "dropped",
+    "in_a_barrier",
+    "sleeping",
+    "threads",
+    "first_meeting",
+    "forked",
+)
+ENDS = ("finalized", "just_ends")
+KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
+MPIS = pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
+
+
+def run(
+    mpi: str,
+    ranks: int,
+    *command: object,
+    options: tuple[str, ...] = (),
+    variables: dict[str, str] | None = None,
+    status: tuple[int, ...] = (0,),
+    limit: float = LIMIT,
+) -> str:
+    """What ranks print that run a command of Python's. They must end with such a status."""
+    flavour = FLAVOURS[mpi]
+    python = ROOT / f".venv-{flavour.environment}" / "bin" / "python"
+    with tempfile.TemporaryDirectory(prefix="adma-") as directory:
+        environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
+        environment |= flavour.variables | (variables or {})
+        environment |= {
+            "PYTHONPATH": os.environ["PYTHONPATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": directory,
+            "XDG_RUNTIME_DIR": directory,
+        }
+        line = [
+            python.with_name("mpiexec"),
+            *flavour.options,
+            *options,
+            "-n",
+            ranks,
+            python,
+            *command,
+        ]
+        process = subprocess.Popen(
+            [str(each) for each in line],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=limit + 30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.returncode in status, output
+        if status == (0,):  # nobody was killed
+            assert not list(Path(directory).glob("adma*/*.sock")), "a socket is left"
+        return output
+
+
+@MPIS
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_cases(mpi: str, ranks: int) -> None:
+    """All that a rank by itself, or several of them, can rely on; one after the other."""
+    output = run(mpi, ranks, HERE / "cases.py", ",".join(CASES), LIMIT)
+    for name in CASES:
+        assert output.split().count(name) == ranks
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_cases_between_nodes(ranks: int) -> None:
+    """Ranks of even and of odd number are on different nodes, as far as MPICH knows."""
+    not_there = {"cancelled", "first_meeting", "forked", "sleeping"}
+    names = [name for name in CASES if name not in not_there]
+    output = run("cliques", ranks, HERE / "cases.py", ",".join(names), LIMIT)
+    for name in names:
+        assert output.split().count(name) == ranks
+
+
+@MPIS
+@pytest.mark.parametrize("name", ENDS)
+def test_ends(mpi: str, name: str) -> None:
+    run(mpi, 3, HERE / "cases.py", name, LIMIT)
+
+
+@MPIS
+def test_a_rank_is_killed(mpi: str) -> None:
+    """By options of the launchers the others live on: they are told, and go on with each other."""
+    command = (HERE / "cases.py", "killed", LIMIT)
+    output = run(mpi, 3, *command, options=KILLED[mpi], status=(0, 9, 137))
+    assert "told after" in output
+
+
+@MPIS
+def test_examples(mpi: str) -> None:
+    assert run(mpi, 4, EXAMPLES / "ring.py") == "the token has seen [0, 1, 2, 3]\n"
+    assert run(mpi, 4, EXAMPLES / "farm.py") == "sum of squares: 2470\n"
+    assert run(mpi, 4, EXAMPLES / "pipeline.py") == "sum over the blocks: 184.0\n"
+    heat = run(mpi, 4, EXAMPLES / "halo.py")
+    assert heat.startswith("heat in the rod: 749.380"), heat
+
+
+PROGRAM = """
+import mpi4py
+from mpi4py import MPI, get_config
+import mpi4py.MPI as Again
+from mpi4py.MPI import COMM_WORLD
+import helper
+
+assert MPI.__name__ == Again.__name__ == helper.MPI.__name__ == "adma.MPI"
+assert mpi4py.MPI is MPI and COMM_WORLD is MPI.COMM_WORLD
+assert callable(get_config) and __name__ == "__main__" and __file__.endswith("prog.py")
+import sys
+assert sys.modules["mpi4py.MPI"].__name__ == "mpi4py.MPI" and sys.argv[1:] == ["one", "two"]
+comm = MPI.COMM_WORLD
+if comm.rank:
+    comm.send("sent", 0)
+else:
+    print(comm.recv(source=1))
+"""
+
+
+@MPIS
+def test_an_unchanged_program(mpi: str, tmp_path: Path) -> None:
+    (tmp_path / "prog.py").write_text(PROGRAM)
+    (tmp_path / "helper.py").write_text("from mpi4py import MPI\n")
+    output = run(mpi, 2, "-m", "adma.mpi", tmp_path / "prog.py", "one", "two")
+    assert output == "sent\n"
+    assert not (tmp_path / "__pycache__").exists()
+
+
+@MPIS
+def test_what_was_carried_is_told(mpi: str) -> None:
+    output = run(mpi, 2, EXAMPLES / "ring.py", variables={"ADMA_MPI_STATS": "1"})
+    for rank in (0, 1):
+        assert f"adma.MPI: rank {rank}: messages sent: carried 1, by_mpi 0" in output
+
+
+USERS = """
+import os, sys
+from mpi4py import MPI as theirs
+from adma import mpi
+rank = theirs.COMM_WORLD.rank
+os.environ["XDG_RUNTIME_DIR"] = sys.argv[1 + rank]
+os.setresuid(*[int(sys.argv[3]) + rank] * 3)
+comm = mpi.wrap(theirs.COMM_WORLD)
+print(comm.sendrecv("x", 1 - rank, source=1 - rank), mpi.stats(), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes other users")
+def test_ranks_of_different_users_use_mpi() -> None:
+    first = 61_000  # whoever that is
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        os.chown(one, first, first)
+        os.chown(two, first + 1, first + 1)
+        output = run("mpich", 2, "-c", USERS, one, two, first)
+    assert output.count("x {'carried': 0, 'by_mpi': 1}") == 2, output
+
+
+def test_a_rank_that_does_not_come_is_named() -> None:
+    """After 30 s."""
+    text = (
+        "from mpi4py import MPI as raw\n"
+        "if raw.COMM_WORLD.rank != 1:\n"
+        "    try:\n"
+        "        from adma import MPI\n"
+        "    except RuntimeError as error: print(error, flush=True)\n"
+        "    raw.COMM_WORLD.Abort(0)\n"
+        "raw.COMM_WORLD.recv(source=0, tag=99)\n"
+    )
+    output = run("mpich", 3, "-c", text)
+    assert "ranks 1 of MPI_COMM_WORLD did not come within 30 s" in output, output
+
+
+def test_without_mpi4py() -> None:
+    """In an environment that does not have it."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import adma\nfrom adma import MPI"], capture_output=True, text=True
+    )
+    assert found.returncode == 1
+    assert "mpi4py" in found.stderr.splitlines()[-1]
