@@ -41,6 +41,11 @@ def raw_of(comm: MPI.Comm) -> MPI.Comm:
 class Comm(PointToPoint, MPI.Comm):
     """A communicator. See mpi4py, and the package's page in docs."""
 
+    def __new__(cls, comm: MPI.Comm | None = None) -> Self:
+        """The same handle. Classes that derive from these may call it by `super()`."""
+        self: Self = MPI.Comm.__new__(cls, comm)
+        return self
+
     # New ones
 
     def Dup(self, info: Any = None) -> Self:

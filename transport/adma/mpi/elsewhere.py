@@ -49,20 +49,16 @@ def send(context: Context, memory: Sendable, dest: int, tag: int, *, synchronous
     return ByMPI(context, post([memory.view, MPI.BYTE], dest, tag), keep=memory)
 
 
-def receive(context: Context, memory: Memory, source: int, tag: int) -> Activity:
-    """Receive bytes that may come from another node."""
+def receive(
+    context: Context, memory: Memory, source: int, tag: int, post: Callable[[], Activity]
+) -> Activity:
+    """Receive bytes that may come from another node. `post` posts the receive in the worker."""
     shadow = context.shadow
     assert shadow is not None
     with _lock:
-        direct = source != MPI.ANY_SOURCE and not _overlaps(context, source, tag)
-        if direct:
+        if source != MPI.ANY_SOURCE and not _overlaps(context, source, tag):
             request = shadow.Irecv([memory.view, MPI.BYTE], source, tag)
             return ByMPI(context, request, memory)
-
-    def post() -> Activity:
-        from .matching import post_receive  # which imports this module
-
-        return post_receive(context, memory, source, tag)
 
     def by_mpi(_found: Found, message: MPI.Message) -> Activity:
         return ByMPI(context, message.Irecv([memory.view, MPI.BYTE]), memory)

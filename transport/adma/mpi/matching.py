@@ -119,7 +119,9 @@ def receive(context: Context, memory: Memory, source: int, tag: int) -> Activity
     if source == MPI.PROC_NULL:
         return Nothing(receives=True)
     if context.shadow is not None and elsewhere.may_meet(context, source):
-        return elsewhere.receive(context, memory, source, tag)
+        return elsewhere.receive(
+            context, memory, source, tag, lambda: post_receive(context, memory, source, tag)
+        )
     return post_receive(context, memory, source, tag)
 
 

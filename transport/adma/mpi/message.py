@@ -10,8 +10,9 @@ from mpi4py import MPI
 from . import objects, spec, statuses
 from .activity import Activity, ByMPI, Nothing, Receive
 from .found import Taken
+from .handles import finish, wait_in_time
 from .processes import here
-from .requests import Request, finish, wait_in_time
+from .requests import Request
 
 if TYPE_CHECKING:
     from .point_to_point import PointToPoint
@@ -125,7 +126,7 @@ class Message:
         activity = request._handle.activity
         assert activity is not None
         wait_in_time(self._comm, [activity], None)
-        return finish(request, status)
+        return finish(request._handle, status)
 
 
 def _receive(taken: Taken, memory: spec.Memory) -> Activity:

@@ -18,9 +18,10 @@ from .activity import Activity, Both, Nothing, Result, advance, wait_for
 from .buffered import attached_to
 from .context import Context, context_of
 from .found import Found
+from .handles import raise_failure
 from .message import MESSAGE_NO_PROC, Message
 from .processes import here
-from .requests import Prequest, Request, raise_failure
+from .requests import Prequest, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,11 +10,10 @@ from mpi4py import MPI
 from ..arguments import deadline_of
 from . import statuses as words
 from .activity import Activity, advance, wait_for
+from .handles import finish, handle_of, raise_failure, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from .requests import Request
 
     Statuses = list[MPI.Status] | tuple[MPI.Status, ...] | None
 
@@ -185,17 +184,13 @@ class _Batch:
     """The requests of one call. `active` are the indices of those that are under way."""
 
     def __init__(self, requests: Sequence[Any]) -> None:
-        from .requests import Request  # which derives from the class above
-
-        self.requests: list[Request] = [
-            each if isinstance(each, Request) else Request(each) for each in requests
-        ]
+        self.handles = [handle_of(each) for each in requests]
         self.active = [
-            index for index, each in enumerate(self.requests) if each._handle.activity is not None
+            index for index, each in enumerate(self.handles) if each.activity is not None
         ]
 
     def _activity(self, index: int) -> Activity:
-        activity = self.requests[index]._handle.activity
+        activity = self.handles[index].activity
         assert activity is not None
         return activity
 
@@ -212,14 +207,13 @@ class _Batch:
         try:
             done = wait_for(activities, need, deadline)
         except ConnectionError as error:
-            comm = self.requests[self.active[0]]._handle.comm
-            words.fail(comm, words.translate(error), error, str(error))
+            raise_failure(self.handles[self.active[0]].comm, error)
         if not done:
             raise TimeoutError(f"fewer than {need} requests are complete; they stay pending")
 
     def tell(self, index: int, status: MPI.Status | None) -> None:
         """Fill in the status of one that is complete, or of one that is not active."""
-        activity = self.requests[index]._handle.activity
+        activity = self.handles[index].activity
         if activity is None:
             words.fill_empty(status)
         else:
@@ -228,33 +222,28 @@ class _Batch:
 
     def take_one(self, status: MPI.Status | None) -> tuple[int, Any]:
         """Take the first one that is complete."""
-        from .requests import finish
-
         done = self.poll()
         if not done:
             words.fill_empty(status)
             return MPI.UNDEFINED, None
-        return done[0], finish(self.requests[done[0]], status)
+        return done[0], finish(self.handles[done[0]], status)
 
     def take(self, indices: Sequence[int], statuses: Statuses) -> list[Any]:
-        """Take these, which are complete or not active. MPI.Exception: one of them failed."""
-        from .requests import raise_failure, settle
-
+        """Take these, which are complete or not active. Raises the first one's error, if any."""
         filled = _statuses(statuses, len(indices))
         found: list[Any] = []
         failed: tuple[MPI.Comm | None, BaseException] | None = None
         for place, index in enumerate(indices):
-            request = self.requests[index]
+            handle = self.handles[index]
             status = filled[place] if place < len(filled) else None
-            if request._handle.activity is None:
+            if handle.activity is None:
                 words.fill_empty(status)
                 found.append(None)
                 continue
-            comm = request._handle.comm
-            result = settle(request, status)
+            result = settle(handle, status)
             found.append(result.value)
             if result.failure is not None and failed is None:
-                failed = comm, result.failure
+                failed = handle.comm, result.failure
         if failed is not None:
             raise_failure(*failed)
         return found

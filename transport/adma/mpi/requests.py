@@ -8,8 +8,6 @@ is here as well, and takes those of both kinds.
 
 from __future__ import annotations
 
-import itertools
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -17,68 +15,15 @@ from mpi4py import MPI
 
 from ..arguments import deadline_of
 from . import statuses
-from .activity import Activity, Foreign, Result, advance, wait_for
+from .activity import Activity, advance
+from .handles import NULL, Handle, finish, handle_of, handle_with, keep_going, wait_in_time
 from .request_sets import RequestSets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["REQUEST_NULL", "Grequest", "Handle", "Prequest", "Request", "finish", "keep_going"]
-
-_numbers = itertools.count(1)
-_by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
-_detached: set[Activity] = set()  # freed before they were over, and dropped requests
-
-
-class Handle:
-    """What a request refers to. Several Python objects may share one, as they share MPI's."""
-
-    __slots__ = ("__weakref__", "activity", "comm", "number", "raw", "start")
-
-    def __init__(
-        self,
-        comm: MPI.Comm | None,
-        activity: Activity | None = None,
-        start: Callable[[], Activity] | None = None,
-        raw: MPI.Request | None = None,
-    ) -> None:
-        self.comm = comm
-        self.activity = activity  # None: there is none, or the request is inactive
-        self.start = start  # of a persistent request
-        self.raw = raw  # MPI's own request
-        self.number = next(_numbers)
-        _by_number[self.number] = self
-
-    @property
-    def is_null(self) -> bool:
-        """Is it MPI's REQUEST_NULL by now?"""
-        return self.activity is None and self.start is None
-
-    def __del__(self) -> None:
-        if self.activity is not None and self.raw is None:
-            keep_going(self.activity)
-
-
-_NULL = Handle(None)
-
-
-def keep_going(activity: Activity) -> None:
-    """Nobody will wait for it: it goes on all the same, with its memory."""
-    for each in [each for each in _detached if each.poll()]:
-        _detached.discard(each)
-    if not activity.poll():
-        _detached.add(activity)
-
-
-def _handle_of(request: object) -> Handle:
-    if request is None:
-        return _NULL
-    if isinstance(request, Request):
-        return request._handle
-    if isinstance(request, MPI.Request):
-        return Handle(None, Foreign(request), raw=request) if request else _NULL
-    raise TypeError(f"expected a Request, got {type(request).__name__}")
+__all__ = ["REQUEST_NULL", "Grequest", "Prequest", "Request"]
 
 
 class Request(RequestSets):
@@ -90,7 +35,7 @@ class Request(RequestSets):
 
     def __new__(cls, request: object = None) -> Self:
         self = super().__new__(cls)
-        self._handle = _handle_of(request)
+        self._handle = handle_of(request)
         return self
 
     @classmethod
@@ -135,7 +80,7 @@ class Request(RequestSets):
     def fromhandle(cls, handle: int) -> Self:
         """The request with this number."""
         self = super().__new__(cls)
-        self._handle = _by_number.get(handle, _NULL)
+        self._handle = handle_with(handle)
         return self
 
     def toint(self) -> int:
@@ -200,7 +145,7 @@ class Request(RequestSets):
 
     def Free(self) -> None:
         """Let go of it. What was posted happens all the same."""
-        handle, self._handle = self._handle, _NULL
+        handle, self._handle = self._handle, NULL
         free = getattr(handle.start, "free", None)
         if free is not None:
             free()
@@ -219,7 +164,7 @@ class Request(RequestSets):
             statuses.fill_empty(status)
             return None
         wait_in_time(self._handle.comm, [activity], deadline_of(timeout, call))
-        return finish(self, status)
+        return finish(self._handle, status)
 
     def _test(self, status: MPI.Status | None) -> tuple[bool, Any]:
         activity = self._handle.activity
@@ -228,45 +173,7 @@ class Request(RequestSets):
             return True, None
         if not advance([activity])[0]:
             return False, None
-        return True, finish(self, status)
-
-
-def wait_in_time(
-    comm: MPI.Comm | None, activities: Sequence[Activity], deadline: float | None
-) -> None:
-    """Wait for all of these. TimeoutError: they go on."""
-    try:
-        done = wait_for(activities, len(activities), deadline)
-    except ConnectionError as error:
-        statuses.fail(comm, statuses.translate(error), error, str(error))
-    if not done:
-        raise TimeoutError("the message is not complete; its request stays pending")
-
-
-def finish(request: Request, status: MPI.Status | None) -> Any:
-    """A request's message is over: the request is null, or inactive. Raises what went wrong."""
-    result = settle(request, status)
-    if result.failure is not None:
-        raise_failure(request._handle.comm, result.failure)
-    return result.value
-
-
-def settle(request: Request, status: MPI.Status | None) -> Result:
-    """The same, and what went wrong is in the result."""
-    handle = request._handle
-    activity, handle.activity = handle.activity, None
-    assert activity is not None
-    activity.consume()
-    assert activity.result is not None
-    activity.result.fill(status)
-    return activity.result
-
-
-def raise_failure(comm: MPI.Comm | None, failure: BaseException) -> NoReturn:
-    """Raise what went wrong with a message, as the communicator's error handler says."""
-    if isinstance(failure, (OSError, EOFError)):  # adma's own errors
-        statuses.fail(comm, statuses.translate(failure), failure, str(failure))
-    raise failure
+        return True, finish(self._handle, status)
 
 
 class Prequest(Request):
@@ -330,7 +237,7 @@ class Grequest(Request):
 
     def __new__(cls, request: object = None) -> Self:
         is_ours = isinstance(request, Request) and bool(request)
-        if is_ours and not isinstance(_handle_of(request).raw, MPI.Grequest):
+        if is_ours and not isinstance(handle_of(request).raw, MPI.Grequest):
             raise TypeError("expecting a generalized request")
         return super().__new__(cls, request)
 

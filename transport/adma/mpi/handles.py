@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What requests refer to, and how a request comes to its end."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mpi4py import MPI
+
+from . import statuses
+from .activity import Activity, Foreign, Result, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "NULL",
+    "Handle",
+    "finish",
+    "handle_of",
+    "handle_with",
+    "keep_going",
+    "raise_failure",
+    "settle",
+    "wait_in_time",
+]
+
+_numbers = itertools.count(1)
+_by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
+_detached: set[Activity] = set()  # freed before they were over, and dropped requests
+
+
+class Handle:
+    """What a request refers to. Several Python objects may share one, as they share MPI's."""
+
+    __slots__ = ("__weakref__", "activity", "comm", "number", "raw", "start")
+
+    def __init__(
+        self,
+        comm: MPI.Comm | None,
+        activity: Activity | None = None,
+        start: Callable[[], Activity] | None = None,
+        raw: MPI.Request | None = None,
+    ) -> None:
+        self.comm = comm
+        self.activity = activity  # None: there is none, or the request is inactive
+        self.start = start  # of a persistent request
+        self.raw = raw  # MPI's own request
+        self.number = next(_numbers)
+        _by_number[self.number] = self
+
+    @property
+    def is_null(self) -> bool:
+        """Is it MPI's REQUEST_NULL by now?"""
+        return self.activity is None and self.start is None
+
+    def __del__(self) -> None:
+        if self.activity is not None and self.raw is None:
+            keep_going(self.activity)
+
+
+NULL = Handle(None)
+
+
+def keep_going(activity: Activity) -> None:
+    """Nobody will wait for it: it goes on all the same, with its memory."""
+    for each in [each for each in _detached if each.poll()]:
+        _detached.discard(each)
+    if not activity.poll():
+        _detached.add(activity)
+
+
+def handle_of(request: object) -> Handle:
+    """What a request refers to: adma's, MPI's, or None."""
+    if request is None:
+        return NULL
+    handle = getattr(request, "_handle", None)
+    if isinstance(handle, Handle):
+        return handle
+    if isinstance(request, MPI.Request):
+        return Handle(None, Foreign(request), raw=request) if request else NULL
+    raise TypeError(f"expected a Request, got {type(request).__name__}")
+
+
+def handle_with(number: int) -> Handle:
+    """The one with this number, or the null one."""
+    return _by_number.get(number, NULL)
+
+
+def wait_in_time(
+    comm: MPI.Comm | None, activities: Sequence[Activity], deadline: float | None
+) -> None:
+    """Wait for all of these. TimeoutError: they go on."""
+    try:
+        done = wait_for(activities, len(activities), deadline)
+    except ConnectionError as error:
+        statuses.fail(comm, statuses.translate(error), error, str(error))
+    if not done:
+        raise TimeoutError("the message is not complete; its request stays pending")
+
+
+def finish(handle: Handle, status: MPI.Status | None) -> Any:
+    """A request's message is over: the request is null, or inactive. Raises what went wrong."""
+    result = settle(handle, status)
+    if result.failure is not None:
+        raise_failure(handle.comm, result.failure)
+    return result.value
+
+
+def settle(handle: Handle, status: MPI.Status | None) -> Result:
+    """The same, and what went wrong is in the result."""
+    activity, handle.activity = handle.activity, None
+    assert activity is not None
+    activity.consume()
+    assert activity.result is not None
+    activity.result.fill(status)
+    return activity.result
+
+
+def raise_failure(comm: MPI.Comm | None, failure: BaseException) -> NoReturn:
+    """Raise what went wrong with a message, as the communicator's error handler says."""
+    if isinstance(failure, (OSError, EOFError)):  # adma's own errors
+        statuses.fail(comm, statuses.translate(failure), failure, str(failure))
+    raise failure
