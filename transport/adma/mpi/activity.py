@@ -291,8 +291,11 @@ class Foreign(Activity):
 
     def poll(self) -> bool:
         status = MPI.Status()
-        if self.result is None and self._request.Get_status(status):
-            self.result = _told(status)
+        try:
+            if self.result is None and self._request.Get_status(status):
+                self.result = _told(status)
+        except MPI.Exception as error:
+            self.result = Result(failure=error)
         return self.result is not None
 
     def consume(self) -> None:

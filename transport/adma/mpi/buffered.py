@@ -31,12 +31,16 @@ class Attached:
         """Attach a buffer. None, or BUFFER_AUTOMATIC: as much as is needed."""
         if self.buf is not None:
             raise MPI.Exception(MPI.ERR_BUFFER)
-        automatic = buf is None or buf is getattr(MPI, "BUFFER_AUTOMATIC", buf is None)
-        self.buf = buf
-        self.size = float("inf") if automatic else memoryview(MPI.buffer(buf)).nbytes
+        if buf is None or buf == MPI.BUFFER_AUTOMATIC:
+            self.buf, self.size = MPI.BUFFER_AUTOMATIC, float("inf")
+            return
+        held = MPI.buffer.frombuffer(buf)
+        if held.readonly:
+            raise BufferError("the buffer that is attached is read-only")
+        self.buf, self.size = held, held.nbytes
 
     def detach(self) -> Any:
-        """Wait until all that was sent from it is on its way; returns the buffer."""
+        """Wait until all that was sent from it is on its way; returns the buffer, or None."""
         self.flush()
         buf, self.buf, self.size = self.buf, None, 0.0
         return buf

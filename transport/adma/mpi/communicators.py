@@ -10,6 +10,7 @@ MPI's own, until both sides call `adma.mpi.wrap`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 from mpi4py import MPI
@@ -38,7 +39,24 @@ def raw_of(comm: MPI.Comm) -> MPI.Comm:
     return MPI.Intercomm(comm) if comm.Is_inter() else MPI.Intracomm(comm)
 
 
-class Comm(PointToPoint, MPI.Comm):
+_CALLS = frozenset(name for name in vars(PointToPoint) if not name.startswith("_"))
+
+
+class _ByClass(type):
+    """Calls by the class, as `MPI.Comm.Send(comm, ...)`, which may be given one of mpi4py's own."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return partial(_by_class, name, found) if name in _CALLS else found
+
+
+def _by_class(name: str, call: Any, comm: MPI.Comm, *args: Any, **kwargs: Any) -> Any:
+    if not isinstance(comm, PointToPoint):
+        call = getattr(MPI.Comm, name)
+    return call(comm, *args, **kwargs)
+
+
+class Comm(PointToPoint, MPI.Comm, metaclass=_ByClass):
     """A communicator. See mpi4py, and the package's page in docs."""
 
     def __new__(cls, comm: MPI.Comm | None = None) -> Self:

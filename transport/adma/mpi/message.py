@@ -89,6 +89,9 @@ class Message:
     probe = Probe
     iprobe = Iprobe
 
+    def free(self) -> None:
+        """Do nothing, as with mpi4py: a message that was taken has to be received."""
+
     # Receives
 
     def Recv(self, buf: Any, status: MPI.Status | None = None) -> None:

@@ -510,7 +510,7 @@ class PointToPoint:
         return found
 
     def _message(self, taken: Any) -> Message:
-        return MESSAGE_NO_PROC if taken is MESSAGE_NO_PROC else Message.of(self._comm, taken)
+        return Message(taken) if taken is MESSAGE_NO_PROC else Message.of(self._comm, taken)
 
 
 def _warn_of(buf: Any, call: str) -> None:

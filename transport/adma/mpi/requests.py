@@ -146,6 +146,10 @@ class Request(RequestSets):
     def Free(self) -> None:
         """Let go of it. What was posted happens all the same."""
         handle, self._handle = self._handle, NULL
+        if handle.raw is not None:
+            handle.activity = None
+            handle.raw.Free()
+            return
         free = getattr(handle.start, "free", None)
         if free is not None:
             free()
@@ -176,10 +180,19 @@ class Request(RequestSets):
         return True, finish(self._handle, status)
 
 
+def _check_kind(request: object, kinds: tuple[type, ...], wanted: str) -> None:
+    if request is not None and not handle_of(request).is_null and not isinstance(request, kinds):
+        raise TypeError(f"expecting {wanted}, got {type(request).__name__}")
+
+
 class Prequest(Request):
     """A request that can be started again and again. See MPI-4.1, section 3.9."""
 
     __slots__ = ()
+
+    def __new__(cls, request: object = None) -> Self:
+        _check_kind(request, (Prequest, MPI.Prequest), "a persistent request")
+        return super().__new__(cls, request)
 
     @classmethod
     def of_start(cls, comm: MPI.Comm, start: Callable[[], Activity]) -> Self:
@@ -236,9 +249,7 @@ class Grequest(Request):
     __slots__ = ()
 
     def __new__(cls, request: object = None) -> Self:
-        is_ours = isinstance(request, Request) and bool(request)
-        if is_ours and not isinstance(handle_of(request).raw, MPI.Grequest):
-            raise TypeError("expecting a generalized request")
+        _check_kind(request, (Grequest, MPI.Grequest), "a generalized request")
         return super().__new__(cls, request)
 
     @classmethod
