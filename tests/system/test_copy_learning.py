@@ -42,7 +42,7 @@ def learns(queues: int) -> None:
 def copied(nbytes: int) -> Any:
     """A copy that was waited for; how it was spread."""
     source, target = pattern(nbytes, 1), bytearray(nbytes)
-    request = adma.icopy(target, source)
+    request: Any = adma.icopy(target, source)
     assert request.wait(HANG) == nbytes
     assert not difference(target, source)
     return request._copy
@@ -76,16 +76,16 @@ def test_what_was_learnt_is_explained() -> None:
 def test_what_is_posted_beside_others_is_spread_plainly() -> None:
     target, source = bytearray(MIB), pattern(MIB, 2)
     with engine.held(learns=True):
-        requests = [adma.icopy(target, source) for _ in range(100)]
+        requests: list[Any] = [adma.icopy(target, source) for _ in range(100)]
     adma.wait_all(requests, HANG)
-    assert {request._copy.plan.parts for request in requests} == {MIB // PART}  # type: ignore[attr-defined]
+    assert {request._copy.plan.parts for request in requests} == {MIB // PART}
     assert target == source
     assert not ways(MIB)
 
 
 @pytest.mark.faults
 def test_no_more_queues_than_were_learnt_to_be_best() -> None:
-    """The others leave the copy alone, even while they look for work; a caller that waits does not."""
+    """The others leave the copy alone even while they look for work. A caller does not."""
     learns(queues=6)
     take_up_spreads([Spread(MIB_4, True, 1, 0, True, 0, 0, 100_000)])
     target, source = bytearray(4 * MIB), pattern(4 * MIB, 3)
@@ -94,8 +94,8 @@ def test_no_more_queues_than_were_learnt_to_be_best() -> None:
     def limited() -> bool:
         until("the caller of a copy is expected to wait", lambda: copied(2 * MIB).waits == 1)
         faults.arm(None, faults.CHUNK, "hold")
-        request = adma.icopy(target, source)
-        if request._copy.queues == 1:  # type: ignore[attr-defined]
+        request: Any = adma.icopy(target, source)
+        if request._copy.queues == 1:
             held.append(request)
             return True
         engine.release()

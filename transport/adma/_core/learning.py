@@ -87,7 +87,7 @@ def tell_spreads() -> list[Spread]:
 
 
 def take_up_spreads(spreads: list[Spread]) -> None:
-    """Begin with these. Those that this core does not know, or has too few queues for, are left out.
+    """Begin with these. What this core does not know, or has too few queues for, is left out.
 
     OverflowError: a number is beyond what the core can have stored.
     """

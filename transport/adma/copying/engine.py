@@ -65,7 +65,8 @@ def configure(
     """Choose what makes copies from now on. What is not named stays as it is.
 
     `engine`: "thread", "caller", "dmaengine" or "auto".
-    `queues`: copy worker threads, 1 to 16; 0 for as many as suit the cores.
+    `queues`: copy worker threads, 1 to 16; 0 for as many as suit the cores. Fewer of them make a
+    copy if that was learnt to be quicker.
     `schedule`: with "adaptive", small copies do not wait behind large ones, and idle threads
     share a large one. With "round-robin", copy i goes to thread i modulo their number, as in
     the paper.
