@@ -229,6 +229,21 @@ static void disturbed(enum disturbance what)
 	REQUIRE(post(&s, MIB, 2).waits == (what != LATE && what != UNEXPECTED));
 }
 
+/* It was expected to compute, and did so only at first. */
+static void helped_late(void)
+{
+	struct adma_spreads s;
+	struct adma_copy copy;
+
+	memset(&s, 0, sizeof(s));
+	copy = post(&s, MIB, 2);
+	complete(&s, &copy, 100, ADMA_HELPED_LATE);
+	REQUIRE(samples(&s) == 0 && !post(&s, MIB, 2).waits);
+	copy = post(&s, MIB, 2);
+	complete(&s, &copy, 100, ADMA_HELPED_NOT);
+	REQUIRE(samples(&s) == 1);
+}
+
 /* Where a waiting thread only waits, it is always the workers that copy. */
 static void callers_that_do_not_help(void)
 {
@@ -344,6 +359,7 @@ int main(void)
 	it_stays_within_limits();
 	for (enum disturbance what = OTHERS; what <= CALM; what++)
 		disturbed(what);
+	helped_late();
 	callers_that_do_not_help();
 	some_copies_are_left_alone();
 	other_workers();
