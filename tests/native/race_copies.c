@@ -6,7 +6,8 @@
  * Each thread has a memory of its own, in which its copies conflict in every way. When they are
  * all complete, it is compared with a model that makes them one after the other. So this program
  * finds a part that is lost or copied twice, a wrong order, and a copy that was made although it
- * was cancelled. ThreadSanitizer finds accesses without any order.
+ * was cancelled. ThreadSanitizer finds accesses without any order. Now and then one thread has the
+ * engine to itself, because only copies that are alone are spread as was learnt.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,6 +21,7 @@
 #include "adma_copy.h"
 #include "race.h"
 #include "copy/schedule.h"
+#include "copy/spread.h"
 
 #define THREADS 4
 #define MEMORY (600u << 10)
@@ -51,6 +53,17 @@ static struct {
 } board = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct poster posters[THREADS];
+/* Held exclusively by a thread that has the engine to itself. */
+static pthread_rwlock_t turns = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static _Atomic uint64_t limited, recut; /* copies for fewer workers than there are, and with other parts */
+
+/* Cores are always said to suffice: where they do not, nothing is learnt. */
+bool __wrap_adma_cpu_was_oversubscribed(int64_t now);
+bool __wrap_adma_cpu_was_oversubscribed(int64_t now)
+{
+	(void)now;
+	return false;
+}
 static int64_t until;
 
 /* ---- the board ---- */
@@ -116,6 +129,18 @@ static void draw_job(struct poster *w, struct job *job)
 	job->src = base + below(&w->seed, 1 + (room < MEMORY - room - base ? room : MEMORY - room - base));
 }
 
+/* One that does not overlap itself, and is long enough for several parts. */
+static void draw_long_job(struct poster *w, struct job *job)
+{
+	bool up = below(&w->seed, 2);
+
+	memset(job, 0, sizeof(*job));
+	job->rows = 1;
+	job->width = MEMORY / 4 + below(&w->seed, MEMORY / 4);
+	job->dst = up ? MEMORY / 2 : 0;
+	job->src = up ? 0 : MEMORY / 2;
+}
+
 static void plan(struct poster *w, struct job *job)
 {
 	uint8_t *dst = w->memory + job->dst, *src = w->memory + job->src;
@@ -128,17 +153,10 @@ static void plan(struct poster *w, struct job *job)
 	REQUIRE(!adma_plan_strided(&job->copy.plan, dst, src, job->width, job->dims, 1));
 }
 
-static void post(struct poster *w)
+static void hand_over(struct poster *w, struct job *job)
 {
-	struct job *job = &w->jobs[w->posted++];
 	int rc;
 
-	draw_job(w, job);
-	if (job->rows == 1 && job->width <= 16384 && below(&w->seed, 2)) {
-		job->now = !adma_copy_now(w->memory + job->dst, w->memory + job->src, job->width);
-		if (job->now)
-			return;
-	}
 	plan(w, job);
 	do {
 		rc = adma_copy_post(&job->copy);
@@ -146,6 +164,19 @@ static void post(struct poster *w)
 			(void)adma_copy_wait_room(SLICE_NS);
 	} while (rc == -EAGAIN);
 	REQUIRE(rc == 0 || rc == 1);
+}
+
+static void post(struct poster *w)
+{
+	struct job *job = &w->jobs[w->posted++];
+
+	draw_job(w, job);
+	if (job->rows == 1 && job->width <= 16384 && below(&w->seed, 2)) {
+		job->now = !adma_copy_now(w->memory + job->dst, w->memory + job->src, job->width);
+		if (job->now)
+			return;
+	}
+	hand_over(w, job);
 	if (below(&w->seed, 2))
 		show(job, &w->seed);
 }
@@ -271,11 +302,38 @@ static void compare(struct poster *w)
 	w->posted = 0;
 }
 
+/* Each copy is alone, and most callers wait. */
+static void work_alone(struct poster *w)
+{
+	struct adma_engine_state state;
+
+	pthread_rwlock_wrlock(&turns);
+	while (w->posted < POSTS) {
+		struct job *job = &w->jobs[w->posted++];
+		int64_t hang = adma_now() + HANG_NS;
+		bool polls = !below(&w->seed, 8);
+
+		draw_long_job(w, job);
+		hand_over(w, job);
+		while (!(polls ? adma_copy_check(&job->copy) : adma_copy_wait_one(&job->copy, SLICE_NS)))
+			REQUIRE(adma_now() < hang);
+		adma_engine_look(&state);
+		limited += job->copy.queues < state.running;
+		recut += job->copy.plan.part_bytes != ADMA_PART_BYTES;
+	}
+	finish(w);
+	compare(w);
+	pthread_rwlock_unlock(&turns);
+}
+
 static void *work(void *argument)
 {
 	struct poster *w = argument;
 
 	while (adma_now() < until) {
+		if (!below(&w->seed, 3))
+			work_alone(w);
+		pthread_rwlock_rdlock(&turns);
 		while (w->posted < POSTS) {
 			post(w);
 			if (!below(&w->seed, 3))
@@ -293,6 +351,7 @@ static void *work(void *argument)
 		}
 		finish(w);
 		compare(w);
+		pthread_rwlock_unlock(&turns);
 	}
 	return NULL;
 }
@@ -307,6 +366,7 @@ static void configure(unsigned long long *seed)
 		.policy = below(seed, 2) ? ADMA_ADAPTIVE : ADMA_ROUND_ROBIN,
 		.callers_help = below(seed, 2),
 		.at_once = below(seed, 2) ? 16384 : 0,
+		.learns = below(seed, 4),
 	};
 	/* It fails while copies are outstanding, and others post all the time. */
 	for (int i = 0; i < 200; i++) {
@@ -316,6 +376,43 @@ static void configure(unsigned long long *seed)
 		if (!rc)
 			return;
 		(void)adma_engine_drain(SLICE_NS / 4);
+	}
+}
+
+/* Something that another process may have learnt. */
+static void teach(unsigned long long *seed)
+{
+	struct adma_spread found[8];
+	struct adma_spread spread = {
+		.size_class = 9 + (uint32_t)below(seed, 8),
+		.waits = below(seed, 4) > 0,
+		.queues = 1 + (uint32_t)below(seed, 2),
+		.size = (uint32_t)below(seed, 3),
+		.chosen = 1,
+		.ns_per_mib = 100000,
+	};
+
+	(void)adma_engine_take_up(&spread);
+	REQUIRE(adma_engine_learnt(found, 8) >= 0);
+}
+
+/* At least here copies are made over fewer workers than there are. */
+static void begin(void)
+{
+	struct adma_engine_config config = {
+		.engine = ADMA_ENGINE_THREAD, .queues = 4, .callers_help = true, .learns = true};
+	int64_t hang = adma_now() + HANG_NS;
+
+	REQUIRE(!adma_engine_configure(&config));
+	for (uint32_t class = 9; class < 17; class++) {
+		struct adma_spread spread = {
+			.size_class = class, .waits = 1, .queues = 1, .size = 2, .chosen = 1, .ns_per_mib = 100000};
+
+		REQUIRE(!adma_engine_take_up(&spread));
+	}
+	while (!limited) {
+		work_alone(&posters[0]);
+		REQUIRE(adma_now() < hang);
 	}
 }
 
@@ -376,6 +473,8 @@ static void *govern(void *argument)
 			break;
 		default:
 			configure(seed);
+			for (int i = 0; i < 20; i++)
+				teach(seed);
 		}
 		adma_engine_get_stats(&stats);
 		adma_engine_look(&state);
@@ -408,7 +507,6 @@ int main(int argc, char **argv)
 	struct adma_engine_stats stats;
 	uint64_t done = 0, cancelled = 0;
 
-	until = end_of_run(argc, argv);
 	for (int i = 0; i < THREADS; i++) {
 		struct poster *w = &posters[i];
 
@@ -418,8 +516,11 @@ int main(int argc, char **argv)
 		w->scratch = malloc(MEMORY);
 		for (uint32_t k = 0; k < MEMORY; k++)
 			w->memory[k] = w->model[k] = (uint8_t)draw(&w->seed);
-		start(&threads[i], work, w);
 	}
+	begin();
+	until = end_of_run(argc, argv);
+	for (int i = 0; i < THREADS; i++)
+		start(&threads[i], work, &posters[i]);
 	start(&threads[THREADS], govern, &seed);
 	for (int i = 0; i <= THREADS; i++)
 		join(threads[i]);
@@ -434,8 +535,10 @@ int main(int argc, char **argv)
 	adma_engine_get_stats(&stats);
 	REQUIRE(!stats.outstanding && !stats.in_line);
 	REQUIRE(cancelled && stats.held_back && stats.parts_queues && stats.parts_callers && stats.at_once);
-	printf("copies: %llu done, %llu cancelled, %llu held back, parts %llu by workers and %llu by callers\n",
+	printf("copies: %llu done, %llu cancelled, %llu held back, %llu over fewer queues, %llu in other parts; "
+	       "parts %llu by workers and %llu by callers\n",
 	       (unsigned long long)done, (unsigned long long)cancelled, (unsigned long long)stats.held_back,
-	       (unsigned long long)stats.parts_queues, (unsigned long long)stats.parts_callers);
+	       (unsigned long long)limited, (unsigned long long)recut, (unsigned long long)stats.parts_queues,
+	       (unsigned long long)stats.parts_callers);
 	return 0;
 }

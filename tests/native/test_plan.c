@@ -178,14 +178,22 @@ static void check_shape(const struct adma_plan *plan, const struct drawn *c)
 	REQUIRE(plan->bytes == plan->rows * plan->width);
 	REQUIRE(plan->parts >= halves && plan->parts % halves == 0);
 	/* No part is much too large, and none is needlessly small. */
-	REQUIRE(plan->bytes <= plan->parts / halves * ADMA_PART_BYTES);
-	REQUIRE(plan->parts / halves == 1 || plan->bytes > plan->parts / halves * ADMA_PART_BYTES / 4);
+	REQUIRE(plan->bytes <= plan->parts / halves * plan->part_bytes);
+	REQUIRE(plan->parts / halves == 1 || plan->bytes > plan->parts / halves * plan->part_bytes / 4);
 	span(c, true, &low, &high);
 	REQUIRE(plan->writes.from == (uintptr_t)memory + (uintptr_t)(c->dst + low));
 	REQUIRE(plan->writes.to == (uintptr_t)memory + (uintptr_t)(c->dst + high));
 	span(c, false, &low, &high);
 	REQUIRE(plan->reads.from == (uintptr_t)memory + (uintptr_t)(c->src + low));
 	REQUIRE(plan->reads.to == (uintptr_t)memory + (uintptr_t)(c->src + high));
+}
+
+/* Mostly a plan keeps the parts that it has at first. */
+static void cut(struct adma_plan *plan)
+{
+	REQUIRE(plan->part_bytes == ADMA_PART_BYTES || !plan->bytes);
+	if (!below(3))
+		adma_plan_cut(plan, 1ull << (12 + below(9)));
 }
 
 static bool test_one(void)
@@ -199,6 +207,7 @@ static bool test_one(void)
 	memcpy(memory, before, MEMORY);
 	memcpy(dims, c.dims, sizeof(dims));
 	REQUIRE(!adma_plan_strided(&plan, memory + c.dst, memory + c.src, c.width, dims, c.ndim));
+	cut(&plan);
 	check_shape(&plan, &c);
 	if (plan.staged)
 		plan.stage = malloc(plan.bytes);
@@ -222,6 +231,7 @@ static void test_bytes(void)
 		memcpy(model, before, MEMORY);
 		memmove(model + to, model + from, n);
 		adma_plan_bytes(&plan, memory + to, memory + from, n);
+		cut(&plan);
 		REQUIRE(!plan.staged && plan.bytes == n && !n == !plan.parts);
 		run(&plan);
 		REQUIRE(!memcmp(memory, model, MEMORY));

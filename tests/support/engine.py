@@ -31,12 +31,16 @@ LINE: Final = lib.ADMA_BACKLOG_MAX
 _QUEUE = re.compile(r"adma-queue-\d+")
 
 
-def configure(at_once: int = AT_ONCE, **settings: Any) -> None:
-    """`adma.configure`, with the size from which on copies are handed over always set."""
+def configure(at_once: int = AT_ONCE, learns: bool = False, **settings: Any) -> None:
+    """`adma.configure`, with the size from which on copies are handed over always set.
+
+    `learns`: how copies are spread is learnt, so that it depends on what was copied before.
+    """
     adma.configure(**settings)
     state = ffi.new("struct adma_engine_state *")
     lib.adma_engine_look(state)
     state.config.at_once = at_once
+    state.config.learns = learns
     assert lib.adma_engine_configure(ffi.addressof(state, "config")) == 0
 
 

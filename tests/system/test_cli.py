@@ -135,6 +135,8 @@ ENGINE: dict[str, Any] = {
     "kernel": "auto",
     "kernels": {},
     "at_once": 65536,
+    "learns": True,
+    "learnt": [],
     "refused": None,
     "engines": {"auto": None, "caller": None, "thread": None, "dmaengine": None},
     "refusals": {},
@@ -150,8 +152,19 @@ def test_the_engine_in_rows() -> None:
         "engine: thread, auto was asked for",
         "queues: 3 queues, adaptive, started by the first copy that is large enough",
         "a waiting thread: copies, too",
+        "learnt: nothing yet of how copies are spread; `adma tune` measures it once",
         "dmaengine: available, where it is asked for",
     ]
+
+
+def test_what_the_engine_has_learnt_in_rows() -> None:
+    way = {"nbytes": 1 << 20, "chosen": True}
+    larger, other = {"nbytes": 4 << 20, "chosen": True}, {"nbytes": 8 << 20, "chosen": False}
+    rows = engine_lines(learnt=[way, larger, other])
+    assert (
+        "learnt: how copies of 1024 KiB to 4096 KiB are spread; `adma tune --show` lists it" in rows
+    )
+    assert "learnt: nothing: ADMA_LEARN=0 switches it off" in engine_lines(learns=False)
 
 
 def test_the_engine_of_one_core_in_rows() -> None:
@@ -172,6 +185,7 @@ def test_why_there_is_no_dmaengine() -> None:
         ": not what the environment asks for: 'dmaengine' cannot be had here",
         "queues: 3 queues, adaptive, started by the first copy that is large enough",
         "a waiting thread: only waits",
+        "learnt: nothing yet of how copies are spread; `adma tune` measures it once",
         "dmaengine: refused: no channel",
         ": cure: a driver",
     ]

@@ -14,18 +14,29 @@ import pytest
 
 from adma import tuned
 from adma._core.constants import MECH_CMA, MECH_SHARED
-from adma._core.learning import Cost, size_of
+from adma._core.learning import Cost, Spread, size_of
 from adma.cli import tune
 from adma.testing.limits import SLOWNESS
 from support.mechanisms import FORCED
 
 TIMEOUT = 120 * SLOWNESS
-KIB_256 = 12  # the size class
+KIB_256, MIB_4 = 12, 20  # size classes
 COSTS = [
     Cost(KIB_256, MECH_SHARED, 0, False, False, False, 90_000),
     Cost(KIB_256, MECH_CMA, 2, False, False, True, 40_000),
     Cost(KIB_256, MECH_CMA, 7, False, False, False, 40_000),  # of another version: it is left out
 ]
+SPREADS = [
+    Spread(MIB_4, True, 1, 0, False, 20, 128 * 1024, 90_000),
+    Spread(MIB_4, True, 1, 2, True, 20, 32 * 1024, 80_000),
+    Spread(MIB_4, True, 99, 0, False, 20, 128 * 1024, 70_000),  # there are not so many queues
+]
+# The ways in which a process begins to spread copies that its one queue and a caller make.
+TELL_SPREADS = """
+from adma.copying import engine
+learnt = engine.describe()["learnt"]
+print([(way["nbytes"], way["queues"], way["part_bytes"], way["chosen"]) for way in learnt])
+"""
 # A process with both ends of a channel: the way that messages of 256 KiB would take.
 TELL = """
 import socket, threading, adma
@@ -71,15 +82,15 @@ def refused(why: str) -> None:
 
 def change(**fields: Any) -> None:
     """Store something, and then change a part of it."""
-    path = Path(tuned.store(COSTS, "today"))
+    path = Path(tuned.store(COSTS, SPREADS, "today"))
     found = {**json.loads(path.read_text()), **fields}
     path.write_text(json.dumps(found))
 
 
 def test_what_is_stored_is_loaded() -> None:
     assert tuned.load() is None
-    path = tuned.store(COSTS, "today")
-    assert tuned.load() == tuned.Tuned("today", tuned.machine(), COSTS)
+    path = tuned.store(COSTS, SPREADS, "today")
+    assert tuned.load() == tuned.Tuned("today", tuned.machine(), COSTS, SPREADS)
     assert os.listdir(os.path.dirname(path)) == ["tuned.json"]
     assert os.stat(path).st_mode & 0o777 == 0o600
     assert size_of(KIB_256) == 256 * 1024
@@ -90,10 +101,39 @@ def test_what_is_stored_is_loaded() -> None:
 )
 def test_a_process_begins_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen() == "[('shared', 16384)]"
-    tuned.store(COSTS, "today")
+    tuned.store(COSTS, SPREADS, "today")
     assert chosen() == f"[('mapped:cma', {512 * 1024})]"
     monkeypatch.setenv("ADMA_LEARN", "0")
     assert chosen() == "[]"
+
+
+def begins_with(monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a fresh process with one queue begins to spread copies."""
+    monkeypatch.setenv("ADMA_ENGINE", "thread")
+    monkeypatch.setenv("ADMA_QUEUES", "1")
+    done = python("-W", "error", "-c", TELL_SPREADS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_copy_engine_begins_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert begins_with(monkeypatch) == "[]"
+    tuned.store(COSTS, SPREADS, "today")
+    nbytes = 4 << 20
+    expected = [(nbytes, 1, 128 * 1024, False), (nbytes, 1, 32 * 1024, True)]
+    assert begins_with(monkeypatch) == str(expected)
+    monkeypatch.setenv("ADMA_LEARN", "0")
+    assert begins_with(monkeypatch) == "[]"
+
+
+def test_a_file_without_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an earlier version stored it: what it says of messages holds."""
+    path = Path(tuned.store(COSTS, SPREADS, "today"))
+    found = json.loads(path.read_text())
+    del found["spreads"]
+    path.write_text(json.dumps(found))
+    assert tuned.load() == tuned.Tuned("today", tuned.machine(), COSTS)
+    assert begins_with(monkeypatch) == "[]"
 
 
 @pytest.mark.parametrize("name", ["id", "cpu", "cores", "kernel"])
@@ -117,7 +157,7 @@ def test_a_file_from_another_machine(name: str) -> None:
     ids=lambda text: text[:10],
 )
 def test_a_damaged_file(text: str) -> None:
-    Path(tuned.store(COSTS, "today")).write_text(text)
+    Path(tuned.store(COSTS, SPREADS, "today")).write_text(text)
     refused("damaged|longer")
 
 
@@ -140,6 +180,16 @@ def test_costs_that_are_none(costs: Any) -> None:
     refused("damaged")
 
 
+@pytest.mark.parametrize(
+    "spreads",
+    [[[1]], [[1, 1, "a", 0, 1, 1, 1, 1]], [[1, 1, 1, 0, 1, 1, 1, -1]], [[1] * 8] * 3000, 5],
+    ids=lambda spreads: str(spreads)[:20],
+)
+def test_copies_that_are_none(spreads: Any) -> None:
+    change(spreads=spreads)
+    refused("damaged")
+
+
 def test_another_format() -> None:
     change(format="adma-tuned/99")
     refused("another format")
@@ -148,19 +198,19 @@ def test_another_format() -> None:
 def test_costs_of_ways_that_there_are_not() -> None:
     """They are left out, and keep no others from being taken up."""
     ways = [Cost(1000, 1, 0, False, False, True, 1), Cost(1, 99, 0, False, False, True, 1)]
-    tuned.store([*ways, Cost(KIB_256, MECH_SHARED, 0, True, False, True, 0)], "today")
+    tuned.store([*ways, Cost(KIB_256, MECH_SHARED, 0, True, False, True, 0)], [], "today")
     assert python("-W", "error", "-c", TELL).returncode == 0
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])
 def test_a_file_that_others_may_write(mode: int) -> None:
-    os.chmod(tuned.store(COSTS, "today"), mode)
+    os.chmod(tuned.store(COSTS, SPREADS, "today"), mode)
     refused("another user may write it")
 
 
 @pytest.mark.parametrize("what", ["fifo", "link", "directory"])
 def test_what_is_no_file(home: Path, what: str) -> None:
-    path = Path(tuned.store(COSTS, "today"))
+    path = Path(tuned.store(COSTS, SPREADS, "today"))
     path.rename(home / "real")
     if what == "fifo":
         os.mkfifo(path)
@@ -175,7 +225,7 @@ def test_what_is_no_file(home: Path, what: str) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops privileges")
 def test_the_home_of_somebody_else(home: Path) -> None:
     """A daemon that gave up its rights, and still has HOME, is not told of what it cannot see."""
-    tuned.store(COSTS, "today")
+    tuned.store(COSTS, SPREADS, "today")
     home.chmod(0o700)
     drop = "import os, adma; os.setresgid(*[65533] * 3); os.setresuid(*[65533] * 3)"
     done = python("-W", "error", "-c", f"{drop}\n{TELL}")
@@ -219,9 +269,10 @@ def test_tune_learns_nothing_where_it_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As on a busy machine: it says so, and leaves what was stored before as it is."""
-    tuned.store(COSTS, "today")
+    tuned.store(COSTS, SPREADS, "today")
     monkeypatch.setattr(tune, "measure", lambda quick: None)
     monkeypatch.setattr(tune.learning, "tell", lambda uid: [])
+    monkeypatch.setattr(tune.learning, "tell_spreads", list)
     assert tune.tune(quick=False, as_json=False) == 1
     assert "the machine is busy" in capsys.readouterr().err
     found = tuned.load()
@@ -234,18 +285,19 @@ def test_tune_stores_what_it_has_learnt(
 ) -> None:
     monkeypatch.setattr(tune, "measure", lambda quick: None)
     monkeypatch.setattr(tune.learning, "tell", lambda uid: COSTS)
+    monkeypatch.setattr(tune.learning, "tell_spreads", lambda: SPREADS)
     assert tune.tune(quick=False, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["file"] == tuned.path()
     found = tuned.load()
     assert found is not None
-    assert found.costs == COSTS
+    assert (found.costs, found.spreads) == (COSTS, SPREADS)
 
 
 def test_show() -> None:
     done = python("-m", "adma.cli", "tune", "--show")
     assert done.returncode == 1
     assert "run `adma tune`" in done.stderr
-    tuned.store(COSTS, "today")
+    tuned.store(COSTS, SPREADS, "today")
     done = python("-m", "adma.cli", "tune", "--show")
     assert done.returncode == 0, done.stderr
     assert "mapped:cma" in done.stdout
@@ -260,4 +312,12 @@ def test_show() -> None:
         "detour": False,
         "chosen": True,
         "seconds": 1e-5,
+    }
+    assert found["spreads"][1] == {
+        "nbytes": 4 << 20,
+        "waits": True,
+        "queues": 1,
+        "part_bytes": 32 * 1024,
+        "chosen": True,
+        "seconds": 0.00032,
     }

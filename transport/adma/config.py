@@ -19,10 +19,10 @@ from ._core.handshake import has_more_rights
 COPIERS: Final = "ADMA_COPIERS"
 EMULATED: Final = "ADMA_EMULATED"  # what emulates this machine, where that cannot be seen
 ENGINE: Final = "ADMA_ENGINE"
-MPI_STATS: Final = "ADMA_MPI_STATS"  # "1": at its end a rank tells what adma carried
-LEARN: Final = "ADMA_LEARN"  # "0": how messages are carried is not learnt
+LEARN: Final = "ADMA_LEARN"  # "0": how messages are carried, and copies are spread, is not learnt
 LOOPBACK_ADDRESS: Final = "ADMA_LOOPBACK_ADDRESS"
 OPEN_DIR: Final = "ADMA_OPEN_DIR"
+MPI_STATS: Final = "ADMA_MPI_STATS"  # "1": at its end a rank tells what adma carried
 PEER_MPICH: Final = "ADMA_PEER_MPICH"  # the Python of an environment with mpi4py on MPICH
 PEER_OPENMPI: Final = "ADMA_PEER_OPENMPI"  # and on Open MPI
 PTRACER: Final = "ADMA_PTRACER"
@@ -46,7 +46,7 @@ def copiers() -> str:
 
 
 def learns() -> bool:
-    """Is it learnt which mechanism is the quickest, and how? Unless ADMA_LEARN is 0."""
+    """Is it learnt how messages are carried and copies are spread? Unless ADMA_LEARN is 0."""
     return value(LEARN) != "0"
 
 

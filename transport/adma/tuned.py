@@ -17,21 +17,34 @@ import platform
 import stat
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from . import config
 from ._core import learning
-from ._core.learning import Cost
+from ._core.learning import Cost, Spread
 
-__all__ = ["Tuned", "Unusable", "forgo", "load", "machine", "path", "provide", "store", "take_up"]
+__all__ = [
+    "Tuned",
+    "Unusable",
+    "forgo",
+    "load",
+    "machine",
+    "path",
+    "provide",
+    "store",
+    "take_up",
+    "take_up_spreads",
+]
 
 FORMAT: Final = "adma-tuned/1"
 _BYTES_MAX: Final = 1 << 20
 _COSTS_MAX: Final = 2048
 _CURE: Final = "run `adma tune` here"
 
-_taken_up: Final[list[bool]] = []  # not empty: this process has begun, with or without the file
+# What the file holds, or None: there is nothing to take up. Empty: nobody has looked.
+_found: Final[list[Tuned | None]] = []
+_taken_up: Final[set[str]] = set()  # what this process has begun with: "messages", "copies"
 
 
 class Unusable(ValueError):
@@ -40,11 +53,12 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was measured: when, on which machine, and what it came to."""
+    """What was measured: when, on which machine, and what messages and copies took."""
 
     date: str
     machine: dict[str, str]
     costs: list[Cost]
+    spreads: list[Spread] = field(default_factory=list)
 
 
 def path() -> str:
@@ -94,11 +108,18 @@ def provide() -> None:
         pass
 
 
-def store(costs: list[Cost], date: str) -> str:
+def store(costs: list[Cost], spreads: list[Spread], date: str) -> str:
     """Write the file anew, and return where it is. OSError: it cannot be written."""
     where = path()
     text = json.dumps(
-        {"format": FORMAT, "date": date, "machine": machine(), "costs": costs}, indent=1
+        {
+            "format": FORMAT,
+            "date": date,
+            "machine": machine(),
+            "costs": costs,
+            "spreads": spreads,
+        },
+        indent=1,
     )
     provide()
     fd, fresh = tempfile.mkstemp(prefix=".tuned-", dir=os.path.dirname(where))
@@ -154,10 +175,12 @@ def _parse(text: bytes) -> Tuned:
         found = json.loads(text)
         if found["format"] != FORMAT:
             raise Unusable(f"it is of another format than {FORMAT}; cure: {_CURE}")
-        if len(found["costs"]) > _COSTS_MAX:
+        told = found.get("spreads", [])  # an earlier version stored none
+        if len(found["costs"]) > _COSTS_MAX or len(told) > _COSTS_MAX:
             raise ValueError("too many costs")
         names = {str(name): str(value) for name, value in found["machine"].items()}
-        return Tuned(str(found["date"]), names, [_cost(each) for each in found["costs"]])
+        costs, spreads = [_cost(each) for each in found["costs"]], [_spread(each) for each in told]
+        return Tuned(str(found["date"]), names, costs, spreads)
     except Unusable:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -166,34 +189,62 @@ def _parse(text: bytes) -> Tuned:
 
 def _cost(fields: Any) -> Cost:
     size_class, mechanism, choice, aliased, detour, chosen, ns_per_mib = fields
-    numbers = (size_class, mechanism, choice, ns_per_mib)
-    if not all(type(each) is int and 0 <= each < 1 << 31 for each in numbers):
-        raise ValueError(f"{numbers} are no numbers of a way")
+    _require_numbers(size_class, mechanism, choice, ns_per_mib)
     return Cost(
         size_class, mechanism, choice, bool(aliased), bool(detour), bool(chosen), ns_per_mib
     )
 
 
+def _spread(fields: Any) -> Spread:
+    size_class, waits, queues, size, chosen, samples, part_bytes, ns_per_mib = fields
+    _require_numbers(size_class, queues, size, samples, part_bytes, ns_per_mib)
+    return Spread(
+        size_class, bool(waits), queues, size, bool(chosen), samples, part_bytes, ns_per_mib
+    )
+
+
+def _require_numbers(*numbers: Any) -> None:
+    if not all(type(each) is int and 0 <= each < 1 << 31 for each in numbers):
+        raise ValueError(f"{numbers} are no numbers of a way")
+
+
 def forgo() -> None:
     """Do not take up anything in this process."""
-    _taken_up.append(True)
+    _found[:] = [None]
 
 
 def take_up() -> None:
-    """Begin with what the file holds, once in each process; a RuntimeWarning tells why not.
+    """Begin with what the file says of messages, once in each process.
 
-    A process that cannot look for the file goes on without a word: it may have given up the rights
-    of the user whose HOME it has, or be in a sandbox, or be out of descriptors.
+    A RuntimeWarning tells why not. A process that cannot look for the file goes on without a word:
+    it may have given up the rights of the user whose HOME it has, or be in a sandbox, or be out of
+    descriptors.
     """
-    if _taken_up:
-        return
-    _taken_up.append(True)
-    try:
-        found = load() if config.configuration_directory() else None
-    except OSError:
-        return
-    except Unusable as error:
-        warnings.warn(f"{path()} is ignored: {error}", RuntimeWarning, stacklevel=2)
-        return
-    if found:
+    if (found := _once("messages")) is not None:
         learning.take_up(os.geteuid(), found.costs)
+
+
+def take_up_spreads() -> None:
+    """The same with what it says of copies. The copy engine has its configuration."""
+    if (found := _once("copies")) is not None:
+        learning.take_up_spreads(found.spreads)
+
+
+def _once(what: str) -> Tuned | None:
+    if what in _taken_up:
+        return None
+    _taken_up.add(what)
+    if not _found:
+        _found.append(None)  # so that nobody looks again, should the warning be an error
+        _found[0] = _usable()
+    return _found[0]
+
+
+def _usable() -> Tuned | None:
+    try:
+        return load() if config.configuration_directory() else None
+    except OSError:
+        return None
+    except Unusable as error:
+        warnings.warn(f"{path()} is ignored: {error}", RuntimeWarning, stacklevel=4)
+        return None

@@ -307,6 +307,7 @@ class adma_plan(CData):  # noqa: N801
     width: int
     rows: int
     bytes: int
+    part_bytes: int
     parts: int
     rows_each: int
     writes: adma_extent
@@ -343,6 +344,12 @@ class adma_copy(CData):  # noqa: N801
     work: adma_work
     link: adma_list
     claimed: int
+    arrivals: int
+    queues: int
+    workers: int
+    helped: int
+    way: int
+    waits: int
     place: int
     blockers: int
     fork_generation: int
@@ -362,6 +369,7 @@ class adma_engine_config(CData):  # noqa: N801
     callers_help: bool
     kernel: int
     at_once: int
+    learns: bool
 
 class adma_engine_state(CData):  # noqa: N801
     chosen: int
@@ -375,6 +383,16 @@ class adma_engine_kernels(CData):  # noqa: N801
     best: int
     taken: Array[int]
     median_ns: Array[int]
+
+class adma_spread(CData):  # noqa: N801
+    size_class: int
+    waits: int
+    queues: int
+    size: int
+    chosen: int
+    samples: int
+    part_bytes: int
+    ns_per_mib: int
 
 class adma_engine_stats(CData):  # noqa: N801
     copies: int
@@ -550,6 +568,9 @@ class ffi:  # noqa: N801
     ) -> adma_engine_kernels: ...
     @overload
     @staticmethod
+    def new(cdecl: Literal["struct adma_spread *"], init: object = ...) -> adma_spread: ...
+    @overload
+    @staticmethod
     def new(
         cdecl: Literal["struct adma_engine_stats *"], init: object = ...
     ) -> adma_engine_stats: ...
@@ -713,6 +734,9 @@ class _Lib:
     ADMA_COPY_READY: int
     ADMA_COPY_RUNNING: int
     ADMA_COPY_DONE: int
+    ADMA_HELPED_NOT: int
+    ADMA_HELPED_AT_ONCE: int
+    ADMA_HELPED_LATE: int
     ADMA_ENGINE_AUTO: int
     ADMA_ENGINE_CALLER: int
     ADMA_ENGINE_THREAD: int
@@ -1134,6 +1158,10 @@ class _Lib:
     def adma_engine_stop() -> int: ...
     @staticmethod
     def adma_engine_kernels(class_: int, found: adma_engine_kernels, /) -> None: ...
+    @staticmethod
+    def adma_engine_learnt(found: adma_spread, room: int, /) -> int: ...
+    @staticmethod
+    def adma_engine_take_up(spread: adma_spread, /) -> int: ...
     @staticmethod
     def adma_engine_get_stats(stats: adma_engine_stats, /) -> None: ...
     @staticmethod

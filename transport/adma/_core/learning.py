@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the core has learnt of ways to carry messages, as it is stored and taken up again."""
+"""What the core has learnt of messages and of copies, as it is stored and taken up again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from ._native import ffi, lib
 
-__all__ = ["Cost", "size_of", "take_up", "tell"]
+__all__ = ["Cost", "Spread", "size_of", "take_up", "take_up_spreads", "tell", "tell_spreads"]
 
-#: The smallest message of a size class; 0: there is no such class.
+#: The smallest message or copy of a size class; 0: there is no such class.
 size_of = lib.adma_learnt_size
 
 
@@ -51,3 +51,45 @@ def take_up(uid: int, costs: list[Cost]) -> None:
     """
     for cost in costs:
         lib.adma_learnt_take_up(uid, ffi.new("struct adma_learnt_cost *", tuple(cost)))
+
+
+class Spread(NamedTuple):
+    """What copies of a size class take if they are spread in one way: `struct adma_spread`."""
+
+    size_class: int
+    waits: bool  # their callers waited from the beginning, and helped
+    queues: int
+    size: int  # of the parts: 0 the built-in one, 1 a larger one, 2 a smaller one
+    chosen: bool
+    samples: int
+    part_bytes: int
+    ns_per_mib: int
+
+
+def tell_spreads() -> list[Spread]:
+    """What was learnt of copies inside this process."""
+    count = lib.adma_engine_learnt(ffi.NULL, 0)
+    found = ffi.new("struct adma_spread[]", count)
+    count = min(count, lib.adma_engine_learnt(found, count))
+    return [
+        Spread(
+            each.size_class,
+            bool(each.waits),
+            each.queues,
+            each.size,
+            bool(each.chosen),
+            each.samples,
+            each.part_bytes,
+            each.ns_per_mib,
+        )
+        for each in found[0:count]
+    ]
+
+
+def take_up_spreads(spreads: list[Spread]) -> None:
+    """Begin with these. What this core does not know, or has too few queues for, is left out.
+
+    OverflowError: a number is beyond what the core can have stored.
+    """
+    for spread in spreads:
+        lib.adma_engine_take_up(ffi.new("struct adma_spread *", tuple(spread)))

@@ -104,6 +104,7 @@ def _engine(found: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("queues", f"{queues}, {found['schedule']}, {begin}"))
     helps = "copies, too" if found["callers_help"] or not found["queues"] else "only waits"
     rows.append(("a waiting thread", helps))
+    rows.append(("learnt", _learnt(found)))
     if found["refused"]:
         why = found["refused"]
         rows.append(("", f"could not be started, so that a waiting thread copies: {why}"))
@@ -114,6 +115,17 @@ def _engine(found: dict[str, Any]) -> list[tuple[str, str]]:
     if not found["engines"]["dmaengine"]:
         rows.append(("dmaengine", "available, where it is asked for"))
     return rows
+
+
+def _learnt(found: dict[str, Any]) -> str:
+    """Of how copies are spread: a process that only looks knows what `adma tune` stored."""
+    if not found["learns"]:
+        return "nothing: ADMA_LEARN=0 switches it off"
+    sizes = {way["nbytes"] for way in found["learnt"] if way["chosen"]}
+    if not sizes:
+        return "nothing yet of how copies are spread; `adma tune` measures it once"
+    least, most = min(sizes) // 1024, max(sizes) // 1024
+    return f"how copies of {least} KiB to {most} KiB are spread; `adma tune --show` lists it"
 
 
 def _choice(each: dict[str, Any]) -> str:

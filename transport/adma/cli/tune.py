@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``adma tune``: measures once what `auto` would learn, and stores it for this user."""
+"""``adma tune``: measures once what would be learnt, and stores it for this user."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import adma
 from adma import config, tuned
 from adma._core import learning
 from adma.bench.table import columns
 from adma.mechanisms import NAMES
-
-if TYPE_CHECKING:
-    import adma
 
 TIMEOUT = 20.0
 KIB, MIB = 1 << 10, 1 << 20
@@ -31,6 +29,7 @@ SIZES = tuple(16 * KIB << power for power in range(11))  # to 16 MiB
 ALIASED = 16  # bytes, by which the buffers of a pair are apart, modulo the size of a page
 ROUNDS = 250  # messages of each size and kind
 SECONDS = 1.5  # for these, at most
+COPIES = SIZES[3:]  # of these sizes: shorter ones are made in the call
 _CHOICES = ("built-in", "small", "large")
 
 
@@ -38,9 +37,10 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Add the command to the parser."""
     parser = commands.add_parser(
         "tune",
-        help="measure once how messages are carried best on this machine",
+        help="measure once how messages are carried and copies are made best on this machine",
         description=(
-            "Carry messages of all sizes between two processes, by each mechanism that works, and "
+            "Carry messages of all sizes between two processes, by each mechanism that works, make "
+            "copies of all sizes, and "
             "store what that took, for this user and this machine. Programs begin with it then, "
             "instead of built-in numbers, and go on learning. Run it while the machine is idle."
         ),
@@ -83,8 +83,8 @@ def tune(quick: bool, as_json: bool) -> int:
     if quick:
         print("it runs; so few messages tell nothing, and nothing is stored")
         return 0
-    costs = learning.tell(os.geteuid())
-    if not costs:
+    costs, spreads = learning.tell(os.geteuid()), learning.tell_spreads()
+    if not costs and not spreads:
         print(
             "adma: nothing was learnt: the machine is busy, or only one mechanism works "
             "(see `adma info`); cure: run it on an idle machine",
@@ -92,8 +92,8 @@ def tune(quick: bool, as_json: bool) -> int:
         )
         return 1
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    where = tuned.store(costs, date)
-    tell(tuned.Tuned(date, tuned.machine(), costs), where, as_json)
+    where = tuned.store(costs, spreads, date)
+    tell(tuned.Tuned(date, tuned.machine(), costs, spreads), where, as_json)
     return 0
 
 
@@ -102,6 +102,7 @@ def tell(found: tuned.Tuned, where: str, as_json: bool) -> None:
     if as_json:
         plain: dict[str, Any] = {**asdict(found), "file": where, "ways": list(_ways(found))}
         del plain["costs"]
+        plain["spreads"] = list(_spreads(found))
         print(json.dumps(plain, indent=1))
         return
     print(f"{where}, measured {found.date} on {found.machine.get('cpu')}")
@@ -112,6 +113,12 @@ def tell(found: tuned.Tuned, where: str, as_json: bool) -> None:
         mark = "*" if way["chosen"] else ""
         took = f"{way['seconds'] * 1e6:.1f}"
         rows.append([mark, str(way["nbytes"]), apart, way["mechanism"], chunks, took])
+    print(columns(rows))
+    rows = [["", "bytes", "copies whose caller", "queues", "parts of", "us"]]
+    for each in _spreads(found):
+        mark, waits = "*" if each["chosen"] else "", "waits" if each["waits"] else "computes"
+        parts, took = f"{each['part_bytes'] // KIB} KiB", f"{each['seconds'] * 1e6:.1f}"
+        rows.append([mark, str(each["nbytes"]), waits, str(each["queues"]), parts, took])
     print(columns(rows))
 
 
@@ -129,10 +136,42 @@ def _ways(found: tuned.Tuned) -> Iterator[dict[str, Any]]:
         }
 
 
-def measure(quick: bool) -> None:
-    """Let this process read enough messages of each size, with both kinds of pairs of buffers."""
-    import adma
+def _spreads(found: tuned.Tuned) -> Iterator[dict[str, Any]]:
+    for spread in found.spreads:
+        nbytes = learning.size_of(spread.size_class)
+        yield {
+            "nbytes": nbytes,
+            "waits": spread.waits,
+            "queues": spread.queues,
+            "part_bytes": spread.part_bytes,
+            "chosen": spread.chosen,
+            "seconds": spread.ns_per_mib * nbytes / MIB / 1e9,
+        }
 
+
+def measure(quick: bool) -> None:
+    """Let this process read enough messages of each size, and make enough copies of each."""
+    measure_messages(quick)
+    for nbytes in COPIES[:1] if quick else COPIES:
+        for waits in (True, False):
+            _copy(nbytes, waits, 4 if quick else ROUNDS)
+
+
+def _copy(nbytes: int, waits: bool, rounds: int) -> None:
+    """Copies of which each is alone, and whose caller waits, or else computes."""
+    enough = time.monotonic() + SECONDS
+    with mmap.mmap(-1, nbytes) as src, mmap.mmap(-1, nbytes) as dst:
+        for _ in range(rounds):
+            request = adma.icopy(dst, src)
+            while not waits and not request.check():
+                pass
+            request.wait(TIMEOUT)
+            if time.monotonic() > enough:
+                break
+
+
+def measure_messages(quick: bool) -> None:
+    """Read messages of each size, with both kinds of pairs of buffers."""
     sizes = SIZES[:2] if quick else SIZES
     with _child() as link, adma.from_socket(link, timeout=TIMEOUT) as channel:
         for nbytes in sizes:

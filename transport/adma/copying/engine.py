@@ -12,6 +12,9 @@ dmaengine  the DMA channels of the kernel helper, where there is /dev/adma; copy
 4. With one core it is `caller`. It is never `dmaengine`. The variables ADMA_ENGINE, ADMA_QUEUES
 and ADMA_SCHEDULE say otherwise, and `configure` overrides them. (Copy worker threads are called
 queues in these names.)
+
+The engine learns in how large parts copies of each size are made best, and how many of its threads
+should make them at the same time: never more than are configured. ADMA_LEARN=0 switches that off.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from .. import config as environment
+from .. import tuned
 from .._core import engine as core
+from .._core import learning
 from .._core.constants import QUEUES_MAX
 from ..arguments import whole_between
 from ..kernel_helper import circumstances, explain_copies
@@ -60,7 +65,8 @@ def configure(
     """Choose what makes copies from now on. What is not named stays as it is.
 
     `engine`: "thread", "caller", "dmaengine" or "auto".
-    `queues`: copy worker threads, 1 to 16; 0 for as many as suit the cores.
+    `queues`: copy worker threads, 1 to 16; 0 for as many as suit the cores. Fewer of them make a
+    copy if that was learnt to be quicker.
     `schedule`: with "adaptive", small copies do not wait behind large ones, and idle threads
     share a large one. With "round-robin", copy i goes to thread i modulo their number, as in
     the paper.
@@ -99,7 +105,7 @@ def configure(
                 f"{AT_ONCE_MAX}",
             )
         if first:
-            _apply(config)
+            _begin(config)
         _is_prepared()
     if not first:  # without the lock: it may have to wait for copies
         _apply(config)
@@ -121,10 +127,13 @@ def stats() -> dict[str, int]:
 
 
 def describe() -> dict[str, Any]:
-    """The engine in use, and why others cannot be used here. Raises nothing.
+    """The engine in use, what it has learnt, and why others cannot be used here. Raises nothing.
 
     `engines`: for each None, or cause and cure in words. `refusals`: the same as errno, cause
-    and cure. `error`: what is wrong with the choice that the environment makes.
+    and cure. `error`: what is wrong with the choice that the environment makes. `learnt`: ways of
+    spreading copies of `nbytes` and more, by who made them, only the queues or also a caller that
+    `waits`: how many `queues` at the same time, in parts of `part_bytes`; whether it is `chosen`,
+    but for tries; the number of `samples` in this process; and what `nbytes` take, in `seconds`.
     """
     error = None
     try:
@@ -144,6 +153,8 @@ def describe() -> dict[str, Any]:
         "kernel": _name(KERNELS, state.config.kernel),
         "kernels": {name: _measured(number) for number, name in enumerate(_CLASSES)},
         "at_once": int(state.config.at_once),
+        "learns": bool(state.config.learns),
+        "learnt": [_learnt(each) for each in learning.tell_spreads()],
         "refused": os.strerror(state.refused) if state.refused else None,
         "engines": {name: _words(found) if found else None for name, found in refusals.items()},
         "refusals": {name: found for name, found in refusals.items() if found},
@@ -157,13 +168,26 @@ def _measured(number: int) -> dict[str, Any]:
     return {"best": core.KERNEL_NAMES[best], "median_ns": medians}
 
 
+def _learnt(spread: learning.Spread) -> dict[str, Any]:
+    nbytes = learning.size_of(spread.size_class)
+    return {
+        "nbytes": nbytes,
+        "waits": spread.waits,
+        "queues": spread.queues,
+        "part_bytes": spread.part_bytes,
+        "chosen": spread.chosen,
+        "samples": spread.samples,
+        "seconds": spread.ns_per_mib * nbytes / (1 << 20) / 1e9,
+    }
+
+
 def prepare() -> None:
     """Read the environment, once, and arrange for the end. ValueError names a wrong variable."""
     with _preparing:
         if not _prepared:
             config = core.configuration()
             _read_environment(config, skip=())
-            _apply(config)
+            _begin(config)
         _is_prepared()
 
 
@@ -182,12 +206,20 @@ def prepare_to_help() -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
+def _begin(config: EngineConfig) -> None:
+    """Configure the engine for the first time, and let it begin with what `adma tune` stored."""
+    _apply(config)
+    if config.learns:
+        tuned.take_up_spreads()
+
+
 def _read_environment(config: EngineConfig, skip: Collection[str]) -> None:
     """Take in the variables that are set, but for those in `skip`."""
 
     def told(variable: str) -> str:
         return "" if variable in skip else environment.value(variable)
 
+    config.learns = environment.learns()
     if name := told(environment.ENGINE):
         config.engine = _choice(name, ENGINES, environment.ENGINE)
     if text := told(environment.QUEUES):

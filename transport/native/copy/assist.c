@@ -26,6 +26,7 @@ void adma_engine_assist(struct adma_assist *assist, uint64_t bytes, uint64_t par
 	engine = adma_engine_to_assist();
 	if (engine && !assist->work.listed) {
 		assist->engine = engine;
+		adma_copies.arrivals++;
 		engine->assist(assist, parts);
 	}
 	adma_engine_unlock();

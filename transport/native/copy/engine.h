@@ -11,6 +11,7 @@
  *   kernels.c         ways for a core to copy bytes
  *   plan.c            the geometry of a copy, and its parts
  *   schedule.c        which work a free worker takes
+ *   spread.c          over how many workers a copy is spread, and in how large parts
  *   dependencies.c    which copies have to wait for which
  *   work.h, engine.h  what a run queue holds; this interface
  *   state.c           what all files below share: the engine lock, the engine in use, counters
@@ -41,6 +42,9 @@ struct adma_engine {
 
 	/* stop() may be called while copies are outstanding: the engine `caller` continues with them. */
 	bool leaves_to_callers;
+
+	/* It is learnt how a copy is best spread over its workers (spread.h). */
+	bool learns;
 
 	/* Can the engine be used here? Returns 0 or a negated errno. Called without a lock. */
 	int (*probe)(void);

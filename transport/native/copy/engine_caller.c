@@ -24,7 +24,7 @@ static int caller_start(uint32_t workers, enum adma_policy policy)
 static bool caller_help(struct adma_copy *copy)
 {
 	copy = copy ? copy : adma_part_any_copy();
-	if (!copy || adma_part_make(copy) == ADMA_PART_NONE)
+	if (!copy || adma_part_make(copy, ADMA_PART_BY_CALLER) == ADMA_PART_NONE)
 		return false;
 	adma_copies.stats.parts_callers++;
 	return true;

@@ -123,8 +123,10 @@ static void thread_kick_unlocked(void)
 
 static void thread_submit(struct adma_copy *copy)
 {
+	uint64_t parts = copy->plan.in_order ? 1 : copy->plan.parts;
+
 	adma_part_enqueue(copy);
-	workers_notify(&copy->work, copy->plan.in_order ? 1 : copy->plan.parts);
+	workers_notify(&copy->work, parts < copy->queues ? parts : copy->queues);
 }
 
 /*
@@ -137,7 +139,7 @@ static bool thread_help(struct adma_copy *copy)
 	enum adma_part_result result;
 
 	copy = copy ? copy : adma_part_any_copy();
-	result = copy ? adma_part_make(copy) : ADMA_PART_NONE;
+	result = copy ? adma_part_make(copy, ADMA_PART_BY_CALLER) : ADMA_PART_NONE;
 	if (result == ADMA_PART_NONE)
 		return false;
 	if (result == ADMA_PART_RETURNED)
@@ -168,7 +170,7 @@ static void thread_assist_end(struct adma_assist *assist)
 }
 
 /* A worker does one piece. Called with the lock held, which is dropped meanwhile. */
-static void assist_make_part(struct adma_assist *assist)
+static void assist_make_part(uint32_t worker, struct adma_assist *assist)
 {
 	void (*orphan)(struct adma_assist *assist);
 	bool made;
@@ -180,7 +182,14 @@ static void assist_make_part(struct adma_assist *assist)
 	adma_schedule_remove(&adma_copies.schedule, &assist->work);
 	assist_enqueue(assist);
 	assist->busy++;
+	/*
+	 * A page may hold this worker up. It may have put back a copy that no other worker was woken for, since no
+	 * two of them may make parts of it at the same time.
+	 */
+	if (adma_schedule_any(&adma_copies.schedule, worker, false))
+		workers_notify(&assist->work, 1);
 	adma_engine_unlock();
+	thread_kick();
 	made = assist->part(assist);
 	adma_engine_lock();
 	/*
@@ -267,7 +276,7 @@ static void worker_tell(uint32_t worker)
 static void worker_assist(uint32_t worker, uint32_t generation, struct adma_assist *assist)
 {
 	self.assisting |= 1u << worker;
-	assist_make_part(assist);
+	assist_make_part(worker, assist);
 	if (self.generation == generation)
 		self.assisting &= ~(1u << worker);
 }
@@ -295,7 +304,7 @@ static void *worker_run(void *argument)
 		}
 		if (work->assist)
 			worker_assist(worker, generation, adma_work_assist(work));
-		else if (adma_part_make(adma_work_copy(work)) != ADMA_PART_NONE)
+		else if (adma_part_make(adma_work_copy(work), ADMA_PART_BY_WORKER) != ADMA_PART_NONE)
 			adma_copies.stats.parts_queues++;
 		thread_kick_unlocked();
 		worker_tell(worker);
@@ -387,6 +396,7 @@ static void thread_forked(void)
 const struct adma_engine adma_engine_thread = {
 	.name = "thread",
 	.leaves_to_callers = true,
+	.learns = true,
 	.probe = thread_probe,
 	.start = thread_start,
 	.stop = thread_stop,

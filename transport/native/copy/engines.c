@@ -9,6 +9,7 @@
 #include "copy/engine_dma.h"
 #include "copy/engine_thread.h"
 #include "copy/kernels.h"
+#include "copy/spread.h"
 #include "copy/state.h"
 #include "copy/wakeup.h"
 
@@ -224,6 +225,26 @@ void adma_engine_look(struct adma_engine_state *state)
 	state->refused = adma_copies.refused;
 	state->config = adma_copies.config;
 	adma_engine_unlock();
+}
+
+int adma_engine_learnt(struct adma_spread *found, int room)
+{
+	int told;
+
+	adma_engine_lock();
+	told = adma_spread_tell(&adma_copies.spreads, found, room);
+	adma_engine_unlock();
+	return told;
+}
+
+int adma_engine_take_up(const struct adma_spread *spread)
+{
+	int rc;
+
+	adma_engine_lock();
+	rc = adma_spread_take_up(&adma_copies.spreads, engine_workers(), spread);
+	adma_engine_unlock();
+	return rc;
 }
 
 void adma_engine_get_stats(struct adma_engine_stats *stats)

@@ -3,11 +3,13 @@
 #include "copy/part.h"
 
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/fault.h"
 #include "base/trace.h"
 #include "copy/completion.h"
 #include "copy/kernels.h"
 #include "copy/plan.h"
+#include "copy/spread.h"
 #include "copy/state.h"
 
 struct part {
@@ -30,24 +32,41 @@ static enum adma_kernel part_choose_kernel(const struct adma_copy *copy, uint64_
 	return adma_kernel_next(&measured[adma_class_of(copy->plan.bytes)]);
 }
 
-/* Returns false when no part can be started now. */
-static bool part_claim(struct adma_copy *copy, struct part *part)
+/* Can another part be started now? */
+static bool part_is_ready(const struct adma_copy *copy)
 {
-	if (copy->claimed == copy->plan.parts || (copy->plan.in_order && copy->claimed != copy->copied))
+	return copy->claimed < copy->plan.parts && (!copy->plan.in_order || copy->claimed == copy->copied);
+}
+
+/* And by another worker? */
+static bool part_is_for_worker(const struct adma_copy *copy)
+{
+	return part_is_ready(copy) && copy->workers < copy->queues;
+}
+
+static void part_count_maker(struct adma_copy *copy, enum adma_part_maker maker)
+{
+	bool at_once = copy->copied * ADMA_SPREAD_SOON <= copy->plan.parts;
+
+	if (maker == ADMA_PART_BY_WORKER)
+		copy->workers++;
+	else if (!copy->helped)
+		copy->helped = at_once ? ADMA_HELPED_AT_ONCE : ADMA_HELPED_LATE;
+}
+
+/* Returns false when no part can be started now. */
+static bool part_claim(struct adma_copy *copy, struct part *part, enum adma_part_maker maker)
+{
+	if (!part_is_ready(copy))
 		return false;
 	if (!copy->claimed) {
 		copy->times.started = adma_now();
 		__atomic_store_n(&copy->state, ADMA_COPY_RUNNING, __ATOMIC_RELAXED);
 	}
+	part_count_maker(copy, maker);
 	part->number = copy->claimed++;
 	part->kernel = part_choose_kernel(copy, part->number);
 	return true;
-}
-
-/* After a claim: could another part be claimed now? */
-static bool part_is_more(const struct adma_copy *copy)
-{
-	return copy->claimed < copy->plan.parts && !copy->plan.in_order;
 }
 
 /* Called without the lock. */
@@ -62,18 +81,34 @@ static void part_run(const struct adma_copy *copy, struct part *part)
 	adma_trace_span(ADMA_TRACE_COPY_PART, begin, copy, part->number, copy->plan.parts, 0);
 }
 
+/* What the copy teaches. Other work may have been listed while it was made. */
+static void part_learn(const struct adma_copy *copy)
+{
+	bool alone = copy->arrivals == adma_copies.arrivals;
+
+	adma_spread_note(&adma_copies.spreads, copy, alone && !adma_cpu_was_oversubscribed(copy->times.copied));
+}
+
+/* The time of a part of any size, as that of a usual one: so parts of all sizes can be compared. */
+static int64_t part_usual_ns(const struct adma_copy *copy, const struct part *part)
+{
+	return part->ns * ADMA_PART_BYTES / (int64_t)copy->plan.part_bytes;
+}
+
 /*
- * Returns true when the copy is in order and its next part may be claimed now. After false the
- * copy may have been freed.
+ * Returns true when the copy has to go back into its run queue, because a worker may claim a part again. After false
+ * the copy may have been freed.
  */
-static bool part_retire(struct adma_copy *copy, const struct part *part)
+static bool part_retire(struct adma_copy *copy, const struct part *part, enum adma_part_maker maker)
 {
 	if (adma_plan_has_choice(&copy->plan, part->number))
-		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], part->kernel, part->ns);
+		adma_kernel_took(&measured[adma_class_of(copy->plan.bytes)], part->kernel, part_usual_ns(copy, part));
+	copy->workers -= maker == ADMA_PART_BY_WORKER;
 	__atomic_store_n(&copy->copied, copy->copied + 1, __ATOMIC_RELAXED);
 	if (copy->copied < copy->plan.parts)
-		return copy->plan.in_order;
+		return part_is_for_worker(copy) && !copy->work.listed;
 	copy->times.copied = adma_now();
+	part_learn(copy);
 	adma_copy_complete(copy, 0);
 	return false;
 }
@@ -93,21 +128,21 @@ bool adma_part_dequeue(struct adma_copy *copy)
 	return true;
 }
 
-enum adma_part_result adma_part_make(struct adma_copy *copy)
+enum adma_part_result adma_part_make(struct adma_copy *copy, enum adma_part_maker maker)
 {
 	struct adma_schedule *schedule = &adma_copies.schedule;
 	struct part part;
 
-	if (!part_claim(copy, &part)) {
+	if (!part_claim(copy, &part, maker)) {
 		adma_schedule_remove(schedule, &copy->work);
 		return ADMA_PART_NONE;
 	}
-	if (!part_is_more(copy))
+	if (!part_is_for_worker(copy))
 		adma_schedule_remove(schedule, &copy->work);
 	adma_engine_unlock();
 	part_run(copy, &part);
 	adma_engine_lock();
-	if (!part_retire(copy, &part))
+	if (!part_retire(copy, &part, maker))
 		return ADMA_PART_MADE;
 	adma_schedule_return(schedule, &copy->work);
 	return ADMA_PART_RETURNED;

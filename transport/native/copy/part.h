@@ -12,10 +12,13 @@
 
 #include "adma_copy.h"
 
+/* Who makes a part: a copy worker thread, of which no more work on a copy than it is spread over, or a caller. */
+enum adma_part_maker { ADMA_PART_BY_WORKER, ADMA_PART_BY_CALLER };
+
 enum adma_part_result {
 	ADMA_PART_NONE,     /* no part of this copy can be made now */
 	ADMA_PART_MADE,     /* the copy may be freed by now */
-	ADMA_PART_RETURNED, /* a part was made; the copy, which is in order, is back in its run queue */
+	ADMA_PART_RETURNED, /* a part was made, and the copy is back in its run queue, of which it had been taken out */
 };
 
 /* Put a copy into its run queue. */
@@ -25,10 +28,10 @@ void adma_part_enqueue(struct adma_copy *copy);
 bool adma_part_dequeue(struct adma_copy *copy);
 
 /*
- * Make the next part of a copy that is in its run queue. The lock is dropped while bytes are
- * copied. The copy leaves its run queue while no further part of it can be claimed.
+ * Make the next part of a copy. The lock is dropped while bytes are copied. The copy leaves its run queue while no
+ * further worker may claim a part of it. A caller may still do so.
  */
-enum adma_part_result adma_part_make(struct adma_copy *copy);
+enum adma_part_result adma_part_make(struct adma_copy *copy, enum adma_part_maker maker);
 
 /*
  * The copy that a caller, which is no worker, should make a part of, or NULL: the one that

@@ -30,19 +30,22 @@ static struct adma_extent extent_of(const void *from, uint64_t n)
 /* How many parts a row has, where a row is at least one part. */
 static uint64_t plan_parts_each_row(const struct adma_plan *plan)
 {
-	return plan->width ? (plan->width - 1) / ADMA_PART_BYTES + 1 : 0;
+	return plan->width ? (plan->width - 1) / plan->part_bytes + 1 : 0;
 }
 
-/* Cut the copy into parts of about ADMA_PART_BYTES each, and never much more. */
-static void plan_cut(struct adma_plan *plan)
+/* No part is ever much larger than `part_bytes`. */
+void adma_plan_cut(struct adma_plan *plan, uint64_t part_bytes)
 {
+	plan->part_bytes = part_bytes;
 	plan->rows_each = 0;
-	if (plan->rows > 1 && plan->width <= ADMA_PART_BYTES) {
-		plan->rows_each = ADMA_PART_BYTES / plan->width;
+	if (plan->rows > 1 && plan->width <= part_bytes) {
+		plan->rows_each = part_bytes / plan->width;
 		plan->parts = (plan->rows - 1) / plan->rows_each + 1;
 	} else {
 		plan->parts = plan->rows * plan_parts_each_row(plan);
 	}
+	if (plan->staged)
+		plan->parts *= 2;
 }
 
 void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_t n)
@@ -56,7 +59,7 @@ void adma_plan_bytes(struct adma_plan *plan, void *dst, const void *src, uint64_
 		.writes = extent_of(dst, n),
 		.reads = extent_of(src, n),
 	};
-	plan_cut(plan);
+	adma_plan_cut(plan, ADMA_PART_BYTES);
 	plan->in_order = extents_meet(plan->writes, plan->reads);
 	plan->backwards = plan->in_order && (uintptr_t)dst > (uintptr_t)src;
 }
@@ -220,7 +223,6 @@ int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64
 		return 0;
 	}
 	plan_measure(plan);
-	plan_cut(plan);
 	if (!extents_meet(plan->writes, plan->reads)) {
 		plan->in_order = !plan_is_nested(plan); /* a byte may be written twice, and the last one counts */
 	} else {
@@ -228,10 +230,8 @@ int adma_plan_strided(struct adma_plan *plan, void *dst, const void *src, uint64
 		plan->backwards = (uintptr_t)plan->dst > (uintptr_t)plan->src;
 		plan->staged = !plan_has_same_steps(plan) || !plan_is_nested(plan);
 	}
-	if (plan->staged) {
-		plan->backwards = 0;
-		plan->parts *= 2;
-	}
+	plan->backwards = plan->backwards && !plan->staged;
+	adma_plan_cut(plan, ADMA_PART_BYTES);
 	return 0;
 }
 
@@ -351,14 +351,14 @@ static void plan_copy_rows_backwards(const struct adma_plan *plan, uint64_t from
 
 bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part)
 {
-	return !plan->ndim && !plan->in_order && (part + 1) * ADMA_PART_BYTES <= plan->bytes;
+	return !plan->ndim && !plan->in_order && (part + 1) * plan->part_bytes <= plan->bytes;
 }
 
 /* Copy a part that is a piece of one row. */
 static void plan_run_bytes(const struct adma_plan *plan, uint64_t part, enum plan_pass pass, enum adma_kernel kernel)
 {
-	uint64_t row = part / plan_parts_each_row(plan), from = part % plan_parts_each_row(plan) * ADMA_PART_BYTES;
-	uint64_t n = plan->width - from < ADMA_PART_BYTES ? plan->width - from : ADMA_PART_BYTES;
+	uint64_t row = part / plan_parts_each_row(plan), from = part % plan_parts_each_row(plan) * plan->part_bytes;
+	uint64_t n = plan->width - from < plan->part_bytes ? plan->width - from : plan->part_bytes;
 	struct cursor at;
 	uint8_t *dst;
 	const uint8_t *src;

@@ -34,8 +34,11 @@
  */
 void adma_plan_run(const struct adma_plan *plan, uint64_t part, enum adma_kernel kernel);
 
-/* Is this part ADMA_PART_BYTES of contiguous bytes that do not overlap? */
+/* Is this a whole part of contiguous bytes that do not overlap? */
 bool adma_plan_has_choice(const struct adma_plan *plan, uint64_t part);
+
+/* Cut the copy into parts of about so many bytes. It was planned, and no part of it was started. */
+void adma_plan_cut(struct adma_plan *plan, uint64_t part_bytes);
 
 /* Copy all parts in this call. */
 void adma_plan_run_all(const struct adma_plan *plan);

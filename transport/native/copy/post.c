@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/holds.h"
 #include "base/trace.h"
 #include "copy/completion.h"
 #include "copy/dependencies.h"
 #include "copy/engines.h"
 #include "copy/plan.h"
+#include "copy/spread.h"
 #include "copy/state.h"
 
 /* ---- in the call ---- */
@@ -98,11 +100,32 @@ static int copy_prepare(struct adma_copy *copy)
 	copy->state = ADMA_COPY_IDLE;
 	copy->error = 0;
 	copy->copied = copy->claimed = 0;
+	copy->workers = 0;
+	copy->helped = ADMA_HELPED_NOT;
 	adma_hold_init(&copy->hold);
 	copy->times = (struct adma_copy_times){.posted = adma_now()};
 	if (copy->plan.staged && !copy->plan.stage)
 		copy->plan.stage = malloc(copy->plan.bytes);
 	return copy->plan.staged && !copy->plan.stage ? -ENOMEM : 0;
+}
+
+/* Does nothing compete with this copy, which was just counted as pending, for the workers and their cores? */
+static bool copy_is_alone(const struct adma_copy *copy)
+{
+	return atomic_load_explicit(&adma_copies.pending, memory_order_relaxed) == 1 &&
+	       !adma_schedule_any(&adma_copies.schedule, 0, true) && !adma_cpu_was_oversubscribed(copy->times.posted);
+}
+
+/* Decide how the copy is spread over the workers. Called with the lock held. */
+static void copy_spread(struct adma_copy *copy)
+{
+	const struct adma_engine_config *config = &adma_copies.config;
+
+	copy->arrivals = ++adma_copies.arrivals;
+	if (config->learns && config->policy == ADMA_ADAPTIVE && adma_copies.engine->learns && copy_is_alone(copy))
+		adma_spread_choose(&adma_copies.spreads, copy, adma_copies.running, config->callers_help);
+	else
+		adma_spread_plainly(copy);
 }
 
 /* Called with the lock held. Returns what adma_copy_post() does. */
@@ -114,6 +137,7 @@ static int copy_hand_over(struct adma_copy *copy)
 	copy->fork_generation = adma_copies.fork_generation;
 	__atomic_store_n(&copy->state, ADMA_COPY_WAITING, __ATOMIC_RELAXED);
 	atomic_fetch_add_explicit(&adma_copies.pending, 1, memory_order_relaxed);
+	copy_spread(copy);
 	adma_copy_enter(copy);
 	return !adma_copies.running;
 }

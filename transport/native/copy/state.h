@@ -15,6 +15,7 @@
 #include "copy/dependencies.h"
 #include "copy/engine.h"
 #include "copy/schedule.h"
+#include "copy/spread.h"
 
 /* Guarded by the engine lock, but for the atomics and where a comment says otherwise. */
 struct adma_copies {
@@ -25,6 +26,8 @@ struct adma_copies {
 	_Atomic uint32_t running;         /* copy worker threads; written with the lock held */
 	uint32_t fork_generation;         /* how many forks led from the first process to this one */
 	struct adma_schedule schedule;    /* what cores copy; initialised when an engine is started */
+	uint64_t arrivals;                /* counts the copies and assists that were handed over */
+	struct adma_spreads spreads;      /* what was learnt of copies; a child of a fork begins with it */
 	struct adma_dependencies outstanding;
 	struct adma_list backlog;         /* the copies behind the outstanding ones */
 	uint64_t backlog_length;

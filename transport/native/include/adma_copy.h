@@ -45,7 +45,7 @@ const char *adma_kernel_name(int kernel);
 
 enum {
 	ADMA_DIMS_MAX = 64,
-	ADMA_PART_BYTES = 128 * 1024, /* about how many bytes a part has */
+	ADMA_PART_BYTES = 128 * 1024, /* bytes of a part, unless another size was learnt to be better */
 };
 
 /* One dimension: how many elements, and the bytes from one element to the next in each array. */
@@ -65,6 +65,7 @@ struct adma_plan {
 	uint64_t width;      /* bytes of a row */
 	uint64_t rows;
 	uint64_t bytes;      /* rows * width */
+	uint64_t part_bytes; /* about how many bytes a part has */
 	uint64_t parts;      /* how many parts the copy is cut into; 0 when there are no bytes */
 	uint64_t rows_each;  /* rows of a part; 0: a row is one part or several */
 	struct adma_extent writes, reads;
@@ -122,6 +123,9 @@ struct adma_copy_times {
 	int64_t seen;     /* a caller, or the post that made the copy, found it complete; 0: none yet */
 };
 
+/* Have callers made parts of a copy? */
+enum adma_helped { ADMA_HELPED_NOT = 0, ADMA_HELPED_AT_ONCE = 1, ADMA_HELPED_LATE = 2 };
+
 struct adma_copy {
 	struct adma_hold hold; /* the first member: to the binding its address is that of the copy */
 
@@ -139,6 +143,12 @@ struct adma_copy {
 	struct adma_work work;
 	struct adma_list link;    /* in the backlog, or in a list of an engine */
 	uint64_t claimed;         /* how many parts were started */
+	uint64_t arrivals;        /* how much work had been listed when it was posted */
+	uint32_t queues;          /* at most so many workers make parts of it at the same time */
+	uint32_t workers;         /* so many do */
+	uint32_t helped;          /* enum adma_helped */
+	uint32_t way;             /* how it is spread (copy/spread.h) */
+	uint32_t waits;           /* its caller was expected to wait */
 	uint32_t place;           /* among the outstanding copies */
 	uint32_t blockers;        /* how many earlier copies it waits for */
 	uint32_t fork_generation; /* of the process that posted it */
@@ -224,6 +234,7 @@ struct adma_engine_config {
 	bool callers_help;     /* threads that wait for copies make parts of copies */
 	uint32_t kernel;       /* 0: the way that was measured to be fastest; else 1 + enum adma_kernel */
 	uint64_t at_once;      /* a post of up to so many bytes makes the copy itself */
+	bool learns;           /* how copies are spread over the workers is learnt */
 };
 
 enum adma_engine_id {
@@ -267,13 +278,31 @@ int adma_engine_end(void);
 /* End the workers. They are started again when they are needed. -EBUSY while copies are outstanding: drain first. */
 int adma_engine_stop(void);
 
-/* How long a part of ADMA_PART_BYTES took in each way, of the copies of one class of size (copy/schedule.h). */
+/* How long ADMA_PART_BYTES took in each way, of the copies of one class of size (copy/schedule.h). */
 struct adma_engine_kernels {
 	uint32_t ways, best;
 	uint32_t taken[4];     /* how many parts were measured, by enum adma_kernel */
 	uint32_t median_ns[4]; /* of the latest ones */
 };
 void adma_engine_kernels(uint32_t class, struct adma_engine_kernels *found);
+
+/* A way of spreading copies of a size class over workers, and what is known of it. */
+struct adma_spread {
+	uint32_t size_class; /* see adma_learnt_size() */
+	uint32_t waits;      /* their callers waited from the beginning, and made parts; 0: only workers did */
+	uint32_t queues;     /* at most so many workers made parts at the same time */
+	uint32_t size;       /* of a part. 0: ADMA_PART_BYTES; 1: larger; 2: smaller */
+	uint32_t chosen;     /* it is the way that such copies take, but for tries */
+	uint32_t samples;    /* of this process */
+	uint64_t part_bytes;
+	uint64_t ns_per_mib; /* nanoseconds for each MiB, from the post on */
+};
+
+/* What was learnt. Returns how many ways there are, of which `room` are stored. */
+int adma_engine_learnt(struct adma_spread *found, int room);
+
+/* Take one up, of another process. It has no effect on a size class of which there were copies. 0; -EINVAL. */
+int adma_engine_take_up(const struct adma_spread *spread);
 
 struct adma_engine_stats {
 	uint64_t copies, bytes;      /* that completed without an error */
