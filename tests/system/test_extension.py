@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,43 @@ def test_a_subinterpreter_is_refused() -> None:
 
 
 # Leaks
+
+
+class Owner:
+    """Of a channel, which knows its owner."""
+
+    def __init__(self, channel: adma.Channel) -> None:
+        self.channel = channel
+
+
+@pytest.mark.parametrize("place", ["_endpoint", "_receiver"])
+def test_a_cycle_through_a_channel_is_collected(place: str) -> None:
+    """Whatever of it a program's object hangs on: the collector sees what the channel refers to."""
+    one, other = own_channels()
+    owner = Owner(one)
+    held: Any = getattr(one, place)
+    held.owner = owner
+    gone = weakref.ref(owner)
+    one.close(timeout=0)
+    other.close(timeout=0)
+    del one, owner, held
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_cycle_of_compiled_objects_only_is_collected() -> None:
+    """The base of channels refers to its helpers from C alone."""
+    one, other = own_channels()
+    helper = Owner(one)
+    calls = _messages.Calls(one._endpoint, helper, helper, False)
+    helper.channel = calls  # type: ignore[assignment]
+    gone = weakref.ref(helper)
+    del calls, helper
+    gc.collect()
+    assert gone() is None
+    one.close(timeout=0)
+    other.close(timeout=0)
+
 
 Call = Callable[[adma.Channel, adma.Channel], object]
 CALLS: dict[str, Call] = {}
