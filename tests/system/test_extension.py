@@ -797,6 +797,54 @@ def test_a_handler_may_wait_as_well(ends: tuple[adma.Channel, adma.Channel]) -> 
     assert other.read(bytearray(9)) == 9
 
 
+# Pickling
+
+
+class Telling:
+    """Does something while it is pickled, as a number."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then = then
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        self._then()
+        return int, (5,)
+
+
+class Plain:
+    """Can be pickled."""
+
+
+def test_pickling_may_do_anything(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It sends other objects, raises, and changes what was pickled before."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    one, other = ends
+    one.send([Telling(lambda: one.send(["inner", Telling(lambda: one.send("first"))])), "outer"])
+    assert [other.recv() for _ in range(3)] == ["first", ["inner", 5], [5, "outer"]]
+    with pytest.raises(ZeroDivisionError):
+        one.send(["half of it", Telling(fail)])
+    assert other.iprobe() is None
+    data = bytearray(100_000)  # so large that pickle writes it by itself
+    reading = InThread(partial(other.recv, timeout=HANG))
+    one.send([data, Telling(lambda: data.__setitem__(0, 1)), bytes(100_000)], timeout=HANG)
+    assert reading.result() == [bytes(100_000), 5, bytes(100_000)]
+    assert data[0] == 1
+
+
+def test_nothing_of_what_was_sent_is_kept(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    thing = Plain()
+    gone = weakref.ref(thing)
+    one.send([thing, thing])
+    first, second = other.recv()
+    assert first is second
+    del thing
+    assert gone() is None
+
+
 # Exceptions of a program's code
 
 
