@@ -11,13 +11,16 @@ import gc
 import operator
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import numpy
@@ -29,11 +32,10 @@ from adma._core.constants import BYTES
 from adma._core.holds import let_go_finished
 from adma._core.operation import Operation
 from adma.copying.copies import EngineRequest
-from adma.messages import waitset
 from adma.messages.blocking import Blocking
 from adma.messages.channel_request import MessageRequest
 from adma.testing.limits import EAGER, HANG, KIB, LARGE
-from adma.testing.observe import until
+from adma.testing.observe import until, until_asleep
 from support import engine
 from support.calls import faults
 from support.endpoints import InThread, own_channels
@@ -83,6 +85,43 @@ def test_a_subinterpreter_is_refused() -> None:
 
 
 # Leaks
+
+
+class Owner:
+    """Of a channel, which knows its owner."""
+
+    def __init__(self, channel: adma.Channel) -> None:
+        self.channel = channel
+
+
+@pytest.mark.parametrize("place", ["_endpoint", "_receiver"])
+def test_a_cycle_through_a_channel_is_collected(place: str) -> None:
+    """Whatever of it a program's object hangs on: the collector sees what the channel refers to."""
+    one, other = own_channels()
+    owner = Owner(one)
+    held: Any = getattr(one, place)
+    held.owner = owner
+    gone = weakref.ref(owner)
+    one.close(timeout=0)
+    other.close(timeout=0)
+    del one, owner, held
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_cycle_of_compiled_objects_only_is_collected() -> None:
+    """The base of channels refers to its helpers from C alone."""
+    one, other = own_channels()
+    helper = Owner(one)
+    calls = _messages.Calls(one._endpoint, helper, helper, False)
+    helper.channel = calls  # type: ignore[assignment]
+    gone = weakref.ref(helper)
+    del calls, helper
+    gc.collect()
+    assert gone() is None
+    one.close(timeout=0)
+    other.close(timeout=0)
+
 
 Call = Callable[[adma.Channel, adma.Channel], object]
 CALLS: dict[str, Call] = {}
@@ -141,6 +180,19 @@ def _windows(one: adma.Channel, other: adma.Channel) -> None:
     reads = [other.iread(bytearray(8)) for _ in range(4)]
     writes = [one.iwrite(b"12345678") for _ in range(4)]
     assert adma.wait_all(writes) == adma.wait_all(reads, timeout=5) == [8] * 4
+
+
+@counted
+def _some_of_a_window(one: adma.Channel, other: adma.Channel) -> None:
+    reads = [other.iread(bytearray(8)) for _ in range(2)]
+    refused(lambda: adma.wait_any(reads, timeout=0), TimeoutError)
+    refused(lambda: adma.wait_all(reads, timeout=0), TimeoutError)
+    refused(lambda: reads[0].wait(timeout=0), TimeoutError)
+    one.write(b"12345678")
+    assert (adma.wait_any(reads), adma.wait_some(reads, timeout=5)) == (0, [0])
+    one.write(b"12345678")
+    assert adma.wait_some((*reads, adma.icopy(bytearray(8), b"12345678"))) in ([0, 2], [0, 1, 2])
+    reads[1].wait()
 
 
 @counted
@@ -240,6 +292,7 @@ def _copies_that_are_refused(one: adma.Channel, other: adma.Channel) -> None:
 # What takes longer is called less often; what leaks once a call shows all the same.
 SELDOM: Final = {
     "errors": 300,
+    "some_of_a_window": 1000,
     "large_ones": 1000,
     "cancels": 3000,
     "what_does_not_fit": 2000,
@@ -581,24 +634,218 @@ def test_a_large_object_stays_when_its_read_cannot_be_posted(
     sending.result()
 
 
+WAITS: Final[dict[str, Callable[[adma.Request], object]]] = {
+    "wait": lambda request: request.wait(),
+    "wait_all": lambda request: adma.wait_all([request]),
+    "wait_any": lambda request: adma.wait_any((request,)),
+    "wait_some": lambda request: adma.wait_some([request], timeout=HANG),
+    "another list": lambda request: adma.wait_all(iter([request])),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_an_interrupted_wait_leaves_the_rest_to_the_progress_thread(
-    ends: tuple[adma.Channel, adma.Channel], monkeypatch: pytest.MonkeyPatch
+    ends: tuple[adma.Channel, adma.Channel], wait: Callable[[adma.Request], object]
 ) -> None:
-    def strike(*_: object) -> None:
-        raise KeyboardInterrupt
+    """Whether it was about to sleep, or asleep. The core expects a caller to come back."""
+
+    def strike() -> None:
+        until_asleep(os.getpid())
+        _thread.interrupt_main()
 
     one, other = ends
     target = bytearray(LARGE)
     request = other.iread(target)
-    interrupted(partial(adma.wait_all, [request]))
+    interrupted(partial(wait, request))
     one.write(bytes(LARGE), timeout=HANG)
     request.wait()
     request = other.iread(target)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(waitset, "_checked", strike)
-        adma.wait_all([request])
+    striking = InThread(strike)
+    with pytest.raises(KeyboardInterrupt):
+        wait(request)
+    striking.result()
     one.write(bytes(LARGE), timeout=HANG)
     request.wait()
+
+
+# Waiting
+
+
+def _answered(call: Callable[[], object], answer: Callable[[], object]) -> list[str]:
+    """The functions of adma's that this thread runs in a call that is answered once it sleeps."""
+    seen: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and "/adma/" in code.co_filename:
+            seen.append(code.co_name)
+
+    def reply() -> None:
+        until_asleep(os.getpid())
+        answer()
+
+    answering = InThread(reply)
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    answering.result()
+    return seen
+
+
+@pytest.mark.parametrize("timeout", [None, HANG])
+def test_a_call_that_sleeps_runs_no_code_of_pythons(
+    ends: tuple[adma.Channel, adma.Channel], timeout: float | None
+) -> None:
+    """From its first look to its last one it is in C. The functions of the package are a frame."""
+    one, other = ends
+    target, large = bytearray(8), bytes(LARGE)
+    with contextlib.suppress(TimeoutError):  # a thread asks once whether it answers signals
+        other.read(target, timeout=0.01)
+    other.iread(bytearray(LARGE))
+    one.write(large, timeout=HANG)  # the first one may have to make a segment
+    gc.collect()
+    publish = partial(one.write, b"12345678")
+    take = partial(other.read, bytearray(LARGE))
+    assert _answered(partial(other.read, target, timeout), publish) == []
+    assert _answered(partial(other.iread(target).wait, timeout), publish) == []
+    for call, answer in ((one.write, take), (one.send, other.recv)):
+        assert set(_answered(partial(call, large, timeout), answer)) <= {"warn_if_stuck"}
+    for wait in (adma.wait_all, adma.wait_any, adma.wait_some):
+        request = other.iread(target)
+        seen = _answered(partial(wait, [request], timeout), publish)
+        assert set(seen) <= {wait.__name__, "_some", "deadline_of"}
+        assert request.wait() == 8
+
+
+def test_one_of_a_list_is_waited_for(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """Messages, copies, both, and what is no list: the same answers."""
+    one, other = ends
+    buffers = [bytearray(8) for _ in range(4)]
+    reads = [other.iread(buffer) for buffer in buffers]
+    with pytest.raises(TimeoutError, match="none of 4 requests is done"):
+        adma.wait_any(reads, timeout=0.01)
+    with pytest.raises(TimeoutError, match="none of 4 requests is done"):
+        adma.wait_some(tuple(reads), timeout=0)
+    other.fileno("completions")
+    for _ in range(2):
+        one.write(b"12345678")
+    other.iprobe()
+    assert select.select([other.fileno("completions")], [], [], HANG)[0]
+    assert adma.wait_any(reads) == 0
+    assert not select.select([other.fileno("completions")], [], [], 0)[0]  # a program was told
+    assert adma.wait_some(reads) == adma.wait_some(iter(reads)) == [0, 1]
+    for buffer in buffers[:2]:
+        buffer.clear()
+    with pytest.raises(BufferError):
+        buffers[2].clear()
+    made = adma.icopy(bytearray(8), b"12345678")
+    assert adma.wait_some([*reads[2:], made]) == [2]
+    assert adma.wait_some([made, *reads]) == [0, 1, 2]
+    assert reads[2].cancel()
+    assert adma.wait_any(reads[2:]) == 0  # what was cancelled is done
+    with pytest.raises(adma.Cancelled):
+        reads[2].wait()
+    assert reads[3].cancel()
+
+
+def test_wrong_arguments_of_waits_are_told() -> None:
+    request = adma.icopy(bytearray(8), b"12345678")
+    wrong: Any
+    for wait in (adma.wait_any, adma.wait_some):
+        name = wait.__name__
+        with pytest.raises(ValueError, match=rf"{name}\(reqs\): no requests"):
+            wait([])
+        for wrong in ([request, None], [None], "text", (request, 5)):
+            with pytest.raises(TypeError, match=rf"{name}\(reqs\): an iterable of requests, found"):
+                wait(wrong)
+        with pytest.raises(TypeError, match=rf"{name}\(reqs\): pass a list of requests, not int"):
+            wait(5)  # type: ignore[arg-type]
+        for wrong in ("1", True, [1]):
+            with pytest.raises(TypeError, match=rf"{name}\(timeout\): seconds as a number"):
+                wait([request], timeout=wrong)
+        with pytest.raises(ValueError, match=rf"{name}\(timeout\): -1 is no time to wait"):
+            wait([request], timeout=-1)
+
+
+def test_a_handler_may_wait_as_well(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It runs in the middle of a call that sleeps, and its own call on that channel ends first."""
+    one, other = ends
+    outer, inner = bytearray(8), bytearray(8)
+    first = other.iread(inner)
+    taken: list[int] = []
+
+    def handle(*_: object) -> None:
+        one.write(b"inner")
+        taken.append(first.wait(timeout=HANG))
+
+    def strike() -> None:
+        until_asleep(os.getpid())
+        _thread.interrupt_main(signal.SIGUSR2)
+        until("the handler has run", lambda: taken == [5])
+        one.write(b"outer one")
+
+    before = signal.signal(signal.SIGUSR2, handle)
+    try:
+        striking = InThread(strike)
+        with pytest.raises(adma.MessageTooLong):
+            other.read(outer, timeout=HANG)
+        striking.result()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert other.read(bytearray(9)) == 9
+
+
+# Pickling
+
+
+class Telling:
+    """Does something while it is pickled, as a number."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then = then
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        self._then()
+        return int, (5,)
+
+
+class Plain:
+    """Can be pickled."""
+
+
+def test_pickling_may_do_anything(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It sends other objects, raises, and changes what was pickled before."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    one, other = ends
+    one.send([Telling(lambda: one.send(["inner", Telling(lambda: one.send("first"))])), "outer"])
+    assert [other.recv() for _ in range(3)] == ["first", ["inner", 5], [5, "outer"]]
+    with pytest.raises(ZeroDivisionError):
+        one.send(["half of it", Telling(fail)])
+    assert other.iprobe() is None
+    data = bytearray(100_000)  # so large that pickle writes it by itself
+    reading = InThread(partial(other.recv, timeout=HANG))
+    one.send([data, Telling(lambda: data.__setitem__(0, 1)), bytes(100_000)], timeout=HANG)
+    assert reading.result() == [bytes(100_000), 5, bytes(100_000)]
+    assert data[0] == 1
+
+
+def test_nothing_of_what_was_sent_is_kept(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    one, other = ends
+    thing = Plain()
+    gone = weakref.ref(thing)
+    one.send([thing, thing])
+    first, second = other.recv()
+    assert first is second
+    del thing
+    assert gone() is None
+
+
+# Exceptions of a program's code
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])

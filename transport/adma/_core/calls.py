@@ -4,6 +4,15 @@
 from __future__ import annotations
 
 from ._messages import Calls, dump, object_limits, object_read, request_type_on
-from ._messages import wait_all as quick_wait_all
+from ._messages import wait_all as wait_for_all
+from ._messages import wait_some as wait_for_some
 
-__all__ = ["Calls", "dump", "object_limits", "object_read", "quick_wait_all", "request_type_on"]
+__all__ = [
+    "Calls",
+    "dump",
+    "object_limits",
+    "object_read",
+    "request_type_on",
+    "wait_for_all",
+    "wait_for_some",
+]

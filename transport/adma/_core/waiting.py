@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Waiting that answers Ctrl-C, keeps its deadline and burns no core.
 
+Most waits are compiled (transport/native/binding/wait_loop.c). Here is the same loop for what is
+waited for in Python: poll sets, and copies together with messages.
+
 The core copies and spins in slices of a few milliseconds; between them the
 interpreter runs signal handlers as it always does. Before the core sleeps, all
 signals are blocked, those that came before are handled, and `ppoll` lets the
@@ -18,7 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..arguments import remaining
-from ._messages import check_signals
+from ._messages import check_signals, wait_on, wait_on_one
 from ._native import ffi, lib
 from .holds import any_finished, let_go_finished
 from .results import raise_for
@@ -28,7 +31,16 @@ if TYPE_CHECKING:
     from ._native import adma_wait, sigset_t
     from .types import Chan, Req, Worker
 
-__all__ = ["BUSY", "QUIET", "READY", "ManyWaiter", "OneWaiter", "drain", "wait_with"]
+__all__ = [
+    "BUSY",
+    "QUIET",
+    "READY",
+    "ManyWaiter",
+    "OneWaiter",
+    "drain",
+    "runs_handlers",
+    "wait_with",
+]
 
 # enum adma_drive_result
 READY: Final = lib.ADMA_READY
@@ -44,7 +56,7 @@ _NOTHING_HAPPENED: Final = -errno.ETIMEDOUT
 
 
 class _Waiter(Protocol):
-    """What waits: the core's calls for one request, for many, or for many channels."""
+    """What waits: the core's calls for a poll set, or for that and requests."""
 
     def drive(self, spin: int) -> int: ...
     def sleep(self, nanoseconds: int, mask: sigset_t) -> int: ...
@@ -57,21 +69,12 @@ class OneWaiter:
     __slots__ = ("_chan", "_req")
 
     def __init__(self, chan: Chan, req: Req = NO_REQUEST) -> None:
-        self._chan = chan
-        self._req = req
+        self._chan = int(ffi.cast("uintptr_t", chan))
+        self._req = int(ffi.cast("uintptr_t", req))
 
     def wait(self, deadline: float | None) -> bool:
         """True when what is waited for is there, False when the deadline passed before."""
-        return wait_with(self, deadline)
-
-    def drive(self, spin: int) -> int:
-        return lib.adma_drive_one(self._chan, self._req, spin, _BUDGET_NS)
-
-    def sleep(self, nanoseconds: int, mask: sigset_t) -> int:
-        return lib.adma_sleep_one(self._chan, self._req, nanoseconds, mask)
-
-    def give_up(self) -> None:
-        lib.adma_give_up_one(self._chan)
+        return wait_on_one(self._chan, self._req, deadline)
 
 
 class ManyWaiter:
@@ -104,7 +107,7 @@ class ManyWaiter:
 
     def wait(self, deadline: float | None) -> bool:
         """True when `need` requests are done, False when the deadline passed before."""
-        return wait_with(self, deadline)
+        return wait_on(int(ffi.cast("uintptr_t", self._struct)), deadline)
 
     def step(self, deadline: float | None, *, spins: bool = False) -> bool:
         """One round, and one sleep at most. True when `need` requests are done."""
@@ -171,7 +174,7 @@ def _wait_on(waiter: _Waiter, deadline: float | None) -> bool:
 def _sleep(waiter: _Waiter, deadline: float | None) -> None:
     left = remaining(deadline)
     nanoseconds = -1 if left is None else int(left * 1e9)
-    if not _runs_handlers():
+    if not runs_handlers():
         waiter.sleep(nanoseconds, ffi.NULL)
         return
     nanoseconds, slices = _slices_of(nanoseconds)
@@ -199,7 +202,7 @@ def _slices_of(nanoseconds: int) -> tuple[int, int]:
     return limit, _SLICES if nanoseconds < 0 else min(_SLICES, nanoseconds // limit)
 
 
-def _runs_handlers() -> bool:
+def runs_handlers() -> bool:
     """Do the handlers of signals run in this thread? Only in the main thread of the interpreter.
 
     Where greenlets replace threads, those of the main thread have other thread objects; and where

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Calls that post a message and wait for it: in one call into C where that does."""
+"""What blocking calls leave to Python, which are compiled themselves (binding/blocking.c).
+
+That is an object with large buffers, a call whose time is over, and one that an exception ends.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .._core import channel, operation
 from .._core.constants import BLOCKING, IDLE, OBJECT, PART, SLOT
@@ -25,23 +28,11 @@ _WARN_AFTER: Final = 1.0  # seconds both ends sit in a large write before one sa
 
 
 class Blocking:
-    """The blocking calls of a channel, where they cannot end in one call into the core."""
+    """What the blocking calls of a channel seldom do."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._warned = False
-
-    def go_on(self, request: Any, timeout: float | None, deadline: float | None) -> int:
-        """Wait for a read or a write, which is posted if it is not yet; the bytes of the message.
-
-        After an exception the caller takes it back.
-        """
-        operation: Operation = request
-        if operation.req.state == IDLE:
-            if not operation.req.is_read:
-                self._endpoint.bring_segment(operation.req.length)
-            self._endpoint.post((operation,))
-        return self._wait(request, deadline, timeout)
 
     def send(
         self,
@@ -96,21 +87,19 @@ class Blocking:
     # Waiting
 
     def _wait(self, request: ChannelRequest, deadline: float | None, timeout: float | None) -> int:
-        """Wait for what was posted. Two ends that are stuck in large writes are told so."""
-        writes = not request._operations[0].req.is_read
-        if writes:
-            channel.count_blocked(self._endpoint.chan, 1)
+        """Wait for a write that was posted. Two ends that are stuck in large writes are told so."""
+        channel.count_blocked(self._endpoint.chan, 1)
         try:
-            if writes:
-                self._warn_if_stuck(request, deadline)
+            moment = time.monotonic() + _WARN_AFTER
+            if (deadline is None or deadline > moment) and not request._wait_until(moment):
+                self.warn_if_stuck(stacklevel=4)  # the caller of send()
             if not request._wait_until(deadline):
-                self._end_or_go_on(request, timeout)
+                self.end_or_go_on(request, timeout)
             return request._settle()
         finally:
-            if writes:
-                channel.count_blocked(self._endpoint.chan, -1)
+            channel.count_blocked(self._endpoint.chan, -1)
 
-    def _end_or_go_on(self, request: ChannelRequest, timeout: float | None) -> None:
+    def end_or_go_on(self, request: ChannelRequest, timeout: float | None) -> None:
         """The time of a call is over: take back what it posted, or wait on while bytes move."""
         chan, operations = self._endpoint.chan, request._operations
         if not operations[0].req.is_read:
@@ -126,19 +115,17 @@ class Blocking:
                 request=request,
             )
 
-    def _warn_if_stuck(self, request: ChannelRequest, deadline: float | None) -> None:
-        """Wait a moment; if both ends are in a large write by then, say so once."""
-        if self._warned or request._operations[0].done:
-            return
-        moment = time.monotonic() + _WARN_AFTER
-        if deadline is not None and deadline <= moment:
-            return
-        if request._wait_until(moment) or not channel.is_deadlocked(self._endpoint.chan):
+    def warn_if_stuck(self, stacklevel: int = 2) -> None:
+        """After a second in a write: if both ends are in a large one, say so once.
+
+        The compiled calls, which are no frames, are called by whom the warning is for.
+        """
+        if self._warned or not channel.is_deadlocked(self._endpoint.chan):
             return
         self._warned = True
         warnings.warn(
             f"both ends of {self._endpoint!r} have been in a blocking write of a large message "
             "for a second, and neither reads: use iwrite() on one side, or read in another thread",
             RuntimeWarning,
-            stacklevel=4,  # the caller of write() or send(), which are no frames
+            stacklevel=stacklevel,
         )

@@ -43,20 +43,16 @@ class Receiver:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._incoming: Incoming | None = None  # what a call that was interrupted left
+        #: What an interrupted call left, or what a call is about to receive. Each recv() looks.
+        self.incoming: Incoming | None = None
         self._lock = threading.Lock()
         self._thread = 0  # the one that receives
         forks.in_child(self, Receiver._forked)
 
     @property
-    def incoming(self) -> Incoming | None:
-        """What a call that was interrupted left, or what a call is about to receive."""
-        return self._incoming
-
-    @property
     def begun(self) -> int | None:
         """Bytes of an object that was matched and is not complete; None: there is none."""
-        incoming = self._incoming
+        incoming = self.incoming
         return incoming.nbytes if incoming is not None and incoming.matched else None
 
     def _forked(self) -> None:
@@ -87,8 +83,8 @@ class Receiver:
     def skip(self, deadline: float | None) -> Message | None:
         """Drop the next message. None: it can only be read. See `Channel.skip`."""
         with self._alone(deadline):
-            if self._incoming is not None and self._incoming.matched:
-                return self._drop(self._incoming, deadline)
+            if self.incoming is not None and self.incoming.matched:
+                return self._drop(self.incoming, deadline)
             while True:
                 rc, kind, nbytes = channel.skip(self._endpoint.chan)
                 if rc == 0:
@@ -130,8 +126,8 @@ class Receiver:
             self._lock.release()
 
     def _receive(self, deadline: float | None, limit: int | None) -> Incoming:
-        incoming = self._incoming or Incoming(self._endpoint)
-        self._incoming = incoming
+        incoming = self.incoming or Incoming(self._endpoint)
+        self.incoming = incoming
         with self._taking(incoming):
             incoming.receive(deadline, limit)
         return incoming
@@ -151,7 +147,7 @@ class Receiver:
         self._forget()
 
     def _forget(self) -> None:
-        self._incoming = None
+        self.incoming = None
         unfinished.discard(self)
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final
 
-from .._core.calls import quick_wait_all
+from .._core.calls import wait_for_all, wait_for_some
 from .._core.copies import Copies, Signal
 from .._core.holds import any_finished, let_go_finished
-from .._core.operation import Operation, give_up
+from .._core.operation import Operation
 from .._core.waiting import ManyWaiter
 from ..arguments import deadline_of
 from ..copying.copies import CopyRequest, judged, wait_copies
 from ..copying.engine import queues_running
 from ..request import Request
 from .channel_request import ChannelRequest
-
-_MOMENT: Final = 0.01  # seconds; a call with less time than this looks at the clock first
 
 __all__ = ["is_done", "pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
 
@@ -31,22 +28,8 @@ def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]
     their buffers. (Paper, tables 1 and 2.)
     """
     deadline = deadline_of(timeout, "wait_all")
-    if timeout is not None and timeout <= _MOMENT:
-        return _wait_all(reqs, deadline)
-    try:
-        quick = quick_wait_all(reqs)
-        return _wait_all(reqs, deadline) if quick is None else quick
-    except BaseException:
-        _give_up(reqs)
-        raise
-
-
-def _give_up(reqs: Iterable[Request]) -> None:
-    """The core leaves what is pending to a thread that waits, until it comes back. It will not."""
-    if isinstance(reqs, (list, tuple)):
-        for request in reqs:
-            if isinstance(request, ChannelRequest) and not request._done:
-                give_up(request._endpoint.chan)
+    results = wait_for_all(reqs, deadline)
+    return _wait_all(reqs, deadline) if results is None else results
 
 
 def _wait_all(reqs: Iterable[Request], deadline: float | None) -> list[int]:
@@ -85,6 +68,15 @@ def wait_some(reqs: Iterable[Request], timeout: float | None = None) -> list[int
 
 
 def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int]:
+    done = wait_for_some(reqs, timeout, call)
+    if done is None:
+        return _some_of_all_kinds(reqs, timeout, call)
+    if not done:
+        raise TimeoutError(f"none of {len(list(reqs))} requests is done")
+    return done
+
+
+def _some_of_all_kinds(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int]:
     requests = _checked(reqs, call)
     if not requests:
         raise ValueError(f"{call}(reqs): no requests, so none will ever be done")

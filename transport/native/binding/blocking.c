@@ -2,19 +2,25 @@
 /*
  * blocking.c - write() and read(); see blocking.h.
  *
- * A message that is done in the call makes no Python object. What has to be waited for is posted on an operation
- * here, and goes on in Python (adma/messages/blocking.py), which looks at signals and deadlines.
+ * A message that is done in the call makes no Python object. What has to be waited for is posted on an operation. What is
+ * seldom needed is Python's (adma/messages/blocking.py): what becomes of a call whose time is over or that is interrupted.
  */
 #include "binding/blocking.h"
 
+#include "base/clock.h"
 #include "binding/arguments.h"
 #include "binding/buffer.h"
 #include "binding/caller.h"
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
 #include "binding/interruption.h"
+#include "binding/posts.h"
 #include "binding/request.h"
+#include "binding/wait_loop.h"
+#include "progress/progress.h"
 #include "shm/layout.h"
+
+#define BLOCKING_STUCK_NS 1000000000 /* for so long both ends sit in a large write before one says so */
 
 static bool transfer_begin(struct transfer *transfer, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 			   PyObject *kwnames)
@@ -65,23 +71,89 @@ int64_t blocking_run(struct endpoint *endpoint, struct operation *op)
 	return result;
 }
 
-/* It is posted and pending, or its caller has little time: Python goes on. */
-static PyObject *transfer_go_on(struct transfer *transfer, struct operation *op)
-{
-	PyObject *deadline, *result;
+/* ---- waiting ---- */
 
-	deadline = PyErr_CheckSignals() ? NULL : deadline_object(&transfer->deadline);
-	result = deadline ? PyObject_CallMethod(transfer->caller->blocking, "go_on", "OOO", (PyObject *)op,
-						transfer->deadline.timeout, deadline)
-			  : NULL;
-	Py_XDECREF(deadline);
-	if (!result)
+/* Call a method of adma/messages/blocking.py that returns nothing of interest. False: an exception is set. */
+static bool transfer_tell(const struct transfer *transfer, const char *method)
+{
+	PyObject *nothing = PyObject_CallMethod(transfer->caller->blocking, method, NULL);
+
+	Py_XDECREF(nothing);
+	return nothing;
+}
+
+/* Its time is over: it is taken back, or goes on while bytes move. False: an exception is set. */
+static bool transfer_end_or_go_on(const struct transfer *transfer, struct operation *op)
+{
+	PyObject *nothing = PyObject_CallMethod(transfer->caller->blocking, "end_or_go_on", "OO", (PyObject *)op,
+						transfer->deadline.timeout);
+
+	Py_XDECREF(nothing);
+	return nothing;
+}
+
+/* Wait for a write. If both ends are stuck in large writes, one of them says so. As wait_loop_run(). */
+static int transfer_wait_for_write(const struct transfer *transfer, struct operation *op)
+{
+	struct adma_chan *chan = transfer->endpoint->chan;
+	int64_t moment = adma_now() + BLOCKING_STUCK_NS;
+	int found;
+
+	if (transfer->deadline.ns <= moment)
+		return wait_loop_run_one(chan, &op->req, transfer->deadline.ns);
+	found = wait_loop_run_one(chan, &op->req, moment);
+	if (found)
+		return found;
+	if (!transfer_tell(transfer, "warn_if_stuck"))
+		return -1;
+	return wait_loop_run_one(chan, &op->req, transfer->deadline.ns);
+}
+
+/* Wait for what is posted. False: an exception is set. */
+static bool transfer_wait(const struct transfer *transfer, struct operation *op)
+{
+	struct adma_chan *chan = transfer->endpoint->chan;
+	int found;
+
+	if (transfer->read) {
+		found = wait_loop_run_one(chan, &op->req, transfer->deadline.ns);
+		return found > 0 || (!found && transfer_end_or_go_on(transfer, op));
+	}
+	BINDING_WITHOUT_GIL(adma_blocked(chan, 1));
+	found = transfer_wait_for_write(transfer, op);
+	if (!found)
+		found = transfer_end_or_go_on(transfer, op) ? 1 : -1;
+	BINDING_WITHOUT_GIL(adma_blocked(chan, -1));
+	return found > 0;
+}
+
+/* It is posted and pending: wait. */
+static PyObject *transfer_go_on(const struct transfer *transfer, struct operation *op)
+{
+	int64_t nbytes = -1;
+
+	if (!PyErr_CheckSignals() && (operation_is_done(op) || transfer_wait(transfer, op)))
+		nbytes = request_settle(op);
+	if (nbytes < 0 || PyErr_CheckSignals())
 		return interruption_take_back(transfer->caller, op);
 	Py_DECREF((PyObject *)op);
-	if (transfer->read)
-		return result;
-	Py_DECREF(result);
-	Py_RETURN_NONE;
+	return transfer->read ? PyLong_FromLongLong(nbytes) : Py_NewRef(Py_None);
+}
+
+/* Post it, and look at the clock before anything else: its caller has little time. */
+static PyObject *transfer_post_briefly(const struct transfer *transfer, struct operation *op)
+{
+	struct endpoint *endpoint = transfer->endpoint;
+	int rc;
+
+	if (PyErr_CheckSignals() || (!transfer->read && !posts_prepare(endpoint, op->req.length)))
+		return interruption_take_back(transfer->caller, op);
+	rc = posts_put(endpoint, op);
+	if (rc)
+		(void)endpoint_raise(endpoint, rc, 0, NULL);
+	if (rc || !posts_look(endpoint))
+		return interruption_take_back(transfer->caller, op);
+	return transfer_go_on(transfer, op);
 }
 
 /* A result of adma_run() that is final. */
@@ -115,7 +187,7 @@ PyObject *blocking_post(struct transfer *transfer, uint16_t kind)
 	}
 	operation_lend(op, &transfer->view);
 	if (transfer->deadline.brief)
-		return transfer_go_on(transfer, op);
+		return transfer_post_briefly(transfer, op);
 	result = blocking_run(transfer->endpoint, op);
 	if (PyErr_Occurred())
 		return interruption_take_back(transfer->caller, op);

@@ -30,12 +30,38 @@ static int calls_init(PyObject *self, PyObject *args, PyObject *kwargs)
 	return 0;
 }
 
+/* What a program hangs on the objects that a channel has may lead back to the channel. */
+static int calls_traverse(PyObject *self, visitproc visit, void *arg)
+{
+	struct caller *caller = caller_of(self);
+
+	Py_VISIT(Py_TYPE(self));
+	Py_VISIT((PyObject *)caller->endpoint);
+	Py_VISIT(caller->blocking);
+	Py_VISIT(caller->receiver);
+	return 0;
+}
+
+/* After that its calls say that it was not made by adma: only a finalizer can still make one. */
+static int calls_clear(PyObject *self)
+{
+	struct caller *caller = caller_of(self), before = *caller;
+
+	caller->endpoint = NULL;
+	caller->blocking = caller->receiver = NULL;
+	Py_XDECREF(before.receiver);
+	Py_XDECREF(before.blocking);
+	Py_XDECREF((PyObject *)before.endpoint);
+	return 0;
+}
+
 static void calls_dealloc(PyObject *self)
 {
 	PyTypeObject *type = Py_TYPE(self);
 	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 	struct caller caller = *caller_of(self);
 
+	PyObject_GC_UnTrack(self);
 	release(self);
 	Py_XDECREF(caller.receiver);
 	Py_XDECREF(caller.blocking);
@@ -112,6 +138,8 @@ static PyType_Slot calls_slots[] = {
 	{Py_tp_doc, (void *)PyDoc_STR("The calls of a channel that carry messages.")},
 	{Py_tp_init, calls_init},
 	{Py_tp_dealloc, calls_dealloc},
+	{Py_tp_traverse, calls_traverse},
+	{Py_tp_clear, calls_clear},
 	{Py_tp_methods, calls_methods},
 	{Py_tp_getset, calls_getset},
 	{0, NULL},
@@ -120,7 +148,7 @@ static PyType_Slot calls_slots[] = {
 static PyType_Spec calls_spec = {
 	.name = "adma._core._messages.Calls",
 	.basicsize = sizeof(struct caller),
-	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
 	.slots = calls_slots,
 };
 

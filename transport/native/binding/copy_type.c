@@ -72,13 +72,13 @@ int64_t copy_type_settle(struct copy_request *request)
 
 /* ---- waiting ---- */
 
-static int64_t copy_slice(const struct deadline *deadline)
+int64_t copy_type_slice(int64_t deadline_ns)
 {
 	int64_t left;
 
-	if (deadline->ns == ADMA_NEVER)
+	if (deadline_ns == ADMA_NEVER)
 		return COPY_TYPE_SLICE_NS;
-	left = deadline->ns - adma_now();
+	left = deadline_ns - adma_now();
 	left = left > 0 ? left : 0;
 	return left < COPY_TYPE_SLICE_NS ? left : COPY_TYPE_SLICE_NS;
 }
@@ -91,7 +91,7 @@ static bool copy_wait(struct copy_request *request, const struct deadline *deadl
 
 	if (copy_request_is_done(request))
 		return true;
-	BINDING_WITHOUT_GIL(rc = adma_copy_wait_one(&request->copy, copy_slice(deadline)));
+	BINDING_WITHOUT_GIL(rc = adma_copy_wait_one(&request->copy, copy_type_slice(deadline->ns)));
 	if (rc == 1)
 		return true;
 	moment = deadline_object(deadline);

@@ -31,6 +31,9 @@ bool copy_type_prepare(void);
 /* Call a function of the base class, which is a static method. The format makes a tuple of its arguments. */
 PyObject *copy_type_call(const char *name, const char *format, ...);
 
+/* For how long to copy and sleep before a look at signals, until a deadline. */
+int64_t copy_type_slice(int64_t deadline_ns);
+
 /* Wait until it is done. False: an exception is set. */
 bool copy_type_wait(struct copy_request *request, PyObject *timeout);
 

@@ -64,3 +64,15 @@ PyObject *deadline_object(const struct deadline *deadline)
 		Py_RETURN_NONE;
 	return PyFloat_FromDouble((double)deadline->ns / 1e9);
 }
+
+bool deadline_of_object(PyObject *moment, int64_t *ns)
+{
+	double seconds;
+
+	*ns = ADMA_NEVER;
+	if (moment == Py_None)
+		return true;
+	seconds = PyFloat_AsDouble(moment);
+	*ns = (int64_t)(seconds * 1e9);
+	return seconds >= 0 || !PyErr_Occurred();
+}

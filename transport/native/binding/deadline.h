@@ -21,4 +21,7 @@ bool deadline_begin(struct deadline *deadline, PyObject *timeout, const char *ca
 /* The same as `adma.arguments.deadline_of` returns it: a float, or None. A new reference, or NULL. */
 PyObject *deadline_object(const struct deadline *deadline);
 
+/* The other way: a deadline of Python's, on CLOCK_MONOTONIC. False: an exception is set. */
+bool deadline_of_object(PyObject *moment, int64_t *ns);
+
 #endif

@@ -11,8 +11,10 @@
 #include "binding/interpreter.h"
 #include "binding/objects.h"
 #include "binding/operation.h"
+#include "binding/pickling.h"
 #include "binding/posted.h"
 #include "binding/request.h"
+#include "binding/wait_loop.h"
 #include "binding/waiting.h"
 
 /* Run the handlers of signals that have come, as the interpreter does between two instructions of the main thread. */
@@ -31,8 +33,14 @@ static PyObject *module_let_go_finished(PyObject *module, PyObject *nothing)
 	Py_RETURN_NONE;
 }
 
+static PyObject *module_after_fork(PyObject *module, PyObject *nothing)
+{
+	wait_loop_after_fork();
+	return operation_after_fork(module, nothing);
+}
+
 static PyMethodDef module_methods[] = {
-	{"after_fork", operation_after_fork, METH_NOARGS, NULL},
+	{"after_fork", module_after_fork, METH_NOARGS, NULL},
 	{"cast_by", operation_cast_by, METH_O, NULL},
 	{"check_signals", module_check_signals, METH_NOARGS, NULL},
 	{"copies_after_fork", copy_request_after_fork, METH_NOARGS, NULL},
@@ -41,7 +49,7 @@ static PyMethodDef module_methods[] = {
 	{"copy_type_on", copy_type_on, METH_O, NULL},
 	{"count_finished", operation_count_finished, METH_NOARGS, NULL},
 	{"count_finished_copies", copy_request_count_finished, METH_NOARGS, NULL},
-	{"dump", objects_dump, METH_O, NULL},
+	{"dump", pickling_dump_object, METH_O, NULL},
 	{"end_quarantine", operation_end_quarantine, METH_NOARGS, NULL},
 	{"icopy", BINDING_FAST(copies_icopy), METH_FASTCALL | METH_KEYWORDS, PyDoc_STR(COPIES_ICOPY_DOC)},
 	{"interpreter_begin", interpreter_begin, METH_NOARGS, NULL},
@@ -50,9 +58,12 @@ static PyMethodDef module_methods[] = {
 	{"let_go_finished", module_let_go_finished, METH_NOARGS, NULL},
 	{"new_copy", copy_type_new, METH_NOARGS, NULL},
 	{"object_read", objects_read_large, METH_VARARGS, NULL},
-	{"object_limits", objects_limits, METH_VARARGS, NULL},
+	{"object_limits", pickling_limits, METH_VARARGS, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},
-	{"wait_all", waiting_all, METH_O, NULL},
+	{"wait_all", waiting_all, METH_VARARGS, NULL},
+	{"wait_on", wait_loop_on, METH_VARARGS, NULL},
+	{"wait_on_one", wait_loop_on_one, METH_VARARGS, NULL},
+	{"wait_some", waiting_some, METH_VARARGS, NULL},
 	{NULL, NULL, 0, NULL},
 };
 

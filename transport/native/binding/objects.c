@@ -12,97 +12,9 @@
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
 #include "binding/interruption.h"
+#include "binding/pickling.h"
 #include "binding/request.h"
 #include "shm/layout.h"
-
-static Py_ssize_t out_of_band_from = PY_SSIZE_T_MAX; /* bytes */
-static Py_ssize_t parts_max;
-static PyObject *pickle_dumps, *pickle_loads; /* guarded by the GIL */
-
-PyObject *objects_limits(PyObject *module, PyObject *args)
-{
-	(void)module;
-	if (!PyArg_ParseTuple(args, "nn", &out_of_band_from, &parts_max))
-		return NULL;
-	Py_RETURN_NONE;
-}
-
-/* ---- pickle ---- */
-
-/* A function of the module pickle, which is looked up once and kept in *kept. Borrowed, or NULL. */
-static PyObject *objects_pickle(const char *name, PyObject **kept)
-{
-	PyObject *module;
-
-	if (*kept)
-		return *kept;
-	module = PyImport_ImportModule("pickle");
-	if (module)
-		*kept = PyObject_GetAttrString(module, name);
-	Py_XDECREF(module);
-	return *kept;
-}
-
-static Py_ssize_t objects_nbytes(PyObject *view)
-{
-	PyObject *nbytes = PyObject_GetAttrString(view, "nbytes");
-	Py_ssize_t result = nbytes ? PyLong_AsSsize_t(nbytes) : -1;
-
-	Py_XDECREF(nbytes);
-	return result;
-}
-
-/* What pickle asks of each buffer: shall it be pickled with the rest? Otherwise it joins the parts. */
-static PyObject *objects_in_band(PyObject *parts, PyObject *buffer)
-{
-	PyObject *raw = PyObject_CallMethod(buffer, "raw", NULL);
-	Py_ssize_t nbytes;
-	int rc;
-
-	if (!raw) {
-		if (!PyErr_ExceptionMatches(PyExc_BufferError))
-			return NULL;
-		PyErr_Clear(); /* it is not contiguous: pickle copies it */
-		Py_RETURN_TRUE;
-	}
-	nbytes = objects_nbytes(raw);
-	if (nbytes < 0 || nbytes < out_of_band_from || PyList_Size(parts) >= parts_max) {
-		Py_DECREF(raw);
-		return nbytes < 0 ? NULL : Py_NewRef(Py_True);
-	}
-	rc = PyList_Append(parts, raw);
-	Py_DECREF(raw);
-	return rc ? NULL : Py_NewRef(Py_False);
-}
-
-static PyMethodDef objects_in_band_def = {"in_band", objects_in_band, METH_O, NULL};
-
-/* The pickle, as bytes, and the parts in *parts. NULL: an exception is set. */
-static PyObject *objects_pickled(PyObject *object, PyObject **parts)
-{
-	PyObject *callback, *args, *kwargs, *dumps, *body;
-
-	*parts = PyList_New(0);
-	callback = *parts ? PyCFunction_NewEx(&objects_in_band_def, *parts, NULL) : NULL;
-	args = callback ? Py_BuildValue("(Oi)", object, 5) : NULL;
-	kwargs = args ? Py_BuildValue("{s:O}", "buffer_callback", callback) : NULL;
-	dumps = kwargs ? objects_pickle("dumps", &pickle_dumps) : NULL;
-	body = dumps ? PyObject_Call(dumps, args, kwargs) : NULL;
-	Py_XDECREF(kwargs);
-	Py_XDECREF(args);
-	Py_XDECREF(callback);
-	if (!body)
-		Py_CLEAR(*parts);
-	return body;
-}
-
-PyObject *objects_dump(PyObject *module, PyObject *object)
-{
-	PyObject *parts, *body = objects_pickled(object, &parts);
-
-	(void)module;
-	return body ? Py_BuildValue("(NN)", body, parts) : NULL;
-}
 
 /* ---- send ---- */
 
@@ -143,7 +55,7 @@ static PyObject *objects_post(struct caller *caller, PyObject *body, PyObject *p
 {
 	int result;
 
-	if (PyList_Size(parts))
+	if (parts)
 		return objects_post_parts(caller, body, parts, deadline);
 	result = objects_write(caller->endpoint->chan, body);
 	if (!result)
@@ -164,32 +76,28 @@ PyObject *objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 	    !deadline_begin(&deadline, values[1], "send"))
 		return NULL;
 	interpreter_let_go();
-	body = objects_pickled(values[0], &parts);
+	body = pickling_dump(values[0], &parts);
 	if (!body)
 		return NULL;
 	result = objects_post(caller_of(self), body, parts, &deadline);
 	Py_DECREF(body);
-	Py_DECREF(parts);
+	Py_XDECREF(parts);
 	return result;
 }
 
 /* ---- recv ---- */
 
-static PyObject *objects_load(const char *p, Py_ssize_t n)
-{
-	PyObject *body = PyBytes_FromStringAndSize(p, n);
-	PyObject *object = body ? PyObject_CallFunctionObjArgs(pickle_loads, body, NULL) : NULL;
-
-	Py_XDECREF(body);
-	return object;
-}
-
 /* Is there an object of which a part has come, or of which another thread is taking one? -1: an exception is set. */
 static int objects_any_begun(struct caller *caller)
 {
-	PyObject *incoming = PyObject_GetAttrString(caller->receiver, "incoming");
-	int any = incoming ? incoming != Py_None : -1;
+	static PyObject *name;
+	PyObject *incoming;
+	int any;
 
+	if (!name)
+		name = PyUnicode_InternFromString("incoming");
+	incoming = name ? PyObject_GetAttr(caller->receiver, name) : NULL;
+	any = incoming ? incoming != Py_None : -1;
 	Py_XDECREF(incoming);
 	return any;
 }
@@ -223,7 +131,7 @@ static PyObject *objects_take(struct caller *caller, const struct deadline *dead
 	*done = n != -ADMA_E_PENDING || PyErr_Occurred();
 	if (!*done || PyErr_Occurred())
 		return NULL;
-	return n < 0 ? endpoint_raise(caller->endpoint, n, 0, NULL) : objects_load(p, (Py_ssize_t)n);
+	return n < 0 ? endpoint_raise(caller->endpoint, n, 0, NULL) : pickling_load(p, (Py_ssize_t)n);
 }
 
 /* An operation for an object of n bytes, which fills `incoming`'s buffer. NULL: an exception is set. */
@@ -311,7 +219,7 @@ PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]))
 		return NULL;
 	interpreter_let_go();
-	if (!objects_pickle("loads", &pickle_loads))
+	if (!pickling_prepare_to_load())
 		return NULL;
 	if (values[1] == Py_None)
 		begun = objects_any_begun(caller_of(self));

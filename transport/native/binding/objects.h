@@ -6,15 +6,6 @@
 #include "binding/python.h"
 
 /*
- * Function of the module: pickle an object (protocol 5); large contiguous buffers in it stay outside. Returns the pickle
- * and a list of memoryviews of those buffers. Raises as pickle does.
- */
-PyObject *objects_dump(PyObject *module, PyObject *object);
-
-/* Function of the module: from how many bytes on, and up to how many of them, buffers travel by themselves. */
-PyObject *objects_limits(PyObject *module, PyObject *args);
-
-/*
  * Function of the module: read an object that is there and is one message. `incoming` gets its operation as `head`, and
  * its buffer as `head_buffer`, before it is posted; the operation is done or pending then. False: there is no such object,
  * or it could not be posted.

@@ -12,8 +12,7 @@
 
 #define POSTS_LOOK_EVERY 64 /* posts; then it is looked whether there is a progress thread */
 
-/* A message that may need a segment first asks for it. False: an exception is set. */
-static bool posts_prepare(struct endpoint *endpoint, uint64_t n)
+bool posts_prepare(struct endpoint *endpoint, uint64_t n)
 {
 	bool wanted;
 
@@ -23,8 +22,7 @@ static bool posts_prepare(struct endpoint *endpoint, uint64_t n)
 	return !wanted || endpoint_bring_segment(endpoint, n);
 }
 
-/* Say once that there is no progress thread, if it is so. False: the warning is an error. */
-static bool posts_look(struct endpoint *endpoint)
+bool posts_look(struct endpoint *endpoint)
 {
 	PyObject *result;
 
@@ -35,7 +33,7 @@ static bool posts_look(struct endpoint *endpoint)
 	return result;
 }
 
-static PyObject *posts_post(PyObject *self, struct endpoint *endpoint, struct operation *op)
+int posts_put(struct endpoint *endpoint, struct operation *op)
 {
 	int rc;
 
@@ -46,6 +44,13 @@ static PyObject *posts_post(PyObject *self, struct endpoint *endpoint, struct op
 	if (rc || operation_is_done(op))
 		operation_release(op);
 	interpreter_let_go();
+	return rc;
+}
+
+static PyObject *posts_post(PyObject *self, struct endpoint *endpoint, struct operation *op)
+{
+	int rc = posts_put(endpoint, op);
+
 	if (rc) {
 		op->nbytes = 0; /* there is no result that anybody could look at */
 		Py_DECREF((PyObject *)op);

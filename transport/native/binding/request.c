@@ -5,9 +5,8 @@
 #include "binding/arguments.h"
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
+#include "binding/wait_loop.h"
 #include "shm/layout.h"
-
-#define REQUEST_BUDGET_NS 5000000 /* for how long a call copies before it looks at signals */
 
 PyTypeObject *request_type;
 static PyObject *request_base;
@@ -70,27 +69,6 @@ static PyObject *request_check(PyObject *self, PyObject *nothing)
 	Py_RETURN_TRUE;
 }
 
-/* Drive it for a moment. What is left to wait is Python's, which looks at signals and sleeps. False: an exception. */
-static bool request_drive(struct operation *op, const struct deadline *deadline)
-{
-	struct adma_chan *chan = request_chan(op);
-	int state = ADMA_QUIET;
-	PyObject *moment, *result;
-
-	if (!deadline->brief)
-		BINDING_WITHOUT_GIL(state = adma_drive_one(chan, &op->req, -1, REQUEST_BUDGET_NS));
-	if (state == ADMA_READY)
-		return true;
-	moment = deadline_object(deadline);
-	result = moment ? request_super("_wait_until", (PyObject *)op, moment) : NULL;
-	if (!result) { /* the core expects a caller to come back, which will not */
-		BINDING_WITHOUT_GIL(adma_give_up_one(chan));
-		return false;
-	}
-	Py_DECREF(result);
-	return true;
-}
-
 static PyObject *request_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	struct operation *op = operation_of(self);
@@ -102,9 +80,11 @@ static PyObject *request_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
 	    !deadline_begin(&deadline, timeout, "wait"))
 		return NULL;
 	if (op->nbytes < 0 && !operation_is_done(op)) {
-		if (!request_drive(op, &deadline))
+		int found = wait_loop_run_one(request_chan(op), &op->req, deadline.ns);
+
+		if (found < 0)
 			return NULL;
-		if (!operation_is_done(op)) {
+		if (!found) {
 			Py_INCREF(timeout);
 			return request_super("_late", self, timeout);
 		}

@@ -9,8 +9,7 @@
 extern PyTypeObject *request_type;
 
 /*
- * Function of the module: make the type of requests, on top of this class of Python's. That has what is seldom called,
- * and what goes on where a method here has to wait longer than it should without a look at signals.
+ * Function of the module: make the type of requests, on top of this class of Python's, which has what is seldom called.
  */
 PyObject *request_type_on(PyObject *module, PyObject *base);
 

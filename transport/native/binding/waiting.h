@@ -6,9 +6,17 @@
 #include "binding/python.h"
 
 /*
- * Function of the module: as `adma.wait_all`, for a list of copies and messages that are done soon. None: it is none, or
- * they are not; nothing was taken, and a waiting loop of Python's goes on.
+ * Functions of the module: as `adma.wait_all` and `adma.wait_some`, for a list of copies and messages. They return None for
+ * what is left to Python, which has all of these calls (adma/messages/waitset.py): nothing was taken then.
  */
-PyObject *waiting_all(PyObject *module, PyObject *reqs);
+
+/* (reqs, deadline). None also if one has failed, or if the deadline has passed. */
+PyObject *waiting_all(PyObject *module, PyObject *args);
+
+/*
+ * (reqs, timeout, call), where `call` names the call in errors. The indices of those that are done; none of them: the time is over.
+ * None also if some of those that are pending are copies, and some are messages.
+ */
+PyObject *waiting_some(PyObject *module, PyObject *args);
 
 #endif
