@@ -24,7 +24,7 @@ static void test_once(void)
 	adma_notify_completion();
 	adma_notify_completion();
 	REQUIRE(readable(&notification));
-	REQUIRE(adma_notification_arm(&notification)); /* which empties it */
+	REQUIRE(adma_notification_arm(&notification) == 2); /* which empties it */
 	REQUIRE(!readable(&notification));
 	REQUIRE(!adma_notification_arm(&notification));
 	adma_notify_completion();
@@ -44,7 +44,7 @@ static void test_disarmed(void)
 	adma_notification_disarm(&notification);
 	adma_notify_completion();
 	REQUIRE(!readable(&notification));
-	REQUIRE(adma_notification_arm(&notification));
+	REQUIRE(adma_notification_arm(&notification) == 1);
 	adma_notify_completion();
 	REQUIRE(readable(&notification));
 	adma_notification_close(&notification);

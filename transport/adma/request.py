@@ -19,12 +19,14 @@ class Watched(Protocol):
     def event_fd(self) -> int:
         """A descriptor with an edge (EPOLLET) whenever `advance` may find something; or -1.
 
-        It is called again when `advance` has found nothing more to do, and then arms the
-        descriptor. OSError: there is none left.
+        OSError: there is none left.
         """
 
     def advance(self, requests: Iterable[Any]) -> bool:
-        """Make progress on these, which are pending. Never sleeps. True: call again soon."""
+        """Make progress on these, which are pending. Never sleeps. True: call again soon.
+
+        After False the descriptor tells of what comes next.
+        """
 
 
 class Awaited(Protocol):
@@ -47,7 +49,7 @@ class Awaited(Protocol):
 
 
 class Request:
-    """A copy or a message under way: check it, wait for it, cancel it.
+    """A copy or a message under way: check it, wait for it, await it, cancel it.
 
     `icopy`, `Channel.iread` and `Channel.iwrite` make requests. A request owns the buffers
     that it was given until it is done. They are free again soon after, whether or not anybody

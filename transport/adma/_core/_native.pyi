@@ -399,9 +399,9 @@ class adma_engine_stats(CData):  # noqa: N801
 
 class adma_notification(CData):  # noqa: N801
     fd: int
+    came: int
     armed: int
     told: int
-    came: int
     link: adma_list
     device: int
     inode: int
@@ -1159,7 +1159,7 @@ class _Lib:
     @staticmethod
     def adma_notification_open(notification: adma_notification, /) -> int: ...
     @staticmethod
-    def adma_notification_arm(notification: adma_notification, /) -> bool: ...
+    def adma_notification_arm(notification: adma_notification, /) -> int: ...
     @staticmethod
     def adma_notification_disarm(notification: adma_notification, /) -> None: ...
     @staticmethod

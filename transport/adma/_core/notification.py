@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import failure
 from ._native import ffi, lib
 
 if TYPE_CHECKING:
@@ -22,19 +23,19 @@ class Notification:
     __slots__ = ("_raw",)
 
     def __init__(self) -> None:
-        """OSError: no descriptor is left."""
+        """OSError: no descriptor is left, or there is another reason; it tells the cure."""
         raw = ffi.new("struct adma_notification *", {"fd": -1})
         self._raw: adma_notification = ffi.gc(raw, lib.adma_notification_close)
         if rc := lib.adma_notification_open(self._raw):
-            raise OSError(-rc, "no descriptor is left to tell an event loop of requests")
+            raise failure("poll descriptor", -rc)
 
     @property
     def fd(self) -> int:
         """The descriptor; -1: it was closed, or a fork closed it."""
         return self._raw.fd
 
-    def arm(self) -> bool:
-        """From now on it becomes readable. True: a request was done since this was last called."""
+    def arm(self) -> int:
+        """From now on it becomes readable; how many were done since this was last called."""
         return lib.adma_notification_arm(self._raw)
 
     def disarm(self) -> None:

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .. import forks
 from .._core.holds import any_finished, let_go_finished
 from .._core.notification import Notification
+from ..errors import failure
 
 if TYPE_CHECKING:
     from ..request import Awaited, Watched
@@ -73,9 +75,11 @@ class _Group:
         self.interval = _SHORTEST
         self.ticking = False  # a timer is set
 
-    def wake_done(self) -> None:
-        """Wake those whose requests are done."""
-        self.wake([entry for entry in self.entries.values() if entry.request._done])
+    def wake_done(self) -> int:
+        """Wake those whose requests are done; returns how many notifications have told of."""
+        done = [entry for entry in self.entries.values() if entry.request._done]
+        self.wake(done)
+        return 0 if self.watched.timed else len(done)
 
     def wake(self, entries: Iterable[_Entry]) -> None:
         """Whoever awaits these looks at them."""
@@ -90,8 +94,12 @@ class _Descriptors:
 
     def __init__(self) -> None:
         self.notification = Notification()
-        self._epoll = select.epoll()
-        self._groups: dict[int, _Group] = {}  # by descriptor
+        try:
+            self._epoll = select.epoll()
+        except OSError as error:
+            raise failure("poll descriptor", error.errno or 0) from None
+        # By descriptor. A number may be that of a closed channel, and of the one that got it next.
+        self._groups: dict[int, list[_Group]] = {}
         self._epoll.register(self.notification.fd, select.EPOLLIN)
         self.notification.arm()
 
@@ -99,30 +107,29 @@ class _Descriptors:
     def fd(self) -> int:
         return self._epoll.fileno()
 
-    def arm(self, group: _Group) -> None:
-        """Have the descriptor of a group tell of what comes next. OSError: there is none left."""
+    def add(self, group: _Group) -> None:
+        """Have the descriptor of a group tell of what comes next. OSError: there is none."""
         fd = group.watched.event_fd()
-        if fd == group.fd and self._groups.get(fd, group) is group:
+        if fd < 0:
             return
-        self.remove(group)
-        group.fd = fd
-        if fd >= 0:
-            self._groups[fd] = group
+        with suppress(FileExistsError):  # another group has the same one
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+        group.fd = fd
+        self._groups.setdefault(fd, []).append(group)
 
     def remove(self, group: _Group) -> None:
-        if self._groups.get(group.fd) is group:
+        if group.fd < 0:
+            return
+        self._groups[group.fd].remove(group)
+        if not self._groups[group.fd]:
             del self._groups[group.fd]
-            try:
+            with suppress(OSError):  # it was closed, with its channel
                 self._epoll.unregister(group.fd)
-            except OSError:
-                pass  # it was closed, with its channel
         group.fd = -1
 
     def events(self) -> list[_Group]:
         """The groups for which there may be progress to make."""
-        found = (self._groups.get(fd) for fd, _ in self._epoll.poll(0))
-        return [group for group in found if group is not None]
+        return [group for fd, _ in self._epoll.poll(0) for group in self._groups.get(fd, ())]
 
     def close(self) -> None:
         self._epoll.close()
@@ -169,9 +176,10 @@ class Completions:
     def _join(self, watched: Watched) -> _Group:
         group = _Group(watched)
         if self._descriptors is None:
-            self._descriptors = _Descriptors()
+            with forks.held_off():  # a child closes what it knows of
+                self._descriptors = _Descriptors()
             self._host.watch(self._descriptors.fd, self._look_at_events)
-        self._descriptors.arm(group)
+        self._descriptors.add(group)
         self._groups[id(watched)] = group
         if group.fd < 0 and not watched.timed:
             self._host.soon(lambda: self._look([group]))
@@ -221,28 +229,27 @@ class Completions:
             return
         notification = self._descriptors.notification
         notification.disarm()  # while the loop is awake nobody needs to wake it
-        groups = list(groups)
+        found = 0
         for group in groups:
             if group.entries:
                 self._advance(group)
+                found += group.wake_done()
             else:
                 self._leave(group)
-        # What is done before this is seen by the looks after it; what is done later wakes the loop.
-        came = notification.arm()
-        for group in list(self._groups.values()) if came else groups:
-            group.wake_done()
+        # What is done later wakes the loop. Of what was done before, one look finds the rest: there
+        # is none if each that was told of was found. (Found are only those that were told of.)
+        if notification.arm() != found:
+            for group in list(self._groups.values()):
+                group.wake_done()
         if any_finished():
             let_go_finished()
         if not self._awaits():
             self._retire_soon()
 
     def _advance(self, group: _Group) -> None:
-        assert self._descriptors is not None
         try:
             if group.watched.advance([entry.request for entry in group.entries.values()]):
                 self._host.soon(lambda: self._look([group]))
-            else:
-                self._descriptors.arm(group)
         except Exception:
             # Each looks at its own request, and is told the error. Who awaits on begins anew.
             self._leave(group)

@@ -42,11 +42,21 @@ static void notify_tell(struct adma_notification *notification)
 {
 	uint64_t one = 1;
 
-	notification->came = 1;
+	notification->came++;
 	if (!notification->armed)
 		return;
 	notification->armed = 0;
 	notification->told = notify_is_ours(notification) && write(notification->fd, &one, sizeof(one)) > 0;
+}
+
+static void notify_begin(struct adma_notification *notification)
+{
+	struct adma_own own = adma_own_note(notification->fd);
+
+	notification->device = own.device;
+	notification->inode = own.inode;
+	notification->used_at = adma_now();
+	adma_list_push_front(&notify.open, &notification->link);
 }
 
 static void notify_end(struct adma_notification *notification)
@@ -72,32 +82,28 @@ void adma_notify_completion(void)
 
 int adma_notification_open(struct adma_notification *notification)
 {
-	int fd = adma_event_make();
-	struct adma_own own;
+	int fd;
 
+	pthread_mutex_lock(&notify.lock); /* a child that is forked meanwhile would keep the descriptor */
+	fd = adma_event_make();
 	*notification = (struct adma_notification){.fd = fd < 0 ? -1 : fd};
-	if (fd < 0)
-		return fd;
-	own = adma_own_note(fd);
-	notification->device = own.device;
-	notification->inode = own.inode;
-	notification->used_at = adma_now();
-	pthread_mutex_lock(&notify.lock);
-	adma_list_push_front(&notify.open, &notification->link);
+	if (fd >= 0)
+		notify_begin(notification);
 	pthread_mutex_unlock(&notify.lock);
-	return 0;
+	return fd < 0 ? fd : 0;
 }
 
-bool adma_notification_arm(struct adma_notification *notification)
+uint32_t adma_notification_arm(struct adma_notification *notification)
 {
 	uint64_t completions;
-	bool came;
+	uint32_t came;
 
 	pthread_mutex_lock(&notify.lock);
 	if (notification->told && notify_is_ours(notification))
 		(void)!read(notification->fd, &completions, sizeof(completions));
 	came = notification->came;
-	notification->told = notification->came = 0;
+	notification->told = 0;
+	notification->came = 0;
 	notification->armed = notification->fd >= 0;
 	pthread_mutex_unlock(&notify.lock);
 	return came;

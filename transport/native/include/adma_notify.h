@@ -7,9 +7,8 @@
  * looks at the request before the loop does. Requests of channels and workers and copies may be told of by one descriptor.
  *
  * It tells of what is complete, and makes no progress. A loop that awaits messages also polls the descriptor of each
- * channel or worker (adma_completions_fileno(), adma_worker_fileno()), and makes progress when that has an event. It
- * may ask for edges (EPOLLET) there, and then has to call the function that made the descriptor again once it finds
- * nothing more to do: that call arms it.
+ * channel or worker (adma_completions_fileno(), adma_worker_fileno()) for edges (EPOLLET). At an edge it makes progress
+ * (adma_check(), adma_worker_progress()) until there is none left to make, and then waits for the next one.
  */
 #ifndef ADMA_NOTIFY_H
 #define ADMA_NOTIFY_H
@@ -24,9 +23,9 @@
 /* Any thread may use it, one at a time. It stays where it is while it is open. */
 struct adma_notification {
 	int32_t fd; /* -1: it is not open, or a fork closed it */
+	uint32_t came; /* private: so many requests completed since it was last armed */
 	uint8_t armed;
 	uint8_t told; /* private: the descriptor was written to since it was last emptied */
-	uint8_t came; /* private: a request completed since it was last armed */
 	struct adma_list link;
 	uint64_t device, inode; /* private: what fd named at first */
 	int64_t used_at;
@@ -36,10 +35,10 @@ struct adma_notification {
 int adma_notification_open(struct adma_notification *notification);
 
 /*
- * Empty the descriptor, and write to it at the next completion. True: a request has completed since this was last
- * called. Look at the requests after that call: what completed before it is seen then.
+ * Empty the descriptor, and write to it at the next completion. Returns how many completions were told of since this was
+ * last called. Whoever looks at the requests after that sees all of these.
  */
-bool adma_notification_arm(struct adma_notification *notification);
+uint32_t adma_notification_arm(struct adma_notification *notification);
 
 /* Do not write to the descriptor before it is armed again: its owner is awake, and looks before it sleeps. */
 void adma_notification_disarm(struct adma_notification *notification);
