@@ -62,6 +62,20 @@ def test_one_look_reads_all_wake_ups(kind: socket.SocketKind) -> None:
             assert not select.select([number], [], [], 0)[0]
 
 
+def test_a_poller_for_edges_is_told_each_time(peer: Peer) -> None:
+    """The message is there before the request is posted: so no byte on the socket tells of it."""
+    channel = peer.connect()
+    with select.epoll() as poller:
+        poller.register(channel.fileno("completions"), select.EPOLLIN | select.EPOLLET)
+        for _ in range(3):
+            peer.call(messages.write, 10)
+            request = channel.iread(bytearray(10))
+            assert poller.poll(0)
+            assert not poller.poll(0)
+            assert request.check()
+            assert not done(channel)
+
+
 @pytest.mark.parametrize("mechanism", NAMES)
 def test_a_completion_is_unobserved(peer: Peer, mechanism: str) -> None:
     """The event loop's case: it waits in select, and calls `check` when told."""

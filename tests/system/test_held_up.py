@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -17,8 +18,9 @@ import adma
 from adma._core.constants import DONE
 from adma.messages.channel_request import ChannelRequest
 from adma.messages.worker import Worker
-from adma.testing.limits import HANG, MIB
+from adma.testing.limits import HANG, MIB, SHORT
 from adma.testing.payload import pattern
+from support import loops
 from support.calls.computing import progress_stats
 from support.endpoints import InChild, own_channels
 from support.unserved import Unserved, available
@@ -261,6 +263,7 @@ def test_a_forked_child_has_a_progress_thread_of_its_own(scene: Scene) -> None:
 PROGRAM = """
 import sys, adma
 sys.path.insert(0, sys.argv[1])
+from support import loops
 from support.calls.computing import progress_stats
 from support.endpoints import own_channels
 from support.unserved import Unserved
@@ -285,3 +288,19 @@ def test_a_program_ends(mechanism: str) -> None:
     )
     assert ended.stdout == "held up\n", ended.stderr
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_task_that_awaits_it_sleeps(scene: Scene) -> None:
+    """A chunk that nobody can copy keeps the descriptor of the channel readable."""
+    scene.held_up()
+
+    async def main(loop: loops.Loop) -> None:
+        awaiting = await loops.begun(asyncio.gather(*scene.requests))
+        before = loop.turns
+        await asyncio.wait([awaiting], timeout=SHORT)
+        assert not awaiting.done()
+        assert loop.turns - before < 20
+        scene.serve()
+        assert await awaiting == [NBYTES, NBYTES]
+
+    loops.run(main)

@@ -14,6 +14,8 @@ with I/OAT", 2007. docs/benchmarks.md compares adma with it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import config as _config
 from .channel import Channel
 from .copying.copies import copy, icopy
@@ -40,8 +42,24 @@ from .messages.message import Message
 from .messages.poll import wait
 from .messages.waitset import wait_all, wait_any, wait_some
 from .request import Request
+from .request import suspend_by as _suspend_by
+
+if _TYPE_CHECKING:
+    from collections.abc import Generator as _Generator
+
+    from .request import Awaited as _Awaited
 
 __version__ = "0.1.0"
+
+
+def _suspend(request: _Awaited) -> _Generator[object, None, None]:
+    """Suspend a task. Only programs that await something need asyncio."""
+    from .aio import suspended
+
+    return suspended(request)
+
+
+_suspend_by(_suspend)
 
 if _config.value(_config.TRACE):
     from . import trace as _trace

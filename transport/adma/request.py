@@ -3,13 +3,53 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, NoReturn, Protocol
 
-__all__ = ["Request", "size_text"]
+__all__ = ["Awaited", "Request", "Watched", "size_text", "suspend", "suspend_by"]
+
+
+class Watched(Protocol):
+    """What makes progress on requests, as an event loop sees it. All is called in one thread."""
+
+    @property
+    def timed(self) -> bool:
+        """Is there no descriptor that tells of all? Then a timer has `advance` called, too."""
+
+    def event_fd(self) -> int:
+        """A descriptor with an edge (EPOLLET) whenever `advance` may find something; or -1.
+
+        OSError: there is none left.
+        """
+
+    def advance(self, requests: Iterable[Any]) -> bool:
+        """Make progress on these, which are pending. Never sleeps. True: call again soon.
+
+        After False the descriptor tells of what comes next.
+        """
+
+
+class Awaited(Protocol):
+    """What an event loop knows of a request."""
+
+    @property
+    def _done(self) -> bool: ...
+
+    def cancel(self) -> bool:
+        """Take it back. False: it is done, or has begun."""
+
+    def _watched(self) -> Watched:
+        """What makes progress on it: the same object for requests that one call advances."""
+
+    def _notify(self) -> bool:
+        """Have its completion told to notifications. True: it is done already.
+
+        False for requests of which the core knows nothing: their `advance` sees them done.
+        """
 
 
 class Request:
-    """A copy or a message under way: check it, wait for it, cancel it.
+    """A copy or a message under way: check it, wait for it, await it, cancel it.
 
     `icopy`, `Channel.iread` and `Channel.iwrite` make requests. A request owns the buffers
     that it was given until it is done. They are free again soon after, whether or not anybody
@@ -40,6 +80,20 @@ class Request:
         """
         raise NotImplementedError
 
+    def __await__(self) -> Generator[Any, None, int]:
+        """Wait for it in a task of asyncio, whose loop sleeps meanwhile; returns its bytes.
+
+        Raises the request's own error. If it is done already, the task goes on at once. Several
+        tasks, also of several loops, may await one request.
+
+        Cancelling the task cancels the request, unless other tasks await it, too. If that is too
+        late, the request stays as it is: await it again, or wait for it. RuntimeError: it is
+        pending, and no event loop of asyncio runs in this thread.
+        """
+        while not self.check():
+            yield from suspend(self)
+        return self.wait()
+
     def times(self) -> dict[str, int]:
         """Nanoseconds that each stage took, once it is done. (Paper, figure 7.)
 
@@ -60,8 +114,29 @@ class Request:
         """Give the buffers of a request that is done back to their owners."""
         raise NotImplementedError
 
+    def _watched(self) -> Watched:
+        """What makes progress on it, for event loops."""
+        raise NotImplementedError
+
+    def _notify(self) -> bool:
+        """Have its completion told to notifications. True: it is done already."""
+        raise NotImplementedError
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Request cannot be copied or pickled: it belongs to this process")
+
+
+def suspend(request: Awaited) -> Generator[Any, None, None]:
+    """Suspend the task that awaits a request, until the request may be done."""
+    return _suspenders[-1](request)
+
+
+def suspend_by(suspender: Callable[[Awaited], Generator[Any, None, None]]) -> None:
+    """Say what suspends tasks. That is a matter of event loops, of which this layer knows none."""
+    _suspenders.append(suspender)
+
+
+_suspenders: list[Callable[[Awaited], Generator[Any, None, None]]] = []
 
 
 def size_text(nbytes: int) -> str:

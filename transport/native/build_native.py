@@ -33,6 +33,7 @@ HEADERS = (
     "adma_handshake.h",
     "adma_copy.h",
     "adma_hold.h",
+    "adma_notify.h",
     "adma_trace.h",
     "adma_fault.h",
 )

@@ -67,6 +67,7 @@ class adma_hold(CData):  # noqa: N801
     wanted: int
     listed: int
     owner: int
+    notifies: int
 
 class adma_key(CData):  # noqa: N801
     same: adma_list
@@ -415,6 +416,16 @@ class adma_engine_stats(CData):  # noqa: N801
     copy_ns: int
     complete_ns: int
 
+class adma_notification(CData):  # noqa: N801
+    fd: int
+    came: int
+    armed: int
+    told: int
+    link: adma_list
+    device: int
+    inode: int
+    used_at: int
+
 class adma_trace_event(CData):  # noqa: N801
     at: int
     lasted: int
@@ -574,6 +585,11 @@ class ffi:  # noqa: N801
     def new(
         cdecl: Literal["struct adma_engine_stats *"], init: object = ...
     ) -> adma_engine_stats: ...
+    @overload
+    @staticmethod
+    def new(
+        cdecl: Literal["struct adma_notification *"], init: object = ...
+    ) -> adma_notification: ...
     @overload
     @staticmethod
     def new(
@@ -1170,6 +1186,20 @@ class _Lib:
     def adma_holds_any() -> bool: ...
     @staticmethod
     def adma_holds_remove(hold: Pointer[Any], /) -> None: ...
+    @staticmethod
+    def adma_notification_open(notification: adma_notification, /) -> int: ...
+    @staticmethod
+    def adma_notification_arm(notification: adma_notification, /) -> int: ...
+    @staticmethod
+    def adma_notification_disarm(notification: adma_notification, /) -> None: ...
+    @staticmethod
+    def adma_notification_close(notification: adma_notification, /) -> None: ...
+    @staticmethod
+    def adma_notify(chan: adma_chan, req: adma_req, /) -> int: ...
+    @staticmethod
+    def adma_worker_notify(worker: adma_worker, req: adma_req, /) -> int: ...
+    @staticmethod
+    def adma_copy_notify(copy: adma_copy, /) -> int: ...
     @staticmethod
     def adma_trace_start(events: int, /) -> int: ...
     @staticmethod

@@ -32,6 +32,8 @@ copy_now = lib.adma_copy_now
 cancel = lib.adma_copy_cancel
 wait_one = lib.adma_copy_wait_one
 wait_room = lib.adma_copy_wait_room
+notify = lib.adma_copy_notify
+check = lib.adma_copy_check
 
 
 def plan_of(copy: Copy) -> Plan:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from . import _messages
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "EndpointBase",
     "Operation",
+    "advance",
+    "notify",
     "post",
     "remainder",
     "stage_times",
@@ -29,7 +32,9 @@ refresh = lib.adma_refresh
 observe = lib.adma_observe
 give_up = lib.adma_give_up_one
 check = lib.adma_check
+notify = lib.adma_notify
 
+_MOMENT: Final = 0.001  # seconds for which an event loop is kept from its other tasks
 STAGES: Final = ("post", "match", "pin", "start", "copy", "complete")
 
 
@@ -64,6 +69,20 @@ def post(chan: Chan, operations: Sequence[Operation]) -> int:
         return lib.adma_post_one(chan, operations[0].req)
     reqs = ffi.new("struct adma_req *[]", [operation.req for operation in operations])
     return lib.adma_post(chan, reqs, len(operations))
+
+
+def advance(chan: Chan, operations: Iterable[Operation]) -> bool:
+    """Make progress on a channel, of which these may be done. Never sleeps. True: call again."""
+    end = time.monotonic() + _MOMENT
+    for operation in operations:
+        while not operation.done:
+            state = lib.adma_check(chan, operation.req)
+            if state == lib.ADMA_BUSY:
+                if time.monotonic() >= end:
+                    return True
+            elif state != lib.ADMA_READY:
+                return False
+    return False
 
 
 def remainder(chan: Chan, operations: Sequence[Operation]) -> int:

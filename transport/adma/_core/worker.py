@@ -7,6 +7,7 @@ Results are as adma.h says: negative ones are errors, for `results.error_for`.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +30,8 @@ TAKE: Final = lib.ADMA_REQ_TAKE
 NO_WORKER: Final[Worker] = ffi.NULL
 NO_REQUESTS: Final = ffi.NULL
 
+_MOMENT: Final = 0.001  # seconds for which an event loop is kept from its other tasks
+
 free = lib.adma_worker_free
 drain = lib.adma_worker_drain
 drop = lib.adma_worker_drop
@@ -42,6 +45,7 @@ receive = lib.adma_worker_receive
 receive_taken = lib.adma_worker_receive_taken
 cancel = lib.adma_worker_cancel
 observe = lib.adma_worker_observe
+notify = lib.adma_worker_notify
 give_bulk = lib.adma_worker_give_bulk
 refuse_bulk = lib.adma_worker_no_bulk
 
@@ -135,6 +139,15 @@ def progress(worker: Worker) -> bool:
     if state < 0:
         raise_for(state)
     return did
+
+
+def advance(worker: Worker) -> bool:
+    """Make progress for a moment. Never sleeps. True: call again."""
+    end = time.monotonic() + _MOMENT
+    while lib.adma_worker_progress(worker) > 0:
+        if time.monotonic() >= end:
+            return True
+    return False
 
 
 def complete(worker: Worker, reqs: Sequence[Req], spin_ns: int, budget_ns: int) -> int:

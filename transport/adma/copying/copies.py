@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .._core import copies as core
 from .._core.buffers import refuse_copied_objects
@@ -19,7 +19,7 @@ from .._core.copies import copy, icopy
 from .._core.holds import any_finished, let_go_finished
 from .._core.results import FORKED, error_for
 from ..errors import Cancelled
-from ..request import Request, size_text
+from ..request import Request, Watched, size_text
 from . import engine
 from .outstanding import SLICE_NS
 
@@ -80,6 +80,12 @@ class CopyRequest(Request):
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Hold both, of any strides; how they are laid out."""
         raise NotImplementedError
+
+    def _watched(self) -> Watched:
+        return _COPIES
+
+    def _notify(self) -> bool:
+        return bool(core.notify(self._copy))
 
     # What the compiled calls leave to Python
 
@@ -152,6 +158,24 @@ class CopyRequest(Request):
 
 #: The class of what `icopy` returns.
 EngineRequest = core.type_on(CopyRequest)
+
+
+class _Copies:
+    """What makes copies, as an event loop sees it: copy worker threads, which need no help."""
+
+    timed: Final = False
+
+    def event_fd(self) -> int:
+        return -1
+
+    def advance(self, requests: Iterable[CopyRequest]) -> bool:
+        if engine.queues_running():
+            return False
+        checks = [core.check(request._copy) for request in requests]
+        return not all(checks)
+
+
+_COPIES: Final = _Copies()
 
 
 def wait_copies(requests: Sequence[CopyRequest], need: int, deadline: float | None) -> bool:

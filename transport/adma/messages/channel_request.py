@@ -15,7 +15,7 @@ from .._core.results import CANCELLED, TOO_LONG, error_for
 from ..arguments import deadline_of
 from ..errors import Cancelled
 from ..mechanisms import NAMES
-from ..request import Request, size_text
+from ..request import Request, Watched, size_text
 from .overtime import wait_until
 
 if TYPE_CHECKING:
@@ -108,6 +108,14 @@ class ChannelRequest(Request):
         for operation in self._operations:
             if operation.done:
                 core.observe(self._endpoint.chan, operation.req)
+
+    def _watched(self) -> Watched:
+        return self._endpoint
+
+    def _notify(self) -> bool:
+        chan = self._endpoint.chan
+        done = [core.notify(chan, operation.req) for operation in self._operations]
+        return all(done)
 
     def _settle(self) -> int:
         """The result of what is done: its bytes, or the request's error."""

@@ -8,14 +8,14 @@ import errno
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from .. import mechanisms
 from .._core import channel as core
 from .._core.constants import IDLE
 from .._core.holds import any_finished, let_go_finished
-from .._core.operation import EndpointBase, Operation, post, whose_memory_is_gone
+from .._core.operation import EndpointBase, Operation, advance, post, whose_memory_is_gone
 from .._core.results import (
     CLOSED_HERE,
     FORKED,
@@ -38,6 +38,7 @@ from . import selection
 if TYPE_CHECKING:
     from .._core.types import Chan, Worker
     from ..handshake.link import Link
+    from .channel_request import ChannelRequest
 
 __all__ = ["Endpoint", "free_drained"]
 
@@ -122,6 +123,22 @@ class Endpoint(EndpointBase):
     def tell_of_no_progress(self) -> None:
         """Say once if there is no progress thread: then messages arrive only in calls."""
         _tell_of_no_progress(stacklevel=3)
+
+    # In an event loop
+
+    timed: Final = False
+
+    def event_fd(self) -> int:
+        """See `request.Watched`. -1: it was closed, and so all its requests are done."""
+        fd = core.completions_fileno(self.chan)
+        if -fd in errno.errorcode:
+            raise failure("poll descriptor", -fd)
+        return max(fd, -1)
+
+    def advance(self, requests: Iterable[ChannelRequest]) -> bool:
+        """See `request.Watched`."""
+        pending = (operation for request in requests for operation in request._operations)
+        return advance(self.chan, pending)
 
     # Ending
 

@@ -12,21 +12,22 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import mechanisms
 from .._core import worker as core
 from .._core.constants import IDLE, TELL
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import EndpointBase, Operation
-from .._core.results import MEMORY_HERE, MEMORY_PEER, error_for, memory_error
+from .._core.results import CLOSED_HERE, MEMORY_HERE, MEMORY_PEER, error_for, memory_error
 from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
 from ..errors import failure
 from ..handshake.handshake import Terms, shake_into
+from ..request import Watched, suspend
 from . import exit as at_exit
 from . import selection
 
@@ -87,7 +88,32 @@ class TagRequest:
 
     def cancel(self) -> bool:
         """Withdraw it. False: too late, it happens."""
-        return bool(core.cancel(self._worker.handle, self.operation.req))
+        won = bool(core.cancel(self._worker.handle, self.operation.req))
+        if won:
+            self._worker.release(self.operation)
+        return won
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """Wait for it in a task of asyncio; returns the bytes of the message.
+
+        Cancelling the task cancels the request, unless other tasks await it, too. If that is too
+        late, the request stays as it is.
+        """
+        while not self.done:
+            if not self._worker.handle:
+                raise error_for(CLOSED_HERE)
+            yield from suspend(self)
+        return self.result()
+
+    @property
+    def _done(self) -> bool:
+        return self.operation.done
+
+    def _watched(self) -> Watched:
+        return self._worker
+
+    def _notify(self) -> bool:
+        return bool(core.notify(self._worker.handle, self.operation.req))
 
 
 class Message:
@@ -322,6 +348,22 @@ class Worker(EndpointBase):
     def wait_message(self, timeout: float | None = None) -> bool:
         """Wait until a message has come that no receive was posted for. False: not in time."""
         return ManyWaiter((), (), 0, workers=[self.handle]).wait(deadline_of(timeout, "wait"))
+
+    # In an event loop
+
+    timed: Final = False
+
+    def event_fd(self) -> int:
+        """See `request.Watched`. -1: it was closed."""
+        fd = core.fileno(self.handle)
+        if -fd in errno.errorcode:
+            raise failure("poll descriptor", -fd)
+        return max(fd, -1)
+
+    def advance(self, requests: Iterable[TagRequest]) -> bool:
+        """See `request.Watched`."""
+        del requests
+        return core.advance(self.handle)
 
     # What the core is done with
 

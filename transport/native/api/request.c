@@ -2,6 +2,7 @@
 /* request.c - what callers do with requests: post, supply, cancel, observe; and post and drive in one call. */
 #include <errno.h>
 
+#include "adma_notify.h"
 #include "api/channel.h"
 #include "api/drive.h"
 #include "api/message.h"
@@ -175,6 +176,17 @@ int adma_tell(struct adma_chan *chan, struct adma_req *req)
 		return 1; /* the close completes all requests */
 	req->flags |= ADMA_REQ_TELL;
 	pending = adma_request_tell(req);
+	adma_leave(chan);
+	return !pending;
+}
+
+int adma_notify(struct adma_chan *chan, struct adma_req *req)
+{
+	bool pending;
+
+	if (adma_enter(chan))
+		return 1; /* the close completes all requests */
+	pending = adma_request_notify(req);
 	adma_leave(chan);
 	return !pending;
 }

@@ -2,7 +2,7 @@
 /* tagged.c - tagged messages: send, receive, probe, cancel, and waiting for them; see adma_worker.h. */
 #include <errno.h>
 
-#include "adma_worker.h"
+#include "adma_notify.h"
 #include "api/drive.h"
 #include "api/entry.h"
 #include "progress/ownership.h"
@@ -178,6 +178,18 @@ int adma_worker_cancel(struct adma_worker *worker, struct adma_req *req)
 	won = tagged_cancel(worker, req);
 	tagged_finish(progress, NULL);
 	return won;
+}
+
+int adma_worker_notify(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	bool pending;
+
+	if (adma_enter_worker(progress))
+		return 1;
+	pending = adma_request_notify(req);
+	adma_leave_worker(progress);
+	return !pending;
 }
 
 void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)

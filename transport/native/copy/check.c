@@ -4,6 +4,7 @@
 
 #include "adma.h"
 #include "base/holds.h"
+#include "base/notify.h"
 #include "copy/completion.h"
 #include "copy/state.h"
 
@@ -59,6 +60,18 @@ int adma_copy_tell(struct adma_copy *copy)
 	done = adma_copy_done(copy);
 	if (!done)
 		adma_hold_want(&copy->hold);
+	adma_engine_unlock();
+	return done;
+}
+
+int adma_copy_notify(struct adma_copy *copy)
+{
+	bool done;
+
+	adma_engine_lock();
+	done = adma_copy_done(copy);
+	if (!done)
+		adma_hold_notify(&copy->hold);
 	adma_engine_unlock();
 	return done;
 }

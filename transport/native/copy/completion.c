@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/holds.h"
 #include "base/list.h"
+#include "base/notify.h"
 #include "base/trace.h"
 #include "copy/dependencies.h"
 #include "copy/state.h"
@@ -60,6 +61,8 @@ static void copy_count(const struct adma_copy *copy, int error)
  */
 static void copy_finish(struct adma_copy *copy, int error)
 {
+	bool notifies = adma_hold_notifies(&copy->hold);
+
 	copy_count(copy, error);
 	adma_trace_span(ADMA_TRACE_COPY_END, copy->times.posted, copy, copy->plan.bytes, (uint64_t)error, 0);
 	adma_copy_free_stage(copy);
@@ -69,6 +72,8 @@ static void copy_finish(struct adma_copy *copy, int error)
 	/* Release: a thread that then finds no copy pending, and copies by itself, sees the bytes of this one. */
 	atomic_fetch_sub_explicit(&adma_copies.pending, 1, memory_order_release);
 	adma_wakeup_waiters();
+	if (notifies)
+		adma_notify_completion();
 }
 
 static void copy_submit(struct adma_copy *copy)

@@ -41,6 +41,7 @@ struct adma_hold {
 	uint8_t wanted; /* list it when it is complete */
 	uint8_t listed;
 	uint8_t owner; /* the binding's own: the core keeps it, and does not look at it */
+	uint8_t notifies; /* tell of it when it is complete: adma_notify.h */
 };
 
 /* What a tagged receive asks for if it asks for a message of any source, or for the whole tag. */

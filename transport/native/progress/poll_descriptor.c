@@ -2,8 +2,10 @@
 /*
  * poll_descriptor.c - epolls over the descriptors that can tell a worker something.
  *
- * An eventfd is writable unless its counter is full. So adding EPOLLOUT for it makes an epoll
- * readable at any time, and the counter stays free for local wake-ups.
+ * An eventfd is writable unless its counter is full. So an epoll is readable while it polls the
+ * eventfd for EPOLLOUT, and the counter stays free for local wake-ups. The eventfd is added and
+ * removed for that: an epoll that has told of a member does not tell those who poll it for edges
+ * when the member is changed (EPOLL_CTL_MOD) and ready again.
  *
  * A channel has up to two of them, because a caller may be able to do something about the one reason
  * to be readable, and not about the other. The one for messages has the socket, the pidfd and the
@@ -106,19 +108,14 @@ void adma_poll_update_data(struct adma_progress *progress)
 #define MESSAGE_EVENTS EPOLLPRI
 #define COMPLETION_EVENTS EPOLLIN
 
-static int poll_open(struct adma_poll_descriptor *poll, struct adma_progress *progress)
+static int poll_open(struct adma_poll_descriptor *poll)
 {
-	int rc;
-
 	poll->readable = poll->polls_peer = false;
 	poll->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (poll->epoll < 0)
 		return -errno;
 	poll->own = adma_own_note(poll->epoll);
-	rc = poll_control(poll->epoll, EPOLL_CTL_ADD, progress->waiters.eventfd, 0, progress);
-	if (rc)
-		adma_own_close(&poll->epoll, &poll->own);
-	return rc;
+	return 0;
 }
 
 /* Somebody may have closed the one that there was: its number is not used any more. */
@@ -137,7 +134,7 @@ int adma_poll_messages(struct adma_progress *progress)
 
 	if (poll_is_open(poll))
 		return poll->epoll;
-	rc = poll_open(poll, progress);
+	rc = poll_open(poll);
 	if (rc)
 		return rc;
 	if (adma_is_shared(progress)) {
@@ -160,16 +157,21 @@ int adma_poll_completions(struct adma_progress *progress)
 	if (poll_is_open(poll))
 		return poll->epoll;
 	adma_only_endpoint(progress)->control.data_events = 0;
-	rc = poll_open(poll, progress);
+	rc = poll_open(poll);
 	return rc ? rc : poll->epoll;
 }
 
-static void poll_set_readable(struct adma_poll_descriptor *poll, struct adma_progress *progress, bool readable)
+/* `unarmed`: whoever polls for edges has to come again, although nothing is new. */
+static void poll_set_readable(struct adma_poll_descriptor *poll, struct adma_progress *progress, bool readable,
+			      bool unarmed)
 {
-	if (readable == poll->readable)
-		return;
-	poll->readable = readable;
-	(void)poll_control(poll->epoll, EPOLL_CTL_MOD, progress->waiters.eventfd, readable ? EPOLLOUT : 0, progress);
+	if (poll->readable && (!readable || unarmed)) {
+		(void)poll_control(poll->epoll, EPOLL_CTL_DEL, progress->waiters.eventfd, 0, progress);
+		poll->readable = false;
+	}
+	if (readable && !poll->readable)
+		poll->readable =
+			!poll_control(poll->epoll, EPOLL_CTL_ADD, progress->waiters.eventfd, EPOLLOUT, progress);
 }
 
 /* The completed parts of an object that a call of ours has begun to receive are for the next such call. */
@@ -217,7 +219,7 @@ static void poll_update_completions(struct adma_progress *progress, bool unarmed
 				   ep->ops->data_fd(ep), data, poll_tag(ep, POLL_DATA));
 		ep->control.data_events = data;
 	}
-	poll_set_readable(poll, progress, unarmed || poll_has_completions(progress));
+	poll_set_readable(poll, progress, unarmed || poll_has_completions(progress), unarmed);
 }
 
 void adma_poll_descriptors_update(struct adma_progress *progress, bool unarmed)
@@ -228,7 +230,8 @@ void adma_poll_descriptors_update(struct adma_progress *progress, bool unarmed)
 		poll_update_completions(progress, unarmed);
 	if (progress->poll.epoll >= 0)
 		poll_set_readable(&progress->poll, progress,
-				  unarmed || poll_has_messages(progress) || (shared && poll_has_completions(progress)));
+				  unarmed || poll_has_messages(progress) || (shared && poll_has_completions(progress)),
+				  unarmed);
 }
 
 /* ---- looking ---- */

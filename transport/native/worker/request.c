@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "base/holds.h"
+#include "base/notify.h"
 #include "base/trace.h"
 #include "worker/select.h"
 #include "worker/stages.h"
@@ -140,6 +141,8 @@ static uint32_t *request_unobserved(struct adma_worker *worker, const struct adm
 
 void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int error, uint64_t nbytes)
 {
+	bool notifies = adma_hold_notifies(&req->hold);
+
 	req->error = error;
 	req->done_bytes = error ? 0 : nbytes;
 	if (!(req->flags & ADMA_REQ_DROPPED)) {
@@ -151,6 +154,8 @@ void adma_request_finish(struct adma_worker *worker, struct adma_req *req, int e
 	adma_hold_complete(&req->hold);
 	/* The state is stored last: a thread that sees DONE sees the result, and may free the request. */
 	__atomic_store_n(&req->state, ADMA_DONE_STATE, __ATOMIC_RELEASE);
+	if (notifies)
+		adma_notify_completion();
 	worker->marks |= ADMA_MARK_WAITERS | ADMA_MARK_REARM;
 }
 
@@ -203,6 +208,14 @@ bool adma_request_tell(struct adma_req *req)
 		return false;
 	if (req->flags & ADMA_REQ_TELL)
 		adma_hold_want(&req->hold);
+	return true;
+}
+
+bool adma_request_notify(struct adma_req *req)
+{
+	if (req->state == ADMA_DONE_STATE)
+		return false;
+	adma_hold_notify(&req->hold);
 	return true;
 }
 

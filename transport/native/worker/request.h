@@ -44,6 +44,9 @@ void adma_request_note_observed(struct adma_worker *worker, struct adma_req *req
 /* The post of the request is over: from now on its completion is told, if that is wanted. False: it is complete. */
 bool adma_request_tell(struct adma_req *req);
 
+/* From now on its completion is told to notifications (adma_notify.h). False: it is complete already. */
+bool adma_request_notify(struct adma_req *req);
+
 /* Publish writes of the backlog while there is room. True when one was published. */
 bool adma_flush(struct adma_endpoint *ep);
 
