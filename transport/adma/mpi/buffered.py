@@ -31,7 +31,7 @@ class Attached:
         """Attach a buffer. None, or BUFFER_AUTOMATIC: as much as is needed."""
         if self.buf is not None:
             raise MPI.Exception(MPI.ERR_BUFFER)
-        if buf is None or buf == MPI.BUFFER_AUTOMATIC:
+        if buf is None or buf is MPI.BUFFER_AUTOMATIC:
             self.buf, self.size = MPI.BUFFER_AUTOMATIC, float("inf")
             return
         held = MPI.buffer.frombuffer(buf)
