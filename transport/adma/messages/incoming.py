@@ -307,6 +307,8 @@ class Incoming:
         if self._parts is None:
             req = self.head.req
             parts = parts_of(self.head_buffer, req.need_parts, req.needed)
+            if not parts:
+                return
             try:
                 self._part_buffers = [
                     blank(part.nbytes, read_only=part.read_only) for part in parts
