@@ -230,14 +230,22 @@ def test_this_process_closes(ends: tuple[adma.Channel, adma.Channel], where: str
 
 @pytest.mark.parametrize("where", ["task", "thread"])
 def test_somebody_cancels_the_request(ends: tuple[adma.Channel, adma.Channel], where: str) -> None:
-    one, _ = ends
+    """No descriptor of the channel tells of that, so the notification does, each time once."""
+    one, other = ends
 
     async def main(loop: Loop) -> None:
-        request = one.iread(bytearray(3))
-        reading = await begun(request)
-        assert request.cancel() if where == "task" else InThread(request.cancel).result()
-        with pytest.raises(adma.Cancelled):
-            await reading
+        kept = await begun(one.iwrite(pattern(LARGE)))  # something is awaited all the time
+        for _ in range(3):
+            request = one.iread(bytearray(3))
+            reading = await begun(request)
+            assert request.cancel() if where == "task" else InThread(request.cancel).result()
+            with pytest.raises(adma.Cancelled):
+                await reading
+        before = loop.turns
+        await asyncio.wait([kept], timeout=SHORT)
+        assert loop.turns - before < FEW
+        taking = InThread(lambda: other.read(bytearray(LARGE), timeout=HANG))
+        assert await kept == taking.result() == LARGE
 
     run(main)
 

@@ -167,8 +167,8 @@ class Channel(Source, Calls):
         "completions": it is readable while a request is done that nobody has looked at. A
         request was looked at when it was checked, waited for, awaited, reported by a `wait_*` or
         `wait`, cancelled or dropped. It is also readable while a request waits for this process
-        to go on: `check` does that. So a program that waits for its own write, and is not ready for
-        the next message, polls this one and not the other.
+        to go on: `check` does that. So a program that waits for its own write, and is not ready
+        for the next message, polls this one and not the other.
 
         Either may be readable for a moment although there is nothing to do, as with a socket:
         then `iprobe`, or the `check` of any pending request, ends that. Do not read from it.

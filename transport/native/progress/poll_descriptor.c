@@ -211,12 +211,12 @@ static void poll_update_completions(struct adma_progress *progress, bool unarmed
 		poll->polls_peer = wants;
 		ep->control.data_events = 0; /* poll_remove() has removed the data descriptor, too */
 	}
-	if (data != ep->control.data_events) {
-		(void)poll_control(poll->epoll,
-				   !data                     ? EPOLL_CTL_DEL
-				   : ep->control.data_events ? EPOLL_CTL_MOD
-							     : EPOLL_CTL_ADD,
-				   ep->ops->data_fd(ep), data, poll_tag(ep, POLL_DATA));
+	if (data != ep->control.data_events) { /* not by EPOLL_CTL_MOD: see above */
+		if (ep->control.data_events)
+			(void)poll_control(poll->epoll, EPOLL_CTL_DEL, ep->ops->data_fd(ep), 0, ep);
+		if (data)
+			(void)poll_control(poll->epoll, EPOLL_CTL_ADD, ep->ops->data_fd(ep), data,
+					   poll_tag(ep, POLL_DATA));
 		ep->control.data_events = data;
 	}
 	poll_set_readable(poll, progress, unarmed || poll_has_completions(progress), unarmed);
