@@ -6,6 +6,7 @@ A rank that ends with 0 has found everything as it should be. Each prints what i
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pickle
@@ -336,6 +337,43 @@ def dropped() -> None:
         buf = bytearray(50_000)
         comm.Recv(buf, left)
         assert buf == pattern(50_000, at)
+
+
+def awaited() -> None:
+    """In tasks of asyncio: the loop runs meanwhile."""
+
+    async def exchange() -> None:
+        receives = [comm.irecv(source=left, tag=tag) for tag in range(5)]
+        turns = 0
+
+        async def turn() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0.001)
+
+        turning = asyncio.create_task(turn())
+        gathered = asyncio.gather(*[receive_one(each) for each in receives])
+        await asyncio.sleep(0.01)
+        for tag in range(5):
+            await comm.isend(tag * bytes(100_000), right, tag)
+        assert await gathered == [tag * bytes(100_000) for tag in range(5)]
+        assert turns
+        turning.cancel()
+        nothing = comm.Irecv(bytearray(1), left, 9)
+        task = asyncio.create_task(receive_one(nothing))
+        await asyncio.sleep(0)
+        task.cancel()
+        with raises(asyncio.CancelledError):
+            await task
+        status = MPI.Status()
+        nothing.Wait(status)
+        assert status.Is_cancelled()
+
+    async def receive_one(request: MPI.Request) -> object:
+        return await request
+
+    asyncio.run(exchange())
 
 
 # Progress

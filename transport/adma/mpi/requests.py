@@ -8,15 +8,17 @@ is here as well, and takes those of both kinds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from mpi4py import MPI
 
 from ..arguments import deadline_of
+from ..request import Watched, suspend
 from . import statuses
 from .activity import Activity, advance
 from .handles import NULL, Handle, finish, handle_of, handle_with, keep_going, wait_in_time
+from .processes import here
 from .request_sets import RequestSets
 
 if TYPE_CHECKING:
@@ -24,6 +26,26 @@ if TYPE_CHECKING:
 
 
 __all__ = ["REQUEST_NULL", "Grequest", "Prequest", "Request"]
+
+
+class _Progress:
+    """What makes progress on all requests of this process, for an event loop.
+
+    A message may have several stages, or be MPI's, and so the loop looks at it now and then.
+    """
+
+    timed = True
+
+    def event_fd(self) -> int:
+        return here().worker.event_fd()
+
+    def advance(self, requests: Iterable[Request]) -> bool:
+        activities = [each._handle.activity for each in requests]
+        advance([each for each in activities if each is not None])
+        return False
+
+
+_PROGRESS = _Progress()
 
 
 class Request(RequestSets):
@@ -95,6 +117,29 @@ class Request(RequestSets):
         raise NotImplementedError(f"request {handle}: MPI does not know adma's requests")
 
     f2py = fromint
+
+    # In a task of asyncio
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for it in a task; returns the object that was received, or None. See `Wait`.
+
+        Cancelling the task cancels the request, unless other tasks await it, too. If that is too
+        late, the request stays as it is.
+        """
+        while not self._done:
+            yield from suspend(self)
+        return self.wait()
+
+    @property
+    def _done(self) -> bool:
+        activity = self._handle.activity
+        return activity is None or activity.poll()
+
+    def _watched(self) -> Watched:
+        return _PROGRESS
+
+    def _notify(self) -> bool:
+        return False
 
     # One request
 
