@@ -141,6 +141,7 @@ static void operation_dealloc(PyObject *self)
 	if (op->weakrefs)
 		PyObject_ClearWeakRefs(self);
 	operation_drop(op);
+	Py_CLEAR(op->cast);
 	/* From here on the GIL is held: it is an orphan, or it is gone. */
 	op->endpoint = NULL;
 	if (operation_is_kept(op))
@@ -314,8 +315,17 @@ static PyObject *operation_let_go_method(PyObject *self, PyObject *nothing)
 
 static PyObject *operation_get_req(PyObject *self, void *nothing)
 {
+	struct operation *op = operation_of(self);
+	PyObject *cast;
+
 	(void)nothing;
-	return PyObject_CallFunction(request_cast, "K", (unsigned long long)(uintptr_t)&operation_of(self)->req);
+	if (!op->cast) {
+		cast = PyObject_CallFunction(request_cast, "K", (unsigned long long)(uintptr_t)&op->req);
+		if (!cast || op->cast) /* another thread was quicker */
+			return cast;
+		op->cast = cast;
+	}
+	return Py_NewRef(op->cast);
 }
 
 static PyObject *operation_get_done(PyObject *self, void *nothing)

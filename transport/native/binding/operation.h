@@ -24,6 +24,7 @@ struct operation {
 	struct adma_list kept;     /* in endpoint->posted, or in the quarantine */
 	struct adma_list all;      /* of all that are kept, for a forked child */
 	PyObject *weakrefs;
+	PyObject *cast; /* the request as cffi knows it, once it was asked for; or NULL */
 	int64_t nbytes; /* the message's, once its caller has seen that it is done without an error; or -1 */
 	bool lends;
 	bool orphan; /* no reference is left */
