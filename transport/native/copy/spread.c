@@ -100,7 +100,7 @@ static bool spread_is_alike(const struct spread_way *a, const struct spread_way 
 /* The ways for so many bytes, each of which comes to something else. */
 static uint32_t spread_mask(const struct adma_spreads *s, uint64_t n, bool waits, struct spread_way ways[ADMA_WAYS])
 {
-	uint32_t count = waits ? ADMA_WAYS : SPREAD_SIZES, mask = 0;
+	uint32_t count = waits && s->workers > 1 ? ADMA_WAYS : SPREAD_SIZES, mask = 0;
 
 	for (uint32_t way = 0; way < count; way++) {
 		bool distinct;
