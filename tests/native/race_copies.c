@@ -387,7 +387,7 @@ static void teach(unsigned long long *seed)
 		.size_class = 9 + (uint32_t)below(seed, 8),
 		.waits = below(seed, 4) > 0,
 		.queues = 1 + (uint32_t)below(seed, 2),
-		.size = (uint32_t)below(seed, 3),
+		.size = (uint32_t)below(seed, 2),
 		.chosen = 1,
 		.ns_per_mib = 100000,
 	};
@@ -406,7 +406,7 @@ static void begin(void)
 	REQUIRE(!adma_engine_configure(&config));
 	for (uint32_t class = 9; class < 17; class++) {
 		struct adma_spread spread = {
-			.size_class = class, .waits = 1, .queues = 1, .size = 2, .chosen = 1, .ns_per_mib = 100000};
+			.size_class = class, .waits = 1, .queues = 1, .chosen = 1, .ns_per_mib = 100000};
 
 		REQUIRE(!adma_engine_take_up(&spread));
 	}

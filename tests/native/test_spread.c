@@ -15,12 +15,12 @@
 
 /* ---- the world ---- */
 
-static long first_cache = 48 << 10, second_cache = 2 << 20;
+static long second_cache = 2 << 20;
 
 long __wrap_sysconf(int name);
 long __wrap_sysconf(int name)
 {
-	return name == _SC_LEVEL1_DCACHE_SIZE ? first_cache : name == _SC_LEVEL2_CACHE_SIZE ? second_cache : -1;
+	return name == _SC_LEVEL2_CACHE_SIZE ? second_cache : -1;
 }
 
 struct machine {
@@ -111,14 +111,13 @@ static double quickest(const struct machine *m, uint64_t n, uint32_t workers, bo
 
 	memset(&copy, 0, sizeof(copy));
 	adma_plan_bytes(&copy.plan, bytes, far(), n);
-	for (uint64_t part = 32 << 10; part <= MIB; part *= 2) {
+	for (uint64_t part = ADMA_PART_BYTES; part <= MIB; part *= 2) {
 		uint32_t few = waits ? 1 : workers;
 
 		for (copy.queues = few; copy.queues <= workers; copy.queues++) {
 			double us;
 
-			if (part != 32 << 10 && part != ADMA_PART_BYTES &&
-			    (part * 2 <= n / (copy.queues + waits) && part < MIB))
+			if (part != ADMA_PART_BYTES && part * 2 <= n / (copy.queues + waits) && part < MIB)
 				continue; /* there is no such size for them */
 			adma_plan_cut(&copy.plan, part);
 			us = time_of(m, &copy, workers, waits);
@@ -189,7 +188,7 @@ static void it_stays_within_limits(void)
 			uint32_t queues = copy.queues < workers ? copy.queues : workers;
 
 			REQUIRE(copy.queues == ADMA_SPREAD_ALL || (copy.queues >= 1 && copy.queues <= workers));
-			REQUIRE(copy.plan.part_bytes <= MIB && copy.plan.part_bytes >= 32 << 10);
+			REQUIRE(copy.plan.part_bytes <= MIB && copy.plan.part_bytes >= ADMA_PART_BYTES);
 			REQUIRE(copy.plan.part_bytes <= ADMA_PART_BYTES || copy.plan.parts >= queues + copy.waits);
 			REQUIRE(copy.waits || queues == workers);
 			complete(&s, &copy, 1000, waits ? ADMA_HELPED_AT_ONCE : ADMA_HELPED_NOT);
@@ -290,17 +289,17 @@ static void other_workers(void)
 	REQUIRE(samples(&s) == 0);
 }
 
-/* Caches that nobody knows the size of, or that are too small for other parts. */
+/* A cache that nobody knows the size of, or that is too small for larger parts. */
 static void other_caches(void)
 {
 	long kept = second_cache;
 	struct adma_spreads s;
 
-	first_cache = 0, second_cache = -1;
+	second_cache = -1;
 	memset(&s, 0, sizeof(s));
 	(void)post(&s, MIB, 1);
-	REQUIRE(s.smallest == 32 << 10 && s.largest == 512 << 10);
-	first_cache = 1 << 20, second_cache = 1;
+	REQUIRE(s.largest == 512 << 10);
+	second_cache = 1;
 	memset(&s, 0, sizeof(s));
 	for (int i = 0; i < 100; i++) {
 		struct adma_copy copy = post(&s, 4 * MIB, 1);
@@ -308,7 +307,7 @@ static void other_caches(void)
 		REQUIRE(copy.plan.part_bytes == ADMA_PART_BYTES);
 		complete(&s, &copy, 100, ADMA_HELPED_NOT);
 	}
-	first_cache = 48 << 10, second_cache = kept;
+	second_cache = kept;
 }
 
 static void it_is_taken_up(void)
@@ -335,7 +334,7 @@ static void it_is_taken_up(void)
 		bad.ns_per_mib = 0;
 		REQUIRE(adma_spread_take_up(&other, 4, &bad) == -EINVAL);
 		bad = found[i];
-		bad.size = 3;
+		bad.size = 2;
 		REQUIRE(adma_spread_take_up(&other, 4, &bad) == -EINVAL);
 		REQUIRE(adma_spread_take_up(&other, 0, &found[i]) == -EINVAL);
 		REQUIRE(!adma_spread_take_up(&other, 4, &found[i]));

@@ -8,9 +8,12 @@
 
 #include "copy/plan.h"
 
-/* The sizes of parts, and the numbers of workers. A way is one of each; the last pair finds no place among ADMA_WAYS. */
-enum { SPREAD_USUAL = 0, SPREAD_LARGE = 1, SPREAD_SMALL = 2, SPREAD_SIZES = 3 };
-enum { SPREAD_EVERY = 0, SPREAD_ONE = 1 };
+/* The sizes of parts, and the numbers of workers. A way is one of each. */
+enum { SPREAD_USUAL = 0, SPREAD_LARGE = 1, SPREAD_SIZES = 2 };
+enum { SPREAD_EVERY = 0, SPREAD_ONE = 1, SPREAD_BETWEEN = 2, SPREAD_NUMBERS = 3 };
+
+enum { SPREAD_WAYS = SPREAD_SIZES * SPREAD_NUMBERS };
+_Static_assert((int)SPREAD_WAYS <= (int)ADMA_WAYS, "each way has a number");
 
 #define SPREAD_MIB ((float)(1 << 20))
 
@@ -28,12 +31,12 @@ static uint64_t spread_power(uint64_t n)
 	return n ? 1ull << (63 - __builtin_clzll(n)) : 0;
 }
 
-/* The bytes of a cache. The fallback is what many processors have: it only decides which sizes are tried. */
-static uint64_t spread_cache(int name, uint64_t fallback)
+/* The second-level cache. The fallback is what many processors have: it only decides which size is tried. */
+static uint64_t spread_cache(void)
 {
-	long bytes = sysconf(name);
+	long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
 
-	return bytes > 0 ? (uint64_t)bytes : fallback;
+	return bytes > 0 ? (uint64_t)bytes : 1 << 20;
 }
 
 /* Begin anew: the numbers of the ways mean something else with other workers. */
@@ -43,8 +46,7 @@ static void spread_begin(struct adma_spreads *s, uint32_t workers)
 		return;
 	memset(s, 0, sizeof(*s));
 	s->workers = workers;
-	s->smallest = spread_power(spread_cache(_SC_LEVEL1_DCACHE_SIZE, 32 << 10));
-	s->largest = spread_power(spread_cache(_SC_LEVEL2_CACHE_SIZE, 1 << 20) / 2);
+	s->largest = spread_power(spread_cache() / 2);
 }
 
 static uint32_t spread_queues(uint32_t workers, uint32_t way)
@@ -61,14 +63,9 @@ static uint64_t spread_part_bytes(const struct adma_spreads *s, uint64_t n, uint
 {
 	uint64_t share = spread_power(n / copiers), largest = share < s->largest ? share : s->largest;
 
-	switch (size) {
-	case SPREAD_LARGE:
-		return largest > ADMA_PART_BYTES ? largest : 0;
-	case SPREAD_SMALL:
-		return s->smallest < ADMA_PART_BYTES ? s->smallest : 0;
-	default:
+	if (size == SPREAD_USUAL)
 		return ADMA_PART_BYTES;
-	}
+	return largest > ADMA_PART_BYTES ? largest : 0;
 }
 
 static struct spread_way spread_way(const struct adma_spreads *s, uint64_t n, bool waits, uint32_t way)
@@ -100,7 +97,7 @@ static bool spread_is_alike(const struct spread_way *a, const struct spread_way 
 /* The ways for so many bytes, each of which comes to something else. */
 static uint32_t spread_mask(const struct adma_spreads *s, uint64_t n, bool waits, struct spread_way ways[ADMA_WAYS])
 {
-	uint32_t count = waits ? ADMA_WAYS : SPREAD_SIZES, mask = 0;
+	uint32_t count = waits && s->workers > 1 ? SPREAD_WAYS : SPREAD_SIZES, mask = 0;
 
 	for (uint32_t way = 0; way < count; way++) {
 		bool distinct;
@@ -199,7 +196,7 @@ int adma_spread_tell(const struct adma_spreads *s, struct adma_spread *found, in
 	int told = 0;
 
 	for (uint32_t at = 0; s->workers && at < 2 * ADMA_SIZE_CLASSES; at++) {
-		for (uint32_t way = 0; way < ADMA_WAYS; way++) {
+		for (uint32_t way = 0; way < SPREAD_WAYS; way++) {
 			struct adma_spread spread = spread_tell_way(s, at / 2, at % 2, way);
 
 			if (!spread.ns_per_mib)
@@ -219,7 +216,7 @@ int adma_spread_take_up(struct adma_spreads *s, uint32_t workers, const struct a
 	if (spread->size_class >= ADMA_SIZE_CLASSES || !spread->ns_per_mib || !workers)
 		return -EINVAL;
 	spread_begin(s, workers);
-	for (uint32_t way = 0; way < (waits ? ADMA_WAYS : SPREAD_SIZES); way++)
+	for (uint32_t way = 0; way < (waits ? SPREAD_WAYS : SPREAD_SIZES); way++)
 		if (spread_queues(workers, way) == spread->queues && way % SPREAD_SIZES == spread->size) {
 			adma_estimates_take_up(&s->of[waits], spread->size_class, way,
 					       (float)spread->ns_per_mib / SPREAD_MIB, spread->chosen);

@@ -2,13 +2,12 @@
 /*
  * spread.h - over how many workers a copy is spread, and in how large parts, by what earlier copies took.
  *
- * Large parts cost less to claim. Small parts keep all copiers busy until the end. More workers cost more wake-ups,
- * and do not help once memory is the limit. Which of these matters most differs between processors, and between
- * sizes. So a *way* is a size of the parts together with a number of workers:
+ * Large parts cost less to claim. With smaller ones all copiers are busy until the end. More workers cost more
+ * wake-ups, and do not help once memory is the limit. Which of these matters most differs between processors, and
+ * between sizes. So a *way* is a size of the parts together with a number of workers:
  *
- *   the parts      ADMA_PART_BYTES, which is built in; so large that there is one for each copier, unless source
- *                  and destination of a part would not fit into the second-level cache; so small that its source
- *                  fits into the first-level cache
+ *   the parts      ADMA_PART_BYTES, which is built in; or so large that there is one for each copier, unless source
+ *                  and destination of a part would not fit into the second-level cache
  *   the workers    all of them, which is built in; one; and a number between
  *
  * Copies whose caller waits from the beginning, and so makes parts itself, are not compared with those that only
@@ -43,7 +42,7 @@ struct adma_spreads {
 	struct adma_estimates of[2]; /* by `waits` of the copy */
 	bool waits[ADMA_CLASSES]; /* the caller of the last copy of this class did */
 	uint32_t workers; /* those of which the ways are numbered; 0: nothing is known */
-	uint64_t largest, smallest; /* bytes of a part: see above */
+	uint64_t largest; /* bytes of a part: see above */
 };
 
 /* Spread it as is built in. */
