@@ -15,7 +15,7 @@ enum { SPREAD_EVERY = 0, SPREAD_ONE = 1, SPREAD_BETWEEN = 2, SPREAD_NUMBERS = 3 
 enum { SPREAD_WAYS = SPREAD_SIZES * SPREAD_NUMBERS };
 _Static_assert((int)SPREAD_WAYS <= (int)ADMA_WAYS, "each way has a number");
 
-/* No smaller parts are tried: of these a claim is a tenth. It only limits what is tried. */
+/* No smaller parts are tried: most of their time would be claims. It only limits what is tried. */
 #define SPREAD_LEAST (16ull << 10)
 #define SPREAD_MIB ((float)(1 << 20))
 
