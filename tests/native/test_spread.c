@@ -111,14 +111,18 @@ static double quickest(const struct machine *m, uint64_t n, uint32_t workers, bo
 
 	memset(&copy, 0, sizeof(copy));
 	adma_plan_bytes(&copy.plan, bytes, far(), n);
-	for (uint64_t part = ADMA_PART_BYTES; part <= MIB; part *= 2) {
+	for (uint64_t part = 16 << 10; part <= MIB; part *= 2) {
 		uint32_t few = waits ? 1 : workers;
 
 		for (copy.queues = few; copy.queues <= workers; copy.queues++) {
 			double us;
 
-			if (part != ADMA_PART_BYTES && part * 2 <= n / (copy.queues + waits) && part < MIB)
+			uint64_t share = n / (copy.queues + waits);
+
+			if (part != ADMA_PART_BYTES && (part > share || (part * 2 <= share && part < MIB)))
 				continue; /* there is no such size for them */
+			if (copy.queues + waits == 1 && part < ADMA_PART_BYTES)
+				continue;
 			adma_plan_cut(&copy.plan, part);
 			us = time_of(m, &copy, workers, waits);
 			best = !best || us < best ? us : best;
@@ -146,10 +150,10 @@ static void it_finds_the_quickest(const struct machine *m, uint64_t n, uint32_t 
 static void it_finds_it_everywhere(void)
 {
 	static const struct machine *const machines[] = {&narrow, &wide, &dear};
-	static const uint64_t sizes[] = {256 << 10, MIB, 4 * MIB, 16 * MIB};
+	static const uint64_t sizes[] = {128 << 10, 256 << 10, MIB, 4 * MIB, 16 * MIB};
 
 	for (int i = 0; i < 3; i++)
-		for (int size = 0; size < 4; size++)
+		for (int size = 0; size < 5; size++)
 			for (uint32_t workers = 1; workers <= 4; workers *= 2)
 				for (int waits = 0; waits < 2; waits++)
 					it_finds_the_quickest(machines[i], sizes[size], workers, waits);
@@ -188,7 +192,7 @@ static void it_stays_within_limits(void)
 			uint32_t queues = copy.queues < workers ? copy.queues : workers;
 
 			REQUIRE(copy.queues == ADMA_SPREAD_ALL || (copy.queues >= 1 && copy.queues <= workers));
-			REQUIRE(copy.plan.part_bytes <= MIB && copy.plan.part_bytes >= ADMA_PART_BYTES);
+			REQUIRE(copy.plan.part_bytes <= MIB && copy.plan.part_bytes >= 16 << 10);
 			REQUIRE(copy.plan.part_bytes <= ADMA_PART_BYTES || copy.plan.parts >= queues + copy.waits);
 			REQUIRE(copy.waits || queues == workers);
 			complete(&s, &copy, 1000, waits ? ADMA_HELPED_AT_ONCE : ADMA_HELPED_NOT);

@@ -59,7 +59,7 @@ class Spread(NamedTuple):
     size_class: int
     waits: bool  # their callers waited from the beginning, and helped
     queues: int
-    size: int  # of the parts: 0 the built-in one, 1 a larger one
+    size: int  # of the parts: 0 the built-in one, 1 a part for each copier
     chosen: bool
     samples: int
     part_bytes: int

@@ -9,12 +9,14 @@
 #include "copy/plan.h"
 
 /* The sizes of parts, and the numbers of workers. A way is one of each. */
-enum { SPREAD_USUAL = 0, SPREAD_LARGE = 1, SPREAD_SIZES = 2 };
+enum { SPREAD_USUAL = 0, SPREAD_SHARE = 1, SPREAD_SIZES = 2 };
 enum { SPREAD_EVERY = 0, SPREAD_ONE = 1, SPREAD_BETWEEN = 2, SPREAD_NUMBERS = 3 };
 
 enum { SPREAD_WAYS = SPREAD_SIZES * SPREAD_NUMBERS };
 _Static_assert((int)SPREAD_WAYS <= (int)ADMA_WAYS, "each way has a number");
 
+/* No smaller parts are tried: most of their time would be claims. It only limits what is tried. */
+#define SPREAD_LEAST (16ull << 10)
 #define SPREAD_MIB ((float)(1 << 20))
 
 /* A way for so many bytes. */
@@ -61,11 +63,13 @@ static uint32_t spread_queues(uint32_t workers, uint32_t way)
 
 static uint64_t spread_part_bytes(const struct adma_spreads *s, uint64_t n, uint32_t size, uint32_t copiers)
 {
-	uint64_t share = spread_power(n / copiers), largest = share < s->largest ? share : s->largest;
+	uint64_t share = spread_power(n / copiers), part = share < s->largest ? share : s->largest;
 
 	if (size == SPREAD_USUAL)
 		return ADMA_PART_BYTES;
-	return largest > ADMA_PART_BYTES ? largest : 0;
+	if (part < SPREAD_LEAST || (copiers == 1 && part < ADMA_PART_BYTES))
+		return 0;
+	return part;
 }
 
 static struct spread_way spread_way(const struct adma_spreads *s, uint64_t n, bool waits, uint32_t way)

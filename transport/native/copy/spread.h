@@ -6,8 +6,8 @@
  * wake-ups, and do not help once memory is the limit. Which of these matters most differs between processors, and
  * between sizes. So a *way* is a size of the parts together with a number of workers:
  *
- *   the parts      ADMA_PART_BYTES, which is built in; or so large that there is one for each copier, unless source
- *                  and destination of a part would not fit into the second-level cache
+ *   the parts      ADMA_PART_BYTES, which is built in; or one for each copier, unless source and destination of a part
+ *                  would not fit into the second-level cache
  *   the workers    all of them, which is built in; one; and a number between
  *
  * Copies whose caller waits from the beginning, and so makes parts itself, are not compared with those that only

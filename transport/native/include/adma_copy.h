@@ -291,7 +291,7 @@ struct adma_spread {
 	uint32_t size_class; /* see adma_learnt_size() */
 	uint32_t waits;      /* their callers waited from the beginning, and made parts; 0: only workers did */
 	uint32_t queues;     /* at most so many workers made parts at the same time */
-	uint32_t size;       /* of a part. 0: ADMA_PART_BYTES; 1: larger */
+	uint32_t size;       /* of a part. 0: ADMA_PART_BYTES; 1: a part for each copier */
 	uint32_t chosen;     /* it is the way that such copies take, but for tries */
 	uint32_t samples;    /* of this process */
 	uint64_t part_bytes;
