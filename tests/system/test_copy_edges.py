@@ -864,11 +864,14 @@ def comes_after_a_look(monkeypatch: pytest.MonkeyPatch, ends: Ends, message: adm
 def test_wait_any_when_one_is_done_between_two_looks(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other threads complete requests, too: the wait is not for one that stays pending."""
+    """Other threads complete requests, too: the wait is not for one that stays pending.
+
+    These are waits that Python prepares, which it does for whatever is no list.
+    """
     near, _ = ends
     message, never = near.iread(bytearray(5)), near.iread(bytearray(5))
     comes_after_a_look(monkeypatch, ends, message)
-    assert adma.wait_any([message, never], timeout=HANG) == 0
+    assert adma.wait_any(iter([message, never]), timeout=HANG) == 0
     assert message.check()
     assert never.cancel()
 
@@ -879,10 +882,10 @@ def test_wait_any_of_the_last_when_it_is_done_between_two_looks(
     near, _ = ends
     message = near.iread(bytearray(5))
     comes_after_a_look(monkeypatch, ends, message)
-    assert adma.wait_all([message], timeout=HANG) == [5]
+    assert adma.wait_all(iter([message]), timeout=HANG) == [5]
     message = near.iread(bytearray(5))
     comes_after_a_look(monkeypatch, ends, message)
-    assert adma.wait_any([message], timeout=HANG) == 0
+    assert adma.wait_any(iter([message]), timeout=HANG) == 0
 
 
 @pytest.mark.faults

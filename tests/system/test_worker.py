@@ -236,13 +236,12 @@ def test_a_withdrawn_message_is_not_taken_whole(
 ) -> None:
     """The receive gets the next one, which its sender cannot withdraw any more."""
     receiver, source, sender, number = two
-    receive = None if arrived else receiver.receive_whole(source, 1)
     withdrawn = [sender.send(number, 1, b"not this", synchronous=True) for _ in range(3)]
     send = sender.send(number, 1, b"this", synchronous=True)
     if arrived:
         settle([receiver])
     assert all(request.cancel() for request in withdrawn)
-    receive = receive or receiver.receive_whole(source, 1)
+    receive = receiver.receive_whole(source, 1)
     assert receive.wait(HANG) == 4
     assert not send.cancel()
     assert not send.done
