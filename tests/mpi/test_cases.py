@@ -36,9 +36,13 @@ CASES = (
     "timeouts",
     "cancelled",
     "dropped",
+    "halves",
+    "interrupted",
+    "unmade",
     "in_a_barrier",
     "sleeping",
     "threads",
+    "arrivals",
     "first_meeting",
     "forked",
 )
