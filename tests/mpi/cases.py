@@ -545,6 +545,22 @@ def just_ends() -> None:
         assert buf == pattern(100_000, at)
 
 
+def buffered() -> None:
+    """A buffered send arrives, although its sender has long come to its end."""
+    MPI.Attach_buffer(bytearray(3 * MIB))
+    own = comm.Dup()
+    own.Attach_buffer(bytearray(3 * MIB))
+    for each in (comm, own):
+        each.Bsend(pattern(2 * MIB, rank), right)
+    if rank % 2:
+        time.sleep(7)
+    for each in (comm, own):
+        buf = bytearray(2 * MIB)
+        each.Recv(buf, left)
+        assert buf == pattern(2 * MIB, left)
+    MPI.Finalize()
+
+
 def killed() -> None:
     """A rank dies: who waits for it, or for anybody, is told."""
     assert comm.sendrecv(rank, right, source=left) == left

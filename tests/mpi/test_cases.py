@@ -46,7 +46,7 @@ CASES = (
     "first_meeting",
     "forked",
 )
-ENDS = ("finalized", "just_ends")
+ENDS = ("finalized", "just_ends", "buffered")
 KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
 MPIS = pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
 

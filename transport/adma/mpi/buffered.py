@@ -16,7 +16,7 @@ from .activity import Activity, wait_for
 if TYPE_CHECKING:
     from .context import Context
 
-__all__ = ["COMMON", "Attached", "attached_to"]
+__all__ = ["COMMON", "Attached", "attached_to", "flush_all"]
 
 
 class Attached:
@@ -65,9 +65,19 @@ class Attached:
     def add(self, activity: Activity, nbytes: int) -> None:
         """A message is under way from it."""
         self._under_way.append((activity, nbytes))
+        _used.add(self)
 
 
 COMMON = Attached()
+_used: set[Attached] = {
+    COMMON
+}  # those that something was sent from, whatever became of their owner
+
+
+def flush_all() -> None:
+    """Wait until everything that was sent from any buffer is on its way: MPI ends after that."""
+    for each in list(_used):
+        each.flush()
 
 
 def attached_to(context: Context) -> Attached:

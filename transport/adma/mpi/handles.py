@@ -24,6 +24,7 @@ __all__ = [
     "handle_of",
     "handle_with",
     "keep_going",
+    "let_go",
     "raise_failure",
     "settle",
     "wait_in_time",
@@ -33,7 +34,7 @@ __all__ = [
 _numbers = itertools.count(1)
 _by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
 _detached: deque[Activity] = deque()  # freed before they were over, and dropped requests
-_LOOK: int = 8  # of how many of these each new request looks whether they are over
+_LOOK = 8  # at how many of these each new request, or blocking call, looks whether they are over
 
 
 class Handle:
@@ -55,7 +56,7 @@ class Handle:
         self.number = next(_numbers)
         _by_number[self.number] = self
         if _detached:
-            _let_go()
+            let_go()
 
     @property
     def is_null(self) -> bool:
@@ -87,7 +88,7 @@ def withdraw(activity: Activity) -> None:
         keep_going(activity)
 
 
-def _let_go() -> None:
+def let_go() -> None:
     """Let go of some that are over. Never of all, which would take long if there are many."""
     for _ in range(min(_LOOK, len(_detached))):
         try:

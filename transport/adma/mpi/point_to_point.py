@@ -18,7 +18,7 @@ from .activity import Activity, Both, Nothing, Result, advance, wait_for
 from .buffered import attached_to
 from .context import Context, context_of
 from .found import Found
-from .handles import raise_failure, withdraw
+from .handles import let_go, raise_failure, withdraw
 from .message import MESSAGE_NO_PROC, Message
 from .processes import here
 from .requests import Prequest, Request
@@ -462,6 +462,7 @@ class PointToPoint:
         """Wait for a message that this call posted; returns the object that was received."""
         if activity.result is None:
             self._await(activity, timeout, call)
+        let_go()
         result = activity.result
         assert result is not None
         if status is not None:
