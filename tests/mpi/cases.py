@@ -82,6 +82,30 @@ def arguments() -> None:
     assert not comm.Iprobe()
 
 
+def numbers() -> None:
+    """Ranks and tags may be integers of NumPy's."""
+    import numpy as np
+
+    buf = bytearray(1)
+    for kind in (np.int16, np.uint8, np.int32, np.int64):
+        to, tag = kind(rank), kind(5)
+        assert comm.sendrecv("x", to, tag, None, to, tag) == "x"
+        comm.Sendrecv(b"x", to, tag, buf, to, tag)
+        sent = comm.isend(bytearray(100_000), to, tag)
+        assert len(comm.mprobe(to, tag).recv()) == 100_000
+        sent.wait()
+        request = comm.Precv_init(buf, 1, to, tag)
+        other = comm.Psend_init(b"y", 1, to, tag)
+        MPI.Prequest.Startall([request, other])
+        other.Pready(0)
+        MPI.Request.Waitall([request, other])
+        request.Free()
+        other.Free()
+        assert buf == b"y"
+    with raises(TypeError):
+        comm.Send(b"", rank, 0.5)
+
+
 def nobody() -> None:
     status = MPI.Status()
     comm.Send(None, MPI.PROC_NULL)

@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "examples" / "mpi"
 LIMIT = 240.0
 CASES = (
     "arguments",
+    "numbers",
     "nobody",
     "freed",
     "strangers",
