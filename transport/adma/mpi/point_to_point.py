@@ -474,17 +474,17 @@ class PointToPoint:
     def _await(self, activity: Activity, timeout: float | None, call: str) -> None:
         try:
             done = wait_for([activity], 1, deadline_of(timeout, call))
+            if not done:
+                activity.cancel()
+                # It is withdrawn, or it was matched and comes to its end.
+                wait_for([activity], 1, None)
         except BaseException as error:
             # An interrupt, say. Nobody has a request for it: it must not get the next message.
             withdraw(activity)
             if isinstance(error, ConnectionError):
                 raise_failure(self._comm, error)
             raise
-        if done:
-            return
-        activity.cancel()
-        wait_for([activity], 1, None)  # it is withdrawn, or it was matched and comes to its end
-        if activity.result is not None and activity.result.cancelled:
+        if not done and activity.result is not None and activity.result.cancelled:
             raise TimeoutError(f"{call}: no message was matched within {timeout} s")
 
     def _probe(
