@@ -512,6 +512,29 @@ def arrivals() -> None:
     assert not wrong, wrong
 
 
+def buffered_by_threads() -> None:
+    """Buffered sends of several threads are all delivered before their buffer is detached."""
+    MPI.Attach_buffer(bytearray(64 * MIB))
+
+    def run(number: int) -> None:
+        for at in range(20):
+            comm.Bsend(pattern(50_000, at), right, number)
+
+    several = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in several:
+        thread.start()
+    waiting, bufs = [], []
+    for number in range(4):
+        for _ in range(20):
+            bufs.append(bytearray(50_000))
+            waiting.append(comm.Irecv(bufs[-1], left, number))
+    for thread in several:
+        thread.join()
+    MPI.Detach_buffer()
+    MPI.Request.Waitall(waiting)
+    assert all(buf == pattern(50_000, at % 20) for at, buf in enumerate(bufs))
+
+
 def first_meeting() -> None:
     """All ranks need each other for the first time at once, from several threads."""
     found: list[int] = []

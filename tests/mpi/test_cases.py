@@ -44,6 +44,7 @@ CASES = (
     "sleeping",
     "threads",
     "arrivals",
+    "buffered_by_threads",
     "first_meeting",
     "forked",
 )
