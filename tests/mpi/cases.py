@@ -83,6 +83,30 @@ def arguments() -> None:
     assert not comm.Iprobe()
 
 
+def numbers() -> None:
+    """Ranks and tags may be integers of NumPy's."""
+    import numpy as np
+
+    buf = bytearray(1)
+    for kind in (np.int16, np.uint8, np.int32, np.int64):
+        to, tag = kind(rank), kind(5)
+        assert comm.sendrecv("x", to, tag, None, to, tag) == "x"
+        comm.Sendrecv(b"x", to, tag, buf, to, tag)
+        sent = comm.isend(bytearray(100_000), to, tag)
+        assert len(comm.mprobe(to, tag).recv()) == 100_000
+        sent.wait()
+        request = comm.Precv_init(buf, 1, to, tag)
+        other = comm.Psend_init(b"y", 1, to, tag)
+        MPI.Prequest.Startall([request, other])
+        other.Pready(0)
+        MPI.Request.Waitall([request, other])
+        request.Free()
+        other.Free()
+        assert buf == b"y"
+    with raises(TypeError):
+        comm.Send(b"", rank, 0.5)
+
+
 def nobody() -> None:
     status = MPI.Status()
     comm.Send(None, MPI.PROC_NULL)
@@ -376,6 +400,81 @@ def awaited() -> None:
     asyncio.run(exchange())
 
 
+def halves() -> None:
+    """What fails in the middle of a call leaves nothing behind that gets the next message."""
+    with raises((pickle.PicklingError, AttributeError)):
+        comm.sendrecv(lambda: 0, rank, 0, None, rank, 7)
+    with raises(TypeError):
+        comm.Sendrecv(5, rank, 7, bytearray(9), rank, 7)
+    with raises((TypeError, BufferError, ValueError)):
+        comm.Sendrecv_replace(b"read-only", rank, 7, rank, 7)
+    with raises(ValueError):
+        comm.Recv(bytearray(9), rank, 7, timeout=-1)
+    assert not comm.Iprobe(rank, 7)
+    assert comm.sendrecv("next", rank, 7, None, rank, 7, timeout=5) == "next"
+    other = comm.Dup()
+    other.Send(b"x", rank, 1)
+    with raises(TimeoutError):  # the send was not matched: it is withdrawn, and that is told
+        other.Sendrecv(bytes(8 * MIB), rank, 2, bytearray(1), rank, 1, timeout=0.1)
+    assert not other.Iprobe(rank, 2)
+    request = other.Irecv(bytearray(1), rank)
+    other.Send(b"too long", rank)
+    other.Free()
+    with fails(MPI.ERR_TRUNCATE):
+        request.Wait()
+
+
+def interrupted() -> None:
+    """A call that a signal ends does not happen later, and the request of a wait still does."""
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    request = comm.irecv(source=rank, tag=9)
+    for call in (
+        lambda: comm.recv(source=rank, tag=8),
+        lambda: comm.Recv(bytearray(100), rank, 8),
+        lambda: comm.Ssend(b"x", rank, 7),
+        lambda: comm.Probe(rank, 8),
+        request.wait,
+    ):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with raises(Interrupt):
+            call()
+    signal.signal(signal.SIGALRM, before)
+    assert not comm.Iprobe(rank, 7)
+    assert comm.sendrecv("next", rank, 8, None, rank, 8, timeout=5) == "next"
+    comm.send("last", rank, 9)
+    assert request.wait(timeout=5) == "last"
+
+
+def _make_it() -> object:
+    raise TimeoutError("while the object was made")
+
+
+class Unmade:
+    """What cannot be unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _make_it, ()
+
+
+def unmade() -> None:
+    """An object that cannot be made is told to its receiver alone."""
+    sent = comm.isend(Unmade(), rank, 1)
+    request = comm.irecv(source=rank, tag=1)
+    with raises(TimeoutError):
+        request.wait()
+    sent.wait()
+    with raises(TimeoutError) as caught:
+        comm.Recv(bytearray(1), rank, 2, timeout=0.05)
+    assert "made" not in str(caught[0])
+
+
 # Progress
 
 
@@ -418,6 +517,60 @@ def threads() -> None:
         thread.start()
     for thread in several:
         thread.join()
+
+
+def arrivals() -> None:
+    """Threads that receive objects go on with those of each other."""
+    wrong: list[object] = []
+
+    def run(number: int) -> None:
+        try:
+            for at in range(60):
+                obj = [number, at, bytearray(pattern(100_000 if at % 2 else 9, at)), bytes(70_000)]
+                request = comm.isend(obj, right, number)
+                if at % 3:
+                    found = comm.recv(source=left, tag=number)
+                else:
+                    found = comm.mprobe(left, number).recv()
+                if found != obj:
+                    wrong.append((number, at))
+                request.wait()
+        except BaseException as error:
+            wrong.append(error)
+            raise
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    several = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(6)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
+    sys.setswitchinterval(usual)
+    assert not wrong, wrong
+
+
+def buffered_by_threads() -> None:
+    """Buffered sends of several threads are all delivered before their buffer is detached."""
+    MPI.Attach_buffer(bytearray(64 * MIB))
+
+    def run(number: int) -> None:
+        for at in range(20):
+            comm.Bsend(pattern(50_000, at), right, number)
+
+    several = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in several:
+        thread.start()
+    waiting, bufs = [], []
+    for number in range(4):
+        for _ in range(20):
+            bufs.append(bytearray(50_000))
+            waiting.append(comm.Irecv(bufs[-1], left, number))
+    for thread in several:
+        thread.join()
+    MPI.Detach_buffer()
+    MPI.Request.Waitall(waiting)
+    assert all(buf == pattern(50_000, at % 20) for at, buf in enumerate(bufs))
 
 
 def first_meeting() -> None:
@@ -475,6 +628,22 @@ def just_ends() -> None:
         buf = bytearray(100_000)
         comm.Recv(buf, left)
         assert buf == pattern(100_000, at)
+
+
+def buffered() -> None:
+    """A buffered send arrives, although its sender has long come to its end."""
+    MPI.Attach_buffer(bytearray(3 * MIB))
+    own = comm.Dup()
+    own.Attach_buffer(bytearray(3 * MIB))
+    for each in (comm, own):
+        each.Bsend(pattern(2 * MIB, rank), right)
+    if rank % 2:
+        time.sleep(7)
+    for each in (comm, own):
+        buf = bytearray(2 * MIB)
+        each.Recv(buf, left)
+        assert buf == pattern(2 * MIB, left)
+    MPI.Finalize()
 
 
 def killed() -> None:

@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "examples" / "mpi"
 LIMIT = 240.0
 CASES = (
     "arguments",
+    "numbers",
     "nobody",
     "freed",
     "strangers",
@@ -37,13 +38,18 @@ CASES = (
     "cancelled",
     "dropped",
     "awaited",
+    "halves",
+    "interrupted",
+    "unmade",
     "in_a_barrier",
     "sleeping",
     "threads",
+    "arrivals",
+    "buffered_by_threads",
     "first_meeting",
     "forked",
 )
-ENDS = ("finalized", "just_ends")
+ENDS = ("finalized", "just_ends", "buffered")
 KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
 MPIS = pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
 

@@ -65,12 +65,20 @@ class Result:
         self.nbytes = nbytes
         self.value = value  # the object that was received
         self.failure = failure
-        self.error = MPI.SUCCESS if failure is None else statuses.translate(failure)
+        self.error = _class_of(failure)
         self.cancelled = cancelled
 
     def fill(self, status: MPI.Status | None) -> None:
         """Tell it to a status."""
         statuses.fill(status, self.source, self.tag, self.nbytes, self.error, self.cancelled)
+
+
+def _class_of(failure: BaseException | None) -> int:
+    if failure is None:
+        return int(MPI.SUCCESS)
+    if isinstance(failure, TimeoutError):  # of the program's, while an object was made
+        return int(MPI.ERR_OTHER)
+    return statuses.translate(failure)
 
 
 class Sendable(Protocol):
@@ -322,7 +330,7 @@ def _told(status: MPI.Status) -> Result:
 
 
 class Both(Activity):
-    """A send and a receive. The result is the receive's, unless the send failed."""
+    """A send and a receive. The result is the receive's, unless the send did not happen."""
 
     __slots__ = ("_receive", "_send")
 
@@ -334,8 +342,9 @@ class Both(Activity):
     def poll(self) -> bool:
         sent, received = self._send.poll(), self._receive.poll()
         if self.result is None and sent and received:
-            failed = self._send.result is not None and self._send.result.failure is not None
-            self.result = self._send.result if failed else self._receive.result
+            of_send = self._send.result
+            failed = of_send is not None and (of_send.failure is not None or of_send.cancelled)
+            self.result = of_send if failed else self._receive.result
         return self.result is not None
 
     def waited(self) -> Sequence[TagRequest]:
@@ -414,6 +423,9 @@ def _sleep(activities: Sequence[Activity], missing: int, timeout: float | None) 
     me = here()
     requests = [request for each in activities for request in each.waited()]
     several = len(requests) == len(activities)
+    if any(not (each.probes or each.waited()) for each in activities):
+        # Another thread is at it, or MPI has it: nothing wakes us when that changes.
+        timeout = _ASK_LAST if timeout is None else min(timeout, _ASK_LAST)
     for each in STAGED.difference(activities):
         requests.extend(each.waited())
         several = False

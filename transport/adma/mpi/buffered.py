@@ -7,6 +7,7 @@ counts, so that a program that has not attached enough fails here as it does wit
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
@@ -16,7 +17,7 @@ from .activity import Activity, wait_for
 if TYPE_CHECKING:
     from .context import Context
 
-__all__ = ["COMMON", "Attached", "attached_to"]
+__all__ = ["COMMON", "Attached", "attached_to", "flush_all"]
 
 
 class Attached:
@@ -26,6 +27,7 @@ class Attached:
         self.buf: Any = None
         self.size = 0.0
         self._under_way: list[tuple[Activity, int]] = []
+        self._lock = threading.RLock()  # of this list: several threads may send at once
 
     def attach(self, buf: Any) -> None:
         """Attach a buffer. None, or BUFFER_AUTOMATIC: as much as is needed."""
@@ -47,14 +49,15 @@ class Attached:
 
     def flush(self) -> None:
         """Wait until all that was sent from it is on its way."""
-        activities = [activity for activity, _ in self._under_way]
+        activities = self.pending()
         wait_for(activities, len(activities), None)
-        self._under_way.clear()
+        self.pending()
 
     def pending(self) -> list[Activity]:
         """What was sent from it and is not on its way yet."""
-        self._under_way = [each for each in self._under_way if not each[0].poll()]
-        return [activity for activity, _ in self._under_way]
+        with self._lock:
+            self._under_way = [each for each in self._under_way if not each[0].poll()]
+            return [activity for activity, _ in self._under_way]
 
     def has_room(self, nbytes: int) -> bool:
         """Is there room for a message of this size?"""
@@ -64,10 +67,21 @@ class Attached:
 
     def add(self, activity: Activity, nbytes: int) -> None:
         """A message is under way from it."""
-        self._under_way.append((activity, nbytes))
+        with self._lock:
+            self._under_way.append((activity, nbytes))
+            _used.add(self)
 
 
 COMMON = Attached()
+_used: set[Attached] = {
+    COMMON
+}  # those that something was sent from, whatever became of their owner
+
+
+def flush_all() -> None:
+    """Wait until everything that was sent from any buffer is on its way: MPI ends after that."""
+    for each in list(_used):
+        each.flush()
 
 
 def attached_to(context: Context) -> Attached:

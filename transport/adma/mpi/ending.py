@@ -8,13 +8,14 @@ interpreter mpi4py calls it when Python can call nothing any more, and so `atexi
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from typing import Any
 
 from mpi4py import MPI
 
 from .. import config
-from . import processes
+from . import buffered, processes
 
 __all__ = ["expect", "stats"]
 
@@ -45,6 +46,10 @@ def end() -> None:
         return
     _done = True
     me = processes.here()
+    if os.getpid() == me.made_by and not hasattr(sys, "last_value"):
+        # Buffered sends are complete for the program, however late their receivers come. Where
+        # an exception ends the rank, those may never come.
+        buffered.flush_all()
     if config.value(config.MPI_STATS):
         told = ", ".join(f"{name} {count}" for name, count in stats().items())
         print(f"adma.MPI: rank {MPI.COMM_WORLD.rank}: messages sent: {told}", file=sys.stderr)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpi4py import MPI
 
 from . import statuses
-from .activity import Activity, Foreign, Result, wait_for
+from .activity import Activity, Foreign, Receive, Result, Send, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +24,17 @@ __all__ = [
     "handle_of",
     "handle_with",
     "keep_going",
+    "let_go",
     "raise_failure",
     "settle",
     "wait_in_time",
+    "withdraw",
 ]
 
 _numbers = itertools.count(1)
 _by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
-_detached: set[Activity] = set()  # freed before they were over, and dropped requests
+_detached: deque[Activity] = deque()  # freed before they were over, and dropped requests
+_LOOK = 8  # at how many of these each new request, or blocking call, looks whether they are over
 
 
 class Handle:
@@ -51,6 +55,8 @@ class Handle:
         self.raw = raw  # MPI's own request
         self.number = next(_numbers)
         _by_number[self.number] = self
+        if _detached:
+            let_go()
 
     @property
     def is_null(self) -> bool:
@@ -66,11 +72,35 @@ NULL = Handle(None)
 
 
 def keep_going(activity: Activity) -> None:
-    """Nobody will wait for it: it goes on all the same, with its memory."""
-    for each in [each for each in _detached if each.poll()]:
-        _detached.discard(each)
+    """Nobody will wait for it: it goes on all the same, with its memory.
+
+    The garbage collector may call this at any point of a thread, so that this looks at nothing
+    but a send's or a receive's own state.
+    """
+    if not (activity.result or (isinstance(activity, (Send, Receive)) and activity.poll())):
+        _detached.append(activity)
+
+
+def withdraw(activity: Activity) -> None:
+    """Nobody will wait for it, and it should not happen if that is still possible."""
+    activity.cancel()
     if not activity.poll():
-        _detached.add(activity)
+        keep_going(activity)
+
+
+def let_go() -> None:
+    """Let go of some that are over. Never of all, which would take long if there are many."""
+    for _ in range(min(_LOOK, len(_detached))):
+        try:
+            each = _detached.popleft()
+        except IndexError:  # another thread is at it as well
+            return
+        over = False
+        try:
+            over = each.poll()
+        finally:
+            if not over:
+                _detached.append(each)
 
 
 def handle_of(request: object) -> Handle:

@@ -7,6 +7,7 @@ itself. A rank of another node is reached by MPI (elsewhere.py).
 
 from __future__ import annotations
 
+from operator import index  # of a tag, which may be an integer of NumPy's with too few bits
 from typing import TYPE_CHECKING, Final
 
 from mpi4py import MPI
@@ -53,7 +54,7 @@ def send(
         return elsewhere.send(context, memory, dest, tag, synchronous=synchronous)
     number = endpoint(context, dest)
     here().carried += 1
-    wire = PLAIN | context.numbers[dest] << TAG_BITS | tag
+    wire = PLAIN | context.numbers[dest] << TAG_BITS | index(tag)
     request = here().worker.send(number, wire, memory.view, synchronous=synchronous)
     return Send(context, [request], memory)
 
@@ -76,13 +77,13 @@ def send_object(
     requests = [
         me.worker.send(
             number,
-            OBJECT | context_bits | tag,
+            OBJECT | context_bits | index(tag),
             serial.to_bytes(4, "little") + head,
             synchronous=synchronous,
         )
     ]
-    for index, part in enumerate(parts):
-        wire = PART | context_bits | (serial + index) % _SERIALS
+    for place, part in enumerate(parts):
+        wire = PART | context_bits | (serial + place) % _SERIALS
         requests.append(me.worker.send(number, wire, part))
     return Send(context, requests, parts)
 
@@ -111,7 +112,7 @@ def criteria(context: Context, source: int, tag: int) -> tuple[int, int, int]:
     bits = context.number << TAG_BITS
     if tag == MPI.ANY_TAG:
         return number, bits, ANY_TAG_MASK
-    return number, bits | tag, PLAIN_MASK
+    return number, bits | index(tag), PLAIN_MASK
 
 
 def receive(context: Context, memory: Memory, source: int, tag: int) -> Activity:

@@ -8,6 +8,7 @@ which the receiver takes straight into its final memory.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
@@ -20,7 +21,7 @@ from .found import Found, Taken
 from .processes import here
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..messages.worker import TagRequest, WholeReceive
     from .processes import Process
@@ -75,9 +76,7 @@ def receive_taken(taken: Taken) -> Activity:
     """Receive the object of a message that was taken."""
     if taken.by_mpi is not None:
         return _by_mpi(taken.context, taken.found, taken.by_mpi)
-    activity = Arrival(taken.context, None, anybody=False)
-    activity.begin(taken)
-    return activity
+    return Arrival(taken.context, None, taken, anybody=False)
 
 
 def _post(context: Context, source: int, tag: int) -> Arrival:
@@ -93,11 +92,32 @@ def _by_mpi(context: Context, found: Found, message: MPI.Message) -> Activity:
 
 
 class Arrival(Activity):
-    """An object on its way: its message is taken, then received, and then its parts are."""
+    """An object on its way: its message is taken, then received, and then its parts are.
 
-    __slots__ = ("_anybody", "_data", "_parts", "_pickle", "_request", "_taken", "_whole")
+    Every thread that waits goes on with all of these, and so may the garbage collector in the
+    middle of that. One at a time does; the others find it busy, and it is not over for them.
+    """
 
-    def __init__(self, context: Context, whole: WholeReceive | None, *, anybody: bool) -> None:
+    __slots__ = (
+        "_anybody",
+        "_busy",
+        "_data",
+        "_lock",
+        "_parts",
+        "_pickle",
+        "_request",
+        "_taken",
+        "_whole",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        whole: WholeReceive | None,
+        taken: Taken | None = None,
+        *,
+        anybody: bool,
+    ) -> None:
         super().__init__(context)
         self._whole = whole  # takes the message
         self._taken: Taken | None = None
@@ -106,9 +126,13 @@ class Arrival(Activity):
         self._pickle: memoryview | bytearray = self._data
         self._parts: list[tuple[TagRequest, memoryview]] = []
         self._anybody = anybody
-        STAGED.add(self)
+        self._lock = threading.RLock()  # not held while the object is made, which may take long
+        self._busy = False
+        if taken is not None:
+            self._begin(taken)
+        STAGED.add(self)  # from now on other threads go on with it
 
-    def begin(self, taken: Taken) -> None:
+    def _begin(self, taken: Taken) -> None:
         """The message is taken: receive it."""
         assert taken.message is not None
         self._taken = taken
@@ -116,28 +140,44 @@ class Arrival(Activity):
         self._request = here().worker.receive_taken(taken.message, self._data)
 
     def poll(self) -> bool:
-        if self.result is not None:
-            return True
-        if not self._ends():
+        if self.result is None:
+            with self._lock:
+                if self._busy:
+                    return self.result is not None
+                self._busy = True
+                try:
+                    complete = self.result is None and self._ends(self._go_on)
+                except BaseException:
+                    self._busy = False
+                    raise
+                if not complete or self.result is not None:
+                    self._busy = False
+            if complete and self.result is None:
+                try:
+                    self._ends(self._make)
+                finally:
+                    self._busy = False
+        if self.result is None:
             return False
         STAGED.discard(self)
         return True
 
-    def _ends(self) -> bool:
+    def _ends(self, go_on: Callable[[], bool]) -> bool:
         try:
-            return self._go_on()
+            return go_on()
         except Cancelled:
             return self.end(Result(cancelled=True))
         except Exception as error:
             return self.end(self._result(failure=error))
 
     def _go_on(self) -> bool:
+        """Is all of it there?"""
         assert self.context is not None
         if self._taken is None:
             assert self._whole is not None
             if not self._whole.done:
                 return False
-            self.begin(Taken.of_worker(self.context, self._whole.message()))
+            self._begin(Taken.of_worker(self.context, self._whole.message()))
         if self._request is not None:
             if not self._request.done:
                 return False
@@ -148,6 +188,10 @@ class Arrival(Activity):
             return False
         for request, _ in self._parts:
             request.result()
+        return True
+
+    def _make(self) -> bool:
+        """Make the object."""
         value = pickles.load(self._pickle, [part for _, part in self._parts])
         return self.end(self._result(value=value))
 

@@ -8,6 +8,7 @@ of all rounds follow under serial numbers of their own.
 
 from __future__ import annotations
 
+import operator
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -70,7 +71,7 @@ class Outbound:
         self.bits = context.numbers[dest] << TAG_BITS
         self.serial = here().serials(max(partitions, 1))
         cut = _CUT.pack(self.serial, partitions, make().view.nbytes)
-        wire = PARTITIONED | self.bits | tag
+        wire = PARTITIONED | self.bits | operator.index(tag)
         self._told = here().worker.send(self.number, wire, cut)
         here().carried += 1
 
@@ -128,11 +129,11 @@ class Inbound:
     ) -> None:
         self.comm, self.context, self.memory, self.partitions = comm, context, memory, partitions
         self.inactive = _Inactive(comm)
-        self.source, self.tag = source, tag
+        self.source, self.tag = source, operator.index(tag)
         self.number = matching.endpoint(context, source)
         self.cut: tuple[int, int, int] | None = None
         self._data = bytearray(_CUT.size)
-        wire, mask = PARTITIONED | context.number << TAG_BITS | tag, _ALL
+        wire, mask = PARTITIONED | context.number << TAG_BITS | self.tag, _ALL
         if tag == MPI.ANY_TAG:
             wire, mask = PARTITIONED | context.number << TAG_BITS, ANY_TAG_MASK | PARTITIONED
         self.telling = here().worker.receive(self.number, wire, self._data, mask=mask)

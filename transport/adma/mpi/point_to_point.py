@@ -18,7 +18,7 @@ from .activity import Activity, Both, Nothing, Result, advance, wait_for
 from .buffered import attached_to
 from .context import Context, context_of
 from .found import Found
-from .handles import raise_failure
+from .handles import let_go, raise_failure, withdraw
 from .message import MESSAGE_NO_PROC, Message
 from .processes import here
 from .requests import Prequest, Request
@@ -26,6 +26,7 @@ from .requests import Prequest, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .activity import Sendable
     from .processes import Process
 
 __all__ = ["PointToPoint"]
@@ -267,8 +268,13 @@ class PointToPoint:
     ) -> Any:
         """Send an object, and receive one."""
         del recvbuf
+        self._checked(dest, sendtag, receives=False)
         receive = self._receive_object(source, recvtag)
-        both = Both(self._send_object(sendobj, dest, sendtag), receive)
+        try:
+            both = Both(self._send_object(sendobj, dest, sendtag), receive)
+        except BaseException:  # the object cannot be pickled, say
+            withdraw(receive)
+            raise
         return self._finish(both, status, timeout, "sendrecv")
 
     probe = Probe
@@ -367,6 +373,11 @@ class PointToPoint:
         if dest == MPI.PROC_NULL:
             return Nothing(receives=False)
         memory = spec.to_send(buf, self._comm)
+        return self._post(context, memory, dest, tag, synchronous=synchronous)
+
+    def _post(
+        self, context: Context, memory: Sendable, dest: int, tag: int, *, synchronous: bool = False
+    ) -> Activity:
         try:
             return matching.send(context, memory, dest, tag, synchronous=synchronous)
         except (ConnectionError, EOFError) as error:
@@ -404,46 +415,40 @@ class PointToPoint:
         try:
             return Both(self._send(sendbuf, dest, sendtag), receive)
         except BaseException:
-            receive.cancel()
+            withdraw(receive)
             raise
 
     def _replace(self, buf: Any, dest: int, sendtag: int, source: int, recvtag: int) -> Activity:
         self._checked(source, recvtag, receives=True)
         context = self._checked(dest, sendtag, receives=False)
-        send: Activity = Nothing(receives=False)
-        if dest != MPI.PROC_NULL:
-            copied = objects.Bytes(bytes(spec.to_send(buf, self._comm).view))
-            send = matching.send(context, copied, dest, sendtag)
-        return Both(send, self._receive(buf, source, recvtag))
+        copied = objects.Bytes(bytes(spec.to_send(buf, self._comm, dest == MPI.PROC_NULL).view))
+        receive = self._receive(buf, source, recvtag)
+        try:
+            return Both(self._post(context, copied, dest, sendtag), receive)
+        except BaseException:
+            withdraw(receive)
+            raise
 
     def _bsend(self, buf: Any, dest: int, tag: int) -> Activity:
         context = self._checked(dest, tag, receives=False)
         if dest != MPI.PROC_NULL:
             copied = objects.Bytes(bytes(spec.to_send(buf, self._comm).view))
-            self._buffer(context, matching.send, copied, copied.view.nbytes, dest, tag)
+            self._buffer(context, copied, dest, tag)
         return Nothing(receives=False)
 
     def _bsend_object(self, obj: Any, dest: int, tag: int) -> Activity:
         context = self._checked(dest, tag, receives=False)
         if dest != MPI.PROC_NULL:
             copied = objects.Bytes(MPI.pickle.dumps(obj))
-            self._buffer(context, matching.send, copied, copied.view.nbytes, dest, tag)
+            self._buffer(context, copied, dest, tag)
         return Nothing(receives=False)
 
-    def _buffer(
-        self,
-        context: Context,
-        send: Callable[..., Activity],
-        copied: objects.Bytes,
-        nbytes: int,
-        dest: int,
-        tag: int,
-    ) -> None:
-        attached = attached_to(context)
+    def _buffer(self, context: Context, copied: objects.Bytes, dest: int, tag: int) -> None:
+        attached, nbytes = attached_to(context), copied.view.nbytes
         if not attached.has_room(nbytes):
             text = f"a buffered send of {nbytes} bytes: no buffer with so much room is attached"
             statuses.fail(self._comm, MPI.ERR_BUFFER, None, text)
-        attached.add(send(context, copied, dest, tag), nbytes)
+        attached.add(self._post(context, copied, dest, tag), nbytes)
 
     def _persistent(self, buf: Any, dest: int, tag: int, start: Callable[[], Activity]) -> Prequest:
         matching.check(self._context, self._comm, dest, tag, receives=False)
@@ -457,6 +462,7 @@ class PointToPoint:
         """Wait for a message that this call posted; returns the object that was received."""
         if activity.result is None:
             self._await(activity, timeout, call)
+        let_go()
         result = activity.result
         assert result is not None
         if status is not None:
@@ -468,14 +474,17 @@ class PointToPoint:
     def _await(self, activity: Activity, timeout: float | None, call: str) -> None:
         try:
             done = wait_for([activity], 1, deadline_of(timeout, call))
-        except ConnectionError as error:
-            activity.cancel()
-            raise_failure(self._comm, error)
-        if done:
-            return
-        activity.cancel()
-        wait_for([activity], 1, None)  # it is withdrawn, or it was matched and comes to its end
-        if activity.result is not None and activity.result.cancelled:
+            if not done:
+                activity.cancel()
+                # It is withdrawn, or it was matched and comes to its end.
+                wait_for([activity], 1, None)
+        except BaseException as error:
+            # An interrupt, say. Nobody has a request for it: it must not get the next message.
+            withdraw(activity)
+            if isinstance(error, ConnectionError):
+                raise_failure(self._comm, error)
+            raise
+        if not done and activity.result is not None and activity.result.cancelled:
             raise TimeoutError(f"{call}: no message was matched within {timeout} s")
 
     def _probe(
@@ -495,9 +504,15 @@ class PointToPoint:
             return MESSAGE_NO_PROC
         waiting = _Probing(context, look, source, tag)
         deadline = deadline_of(timeout, call)
-        if tries:
-            advance([waiting])
-        elif not wait_for([waiting], 1, deadline):
+        done = True
+        try:
+            if tries:
+                advance([waiting])
+            else:
+                done = wait_for([waiting], 1, deadline)
+        except ConnectionError as error:  # somebody died, or has not been there any more
+            raise_failure(self._comm, error)
+        if not done:
             raise TimeoutError(f"{call}: no message has come within {timeout} s")
         if waiting.result is not None and waiting.result.failure is not None:
             raise_failure(self._comm, waiting.result.failure)

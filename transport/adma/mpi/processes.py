@@ -66,6 +66,7 @@ class Here:
         self.key = secrets.token_bytes(KEY_SIZE)
         self.worker = Worker()
         self._serials = itertools.count()
+        self._numbering = threading.Lock()  # several threads may send at once
         self._numbers = itertools.count(1)
         self._known: dict[bytes, Process] = {}
         self._by_number: dict[int, Process] = {}
@@ -90,9 +91,10 @@ class Here:
 
     def serials(self, count: int) -> int:
         """The first of `count` numbers in a row, for messages that belong to others."""
-        for _ in range(count - 1):
-            next(self._serials)
-        return (next(self._serials) - count + 1) & 0x7FFFFFFF
+        with self._numbering:
+            for _ in range(count - 1):
+                next(self._serials)
+            return (next(self._serials) - count + 1) & 0x7FFFFFFF
 
     # Who there is
 
@@ -262,17 +264,18 @@ class Here:
 
     def watch(self, processes: list[Process]) -> int:
         """A descriptor that is readable when one of these, or of those before, has ended."""
-        if self._obituary is None:
-            self._obituary = select.epoll()
-        for process in processes:
-            if process.watched or process is self.itself:
-                continue
-            process.watched = True
-            with contextlib.suppress(OSError):  # it is of another pid namespace, or gone
-                pidfd = os.pidfd_open(process.pid)
-                self._pidfds[pidfd] = process
-                self._obituary.register(pidfd, select.EPOLLIN)
-        return self._obituary.fileno()
+        with self._changed:
+            if self._obituary is None:
+                self._obituary = select.epoll()
+            for process in processes:
+                if process.watched or process is self.itself:
+                    continue
+                process.watched = True
+                with contextlib.suppress(OSError):  # it is of another pid namespace, or gone
+                    pidfd = os.pidfd_open(process.pid)
+                    self._pidfds[pidfd] = process
+                    self._obituary.register(pidfd, select.EPOLLIN)
+            return self._obituary.fileno()
 
     def dead(self) -> list[Process]:
         """Those watched that have ended without having closed their endpoint in order."""

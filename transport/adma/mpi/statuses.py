@@ -53,7 +53,7 @@ def fail(comm: Any, error_class: int, cause: BaseException | None, text: str) ->
     With mpi4py's default handler, and with any that returns, this raises `MPI.Exception`. With
     ERRORS_ARE_FATAL or ERRORS_ABORT the processes end, after the text was printed.
     """
-    if comm is None:
+    if not comm:  # None, or freed before its last message came
         comm = MPI.COMM_SELF
     handler = comm.Get_errhandler()
     is_fatal = handler in (MPI.ERRORS_ARE_FATAL, MPI.ERRORS_ABORT)
