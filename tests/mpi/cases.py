@@ -646,6 +646,18 @@ def buffered() -> None:
     MPI.Finalize()
 
 
+def early() -> None:
+    """A rank that ends before others is no dead one, whether they have met or not."""
+    if rank == 0:
+        comm.send("x", 1)
+        assert comm.recv(source=MPI.ANY_SOURCE) == "late"
+    elif rank == 1:
+        comm.recv(source=0)
+        time.sleep(0.5)  # the last rank ends meanwhile
+        comm.send("late", 0)
+    sys.exit()  # and does not wait for the others
+
+
 def killed() -> None:
     """A rank dies: who waits for it, or for anybody, is told."""
     assert comm.sendrecv(rank, right, source=left) == left

@@ -49,7 +49,7 @@ CASES = (
     "first_meeting",
     "forked",
 )
-ENDS = ("finalized", "just_ends", "buffered")
+ENDS = ("finalized", "just_ends", "buffered", "early")
 KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
 MPIS = pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
 

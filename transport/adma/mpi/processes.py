@@ -23,7 +23,7 @@ from typing import Final
 
 from ..connect import access, place
 from ..connect.identity import credentials_of
-from ..errors import ChannelClosed, PeerDied, failure
+from ..errors import PeerDied, failure
 from ..messages.worker import Worker
 
 __all__ = ["KEY_SIZE", "Here", "Process", "here"]
@@ -278,25 +278,14 @@ class Here:
             return self._obituary.fileno()
 
     def dead(self) -> list[Process]:
-        """Those watched that have ended without having closed their endpoint in order."""
+        """Those watched that have ended, but not in order."""
         with self._changed:
             for pidfd, _ in [] if self._obituary is None else self._obituary.poll(0):
                 process = self._pidfds.pop(pidfd)
                 os.close(pidfd)  # which the epoll notices
-                if not self._ended_in_order(process):
+                if os.path.exists(process.path):  # one that ends in order removes its socket
                     self._dead.append(process)
             return self._dead
-
-    def _ended_in_order(self, process: Process) -> bool:
-        if process.number < 0:  # the two never met: one that ends in order removes its socket
-            return not os.path.exists(process.path)
-        try:
-            self.worker.health(process.number)
-        except ChannelClosed:
-            return True
-        except Exception:
-            return False
-        return False
 
     # The end
 
