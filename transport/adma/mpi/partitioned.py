@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from mpi4py import MPI
 
 from . import matching, statuses
-from .activity import Activity, Result
+from .activity import Activity, ByMPI, Result
 from .context import ANY_TAG_MASK, PART, PARTITIONED, TAG_BITS, Context
 from .processes import here
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..messages.worker import TagRequest
     from .spec import Memory
 
-__all__ = ["Inbound", "Outbound"]
+__all__ = ["ByMPIStart", "Inbound", "Outbound"]
 
 _CUT: Final = struct.Struct("<IIQ")  # first serial, number of partitions, bytes of all of them
 _ALL: Final = (1 << 64) - 1
@@ -50,6 +50,41 @@ def _check(comm: MPI.Comm, partition: int, partitions: int) -> None:
     if not 0 <= partition < partitions:
         text = f"partition {partition}: there are 0 to {partitions - 1}"
         statuses.fail(comm, MPI.ERR_ARG, None, text)
+
+
+class ByMPIStart:
+    """Starts the rounds of a request whose other end is on another node: they are MPI's."""
+
+    def __init__(
+        self, comm: MPI.Comm, context: Context, request: MPI.Prequest, partitions: int
+    ) -> None:
+        self.comm, self.context, self.request, self.partitions = comm, context, request, partitions
+        self.inactive = _Inactive(comm)
+
+    def __call__(self) -> Activity:
+        self.request.Start()
+        here().by_mpi += 1
+        return _RoundByMPI(self)
+
+    def free(self) -> None:
+        """The request is freed."""
+        self.request.Free()
+
+
+class _RoundByMPI(ByMPI):
+    """A round."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: ByMPIStart) -> None:
+        super().__init__(of.context, of.request)
+        self._of = of
+
+    def ready(self, partition: int) -> None:
+        self._of.request.Pready(partition)
+
+    def arrived(self, partition: int) -> bool:
+        return bool(self._of.request.Parrived(partition))
 
 
 class Outbound:

@@ -7,6 +7,7 @@ of a receive nothing was received. A send that was not matched in time is withdr
 
 from __future__ import annotations
 
+import operator
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -268,7 +269,7 @@ class PointToPoint:
     ) -> Any:
         """Send an object, and receive one."""
         del recvbuf
-        self._checked(dest, sendtag, receives=False)
+        _, dest, sendtag = self._checked(dest, sendtag, receives=False)
         receive = self._receive_object(source, recvtag)
         try:
             both = Both(self._send_object(sendobj, dest, sendtag), receive)
@@ -313,11 +314,12 @@ class PointToPoint:
         self, buf: Any, partitions: int, dest: int, tag: int = 0, info: Any = MPI.INFO_NULL
     ) -> Any:
         """A send in partitions."""
-        del info
-        context = self._checked(dest, tag, receives=False)
+        context, dest, tag = self._checked(dest, tag, receives=False)
         if dest == MPI.PROC_NULL:
             return Prequest.of_start(self._comm, lambda: Nothing(receives=False))
-        self._only_here(context, dest, "Psend_init")
+        if context.peers[dest] is None and context.shadow is not None:
+            theirs = context.shadow.Psend_init(buf, partitions, dest, tag, info)
+            return self._partitioned_by_mpi(context, theirs, partitions)
 
         def make() -> spec.Memory:
             memory = spec.partitioned(buf, partitions, self._comm, read=True)
@@ -336,13 +338,14 @@ class PointToPoint:
         info: Any = MPI.INFO_NULL,
     ) -> Any:
         """A receive in partitions."""
-        del info
-        context = self._checked(source, tag, receives=True)
+        context, source, tag = self._checked(source, tag, receives=True)
         if source == MPI.PROC_NULL:
             return Prequest.of_start(self._comm, lambda: Nothing(receives=True))
         if source == MPI.ANY_SOURCE:
             statuses.fail(self._comm, MPI.ERR_RANK, None, "partitions come from one rank")
-        self._only_here(context, source, "Precv_init")
+        if context.peers[source] is None and context.shadow is not None:
+            theirs = context.shadow.Precv_init(buf, partitions, source, tag, info)
+            return self._partitioned_by_mpi(context, theirs, partitions)
         memory = spec.partitioned(buf, partitions, self._comm, read=False)
         inbound = partitioned.Inbound(self._comm, context, memory, partitions, source, tag)
         return Prequest.of_start(self._comm, inbound)
@@ -353,23 +356,27 @@ class PointToPoint:
     def _comm(self) -> Any:
         return self
 
-    def _only_here(self, context: Context, rank: int, call: str) -> None:
-        if context.peers[rank] is None:
-            raise NotImplementedError(
-                f"{call}: rank {rank} is on another node; cure: the same call of mpi4py's own "
-                "communicator, at both ends"
-            )
+    def _partitioned_by_mpi(
+        self, context: Context, theirs: MPI.Prequest, partitions: int
+    ) -> Prequest:
+        start = partitioned.ByMPIStart(self._comm, context, theirs, partitions)
+        return Prequest.of_start(self._comm, start)
 
-    def _checked(self, rank: int, tag: int, *, receives: bool) -> Context:
+    def _checked(self, rank: int, tag: int, *, receives: bool) -> tuple[Context, int, int]:
+        """The context, and both as plain numbers: mpi4py takes floats and NumPy's integers, too."""
         context = self._context
+        if type(rank) is not int:
+            rank = _whole(rank)
+        if type(tag) is not int:
+            tag = _whole(tag)
         matching.check(context, self._comm, rank, tag, receives=receives)
-        return context
+        return context, rank, tag
 
     def _request(self, activity: Activity) -> Request:
         return Request.of(self._comm, activity)
 
     def _send(self, buf: Any, dest: int, tag: int, *, synchronous: bool = False) -> Activity:
-        context = self._checked(dest, tag, receives=False)
+        context, dest, tag = self._checked(dest, tag, receives=False)
         if dest == MPI.PROC_NULL:
             return Nothing(receives=False)
         memory = spec.to_send(buf, self._comm)
@@ -384,7 +391,7 @@ class PointToPoint:
             raise_failure(self._comm, error)
 
     def _receive(self, buf: Any, source: int, tag: int) -> Activity:
-        context = self._checked(source, tag, receives=True)
+        context, source, tag = self._checked(source, tag, receives=True)
         if source == MPI.PROC_NULL:
             return Nothing(receives=True)
         memory = spec.to_receive(buf, self._comm)
@@ -394,14 +401,14 @@ class PointToPoint:
             raise_failure(self._comm, error)
 
     def _send_object(self, obj: Any, dest: int, tag: int, *, synchronous: bool = False) -> Activity:
-        context = self._checked(dest, tag, receives=False)
+        context, dest, tag = self._checked(dest, tag, receives=False)
         try:
             return objects.send(context, obj, dest, tag, synchronous=synchronous)
         except (ConnectionError, EOFError) as error:
             raise_failure(self._comm, error)
 
     def _receive_object(self, source: int, tag: int) -> Activity:
-        context = self._checked(source, tag, receives=True)
+        context, source, tag = self._checked(source, tag, receives=True)
         try:
             return objects.receive(context, source, tag)
         except (ConnectionError, EOFError) as error:
@@ -410,7 +417,7 @@ class PointToPoint:
     def _both(
         self, sendbuf: Any, dest: int, sendtag: int, recvbuf: Any, source: int, recvtag: int
     ) -> Activity:
-        self._checked(dest, sendtag, receives=False)
+        _, dest, sendtag = self._checked(dest, sendtag, receives=False)
         receive = self._receive(recvbuf, source, recvtag)
         try:
             return Both(self._send(sendbuf, dest, sendtag), receive)
@@ -419,8 +426,8 @@ class PointToPoint:
             raise
 
     def _replace(self, buf: Any, dest: int, sendtag: int, source: int, recvtag: int) -> Activity:
-        self._checked(source, recvtag, receives=True)
-        context = self._checked(dest, sendtag, receives=False)
+        _, source, recvtag = self._checked(source, recvtag, receives=True)
+        context, dest, sendtag = self._checked(dest, sendtag, receives=False)
         copied = objects.Bytes(bytes(spec.to_send(buf, self._comm, dest == MPI.PROC_NULL).view))
         receive = self._receive(buf, source, recvtag)
         try:
@@ -430,14 +437,14 @@ class PointToPoint:
             raise
 
     def _bsend(self, buf: Any, dest: int, tag: int) -> Activity:
-        context = self._checked(dest, tag, receives=False)
+        context, dest, tag = self._checked(dest, tag, receives=False)
         if dest != MPI.PROC_NULL:
             copied = objects.Bytes(bytes(spec.to_send(buf, self._comm).view))
             self._buffer(context, copied, dest, tag)
         return Nothing(receives=False)
 
     def _bsend_object(self, obj: Any, dest: int, tag: int) -> Activity:
-        context = self._checked(dest, tag, receives=False)
+        context, dest, tag = self._checked(dest, tag, receives=False)
         if dest != MPI.PROC_NULL:
             copied = objects.Bytes(MPI.pickle.dumps(obj))
             self._buffer(context, copied, dest, tag)
@@ -498,7 +505,7 @@ class PointToPoint:
         *,
         tries: bool = False,
     ) -> Any:
-        context = self._checked(source, tag, receives=True)
+        context, source, tag = self._checked(source, tag, receives=True)
         if source == MPI.PROC_NULL:
             Result(MPI.PROC_NULL, MPI.ANY_TAG).fill(status)
             return MESSAGE_NO_PROC
@@ -526,6 +533,10 @@ class PointToPoint:
 
     def _message(self, taken: Any) -> Message:
         return Message(taken) if taken is MESSAGE_NO_PROC else Message.of(self._comm, taken)
+
+
+def _whole(number: Any) -> int:
+    return int(number) if isinstance(number, float) else operator.index(number)
 
 
 def _warn_of(buf: Any, call: str) -> None:
