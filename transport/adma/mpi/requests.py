@@ -9,12 +9,12 @@ is here as well, and takes those of both kinds.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from mpi4py import MPI
 
 from ..arguments import deadline_of
-from ..request import Watched, suspend
+from ..request import Awaited, Watched, suspend
 from . import statuses
 from .activity import Activity, advance
 from .handles import NULL, Handle, finish, handle_of, handle_with, keep_going, wait_in_time
@@ -126,8 +126,10 @@ class Request(RequestSets):
         Cancelling the task cancels the request, unless other tasks await it, too. If that is too
         late, the request stays as it is.
         """
+        # Its `cancel` returns nothing, as mpi4py's does; nobody asks that here.
+        awaited = cast("Awaited", self)
         while not self._done:
-            yield from suspend(self)
+            yield from suspend(awaited)
         return self.wait()
 
     @property
