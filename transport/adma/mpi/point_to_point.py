@@ -536,7 +536,9 @@ class PointToPoint:
 
 
 def _whole(number: Any) -> int:
-    return int(number) if isinstance(number, float) else operator.index(number)
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return operator.index(number)
 
 
 def _warn_of(buf: Any, call: str) -> None:
