@@ -251,7 +251,7 @@ lint-python: $(VENV)/lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	MYPYPATH=scripts $(VENV)/bin/mypy -p layers
-	MYPYPATH=tests/mpi $(VENV)/bin/mypy $(wildcard tests/mpi/*.py)
+	MYPYPATH=tests/mpi $(VENV)/bin/mypy $(filter-out tests/mpi/test_% tests/mpi/cases.py,$(wildcard tests/mpi/*.py))
 	$(VENV)/bin/python transport/native/stubs.py --check
 
 lint-shell:
