@@ -11,6 +11,7 @@ from .processes import here
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from .._core.worker import Found as Seen
     from ..messages.worker import Message
 
 __all__ = ["Found", "Taken"]
@@ -22,6 +23,12 @@ class Found(NamedTuple):
     source: int
     tag: int
     nbytes: int
+
+    @classmethod
+    def of_worker(cls, context: Context, seen: Seen) -> Found:
+        """One that the worker found, which knows endpoints and tags on the wire."""
+        rank = context.ranks[here().process_at(seen.source)]
+        return cls(rank, seen.tag & TAG_MASK, seen.nbytes)
 
 
 class Taken:
@@ -47,7 +54,5 @@ class Taken:
     @classmethod
     def of_worker(cls, context: Context, message: Message) -> Taken:
         """One that the worker took."""
-        seen = message.found
-        rank = context.ranks[here().process_at(seen.source)]
-        found = Found(rank, seen.tag & TAG_MASK, seen.nbytes)
-        return cls(context, found, message, has_parts=bool(seen.tag & OBJECT))
+        found = Found.of_worker(context, message.found)
+        return cls(context, found, message, has_parts=bool(message.found.tag & OBJECT))

@@ -153,5 +153,5 @@ def settle(handle: Handle, status: MPI.Status | None) -> Result:
 def raise_failure(comm: MPI.Comm | None, failure: BaseException) -> NoReturn:
     """Raise what went wrong with a message, as the communicator's error handler says."""
     if isinstance(failure, (OSError, EOFError)):  # adma's own errors
-        statuses.fail(comm, statuses.translate(failure), failure, str(failure))
+        statuses.fail_from(comm, failure)
     raise failure

@@ -7,24 +7,27 @@ itself. A rank of another node is reached by MPI (elsewhere.py).
 
 from __future__ import annotations
 
-from operator import index  # of a tag, which may be an integer of NumPy's with too few bits
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mpi4py import MPI
 
 from ..messages.worker import ANY_SOURCE
 from . import elsewhere, statuses
 from .activity import Activity, Nothing, Receive, Send
-from .context import ANY_TAG_MASK, OBJECT, PART, PLAIN, PLAIN_MASK, TAG_BITS, TAG_MASK, Context
+from .context import ANY_TAG_MASK, OBJECT, PART, PLAIN, PLAIN_MASK, TAG_BITS, Context
 from .found import Found, Taken
 from .processes import here
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..messages.worker import TagRequest
     from .activity import Sendable
     from .spec import Memory
 
 __all__ = ["check", "post_receive", "probe", "receive", "send", "send_object", "take"]
+
+T = TypeVar("T")
 
 _SERIALS: Final = 1 << TAG_BITS
 
@@ -54,7 +57,7 @@ def send(
         return elsewhere.send(context, memory, dest, tag, synchronous=synchronous)
     number = endpoint(context, dest)
     here().carried += 1
-    wire = PLAIN | context.numbers[dest] << TAG_BITS | index(tag)
+    wire = PLAIN | context.numbers[dest] << TAG_BITS | tag
     request = here().worker.send(number, wire, memory.view, synchronous=synchronous)
     return Send(context, [request], memory)
 
@@ -77,7 +80,7 @@ def send_object(
     requests = [
         me.worker.send(
             number,
-            OBJECT | context_bits | index(tag),
+            OBJECT | context_bits | tag,
             serial.to_bytes(4, "little") + head,
             synchronous=synchronous,
         )
@@ -112,13 +115,11 @@ def criteria(context: Context, source: int, tag: int) -> tuple[int, int, int]:
     bits = context.number << TAG_BITS
     if tag == MPI.ANY_TAG:
         return number, bits, ANY_TAG_MASK
-    return number, bits | index(tag), PLAIN_MASK
+    return number, bits | tag, PLAIN_MASK
 
 
 def receive(context: Context, memory: Memory, source: int, tag: int) -> Activity:
-    """Receive bytes."""
-    if source == MPI.PROC_NULL:
-        return Nothing(receives=True)
+    """Receive bytes from a rank, or from any of them."""
     if context.shadow is not None and elsewhere.may_meet(context, source):
         return elsewhere.receive(
             context, memory, source, tag, lambda: post_receive(context, memory, source, tag)
@@ -138,24 +139,34 @@ def post_receive(context: Context, memory: Memory, source: int, tag: int) -> Rec
 
 def probe(context: Context, source: int, tag: int) -> Found | None:
     """The message that a receive would get now."""
-    if context.shadow is not None and elsewhere.may_meet(context, source):
-        found = elsewhere.probe(context, source, tag)
-        if found is not None or source != MPI.ANY_SOURCE:
-            return found
-    number, wire, mask = criteria(context, source, tag)
-    seen = here().worker.probe(number, wire, mask)
-    if seen is None:
-        return None
-    rank = context.ranks[here().process_at(seen.source)]
-    return Found(rank, seen.tag & TAG_MASK, seen.nbytes)
+    return _look(context, source, tag, elsewhere.probe, _probe)
 
 
 def take(context: Context, source: int, tag: int) -> Taken | None:
     """The same, and nobody else gets it."""
+    return _look(context, source, tag, elsewhere.take, _take)
+
+
+def _look(
+    context: Context,
+    source: int,
+    tag: int,
+    there: Callable[[Context, int, int], T | None],
+    at_home: Callable[[Context, int, int], T | None],
+) -> T | None:
+    """What is found among the messages of other nodes, or else among those of this one."""
     if context.shadow is not None and elsewhere.may_meet(context, source):
-        taken = elsewhere.take(context, source, tag)
-        if taken is not None or source != MPI.ANY_SOURCE:
-            return taken
-    number, wire, mask = criteria(context, source, tag)
-    message = here().worker.take(number, wire, mask)
+        found = there(context, source, tag)
+        if found is not None or source != MPI.ANY_SOURCE:
+            return found
+    return at_home(context, source, tag)
+
+
+def _probe(context: Context, source: int, tag: int) -> Found | None:
+    seen = here().worker.probe(*criteria(context, source, tag))
+    return None if seen is None else Found.of_worker(context, seen)
+
+
+def _take(context: Context, source: int, tag: int) -> Taken | None:
+    message = here().worker.take(*criteria(context, source, tag))
     return None if message is None else Taken.of_worker(context, message)

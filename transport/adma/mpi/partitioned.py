@@ -8,7 +8,6 @@ of all rounds follow under serial numbers of their own.
 
 from __future__ import annotations
 
-import operator
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -106,7 +105,7 @@ class Outbound:
         self.bits = context.numbers[dest] << TAG_BITS
         self.serial = here().serials(max(partitions, 1))
         cut = _CUT.pack(self.serial, partitions, make().view.nbytes)
-        wire = PARTITIONED | self.bits | operator.index(tag)
+        wire = PARTITIONED | self.bits | tag
         self._told = here().worker.send(self.number, wire, cut)
         here().carried += 1
 
@@ -164,7 +163,7 @@ class Inbound:
     ) -> None:
         self.comm, self.context, self.memory, self.partitions = comm, context, memory, partitions
         self.inactive = _Inactive(comm)
-        self.source, self.tag = source, operator.index(tag)
+        self.source, self.tag = source, tag
         self.number = matching.endpoint(context, source)
         self.cut: tuple[int, int, int] | None = None
         self._data = bytearray(_CUT.size)

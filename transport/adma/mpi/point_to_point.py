@@ -507,7 +507,7 @@ class PointToPoint:
     ) -> Any:
         context, source, tag = self._checked(source, tag, receives=True)
         if source == MPI.PROC_NULL:
-            Result(MPI.PROC_NULL, MPI.ANY_TAG).fill(status)
+            statuses.fill_null(status)
             return MESSAGE_NO_PROC
         waiting = _Probing(context, look, source, tag)
         deadline = deadline_of(timeout, call)
