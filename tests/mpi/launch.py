@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 RANK = Path(__file__).with_name("rank.py")
-# Variables of whoever runs the tests, which would lead a rank to the wrong packages.
-FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+# Variables of whoever runs the tests, which would lead a rank to the wrong packages, or have it
+# write a line in several pieces, between which other ranks write theirs.
+FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "PYTHONUNBUFFERED")
 NEVER = "it did not come out of this test"
 BEGIN_S = 60  # for all ranks to begin their first test, at least
 GRACE_S = 5  # for mpiexec to end its ranks, and for what it leaves to end
