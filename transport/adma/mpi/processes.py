@@ -33,6 +33,7 @@ _HELLO: Final = struct.Struct(f"<4s{KEY_SIZE}s")
 _MAGIC: Final = b"amp1"
 _COME, _WAIT = b"\1", b"\0"  # the answers to a call
 _PATIENCE: Final = 30.0  # seconds for two processes to connect
+_LOOK_S: Final = 0.01  # how often the one that waits to be called looks whether the other one lives
 _BACKLOG: Final = 1024
 
 _APART, _CALLING, _ANSWERING, _CONNECTED = range(4)
@@ -152,16 +153,25 @@ class Here:
         except BaseException:
             self._set(process, _CALLING, _APART)
             raise
-        if sock is None:  # its own call is on its way
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: process.state in (_CONNECTED, _APART), deadline - time.monotonic()
-                )
-            if process.state != _CONNECTED:
-                self._set(process, _CALLING, _APART)
-                raise TimeoutError(f"process {process.pid} was to connect, and did not")
-            return process.number
+        if sock is None:
+            return self._called_by(process, deadline)
         return self._connect(process, sock, _CALLING)
+
+    def _called_by(self, process: Process, deadline: float) -> int:
+        """Its own call is on its way: wait until that has connected the two, or it is dead."""
+        left = deadline - time.monotonic()
+        gone = False
+        with self._changed:
+            while process.state not in (_CONNECTED, _APART) and left > 0 and not gone:
+                self._changed.wait(min(_LOOK_S, left))
+                gone = process.state == _CALLING and _is_gone(process)
+                left = deadline - time.monotonic()
+            if process.state == _CONNECTED:
+                return process.number
+        self._set(process, _CALLING, _APART)
+        if gone or _is_gone(process):
+            raise PeerDied(f"process {process.pid} died before it had connected")
+        raise TimeoutError(f"process {process.pid} was to connect, and did not")
 
     def _dial(self, process: Process, deadline: float) -> socket.socket | None:
         """A socket to the process that answered our call, or None if we wait for its call."""
@@ -303,6 +313,18 @@ class Here:
             self._obituary.close()
             for pidfd in self._pidfds:
                 os.close(pidfd)
+
+
+def _is_gone(process: Process) -> bool:
+    """Has the process ended? Then nobody listens at its address."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock.connect(process.path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:  # it has many callers
+            return False
+    return False
 
 
 _here: Here | None = None
