@@ -129,49 +129,46 @@ class Here:
                 "this process was forked from a rank: only the rank itself sends and receives"
             )
         deadline = time.monotonic() + _PATIENCE
-        while not self._may_call(process, deadline):
-            pass
-        if process.state == _CONNECTED:
-            return process.number
-        return self._call(process, deadline)
+        while process.state != _CONNECTED:
+            if self._may_call(process, deadline):
+                self._call(process, deadline)
+        return process.number
 
     def _may_call(self, process: Process, deadline: float) -> bool:
-        """Wait until the process is connected, or it is this thread's turn to call it."""
+        """Is it this thread's turn to call it? If not, wait until its state changes."""
         with self._changed:
             if process.state == _APART:
                 process.state = _CALLING
                 return True
-            if process.state == _CONNECTED:
-                return True
-            if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+            left = max(0.0, deadline - time.monotonic())
+            if process.state != _CONNECTED and not self._changed.wait(left):
                 raise TimeoutError(f"process {process.pid} did not connect within {_PATIENCE:g} s")
-            return process.state == _CONNECTED
+            return False
 
-    def _call(self, process: Process, deadline: float) -> int:
+    def _call(self, process: Process, deadline: float) -> None:
+        """Call it. Afterwards the two are connected, or this one has to try again."""
         try:
             sock = self._dial(process, deadline)
         except BaseException:
             self._set(process, _CALLING, _APART)
             raise
         if sock is None:
-            return self._called_by(process, deadline)
-        return self._connect(process, sock, _CALLING)
+            self._await_call(process, deadline)
+        else:
+            self._connect(process, sock, _CALLING)
 
-    def _called_by(self, process: Process, deadline: float) -> int:
-        """Its own call is on its way: wait until that has connected the two, or it is dead."""
-        left = deadline - time.monotonic()
-        gone = False
+    def _await_call(self, process: Process, deadline: float) -> None:
+        """Its own call is on its way: wait until that has connected the two, or cannot any more."""
         with self._changed:
-            while process.state not in (_CONNECTED, _APART) and left > 0 and not gone:
-                self._changed.wait(min(_LOOK_S, left))
-                gone = process.state == _CALLING and _is_gone(process)
+            while process.state in (_CALLING, _ANSWERING):
                 left = deadline - time.monotonic()
-            if process.state == _CONNECTED:
-                return process.number
-        self._set(process, _CALLING, _APART)
-        if gone or _is_gone(process):
-            raise PeerDied(f"process {process.pid} died before it had connected")
-        raise TimeoutError(f"process {process.pid} was to connect, and did not")
+                if left > 0:
+                    self._changed.wait(min(_LOOK_S, left))
+                if process.state == _CALLING and (left <= 0 or _is_gone(process)):
+                    process.state = _APART
+                    self._changed.notify_all()
+                if left <= 0:
+                    raise TimeoutError(f"process {process.pid} was to connect, and did not")
 
     def _dial(self, process: Process, deadline: float) -> socket.socket | None:
         """A socket to the process that answered our call, or None if we wait for its call."""
@@ -195,7 +192,7 @@ class Here:
             raise PeerDied(f"process {process.pid} ended while this one called it")
         return None
 
-    def _connect(self, process: Process, sock: socket.socket, state: int) -> int:
+    def _connect(self, process: Process, sock: socket.socket, state: int) -> None:
         try:
             sock.settimeout(None)
             number = self.worker.connect(sock, timeout=_PATIENCE)
@@ -208,7 +205,6 @@ class Here:
             process.state = _CONNECTED
             self._by_number[number] = process
             self._changed.notify_all()
-        return number
 
     def _set(self, process: Process, old: int, new: int) -> None:
         with self._changed:
