@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -193,13 +196,67 @@ static void cores_are_counted_again(void)
 		REQUIRE(adma_now() < hang);
 }
 
+/* A process that sleeps on a core, until it is killed. */
+static pid_t process_on(int core)
+{
+	int started[2];
+	char byte;
+	pid_t pid;
+
+	REQUIRE(!pipe(started));
+	pid = fork();
+	REQUIRE(pid >= 0);
+	if (!pid) {
+		stay_on(core);
+		REQUIRE(write(started[1], "", 1) == 1);
+		for (;;)
+			(void)pause();
+	}
+	REQUIRE(read(started[0], &byte, 1) == 1);
+	REQUIRE(!close(started[0]) && !close(started[1]));
+	return pid;
+}
+
+static int another_core(const cpu_set_t *all, int core)
+{
+	for (int other = 0; other < CPU_SETSIZE; other++)
+		if (other != core && CPU_ISSET(other, all))
+			return other;
+	return -1;
+}
+
+/* Whoever is bound to a core may spin for a process on another core, and not for one on its own. */
+static void a_core_is_shared_or_not(void)
+{
+	cpu_set_t all;
+	int core = sched_getcpu(), other;
+	pid_t here = process_on(core), there;
+
+	REQUIRE(!sched_getaffinity(0, sizeof(all), &all));
+	other = another_core(&all, core);
+	there = other < 0 ? 0 : process_on(other);
+	undisturbed = true; /* what else the machine does is of no interest here */
+	REQUIRE(adma_cpu_shared_with(here) == (other < 0));
+	stay_on(core);
+	REQUIRE(adma_cpu_count_within(0, adma_now()) == 1);
+	REQUIRE(adma_cpu_shared_with(here) && adma_cpu_short_with(here, adma_now()));
+	REQUIRE(!adma_cpu_shared_with(there) && !adma_cpu_short_with(there, adma_now()));
+	REQUIRE(!adma_cpu_shared_with(0));
+	undisturbed = false;
+	REQUIRE(!sched_setaffinity(0, sizeof(all), &all) && adma_cpu_count_now() == CPU_COUNT(&all));
+	REQUIRE(!kill(here, SIGKILL) && waitpid(here, NULL, 0) == here);
+	REQUIRE(!there || (!kill(there, SIGKILL) && waitpid(there, NULL, 0) == there));
+	REQUIRE(!adma_cpu_shared_with(here)); /* which is no more */
+}
+
 int main(void)
 {
 	the_load_is_read_on_evidence_only();
 	cores_are_counted_again();
+	a_core_is_shared_or_not();
 	oversubscription_comes_and_goes();
 	the_idle_do_not_look();
 	it_avoids_a_core();
-	puts("cpu: cores are counted again, oversubscription is noticed, a core is avoided");
+	puts("cpu: cores are counted again, oversubscription is noticed, a core is shared or not, a core is avoided");
 	return 0;
 }

@@ -279,6 +279,10 @@ static bool drive_may_spin(const struct adma_wait *wait, struct visit *visit, st
 		visit->end = visit->now + adma_spin_limit(adma_wait_progress(wait, 0), visit->spin_ns, visit->now);
 	if (visit->now >= visit->end)
 		return false;
+	if (visit->spin_ns < 0 && adma_spin_starves_peer(progress, visit->end - visit->now, visit->now)) {
+		visit->end = visit->now;
+		return false;
+	}
 	adma_hints_take(&visit->hints, progress, !wait->nreqs && !wait->drained);
 	return true;
 }

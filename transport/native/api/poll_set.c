@@ -162,6 +162,8 @@ static int32_t set_look(struct adma_poll_set *set, int32_t *ready)
 
 struct spinner {
 	struct adma_poll_set *set;
+	int64_t spin_ns; /* for how long it spins, if it has learned that; -1: its caller says so */
+	bool starves; /* a peer would not run meanwhile */
 	int32_t n; /* how many channels it holds */
 	struct adma_progress *held[ADMA_HINTS_MAX];
 	struct adma_hints hints;
@@ -171,6 +173,7 @@ struct spinner {
 static bool spinner_hold_maps(struct spinner *spinner)
 {
 	int32_t n = adma_poll_set_active(spinner->set);
+	int64_t now = adma_now();
 
 	if (n > ADMA_HINTS_MAX)
 		n = 0; /* many have news */
@@ -180,6 +183,7 @@ static bool spinner_hold_maps(struct spinner *spinner)
 
 		if (adma_enter_worker(progress))
 			return false;
+		spinner->starves |= spinner->spin_ns >= 0 && adma_spin_starves_peer(progress, spinner->spin_ns, now);
 		adma_hints_note_events(&spinner->hints, progress);
 		adma_hints_take(&spinner->hints, progress, true);
 		spinner->held[spinner->n++] = progress;
@@ -210,16 +214,22 @@ static bool spinner_look_seldom(void *arg)
 	return adma_poll_set_has_events(spinner->set);
 }
 
-/* Spin until `end`. `briefly`: ask no epoll meanwhile. True when another look may find something. */
-static bool set_spin(struct adma_poll_set *set, int64_t end, bool briefly)
+/*
+ * Spin until `end`, for `spin_ns` if that was learned, or else -1. `briefly`: ask no epoll meanwhile. True when another look
+ * may find something.
+ */
+static bool set_spin(struct adma_poll_set *set, int64_t end, int64_t spin_ns, bool briefly)
 {
 	struct spinner spinner; /* not initialised: the hints are set before they are looked at */
 	bool found = true;
 
 	spinner.set = set;
+	spinner.spin_ns = spin_ns;
+	spinner.starves = false;
 	spinner.n = 0;
 	if (spinner_hold_maps(&spinner))
-		found = adma_spin(end, spinner_look, briefly ? NULL : spinner_look_seldom, &spinner);
+		found = !spinner.starves &&
+			adma_spin(end, spinner_look, briefly ? NULL : spinner_look_seldom, &spinner);
 	spinner_let_maps_go(&spinner);
 	return found;
 }
@@ -250,7 +260,7 @@ static int set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *ready,
 			spin = adma_spin_time(adma_spin_learned(&set->backoff), spin_ns, now);
 			end = now + spin;
 		}
-		if (now >= end || !set_spin(set, end, spin <= ADMA_SPIN_MIN_NS))
+		if (now >= end || !set_spin(set, end, spin_ns < 0 ? spin : -1, spin <= ADMA_SPIN_MIN_NS))
 			return ADMA_QUIET;
 		adma_spin_found(&set->backoff);
 	}

@@ -250,7 +250,7 @@ static uint32_t query_built_in(const struct adma_endpoint *ep, uint64_t n)
 /* The same, if the peer has learnt what we have: it is the reader that decides. */
 static uint32_t query_select(const struct adma_endpoint *ep, uint64_t n)
 {
-	bool both_wait = adma_peer_waits(ep) && !adma_cpu_oversubscribed(adma_now());
+	bool both_wait = adma_peer_waits(ep) && !adma_cpu_short_with(ep->connection.config.pid, adma_now());
 
 	return adma_learning_mechanism(ep, n, adma_select_working(ep), query_built_in(ep, n), both_wait);
 }

@@ -29,11 +29,8 @@ int adma_cpu_count_now(void)
 	return sched_getaffinity(0, sizeof(set), &set) ? CPU_SETSIZE : CPU_COUNT(&set);
 }
 
-/*
- * The same, as it was `age` ns ago at most. Each thread asks for itself, because the affinity is a thread's own: whoever
- * pins one thread does not pin the others.
- */
-static int cpu_count(int64_t now, int64_t age)
+/* Each thread asks for itself, because the affinity is a thread's own: whoever pins one thread does not pin the others. */
+int adma_cpu_count_within(int64_t age, int64_t now)
 {
 	static _Thread_local int known;
 	static _Thread_local int64_t asked;
@@ -47,7 +44,32 @@ static int cpu_count(int64_t now, int64_t age)
 
 int adma_cpu_count(int64_t now)
 {
-	return cpu_count(now, LOOK_NS);
+	return adma_cpu_count_within(LOOK_NS, now);
+}
+
+/* How many cores are online, as it was a second ago at most: get_nprocs() opens a file. */
+static int cpu_online(int64_t now)
+{
+	static _Atomic int64_t asked;
+	static _Atomic int known;
+	int64_t before = atomic_load_explicit(&asked, memory_order_acquire);
+
+	if (!before || now - before >= ADMA_REST_NS) {
+		atomic_store_explicit(&known, get_nprocs(), memory_order_relaxed);
+		atomic_store_explicit(&asked, now, memory_order_release);
+	}
+	return atomic_load_explicit(&known, memory_order_relaxed);
+}
+
+/*
+ * Among how many cores the runnable tasks are counted. The tasks of the whole machine are no matter of the one core that
+ * a thread is bound to.
+ */
+static int load_cores(int64_t now)
+{
+	int cores = adma_cpu_count(now);
+
+	return cores < 2 ? cpu_online(now) : cores;
 }
 
 /* The number of runnable tasks. The fourth field of /proc/loadavg is `runnable/all`. */
@@ -90,7 +112,7 @@ static enum cpu_load load_look(enum cpu_load known, int64_t now)
 	long count = load_preemptions();
 	bool preempted = atomic_exchange_explicit(&before, count, memory_order_relaxed) != count;
 
-	if ((known == LOAD_FREE && !preempted) || load_runnable() <= adma_cpu_count(now))
+	if ((known == LOAD_FREE && !preempted) || load_runnable() <= load_cores(now))
 		return LOAD_FREE;
 	if (known == LOAD_OVERSUBSCRIBED && now - atomic_load_explicit(&believed, memory_order_relaxed) < BELIEVE_NS)
 		return LOAD_OVERSUBSCRIBED;
@@ -116,28 +138,38 @@ static bool load_is_too_high(int64_t now, bool may_look)
 	return answer == LOAD_OVERSUBSCRIBED;
 }
 
+bool adma_cpu_loaded(int64_t now)
+{
+	return load_is_too_high(now, true);
+}
+
+bool adma_cpu_was_loaded(int64_t now)
+{
+	return load_is_too_high(now, false);
+}
+
 bool adma_cpu_oversubscribed(int64_t now)
 {
-	return adma_cpu_count(now) < 2 || load_is_too_high(now, true);
+	return adma_cpu_count(now) < 2 || adma_cpu_loaded(now);
 }
 
 bool adma_cpu_was_oversubscribed(int64_t now)
 {
-	return cpu_count(now, ADMA_REST_NS) < 2 || load_is_too_high(now, false);
+	return adma_cpu_count_within(ADMA_REST_NS, now) < 2 || adma_cpu_was_loaded(now);
 }
 
-/* How many cores are online, as it was a second ago at most: get_nprocs() opens a file. */
-static int cpu_online(int64_t now)
+bool adma_cpu_shared_with(int32_t pid)
 {
-	static _Atomic int64_t asked;
-	static _Atomic int known;
-	int64_t before = atomic_load_explicit(&asked, memory_order_acquire);
+	cpu_set_t ours, theirs;
 
-	if (!before || now - before >= ADMA_REST_NS) {
-		atomic_store_explicit(&known, get_nprocs(), memory_order_relaxed);
-		atomic_store_explicit(&asked, now, memory_order_release);
-	}
-	return atomic_load_explicit(&known, memory_order_relaxed);
+	if (pid <= 0 || sched_getaffinity(0, sizeof(ours), &ours) || CPU_COUNT(&ours) != 1)
+		return false;
+	return !sched_getaffinity(pid, sizeof(theirs), &theirs) && CPU_EQUAL(&ours, &theirs);
+}
+
+bool adma_cpu_short_with(int32_t pid, int64_t now)
+{
+	return (adma_cpu_count(now) < 2 && adma_cpu_shared_with(pid)) || adma_cpu_loaded(now);
 }
 
 /*

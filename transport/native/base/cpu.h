@@ -13,16 +13,38 @@
 int adma_cpu_count_now(void);
 int adma_cpu_count(int64_t now);
 
+/* The same, with an answer that is `age` ns old at most. */
+int adma_cpu_count_within(int64_t age, int64_t now);
+
 /*
  * Does the machine have more runnable tasks than cores? A thread that spins then keeps another
  * one from running. `now` is the time by adma_now().
  */
+bool adma_cpu_loaded(int64_t now);
+
+/*
+ * The same for a thread that shares its cores with what it waits for, as all threads of a process usually do: then one
+ * core is always too few.
+ */
 bool adma_cpu_oversubscribed(int64_t now);
+
+/*
+ * The same for a thread that waits for process `pid` (0: nobody knows it). Launchers of parallel programs bind each
+ * process to a core of its own. So one core is enough for this thread unless the other process is bound to the same one.
+ */
+bool adma_cpu_short_with(int32_t pid, int64_t now);
+
+/*
+ * Are this thread and process `pid` bound to one and the same core? The kernel is asked about both, and about the main
+ * thread of the process.
+ */
+bool adma_cpu_shared_with(int32_t pid);
 
 /*
  * The same, for a thread that would spin for so short a time that a look costs more than it saves. It uses what others
  * found, and knows of its own cores what it was told within a second.
  */
+bool adma_cpu_was_loaded(int64_t now);
 bool adma_cpu_was_oversubscribed(int64_t now);
 
 /*

@@ -417,7 +417,7 @@ static int cma_rank(const struct adma_connection *connection, uint64_t n, bool b
 
 	if (n < config->single_copy_from)
 		return CMA_RANK_SECOND;
-	if (!both_wait || n >= config->single_copy_from_waiting || adma_cpu_oversubscribed(adma_now()))
+	if (!both_wait || n >= config->single_copy_from_waiting || adma_cpu_short_with(config->pid, adma_now()))
 		return CMA_RANK_FIRST;
 	return CMA_RANK_SECOND;
 }

@@ -39,6 +39,9 @@ struct adma_waiters {
 	bool lost;               /* the epoll or the eventfd is not ours any more */
 	int64_t checked_at;      /* when a thread that never sleeps last checked the peers */
 	struct adma_backoff backoff; /* how long to spin before a sleep */
+	int64_t core_asked; /* when it was last asked whether a peer shares the core of a bound thread; 0: never */
+	int core;           /* for a thread on this core */
+	bool core_shared;   /* and the answer: progress/spin.c */
 	_Atomic int64_t vain_at; /* when a spin for a message last ended in vain; 0: something has moved since */
 };
 

@@ -2,12 +2,16 @@
 /* spin.c - spinning on the words of a worker's endpoints; see spin.h. */
 #include "progress/spin.h"
 
+#include <sched.h>
+
 #include "base/cpu.h"
+#include "base/own.h"
 #include "shm/eventcount.h"
 #include "shm/summary.h"
 
 #define SPIN_MAX_NS 100000
 #define FIRST_SPIN_NS 50000
+#define CORE_ASK_NS 10000000 /* between two questions which cores the peers of a thread with one core may use */
 
 static const struct adma_backoff_limits limits = {.min_ns = ADMA_SPIN_MIN_NS, .max_ns = SPIN_MAX_NS};
 
@@ -22,8 +26,8 @@ int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now)
 		return asked;
 	/* Whoever has slept long again and again spins for so little that the load does not matter. */
 	if (learned <= ADMA_SPIN_MIN_NS)
-		return adma_cpu_was_oversubscribed(now) ? 0 : learned;
-	return adma_cpu_oversubscribed(now) ? 0 : learned;
+		return adma_cpu_was_loaded(now) ? 0 : learned;
+	return adma_cpu_loaded(now) ? 0 : learned;
 }
 
 void adma_spin_begin(struct adma_backoff *backoff)
@@ -53,6 +57,32 @@ static void spin_note_vain(struct adma_progress *progress, int64_t at)
 
 	if (atomic_load_explicit(vain_at, memory_order_relaxed) != at)
 		atomic_store_explicit(vain_at, at, memory_order_relaxed);
+}
+
+/* Is a peer bound to the only core of this thread? An endpoint to ourselves has no socket, and waits for nobody else. */
+static bool spin_shares_core(const struct adma_worker *worker)
+{
+	adma_list_for_each_entry(ep, &worker->endpoints, struct adma_endpoint, member)
+		if (ep->connection.config.sock >= 0 && adma_cpu_shared_with(ep->connection.config.pid))
+			return true;
+	return false;
+}
+
+bool adma_spin_starves_peer(struct adma_progress *progress, int64_t spin_ns, int64_t now)
+{
+	struct adma_waiters *waiters = &progress->waiters;
+	int64_t age = spin_ns <= ADMA_SPIN_MIN_NS ? ADMA_REST_NS : CORE_ASK_NS;
+	int core;
+
+	if (adma_cpu_count_within(age, now) > 1)
+		return false;
+	core = sched_getcpu();
+	if (!waiters->core_asked || now - waiters->core_asked > age || waiters->core != core) {
+		waiters->core_asked = now;
+		waiters->core = core;
+		waiters->core_shared = spin_shares_core(&progress->worker);
+	}
+	return waiters->core_shared;
 }
 
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now)
@@ -197,12 +227,12 @@ static bool spin_look_seldom(void *hint)
 bool adma_spin_for_message(struct adma_progress *progress, struct adma_endpoint *ep, int64_t spin_ns)
 {
 	int64_t now = adma_now();
-	int64_t end = now + adma_spin_limit(progress, spin_ns, now);
+	int64_t limit = adma_spin_limit(progress, spin_ns, now), end = now + limit;
 	struct adma_hint hint = hint_take(ep, adma_ec_read(&ep->connection.config.local->event_count), true);
 
 	if (hint_has_message(&hint))
 		return true;
-	if (end == now)
+	if (!limit || (spin_ns < 0 && adma_spin_starves_peer(progress, limit, now)))
 		return false;
 	adma_endpoint_release_for_use(ep);
 	/* The event count is looked at seldom: otherwise its cache line would travel between the peer and us. */

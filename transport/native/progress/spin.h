@@ -6,11 +6,17 @@
 #include "progress/progress.h"
 
 /*
- * How long to spin: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm, and where
+ * How long to spin, unless that starves a peer: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm, and where
  * nothing has happened since a spin in vain that ended a moment ago: a call that posts what it waits for follows on one
  * that only spun (adma_read_now()).
  */
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now);
+
+/*
+ * A thread is about to spin for `spin_ns`. Is a peer of the worker bound to the core that the thread is bound to? Then
+ * nothing comes from it meanwhile. Called with the lock of the worker held.
+ */
+bool adma_spin_starves_peer(struct adma_progress *progress, int64_t spin_ns, int64_t now);
 
 /* The same, for a waiter that has learned to spin for `learned` ns. */
 int64_t adma_spin_time(int64_t learned, int64_t asked, int64_t now);

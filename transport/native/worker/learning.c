@@ -191,7 +191,7 @@ struct adma_choice adma_learning_choose(struct adma_endpoint *ep, struct adma_tr
 	now = adma_now();
 	n = learning_enumerate(ways);
 	aliased = learning_is_aliased(&t->span, mask, &usual);
-	both_wait = ep->control.waits && adma_peer_waits(ep) && !adma_cpu_oversubscribed(now);
+	both_wait = ep->control.waits && adma_peer_waits(ep) && !adma_cpu_short_with(ep->connection.config.pid, now);
 	t->learning.key = learning_key(ep, both_wait, aliased);
 	if (!learning_options(t->learning.key, t->span.length, ways, n, mask, built_in, usual, &options))
 		return adma_choice_built_in(t, built_in);
