@@ -328,6 +328,21 @@ static void the_first_tries_wait_for_samples(void)
 	REQUIRE(transfers(&run, &intel, 3, 64) && run.tries == 16);
 }
 
+/* What is built in may change before there is a sample of it, since it may be learnt elsewhere. Then it is followed. */
+static void without_samples_the_built_in_way_is_followed(void)
+{
+	struct run run;
+
+	begin_scene(&run, &scenes[0], 0.02, 1);
+	for (int i = 0; i < 20; i++) {
+		run.ways.built_in = i % 2 ? ONE : SHARED;
+		REQUIRE(adma_estimates_choose(&run.e, sizes[3], run.ways) == run.ways.built_in);
+	}
+	adma_estimates_note(&run.e, sizes[3], ONE, 50000);
+	run.ways.built_in = SHARED;
+	REQUIRE(adma_estimates_choose(&run.e, sizes[3], run.ways) == ONE);
+}
+
 static void every_size_and_time_will_do(void)
 {
 	static const uint64_t values[] = {1, 2, 4095, 4096, 1ull << 32, 1ull << 62, UINT64_MAX};
@@ -364,6 +379,7 @@ int main(void)
 	a_way_that_is_gone_is_not_taken();
 	tries_without_samples_cost_as_much();
 	the_first_tries_wait_for_samples();
+	without_samples_the_built_in_way_is_followed();
 	every_size_and_time_will_do();
 	the_same_calls_give_the_same_answers();
 	return 0;

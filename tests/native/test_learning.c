@@ -86,6 +86,14 @@ static int64_t time_of(struct adma_choice choice)
 	return (choice.chunk == 512 << 10 ? 50000 : 70000) * (aliased && !choice.detour ? 5 : 1);
 }
 
+/* What each of many transfers adds to the time of all, where the built-in chunks of one copy are the quickest. */
+static int64_t time_beside(struct adma_choice choice)
+{
+	if (choice.mechanism == ADMA_MECH_SHARED)
+		return 90000;
+	return choice.chunk == 128 << 10 ? 40000 : 60000;
+}
+
 /* Each test has a peer of a user of its own, and so a table that knows nothing. */
 static struct adma_endpoint fresh(void)
 {
@@ -107,6 +115,7 @@ static struct adma_choice begin(struct adma_endpoint *ep, struct adma_transfer *
 	memset(t, 0, sizeof(*t));
 	t->span.length = BYTES;
 	choice = adma_learning_choose(ep, t, built_in, ALL);
+	adma_learning_begin(ep, t);
 	ep->begun++;
 	return choice;
 }
@@ -130,15 +139,73 @@ static struct adma_choice carry_many(struct adma_endpoint *ep, uint32_t built_in
 	return choice;
 }
 
-/* How many samples there are, of all ways, for endpoints that both wait. */
-static uint32_t samples(const struct adma_endpoint *ep)
+/* How many samples there are, of all ways, for endpoints that both wait: of messages that are alone, or beside others. */
+static uint32_t samples_of(const struct adma_endpoint *ep, bool window)
 {
 	struct adma_learnt found[ADMA_LEARNT_MAX];
 	uint32_t n = adma_learning_tell(ep, BYTES, ALL, ADMA_MECH_SHARED, found), sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += found[i].samples;
+		sum += found[i].window == window ? found[i].samples : 0;
 	return sum;
+}
+
+static uint32_t samples(const struct adma_endpoint *ep)
+{
+	return samples_of(ep, false) + samples_of(ep, true);
+}
+
+/* ---- windows ---- */
+
+#define WINDOW 16
+
+static void enlist(struct adma_endpoint *ep, struct adma_transfer *t)
+{
+	if (!ep->transfers.count++)
+		adma_list_init(&ep->transfers.all);
+	adma_list_push_back(&ep->transfers.all, &t->link);
+}
+
+/* Transfers that are all matched before the first one is over, in `many`. */
+static void begin_window(struct adma_endpoint *ep, struct adma_transfer *many, struct adma_choice *choices,
+			 uint32_t built_in, int of)
+{
+	for (int i = 0; i < of; i++) {
+		choices[i] = begin(ep, &many[i], built_in);
+		enlist(ep, &many[i]);
+	}
+}
+
+static void end_transfer(struct adma_endpoint *ep, struct adma_transfer *t, int error)
+{
+	adma_learning_note(ep, t, error);
+	adma_list_remove(&t->link);
+	ep->transfers.count--;
+}
+
+static void end_window(struct adma_endpoint *ep, struct adma_transfer *many, const struct adma_choice *choices, int of)
+{
+	for (int i = 0; i < of; i++) {
+		now += time_beside(choices[i]);
+		end_transfer(ep, &many[i], 0);
+	}
+}
+
+/* The ends post while messages are matched, and wait for them then. The choice for the last of them. */
+static struct adma_choice carry_windows(struct adma_endpoint *ep, uint32_t built_in, int n, int of)
+{
+	static struct adma_transfer many[WINDOW];
+	struct adma_choice choices[WINDOW] = {{0}};
+	bool waits = peer_waits;
+
+	while (n--) {
+		ep->control.waits = peer_waits = false;
+		begin_window(ep, many, choices, built_in, of);
+		ep->control.waits = true;
+		peer_waits = waits;
+		end_window(ep, many, choices, of);
+	}
+	return choices[of - 1];
 }
 
 /* ---- what is promised ---- */
@@ -228,6 +295,95 @@ static void the_last_resort_stays(void)
 	struct adma_endpoint ep = fresh();
 
 	it_learns_nothing(&ep, ADMA_MECH_TCP);
+}
+
+/* What is beside others is learnt of apart, though it is matched while both ends still post. */
+static void windows_have_experience_of_their_own(void)
+{
+	struct adma_endpoint ep = fresh();
+	struct adma_learnt found[ADMA_LEARNT_MAX];
+	uint32_t n;
+
+	carry_many(&ep, ADMA_MECH_SHARED, 200);
+	REQUIRE(is(carry_windows(&ep, ADMA_MECH_SHARED, 3, WINDOW), ADMA_MECH_CMA, 512 << 10, false)); /* as alone */
+	REQUIRE(is(carry_windows(&ep, ADMA_MECH_SHARED, 100, WINDOW), ADMA_MECH_CMA, 128 << 10, false));
+	REQUIRE(samples_of(&ep, true) >= 80);
+	n = adma_learning_tell(&ep, BYTES, ALL, ADMA_MECH_SHARED, found);
+	for (uint32_t i = 0; i < n; i++) {
+		bool best = found[i].mechanism == ADMA_MECH_CMA &&
+			    found[i].chunk == (found[i].window ? 128 << 10 : 512 << 10);
+
+		REQUIRE(found[i].chosen == best);
+		if (best && found[i].window) /* the first of them waits for nobody: see ADMA_RUN_LEAST */
+			REQUIRE(found[i].nanoseconds > 37000 && found[i].nanoseconds < 43000);
+	}
+	carry(&ep, ADMA_MECH_SHARED); /* what follows a window is expected to be one */
+	REQUIRE(is(carry(&ep, ADMA_MECH_SHARED), ADMA_MECH_CMA, 512 << 10, false));
+}
+
+/* Transfers that follow each other, and of which there are always two: runs begin in the midst of them. */
+static void a_pipeline_teaches(void)
+{
+	static struct adma_transfer two[2];
+	struct adma_endpoint ep = fresh();
+	struct adma_choice choices[2];
+
+	for (int i = 0; i < 2000; i++) {
+		choices[i % 2] = begin(&ep, &two[i % 2], ADMA_MECH_SHARED);
+		enlist(&ep, &two[i % 2]);
+		if (i == 0)
+			continue;
+		now += time_beside(choices[1 - i % 2]);
+		end_transfer(&ep, &two[1 - i % 2], 0);
+	}
+	REQUIRE(samples_of(&ep, true) > 20 && samples_of(&ep, false) == 0);
+}
+
+static void few_are_no_window(void)
+{
+	struct adma_endpoint ep = fresh();
+
+	(void)carry_windows(&ep, ADMA_MECH_SHARED, 200, ADMA_RUN_LEAST - 1);
+	REQUIRE(samples_of(&ep, true) == 0);
+	(void)carry_windows(&ep, ADMA_MECH_SHARED, 20, ADMA_RUN_LEAST);
+	REQUIRE(samples_of(&ep, true) > 0);
+}
+
+enum spoiler { FAILED, OUTBOUND, SIZES, UNSEEN, COMPUTED, UNSPOILT };
+
+/* Of these windows none is a sample, but for the last kind. */
+static void spoilt(enum spoiler what)
+{
+	static struct adma_transfer many[WINDOW];
+	struct adma_choice choices[WINDOW];
+	static struct adma_endpoint first;
+	struct adma_endpoint ep;
+	uint32_t before;
+
+	if (!first.connection.config.learns)
+		first = fresh();
+	ep = first; /* they share a table */
+	peer_waits = true;
+	before = samples(&ep);
+	(void)carry_windows(&ep, ADMA_MECH_SHARED, 2, WINDOW);
+	REQUIRE(samples(&ep) == ++before); /* of the first one it was not known that both ends would wait */
+	begin_window(&ep, many, choices, ADMA_MECH_SHARED, WINDOW);
+	for (int i = 0; i < WINDOW; i++) {
+		struct adma_transfer other;
+
+		now += 1000;
+		ep.control.waits = !(what == UNSEEN && i == WINDOW - 1);
+		peer_waits = what != COMPUTED;
+		ep.begun += what == OUTBOUND && i == 3;
+		if (what == SIZES && i < 3) {
+			other = (struct adma_transfer){.span.length = 4 * BYTES};
+			(void)adma_learning_choose(&ep, &other, ADMA_MECH_SHARED, ALL);
+			adma_learning_begin(&ep, &other);
+			ep.begun++;
+		}
+		end_transfer(&ep, &many[i], what == FAILED && i == 5 ? EIO : 0);
+	}
+	REQUIRE(samples(&ep) == before + (what == UNSPOILT));
 }
 
 enum disturbance { ERROR, ANOTHER, NAP, WAKE, REDONE, LEFT, BESIDE, CALM };
@@ -323,6 +479,12 @@ static void it_is_taken_up(void)
 	REQUIRE(samples(&other) == 0);
 	for (int i = 0; i < 60; i++) /* there are no first tries */
 		REQUIRE(is(carry(&other, ADMA_MECH_SHARED), ADMA_MECH_CMA, 512 << 10, false));
+	carry_windows(&one, ADMA_MECH_SHARED, 100, WINDOW);
+	REQUIRE(adma_learning_tell_costs(one.connection.config.uid, costs, 64) > n);
+	for (int i = 0; i < adma_learning_tell_costs(one.connection.config.uid, costs, 64); i++)
+		if (costs[i].window)
+			REQUIRE(!adma_learning_take_up(other.connection.config.uid, &costs[i]));
+	REQUIRE(is(carry_windows(&other, ADMA_MECH_SHARED, 3, WINDOW), ADMA_MECH_CMA, 128 << 10, false));
 	REQUIRE(!adma_learning_tell_costs(fresh().connection.config.uid, costs, 64));
 }
 
@@ -346,6 +508,11 @@ int main(void)
 	the_last_resort_stays();
 	for (enum disturbance what = ERROR; what <= CALM; what++)
 		disturbed(what);
+	windows_have_experience_of_their_own();
+	a_pipeline_teaches();
+	few_are_no_window();
+	for (enum spoiler what = FAILED; what <= UNSPOILT; what++)
+		spoilt(what);
 	one_computes();
 	cores_are_short();
 	a_writer_judges_what_it_is_told();

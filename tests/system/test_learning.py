@@ -56,6 +56,42 @@ def test_what_was_learnt_is_explained(peer: Peer) -> None:
     assert "samples" in str(found)
 
 
+WINDOW = 32
+
+
+def read_window(peer: Peer, channel: adma.Channel) -> None:
+    """Messages that are all posted before the first one is waited for."""
+    for number in range(WINDOW):
+        peer.call(messages.iwrite, f"window {number}", NBYTES, number)
+    waiting = peer.begin(messages.wait_named, [f"window {number}" for number in range(WINDOW)])
+    parts = [bytearray(NBYTES) for _ in range(WINDOW)]
+    adma.wait_all([channel.iread(part) for part in parts], timeout=HANG)
+    waiting.result()
+    for number, part in enumerate(parts):
+        assert not difference(part, pattern(NBYTES, number))
+
+
+@pytest.mark.alone
+def test_what_is_beside_others_is_learnt_of_apart(peer: Peer) -> None:
+    channel = peer.connect()
+
+    def samples(window: bool) -> int:
+        found = channel.explain(NBYTES).learnt
+        return sum(way.samples for way in found if way.window == window)
+
+    before = samples(window=False)
+
+    def learnt() -> bool:
+        read_window(peer, channel)
+        return samples(window=True) >= 3
+
+    until("both ends waited for many messages at once, a few times", learnt)
+    found = [way for way in channel.explain(NBYTES).learnt if way.window]
+    assert {(way.mechanism, way.chunk) for way in found} <= CHUNKS
+    assert "beside others" in str(channel.explain(NBYTES))
+    assert samples(window=False) == before
+
+
 @pytest.mark.parametrize("mechanism", ["shared", "mapped:cma", "loopback:tcp"])
 def test_a_forced_mechanism_learns_nothing(peer: Peer, mechanism: str) -> None:
     channel = peer.connect(mechanism)

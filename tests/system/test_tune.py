@@ -21,10 +21,12 @@ from support.mechanisms import FORCED
 
 TIMEOUT = 120 * SLOWNESS
 KIB_256, MIB_4 = 12, 20  # size classes
+PLAIN = (False, False, False)  # neither aliased nor by a detour nor beside others
 COSTS = [
-    Cost(KIB_256, MECH_SHARED, 0, False, False, False, 90_000),
-    Cost(KIB_256, MECH_CMA, 2, False, False, True, 40_000),
-    Cost(KIB_256, MECH_CMA, 7, False, False, False, 40_000),  # of another version: it is left out
+    Cost(KIB_256, MECH_SHARED, 0, *PLAIN, False, 90_000),
+    Cost(KIB_256, MECH_CMA, 2, *PLAIN, True, 40_000),
+    Cost(KIB_256, MECH_CMA, 0, False, False, True, True, 35_000),
+    Cost(KIB_256, MECH_CMA, 7, *PLAIN, False, 40_000),  # of another version: it is left out
 ]
 SPREADS = [
     Spread(MIB_4, True, 1, 0, False, 20, 128 * 1024, 90_000),
@@ -147,7 +149,7 @@ def test_a_file_from_another_machine(name: str) -> None:
         "{",
         "[]",
         "null",
-        '{"format": "adma-tuned/1"}',
+        '{"format": "adma-tuned/2"}',
         "[" * 100_000,
         "\0" * 100,
         " " * (1 << 21),
@@ -163,11 +165,11 @@ def test_a_damaged_file(text: str) -> None:
     "costs",
     [
         [[1]],
-        [["a"] * 7],
-        [[1.5, 1, 1, 0, 0, 0, 1]],
-        [[-1, 1, 1, 0, 0, 0, 1]],
-        [[1, 1, 1, 0, 0, 0, 1 << 70]],
-        [[1, 1, 1, 0, 0, 0, 1]] * 3000,
+        [["a"] * 8],
+        [[1.5, 1, 1, 0, 0, 0, 0, 1]],
+        [[-1, 1, 1, 0, 0, 0, 0, 1]],
+        [[1, 1, 1, 0, 0, 0, 0, 1 << 70]],
+        [[1, 1, 1, 0, 0, 0, 0, 1]] * 3000,
         5,
         {"a": 1},
     ],
@@ -195,8 +197,8 @@ def test_another_format() -> None:
 
 def test_costs_of_ways_that_there_are_not() -> None:
     """They are left out, and keep no others from being taken up."""
-    ways = [Cost(1000, 1, 0, False, False, True, 1), Cost(1, 99, 0, False, False, True, 1)]
-    tuned.store([*ways, Cost(KIB_256, MECH_SHARED, 0, True, False, True, 0)], [], "today")
+    ways = [Cost(1000, 1, 0, *PLAIN, True, 1), Cost(1, 99, 0, *PLAIN, True, 1)]
+    tuned.store([*ways, Cost(KIB_256, MECH_SHARED, 0, True, False, False, True, 0)], [], "today")
     assert python("-W", "error", "-c", TELL).returncode == 0
 
 
@@ -308,6 +310,7 @@ def test_show() -> None:
         "chunks": "large",
         "aliased": False,
         "detour": False,
+        "window": False,
         "chosen": True,
         "seconds": 1e-5,
     }

@@ -37,7 +37,7 @@ __all__ = [
     "take_up_spreads",
 ]
 
-FORMAT: Final = "adma-tuned/1"
+FORMAT: Final = "adma-tuned/2"
 _BYTES_MAX: Final = 1 << 20
 _COSTS_MAX: Final = 2048
 _CURE: Final = "run `adma tune` here"
@@ -188,10 +188,17 @@ def _parse(text: bytes) -> Tuned:
 
 
 def _cost(fields: Any) -> Cost:
-    size_class, mechanism, choice, aliased, detour, chosen, ns_per_mib = fields
+    size_class, mechanism, choice, aliased, detour, window, chosen, ns_per_mib = fields
     _require_numbers(size_class, mechanism, choice, ns_per_mib)
     return Cost(
-        size_class, mechanism, choice, bool(aliased), bool(detour), bool(chosen), ns_per_mib
+        size_class,
+        mechanism,
+        choice,
+        bool(aliased),
+        bool(detour),
+        bool(window),
+        bool(chosen),
+        ns_per_mib,
     )
 
 

@@ -188,6 +188,7 @@ class adma_learnt(CData):  # noqa: N801
     chunk: int
     aliased: int
     detour: int
+    window: int
     chosen: int
     samples: int
     nanoseconds: int
@@ -198,6 +199,7 @@ class adma_learnt_cost(CData):  # noqa: N801
     choice: int
     aliased: int
     detour: int
+    window: int
     chosen: int
     ns_per_mib: int
 

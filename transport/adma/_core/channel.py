@@ -183,6 +183,7 @@ class Learnt(NamedTuple):
     chunk: int  # bytes
     aliased: bool  # buffers a few bytes apart in their pages
     detour: bool
+    window: bool  # messages that were under way beside others
     chosen: bool
     samples: int
     nanoseconds: int  # 0: unknown
@@ -200,6 +201,7 @@ def learnt(chan: Chan, nbytes: int) -> list[Learnt]:
             way.chunk,
             bool(way.aliased),
             bool(way.detour),
+            bool(way.window),
             bool(way.chosen),
             way.samples,
             way.nanoseconds,

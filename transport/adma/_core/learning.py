@@ -21,6 +21,7 @@ class Cost(NamedTuple):
     choice: int  # which of its chunk sizes
     aliased: bool  # buffers a few bytes apart in their pages
     detour: bool
+    window: bool  # messages that were under way beside others
     chosen: bool
     ns_per_mib: int
 
@@ -37,6 +38,7 @@ def tell(uid: int) -> list[Cost]:
             each.choice,
             bool(each.aliased),
             bool(each.detour),
+            bool(each.window),
             bool(each.chosen),
             each.ns_per_mib,
         )

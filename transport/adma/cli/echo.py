@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``python -m adma.cli.echo FD NBYTES``: the other process of `adma tune`, which sends all back.
 
-Its buffer, of `NBYTES` bytes, begins with a page.
+Its buffer, of `NBYTES` bytes, begins with a page. A message that is a `REQUEST` is
+answered by a window: so many messages of this size, which are posted and waited for together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 
 import adma
 from adma import tuned
+from adma.cli.tune import REQUEST
 
 
 def serve(fd: int, nbytes: int) -> int:
@@ -26,8 +28,17 @@ def serve(fd: int, nbytes: int) -> int:
     ):
         while True:
             with whole[: channel.read(whole)] as message:
-                channel.write(message)
+                if len(message) == REQUEST.size:
+                    send_window(channel, whole, *REQUEST.unpack(message))
+                else:
+                    channel.write(message)
     return 0
+
+
+def send_window(channel: adma.Channel, whole: memoryview, number: int, nbytes: int) -> None:
+    """Post that many messages at once, each with bytes of its own, and wait for them."""
+    posted = [channel.iwrite(whole[i * nbytes :][:nbytes]) for i in range(number)]
+    adma.wait_all(posted)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -27,8 +28,11 @@ TIMEOUT = 20.0
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = tuple(16 * KIB << power for power in range(11))  # to 16 MiB
 ALIASED = 16  # bytes, by which the buffers of a pair are apart, modulo the size of a page
+REQUEST = struct.Struct("=QQ")  # asks for a window: the number of messages, and the bytes of each
 ROUNDS = 250  # messages of each size and kind
 SECONDS = 1.5  # for these, at most
+WINDOW = 64  # messages that are posted at once, if they have room in the largest message
+WINDOWS = 100  # of each size and kind
 COPIES = SIZES[3:]  # of these sizes: shorter ones are made in the call
 _CHOICES = ("built-in", "small", "large")
 
@@ -106,13 +110,13 @@ def tell(found: tuned.Tuned, where: str, as_json: bool) -> None:
         print(json.dumps(plain, indent=1))
         return
     print(f"{where}, measured {found.date} on {found.machine.get('cpu')}")
-    rows = [["", "bytes", "buffers", "mechanism", "chunks", "us"]]
+    rows = [["", "bytes", "messages", "buffers", "mechanism", "chunks", "us"]]
     for way in _ways(found):
-        apart = "apart" if way["aliased"] else ""
+        beside, apart = "many" if way["window"] else "one", "apart" if way["aliased"] else ""
         chunks = way["chunks"] + (" by a detour" if way["detour"] else "")
         mark = "*" if way["chosen"] else ""
         took = f"{way['seconds'] * 1e6:.1f}"
-        rows.append([mark, str(way["nbytes"]), apart, way["mechanism"], chunks, took])
+        rows.append([mark, str(way["nbytes"]), beside, apart, way["mechanism"], chunks, took])
     print(columns(rows))
     rows = [["", "bytes", "copies whose caller", "queues", "parts of", "us"]]
     for each in _spreads(found):
@@ -131,6 +135,7 @@ def _ways(found: tuned.Tuned) -> Iterator[dict[str, Any]]:
             "chunks": _CHOICES[cost.choice] if cost.choice < len(_CHOICES) else str(cost.choice),
             "aliased": cost.aliased,
             "detour": cost.detour,
+            "window": cost.window,
             "chosen": cost.chosen,
             "seconds": cost.ns_per_mib * nbytes / MIB / 1e9,
         }
@@ -171,11 +176,14 @@ def _copy(nbytes: int, waits: bool, rounds: int) -> None:
 
 
 def measure_messages(quick: bool) -> None:
-    """Read messages of each size, with both kinds of pairs of buffers."""
+    """Read messages of each size, one by one and many at once, into buffers of both kinds."""
     sizes = SIZES[:2] if quick else SIZES
     with _child() as link, adma.from_socket(link, timeout=TIMEOUT) as channel:
         for nbytes in sizes:
             _bounce(channel, nbytes, 4 if quick else ROUNDS)
+            number = min(WINDOW, SIZES[-1] // nbytes)
+            if number >= 4:  # fewer are no sample
+                _take_windows(channel, nbytes, number, 4 if quick else WINDOWS)
 
 
 def _bounce(channel: adma.Channel, nbytes: int, rounds: int) -> None:
@@ -189,6 +197,22 @@ def _bounce(channel: adma.Channel, nbytes: int, rounds: int) -> None:
                     channel.read(into, timeout=TIMEOUT)
                     if time.monotonic() > enough:
                         break
+
+
+def _take_windows(channel: adma.Channel, nbytes: int, number: int, rounds: int) -> None:
+    """Have windows sent, and read them into buffers of both kinds."""
+    request = REQUEST.pack(number, nbytes)
+    with mmap.mmap(-1, number * nbytes + ALIASED) as memory, memoryview(memory) as whole:
+        for offset in (0, ALIASED):
+            enough = time.monotonic() + SECONDS
+            for _ in range(rounds):
+                channel.write(request, timeout=TIMEOUT)
+                posted = [
+                    channel.iread(whole[offset + i * nbytes :][:nbytes]) for i in range(number)
+                ]
+                adma.wait_all(posted, TIMEOUT)
+                if time.monotonic() > enough:
+                    break
 
 
 @contextlib.contextmanager

@@ -17,16 +17,19 @@ class Learnt:
 
     `mechanism` copies in chunks of `chunk` bytes. `aliased`: of buffers that lie up to 31 bytes
     apart, modulo the size of a page; of these `detour` tells whether the copies went through a
-    buffer beside them, which is quicker on some processors. `chosen`: messages travel in this
-    way, but for tries. `samples`: how many messages of about this size it was measured with.
-    `seconds`: what a message takes from the match on; without samples it is predicted from other
-    sizes, and None where nothing is known.
+    buffer beside them, which is quicker on some processors. `window`: of messages that are under
+    way beside others. `chosen`: messages travel in this way, but for tries. `samples`: how many
+    messages of about this size it was measured with, or how many runs of 4 to 64 of them that were
+    under way together. `seconds`: what a message takes from the match on, or what each of many adds
+    to the time of all; without samples it is predicted from other sizes, and None where nothing is
+    known.
     """
 
     mechanism: str
     chunk: int
     aliased: bool
     detour: bool
+    window: bool
     chosen: bool
     samples: int
     seconds: float | None
@@ -35,6 +38,8 @@ class Learnt:
         how = f"{self.mechanism}, chunks of {self.chunk // 1024} KiB"
         if self.aliased:
             how += ", buffers a few bytes apart" + (" by a detour" if self.detour else "")
+        if self.window:
+            how += ", beside others"
         took = "unknown" if self.seconds is None else f"{self.seconds * 1e6:.1f} us"
         number = f"{self.samples} samples" if self.samples else "no samples"
         return f"{'*' if self.chosen else ' '} {how}: {took}, {number}"

@@ -114,6 +114,7 @@ def _learnt(chan: Chan, nbytes: int) -> Iterator[Learnt]:
             way.chunk,
             way.aliased,
             way.detour,
+            way.window,
             way.chosen,
             way.samples,
             way.nanoseconds / 1e9 if way.nanoseconds else None,

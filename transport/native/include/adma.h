@@ -538,11 +538,16 @@ struct adma_learnt {
 	uint64_t chunk; /* bytes of a chunk */
 	uint32_t aliased; /* buffers that lie a few bytes apart in their pages, for which a detour may be quicker */
 	uint32_t detour; /* ... and copies took it */
+	uint32_t window; /* messages that were under way beside others */
 	uint32_t chosen; /* it is the way that messages of this size take, but for tries */
-	uint32_t samples; /* messages of about this size */
-	uint64_t nanoseconds; /* what n bytes take from the match on; 0: unknown. Without samples it is predicted */
+	uint32_t samples; /* messages of about this size; for those beside others: runs of 4 to 64 of them */
+	/*
+	 * What n bytes take from the match on, or what each of many such messages adds; 0: unknown. Without samples it is
+	 * predicted.
+	 */
+	uint64_t nanoseconds;
 };
-enum { ADMA_LEARNT_MAX = 16 };
+enum { ADMA_LEARNT_MAX = 32 };
 
 /*
  * What was learnt of messages of n bytes that this process read from processes of the peer's user, while both ends waited.
@@ -558,7 +563,7 @@ struct adma_learnt_cost {
 	uint32_t size_class;
 	uint32_t mechanism; /* enum adma_mechanism_id */
 	uint32_t choice; /* 0: the built-in size of chunks; others by their number */
-	uint32_t aliased, detour; /* as in struct adma_learnt */
+	uint32_t aliased, detour, window; /* as in struct adma_learnt */
 	uint32_t chosen;
 	uint64_t ns_per_mib; /* nanoseconds for each MiB */
 };

@@ -19,7 +19,7 @@
 #define ESTIMATE_OLD 4096u /* after so many transfers a way's samples count less */
 #define ESTIMATE_REACH 4   /* size classes whose samples tell of another one */
 
-static uint32_t estimate_class(uint64_t bytes)
+uint32_t adma_estimates_class(uint64_t bytes)
 {
 	uint32_t power, class;
 
@@ -170,7 +170,7 @@ static uint32_t estimate_current(const struct adma_estimates *e, uint32_t class,
 	const struct adma_size_class *here = &e->classes[class];
 	uint32_t best = ways.built_in;
 
-	if (!here->transfers)
+	if (!here->ways[here->incumbent].count)
 		return estimate_first(e, class, ways);
 	if (estimate_allows(ways, here->incumbent))
 		return here->incumbent;
@@ -330,18 +330,18 @@ static uint32_t estimate_try(struct adma_estimates *e, uint32_t class, struct ad
 
 uint32_t adma_estimates_best(const struct adma_estimates *e, uint64_t bytes, struct adma_ways ways)
 {
-	return estimate_current(e, estimate_class(bytes), ways);
+	return estimate_current(e, adma_estimates_class(bytes), ways);
 }
 
 uint32_t adma_estimates_choose(struct adma_estimates *e, uint64_t bytes, struct adma_ways ways)
 {
-	uint32_t class = estimate_class(bytes), current = estimate_current(e, class, ways), tried;
+	uint32_t class = adma_estimates_class(bytes), current = estimate_current(e, class, ways), tried;
 	struct adma_size_class *here = &e->classes[class];
 
-	if (!here->transfers++) {
-		here->incumbent = current;
+	if (!here->transfers++)
 		here->again = ADMA_NO_WAY;
-	}
+	if (!here->ways[here->incumbent].count)
+		here->incumbent = current;
 	if (current != here->incumbent)
 		return current; /* the incumbent is not possible now, so nothing can be compared with it */
 	tried = estimate_try(e, class, ways);
@@ -383,7 +383,7 @@ static void estimate_watch_try(struct adma_size_class *here, uint32_t way, float
 
 void adma_estimates_note(struct adma_estimates *e, uint64_t bytes, uint32_t way, uint64_t nanoseconds)
 {
-	struct adma_size_class *here = &e->classes[estimate_class(bytes)];
+	struct adma_size_class *here = &e->classes[adma_estimates_class(bytes)];
 	struct adma_way_samples *own = &here->ways[way];
 	float cost = (float)(nanoseconds ? nanoseconds : 1) / (float)bytes;
 
@@ -426,7 +426,7 @@ void adma_estimates_take_up(struct adma_estimates *e, uint32_t class, uint32_t w
 
 struct adma_way_known adma_estimates_known(const struct adma_estimates *e, uint64_t bytes, uint32_t way)
 {
-	uint32_t class = estimate_class(bytes);
+	uint32_t class = adma_estimates_class(bytes);
 	const struct adma_size_class *here = &e->classes[class];
 	const struct adma_way_samples *own = &here->ways[way];
 	float cost = own->count ? own->cost : estimate_from_neighbours(e, class, way, here->ways[here->incumbent].cost);

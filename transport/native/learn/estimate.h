@@ -8,7 +8,7 @@
  * are its own, so that the same calls always give the same answers.
  *
  * Each size class has an *incumbent*: the way that its transfers take. It is the built-in one at
- * first, or that of a class beside it.
+ * first, or that of a class beside it, and follows these until there is a sample of it.
  *
  *   at first     ADMA_PLAIN transfers go by it, and so does a program that has few. Then one in
  *                ADMA_TRY_EACH tries another way, ADMA_TRIES times. So one in four of the first 64 does
@@ -51,7 +51,7 @@ struct adma_way_samples {
 struct adma_size_class {
 	struct adma_way_samples ways[ADMA_WAYS];
 	uint32_t transfers;  /* how many were chosen for */
-	uint32_t incumbent;  /* valid if there were any */
+	uint32_t incumbent;  /* valid if there are samples of it */
 	uint32_t trying;     /* so many more transfers one in ADMA_TRY_EACH tries another way */
 	uint32_t turn;       /* which of the next ADMA_TRY_EACH does */
 	uint32_t again;      /* a way that was quicker than expected, so that it is tried next; or ADMA_NO_WAY */
@@ -71,6 +71,9 @@ struct adma_ways {
 	uint32_t mask;     /* the ways that are possible now; not empty */
 	uint32_t built_in; /* the one among them that is taken without experience */
 };
+
+/* The size class of so many bytes. */
+uint32_t adma_estimates_class(uint64_t bytes);
 
 /* The way that the next transfer of so many bytes is to take. Its time is expected in adma_estimates_note(). */
 uint32_t adma_estimates_choose(struct adma_estimates *e, uint64_t bytes, struct adma_ways ways);

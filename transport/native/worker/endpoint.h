@@ -33,6 +33,7 @@
 #include "shm/ring.h"
 #include "worker/peer_slots.h"
 #include "worker/slots.h"
+#include "worker/window.h"
 #include "worker/worker.h"
 
 /* So many posted slots, or transfers, are looked at directly. Of more, those are looked at of which there is news. */
@@ -151,6 +152,7 @@ struct adma_endpoint {
 	_Atomic uint64_t wakes_sent; /* threads that copy count without the lock */
 	uint64_t naps; /* how often a thread of ours was about to sleep */
 	uint64_t begun; /* transfers that were begun */
+	struct adma_window window; /* inbound ones that are under way beside others */
 };
 
 /* A word that a spinning thread looks at, because it changes when a request completes. NULL: there is none. */

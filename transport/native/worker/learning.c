@@ -15,8 +15,10 @@
 /* The kinds of transfers that are not compared with each other: a mask. */
 #define LEARNING_BOTH_WAIT 1u
 #define LEARNING_ALIASED 2u /* a detour is possible */
+#define LEARNING_WINDOW 4u  /* it is carried beside others: see window.h */
 
-_Static_assert((LEARNING_BOTH_WAIT | LEARNING_ALIASED) < ADMA_TABLE_KINDS, "each kind has its numbers");
+_Static_assert((LEARNING_BOTH_WAIT | LEARNING_ALIASED | LEARNING_WINDOW) < ADMA_TABLE_KINDS,
+	       "each kind has its numbers");
 
 /* A way, as the tables number them: `choice` 0 is the size of chunk(), and others are those of other_chunk(). */
 struct learning_way {
@@ -140,11 +142,12 @@ static bool learning_is_aliased(const struct adma_span *span, uint32_t mask, boo
 	return aliased;
 }
 
-static struct adma_table_key learning_key(const struct adma_endpoint *ep, bool both_wait, bool aliased)
+static struct adma_table_key learning_key(uint32_t uid, bool both_wait, bool aliased, bool window)
 {
 	return (struct adma_table_key){
-		.uid = ep->connection.config.uid,
-		.kind = (both_wait ? LEARNING_BOTH_WAIT : 0) | (aliased ? LEARNING_ALIASED : 0),
+		.uid = uid,
+		.kind = (both_wait ? LEARNING_BOTH_WAIT : 0) | (aliased ? LEARNING_ALIASED : 0) |
+			(window ? LEARNING_WINDOW : 0),
 	};
 }
 
@@ -159,9 +162,9 @@ static uint32_t learning_single_copy(struct adma_table_key key, uint64_t length,
 	return ways[way].mechanism->flags & ADMA_EITHER_ENDPOINT ? way : possible.built_in;
 }
 
-/* What there is to choose from. False: nothing, because the built-in mechanism does not compete. */
-static bool learning_options(struct adma_table_key key, uint64_t length, const struct learning_way *ways, uint32_t n,
-			     uint32_t mask, uint32_t built_in, bool usual, struct adma_ways *options)
+/* What there is to choose from for a transfer that is alone. False: nothing, because the built-in mechanism does not compete. */
+static bool learning_options_alone(struct adma_table_key key, uint64_t length, const struct learning_way *ways,
+				   uint32_t n, uint32_t mask, uint32_t built_in, bool usual, struct adma_ways *options)
 {
 	bool aliased = key.kind & LEARNING_ALIASED;
 
@@ -177,12 +180,52 @@ static bool learning_options(struct adma_table_key key, uint64_t length, const s
 	return true;
 }
 
+/* What there is to choose from. What is best alone is where learning begins for transfers beside others. */
+static bool learning_options(struct adma_table_key key, uint64_t length, const struct learning_way *ways, uint32_t n,
+			     uint32_t mask, uint32_t built_in, bool usual, struct adma_ways *options)
+{
+	struct adma_table_key alone = {.uid = key.uid, .kind = key.kind & ~LEARNING_WINDOW};
+
+	if (!learning_options_alone(alone, length, ways, n, mask, built_in, usual, options))
+		return false;
+	if (key.kind & LEARNING_WINDOW)
+		options->built_in = adma_tables_choose(alone, length, *options, false);
+	return true;
+}
+
+/* The way of a transfer that is alone. */
+static uint32_t learning_way_alone(const struct adma_endpoint *ep, struct adma_transfer *t, struct adma_ways options)
+{
+	bool alone = !adma_has_transfers(ep);
+
+	t->learning.teaches = alone && ep->control.waits ? ADMA_TEACHES_ALONE : ADMA_TEACHES_NOTHING;
+	t->learning.begun = ep->begun + 1;
+	t->learning.naps = ep->naps;
+	t->learning.wakes = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
+	return adma_tables_choose(t->learning.key, t->span.length, options, t->learning.teaches);
+}
+
+/* That of one beside others. It is the way of the run, or a run begins with it. */
+static uint32_t learning_way_beside(const struct adma_endpoint *ep, struct adma_transfer *t, struct adma_ways options)
+{
+	const struct adma_window *window = &ep->window;
+	uint32_t way = window->run.choice.way;
+	bool begins = adma_window_is_free(window);
+
+	if (adma_window_takes(window, t->learning.key, t->span.length) && options.mask >> way & 1) {
+		t->learning.teaches = ADMA_TEACHES_IN_RUN;
+		return way;
+	}
+	t->learning.teaches = begins ? ADMA_TEACHES_IN_RUN : ADMA_TEACHES_NOTHING;
+	return adma_tables_choose(t->learning.key, t->span.length, options, begins);
+}
+
 struct adma_choice adma_learning_choose(struct adma_endpoint *ep, struct adma_transfer *t, uint32_t built_in,
 					uint32_t mask)
 {
 	struct learning_way ways[ADMA_WAYS];
 	struct adma_ways options;
-	bool usual, aliased, both_wait, alone = !adma_has_transfers(ep);
+	bool usual, aliased, both_wait, beside = adma_window_expects(&ep->window, !adma_has_transfers(ep));
 	int64_t now;
 	uint32_t n;
 
@@ -191,16 +234,15 @@ struct adma_choice adma_learning_choose(struct adma_endpoint *ep, struct adma_tr
 	now = adma_now();
 	n = learning_enumerate(ways);
 	aliased = learning_is_aliased(&t->span, mask, &usual);
-	both_wait = ep->control.waits && adma_peer_waits(ep) && !adma_cpu_short_with(ep->connection.config.pid, now);
-	t->learning.key = learning_key(ep, both_wait, aliased);
+	both_wait = ep->control.waits && adma_peer_waits(ep);
+	if (beside)
+		both_wait = adma_window_will_wait(&ep->window, both_wait);
+	both_wait = both_wait && !adma_cpu_short_with(ep->connection.config.pid, now);
+	t->learning.key = learning_key(ep->connection.config.uid, both_wait, aliased, beside);
 	if (!learning_options(t->learning.key, t->span.length, ways, n, mask, built_in, usual, &options))
 		return adma_choice_built_in(t, built_in);
-	t->learning.counts = alone && ep->control.waits;
-	t->learning.way = adma_tables_choose(t->learning.key, t->span.length, options, t->learning.counts);
+	t->learning.way = beside ? learning_way_beside(ep, t, options) : learning_way_alone(ep, t, options);
 	t->learning.since = now;
-	t->learning.begun = ep->begun + 1;
-	t->learning.naps = ep->naps;
-	t->learning.wakes = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
 	return (struct adma_choice){
 		.mechanism = ways[t->learning.way].mechanism->id,
 		.chunk = learning_chunk(&ways[t->learning.way], t->span.length),
@@ -208,12 +250,65 @@ struct adma_choice adma_learning_choose(struct adma_endpoint *ep, struct adma_tr
 	};
 }
 
-void adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error)
+/* ---- samples ---- */
+
+static struct adma_run_look learning_look(const struct adma_endpoint *ep)
+{
+	return (struct adma_run_look){
+		.now = adma_now(),
+		.begun = ep->begun,
+		.waits = ep->control.waits,
+		.both_wait = ep->control.waits && adma_peer_waits(ep),
+	};
+}
+
+void adma_learning_begin(struct adma_endpoint *ep, const struct adma_transfer *t)
+{
+	const struct adma_transfer_learning *learning = &t->learning;
+	struct adma_run_choice choice = {.key = learning->key, .way = learning->way, .bytes = t->span.length};
+	bool alone = !adma_has_transfers(ep);
+
+	adma_window_note(&ep->window, alone);
+	if (learning->teaches != ADMA_TEACHES_IN_RUN) {
+		adma_window_pass(&ep->window, learning->key, t->span.length);
+		return;
+	}
+	choice.both_wait = learning->key.kind & LEARNING_BOTH_WAIT;
+	adma_window_join(&ep->window, &choice, ep->begun);
+	if (alone)
+		adma_window_begin(&ep->window, learning->since);
+}
+
+/* Is the oldest transfer that is left, if this one is over, one of the run? */
+static bool learning_is_turn(const struct adma_endpoint *ep, const struct adma_transfer *over)
+{
+	struct adma_list *oldest = adma_list_first(&ep->transfers.all);
+
+	if (oldest == &over->link)
+		oldest = oldest->next;
+	return oldest && oldest != &ep->transfers.all &&
+	       adma_transfer_of(oldest)->learning.teaches == ADMA_TEACHES_IN_RUN;
+}
+
+static void learning_note_run(struct adma_endpoint *ep, const struct adma_transfer *t, bool failed)
+{
+	struct adma_run_look look = learning_look(ep);
+	struct adma_window *window = &ep->window;
+	uint64_t took;
+
+	if (t->learning.teaches == ADMA_TEACHES_IN_RUN &&
+	    adma_window_leave(window, t->span.length, failed, &look, &took))
+		adma_tables_note(window->run.choice.key, window->run.choice.bytes, window->run.choice.way, took);
+	if (adma_window_is_early(window) && learning_is_turn(ep, t))
+		adma_window_begin(window, look.now);
+}
+
+static void learning_note_alone(struct adma_endpoint *ep, const struct adma_transfer *t)
 {
 	uint64_t wakes = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
 	int64_t took;
 
-	if (!t->learning.counts || error || t->span.guarded || !ep->control.waits)
+	if (!ep->control.waits)
 		return;
 	if (ep->begun != t->learning.begun || ep->naps != t->learning.naps || wakes != t->learning.wakes)
 		return;
@@ -222,12 +317,29 @@ void adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t,
 		adma_tables_note(t->learning.key, t->span.length, t->learning.way, (uint64_t)took);
 }
 
+void adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error)
+{
+	bool failed = error || t->span.guarded;
+
+	if (t->learning.teaches == ADMA_TEACHES_ALONE && !failed)
+		learning_note_alone(ep, t);
+	if (!adma_window_is_free(&ep->window))
+		learning_note_run(ep, t, failed);
+}
+
 /* ---- questions ---- */
+
+/* Kinds of transfers between ends that both wait. */
+static const uint32_t learning_kinds[] = {0, LEARNING_ALIASED, LEARNING_WINDOW, LEARNING_WINDOW | LEARNING_ALIASED};
+
+#define LEARNING_KINDS (sizeof(learning_kinds) / sizeof(learning_kinds[0]))
+
+_Static_assert(LEARNING_KINDS *ADMA_WAYS <= ADMA_LEARNT_MAX, "there is room for all of them");
 
 uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
 				 bool both_wait)
 {
-	struct adma_table_key key = learning_key(ep, both_wait, false);
+	struct adma_table_key key = learning_key(ep->connection.config.uid, both_wait, false, false);
 	struct learning_way ways[ADMA_WAYS];
 	struct adma_ways options;
 	uint32_t count;
@@ -241,9 +353,10 @@ uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uin
 }
 
 static uint32_t learning_tell_kind(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
-				   bool aliased, struct adma_learnt *found)
+				   uint32_t kind, struct adma_learnt *found)
 {
-	struct adma_table_key key = learning_key(ep, true, aliased);
+	bool aliased = kind & LEARNING_ALIASED, window = kind & LEARNING_WINDOW;
+	struct adma_table_key key = learning_key(ep->connection.config.uid, true, aliased, window);
 	struct adma_way_known known[ADMA_WAYS];
 	struct learning_way ways[ADMA_WAYS];
 	struct adma_ways options;
@@ -253,13 +366,14 @@ static uint32_t learning_tell_kind(const struct adma_endpoint *ep, uint64_t n, u
 		return 0;
 	best = adma_tables_known(key, n, options, known);
 	for (uint32_t i = 0; i < count; i++) {
-		if (!(options.mask >> i & 1) || (aliased && !known[i].samples))
+		if (!(options.mask >> i & 1) || (kind && !known[i].samples))
 			continue;
 		found[told++] = (struct adma_learnt){
 			.mechanism = ways[i].mechanism->id,
 			.chunk = learning_chunk(&ways[i], n),
 			.aliased = aliased,
 			.detour = ways[i].detour,
+			.window = window,
 			.chosen = i == best,
 			.samples = known[i].samples,
 			.nanoseconds = known[i].nanoseconds,
@@ -271,22 +385,18 @@ static uint32_t learning_tell_kind(const struct adma_endpoint *ep, uint64_t n, u
 uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
 			    struct adma_learnt *found)
 {
-	uint32_t told;
+	uint32_t told = 0;
 
 	if (!learning_is_on(ep, n) || built_in == ADMA_MECH_NONE)
 		return 0;
-	told = learning_tell_kind(ep, n, mask, built_in, false, found);
-	return told + learning_tell_kind(ep, n, mask, built_in, true, found + told);
+	for (size_t i = 0; i < LEARNING_KINDS; i++)
+		told += learning_tell_kind(ep, n, mask, built_in, learning_kinds[i], found + told);
+	return told;
 }
 
 /* ---- what is stored ---- */
 
 #define LEARNING_MIB ((float)(1 << 20))
-
-static struct adma_table_key learning_stored(uint32_t uid, bool aliased)
-{
-	return (struct adma_table_key){.uid = uid, .kind = LEARNING_BOTH_WAIT | (aliased ? LEARNING_ALIASED : 0)};
-}
 
 int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int room)
 {
@@ -294,19 +404,22 @@ int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int r
 	uint32_t count = learning_enumerate(ways);
 	int told = 0;
 
-	for (uint32_t at = 0; at < 2 * ADMA_SIZE_CLASSES; at++) {
-		bool incumbents[ADMA_WAYS], aliased = at % 2;
+	for (uint32_t at = 0; at < LEARNING_KINDS * ADMA_SIZE_CLASSES; at++) {
+		uint32_t class = at / LEARNING_KINDS, kind = learning_kinds[at % LEARNING_KINDS];
+		struct adma_table_key key = {.uid = uid, .kind = LEARNING_BOTH_WAIT | kind};
+		bool incumbents[ADMA_WAYS];
 		float costs[ADMA_WAYS];
 
-		adma_tables_tell(learning_stored(uid, aliased), at / 2, costs, incumbents);
+		adma_tables_tell(key, class, costs, incumbents);
 		for (uint32_t way = 0; way < count; way++) {
 			if (costs[way] > 0 && told < room)
 				found[told] = (struct adma_learnt_cost){
-					.size_class = at / 2,
+					.size_class = class,
 					.mechanism = ways[way].mechanism->id,
 					.choice = ways[way].choice,
-					.aliased = aliased,
+					.aliased = !!(kind & LEARNING_ALIASED),
 					.detour = ways[way].detour,
+					.window = !!(kind & LEARNING_WINDOW),
 					.chosen = incumbents[way],
 					.ns_per_mib = (uint64_t)(costs[way] * LEARNING_MIB),
 				};
@@ -320,13 +433,14 @@ int adma_learning_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
 {
 	struct learning_way ways[ADMA_WAYS];
 	uint32_t count = learning_enumerate(ways);
+	struct adma_table_key key = learning_key(uid, true, cost->aliased, cost->window);
 
 	if (cost->size_class >= ADMA_SIZE_CLASSES || !cost->ns_per_mib)
 		return -EINVAL;
 	for (uint32_t way = 0; way < count; way++)
 		if (ways[way].mechanism->id == cost->mechanism && ways[way].choice == cost->choice &&
 		    ways[way].detour == !!cost->detour)
-			return adma_tables_take_up(learning_stored(uid, cost->aliased), cost->size_class, way,
-						   (float)cost->ns_per_mib / LEARNING_MIB, cost->chosen);
+			return adma_tables_take_up(key, cost->size_class, way, (float)cost->ns_per_mib / LEARNING_MIB,
+						   cost->chosen);
 	return -EINVAL;
 }

@@ -7,9 +7,10 @@
  * is the time from the match to the completion, as it sees it. No sample is taken of a transfer
  *
  *   - that failed or was made once more
- *   - beside which another one was under way, since they slow each other down
  *   - during which one of our threads slept, or the peer had to be woken: that is no time of a mechanism
  *   - while no thread of ours waited, so that nobody saw when it was complete
+ *   - beside which another one was under way, since they slow each other down. These are learnt of
+ *     apart, by what many in a row take (window.h): what is best for them may not be what is best alone
  *
  * Mechanisms compete only while both endpoints wait and each has a core. If one endpoint computes,
  * elapsed time is not what counts: two copies may take less of it, and take the other half of them
@@ -43,7 +44,10 @@ bool adma_choice_is_possible(const struct adma_mechanism *mechanism, uint64_t le
 struct adma_choice adma_learning_choose(struct adma_endpoint *ep, struct adma_transfer *t, uint32_t built_in,
 					uint32_t mask);
 
-/* The transfer is complete. */
+/* It was matched, and is about to begin. */
+void adma_learning_begin(struct adma_endpoint *ep, const struct adma_transfer *t);
+
+/* A transfer is over, of either direction. */
 void adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error);
 
 /* The mechanism for n bytes by experience with our reads, in place of this one. */

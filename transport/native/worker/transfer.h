@@ -20,9 +20,16 @@ struct adma_transfer_watch {
 	int64_t sleep, sleep_end; /* how long to sleep while the peer copies, and until when */
 };
 
+/* What the time of a read is good for. */
+enum adma_teaches {
+	ADMA_TEACHES_NOTHING,
+	ADMA_TEACHES_ALONE, /* it is a sample, if nothing disturbs it */
+	ADMA_TEACHES_IN_RUN, /* that of its run is (worker/window.h) */
+};
+
 /* Our read: by what way it is carried, and what makes its time a sample (worker/learning.c). */
 struct adma_transfer_learning {
-	bool counts; /* nothing has disturbed it so far; or else the others mean nothing */
+	enum adma_teaches teaches;
 	uint32_t way;
 	struct adma_table_key key;
 	int64_t since;         /* the time of the match */

@@ -225,6 +225,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 		return rc;
 	}
 	ep->receive.slots.of[t->slot_index] = t;
+	adma_learning_begin(ep, t);
 	transfer_adopt(ep, t, req);
 	transfer_begin_inbound(ep, t, error ? error : ADMA_E_NO_MECHANISM);
 	return 0;
@@ -658,7 +659,6 @@ static int transfer_match_again(struct adma_endpoint *ep, struct adma_transfer *
 	adma_transfer_delist(ep, t);
 	t->gen++;
 	t->span.remote = adma_shared_load_u64(&slot->source);
-	t->learning.counts = false;
 	rc = transfer_match_slot(ep, t,
 				 adma_choice_built_in(t, adma_redo_select(ep, t->req, t->span.length,
 									  adma_shared_load_u32(&slot->offered))));
