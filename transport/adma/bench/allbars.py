@@ -19,6 +19,7 @@ from adma.bench import (
     idling,
     mpi,
     overlap,
+    ranks,
     table,
     ways,
 )
@@ -148,6 +149,13 @@ def _other_message_bars() -> list[bars.Bar]:
         for size in OUTSTANDING_SIZES
     ]
     return [forced, *many]
+
+
+def programs(run: Run) -> list[Verdict]:
+    """Programs of mpi4py by adma's import, beside mpi4py's own."""
+    report = ranks.measure(run.progress, run.quick)
+    run.add(report.contestants, report.series)
+    return [replace(each, what=f"MPI program: {each.what}") for each in report.verdicts]
 
 
 # ---- adma beside itself ----
@@ -342,6 +350,7 @@ def holding(run: Run) -> list[Verdict]:
 
 SECTIONS: dict[str, Callable[[Run], list[Verdict]]] = {
     "messages beside mpi4py and Pipe": messages,
+    "programs of mpi4py": programs,
     "Python above the core": core,
     "auto against the best forced mechanism": best,
     "offsets within a page": offsets,

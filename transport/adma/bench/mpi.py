@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from adma.bench.pair import ContestantError, Pair, Program
 from adma.bench.schema import Contestant
 
 WORKER = Path(__file__).with_name("mpi_worker.py")
+NO_MORE: Mapping[str, str] = {}
 # Variables of our own environment, which would lead the peer to the wrong packages.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
 
@@ -31,7 +32,7 @@ class Flavour:
     title: str
     variable: str
     package: str
-    launch: Callable[[int], list[str]]
+    launch: Callable[[int, int], list[str]]
     environment: dict[str, str]
     explain: Callable[[dict[str, Any], str], tuple[str, str]]
 
@@ -43,9 +44,14 @@ class Flavour:
         )
 
     def programs(
-        self, control: Path, worker: Path = WORKER, arguments: Sequence[str] = ()
+        self,
+        control: Path,
+        worker: Path = WORKER,
+        arguments: Sequence[str] = (),
+        ranks: int = 2,
+        variables: Mapping[str, str] = NO_MORE,
     ) -> Sequence[Program]:
-        """The one command that starts both ranks. Raises ContestantError with the cure."""
+        """The one command that starts all ranks. Raises ContestantError with the cure."""
         python = config.value(self.variable)
         if not python:
             raise ContestantError(f"{self.variable} is not set", self.cure)
@@ -54,9 +60,10 @@ class Flavour:
         mpiexec = Path(python).parent / "mpiexec"
         if not os.access(mpiexec, os.X_OK):
             raise ContestantError(f"{self.variable}: there is no mpiexec beside it", self.cure)
-        command = [str(mpiexec), *self.launch(len(os.sched_getaffinity(0)))]
+        command = [str(mpiexec), *self.launch(len(os.sched_getaffinity(0)), ranks)]
         environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         environment.update(self.environment)
+        environment.update(variables)
         # An MPI that is killed leaves files; the run's own directory is removed with them.
         environment["TMPDIR"] = str(control.parent)
         argv = [*command, python, str(worker), *arguments, str(control)]
@@ -78,14 +85,15 @@ def library_version(text: str) -> str:
     return f"{found.group(1)} {found.group(2)}" if found else text.splitlines()[0][:80]
 
 
-def _launch_mpich(cores: int) -> list[str]:
+def _launch_mpich(cores: int, ranks: int) -> list[str]:
     # "fork" starts the ranks directly: no ssh, no name to resolve, no network.
-    return ["-launcher", "fork", "-n", "2"]
+    return ["-launcher", "fork", "-n", str(ranks)]
 
 
-def _launch_openmpi(cores: int) -> list[str]:
+def _launch_openmpi(cores: int, ranks: int) -> list[str]:
     # Open MPI yields instead of spinning when it is told that it is oversubscribed.
-    return ["-n", "2"] if cores >= 2 else ["--oversubscribe", "-n", "2"]
+    crowded = [] if cores >= ranks else ["--oversubscribe"]
+    return [*crowded, "-n", str(ranks)]
 
 
 def _explain_mpich(hello: dict[str, Any], words: str) -> tuple[str, str]:

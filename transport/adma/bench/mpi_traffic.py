@@ -18,21 +18,33 @@ try:
 except ImportError:  # an MPI's environment: the file beside this one
     from samples import OBJECTS, pattern, same, window_of  # type: ignore[import-not-found,no-redef]
 
-COMM = MPI.COMM_WORLD
-RANK = COMM.Get_rank()
-PEER = 1 - RANK
 TAG = 7
 
 
+class Ranks:
+    """The world of one of mpi4py's namespaces: its own, or that of a library with its names."""
+
+    def __init__(self, namespace: Any = MPI, comm: Any = None) -> None:
+        self.mpi = namespace
+        self.comm = comm or namespace.COMM_WORLD
+        self.rank = self.comm.Get_rank()
+        self.peer = 1 - self.rank  # where there are two
+
+
 class Traffic:
-    """One form of traffic. Both ranks call the same methods."""
+    """One form of traffic. All ranks call the same methods."""
 
     share = 2
     """Messages of a turn of the loop: its time is divided by this."""
 
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.comm = ranks.comm
+        self.peer = ranks.peer
+
     def loop(self, count: int) -> None:
         """Make `count` turns."""
-        (self.lead if RANK == 0 else self.follow)(count)
+        (self.lead if self.ranks.rank == 0 else self.follow)(count)
 
     def lead(self, count: int) -> None:
         raise NotImplementedError
@@ -49,43 +61,48 @@ class Traffic:
 class PingPong(Traffic):
     """One message there and one back, by blocking calls."""
 
-    def __init__(self, command: dict[str, Any]) -> None:
+    def __init__(self, command: dict[str, Any], ranks: Ranks) -> None:
+        super().__init__(ranks)
         size = int(command["size"])
-        self.out = pattern(size, RANK)
+        self.out = pattern(size, ranks.rank)
         self.into = bytearray(b"\xa5") * size
         self.out_spec = [self.out, size, MPI.BYTE]
         self.into_spec = [self.into, size, MPI.BYTE]
 
     def lead(self, count: int) -> None:
-        send, recv, out, into = COMM.Send, COMM.Recv, self.out_spec, self.into_spec
+        send, recv, peer = self.comm.Send, self.comm.Recv, self.peer
+        out, into = self.out_spec, self.into_spec
         for _ in range(count):
-            send(out, PEER, TAG)
-            recv(into, PEER, TAG)
+            send(out, peer, TAG)
+            recv(into, peer, TAG)
 
     def follow(self, count: int) -> None:
-        send, recv, out, into = COMM.Send, COMM.Recv, self.out_spec, self.into_spec
+        send, recv, peer = self.comm.Send, self.comm.Recv, self.peer
+        out, into = self.out_spec, self.into_spec
         for _ in range(count):
-            recv(into, PEER, TAG)
-            send(out, PEER, TAG)
+            recv(into, peer, TAG)
+            send(out, peer, TAG)
 
     def verify(self) -> None:
         """One round trip of patterns. Raises ValueError when a byte differs."""
         self.loop(1)
-        if self.into != pattern(len(self.into), PEER):
-            raise ValueError(f"rank {RANK} received {len(self.into)} bytes that were not sent")
+        if self.into != pattern(len(self.into), self.peer):
+            raise ValueError(
+                f"rank {self.ranks.rank} received {len(self.into)} bytes that were not sent"
+            )
 
 
 class Persistent(PingPong):
     """The same by persistent requests."""
 
     def lead(self, count: int) -> None:
-        send = COMM.Send_init(self.out_spec, PEER, TAG)
-        recv = COMM.Recv_init(self.into_spec, PEER, TAG)
+        send = self.comm.Send_init(self.out_spec, self.peer, TAG)
+        recv = self.comm.Recv_init(self.into_spec, self.peer, TAG)
         self.started(count, send, recv)
 
     def follow(self, count: int) -> None:
-        send = COMM.Send_init(self.out_spec, PEER, TAG)
-        recv = COMM.Recv_init(self.into_spec, PEER, TAG)
+        send = self.comm.Send_init(self.out_spec, self.peer, TAG)
+        recv = self.comm.Recv_init(self.into_spec, self.peer, TAG)
         self.started(count, recv, send)
 
     def started(self, count: int, first: Any, second: Any) -> None:
@@ -105,23 +122,26 @@ class Persistent(PingPong):
 class Window(Traffic):
     """Many messages from rank 0, posted and waited for together; then a short answer."""
 
-    def __init__(self, command: dict[str, Any]) -> None:
+    def __init__(self, command: dict[str, Any], ranks: Ranks) -> None:
+        super().__init__(ranks)
         size, self.share = int(command["size"]), int(command["window"])
-        self.parts = window_of(size, self.share, filled=RANK == 0)
+        self.parts = window_of(size, self.share, filled=ranks.rank == 0)
         self.specs = [[part, size, MPI.BYTE] for part in self.parts]
         self.answer = [bytearray(8), 8, MPI.BYTE]
 
     def lead(self, count: int) -> None:
-        post, wait_all, specs, answer = COMM.Isend, MPI.Request.Waitall, self.specs, self.answer
+        post, wait_all, peer = self.comm.Isend, self.ranks.mpi.Request.Waitall, self.peer
+        specs, answer = self.specs, self.answer
         for _ in range(count):
-            wait_all([post(spec, PEER, TAG) for spec in specs])
-            COMM.Recv(answer, PEER, TAG)
+            wait_all([post(spec, peer, TAG) for spec in specs])
+            self.comm.Recv(answer, peer, TAG)
 
     def follow(self, count: int) -> None:
-        post, wait_all, specs, answer = COMM.Irecv, MPI.Request.Waitall, self.specs, self.answer
+        post, wait_all, peer = self.comm.Irecv, self.ranks.mpi.Request.Waitall, self.peer
+        specs, answer = self.specs, self.answer
         for _ in range(count):
-            wait_all([post(spec, PEER, TAG) for spec in specs])
-            COMM.Send(answer, PEER, TAG)
+            wait_all([post(spec, peer, TAG) for spec in specs])
+            self.comm.Send(answer, peer, TAG)
 
     def verify(self) -> None:
         self.loop(1)
@@ -132,39 +152,39 @@ class Window(Traffic):
 class Objects(Traffic):
     """One Python object there and one back, by the communicator's lower-case methods."""
 
-    def __init__(self, command: dict[str, Any], comm: Any = COMM) -> None:
+    def __init__(self, command: dict[str, Any], ranks: Ranks) -> None:
+        super().__init__(ranks)
         self.value = OBJECTS[command["what"]]()
-        self.comm = comm
 
     def lead(self, count: int) -> None:
-        send, recv, value = self.comm.send, self.comm.recv, self.value
+        send, recv, value, peer = self.comm.send, self.comm.recv, self.value, self.peer
         for _ in range(count):
-            send(value, PEER, TAG)
-            recv(None, PEER, TAG)
+            send(value, peer, TAG)
+            recv(None, peer, TAG)
 
     def follow(self, count: int) -> None:
-        send, recv, value = self.comm.send, self.comm.recv, self.value
+        send, recv, value, peer = self.comm.send, self.comm.recv, self.value, self.peer
         for _ in range(count):
-            recv(None, PEER, TAG)
-            send(value, PEER, TAG)
+            recv(None, peer, TAG)
+            send(value, peer, TAG)
 
     def verify(self) -> None:
-        if RANK == 0:
-            self.comm.send(self.value, PEER, TAG)
-        if not same(self.comm.recv(None, PEER, TAG), self.value):
+        if self.ranks.rank == 0:
+            self.comm.send(self.value, self.peer, TAG)
+        if not same(self.comm.recv(None, self.peer, TAG), self.value):
             raise ValueError("an object arrived that was not sent")
-        if RANK == 1:
-            self.comm.send(self.value, PEER, TAG)
+        if self.ranks.rank == 1:
+            self.comm.send(self.value, self.peer, TAG)
 
 
-def by_pkl5(command: dict[str, Any]) -> Objects:
+def by_pkl5(command: dict[str, Any], ranks: Ranks) -> Objects:
     """The same by mpi4py's module for pickles with large buffers out of band."""
     from mpi4py.util import pkl5
 
-    return Objects(command, pkl5.Intracomm(COMM))
+    return Objects(command, Ranks(ranks.mpi, pkl5.Intracomm(ranks.comm)))
 
 
-FORMS: dict[str, Callable[[dict[str, Any]], Any]] = {
+FORMS: dict[str, Callable[[dict[str, Any], Ranks], Any]] = {
     "plain": PingPong,
     "persistent": Persistent,
     "window": Window,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One rank of an MPI contestant. Needs the standard library and mpi4py; not adma.
 
-Started by ``mpiexec`` in the MPI's own environment: ``mpi_worker.py CONTROL_SOCKET``. Both ranks
+Started by ``mpiexec`` in the MPI's own environment: ``mpi_worker.py CONTROL_SOCKET``. All ranks
 connect to the driver and block there between rounds. A rank that waited inside MPI would spin, and
 take a core from the contestant that is measured.
 """
@@ -46,14 +46,23 @@ class Rank:
     def __init__(self) -> None:
         self.case = ""
         self.prepared: dict[str, Any] = {}
-        self.step = mpi_traffic.PingPong({"size": SYNC})
+        self.ranks = mpi_traffic.Ranks()
+        self.step = mpi_traffic.PingPong({"size": SYNC}, self.ranks)
+
+    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Do what a command says."""
+        return self.prepare(command) if command["op"] == "prepare" else self.run(command)
+
+    def made(self, command: dict[str, Any]) -> Any:
+        """The traffic of a case."""
+        return mpi_traffic.FORMS[command["form"]](command, self.ranks)
 
     def prepare(self, command: dict[str, Any]) -> dict[str, Any]:
         """Make buffers, touched; and check the path with a pattern, outside any timing."""
         if command["case"] != self.case:
             self.prepared.clear()
             self.case = command["case"]
-        made = mpi_traffic.FORMS[command["form"]](command)
+        made = self.made(command)
         made.verify()
         self.prepared[command["key"]] = made
         return {"ok": True}
@@ -120,7 +129,8 @@ def read_setting(library: ctypes.CDLL, name: str) -> int | None:
     return None if failed else int.from_bytes(bytes(value)[:8], sys.byteorder)
 
 
-def main() -> int:
+def serve(rank: Rank, hello: dict[str, Any]) -> int:
+    """Say hello to the driver, and obey its commands until it has had enough, or is gone."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(sys.argv[1])
     line = sock.makefile("rw", encoding="utf-8", newline="\n")
@@ -129,20 +139,19 @@ def main() -> int:
         line.write(json.dumps(message) + "\n")
         line.flush()
 
-    say(about())
-    rank = Rank()
+    say(hello)
     for text in line:
         command = json.loads(text)
         if command["op"] == "exit":
             return 0
         try:
-            say(rank.prepare(command) if command["op"] == "prepare" else rank.run(command))
+            say(rank.answer(command))
         except Exception as error:
             say({"error": f"{type(error).__name__}: {error}"})
-    # The driver is gone. End the other rank too, since it may wait inside MPI.
+    # The driver is gone. End the other ranks too, since they may wait inside MPI.
     COMM.Abort(1)
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(Rank(), about()))

@@ -77,14 +77,12 @@ class AdmaEnd:
 
 
 class MpiEnd:
-    """Two ranks of a world; the buffers' specifications are MPI's own."""
+    """Two ranks of a world of mpi4py's; the buffers' specifications are MPI's own."""
 
-    def __init__(self) -> None:
-        from mpi4py import MPI
-
-        self.world = MPI.COMM_WORLD
+    def __init__(self, namespace: Any) -> None:
+        self.world = namespace.COMM_WORLD
         self.rank = self.world.Get_rank()
-        self._byte = MPI.BYTE
+        self._byte = namespace.BYTE
         self._peer = 1 - self.rank
         self._token = bytearray(8)
 
@@ -239,7 +237,9 @@ def serve(side: Side, path: str, about: dict[str, Any]) -> int:
 
 def main(argv: list[str]) -> int:
     if argv[0] == "mpi":
-        ranks = MpiEnd()
+        from mpi4py import MPI
+
+        ranks = MpiEnd(MPI)
         status = serve(Side(ranks, ranks.rank), argv[1], ranks.about())
         if status:  # the driver is gone, and the other rank may wait inside MPI
             ranks.world.Abort(status)

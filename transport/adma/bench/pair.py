@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A pair of long-lived processes that belong to one contestant.
+"""Two or more long-lived processes that belong to one contestant.
 
 The driver starts them, and they connect to it on a private Unix socket. From then on they do only
 what they are told there. Whatever happens (an error, a time-out, Ctrl-C), :meth:`Pair.close` leaves
@@ -49,7 +49,7 @@ class Program:
 
 @dataclass
 class Rank:
-    """One of the two ends, as the driver knows it once it has connected."""
+    """One of the processes, as the driver knows it once it has connected."""
 
     line: Line
     hello: dict[str, Any]
@@ -57,16 +57,21 @@ class Rank:
 
 
 class Pair:
-    """Two processes of a contestant, both blocked until told.
+    """The processes of a contestant, two unless `size` says more, all blocked until told.
 
     `make` gets the path of the control socket and returns the programs to start: two for a local
     pair, one ``mpiexec`` for MPI. It may be called once only.
     """
 
     def __init__(
-        self, key: str, directory: Path, make: Callable[[Path], Sequence[Program]]
+        self,
+        key: str,
+        directory: Path,
+        make: Callable[[Path], Sequence[Program]],
+        size: int = 2,
     ) -> None:
         self.key = key
+        self.size = size
         self.ranks: list[Rank] = []
         self._make = make
         self._stem = "".join(c if c.isalnum() else "-" for c in key)
@@ -76,14 +81,14 @@ class Pair:
         self._failed = False
 
     def start(self, timeout: float = START_TIMEOUT) -> None:
-        """Start the programs and wait for both ranks.
+        """Start the programs and wait for all ranks.
 
         Raises ContestantError with the process' last words when it ends, reports an error or
         stays silent for `timeout` seconds. What was started is ended by `close()`.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(self._control))
-            listener.listen(2)
+            listener.listen(self.size)
             try:
                 self._launch()
                 self._gather(listener, time.monotonic() + timeout)
@@ -93,12 +98,12 @@ class Pair:
         self.ranks.sort(key=lambda rank: int(rank.hello["rank"]))
 
     def ask(self, command: dict[str, Any], timeout: float = ROUND_TIMEOUT) -> list[dict[str, Any]]:
-        """Give both ranks a command and wait for both answers, in the order of ranks.
+        """Give all ranks a command and wait for all answers, in the order of ranks.
 
         Raises ContestantError when one reports an error, ends, or stays silent. The pair can
         only be closed then.
         """
-        return self._collect({0: command, 1: command}, timeout)
+        return self._collect(dict.fromkeys(range(self.size), command), timeout)
 
     def ask_rank(
         self, rank: int, command: dict[str, Any], timeout: float = ROUND_TIMEOUT
@@ -129,7 +134,7 @@ class Pair:
             return ""
 
     def close(self) -> None:
-        """Ask both ranks to exit, then end whatever is left. Idempotent.
+        """Ask all ranks to exit, then end whatever is left. Idempotent.
 
         Signals wait meanwhile; otherwise never raises.
         """
@@ -160,10 +165,10 @@ class Pair:
                     os.close(fd)
 
     def _gather(self, listener: socket.socket, deadline: float) -> None:
-        """Accept both ranks, and watch the processes: one that ends will never connect."""
+        """Accept all ranks, and watch the processes: one that ends will never connect."""
         watched = {os.pidfd_open(process.pid): process for process in self._processes}
         try:
-            while len(self.ranks) < 2:
+            while len(self.ranks) < self.size:
                 left = max(0.0, deadline - time.monotonic())
                 ready, _, _ = select.select([listener.fileno(), *watched], [], [], left)
                 if listener.fileno() in ready:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from adma.bench.schema import Contestant, Series
 from adma.bench.session import UNIT, Plan
 
 SETTLING = 0.003  # seconds
+Each = TypeVar("Each")
 Result = Mapping[str, float]
 """Metric to mean time of an operation, in us."""
 
@@ -48,8 +50,8 @@ def alternate(
     return list(found.values())
 
 
-def rotated(turns: Sequence[Turn], number: int) -> Iterable[Turn]:
-    """The order of a round. Each begins with another contestant."""
+def rotated(turns: Sequence[Each], number: int) -> Iterable[Each]:
+    """The order of a round. Each round begins with another one."""
     first = number % len(turns) if turns else 0
     return [*turns[first:], *turns[:first]]
 

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 from adma._core.constants import QUEUES_MAX
-from adma.bench import allbars
+from adma.bench import allbars, ranks
 from adma.bench.experiment import Experiment, whole_text
 from adma.bench.experiments import EXPERIMENTS, draw
 from adma.bench.options import add_json, check_outputs, positive, publish, size_list
@@ -46,6 +46,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     found = parser.add_subparsers(metavar="EXPERIMENT")
     for each in EXPERIMENTS.values():
         _declare(found, each)
+    _declare_mpi(found)
 
 
 def _declare(
@@ -92,6 +93,31 @@ def _declare(
     parser.set_defaults(run=partial(run, parser=parser, experiment=experiment))
 
 
+def _declare_mpi(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "mpi",
+        help="programs of mpi4py by `from adma import MPI`, beside mpi4py's own import",
+        description=(
+            "Start ranks on MPICH and on Open MPI that have both imports, and use these in turn: "
+            "messages, windows, objects, overlap, ANY_SOURCE, four ranks on two cores, and a rank "
+            "that waits. Ratios are to mpi4py's own import on the better of both MPIs, which are "
+            "found by ADMA_PEER_MPICH and ADMA_PEER_OPENMPI (make peers makes them)."
+        ),
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds: does it run? no figures")
+    add_json(parser)
+    parser.set_defaults(run=partial(run_mpi, parser=parser))
+
+
+def run_mpi(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Measure, print, store. 0 when adma's import was measured on an MPI, else 1."""
+    _refuse_bars(options, parser)
+    check_outputs(options.json)
+    report = ranks.measure(Progress(), options.quick)
+    publish(report, options.json, ranks.text(report))
+    return 0 if report.series else 1
+
+
 def run_bars(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Measure, print and store all bars. 0 when one of them or more was measured, else 1."""
     if not options.bars:
@@ -106,8 +132,7 @@ def run(
     options: argparse.Namespace, parser: argparse.ArgumentParser, experiment: Experiment
 ) -> int:
     """Measure, print, store, draw. 0 when anything of adma was measured, else 1."""
-    if options.bars or options.bars_quick or options.bars_json:
-        parser.error("--bars is no part of an experiment; other options go behind its name")
+    _refuse_bars(options, parser)
     check_outputs(options.json, options.plot)
     if options.plot:
         require()
@@ -126,6 +151,11 @@ def run(
         print(f"drawn: {options.plot}", file=sys.stderr)
     ours = {each.key for each in report.contestants if not each.peer}
     return 0 if any(series.contestant in ours for series in report.series) else 1
+
+
+def _refuse_bars(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    if options.bars or options.bars_quick or options.bars_json:
+        parser.error("--bars is no part of an experiment; other options go behind its name")
 
 
 def _queues(text: str) -> int:
