@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mpi4py.MPI
+
 from adma import MPI, PeerDied, mpi
 
 comm = MPI.COMM_WORLD
@@ -607,6 +609,97 @@ def forked() -> None:
     assert comm.sendrecv(3, right, source=left) == 3
 
 
+# Channels between ranks
+
+
+def pairs() -> Iterator[int]:
+    """The other ranks, in an order in which all pairs can meet."""
+    for low in range(size):
+        for high in range(low + 1, size):
+            if rank in (low, high):
+                yield low + high - rank
+
+
+def channels() -> None:
+    """Between two ranks of one machine: adma's own API, beside messages of MPI."""
+    own = comm.Dup()
+    for other in pairs():
+        if comm.explain(other, 8).carry == "MPI":
+            with raises(RuntimeError) as caught:
+                mpi.channel(comm, other)
+            assert "one machine" in str(caught[0])
+            continue
+        sent = comm.isend("mpi", other)
+        with (
+            mpi.channel(comm, other) as one,
+            mpi.channel(comm, other, timeout=None) as two,
+            mpi.channel(own, other) as three,
+        ):
+            for seed, channel in enumerate((one, two, three)):
+                request = channel.iwrite(pattern(MIB, 5 * rank + seed))
+                buf = bytearray(MIB)
+                assert channel.read(buf) == MIB
+                assert buf == pattern(MIB, 5 * other + seed)
+                request.wait()
+            one.send({"from": rank})
+            assert one.recv() == {"from": other}
+            assert one.peer_pid == two.peer_pid
+        assert comm.recv(source=other) == "mpi"
+        sent.wait()
+    own.Free()
+    with raises(RuntimeError) as caught:
+        mpi.channel(mpi4py.MPI.COMM_SELF.Dup(), 0)
+    assert "adma.mpi.wrap" in str(caught[0])
+    with raises(ValueError):
+        mpi.channel(comm, rank)
+    for wrong in (-1, size, MPI.ANY_SOURCE):
+        with raises(ValueError):
+            mpi.channel(comm, wrong)
+    with raises(TypeError):
+        mpi.channel(comm, 0.5)
+
+
+def late_channel() -> None:
+    """A rank that asks in vain is told, and the next pair of calls makes a channel."""
+    if size < 2:
+        return
+    for caller in (0, 1):
+        if rank == caller:
+            with raises(TimeoutError):
+                mpi.channel(comm, 1 - rank, timeout=0.2)
+        comm.Barrier()
+        if rank < 2:
+            with mpi.channel(comm, 1 - rank) as channel:
+                channel.send(caller)
+                assert channel.recv() == caller
+
+
+def explained() -> None:
+    for other in range(size):
+        found = comm.explain(other, 4 * MIB)
+        assert found.nbytes == 4 * MIB
+        if other == rank:
+            assert found.carry == "self", found
+        elif found.carry != "MPI":
+            assert (found.carry, bool(found.mechanism), bool(found.others)) == (
+                "rendezvous",
+                True,
+                True,
+            )
+            assert comm.explain(other, 8).carry == "inline"
+        carried = mpi.stats()["carried"]
+        sent = comm.isend("x", other)
+        assert comm.recv(source=other) == "x"
+        sent.wait()
+        assert (mpi.stats()["carried"] > carried) == (found.carry != "MPI")
+        assert f"{4 * MIB} bytes: {found.carry}" in str(found)
+    for wrong in (-1, size):
+        with raises(ValueError):
+            comm.explain(wrong, 8)
+    with raises(ValueError):
+        comm.explain(0, -1)
+
+
 # Ends
 
 
@@ -697,4 +790,4 @@ if __name__ == "__main__":
         globals()[name]()
         if not MPI.Is_finalized():
             comm.Barrier()
-            print(name, flush=True)
+            print(f"{name}\n", end="", flush=True)  # one write: several ranks print at once

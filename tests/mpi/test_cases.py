@@ -48,6 +48,9 @@ CASES = (
     "buffered_by_threads",
     "first_meeting",
     "forked",
+    "explained",
+    "channels",
+    "late_channel",
 )
 ENDS = ("finalized", "just_ends", "buffered", "early")
 KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
@@ -125,7 +128,7 @@ def test_cases(mpi: str, ranks: int) -> None:
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_cases_between_nodes(ranks: int) -> None:
     """Ranks of even and of odd number are on different nodes, as far as MPICH knows."""
-    not_there = {"awaited", "cancelled", "first_meeting", "forked", "sleeping"}
+    not_there = {"late_channel", "awaited", "cancelled", "first_meeting", "forked", "sleeping"}
     names = [name for name in CASES if name not in not_there]
     output = run("cliques", ranks, HERE / "cases.py", ",".join(names), LIMIT)
     for name in names:

@@ -142,7 +142,7 @@ static struct adma_choice carry_many(struct adma_endpoint *ep, uint32_t built_in
 /* How many samples there are, of all ways, for endpoints that both wait: of messages that are alone, or beside others. */
 static uint32_t samples_of(const struct adma_endpoint *ep, bool window)
 {
-	struct adma_learnt found[ADMA_LEARNT_MAX];
+	struct adma_learnt_way found[ADMA_LEARNT_MAX];
 	uint32_t n = adma_learning_tell(ep, BYTES, ALL, ADMA_MECH_SHARED, found), sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
@@ -230,7 +230,7 @@ static struct adma_choice usual_choice(struct adma_endpoint *ep, uint32_t built_
 static void the_quickest_way_is_found(void)
 {
 	struct adma_endpoint ep = fresh();
-	struct adma_learnt found[ADMA_LEARNT_MAX];
+	struct adma_learnt_way found[ADMA_LEARNT_MAX];
 	uint32_t n;
 
 	REQUIRE(is(carry(&ep, ADMA_MECH_SHARED), ADMA_MECH_SHARED, 128 << 10, false));
@@ -301,7 +301,7 @@ static void the_last_resort_stays(void)
 static void windows_have_experience_of_their_own(void)
 {
 	struct adma_endpoint ep = fresh();
-	struct adma_learnt found[ADMA_LEARNT_MAX];
+	struct adma_learnt_way found[ADMA_LEARNT_MAX];
 	uint32_t n;
 
 	carry_many(&ep, ADMA_MECH_SHARED, 200);

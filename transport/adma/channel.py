@@ -12,6 +12,7 @@ from ._core.buffers import empty
 from ._core.calls import Calls
 from ._core.holds import any_finished, let_go_finished
 from ._core.results import CLOSED_HERE, FORKED, error_for
+from ._core.selection import of_channel
 from ._core.waiting import OneWaiter
 from .arguments import deadline_of, remaining
 from .copying import engine
@@ -141,7 +142,7 @@ class Channel(Source, Calls):
     def explain(self, nbytes: int) -> Explanation:
         """How a `write` of `nbytes` would travel now: by what, why, and why not by the others."""
         wanted = bytes_of(nbytes, "explain(nbytes)")
-        return selection.explain(self._endpoint.chan, self._endpoint.link, wanted)
+        return selection.explain(of_channel(self._endpoint.chan), self._endpoint.link, wanted)
 
     def stats(self) -> dict[str, int]:
         """Counters since the channel was made, by name.

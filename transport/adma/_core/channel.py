@@ -9,34 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import failure
 from ._native import ffi, lib
 from .constants import MECH_MAX, MECH_SHARED
-from .results import raise_for
 
 if TYPE_CHECKING:
     from ._native import adma_config
     from .types import Chan, Segment
-
-# Why a mechanism would carry a message, or would not: enum adma_reason.
-FORCED: Final = lib.ADMA_REASON_FORCED
-SINGLE_COPY: Final = lib.ADMA_REASON_SINGLE_COPY
-ONLY_SINGLE_COPY: Final = lib.ADMA_REASON_ONLY_SINGLE_COPY
-TWO_COPIES_SHORT: Final = lib.ADMA_REASON_TWO_COPIES_SHORT
-TWO_COPIES_WAITING: Final = lib.ADMA_REASON_TWO_COPIES_WAITING
-ONLY_TWO_COPIES: Final = lib.ADMA_REASON_ONLY_TWO_COPIES
-LAST: Final = lib.ADMA_REASON_LAST
-WITHDRAWN: Final = lib.ADMA_REASON_WITHDRAWN
-UNAVAILABLE: Final = lib.ADMA_REASON_UNAVAILABLE
-NOT_NEEDED: Final = lib.ADMA_REASON_NOT_NEEDED
-SLOW: Final = lib.ADMA_REASON_SLOW
-TWO_COPIES_MORE: Final = lib.ADMA_REASON_TWO_COPIES_MORE
-SLOWER_WAITING: Final = lib.ADMA_REASON_SLOWER_WAITING
-SLOWER_SHORT: Final = lib.ADMA_REASON_SLOWER_SHORT
-LEARNT: Final = lib.ADMA_REASON_LEARNT
-SLOWER_LEARNT: Final = lib.ADMA_REASON_SLOWER_LEARNT
 
 # Each of these is one call into C: adma.h says what it does.
 needed = lib.adma_needed  # bytes of the message that was too long for this thread
@@ -134,15 +115,6 @@ def wanted_segment(chan: Chan, nbytes: int) -> int:
     return MECH_SHARED if lib.adma_wants_bulk(chan, nbytes) else 0
 
 
-def choose(chan: Chan, nbytes: int) -> tuple[int, int]:
-    """How a write of `nbytes` would travel now: enum adma_carry, and the mechanism, 0 for none.
-
-    A negative first number is the error for which it would not travel at all.
-    """
-    chosen = lib.adma_choose(chan, nbytes)
-    return (chosen, 0) if chosen < 0 else (chosen & 0xFF, chosen >> 8)
-
-
 class Loss(NamedTuple):
     """What closes took back: `struct adma_loss`."""
 
@@ -157,64 +129,6 @@ def loss(chan: Chan) -> Loss:
     found = ffi.new("struct adma_loss *")
     lib.adma_get_loss(chan, found)
     return Loss(found.messages, found.bytes, found.peer_posted, found.peer_withdrawn)
-
-
-class Candidate(NamedTuple):
-    """How a mechanism stands to a message: `struct adma_candidate`."""
-
-    mechanism: int
-    reason: int  # enum adma_reason
-    error: int  # errno, where there is one
-
-
-def candidates(chan: Chan, nbytes: int) -> list[Candidate]:
-    """How each mechanism stands to a write of `nbytes`. Raises why the channel is over."""
-    found = ffi.new("struct adma_candidate[]", MECH_MAX)
-    count = lib.adma_candidates(chan, nbytes, found)
-    if count < 0:
-        raise_for(count)
-    return [Candidate(found[i].mechanism, found[i].reason, found[i].error) for i in range(count)]
-
-
-class Learnt(NamedTuple):
-    """What one way of carrying a message took: `struct adma_learnt`."""
-
-    mechanism: int
-    chunk: int  # bytes
-    aliased: bool  # buffers a few bytes apart in their pages
-    detour: bool
-    window: bool  # messages that were under way beside others
-    chosen: bool
-    samples: int
-    nanoseconds: int  # 0: unknown
-
-
-def learnt(chan: Chan, nbytes: int) -> list[Learnt]:
-    """What this process has learnt of messages of `nbytes`. Raises why the channel is over."""
-    found = ffi.new("struct adma_learnt[]", lib.ADMA_LEARNT_MAX)
-    count = lib.adma_learnt(chan, nbytes, found)
-    if count < 0:
-        raise_for(count)
-    return [
-        Learnt(
-            way.mechanism,
-            way.chunk,
-            bool(way.aliased),
-            bool(way.detour),
-            bool(way.window),
-            bool(way.chosen),
-            way.samples,
-            way.nanoseconds,
-        )
-        for way in found[0:count]
-    ]
-
-
-def withdrawn(chan: Chan) -> dict[int, int]:
-    """The errno of each mechanism that worked at first and failed since."""
-    errs = ffi.new("int32_t[]", MECH_MAX)
-    mask = lib.adma_withdrawn(chan, errs)
-    return {number: errs[number] for number in range(MECH_MAX) if mask >> number & 1}
 
 
 def has_mechanism(number: int) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import config, errors, tuned
 from .._core import channel as core
+from .._core import selection as reasons
 from .._core.constants import (
     COPY_AS_READER,
     COPY_AS_WRITER,
@@ -24,6 +25,7 @@ from ..mechanisms import NAMES, Refusal
 from .explanation import Explanation, Learnt
 
 if TYPE_CHECKING:
+    from .._core.selection import Choices
     from .._core.types import Chan
     from ..handshake.link import Link
 
@@ -85,15 +87,15 @@ def configuration(link: Link) -> core.Config:
     )
 
 
-def explain(chan: Chan, link: Link, nbytes: int) -> Explanation:
+def explain(choices: Choices, link: Link, nbytes: int) -> Explanation:
     """What the core would do with a write of `nbytes`, in words."""
-    way, _ = core.choose(chan, nbytes)
+    way, _ = choices.choose(nbytes)
     if way < 0 and way != -NO_MECHANISM:
         raise_for(way)
     carry = "refused" if way < 0 else _CARRIES[way]
-    refusals = dict(_refusals(chan, link))
+    refusals = dict(_refusals(choices, link))
     # The chosen one comes first. (The core may have changed its mind since the line above.)
-    candidates = {each.mechanism: each for each in core.candidates(chan, nbytes)}
+    candidates = {each.mechanism: each for each in choices.candidates(nbytes)}
     chosen = next(iter(candidates.values())) if way == RENDEZVOUS else None
     others = {
         name: str(refusals.get(name) or _why_not(candidates.get(number), nbytes, carry, link))
@@ -103,12 +105,12 @@ def explain(chan: Chan, link: Link, nbytes: int) -> Explanation:
     if chosen is None:
         return Explanation(nbytes, carry, None, _CARRIED[carry], others, refusals)
     why = _TEXTS[chosen.reason]
-    learnt = tuple(_learnt(chan, nbytes))
+    learnt = tuple(_learnt(choices, nbytes))
     return Explanation(nbytes, carry, NAMES[chosen.mechanism], why, others, refusals, learnt)
 
 
-def _learnt(chan: Chan, nbytes: int) -> Iterator[Learnt]:
-    for way in core.learnt(chan, nbytes):
+def _learnt(choices: Choices, nbytes: int) -> Iterator[Learnt]:
+    for way in choices.learnt(nbytes):
         yield Learnt(
             NAMES[way.mechanism],
             way.chunk,
@@ -121,26 +123,26 @@ def _learnt(chan: Chan, nbytes: int) -> Iterator[Learnt]:
         )
 
 
-def _why_not(candidate: core.Candidate | None, nbytes: int, carry: str, link: Link) -> str:
+def _why_not(candidate: reasons.Candidate | None, nbytes: int, carry: str, link: Link) -> str:
     """Why a mechanism that works would not carry a message."""
     if candidate is None:
         return "the core does not have it"
     if link.forced:
         return f"{link.forced} was asked for"
     # One that was probed and let go is told of as the others are where none is needed.
-    if candidate.reason == core.NOT_NEEDED or carry in ("inline", "eager"):
+    if candidate.reason == reasons.NOT_NEEDED or carry in ("inline", "eager"):
         return f"{nbytes} bytes travel {carry}, which needs no mechanism"
     return _TEXTS[candidate.reason]
 
 
-def _refusals(chan: Chan, link: Link) -> list[tuple[str, Refusal]]:
+def _refusals(choices: Choices, link: Link) -> list[tuple[str, Refusal]]:
     """The mechanisms that do not work, or not any more, and why."""
     found = [(name, refusal) for name, refusal in link.out.items() if refusal is not None]
-    withdrawn = core.withdrawn(chan)
+    withdrawn = choices.withdrawn()
     for number, name in NAMES.items():
         if number in withdrawn:
             cause, cure = errors.explain(name, withdrawn[number])
-            cause = f"{_TEXTS[core.WITHDRAWN]}: {cause}"
+            cause = f"{_TEXTS[reasons.WITHDRAWN]}: {cause}"
             found.append((name, Refusal(name, withdrawn[number], cause, cure)))
     return found
 
@@ -152,35 +154,35 @@ _CARRIED = {
 }
 _ON_DEMAND = "slower than others: used only when it is asked for, or when nothing else works"
 _TEXTS = {
-    core.FORCED: "this mechanism was asked for",
-    core.SINGLE_COPY: (
+    reasons.FORCED: "this mechanism was asked for",
+    reasons.SINGLE_COPY: (
         f"from {SINGLE_COPY_FROM} bytes one copy costs less than two; either end copies, or both"
     ),
-    core.ONLY_SINGLE_COPY: (
+    reasons.ONLY_SINGLE_COPY: (
         "one copy; two copies would be quicker at this size, but no mechanism that makes two works"
     ),
-    core.TWO_COPIES_SHORT: (
+    reasons.TWO_COPIES_SHORT: (
         f"below {SINGLE_COPY_FROM} bytes two copies in user space beat one in the kernel"
     ),
-    core.TWO_COPIES_WAITING: (
+    reasons.TWO_COPIES_WAITING: (
         "both ends wait, and there are cores for both: two copies that overlap are quicker"
     ),
-    core.ONLY_TWO_COPIES: (
+    reasons.ONLY_TWO_COPIES: (
         "two copies that overlap; one copy would cost less, but no mechanism that makes one works"
     ),
-    core.LAST: "nothing better works here",
-    core.LEARNT: "it was the quickest here, as was measured with earlier messages",
-    core.SLOWER_LEARNT: "another one was quicker here, as was measured with earlier messages",
-    core.WITHDRAWN: "it worked when the channel was made, and failed in mid-life",
-    core.SLOW: _ON_DEMAND,
+    reasons.LAST: "nothing better works here",
+    reasons.LEARNT: "it was the quickest here, as was measured with earlier messages",
+    reasons.SLOWER_LEARNT: "another one was quicker here, as was measured with earlier messages",
+    reasons.WITHDRAWN: "it worked when the channel was made, and failed in mid-life",
+    reasons.SLOW: _ON_DEMAND,
     # It worked when it was tried. Its descriptor was let go, since the channel will not use it.
-    core.UNAVAILABLE: _ON_DEMAND,
-    core.TWO_COPIES_MORE: (
+    reasons.UNAVAILABLE: _ON_DEMAND,
+    reasons.TWO_COPIES_MORE: (
         f"two copies: from {SINGLE_COPY_FROM} bytes on only up to {SINGLE_COPY_FROM_WAITING}, "
         "and while the peer waits, too, and there are cores for both"
     ),
-    core.SLOWER_WAITING: "one copy, in the kernel; while both ends wait two copies are quicker",
-    core.SLOWER_SHORT: (
+    reasons.SLOWER_WAITING: "one copy, in the kernel; while both ends wait two copies are quicker",
+    reasons.SLOWER_SHORT: (
         f"a system call for each chunk; below {SINGLE_COPY_FROM} bytes two copies are quicker"
     ),
 }
@@ -188,7 +190,7 @@ _TEXTS = {
 
 def unavailable(chan: Chan, link: Link) -> MechanismUnavailable:
     """The error for a message that nothing can carry (any more)."""
-    for name, refusal in _refusals(chan, link):
+    for name, refusal in _refusals(reasons.of_channel(chan), link):
         if link.forced in (None, name):
             return refusal.error()
     return MechanismUnavailable(mechanism=link.forced or "", cause="the peer cannot serve it")

@@ -22,6 +22,7 @@ from .._core.constants import IDLE, TELL
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import EndpointBase, Operation
 from .._core.results import CLOSED_HERE, MEMORY_HERE, MEMORY_PEER, error_for, memory_error
+from .._core.selection import of_endpoint
 from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
 from ..connect import access
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .._core import types
     from .._core.types import Arrived, Req
     from ..handshake.link import Link
+    from .explanation import Explanation
 
 __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "WholeReceive", "Worker"]
 
@@ -206,6 +208,13 @@ class Worker(EndpointBase):
         """Raise why the endpoint cannot be used, if it cannot."""
         if rc := core.health(self.handle, number):
             raise error_for(rc)
+
+    def explain(self, number: int, nbytes: int) -> Explanation | None:
+        """How a send of `nbytes` would travel now. None: the endpoint is this worker itself."""
+        link = self.links.get(number)
+        if link is None:
+            return None
+        return selection.explain(of_endpoint(self.handle, number), link, nbytes)
 
     def drop(self, number: int, timeout: float = 5) -> None:
         """Close an endpoint. TimeoutError: a copy is stopped in the middle."""

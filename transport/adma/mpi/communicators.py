@@ -11,15 +11,19 @@ MPI's own, until both sides call `adma.mpi.wrap`.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mpi4py import MPI
 
+from . import channels
 from . import context as contexts
 from .activity import Nothing
 from .buffered import Attached
 from .point_to_point import PointToPoint
 from .requests import Request
+
+if TYPE_CHECKING:
+    from ..messages.explanation import Explanation
 
 __all__ = [
     "Cartcomm",
@@ -63,6 +67,18 @@ class Comm(PointToPoint, MPI.Comm, metaclass=_ByClass):
         """The same handle. Classes that derive from these may call it by `super()`."""
         self: Self = MPI.Comm.__new__(cls, comm)
         return self
+
+    # Adma's own
+
+    def explain(self, peer: int, nbytes: int) -> Explanation:
+        """How a message of `nbytes` to rank `peer` would travel now, and why not otherwise.
+
+        The `carry` of the answer is as for `adma.Channel.explain`, or "MPI" if MPI carries it, or
+        "self" for a message to this rank. Two ranks that have not exchanged a message connect.
+
+        ValueError: there is no such rank. PeerDied: it has ended.
+        """
+        return channels.explain(self._context, peer, nbytes)
 
     # New ones
 

@@ -29,12 +29,17 @@ from ..messages.worker import Worker
 __all__ = ["KEY_SIZE", "Here", "Process", "here"]
 
 KEY_SIZE: Final = 16
+# A call to connect the workers; and one for a channel, with the answerer's number for the
+# communicator.
 _HELLO: Final = struct.Struct(f"<4s{KEY_SIZE}s")
 _MAGIC: Final = b"amp1"
+_CHANNEL: Final = struct.Struct(f"<4s{KEY_SIZE}sI")
+_CHANNEL_MAGIC: Final = b"amc1"
 _COME, _WAIT = b"\1", b"\0"  # the answers to a call
 _PATIENCE: Final = 30.0  # seconds for two processes to connect
-_LOOK_S: Final = 0.01  # how often the one that waits to be called looks whether the other one lives
 _BACKLOG: Final = 1024
+_CALLS_KEPT: Final = 64  # for channels, of processes for which nobody here waits yet
+_LOOK: Final = 0.01  # seconds between two looks whether the process that is to call still lives
 
 _APART, _CALLING, _ANSWERING, _CONNECTED = range(4)
 
@@ -75,6 +80,7 @@ class Here:
         self._obituary: select.epoll | None = None
         self._pidfds: dict[int, Process] = {}
         self._dead: list[Process] = []
+        self._calls: list[tuple[bytes, int, socket.socket]] = []  # for channels
         self.carried = 0  # messages that this process sent through adma
         self.by_mpi = 0  # and those that MPI carried
         self._listen()
@@ -163,7 +169,7 @@ class Here:
             while process.state in (_CALLING, _ANSWERING):
                 left = deadline - time.monotonic()
                 if left > 0:
-                    self._changed.wait(min(_LOOK_S, left))
+                    self._changed.wait(min(_LOOK, left))
                 if process.state == _CALLING and (left <= 0 or _is_gone(process)):
                     process.state = _APART
                     self._changed.notify_all()
@@ -172,14 +178,11 @@ class Here:
 
     def _dial(self, process: Process, deadline: float) -> socket.socket | None:
         """A socket to the process that answered our call, or None if we wait for its call."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock = self._reach(process, deadline)
         try:
-            sock.settimeout(max(0.01, deadline - time.monotonic()))
-            sock.connect(process.path)
-            access.own_user(credentials_of(sock).uid)
             sock.sendall(_HELLO.pack(_MAGIC, self.key))
             answer = sock.recv(1)
-        except (ConnectionError, FileNotFoundError) as error:
+        except ConnectionError as error:
             sock.close()
             raise PeerDied(f"process {process.pid} is gone: {error.strerror}") from error
         except BaseException:
@@ -191,6 +194,21 @@ class Here:
         if not answer:
             raise PeerDied(f"process {process.pid} ended while this one called it")
         return None
+
+    def _reach(self, process: Process, deadline: float) -> socket.socket:
+        """A socket that is connected to that of a process of our user."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            sock.connect(process.path)
+            access.own_user(credentials_of(sock).uid)
+        except (ConnectionError, FileNotFoundError) as error:
+            sock.close()
+            raise PeerDied(f"process {process.pid} is gone: {error.strerror}") from error
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _connect(self, process: Process, sock: socket.socket, state: int) -> None:
         try:
@@ -211,6 +229,62 @@ class Here:
             if process.state == old:
                 process.state = new
             self._changed.notify_all()
+
+    # Channels
+
+    def socket_to(
+        self, process: Process, number: int, theirs: int, deadline: float
+    ) -> socket.socket:
+        """A socket for a channel to a process, which asks for one to this process as well.
+
+        `number` is that of the communicator here, `theirs` that of the process. PeerDied: it does
+        not exist any more. TimeoutError: it has not asked.
+        """
+        if self.key < process.key:
+            return self._call_for_channel(process, theirs, deadline)
+        endpoint = self.endpoint_to(process)
+        with self._changed:
+            while (sock := self._call_from(process.key, number)) is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(
+                        f"process {process.pid} did not ask for a channel in time: both ranks call "
+                        "adma.mpi.channel"
+                    )
+                if not self._changed.wait(min(left, _LOOK)):
+                    self.worker.health(endpoint)
+            return sock
+
+    def _call_for_channel(self, process: Process, theirs: int, deadline: float) -> socket.socket:
+        sock = self._reach(process, deadline)
+        try:
+            sock.sendall(_CHANNEL.pack(_CHANNEL_MAGIC, self.key, theirs))
+        except BaseException:
+            sock.close()
+            raise
+        sock.settimeout(None)
+        return sock
+
+    def _keep_call(self, sock: socket.socket, key: bytes, number: int) -> None:
+        """Another process asks for a channel: this one will do so, too, or has already."""
+        sock.settimeout(None)
+        with self._changed:
+            for gone in [call for call in self._calls if _is_over(call[2])]:
+                self._calls.remove(gone)
+                gone[2].close()
+            if len(self._calls) >= _CALLS_KEPT:
+                raise failure("calls for channels that this rank does not ask for", errno.EBUSY)
+            self._calls.append((key, number, sock))
+            self._changed.notify_all()
+
+    def _call_from(self, key: bytes, number: int) -> socket.socket | None:
+        """The first call of a process for a channel of a communicator that it still waits with."""
+        for call in [each for each in self._calls if each[:2] == (key, number)]:
+            self._calls.remove(call)
+            if not _is_over(call[2]):
+                return call[2]
+            call[2].close()
+        return None
 
     # Answering
 
@@ -242,12 +316,13 @@ class Here:
     def _answer_one(self, sock: socket.socket) -> None:
         access.own_user(credentials_of(sock).uid)
         sock.settimeout(_PATIENCE)
-        hello = sock.recv(_HELLO.size)
-        if len(hello) != _HELLO.size:
+        hello = sock.recv(_CHANNEL.size)
+        if len(hello) == _CHANNEL.size and hello.startswith(_CHANNEL_MAGIC):
+            self._keep_call(sock, *_CHANNEL.unpack(hello)[1:])
+            return
+        if len(hello) != _HELLO.size or not hello.startswith(_MAGIC):
             raise failure("the call of another rank", errno.EPROTO)
-        magic, key = _HELLO.unpack(hello)
-        if magic != _MAGIC:
-            raise failure("the call of another rank", errno.EPROTO)
+        _, key = _HELLO.unpack(hello)
         process = self.know(key, credentials_of(sock).pid, "")
         if not self._takes(process):
             sock.sendall(_WAIT)
@@ -304,6 +379,8 @@ class Here:
         self._socket.close()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
+        for _, _, sock in self._calls:
+            sock.close()
         self.worker.close()
         if self._obituary is not None:
             self._obituary.close()
@@ -321,6 +398,13 @@ def _is_gone(process: Process) -> bool:
         except OSError:  # it has many callers
             return False
     return False
+
+
+def _is_over(sock: socket.socket) -> bool:
+    """Has the other end closed it?"""
+    looking = select.poll()
+    looking.register(sock, 0)
+    return bool(looking.poll(0))
 
 
 _here: Here | None = None

@@ -11,14 +11,11 @@
 
 #include "api/channel.h"
 #include "base/clock.h"
-#include "base/cpu.h"
 #include "base/own.h"
 #include "base/thread.h"
 #include "progress/poll_descriptor.h"
 #include "progress/progress_thread.h"
-#include "worker/learning.h"
 #include "worker/peer.h"
-#include "worker/select.h"
 
 #define SIGNAL_SLICE_NS 100000000
 
@@ -237,96 +234,4 @@ int adma_skip(struct adma_chan *chan, struct adma_message *message)
 		adma_mark(ep, ADMA_MARK_REARM); /* fileno() may be readable for this message alone */
 	adma_publish_and_leave(chan);
 	return rc;
-}
-
-/* ---- selection ---- */
-
-/* The mechanism for a write of n bytes that waits, as if all segments existed: a post makes a missing one. */
-static uint32_t query_built_in(const struct adma_endpoint *ep, uint64_t n)
-{
-	return adma_select_from(ep, n, adma_select_working(ep), true);
-}
-
-/* The same, if the peer has learnt what we have: it is the reader that decides. */
-static uint32_t query_select(const struct adma_endpoint *ep, uint64_t n)
-{
-	bool both_wait = adma_peer_waits(ep) && !adma_cpu_short_with(ep->connection.config.pid, adma_now());
-
-	return adma_learning_mechanism(ep, n, adma_select_working(ep), query_built_in(ep, n), both_wait);
-}
-
-int adma_choose(struct adma_chan *chan, uint64_t n)
-{
-	int rc = adma_enter(chan);
-	uint32_t id;
-
-	if (rc)
-		return rc;
-	if (!adma_takes_slot(&chan->ep, n)) {
-		rc = n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
-	} else {
-		id = query_select(&chan->ep, n);
-		rc = id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
-	}
-	adma_leave(chan);
-	return rc;
-}
-
-int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *found)
-{
-	int rc = adma_enter(chan);
-	uint32_t chosen = ADMA_MECH_NONE;
-	bool learnt = false;
-
-	if (rc)
-		return rc;
-	if (adma_takes_slot(&chan->ep, n)) {
-		chosen = query_select(&chan->ep, n);
-		learnt = chosen != query_built_in(&chan->ep, n);
-	}
-	rc = (int)adma_select_explain(&chan->ep, n, chosen, learnt, found);
-	adma_leave(chan);
-	return rc;
-}
-
-int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt *found)
-{
-	int rc = adma_enter(chan);
-
-	if (rc)
-		return rc;
-	if (adma_takes_slot(&chan->ep, n))
-		rc = (int)adma_learning_tell(&chan->ep, n, adma_select_working(&chan->ep), query_built_in(&chan->ep, n),
-					     found);
-	adma_leave(chan);
-	return rc;
-}
-
-int adma_learnt_tell(uint32_t uid, struct adma_learnt_cost *found, int room)
-{
-	return adma_learning_tell_costs(uid, found, room);
-}
-
-int adma_learnt_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
-{
-	return adma_learning_take_up(uid, cost);
-}
-
-uint64_t adma_learnt_size(uint32_t size_class)
-{
-	uint64_t power = 1ull << (ADMA_SIZE_CLASS_FIRST + size_class / 2);
-
-	return size_class < ADMA_SIZE_CLASSES ? power + size_class % 2 * power / 2 : 0;
-}
-
-uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
-{
-	uint32_t mask;
-
-	if (adma_enter(chan))
-		return 0;
-	mask = chan->ep.withdrawn | chan->ep.send.withdrawn;
-	memcpy(errs, chan->ep.withdrawn_error, sizeof(chan->ep.withdrawn_error));
-	adma_leave(chan);
-	return mask;
 }

@@ -533,7 +533,7 @@ struct adma_candidate {
 int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *found);
 
 /* A way in which messages of this process were carried: what it took, and how that is known. */
-struct adma_learnt {
+struct adma_learnt_way {
 	uint32_t mechanism; /* enum adma_mechanism_id */
 	uint64_t chunk; /* bytes of a chunk */
 	uint32_t aliased; /* buffers that lie a few bytes apart in their pages, for which a detour may be quicker */
@@ -553,7 +553,7 @@ enum { ADMA_LEARNT_MAX = 32 };
  * What was learnt of messages of n bytes that this process read from processes of the peer's user, while both ends waited.
  * `found` has room for ADMA_LEARNT_MAX. Returns how many ways there are, or why the channel is terminated.
  */
-int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt *found);
+int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt_way *found);
 
 /*
  * What was learnt of a way in a size class, to be stored and to be taken up by another process on the same machine. Only
@@ -563,7 +563,7 @@ struct adma_learnt_cost {
 	uint32_t size_class;
 	uint32_t mechanism; /* enum adma_mechanism_id */
 	uint32_t choice; /* 0: the built-in size of chunks; others by their number */
-	uint32_t aliased, detour, window; /* as in struct adma_learnt */
+	uint32_t aliased, detour, window; /* as in struct adma_learnt_way */
 	uint32_t chosen;
 	uint64_t ns_per_mib; /* nanoseconds for each MiB */
 };

@@ -77,6 +77,12 @@ bool adma_worker_wants_bulk(struct adma_worker *worker, uint32_t number, uint64_
 int adma_worker_give_bulk(struct adma_worker *worker, uint32_t number, int fd);
 void adma_worker_no_bulk(struct adma_worker *worker, uint32_t number, int err);
 
+/* adma_choose(), adma_candidates(), adma_learnt() and adma_withdrawn() of adma.h, for an endpoint. -ENOENT: there is none. */
+int adma_worker_choose(struct adma_worker *worker, uint32_t number, uint64_t n);
+int adma_worker_candidates(struct adma_worker *worker, uint32_t number, uint64_t n, struct adma_candidate *found);
+int adma_worker_learnt(struct adma_worker *worker, uint32_t number, uint64_t n, struct adma_learnt_way *found);
+uint32_t adma_worker_withdrawn(struct adma_worker *worker, uint32_t number, int32_t *errs);
+
 /* A descriptor to poll: readable while a completed request is unobserved, or a message waits for a receive. */
 int adma_worker_fileno(struct adma_worker *worker);
 

@@ -353,7 +353,7 @@ uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uin
 }
 
 static uint32_t learning_tell_kind(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
-				   uint32_t kind, struct adma_learnt *found)
+				   uint32_t kind, struct adma_learnt_way *found)
 {
 	bool aliased = kind & LEARNING_ALIASED, window = kind & LEARNING_WINDOW;
 	struct adma_table_key key = learning_key(ep->connection.config.uid, true, aliased, window);
@@ -368,7 +368,7 @@ static uint32_t learning_tell_kind(const struct adma_endpoint *ep, uint64_t n, u
 	for (uint32_t i = 0; i < count; i++) {
 		if (!(options.mask >> i & 1) || (kind && !known[i].samples))
 			continue;
-		found[told++] = (struct adma_learnt){
+		found[told++] = (struct adma_learnt_way){
 			.mechanism = ways[i].mechanism->id,
 			.chunk = learning_chunk(&ways[i], n),
 			.aliased = aliased,
@@ -383,7 +383,7 @@ static uint32_t learning_tell_kind(const struct adma_endpoint *ep, uint64_t n, u
 }
 
 uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
-			    struct adma_learnt *found)
+			    struct adma_learnt_way *found)
 {
 	uint32_t told = 0;
 

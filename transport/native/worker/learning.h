@@ -56,7 +56,7 @@ uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uin
 
 /* What is known of each way, for messages of n bytes between endpoints that both wait: see adma_learnt(). */
 uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
-			    struct adma_learnt *found);
+			    struct adma_learnt_way *found);
 
 /* See adma_learnt_tell() and adma_learnt_take_up(). */
 int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int room);
