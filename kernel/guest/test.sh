@@ -125,16 +125,18 @@ step_x86() {
 }
 
 step_x86_quick() {
-	on_x86 5 "$python_x86_quick" '(helper and not dma or engine_dma or yama) and not stated_limit'
+	on_x86 5 "$python_x86_quick" '(helper and not dma or engine_dma or yama) and not stated_limit' \
+		'requests of one namespace' 'pins of one namespace'
 }
 
-on_x86() { # on_x86 SECONDS TESTS EXPRESSION: of random commands; of the Python suite
+on_x86() { # on_x86 SECONDS TESTS EXPRESSION [TEST...]: of random commands; of the Python suite; of `shares`
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
 	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
 		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=$1 $self/fuzz")"
+	boot x86-shares --soft 'channels=4' amd64-6.1 -- $self/shares "${@:4}"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
 		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$2" "$3")"
 }

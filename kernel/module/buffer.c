@@ -174,16 +174,16 @@ static int buffer_check_and_hold(struct adma_buffer *buffer)
 }
 
 static int buffer_init(struct adma_buffer *buffer, u32 count, bool write, u32 policy,
-		       struct adma_tally *tally)
+		       const struct adma_poster *poster)
 {
 	*buffer = (struct adma_buffer){ };
-	return adma_memory_init(&buffer->memory, count, write, policy, tally);
+	return adma_memory_init(&buffer->memory, count, write, policy, poster);
 }
 
 int adma_buffer_take(struct adma_buffer *buffer, const struct adma_iovec __user *iov, u32 count,
-		     bool write, u32 policy, struct adma_tally *tally)
+		     bool write, u32 policy, const struct adma_poster *poster)
 {
-	int error = buffer_init(buffer, count, write, policy, tally);
+	int error = buffer_init(buffer, count, write, policy, poster);
 
 	if (error)
 		return error;
@@ -196,9 +196,9 @@ int adma_buffer_take(struct adma_buffer *buffer, const struct adma_iovec __user 
 }
 
 int adma_buffer_take_range(struct adma_buffer *buffer, u64 address, u64 length, bool write,
-			   u32 policy, struct adma_tally *tally)
+			   u32 policy, const struct adma_poster *poster)
 {
-	int error = buffer_init(buffer, 1, write, policy, tally);
+	int error = buffer_init(buffer, 1, write, policy, poster);
 
 	if (error)
 		return error;

@@ -21,7 +21,7 @@ struct adma_buffer {
 	struct adma_memory memory;
 	struct adma_pin *held; /* pinned at the post: of the first ranges, in their order */
 	u32 held_count;
-	struct adma_fetch_client fetch; /* the maker of the buffer fills in user and waiter */
+	struct adma_fetch_client fetch; /* the transfer fills in the waiter */
 };
 
 /*
@@ -29,11 +29,11 @@ struct adma_buffer {
  * held. Process context, current is the poster.
  */
 int adma_buffer_take(struct adma_buffer *buffer, const struct adma_iovec __user *iov, u32 count,
-		     bool write, u32 policy, struct adma_tally *tally);
+		     bool write, u32 policy, const struct adma_poster *poster);
 
 /* The same for one range (ADMA_IOC_COPY). */
 int adma_buffer_take_range(struct adma_buffer *buffer, u64 address, u64 length, bool write,
-			   u32 policy, struct adma_tally *tally);
+			   u32 policy, const struct adma_poster *poster);
 
 /* Let go of all that is held. May sleep. A buffer of all zeroes is fine. */
 void adma_buffer_drop(struct adma_buffer *buffer);

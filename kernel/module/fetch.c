@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* fetch.c - waits on behalf of transfers; see fetch.h. */
 #include <linux/errno.h>
+#include <linux/hashtable.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
@@ -11,7 +13,8 @@
 
 #include "counters.h"
 #include "fetch.h"
-#include "fetch_queue.h"
+#include "lane.h"
+#include "owner.h"
 #include "pin.h"
 #include "user.h"
 
@@ -19,12 +22,33 @@ static unsigned int faults_max = 16;
 module_param(faults_max, uint, 0644);
 MODULE_PARM_DESC(faults_max, "waits for page faults of one user's memory at a time, a quarter of them of one process's");
 
+static unsigned int faults_total = 256;
+module_param(faults_total, uint, 0644);
+MODULE_PARM_DESC(faults_total, "the same of all users; half are kept for those who have none");
+
+/* Those whose fetches take turns with each other: of one user in one process, while there are any. */
+struct fetch_process {
+	struct hlist_node node;
+	const struct adma_user *user; /* its fetches hold both */
+	const struct mm_struct *mm;
+	unsigned int fetches;
+	struct adma_lane lane;
+};
+
+enum fetch_stage {
+	FETCH_WAITS,  /* for its turn */
+	FETCH_QUEUED, /* its work is queued */
+	FETCH_GOES,   /* its work runs, and has no result yet */
+	FETCH_COMPLETED,
+};
+
 struct adma_fetch {
 	struct work_struct work;
-	struct list_head node;      /* queue's lock: in its waiting or running list */
-	struct adma_waiter *waiter; /* queue's lock. NULL: nobody waits; the work frees the fetch */
-	bool running; /* queue's lock; stays true */
-	bool completed; /* queue's lock */
+	struct list_head turn;      /* lock: in its process's lane, while it waits for its turn */
+	struct fetch_process *process;
+	struct adma_waiter *waiter; /* lock. NULL: nobody waits */
+	enum fetch_stage stage;     /* lock */
+	refcount_t refs;            /* the client's, and that of the turn until it is over */
 	struct adma_user *user;
 	struct adma_memory memory; /* only what pinning needs of it */
 	unsigned long start, end;
@@ -36,41 +60,84 @@ struct adma_fetch {
 };
 
 static struct workqueue_struct *fetches;
+static DEFINE_SPINLOCK(fetch_lock); /* all lanes, all processes, and the stages of all fetches */
+static DEFINE_HASHTABLE(processes, 8);
 
 #define FETCH_DELAY_MAX (50 * NSEC_PER_MSEC)
 
+/* ---- processes ---- */
+
+static unsigned long process_hash(const struct adma_user *user, const struct mm_struct *mm)
+{
+	return (unsigned long)user ^ (unsigned long)mm;
+}
+
+/* Called with the lock. If another fetch has added the same process before, @made is freed. */
+static struct fetch_process *process_add(struct fetch_process *made)
+{
+	unsigned long hash = process_hash(made->user, made->mm);
+	struct fetch_process *process;
+
+	hash_for_each_possible(processes, process, node, hash) {
+		if (process->user == made->user && process->mm == made->mm) {
+			kfree(made);
+			process->fetches++;
+			return process;
+		}
+	}
+	hash_add(processes, &made->node, hash);
+	return made;
+}
+
+/* Called with the lock. */
+static void process_put(struct fetch_process *process)
+{
+	if (--process->fetches)
+		return;
+	hash_del(&process->node);
+	kfree(process);
+}
+
 /* ---- life ---- */
 
-static struct adma_fetch *fetch_make(const struct adma_fetch_client *client,
-				     const struct adma_memory *memory, unsigned long start,
-				     unsigned long end, bool long_term)
+/* Without a process, which adma_fetch_begin() adds. */
+static struct adma_fetch *fetch_make(const struct adma_memory *memory)
 {
 	struct adma_fetch *fetch = kzalloc(sizeof(*fetch), GFP_KERNEL);
+	struct fetch_process *process = kzalloc(sizeof(*process), GFP_KERNEL);
 
-	if (!fetch)
+	if (!fetch || !process) {
+		kfree(fetch);
+		kfree(process);
 		return NULL;
-	fetch->waiter = client->waiter;
-	fetch->user = adma_user_get(client->user);
+	}
+	fetch->user = adma_user_get(memory->poster);
+	process->user = fetch->user;
+	process->mm = memory->mm;
+	process->fetches = 1;
+	adma_lane_init(&process->lane, adma_user_lane(fetch->user));
+	fetch->process = process;
+	refcount_set(&fetch->refs, 2);
 	/* Without the tally, because the fetch may outlive the endpoint that the tally is of. */
 	fetch->memory = (struct adma_memory){
 		.mm = memory->mm,
 		.user = get_uid(memory->user),
+		.poster = fetch->user,
 		.memlock = memory->memlock,
 		.policy = memory->policy,
 		.write = memory->write,
 		.wait = ADMA_PIN_WAIT,
 	};
 	mmgrab(memory->mm);
-	fetch->start = start;
-	fetch->end = end;
-	fetch->long_term = long_term;
 	fetch->begun = ktime_get();
 	__module_get(THIS_MODULE);
 	return fetch;
 }
 
-static void fetch_destroy(struct adma_fetch *fetch)
+static void fetch_put(struct adma_fetch *fetch)
 {
+	if (!refcount_dec_and_test(&fetch->refs))
+		return;
 	if (fetch->pin.entry)
 		adma_pin_put(&fetch->pin, &fetch->memory);
 	mmdrop(fetch->memory.mm);
@@ -80,40 +147,34 @@ static void fetch_destroy(struct adma_fetch *fetch)
 	module_put(THIS_MODULE);
 }
 
-/* ---- queues ---- */
+/* ---- turns ---- */
 
-/* Called with the queue's lock. */
-static bool fetch_may_run(struct adma_fetch_queue *queue, const struct adma_fetch *fetch)
+static struct adma_lane_limits fetch_limits(void)
 {
-	unsigned int most = READ_ONCE(faults_max), same = 0;
-	struct adma_fetch *other;
+	unsigned int user = max(READ_ONCE(faults_max), 1U);
+	unsigned int most = WQ_MAX_ACTIVE - 1; /* what is queued begins at once */
 
-	if (queue->running_count >= max(most, 1U))
-		return false;
-	list_for_each_entry(other, &queue->running, node)
-		same += other->memory.mm == fetch->memory.mm;
-	return same < max(most / 4, 1U);
+	return (struct adma_lane_limits){
+		.most = {
+			[ADMA_LANE_ALL] = clamp(READ_ONCE(faults_total), 1U, most),
+			[ADMA_LANE_OWNER] = min_t(u64, (u64)user * adma_user_sharers(), most),
+			[ADMA_LANE_USER] = user,
+			[ADMA_LANE_PROCESS] = max(user / 4, 1U),
+		},
+	};
 }
 
-/* Called with the queue's lock. */
-static void fetch_run(struct adma_fetch_queue *queue, struct adma_fetch *fetch)
+/* Called with the lock: whatever may run now is queued. */
+static void fetch_run_next(void)
 {
-	list_move_tail(&fetch->node, &queue->running);
-	queue->running_count++;
-	fetch->running = true;
-	queue_work(fetches, &fetch->work);
-}
-
-/* Called with the queue's lock: one fetch has been completed, so another one may run. */
-static void fetch_run_next(struct adma_fetch_queue *queue)
-{
+	const struct adma_lane_limits limits = fetch_limits();
 	struct adma_fetch *fetch;
+	struct list_head *turn;
 
-	list_for_each_entry(fetch, &queue->waiting, node) {
-		if (fetch_may_run(queue, fetch)) {
-			fetch_run(queue, fetch);
-			return;
-		}
+	while ((turn = adma_lane_next(adma_owner_everybody(), &limits))) {
+		fetch = list_entry(turn, struct adma_fetch, turn);
+		fetch->stage = FETCH_QUEUED;
+		queue_work(fetches, &fetch->work);
 	}
 }
 
@@ -137,72 +198,71 @@ static int fetch_now(struct adma_fetch *fetch)
 static void fetch_work(struct work_struct *work)
 {
 	struct adma_fetch *fetch = container_of(work, struct adma_fetch, work);
-	struct adma_fetch_queue *queue = adma_user_fetch_queue(fetch->user);
-	bool released;
 
+	spin_lock(&fetch_lock);
+	fetch->stage = FETCH_GOES;
+	spin_unlock(&fetch_lock);
 	fetch->error = fetch_now(fetch);
-	spin_lock(&queue->lock);
-	list_del(&fetch->node);
-	queue->running_count--;
-	fetch_run_next(queue);
-	fetch->completed = true;
-	released = !fetch->waiter;
-	if (!released) /* with the lock, which keeps the waiter from going away */
+	spin_lock(&fetch_lock);
+	fetch->stage = FETCH_COMPLETED;
+	if (fetch->waiter) /* with the lock, which keeps the waiter from going away */
 		fetch->waiter->wake(fetch->waiter);
-	spin_unlock(&queue->lock);
-	if (released)
-		fetch_destroy(fetch);
+	adma_lane_leave(&fetch->process->lane);
+	process_put(fetch->process);
+	fetch_run_next();
+	spin_unlock(&fetch_lock);
+	fetch_put(fetch);
 }
 
 /* ---- what transfers do with it ---- */
 
-static bool fetch_is_completed(struct adma_fetch *fetch)
+static enum fetch_stage fetch_stage(const struct adma_fetch *fetch)
 {
-	struct adma_fetch_queue *queue = adma_user_fetch_queue(fetch->user);
-	bool completed;
+	enum fetch_stage stage;
 
-	spin_lock(&queue->lock);
-	completed = fetch->completed;
-	spin_unlock(&queue->lock);
-	return completed;
+	spin_lock(&fetch_lock);
+	stage = fetch->stage;
+	spin_unlock(&fetch_lock);
+	return stage;
+}
+
+static bool fetch_is_completed(const struct adma_fetch *fetch)
+{
+	return fetch_stage(fetch) == FETCH_COMPLETED;
 }
 
 bool adma_fetch_is_delayed(const struct adma_fetch_client *client)
 {
-	struct adma_fetch *fetch = client->fetch;
-	struct adma_fetch_queue *queue;
-	bool running;
+	const struct adma_fetch *fetch = client->fetch;
 
-	if (!fetch)
+	if (!fetch || fetch_stage(fetch) >= FETCH_GOES)
 		return false;
-	queue = adma_user_fetch_queue(fetch->user);
-	spin_lock(&queue->lock);
-	running = fetch->running;
-	spin_unlock(&queue->lock);
-	return !running && ktime_to_ns(ktime_sub(ktime_get(), fetch->begun)) > FETCH_DELAY_MAX;
+	return ktime_to_ns(ktime_sub(ktime_get(), fetch->begun)) > FETCH_DELAY_MAX;
 }
 
 void adma_fetch_begin(struct adma_fetch_client *client, struct adma_memory *memory,
 		      unsigned long start, unsigned long end, bool long_term)
 {
 	struct adma_fetch *fetch = client->fetch;
-	struct adma_fetch_queue *queue;
 
 	if (fetch && fetch->start == start && fetch->long_term >= long_term &&
 	    !fetch_is_completed(fetch))
 		return;
 	adma_fetch_release(client, memory);
-	fetch = fetch_make(client, memory, start, end, long_term);
+	fetch = fetch_make(memory);
 	if (!fetch)
 		return;
 	client->fetch = fetch;
+	fetch->waiter = client->waiter;
+	fetch->start = start;
+	fetch->end = end;
+	fetch->long_term = long_term;
 	INIT_WORK(&fetch->work, fetch_work);
-	queue = adma_user_fetch_queue(fetch->user);
-	spin_lock(&queue->lock);
-	list_add_tail(&fetch->node, &queue->waiting);
-	if (fetch_may_run(queue, fetch))
-		fetch_run(queue, fetch);
-	spin_unlock(&queue->lock);
+	spin_lock(&fetch_lock);
+	fetch->process = process_add(fetch->process);
+	adma_lane_wait(&fetch->process->lane, &fetch->turn);
+	fetch_run_next();
+	spin_unlock(&fetch_lock);
 }
 
 /*
@@ -238,33 +298,37 @@ int adma_fetch_pin(struct adma_fetch_client *client, struct adma_pin *pin,
 	return error;
 }
 
+/* Called with the lock. Its turn does not come any more, if it has not come. */
+static bool fetch_withdraw(struct adma_fetch *fetch)
+{
+	fetch->waiter = NULL;
+	if (fetch->stage != FETCH_WAITS)
+		return false;
+	adma_lane_withdraw(&fetch->process->lane, &fetch->turn);
+	process_put(fetch->process);
+	return true;
+}
+
 void adma_fetch_release(struct adma_fetch_client *client, struct adma_memory *memory)
 {
 	struct adma_fetch *fetch = client->fetch;
-	struct adma_fetch_queue *queue;
-	bool in_work;
+	bool withdrawn;
 
 	if (!fetch)
 		return;
 	client->fetch = NULL;
 	memory->pin_ns += ktime_to_ns(ktime_sub(ktime_get(), fetch->begun));
-	queue = adma_user_fetch_queue(fetch->user);
-	spin_lock(&queue->lock);
-	in_work = fetch->running && !fetch->completed;
-	fetch->waiter = NULL;
-	if (!fetch->running)
-		list_del(&fetch->node);
-	spin_unlock(&queue->lock);
-	if (!in_work) /* otherwise its work destroys it */
-		fetch_destroy(fetch);
+	spin_lock(&fetch_lock);
+	withdrawn = fetch_withdraw(fetch);
+	spin_unlock(&fetch_lock);
+	if (withdrawn)
+		fetch_put(fetch);
+	fetch_put(fetch);
 }
 
 /* ---- module ---- */
 
-/*
- * The queue runs as many works at a time as a queue may: each may have to wait for
- * somebody's page faults.
- */
+/* The queue runs as many works at a time as a queue may, and more than are queued at a time. */
 int adma_fetches_init(void)
 {
 	fetches = alloc_workqueue("adma_faults", WQ_UNBOUND | WQ_SYSFS, WQ_MAX_ACTIVE);

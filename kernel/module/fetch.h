@@ -8,9 +8,10 @@
  * the transfer when that is completed. The transfer occupies no worker meanwhile, and may be
  * gone by then.
  *
- * Each user has a queue for the fetches of his memory. A few fetches of a user run at a
- * time, and fewer of one process. So a process that serves no faults makes only its own
- * user wait.
+ * Fetches take turns by the owner of the user namespace, by user and by process (lane.h). A few
+ * of a user run at a time, and fewer of one process; and fewer in all than the work queue can
+ * run. So a process that serves no faults makes only its own user wait, and a user of many uids
+ * makes only those wait that share with him.
  *
  * A client has one fetch at most. A fetch holds all that it needs, and the module. If nobody
  * waits for it any more, it is destroyed as soon as its page fault has been served.
@@ -24,7 +25,6 @@
 
 struct adma_fetch;
 struct adma_pin;
-struct adma_user;
 
 /* Its wake() is called when a fetch is completed, in process context; it must not sleep. */
 struct adma_waiter {
@@ -33,7 +33,6 @@ struct adma_waiter {
 
 /* For whom memory is fetched. */
 struct adma_fetch_client {
-	struct adma_user *user;     /* the poster of the memory, in whose queue its fetch waits */
 	struct adma_waiter *waiter; /* woken when the fetch is completed */
 	struct adma_fetch *fetch;   /* running, waiting or completed; or NULL */
 };
@@ -56,7 +55,7 @@ int adma_fetch_pin(struct adma_fetch_client *client, struct adma_pin *pin,
 		   struct adma_memory *memory, unsigned long start, unsigned long end,
 		   bool long_term);
 
-/* Has the fetch waited in its queue for so long that the transfer should do without it? */
+/* Has the fetch waited for its turn for so long that the transfer should do without it? */
 bool adma_fetch_is_delayed(const struct adma_fetch_client *client);
 
 /* Release what was fetched, and do not wait any more for what still is being fetched. */

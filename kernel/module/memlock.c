@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* memlock.c - charges against RLIMIT_MEMLOCK; see memlock.h. */
 #include <linux/atomic.h>
+#include <linux/minmax.h>
 #include <linux/sched/user.h>
 
 #include "memlock.h"
 #include "memory.h"
+#include "user.h"
 
 /*
  * Pins that are made at the post are held while the request waits for a match. They may take
@@ -15,28 +17,55 @@ static unsigned long memlock_limit(const struct adma_memory *memory)
 	return memory->wait == ADMA_PIN_WAIT_OWN ? memory->memlock / 2 : memory->memlock;
 }
 
-bool adma_memlock_charge(const struct adma_memory *memory, unsigned long count)
+static bool memlock_add(atomic_long_t *pages, unsigned long count, unsigned long limit)
 {
-	atomic_long_t *locked = &memory->user->locked_vm;
-	unsigned long limit = memlock_limit(memory);
-	long now = atomic_long_read(locked);
+	long now = atomic_long_read(pages);
 
 	do {
 		if (count > limit || now > limit - count)
 			return false;
-	} while (!atomic_long_try_cmpxchg(locked, &now, now + count));
+	} while (!atomic_long_try_cmpxchg(pages, &now, now + count));
 	return true;
 }
 
-void adma_memlock_uncharge(struct user_struct *user, unsigned long count)
+bool adma_memlock_charge(struct adma_charge *charge, const struct adma_memory *memory,
+			 unsigned long count)
 {
-	atomic_long_sub(count, &user->locked_vm);
+	unsigned long limit = memlock_limit(memory);
+
+	if (!memlock_add(&memory->user->locked_vm, count, limit))
+		return false;
+	if (!memlock_add(adma_user_pages(memory->poster), count, limit)) {
+		atomic_long_sub(count, &memory->user->locked_vm);
+		return false;
+	}
+	*charge = (struct adma_charge){
+		.user = get_uid(memory->user),
+		.poster = adma_user_get(memory->poster),
+		.pages = count,
+	};
+	return true;
+}
+
+void adma_memlock_uncharge(struct adma_charge *charge)
+{
+	atomic_long_sub(charge->pages, adma_user_pages(charge->poster));
+	atomic_long_sub(charge->pages, &charge->user->locked_vm);
+	adma_user_put(charge->poster);
+	free_uid(charge->user);
+}
+
+static unsigned long memlock_left(const atomic_long_t *pages, unsigned long limit)
+{
+	unsigned long now = atomic_long_read(pages);
+
+	return limit > now ? limit - now : 0;
 }
 
 unsigned long adma_memlock_room(const struct adma_memory *memory)
 {
-	unsigned long now = atomic_long_read(&memory->user->locked_vm);
 	unsigned long limit = memlock_limit(memory);
 
-	return limit > now ? limit - now : 0;
+	return min(memlock_left(&memory->user->locked_vm, limit),
+		   memlock_left(adma_user_pages(memory->poster), limit));
 }

@@ -111,7 +111,7 @@ static unsigned long memory_memlock(void)
 }
 
 int adma_memory_init(struct adma_memory *memory, u32 count, bool write, u32 policy,
-		     struct adma_tally *tally)
+		     const struct adma_poster *poster)
 {
 	struct adma_range *ranges = kmalloc_array(count, sizeof(*ranges), GFP_KERNEL_ACCOUNT);
 
@@ -121,7 +121,8 @@ int adma_memory_init(struct adma_memory *memory, u32 count, bool write, u32 poli
 		.mm = current->mm,
 		.user = get_uid(current_user()),
 		.memlock = memory_memlock(),
-		.tally = tally,
+		.poster = poster->user,
+		.tally = poster->tally,
 		.policy = policy,
 		.write = write,
 		.ranges = ranges,

@@ -19,6 +19,7 @@
 #define ADMA_LENGTH_MAX BIT_ULL(40) /* bytes; small enough that no sum of lengths wraps around */
 
 struct adma_tally;
+struct adma_user;
 struct mm_struct;
 struct user_struct;
 
@@ -29,6 +30,12 @@ enum adma_pin_wait {
 	ADMA_PIN_WAIT,     /* anything, page faults that other processes serve too: for a fetch */
 };
 
+/* Who posts memory. Both outlive the memory. */
+struct adma_poster {
+	struct adma_user *user;
+	struct adma_tally *tally; /* of its endpoint */
+};
+
 struct adma_range {
 	unsigned long address;
 	size_t length;
@@ -37,8 +44,9 @@ struct adma_range {
 struct adma_memory {
 	struct mm_struct *mm;
 	struct user_struct *user; /* who is charged for long-term pins */
+	struct adma_user *poster; /* whose owner is charged for them, too */
 	unsigned long memlock;    /* pages that this user may pin; ULONG_MAX: any number */
-	struct adma_tally *tally; /* of the poster's endpoint, which outlives the memory; or NULL */
+	struct adma_tally *tally; /* of the poster's endpoint; or NULL */
 	u32 policy; /* ADMA_BY_* */
 	bool write; /* it is a destination */
 	u32 count;
@@ -54,7 +62,7 @@ struct adma_memory {
  * other functions may be used after it, up to adma_memory_free().
  */
 int adma_memory_init(struct adma_memory *memory, u32 count, bool write, u32 policy,
-		     struct adma_tally *tally);
+		     const struct adma_poster *poster);
 
 /* Add a range. 0, -EINVAL or -EFAULT. */
 int adma_memory_add(struct adma_memory *memory, u64 base, u64 length);

@@ -59,15 +59,16 @@ static const struct mmu_interval_notifier_ops pin_notifier_operations = {
 
 /* ---- new entries ---- */
 
-/* Charges @count pages, or as many as the limit allows. 0: not one. */
-static unsigned long pin_reserve(const struct adma_memory *memory, unsigned long count)
+/* Charges for @count pages, or for as many as the limit allows. 0: not for one. */
+static unsigned long pin_reserve(struct adma_charge *charge, const struct adma_memory *memory,
+				 unsigned long count)
 {
 	bool waited = false;
 
 	/* Both sides of a transfer often belong to one user. */
 	count = min(count, max(memory->memlock / 2, 1UL));
-	while (!adma_memlock_charge(memory, count)) {
-		if (adma_pin_cache_evict(memory->user, count))
+	while (!adma_memlock_charge(charge, memory, count)) {
+		if (adma_pin_cache_evict(memory->poster, count))
 			continue;
 		if (!waited) {
 			adma_pin_cache_flush(); /* dead entries are charged until dropped */
@@ -85,13 +86,14 @@ static struct adma_pin_entry *pin_make_entry(const struct adma_memory *memory, u
 					     unsigned long count)
 {
 	struct adma_pin_entry *entry;
+	struct adma_charge charge;
 
-	count = pin_reserve(memory, count);
+	count = pin_reserve(&charge, memory, count);
 	if (!count)
 		return ERR_PTR(-ENOMEM);
-	entry = adma_pin_entry_make(memory, start, count);
+	entry = adma_pin_entry_make(memory, start, count, &charge);
 	if (!entry) {
-		adma_memlock_uncharge(memory->user, count);
+		adma_memlock_uncharge(&charge);
 		return ERR_PTR(-ENOMEM);
 	}
 	return entry;

@@ -13,6 +13,7 @@
 #include "memory.h"
 #include "pin_cache.h"
 #include "pin_entry.h"
+#include "user.h"
 
 static unsigned long pin_limit = 256 << 20;
 module_param(pin_limit, ulong, 0644);
@@ -116,7 +117,7 @@ static bool pin_cache_in_use(struct adma_pin_entry *entry)
 	return used;
 }
 
-bool adma_pin_cache_evict(const struct user_struct *user, unsigned long count)
+bool adma_pin_cache_evict(const struct adma_user *user, unsigned long count)
 {
 	struct adma_pin_entry *entry, *next;
 	unsigned long found = 0;
@@ -126,7 +127,8 @@ bool adma_pin_cache_evict(const struct user_struct *user, unsigned long count)
 	list_for_each_entry_safe(entry, next, &lru, lru) {
 		if (found >= count)
 			break;
-		if ((user && entry->user != user) || pin_cache_in_use(entry))
+		if ((user && !adma_user_shares(user, entry->charge.poster)) ||
+		    pin_cache_in_use(entry))
 			continue;
 		found += entry->count;
 		pin_cache_remove(entry, pin_cache_tree(entry->notifier.mm), &victims);

@@ -12,6 +12,8 @@
 
 #include "pin_entry.h"
 
+struct adma_user;
+
 /* If a live entry covers @pin's range, then it becomes @pin's, and the most recently used one. */
 bool adma_pin_cache_find(struct adma_pin *pin, const struct adma_memory *memory);
 
@@ -36,9 +38,9 @@ void adma_pin_cache_flush(void);
 
 /*
  * Drop unused entries, least recently used first, until @count pages are found. @user: only
- * this user's, or NULL for anybody's. False: there was none.
+ * those of users who share with this one, or NULL for anybody's. False: there was none.
  */
-bool adma_pin_cache_evict(const struct user_struct *user, unsigned long count);
+bool adma_pin_cache_evict(const struct adma_user *user, unsigned long count);
 
 /* Evict until the cache is within its limit, as far as entries are unused. */
 void adma_pin_cache_trim(void);

@@ -2,7 +2,6 @@
 /* pin_entry.c - pages that are pinned for long, and the uses of them; see pin_entry.h. */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/sched/user.h>
 #include <linux/slab.h>
 
 #include "counters.h"
@@ -14,7 +13,7 @@
 static struct workqueue_struct *removals;
 
 struct adma_pin_entry *adma_pin_entry_make(const struct adma_memory *memory, unsigned long start,
-					   unsigned long count)
+					   unsigned long count, const struct adma_charge *charge)
 {
 	struct adma_pin_entry *entry;
 
@@ -28,20 +27,14 @@ struct adma_pin_entry *adma_pin_entry_make(const struct adma_memory *memory, uns
 	spin_lock_init(&entry->lock);
 	INIT_LIST_HEAD(&entry->uses);
 	entry->write = memory->write;
-	entry->user = get_uid(memory->user);
+	entry->charge = *charge;
 	entry->count = count;
 	return entry;
 }
 
-static void pin_entry_uncharge(struct adma_pin_entry *entry)
-{
-	adma_memlock_uncharge(entry->user, entry->count);
-	free_uid(entry->user);
-}
-
 void adma_pin_entry_free(struct adma_pin_entry *entry)
 {
-	pin_entry_uncharge(entry);
+	adma_memlock_uncharge(&entry->charge);
 	kvfree(entry);
 }
 
@@ -79,7 +72,7 @@ bool adma_pin_entry_stick(struct adma_pin_entry *entry)
 
 /* ---- the last reference ---- */
 
-/* The charge of stuck pages stays, and with it the reference to the user. */
+/* The charge of stuck pages stays, and with it the references to those who are charged. */
 static void pin_entry_release(struct adma_pin_entry *entry)
 {
 	if (entry->stuck)
@@ -88,7 +81,7 @@ static void pin_entry_release(struct adma_pin_entry *entry)
 		unpin_user_pages_dirty_lock(entry->pages, entry->count, entry->write);
 		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);
 	}
-	pin_entry_uncharge(entry);
+	adma_memlock_uncharge(&entry->charge);
 }
 
 static void pin_entry_remove(struct work_struct *work)

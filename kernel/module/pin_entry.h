@@ -21,9 +21,10 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+#include "memlock.h"
+
 struct adma_memory;
 struct page;
-struct user_struct;
 
 /* A page-aligned part of an mm, pinned for long, with a notifier of its own. */
 struct adma_pin_entry {
@@ -40,7 +41,7 @@ struct adma_pin_entry {
 	bool dead;                      /* lock: the pages may not be the mapped ones any more */
 	bool stuck;                     /* lock: the pages stay pinned for good */
 	bool write;
-	struct user_struct *user;       /* charged for it */
+	struct adma_charge charge;
 	unsigned long count;
 	struct page *pages[];
 };
@@ -61,11 +62,11 @@ static inline unsigned long adma_pin_pages(const struct adma_pin *pin)
 
 /*
  * An entry of @count pages from @start on, whose pages are not pinned yet, with one
- * reference. The caller has charged @memory's user for @count pages; the entry
- * uncharges them. NULL: no memory; then nothing was uncharged.
+ * reference. It takes over @charge, which was made for them. NULL: no memory; then nothing was
+ * uncharged.
  */
 struct adma_pin_entry *adma_pin_entry_make(const struct adma_memory *memory, unsigned long start,
-					   unsigned long count);
+					   unsigned long count, const struct adma_charge *charge);
 
 /* Free one whose notifier was never inserted. */
 void adma_pin_entry_free(struct adma_pin_entry *entry);

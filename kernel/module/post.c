@@ -128,6 +128,7 @@ static void post_address(struct adma_envelope *envelope, const struct adma_post 
 int adma_post_message(struct adma_endpoint *endpoint, const struct adma_post *post)
 {
 	const struct adma_iovec __user *iov = u64_to_user_ptr(post->iov);
+	struct adma_poster poster = { .tally = &endpoint->tally };
 	struct adma_request *request;
 	int error;
 
@@ -138,11 +139,11 @@ int adma_post_message(struct adma_endpoint *endpoint, const struct adma_post *po
 	request = adma_request_make(endpoint, post->cookie, post->flags);
 	if (IS_ERR(request))
 		return PTR_ERR(request);
+	poster.user = request->user;
 	error = adma_buffer_take(&request->buffer, iov, post->iovcnt, post->op == ADMA_READ,
-				 endpoint->connection->policy, &endpoint->tally);
+				 endpoint->connection->policy, &poster);
 	if (error)
 		goto fail;
-	request->buffer.fetch.user = request->user;
 	post_address(&request->envelope, post, request->buffer.memory.length);
 	error = post_request(request);
 	if (error)
@@ -165,15 +166,15 @@ static bool post_overlaps(const struct adma_memory *a, const struct adma_memory 
 
 static int post_take_both(struct adma_request *request, const struct adma_copy *copy)
 {
-	struct adma_tally *tally = &request->endpoint->tally;
+	const struct adma_poster poster = { request->user, &request->endpoint->tally };
 	int error;
 
 	error = adma_buffer_take_range(&request->buffer, copy->destination, copy->length, true,
-				       copy->policy, tally);
+				       copy->policy, &poster);
 	if (error)
 		return error;
 	error = adma_buffer_take_range(&request->source, copy->source, copy->length, false,
-				       copy->policy, tally);
+				       copy->policy, &poster);
 	if (error)
 		return error;
 	return post_overlaps(&request->buffer.memory, &request->source.memory) ? -EINVAL : 0;
@@ -195,8 +196,6 @@ int adma_post_copy(struct adma_endpoint *endpoint, const struct adma_copy *copy)
 	error = post_take_both(request, copy);
 	if (error)
 		goto fail;
-	request->buffer.fetch.user = request->user;
-	request->source.fetch.user = request->user;
 	spin_lock(&endpoint->connection->lock);
 	error = adma_entries_admit(endpoint->entries, request->cookie);
 	if (!error)

@@ -3,6 +3,7 @@
 #include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/hashtable.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
@@ -10,7 +11,8 @@
 #include <linux/spinlock.h>
 #include <linux/uidgid.h>
 
-#include "fetch_queue.h"
+#include "lane.h"
+#include "owner.h"
 #include "user.h"
 
 static unsigned int requests_max = 8192;
@@ -25,73 +27,95 @@ static unsigned int opens_max = 1024;
 module_param(opens_max, uint, 0644);
 MODULE_PARM_DESC(opens_max, "open file descriptors of the device itself of one user");
 
+static unsigned int owner_users = 4;
+module_param(owner_users, uint, 0644);
+MODULE_PARM_DESC(owner_users, "users' limits that the users of one owner's user namespaces have in all");
+
 struct adma_user {
 	struct hlist_node node;
 	struct rcu_head rcu;
 	refcount_t refs; /* one for each request, each connection and each fetch */
 	kuid_t uid;
-	atomic_t requests;
-	atomic_t connections;
-	atomic_t opens;
-	struct adma_fetch_queue fetches;
+	struct adma_owner *owner;
+	atomic_t used[ADMA_QUOTAS];
+	struct adma_lane lane; /* of its fetches; fetch.c's lock */
 };
 
 static DEFINE_HASHTABLE(users, 6);
 static DEFINE_SPINLOCK(users_lock); /* additions and removals; an innermost lock */
 
-/* Called under RCU or the lock. Returns the user with a reference. */
-static struct adma_user *user_find(kuid_t uid)
+/*
+ * Called under RCU or the lock. Returns the user with a reference. A user that is about to be freed
+ * still has its owner until the end of a grace period.
+ */
+static struct adma_user *user_find(kuid_t uid, kuid_t owner)
 {
 	struct adma_user *user;
 
 	hash_for_each_possible_rcu(users, user, node, __kuid_val(uid),
 				   lockdep_is_held(&users_lock)) {
-		if (uid_eq(user->uid, uid) && refcount_inc_not_zero(&user->refs))
+		if (uid_eq(user->uid, uid) && uid_eq(user->owner->uid, owner) &&
+		    refcount_inc_not_zero(&user->refs))
 			return user;
 	}
 	return NULL;
 }
 
-static struct adma_user *user_add(kuid_t uid)
+static void user_free(struct adma_user *user)
 {
-	struct adma_user *user, *made = kzalloc(sizeof(*made), GFP_KERNEL_ACCOUNT);
+	adma_owner_put(user->owner);
+	kfree_rcu(user, rcu);
+}
+
+static struct adma_user *user_make(kuid_t uid, kuid_t owner)
+{
+	struct adma_user *user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
+
+	if (!user)
+		return NULL;
+	user->owner = adma_owner_get(owner);
+	if (!user->owner) {
+		kfree(user);
+		return NULL;
+	}
+	refcount_set(&user->refs, 1);
+	user->uid = uid;
+	adma_lane_init(&user->lane, &user->owner->lane);
+	return user;
+}
+
+static struct adma_user *user_add(kuid_t uid, kuid_t owner)
+{
+	struct adma_user *user, *made = user_make(uid, owner);
 
 	if (!made)
 		return NULL;
-	refcount_set(&made->refs, 1);
-	made->uid = uid;
-	adma_fetch_queue_init(&made->fetches);
 	spin_lock(&users_lock);
-	user = user_find(uid);
+	user = user_find(uid, owner);
 	if (!user)
 		hash_add_rcu(users, &made->node, __kuid_val(uid));
 	spin_unlock(&users_lock);
 	if (!user)
 		return made;
-	kfree(made);
+	user_free(made);
 	return user;
 }
 
 static struct adma_user *user_of_current(void)
 {
-	kuid_t uid = current_uid();
+	kuid_t uid = current_uid(), owner = adma_owner_uid();
 	struct adma_user *user;
 
 	rcu_read_lock();
-	user = user_find(uid);
+	user = user_find(uid, owner);
 	rcu_read_unlock();
-	return user ?: user_add(uid);
+	return user ?: user_add(uid, owner);
 }
 
 struct adma_user *adma_user_get(struct adma_user *user)
 {
 	refcount_inc(&user->refs);
 	return user;
-}
-
-struct adma_fetch_queue *adma_user_fetch_queue(struct adma_user *user)
-{
-	return &user->fetches;
 }
 
 void adma_user_put(struct adma_user *user)
@@ -101,57 +125,80 @@ void adma_user_put(struct adma_user *user)
 		return;
 	hash_del_rcu(&user->node);
 	spin_unlock(&users_lock);
-	kfree_rcu(user, rcu);
+	user_free(user);
 }
 
-static bool user_charge(atomic_t *count, unsigned int most)
+bool adma_user_shares(const struct adma_user *user, const struct adma_user *other)
 {
-	int now = atomic_read(count);
+	return user->owner == other->owner;
+}
 
-	do {
-		if ((unsigned int)now >= most)
-			return false;
-	} while (!atomic_try_cmpxchg(count, &now, now + 1));
-	return true;
+atomic_long_t *adma_user_pages(struct adma_user *user)
+{
+	return &user->owner->pages;
+}
+
+struct adma_lane *adma_user_lane(struct adma_user *user)
+{
+	return &user->lane;
+}
+
+/* ---- quotas ---- */
+
+static void user_uncharge(struct adma_user *user, enum adma_quota quota)
+{
+	atomic_dec(&user->owner->used[quota]);
+	atomic_dec(&user->used[quota]);
+}
+
+static bool user_charge(struct adma_user *user, enum adma_quota quota, unsigned int most)
+{
+	unsigned int owners = min_t(u64, (u64)most * adma_user_sharers(), UINT_MAX);
+
+	if (!adma_quota_charge(&user->used[quota], most))
+		return false;
+	if (adma_quota_charge(&user->owner->used[quota], owners))
+		return true;
+	atomic_dec(&user->used[quota]);
+	return false;
+}
+
+static struct adma_user *user_add_one(enum adma_quota quota, unsigned int most)
+{
+	struct adma_user *user = user_of_current();
+
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	if (user_charge(user, quota, most))
+		return user;
+	adma_user_put(user);
+	return ERR_PTR(-EDQUOT);
 }
 
 struct adma_user *adma_user_add_request(void)
 {
-	struct adma_user *user = user_of_current();
-
-	if (!user)
-		return ERR_PTR(-ENOMEM);
-	if (user_charge(&user->requests, READ_ONCE(requests_max)))
-		return user;
-	adma_user_put(user);
-	return ERR_PTR(-EDQUOT);
+	return user_add_one(ADMA_QUOTA_REQUESTS, READ_ONCE(requests_max));
 }
 
 struct adma_user *adma_user_add_connection(bool connected)
 {
-	struct adma_user *user = user_of_current();
-	bool charged;
-
-	if (!user)
-		return ERR_PTR(-ENOMEM);
-	charged = connected ? user_charge(&user->connections, READ_ONCE(connections_max))
-			    : user_charge(&user->opens, READ_ONCE(opens_max));
-	if (charged)
-		return user;
-	adma_user_put(user);
-	return ERR_PTR(-EDQUOT);
+	if (connected)
+		return user_add_one(ADMA_QUOTA_CONNECTIONS, READ_ONCE(connections_max));
+	return user_add_one(ADMA_QUOTA_OPENS, READ_ONCE(opens_max));
 }
 
 void adma_user_sub_request(struct adma_user *user)
 {
-	atomic_dec(&user->requests);
+	user_uncharge(user, ADMA_QUOTA_REQUESTS);
 }
 
 void adma_user_put_connection(struct adma_user *user, bool connected)
 {
-	atomic_dec(connected ? &user->connections : &user->opens);
+	user_uncharge(user, connected ? ADMA_QUOTA_CONNECTIONS : ADMA_QUOTA_OPENS);
 	adma_user_put(user);
 }
+
+/* ---- limits ---- */
 
 u32 adma_user_requests_max(void)
 {
@@ -161,4 +208,9 @@ u32 adma_user_requests_max(void)
 u32 adma_user_connections_max(void)
 {
 	return READ_ONCE(connections_max);
+}
+
+u32 adma_user_sharers(void)
+{
+	return max(READ_ONCE(owner_users), 1U);
 }

@@ -14,7 +14,8 @@
  * are needed. Whoever holds one may post. What is posted is always the
  * poster's own memory, and it is charged to the poster's user. So a forked
  * child, or a third process that was given the file descriptor, may use it
- * like any other.
+ * like any other. Limits of a user are also limits of the owner of the user's
+ * namespace: all users of one owner have together what a few users may have.
  *
  * Requests. A post names a completion entry and a generation, together the
  * cookie. The entry is {generation, ADMA_PENDING} until the request is
@@ -155,7 +156,8 @@ struct adma_iovec {
  *   ENOMEM      RLIMIT_MEMLOCK does not allow to pin even one page (ADMA_BY_DMA); or
  *               there is no memory
  *   EOPNOTSUPP  the memory cannot be pinned for long, such as a file's (ADMA_BY_DMA)
- *   EDQUOT      the user has requests_max pending requests
+ *   EDQUOT      the user has requests_max pending requests, or the owner of the
+ *               user's namespace has a few times as many
  */
 struct adma_post {
 	__u32 size;

@@ -30,6 +30,12 @@ static inline void list_del_init(struct list_head *node)
 	INIT_LIST_HEAD(node);
 }
 
+static inline void list_move_tail(struct list_head *node, struct list_head *list)
+{
+	list_del_init(node);
+	list_add_tail(node, list);
+}
+
 static inline void list_splice_tail_init(struct list_head *from, struct list_head *list)
 {
 	if (list_empty(from))
