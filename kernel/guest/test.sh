@@ -126,17 +126,16 @@ step_x86() {
 
 step_x86_quick() {
 	on_x86 5 "$python_x86_quick" '(helper and not dma or engine_dma or yama) and not stated_limit' \
-		'requests of one namespace' 'pins of one namespace'
+		"'requests of one namespace' 'pins of one namespace'"
 }
 
-on_x86() { # on_x86 SECONDS TESTS EXPRESSION [TEST...]: of random commands; of the Python suite; of `shares`
+on_x86() { # on_x86 SECONDS TESTS EXPRESSION [TESTS]: of random commands; of the Python suite; of shares.c
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
 	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=$1 $self/fuzz")"
-	boot x86-shares --soft 'channels=4' amd64-6.1 -- $self/shares "${@:4}"
+		bash -c "$(all $self/uapi $self/races $self/waits $self/pins "$self/shares ${4:-}" "ADMA_SECONDS=$1 $self/fuzz")"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
 		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$2" "$3")"
 }
@@ -223,7 +222,7 @@ step_deep() {
 	local self=build/kernel/selftests/arm64
 	modules debug arm64
 	boot debug-selftests --timeout 1800 debug -- \
-		bash -c "export ADMA_TEST_SLOWNESS=3; $(all $self/uapi "ADMA_ROUNDS=40 $self/races")"
+		bash -c "export ADMA_TEST_SLOWNESS=3; $(all $self/uapi "ADMA_ROUNDS=40 $self/races" $self/pins $self/shares)"
 	boot debug-faults --free --timeout 900 --soft '' debug -- \
 		bash -c "ADMA_TEST_SLOWNESS=3 $self/provider"
 	boot debug-stuck --free --stuck --timeout 900 --soft '' debug -- \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* command.c - ioctl() on an endpoint; see command.h and the UAPI header. */
+#include <linux/capability.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/minmax.h>
@@ -96,6 +97,8 @@ static long command_counters(struct adma_endpoint *endpoint, void __user *argume
 		return error;
 	if (counters.flags & ~ADMA_COUNTERS_MODULE)
 		return -EINVAL;
+	if (counters.flags && !capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	adma_tally_read(counters.flags ? &adma_total : &endpoint->tally, &counters);
 	return command_return(argument, &counters, sizeof(counters));
 }

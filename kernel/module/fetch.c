@@ -20,13 +20,13 @@
 
 static unsigned int faults_max = 16;
 module_param(faults_max, uint, 0644);
-MODULE_PARM_DESC(faults_max, "waits for page faults of one user's memory at a time, a quarter of them of one process's");
+MODULE_PARM_DESC(faults_max, "waits for page faults of one user's memory at a time, a quarter of one process's");
 
 static unsigned int faults_total = 256;
 module_param(faults_total, uint, 0644);
-MODULE_PARM_DESC(faults_total, "the same of all users; half are kept for those who have none");
+MODULE_PARM_DESC(faults_total, "the same of all users; half are kept for new ones");
 
-/* Those whose fetches take turns with each other: of one user in one process, while there are any. */
+/* Whose fetches take turns together: of one user in one process, while there are any. */
 struct fetch_process {
 	struct hlist_node node;
 	const struct adma_user *user; /* its fetches hold both */

@@ -4,6 +4,10 @@
  *
  * pin.h tells the protocol. Lock order: the cache's mutex, then an entry's lock. The mutex
  * protects the trees, the LRU list, and whether an entry is cached.
+ *
+ * Entries that nobody uses for a while are dropped, because the user is charged for them, and may
+ * want to pin something else. They are also dropped when memory is scarce: pinned pages can neither
+ * be moved nor written to swap.
  */
 #ifndef ADMA_PIN_CACHE_H
 #define ADMA_PIN_CACHE_H

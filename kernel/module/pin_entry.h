@@ -32,6 +32,7 @@ struct adma_pin_entry {
 	struct interval_tree_node span; /* cache's mutex: in a tree, while cached */
 	struct list_head lru;           /* cache's mutex: the same */
 	bool cached;                    /* cache's mutex */
+	unsigned long used;             /* cache's mutex: jiffies, when it was last seen in use */
 	struct work_struct drop;
 	struct work_struct remove;
 	refcount_t refs;

@@ -201,6 +201,16 @@ unsigned long parameter_set(const char *name, unsigned long value)
 	return before;
 }
 
+unsigned long pins_cached(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/adma/pins", "r");
+	unsigned long bytes;
+
+	CHECK(file && fscanf(file, "cached %lu", &bytes) == 1);
+	fclose(file);
+	return bytes;
+}
+
 union control {
 	struct cmsghdr header;
 	char bytes[CMSG_SPACE(sizeof(int))];

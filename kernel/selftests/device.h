@@ -59,6 +59,9 @@ bool filled(const void *buffer, size_t length, unsigned seed);
  */
 unsigned long parameter_set(const char *name, unsigned long value);
 
+/* Bytes in the pin cache. Needs root and debugfs. */
+unsigned long pins_cached(void);
+
 void send_fd(int socket, int fd);
 int receive_fd(int socket);
 

@@ -241,16 +241,6 @@ static void test_requests_of_namespace(void)
 
 /* ---- pinned memory ---- */
 
-static unsigned long bytes_cached(void)
-{
-	FILE *file = fopen("/sys/kernel/debug/adma/pins", "r");
-	unsigned long bytes;
-
-	CHECK(file && fscanf(file, "cached %lu", &bytes) == 1);
-	fclose(file);
-	return bytes;
-}
-
 static void keep_pinned(void)
 {
 	const struct rlimit limit = { MEMLOCK, MEMLOCK };
@@ -273,7 +263,7 @@ static void test_pins_of_namespace(void)
 	crowd_start_in_namespace(&crowd);
 	await(&counts->ready, 6);
 	/* Pins of former tests go when the last work of their processes is done. */
-	while (bytes_cached() > MEMLOCK)
+	while (pins_cached() > MEMLOCK)
 		usleep(1000);
 }
 

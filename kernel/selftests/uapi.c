@@ -53,6 +53,7 @@ static const struct test tests[] = {
 	{ "result unwritable", test_result_unwritable, 60 },
 	{ "channels", test_channels, 0 },
 	{ "counters", test_counters, 0 },
+	{ "counters of others", test_counters_of_others, 0 },
 	{ "pair", test_pair, 0 },
 	{ "pair by dma", test_pair_by_dma, 0 },
 	{ "pair: file descriptors run out", test_pair_descriptors_run_out, 0 },

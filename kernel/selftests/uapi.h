@@ -25,6 +25,7 @@ void test_info(void);
 void test_result_unwritable(void);
 void test_channels(void);
 void test_counters(void);
+void test_counters_of_others(void);
 void test_pair(void);
 void test_pair_by_dma(void);
 void test_pair_descriptors_run_out(void);

@@ -170,6 +170,19 @@ void test_counters(void)
 	CHECK(own.posts >= all.posts + 3 && own.matches > all.matches && own.done >= all.done + 2);
 }
 
+void test_counters_of_others(void)
+{
+	struct adma_counters all = { .size = sizeof(all), .flags = ADMA_COUNTERS_MODULE };
+	int fd = device_open();
+
+	if (getuid())
+		tap_skip("not root");
+	CHECK(!setuid(65534));
+	SAME(command(fd, ADMA_IOC_COUNTERS, &all), -EPERM);
+	all.flags = 0;
+	SAME(command(fd, ADMA_IOC_COUNTERS, &all), 0);
+}
+
 /* ---- pairs ---- */
 
 void test_pair(void)

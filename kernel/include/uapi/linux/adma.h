@@ -280,7 +280,8 @@ struct adma_entry {
 
 /*
  * ADMA_IOC_COUNTERS: of this endpoint's own requests. A transfer is counted at the
- * endpoint whose post made the match. Errors: EINVAL, E2BIG, EFAULT.
+ * endpoint whose post made the match. Errors: EPERM (ADMA_COUNTERS_MODULE without
+ * CAP_SYS_ADMIN, because it tells what other users do), EINVAL, E2BIG, EFAULT.
  */
 struct adma_counters {
 	__u32 size;
