@@ -35,12 +35,13 @@ from .errors import (
     WrongKind,
 )
 from .listener import Listener, listen
-from .mechanisms import Refusal
+from .mechanisms import MechanismName, Refusal
 from .meeting import connect, from_socket
+from .messages.arrival import ReceiveRequest
 from .messages.explanation import Explanation
 from .messages.message import Message
 from .messages.poll import wait
-from .messages.waitset import wait_all, wait_any, wait_some
+from .messages.waitset import test_all, test_any, wait_all, wait_any, wait_some
 from .request import Request
 from .request import suspend_by as _suspend_by
 
@@ -74,12 +75,14 @@ __all__ = [
     "ChannelEnded",
     "Explanation",
     "Listener",
+    "MechanismName",
     "MechanismUnavailable",
     "Message",
     "MessageTooLong",
     "MessagesLost",
     "PeerDied",
     "ProtocolError",
+    "ReceiveRequest",
     "Refusal",
     "Request",
     "Stalled",
@@ -92,6 +95,8 @@ __all__ = [
     "icopy",
     "listen",
     "stats",
+    "test_all",
+    "test_any",
     "wait",
     "wait_all",
     "wait_any",

@@ -5,31 +5,33 @@ from __future__ import annotations
 
 import errno
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, SupportsIndex
 
 from ._core import channel as core
 from ._core.buffers import empty
 from ._core.calls import Calls
+from ._core.constants import PENDING_MAX, TELL
 from ._core.holds import any_finished, let_go_finished
 from ._core.results import CLOSED_HERE, FORKED, error_for
 from ._core.selection import of_channel
 from ._core.waiting import OneWaiter
-from .arguments import deadline_of, remaining
+from .arguments import deadline_of, remaining, whole_between
 from .copying import engine
-from .errors import MessageTooLong, Stalled, WrongKind, failure
+from .errors import ChannelEnded, MessageTooLong, Stalled, WrongKind, failure
+from .handshake.link import Link
 from .messages import selection
+from .messages.arrival import Arrival, ReceiveRequest
 from .messages.blocking import Blocking
 from .messages.endpoint import Endpoint
-from .messages.incoming import Receiver
+from .messages.explanation import Explanation
+from .messages.incoming import Incoming, Receiver
 from .messages.message import KINDS, Message, bytes_of
 from .messages.source import Source
 from .request import size_text
 
-if TYPE_CHECKING:
-    from .handshake.link import Link
-    from .messages.explanation import Explanation
-
 __all__ = ["Channel"]
+
+_OUTSTANDING_MAX: Final = 1 << 20  # requests of a direction; each takes some memory
 
 _DESCRIPTORS: Final = {"messages": core.fileno, "completions": core.completions_fileno}
 
@@ -58,33 +60,109 @@ class Channel(Source, Calls):
     """
 
     def __init__(self, link: Link) -> None:
+        """This is not public: `connect`, `Listener.accept` and `from_socket` make channels."""
+        if not isinstance(link, Link):
+            raise TypeError("Channel() is not public: use connect(), listen() or from_socket()")
         engine.prepare_to_help()
         endpoint = Endpoint(link)
         self._receiver = Receiver(endpoint)
+        self._unpickles = link.allow_pickle
+        self._max_outstanding = PENDING_MAX
         super().__init__(endpoint, Blocking(endpoint), self._receiver, link.allow_pickle)
 
-    # write, read, iwrite, iread, send and recv are compiled: binding/calls.c
+    # write, read, read_bytes, iwrite, iread, send, isend and recv are compiled: binding/calls.c
+
+    def irecv(
+        self, max_bytes: SupportsIndex | None = None, *, allow_pickle: bool = False
+    ) -> ReceiveRequest:
+        """Post a read for the next object, of any size; returns a request whose `wait` returns it.
+
+        Such reads are matched in post order, as all reads are, and may be as many as
+        `max_outstanding` allows (BlockingIOError). The memory for an object is taken when it is
+        matched: by whatever call of this library comes next, or between two instructions of the
+        main thread. So a message behind it may wait for that. An object of which an interrupted
+        `recv` has received a part is the first one.
+
+        The request fails with `MessageTooLong` if the object has more than `max_bytes`, with
+        `WrongKind` if bytes come, and with PermissionError, at once, where `recv` raises it.
+        Then the message stays and is the next one again. See `recv` for `allow_pickle`.
+        """
+        if not (self._unpickles or allow_pickle):
+            self._receiver.refuse_to_unpickle()
+        limit = None if max_bytes is None else bytes_of(max_bytes, "irecv(max_bytes)")
+        incoming = self._receiver.adopt()
+        if incoming is None:
+            incoming = Incoming(self._endpoint, flags=TELL)
+            incoming.limit_to(limit)
+        else:
+            incoming.tell()
+        arrival = Arrival(self._endpoint, "recv", incoming)
+        incoming.head.feed_by(arrival._advance)
+        arrival.post()
+        return arrival
+
+    @property
+    def max_outstanding(self) -> int:
+        """How many requests of each direction may be outstanding: 1024, unless it is set.
+
+        A post that would exceed it raises BlockingIOError. Calls that wait are not counted. When
+        it is set to less than is outstanding, that goes on, and the next post is refused. An
+        object counts as one request. Setting raises ValueError for less than 1 or more than
+        1048576, and TypeError for what is no whole number.
+        """
+        return self._max_outstanding
+
+    @max_outstanding.setter
+    def max_outstanding(self, limit: int) -> None:
+        checked = whole_between(
+            limit,
+            1,
+            _OUTSTANDING_MAX,
+            "max_outstanding is a whole number of requests",
+            f"max_outstanding={{}}: it is from 1 to {_OUTSTANDING_MAX}",
+        )
+        if not core.limit_pending(self._endpoint.chan, checked):
+            raise self._endpoint.error(core.health(self._endpoint.chan))
+        self._max_outstanding = checked
 
     # Looking
+
+    def poll(self, timeout: float | None = 0) -> bool:
+        """Is there something to read? Waits for that up to `timeout` seconds; None: for ever.
+
+        True: a message waits, so that `iprobe` finds it, or none will come any more, so that a
+        read raises why at once. False: there is neither. Nothing is taken, and a timeout leaves
+        nothing behind. `ChannelClosed`: the channel was closed in this process.
+        """
+        deadline = deadline_of(timeout, "poll")
+        try:
+            return self.iprobe() is not None or (
+                remaining(deadline) != 0 and self._await_message(deadline) is not None
+            )
+        except ChannelEnded:
+            if self._endpoint.closed:
+                raise
+            return True
 
     def probe(self, timeout: float | None = None) -> Message:
         """Wait until there is a message to read; returns its kind and length, and leaves it."""
         deadline = deadline_of(timeout, "probe")
-        message = self.iprobe()
-        if message is not None:
-            return message
+        message = self.iprobe() or self._await_message(deadline)
+        if message is None:
+            raise TimeoutError(f"no message came within {timeout} s")
+        return message
+
+    def _await_message(self, deadline: float | None) -> Message | None:
+        """Wait until there is a message to read. None: the deadline passed before."""
         core.count_probing(self._endpoint.chan, 1)
         try:
             while (message := self.iprobe()) is None:
                 # A peer may publish messages and withdraw them, as long as somebody looks.
                 if not OneWaiter(self._endpoint.chan).wait(deadline) or remaining(deadline) == 0:
                     break
-            message = message or self.iprobe()
-            if message is None:
-                raise TimeoutError(f"no message came within {timeout} s")
+            return message or self.iprobe()
         finally:
             core.count_probing(self._endpoint.chan, -1)
-        return message
 
     def iprobe(self) -> Message | None:
         """The next message to read, or None. Never waits.

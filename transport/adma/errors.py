@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
-if TYPE_CHECKING:
-    from .request import Request
+from .request import Request
 
 __all__ = [
     "AdmaError",

@@ -70,6 +70,7 @@ class Listener:
     def __init__(
         self, name: str | os.PathLike[str], backlog: int, guests: access.Guests = access.PRIVATE
     ) -> None:
+        """This is not public: `listen` makes listeners."""
         spot = place.to_listen(name, guests.welcome)
         self._name = os.fspath(name)
         self._guests = guests

@@ -15,6 +15,7 @@ from .connect import access, address, place
 from .connect.identity import OVERFLOW_UID, credentials_of, hang_up
 from .handshake.handshake import Terms, shake_into
 from .handshake.link import Link
+from .mechanisms import MechanismName
 
 __all__ = ["channel_of", "connect", "from_socket", "judge_other_end"]
 
@@ -23,7 +24,7 @@ _PAUSE_FIRST, _PAUSE_LONGEST = 0.01, 0.2  # seconds between two tries at a busy 
 
 
 def connect(
-    name: str | os.PathLike[str], timeout: float | None = 5, mechanism: str = "auto"
+    name: str | os.PathLike[str], timeout: float | None = 5, mechanism: MechanismName = "auto"
 ) -> Channel:
     """Connect to the process that listens at a name or a path, written as for `listen`.
 
@@ -83,7 +84,9 @@ def _connect(callee: place.Callee, terms: Terms, deadline: float) -> Channel:
         _close(sock)
 
 
-def from_socket(sock: socket.socket, timeout: float | None = 5, mechanism: str = "auto") -> Channel:
+def from_socket(
+    sock: socket.socket, timeout: float | None = 5, mechanism: MechanismName = "auto"
+) -> Channel:
     """Make a channel over a connected AF_UNIX socket, SOCK_STREAM or SOCK_SEQPACKET.
 
     The other end does the same. Nothing else may be under way on the socket. The other end

@@ -60,6 +60,12 @@ class Request:
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        """This is not public: calls such as `icopy` and `Channel.iread` make requests."""
+        raise TypeError(
+            f"{type(self).__name__}() is not public: icopy(), iread() and the like make requests"
+        )
+
     def check(self) -> bool:
         """Is it done? Never blocks, but may copy for a moment. Raises the request's own error."""
         raise NotImplementedError

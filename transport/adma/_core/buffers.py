@@ -26,6 +26,7 @@ __all__ = [
     "filled",
     "holds_objects",
     "lengths_differ",
+    "memory_of",
     "no_buffer",
     "objects_refused",
     "pair",
@@ -77,6 +78,17 @@ def filled(buffer: Any) -> Hold:
     return ffi.from_buffer(_CHARS, buffer)
 
 
+def memory_of(buf: Any, *, writable: bool = False) -> tuple[int, int] | None:
+    """Address and bytes of a C-contiguous buffer. None: it is none, or not a writable one."""
+    try:
+        hold = ffi.from_buffer(_CHARS, buf, writable)
+    except (TypeError, BufferError, ValueError):
+        return None
+    address = int(ffi.cast("uintptr_t", hold))
+    ffi.release(hold)
+    return address, len(hold)
+
+
 #: The buffer is its owner's again, also while something refers to the hold. Twice is no error.
 release = ffi.release
 
@@ -100,33 +112,40 @@ def holds_objects(buf: ReadableBuffer) -> bool:
         return "O" in view.format and "O" in _FIELD_NAME.sub("", view.format)
 
 
-def refuse_objects(buf: ReadableBuffer, call: str, fill: bool) -> None:
+def refuse_objects(buf: ReadableBuffer, call: str, fill: bool, name: str = "buf") -> None:
     """TypeError for an array of Python objects: its addresses mean nothing to another process."""
     if holds_objects(buf):
         raise TypeError(
-            f"{call}(buf): buf is an array of Python objects ({type_name(buf)}), whose memory "
-            "holds addresses of this process; use send() and recv() for objects"
+            f"{call}({_parameter(name)}): {name} is an array of Python objects "
+            f"({type_name(buf)}), whose memory holds addresses of this process; use send() and "
+            "recv() for objects"
         )
 
 
-def refuse(buf: object, call: str, fill: bool) -> NoReturn:
+def refuse(buf: object, call: str, fill: bool, name: str = "buf") -> NoReturn:
     """Raise what is wrong with a buffer that does not lend its bytes. `fill`: to be filled."""
-    raise _refused(buf, call, need_writable=fill)
+    raise _refused(buf, name, call, need_writable=fill)
 
 
-def _refused(buf: object, call: str, *, need_writable: bool) -> Exception:
+def _parameter(name: str) -> str:
+    """The parameter that an argument belongs to: "buf" of "buf[1]"."""
+    return name.partition("[")[0]
+
+
+def _refused(buf: object, name: str, call: str, *, need_writable: bool) -> Exception:
     """What is wrong with a buffer that does not lend its bytes."""
     wanted = "a writable, C-contiguous buffer" if need_writable else "a C-contiguous buffer"
+    where = f"{call}({_parameter(name)})"
     shape: Any
     try:
         view = memoryview(buf)  # type: ignore[arg-type]
     except TypeError:
-        return no_buffer(buf, "buf", call, wanted)
+        return no_buffer(buf, name, call, wanted)
     except ValueError as error:
         # NumPy has no format for dates, bfloat16 and the like: such an array tells all this itself.
         flags: Any = getattr(buf, "flags", None)
         if not hasattr(flags, "c_contiguous"):
-            return ValueError(f"{call}(buf): buf cannot be used ({type_name(buf)}): {error}")
+            return ValueError(f"{where}: {name} cannot be used ({type_name(buf)}): {error}")
         readonly, contiguous = not flags.writeable, flags.c_contiguous
         shape, strides = getattr(buf, "shape", ()), getattr(buf, "strides", ())
     else:
@@ -134,16 +153,16 @@ def _refused(buf: object, call: str, *, need_writable: bool) -> Exception:
             readonly, contiguous = view.readonly, view.c_contiguous
             shape, strides = view.shape, view.strides
     if need_writable and readonly:
-        return read_only(buf, "buf", call)
+        return read_only(buf, name, call)
     if contiguous:
-        return BufferError(f"{call}(buf): {type_name(buf)} does not lend its memory")
+        return BufferError(f"{where}: {type_name(buf)} does not lend its memory")
     return BufferError(
-        f"{call}(buf): buf is not C-contiguous ({type_name(buf)} of shape {shape}, strides "
+        f"{where}: {name} is not C-contiguous ({type_name(buf)} of shape {shape}, strides "
         f"{strides}), so its elements are not in the order of their indices; "
         + (
-            "read into numpy.empty_like(buf, order='C') and assign that, as in buf[...] = it"
+            f"read into numpy.empty_like({name}, order='C') and assign that, as in {name}[...] = it"
             if need_writable
-            else "pass numpy.ascontiguousarray(buf), or use send(), which keeps the order"
+            else f"pass numpy.ascontiguousarray({name}), or use send(), which keeps the order"
         )
     )
 
@@ -161,8 +180,9 @@ def _full_name(kind: type) -> str:
 def no_buffer(buf: object, name: str, call: str, wanted: str) -> TypeError:
     """The error for an argument that is no buffer."""
     return TypeError(
-        f"{call}({name}): {name} must be {wanted} (bytearray, memoryview, array, numpy.ndarray), "
-        f"not {type_name(buf)}{_cure(buf, name, fill=wanted.startswith('a writable'))}"
+        f"{call}({_parameter(name)}): {name} must be {wanted} (bytearray, memoryview, array, "
+        f"numpy.ndarray), not {type_name(buf)}"
+        f"{_cure(buf, name, fill=wanted.startswith('a writable'))}"
     )
 
 
@@ -190,7 +210,7 @@ def _cure(thing: object, name: str, *, fill: bool) -> str:
 def read_only(buf: object, name: str, call: str) -> BufferError:
     """The error for a buffer that cannot be filled."""
     return BufferError(
-        f"{call}({name}): {name} is read-only ({type_name(buf)}), it cannot be filled; "
+        f"{call}({_parameter(name)}): {name} is read-only ({type_name(buf)}), it cannot be filled; "
         "pass a writable buffer such as bytearray or numpy.empty(...)"
     )
 

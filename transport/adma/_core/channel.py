@@ -29,6 +29,7 @@ linger = lib.adma_chan_linger
 close = lib.adma_chan_close
 abandon = lib.adma_chan_abandon
 free = lib.adma_chan_free
+limit_pending = lib.adma_limit_pending
 count_blocked = lib.adma_blocked
 is_deadlocked = lib.adma_deadlocked
 give_bulk = lib.adma_give_bulk

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from . import _messages
 from ._messages import Operation
 from ._native import ffi, lib
+from .constants import NEED
 from .types import NO_CHANNEL
 
 if TYPE_CHECKING:
@@ -72,10 +73,13 @@ def post(chan: Chan, operations: Sequence[Operation]) -> int:
 
 
 def advance(chan: Chan, operations: Iterable[Operation]) -> bool:
-    """Make progress on a channel, of which these may be done. Never sleeps. True: call again."""
+    """Make progress on a channel, of which these may be done. Never sleeps. True: call again.
+
+    Those that ask for a buffer are left to whoever has it.
+    """
     end = time.monotonic() + _MOMENT
     for operation in operations:
-        while not operation.done:
+        while not operation.done and operation.req.state != NEED:
             state = lib.adma_check(chan, operation.req)
             if state == lib.ADMA_BUSY:
                 if time.monotonic() >= end:

@@ -74,7 +74,11 @@ class Side:
             return self.server.accept(timeout=TIMEOUT)
         import adma
 
-        return adma.connect(path, timeout=TIMEOUT, mechanism=self.mechanism)
+        return adma.connect(
+            path,
+            timeout=TIMEOUT,
+            mechanism=self.mechanism,  # type: ignore[arg-type]
+        )
 
 
 def memory() -> dict[str, float]:

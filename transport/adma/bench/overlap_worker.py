@@ -47,7 +47,11 @@ class AdmaEnd:
         import adma
 
         sock = socket.socket(fileno=link)
-        self.channel = adma.from_socket(sock, timeout=TIMEOUT, mechanism=mechanism)
+        self.channel = adma.from_socket(
+            sock,
+            timeout=TIMEOUT,
+            mechanism=mechanism,  # type: ignore[arg-type]
+        )
         self.post_send = self.channel.iwrite
         self.post_receive = self.channel.iread
         self._token = bytearray(8)

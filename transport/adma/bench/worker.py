@@ -32,7 +32,11 @@ class AdmaEnd:
         import adma
 
         sock = socket.socket(fileno=link)
-        self.channel = adma.from_socket(sock, timeout=CONNECT_TIMEOUT, mechanism=mechanism)
+        self.channel = adma.from_socket(
+            sock,
+            timeout=CONNECT_TIMEOUT,
+            mechanism=mechanism,  # type: ignore[arg-type]
+        )
         self.send = self.channel.write
         self.receive = self.channel.read
         self.give = self.channel.send

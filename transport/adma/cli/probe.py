@@ -69,7 +69,11 @@ def _probe(link: socket.socket, mechanism: str) -> Finding:
     import adma
 
     try:
-        with adma.from_socket(link, timeout=TIMEOUT, mechanism=mechanism) as channel:
+        with adma.from_socket(
+            link,
+            timeout=TIMEOUT,
+            mechanism=mechanism,  # type: ignore[arg-type]
+        ) as channel:
             _exchange(channel)
     except adma.MechanismUnavailable as error:
         cause = error.cause or str(error)
@@ -127,7 +131,11 @@ def serve(arguments: Sequence[str]) -> int:
         link = socket.socket(fileno=int(fd))
         # The other end sees the same refusal, and tells it.
         with contextlib.suppress(OSError, EOFError, ValueError):  # noqa: SIM117
-            with adma.from_socket(link, timeout=TIMEOUT, mechanism=mechanism) as channel:
+            with adma.from_socket(
+                link,
+                timeout=TIMEOUT,
+                mechanism=mechanism,  # type: ignore[arg-type]
+            ) as channel:
                 channel.read(into, timeout=TIMEOUT)
                 channel.write(into, timeout=TIMEOUT)
         with contextlib.suppress(OSError):

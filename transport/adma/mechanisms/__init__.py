@@ -6,14 +6,21 @@ Those that adma brings along are in one table; `register` adds others.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from .._core.channel import register_mechanism
 from .._core.constants import MECH_MAX
 from ..connect.record import Entry
 from . import cma, helper, loopback, shared
 from .interface import Context, Probe, Refusal, refusal_in
 
-__all__ = ["MECHANISMS", "NAMES", "Context", "Entry", "Probe", "Refusal"]
+__all__ = ["MECHANISMS", "NAMES", "Context", "Entry", "MechanismName", "Probe", "Refusal"]
 __all__ += ["check_name", "of_id", "refusal_in", "register", "sweep"]
+
+#: What `connect` takes. Names that are registered at run time are others.
+MechanismName: TypeAlias = Literal[
+    "auto", "shared", "mapped:cma", "loopback:tcp", "dma", "mapped:helper"
+]
 
 #: In the order in which they are shown.
 MECHANISMS: list[type[Probe]] = [

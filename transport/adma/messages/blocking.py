@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from .._core import channel, operation
-from .._core.constants import BLOCKING, IDLE, OBJECT, PART, SLOT
+from .._core.constants import BLOCKING, IDLE, OBJECT, PART, SLOT, TELL
 from .._core.operation import Operation
 from ..errors import Stalled
+from .arrival import bytes_to_come
 from .channel_request import ChannelRequest, ManyRequest
-from .message import frames_of
+from .message import bytes_of, frames_of
 from .overtime import STALLED_BELOW, wait_for_match, wait_while_moving
 
 if TYPE_CHECKING:
@@ -42,8 +43,28 @@ class Blocking:
         deadline: float | None,
     ) -> None:
         """Write an object that was pickled, and wait."""
+        request = self._object(body, parts, BLOCKING)
+        try:
+            self._endpoint.post(request._operations)
+            self._wait(request, deadline, timeout)
+        except BaseException as interruption:
+            self.take_back(request, interruption)
+            raise
+
+    def isend(self, body: bytes, parts: Sequence[memoryview]) -> ManyRequest:
+        """Post an object that was pickled."""
+        request = self._object(body, parts, TELL)
+        try:
+            self._endpoint.post(request._operations)
+        except BaseException as interruption:
+            self.take_back(request, interruption)
+            raise
+        return request
+
+    def _object(self, body: bytes, parts: Sequence[memoryview], flags: int) -> ManyRequest:
+        """An object that was pickled, ready to be posted."""
         frames = frames_of(body, parts)
-        flags = BLOCKING | (SLOT if parts else 0)
+        flags |= SLOT if parts else 0
         head = Operation(frames.head, read=False, kind=OBJECT, flags=flags)
         head.req.total = frames.nbytes
         head.req.parts = len(parts)
@@ -52,13 +73,23 @@ class Blocking:
             operations.append(Operation(part, read=False, kind=PART, flags=flags))
         for each in operations:
             self._endpoint.bring_segment(each.req.length)
-        request = ManyRequest(self._endpoint, "send", operations)
+        return ManyRequest(self._endpoint, "send", operations)
+
+    def read_bytes(
+        self, timeout: float | None, deadline: float | None, max_bytes: SupportsIndex | None
+    ) -> bytes:
+        """Read the next message, of whatever size, and wait."""
+        limit = None if max_bytes is None else bytes_of(max_bytes, "read_bytes(max_bytes)")
+        arrival = bytes_to_come(self._endpoint, limit)
         try:
-            self._endpoint.post(operations)
-            self._wait(request, deadline, timeout)
+            arrival.post()
+            if not arrival._wait_until(deadline):
+                self.end_or_go_on(arrival, timeout)
+            found: bytes = arrival.wait()
         except BaseException as interruption:
-            self.take_back(request, interruption)
+            self.take_back(arrival, interruption)
             raise
+        return found
 
     # What an exception leaves
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from .._core import operation as core
 from .._core.calls import request_type_on
@@ -16,10 +16,8 @@ from ..arguments import deadline_of
 from ..errors import Cancelled
 from ..mechanisms import NAMES
 from ..request import Request, Watched, size_text
+from .endpoint import Endpoint
 from .overtime import wait_until
-
-if TYPE_CHECKING:
-    from .endpoint import Endpoint
 
 __all__ = ["ChannelRequest", "ManyRequest", "MessageRequest"]
 

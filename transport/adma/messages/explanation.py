@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from ..mechanisms import Refusal
 
-__all__ = ["Explanation", "Learnt"]
+__all__ = ["Carry", "Explanation", "Learnt"]
+
+Carry: TypeAlias = Literal["inline", "eager", "rendezvous", "refused"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Explanation:
     """
 
     nbytes: int
-    carry: str
+    carry: Carry
     mechanism: str | None
     why: str
     others: Mapping[str, str] = field(default_factory=dict)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Receiving an object: ask for it, give it memory of its size, fill that, unpickle.
+"""Receiving a message whole: ask for it, give it memory of its size, fill that, unpickle.
 
-A deadline or a signal can interrupt each step. Before the head is matched, everything is
-taken back and the message stays where it is. After that the object belongs to this end, and
-the next recv() goes on where this one stopped.
+A deadline or a signal can interrupt each step of a call. Before the head is matched, everything
+is taken back and the message stays where it is. After that the object belongs to this end, and
+the next recv() goes on where this one stopped. What `irecv` posted makes the same steps, and
+waits between none of them (arrival.py).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import errno
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
@@ -20,7 +21,7 @@ from .._core import channel
 from .._core import operation as core
 from .._core.buffers import blank, empty
 from .._core.calls import object_read
-from .._core.constants import BLOCKING, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART
+from .._core.constants import BLOCKING, BYTES, IDLE, MESSAGE_MAX, NEED, OBJECT, OPEN, PART, TELL
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.results import NOT_NOW, TOO_LONG, raise_for
@@ -29,13 +30,14 @@ from ..arguments import remaining
 from ..errors import MessageTooLong, Stalled
 from ..request import size_text
 from .channel_request import ManyRequest
-from .message import KINDS, Message, bytes_of, load, parts_of
+from .into import Targets
+from .message import KINDS, Message, Part, bytes_of, load, parts_of
 from .overtime import STALLED_BELOW, wait_until, wait_while_moving
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
 
-__all__ = ["Receiver", "unfinished"]
+__all__ = ["Incoming", "Receiver", "unfinished"]
 
 
 class Receiver:
@@ -74,6 +76,36 @@ class Receiver:
         with self._alone(deadline):
             incoming = self._receive(deadline, limit)
         return incoming.load()
+
+    def receive_into(
+        self, deadline: float | None, max_bytes: SupportsIndex | None, into: Any
+    ) -> Any:
+        """The next object, received into arrays of the caller. See `Channel.recv`."""
+        limit = None if max_bytes is None else bytes_of(max_bytes, "recv(max_bytes)")
+        targets = Targets(into)
+        with self._alone(deadline):
+            incoming = self.incoming or Incoming(self._endpoint)
+            incoming.judge = targets.judge
+            try:
+                self._receive(deadline, limit, incoming)
+            finally:
+                incoming.judge = None
+        targets.finish()
+        return into
+
+    def adopt(self) -> Incoming | None:
+        """What an interrupted call has left, if anything: from now on it is the caller's."""
+        incoming = self.incoming
+        if incoming is None or not self._lock.acquire(blocking=False):
+            return None  # nothing is left; or a call goes on with it
+        try:
+            if self.incoming is None or not self.incoming.unfinished:
+                return None
+            incoming = self.incoming
+            self._forget()
+            return incoming
+        finally:
+            self._lock.release()
 
     def receive_away(self, deadline: float | None) -> None:
         """Receive the next object, and do not look at it."""
@@ -125,8 +157,10 @@ class Receiver:
             self._thread = 0
             self._lock.release()
 
-    def _receive(self, deadline: float | None, limit: int | None) -> Incoming:
-        incoming = self.incoming or Incoming(self._endpoint)
+    def _receive(
+        self, deadline: float | None, limit: int | None, fresh: Incoming | None = None
+    ) -> Incoming:
+        incoming = self.incoming or fresh or Incoming(self._endpoint)
         self.incoming = incoming
         with self._taking(incoming):
             incoming.receive(deadline, limit)
@@ -156,17 +190,21 @@ unfinished: weakref.WeakSet[Receiver] = weakref.WeakSet()
 
 
 class Incoming:
-    """One object being received on a channel."""
+    """One message being received whole on a channel: an object, or bytes."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, kind: int = OBJECT, flags: int = BLOCKING) -> None:
+        """`flags`: how its reads are posted; `TELL`: by a call that does not wait for them."""
         self._endpoint = endpoint
-        flags = OPEN | BLOCKING
+        self._flags = flags
         #: The read for its head, and where that goes, once it is matched. `object_read` sets both.
-        self.head = Operation(None, read=True, kind=OBJECT, flags=flags)
+        self.head = Operation(None, read=True, kind=kind, flags=OPEN | flags)
         self.head_buffer: Any = None
+        #: Says where the parts go that its head tells of, and may raise: then the object stays.
+        self.judge: Callable[[Any, list[Part], list[Any]], list[Any]] | None = None
         self._over = False
+        self._has_head = False
         self._parts: list[Operation] | None = None
-        self._part_buffers: list[Any] = []
+        self.part_buffers: list[Any] = []
 
     @property
     def matched(self) -> bool:
@@ -183,14 +221,48 @@ class Incoming:
         """Bytes of the whole object, once it is matched."""
         return int(self.head.req.needed)
 
+    @property
+    def operations(self) -> list[Operation]:
+        """Its head, and its parts once they are known."""
+        return [self.head, *(self._parts or ())]
+
+    def step(self) -> Sequence[Operation]:
+        """Go on without waiting; returns what to wait for before the next step, or nothing.
+
+        After nothing all of it is there. Raises what `receive` raises. After a MemoryError it can
+        go on; before its head is taken, it can still be withdrawn.
+        """
+        head = self.head
+        if not self._has_head:
+            if head.req.state == IDLE:
+                self._endpoint.post([head])
+            if head.req.state == NEED:
+                self._supply()
+            if not head.done:
+                return (head,)
+            if not self._finish_head(None):
+                self._endpoint.post([head])
+                return (head,)
+        self._post_parts()
+        pending = [part for part in self._parts or () if not part.done]
+        if not pending:
+            self._take_parts()
+        return pending
+
+    def tell(self) -> None:
+        """The call that began it leaves it to a request."""
+        self._flags = TELL
+        for operation in self.operations:
+            operation.tell()
+
     def receive(self, deadline: float | None, limit: int | None) -> None:
         """Receive all of it. TimeoutError: the deadline passed before.
 
         `limit`: bytes; MessageTooLong for a longer object, whether it has begun or not.
         """
         if self.head_buffer is None:
-            self.head.req.limit = MESSAGE_MAX if limit is None else limit
-            if limit is not None or not self._read_at_once():
+            self.limit_to(limit)
+            if limit is not None or self.head.req.kind != OBJECT or not self._read_at_once():
                 self._begin(deadline)
         elif limit is not None and self.nbytes > limit:
             raise self._too_long(limit)
@@ -208,13 +280,24 @@ class Incoming:
                 return  # the core passes over the parts as they come
         self._finish_parts(deadline)
 
+    def limit_to(self, limit: int | None) -> None:
+        """Before it is posted: take no message that is longer."""
+        self.head.req.limit = MESSAGE_MAX if limit is None else limit
+
     def load(self) -> Any:
-        """The object, once it is received."""
-        return load(self.head_buffer, self._part_buffers)
+        """The object, or the bytes, once all of it is received."""
+        if self.head.req.kind == BYTES:
+            whole: bytes = self.head_buffer.obj
+            return whole[: len(self.head_buffer)]  # the same one, if that is all of it
+        return load(self.head_buffer, self.part_buffers)
+
+    def forget(self) -> None:
+        """It was loaded: let go of the memory that it came in."""
+        self.head_buffer, self.part_buffers = None, []
 
     def _too_long(self, limit: int) -> MessageTooLong:
         return MessageTooLong(
-            f"the next object has {self.nbytes} bytes, recv(max_bytes) allows {limit}: it stays",
+            f"{self._noun} of {self.nbytes} bytes is next, max_bytes allows {limit}: it stays",
             needed=self.nbytes,
         )
 
@@ -230,10 +313,9 @@ class Incoming:
             return True
         if self.head.req.state == IDLE:
             self.head_buffer = None  # it was not posted yet
-        operations = [self.head, *(self._parts or ())]
-        arriving = [each for each in operations if not each.done]
+        arriving = [each for each in self.operations if not each.done]
         if arriving and all(each.req.state != IDLE for each in arriving):
-            for each in operations:
+            for each in self.operations:
                 if each.done:
                     core.observe(self._endpoint.chan, each.req)
         return False
@@ -254,15 +336,21 @@ class Incoming:
         self._endpoint.post([head])
         self._wait([head], deadline)
         if head.req.state == NEED:
-            self.head_buffer = self._reserve()
-            head.aim(self.head_buffer)
-            if rc := head.supply():
-                raise_for(rc)
+            self._supply()
+
+    def _supply(self) -> None:
+        """The head is matched: give it a buffer of its size."""
+        self.head_buffer = self._reserve()
+        self.head.aim(self.head_buffer)
+        if rc := self.head.supply():
+            raise_for(rc)
 
     def _reserve(self) -> Any:
         """A buffer for the head. MemoryError if there is no memory for all of the object."""
         req = self.head.req
         try:
+            if req.kind == BYTES:
+                return blank(req.need_length, read_only=True)
             buffer = empty(req.need_length)
             empty(max(0, req.needed - req.need_length))  # nothing is taken as long as this fails
         except MemoryError:
@@ -271,9 +359,13 @@ class Incoming:
 
     def _too_large(self) -> MemoryError:
         return MemoryError(
-            f"no memory for an object of {size_text(self.nbytes)}: it stays first in line; "
-            "recv() it when there is, or skip() it"
+            f"no memory for {self._noun} of {size_text(self.nbytes)}: it stays first in line; "
+            "receive it when there is, or skip() it"
         )
+
+    @property
+    def _noun(self) -> str:
+        return "an object" if self.head.req.kind == OBJECT else "a message"
 
     def _take_head(self, deadline: float | None) -> None:
         """Receive the head, whichever is the one that is not withdrawn."""
@@ -287,8 +379,12 @@ class Incoming:
         head = self.head
         if self.head_buffer is not None:
             self._wait([head], deadline)
-        self._settle([head])
         error = head.req.error
+        if not error and self.judge is not None:
+            received = memoryview(self.head_buffer)[: head.req.done_bytes]
+            parts = parts_of(received, head.req.need_parts, head.req.needed)
+            self.part_buffers = self.judge(received, parts, self.part_buffers)
+        self._settle([head])
         if error == TOO_LONG and self.head_buffer is not None:
             # Another one has taken its place, and is longer than the buffer.
             self.head_buffer = None
@@ -301,40 +397,44 @@ class Incoming:
             raise self._endpoint.error(error, operation=head)
         # The one that has taken its place may also be shorter.
         self.head_buffer = memoryview(self.head_buffer)[: head.req.done_bytes]
+        self._has_head = True
         return True
 
     def _finish_parts(self, deadline: float | None) -> None:
+        self._post_parts()
+        self._wait(self._parts or [], deadline)
+        self._take_parts()
+
+    def _post_parts(self) -> None:
+        """Give the parts memory of their sizes, and post a read for each, if there are any."""
         if self._parts is None:
             req = self.head.req
             parts = parts_of(self.head_buffer, req.need_parts, req.needed)
-            if not parts:
-                return
-            try:
-                self._part_buffers = [
-                    blank(part.nbytes, read_only=part.read_only) for part in parts
-                ]
-            except MemoryError:
-                raise self._too_large() from None
+            if not self.part_buffers:
+                try:
+                    self.part_buffers = [
+                        blank(part.nbytes, read_only=part.read_only) for part in parts
+                    ]
+                except MemoryError:
+                    raise self._too_large() from None
             self._parts = [
-                Operation(
-                    buffer,
-                    read=True,
-                    kind=PART,
-                    flags=BLOCKING,
-                )
-                for buffer in self._part_buffers
+                Operation(buffer, read=True, kind=PART, flags=self._flags)
+                for buffer in self.part_buffers
             ]
         unposted = [part for part in self._parts if part.req.state == IDLE]
         if unposted:
             self._endpoint.post(unposted)
-        self._wait(self._parts, deadline)
-        self._settle(self._parts)
-        for part in self._parts:
+
+    def _take_parts(self) -> None:
+        """All parts are done: look at their results."""
+        parts = self._parts or []
+        self._settle(parts)
+        for part in parts:
             if part.req.error:
                 self._over = True
                 raise self._endpoint.error(part.req.error, operation=part)
 
-    def _wait(self, operations: list[Operation], deadline: float | None) -> None:
+    def _wait(self, operations: Sequence[Operation], deadline: float | None) -> None:
         """Wait for operations; once the deadline has passed, for as long as bytes move."""
         chan = self._endpoint.chan
         if wait_until(chan, operations, deadline):
@@ -345,7 +445,7 @@ class Incoming:
             begun = [self.head, *(self._parts or ())]
             raise Stalled(_INCOMPLETE, request=Begun(self._endpoint, "recv", begun))
 
-    def _settle(self, operations: list[Operation]) -> None:
+    def _settle(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
             core.observe(self._endpoint.chan, operation.req)
             operation.let_go_if_done()

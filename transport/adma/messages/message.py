@@ -14,7 +14,7 @@ import pickle
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias
 
 from .._core.calls import dump as pickled
 from .._core.calls import object_limits
@@ -25,6 +25,7 @@ from ..errors import ProtocolError
 __all__ = [
     "KINDS",
     "Frames",
+    "Kind",
     "Message",
     "Part",
     "bytes_of",
@@ -37,7 +38,9 @@ __all__ = [
 OUT_OF_BAND_FROM = 64 * 1024  # bytes; a smaller buffer is pickled with the rest
 READ_ONLY = 1 << 63  # beside a size: no message is that long
 
-KINDS = {BYTES: "bytes", OBJECT: "object", PART: "object"}
+Kind: TypeAlias = Literal["bytes", "object"]
+
+KINDS: Final[dict[int, Kind]] = {BYTES: "bytes", OBJECT: "object", PART: "object"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Message:
     `nbytes`: its length; for an object, out-of-band buffers included.
     """
 
-    kind: str
+    kind: Kind
     nbytes: int
 
 

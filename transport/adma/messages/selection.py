@@ -22,7 +22,7 @@ from .._core.constants import (
 from .._core.results import NO_MECHANISM, raise_for
 from ..errors import MechanismUnavailable
 from ..mechanisms import NAMES, Refusal
-from .explanation import Explanation, Learnt
+from .explanation import Carry, Explanation, Learnt
 
 if TYPE_CHECKING:
     from .._core.selection import Choices
@@ -42,7 +42,7 @@ _COPIERS = {
     "reader": COPY_AS_READER,
     "writer": COPY_AS_WRITER,
 }
-_CARRIES = {INLINE: "inline", EAGER: "eager", RENDEZVOUS: "rendezvous"}
+_CARRIES: dict[int, Carry] = {INLINE: "inline", EAGER: "eager", RENDEZVOUS: "rendezvous"}
 
 
 def copiers() -> int:
@@ -92,7 +92,7 @@ def explain(choices: Choices, link: Link, nbytes: int) -> Explanation:
     way, _ = choices.choose(nbytes)
     if way < 0 and way != -NO_MECHANISM:
         raise_for(way)
-    carry = "refused" if way < 0 else _CARRIES[way]
+    carry: Carry = "refused" if way < 0 else _CARRIES[way]
     refusals = dict(_refusals(choices, link))
     # The chosen one comes first. (The core may have changed its mind since the line above.)
     candidates = {each.mechanism: each for each in choices.candidates(nbytes)}

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .endpoint import Endpoint
-    from .incoming import Receiver
+from .endpoint import Endpoint
+from .incoming import Receiver
 
 __all__ = ["Source"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any, overload
 
 from .._core.calls import wait_for_all, wait_for_some
 from .._core.copies import Copies, Signal
@@ -15,17 +16,33 @@ from ..arguments import deadline_of
 from ..copying.copies import CopyRequest, judged, wait_copies
 from ..copying.engine import queues_running
 from ..request import Request
+from .arrival import ReceiveRequest
 from .channel_request import ChannelRequest
 
-__all__ = ["is_done", "pending", "wait_all", "wait_any", "wait_for_one", "wait_some", "waiter_of"]
+__all__ = [
+    "is_done",
+    "pending",
+    "test_all",
+    "test_any",
+    "wait_all",
+    "wait_any",
+    "wait_for_one",
+    "wait_some",
+    "waiter_of",
+]
 
 
-def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]:
-    """Wait until all requests are done; returns the bytes of each, in their order.
+@overload
+def wait_all(reqs: Iterable[ReceiveRequest], timeout: float | None = None) -> list[Any]: ...
+@overload
+def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[int]: ...
+def wait_all(reqs: Iterable[Request], timeout: float | None = None) -> list[Any]:
+    """Wait until all requests are done; returns what their `wait` returns, in their order.
 
-    They may be copies, and messages on different channels. When some failed, the error of the
-    first of these is raised once all are done. TimeoutError: some are still pending, and own
-    their buffers. (Paper, tables 1 and 2.)
+    That is the bytes of each, and the object where `irecv` made the request. They may be copies,
+    and messages on different channels. When some failed, the error of the first of these is
+    raised once all are done. TimeoutError: some are still pending, and own their buffers.
+    (Paper, tables 1 and 2.)
     """
     deadline = deadline_of(timeout, "wait_all")
     results = wait_for_all(reqs, deadline)
@@ -65,6 +82,38 @@ def wait_some(reqs: Iterable[Request], timeout: float | None = None) -> list[int
     requests. TimeoutError: all are still pending.
     """
     return _some(reqs, timeout, "wait_some")
+
+
+def test_any(reqs: Iterable[Request]) -> int | None:
+    """The index of a request that is done, the lowest of several; None: all are pending.
+
+    It makes progress, and never waits. Whether the request failed is told by its own `check` or
+    `wait`. ValueError: there are no requests.
+    """
+    done = _some_now(reqs, "test_any")
+    return done[0] if done else None
+
+
+def test_all(reqs: Iterable[Request]) -> bool:
+    """Are all requests done? Also True where there are none.
+
+    It makes progress, and never waits. Whether they failed is told by `wait_all`, or by their
+    own `check` and `wait`.
+    """
+    requests = _checked(reqs, "test_all")
+    return not requests or len(_some_now(requests, "test_all")) == len(requests)
+
+
+def _some_now(reqs: Iterable[Request], call: str) -> list[int]:
+    """The indices of those that are done, after one look that makes progress on all."""
+    requests = _checked(reqs, call)
+    _, messages = pending(requests)
+    if messages:
+        waiter_of(messages, 0).drive(0)
+    try:
+        return _some(requests, 0, call)
+    except TimeoutError:
+        return []
 
 
 def _some(reqs: Iterable[Request], timeout: float | None, call: str) -> list[int]:

@@ -70,7 +70,11 @@ class Endpoint:
     def join(self, order: Join) -> None:
         """Take the socket that follows the order, and make a channel of it."""
         sock = take_socket(self._pipe)
-        channel = adma.from_socket(sock, timeout=order.timeout, mechanism=order.mechanism)
+        channel = adma.from_socket(
+            sock,
+            timeout=order.timeout,
+            mechanism=order.mechanism,  # type: ignore[arg-type]
+        )
         self.channels.append(order.wrap(channel) if order.wrap else channel)
 
     def close(self) -> None:

@@ -180,7 +180,11 @@ class Peer:
         try:
             with contextlib.ExitStack() as undo:
                 undo.enter_context(ours)
-                channel = adma.from_socket(ours, timeout=HANG, mechanism=mechanism)
+                channel = adma.from_socket(
+                    ours,
+                    timeout=HANG,
+                    mechanism=mechanism,  # type: ignore[arg-type]
+                )
                 undo.pop_all()
         except Exception:
             with contextlib.suppress(adma.AdmaError, OSError):

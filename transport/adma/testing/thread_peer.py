@@ -71,12 +71,20 @@ class ThreadPeer:
         ours, theirs = socket.socketpair()
 
         def join() -> adma.Channel:
-            return adma.from_socket(theirs, timeout=HANG, mechanism=mechanism)
+            return adma.from_socket(
+                theirs,
+                timeout=HANG,
+                mechanism=mechanism,  # type: ignore[arg-type]
+            )
 
         task = ThreadTask(join)
         with contextlib.ExitStack() as undo:
             undo.enter_context(ours)
-            channel = adma.from_socket(ours, timeout=HANG, mechanism=mechanism)
+            channel = adma.from_socket(
+                ours,
+                timeout=HANG,
+                mechanism=mechanism,  # type: ignore[arg-type]
+            )
             undo.pop_all()
         self._channels.append(channel)
         other = task.result()

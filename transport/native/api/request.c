@@ -114,6 +114,18 @@ int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t
 	return req->error ? -req->error : (int64_t)req->done_bytes;
 }
 
+uint32_t adma_limit_pending(struct adma_chan *chan, uint32_t limit)
+{
+	uint32_t before;
+
+	if (adma_enter(chan))
+		return 0;
+	before = chan->ep.pending_max;
+	chan->ep.pending_max = limit;
+	adma_leave(chan);
+	return before;
+}
+
 int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n)
 {
 	int rc = adma_enter(chan);
@@ -125,11 +137,12 @@ int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t 
 	} else if (req->state != ADMA_NEED_STATE || n < req->need_length) {
 		rc = -EINVAL;
 	} else {
-		req->address = p;
-		req->length = n;
-		req->flags &= (uint8_t)~ADMA_REQ_OPEN;
-		__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+		bool posted = req->flags & ADMA_REQ_TELL; /* read before: a request that is done may be freed */
+
+		adma_request_supply(&chan->ep, req, p, n);
 		(void)adma_endpoint_advance(&chan->ep);
+		if (posted) /* nobody waits for it */
+			adma_ownership_hand_over(&chan->progress);
 	}
 	adma_publish_and_leave(chan);
 	return rc;
@@ -174,7 +187,8 @@ int adma_tell(struct adma_chan *chan, struct adma_req *req)
 
 	if (adma_enter(chan))
 		return 1; /* the close completes all requests */
-	req->flags |= ADMA_REQ_TELL;
+	if (req->state != ADMA_DONE_STATE)
+		req->flags |= ADMA_REQ_TELL;
 	pending = adma_request_tell(req);
 	adma_leave(chan);
 	return !pending;

@@ -6,6 +6,7 @@
 #include "binding/caller.h"
 #include "binding/objects.h"
 #include "binding/posts.h"
+#include "binding/read_bytes.h"
 
 static int calls_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -99,21 +100,36 @@ static PyMethodDef calls_methods[] = {
 	{"iwrite", BINDING_FAST(posts_iwrite), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("iwrite($self, buf)\n--\n\n"
 		   "Post a write; returns a request, which owns the buffer until it is done.\n\n"
-		   "A small message is usually done at once. BlockingIOError: 1024 writes are outstanding;\n"
-		   "wait for one of them first. Other errors as for `write`. (Paper, table 2.)")},
+		   "A small message is usually done at once. BlockingIOError: as many writes are\n"
+		   "outstanding as `max_outstanding` allows; wait for one of them first. Other errors as for\n"
+		   "`write`. (Paper, table 2.)")},
 	{"iread", BINDING_FAST(posts_iread), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("iread($self, buf)\n--\n\n"
 		   "Post a read; returns a request, which owns the buffer until it is done.\n\n"
-		   "Reads are matched in the order in which they were posted. BlockingIOError: 1024 reads\n"
-		   "are outstanding; wait for one of them first. (Paper, table 2.)")},
+		   "Reads are matched in the order in which they were posted. BlockingIOError: as many are\n"
+		   "outstanding as `max_outstanding` allows; wait for one of them first. (Paper, table 2.)")},
+	{"read_bytes", BINDING_FAST(read_bytes), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR(
+		 "read_bytes($self, max_bytes=None, timeout=None)\n--\n\n"
+		 "Read one message of any size; returns it as `bytes`.\n\n"
+		 "`max_bytes`: the longest message that is accepted; `MessageTooLong` (with `.needed`) for a\n"
+		 "longer one. `WrongKind`: the next message is an object. MemoryError: there is no memory for it.\n"
+		 "In each case the message stays and is the next one again. A timeout leaves nothing behind. After\n"
+		 "`Stalled`, or after a signal's exception, the message belongs to `.request`, whose `wait` returns it.")},
 	{"send", BINDING_FAST(objects_send), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("send($self, obj, timeout=None)\n--\n\n"
 		   "Write a Python object, for `recv` at the other end.\n\n"
 		   "It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is\n"
 		   "copied straight from the object to the reader. Whatever pickling raises is raised\n"
 		   "before anything is posted. Its timeout is as that of `write`.")},
+	{"isend", BINDING_FAST(posts_isend), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("isend($self, obj)\n--\n\n"
+		   "Post a Python object, for `recv` at the other end; returns a request.\n\n"
+		   "It is pickled at once, as `send` does. The large buffers in it are not: they belong to the\n"
+		   "request until it is done. Whatever pickling raises is raised before anything is posted.\n"
+		   "BlockingIOError: as many writes are outstanding as `max_outstanding` allows.")},
 	{"recv", BINDING_FAST(objects_recv), METH_FASTCALL | METH_KEYWORDS,
-	 PyDoc_STR("recv($self, timeout=None, max_bytes=None, *, allow_pickle=False)\n--\n\n"
+	 PyDoc_STR("recv($self, timeout=None, max_bytes=None, *, allow_pickle=False, into=None)\n--\n\n"
 		   "Read the next message, which `send` wrote, and unpickle it.\n\n"
 		   "`max_bytes`: the longest object that is accepted; `MessageTooLong` for a longer one.\n"
 		   "`WrongKind`: the next message is bytes. In both cases the message stays and is the next\n"
@@ -121,6 +137,11 @@ static PyMethodDef calls_methods[] = {
 		   "A buffer that travelled by itself comes as `bytes` if it was read-only, and as a\n"
 		   "`bytearray` otherwise, as a small one does. MemoryError: there is no memory for the\n"
 		   "object. It stays first in line, and `skip` drops it.\n\n"
+		   "`into`: a writable, C-contiguous array that the object is received into, which is returned; or a\n"
+		   "list of arrays, where the object is a list or a tuple of as many. Each has the shape and the\n"
+		   "type of what comes for it. A large array is copied once, straight there. ValueError: what comes\n"
+		   "is of another shape, type or number, and stays the next one; or two arrays of `into` overlap.\n"
+		   "TypeError, BufferError: an array of `into` cannot be filled, and nothing was received.\n\n"
 		   "Unpickling runs code of the peer's choice. So PermissionError is raised when the peer\n"
 		   "belongs to another user, unless `allow_pickle` is true.\n\n"
 		   "A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call\n"

@@ -16,11 +16,11 @@
 
 static _Atomic bool interpreter_is_asked; /* a pending call waits to be made */
 
-/* Let go of what is listed. False: it is not done yet. */
+/* Let go of what is listed, or supply it. False: it is not done yet, and does not ask yet. */
 static bool interpreter_let_go_one(struct adma_hold *hold)
 {
 	if (hold->owner == OPERATION_OWNS)
-		return operation_let_go_if_done(operation_of_hold(hold));
+		return operation_attend(operation_of_hold(hold));
 	return copy_request_let_go_if_done(copy_request_of_hold(hold));
 }
 

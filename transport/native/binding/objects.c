@@ -181,14 +181,16 @@ PyObject *objects_read_large(PyObject *module, PyObject *args)
 	return PyBool_FromLong(posted);
 }
 
-/* All that takes longer. */
-static PyObject *objects_receive(struct caller *caller, const struct deadline *deadline, PyObject *max_bytes)
+/* All that takes longer. `into`: arrays that the object is received into, or NULL. */
+static PyObject *objects_receive(struct caller *caller, const struct deadline *deadline, PyObject *max_bytes,
+				 PyObject *into)
 {
+	const char *method = into ? "receive_into" : "receive_within";
 	PyObject *moment = deadline_object(deadline), *object;
 
 	if (!moment)
 		return NULL;
-	object = PyObject_CallMethod(caller->receiver, "receive_within", "OO", moment, max_bytes);
+	object = PyObject_CallMethod(caller->receiver, method, into ? "OOO" : "OO", moment, max_bytes, into);
 	Py_DECREF(moment);
 	return object;
 }
@@ -207,20 +209,22 @@ static bool objects_may_unpickle(struct caller *caller, PyObject *allow)
 
 PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-	static const char *const names[] = {"timeout", "max_bytes", "allow_pickle"};
-	PyObject *values[] = {Py_None, Py_None, Py_False}, *object;
+	static const char *const names[] = {"timeout", "max_bytes", "allow_pickle", "into"};
+	PyObject *values[] = {Py_None, Py_None, Py_False, Py_None}, *object;
 	struct deadline deadline;
 	int begun = 1;
 	bool done;
 
 	if (nargs > 2)
 		return PyErr_Format(PyExc_TypeError, "recv() takes at most 2 positional arguments (%zd given)", nargs);
-	if (!caller_endpoint(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 3, names, values) ||
+	if (!caller_endpoint(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 4, names, values) ||
 	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]))
 		return NULL;
 	interpreter_let_go();
 	if (!pickling_prepare_to_load())
 		return NULL;
+	if (values[3] != Py_None)
+		return objects_receive(caller_of(self), &deadline, values[1], values[3]);
 	if (values[1] == Py_None)
 		begun = objects_any_begun(caller_of(self));
 	if (begun < 0 || PyErr_CheckSignals()) /* before anything is taken */
@@ -230,5 +234,5 @@ PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 		if (done)
 			return object;
 	}
-	return objects_receive(caller_of(self), &deadline, values[1]);
+	return objects_receive(caller_of(self), &deadline, values[1], NULL);
 }

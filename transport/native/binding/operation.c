@@ -90,6 +90,7 @@ static void operation_bury(struct operation *op)
 void operation_release(struct operation *op)
 {
 	bool lends = op->lends;
+	PyObject *feeder;
 	Py_buffer view;
 
 	if (op->req.held) { /* also where the call that posted it had not left it to its endpoint yet */
@@ -103,10 +104,43 @@ void operation_release(struct operation *op)
 	adma_holds_remove(&op->req);
 	buffer_move(&view, &op->view);
 	op->lends = false;
+	feeder = op->feeder;
+	op->feeder = NULL;
 	if (op->orphan)
 		operation_bury(op);
 	if (lends) /* last: this may run code of Python's, and other threads */
 		PyBuffer_Release(&view);
+	Py_XDECREF(feeder);
+}
+
+/* Call the feeder, if there is one. It raises nothing that concerns the caller. */
+static void operation_feed(struct operation *op)
+{
+	PyObject *type, *value, *trace, *feeder = op->feeder, *result;
+
+	if (!feeder)
+		return;
+	Py_INCREF(feeder);
+	PyErr_Fetch(&type, &value, &trace);
+	result = PyObject_CallNoArgs(feeder);
+	if (!result)
+		PyErr_WriteUnraisable(feeder);
+	Py_XDECREF(result);
+	PyErr_Restore(type, value, trace);
+	Py_DECREF(feeder);
+}
+
+bool operation_attend(struct operation *op)
+{
+	int32_t state = __atomic_load_n(&op->req.state, __ATOMIC_ACQUIRE);
+
+	if (state != ADMA_NEED_STATE && state != ADMA_DONE_STATE)
+		return false;
+	adma_holds_remove(&op->req); /* the feeder lets others run */
+	if (!op->feeder)
+		return operation_let_go_if_done(op) || state == ADMA_NEED_STATE;
+	operation_feed(op);
+	return true;
 }
 
 bool operation_let_go_if_done(struct operation *op)
@@ -298,6 +332,17 @@ static PyObject *operation_tell(PyObject *self, PyObject *nothing)
 	Py_RETURN_NONE;
 }
 
+static PyObject *operation_feed_by(PyObject *self, PyObject *feeder)
+{
+	struct operation *op = operation_of(self);
+	PyObject *before = op->feeder;
+
+	Py_INCREF(feeder);
+	op->feeder = feeder;
+	Py_XDECREF(before);
+	Py_RETURN_NONE;
+}
+
 static PyObject *operation_release_method(PyObject *self, PyObject *nothing)
 {
 	(void)nothing;
@@ -348,6 +393,8 @@ static PyMethodDef operation_methods[] = {
 	 PyDoc_STR("Before it is posted on this endpoint: stay there until the buffer was given back.")},
 	{"tell", operation_tell, METH_NOARGS,
 	 PyDoc_STR("The call that posted it leaves it pending: from now on others look after the buffer.")},
+	{"feed_by", operation_feed_by, METH_O,
+	 PyDoc_STR("Before it is posted: what to call when the core asks for a buffer, and when it is done.")},
 	{"release", operation_release_method, METH_NOARGS,
 	 PyDoc_STR("Give the buffer back to its owner. The operation is done, or was never posted.")},
 	{"let_go_if_done", operation_let_go_method, METH_NOARGS,

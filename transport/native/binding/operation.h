@@ -25,6 +25,7 @@ struct operation {
 	struct adma_list all;      /* of all that are kept, for a forked child */
 	PyObject *weakrefs;
 	PyObject *cast; /* the request as cffi knows it, once it was asked for; or NULL */
+	PyObject *feeder; /* called when the core asks for a buffer, or is done; or NULL. It goes with the buffer */
 	int64_t nbytes; /* the message's, once its caller has seen that it is done without an error; or -1 */
 	bool lends;
 	bool orphan; /* no reference is left */
@@ -61,6 +62,12 @@ void operation_keep(struct operation *op, struct endpoint *endpoint);
 
 /* Give the buffer back to its owner. The operation is done, or was never posted. Twice is no error. */
 void operation_release(struct operation *op);
+
+/*
+ * The core has listed it (adma_hold.h): its buffer goes if it is done, and one is supplied if it is asked for. False: it
+ * is neither yet.
+ */
+bool operation_attend(struct operation *op);
 
 /* The same if it is done: true. */
 bool operation_let_go_if_done(struct operation *op);

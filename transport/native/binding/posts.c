@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* posts.c - iwrite() and iread(): a post, and the request for it; see posts.h. */
+/* posts.c - iwrite(), iread() and isend(): a post, and the request for it; see posts.h. */
 #include "binding/posts.h"
 
 #include "binding/arguments.h"
@@ -7,6 +7,7 @@
 #include "binding/caller.h"
 #include "binding/interpreter.h"
 #include "binding/interruption.h"
+#include "binding/pickling.h"
 #include "binding/request.h"
 #include "shm/layout.h"
 
@@ -82,6 +83,43 @@ static PyObject *posts_call(PyObject *self, bool read, PyObject *const *args, Py
 	}
 	operation_lend(op, &view);
 	return posts_post(self, endpoint, op);
+}
+
+/* Post a pickle, which is one message. */
+static PyObject *posts_post_pickle(PyObject *self, PyObject *body)
+{
+	struct endpoint *endpoint = caller_endpoint(self);
+	struct operation *op;
+	Py_buffer view;
+
+	if (PyObject_GetBuffer(body, &view, PyBUF_SIMPLE))
+		return NULL;
+	op = posts_prepare(endpoint, (uint64_t)view.len)
+		     ? operation_new(request_type, false, ADMA_OBJECT, ADMA_REQ_TELL)
+		     : NULL;
+	if (!op) {
+		PyBuffer_Release(&view);
+		return NULL;
+	}
+	operation_lend(op, &view);
+	return posts_post(self, endpoint, op);
+}
+
+PyObject *posts_isend(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+	static const char *const names[] = {"obj"};
+	PyObject *object = NULL, *body, *parts, *request;
+
+	if (!caller_endpoint(self) || !arguments_parse("isend", args, nargs, kwnames, 1, 1, names, &object))
+		return NULL;
+	body = pickling_dump(object, &parts);
+	if (!body)
+		return NULL;
+	request = parts ? PyObject_CallMethod(caller_of(self)->blocking, "isend", "OO", body, parts)
+			: posts_post_pickle(self, body);
+	Py_DECREF(body);
+	Py_XDECREF(parts);
+	return request;
 }
 
 PyObject *posts_iwrite(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* posts.h - posting; and the methods iwrite() and iread() of a channel, of which calls.c has the texts. */
+/* posts.h - posting; and the methods iwrite(), iread() and isend() of a channel, of which calls.c has the texts. */
 #ifndef ADMA_BINDING_POSTS_H
 #define ADMA_BINDING_POSTS_H
 
@@ -15,6 +15,7 @@ int posts_put(struct endpoint *endpoint, struct operation *op);
 bool posts_look(struct endpoint *endpoint);
 
 PyObject *posts_iwrite(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *posts_isend(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *posts_iread(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 #endif

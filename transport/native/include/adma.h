@@ -100,8 +100,8 @@ enum adma_mechanism_id {
 #define ADMA_MECH_BIT(id) (1u << (id))
 
 enum adma_limits {
-	ADMA_PENDING_MAX = 1024, /* outstanding requests of each direction */
-	ADMA_PARTS_MAX = ADMA_PENDING_MAX / 2, /* parts of an object, so that it fits among other requests */
+	ADMA_PENDING_MAX = 1024, /* outstanding requests of each direction, unless another limit is set */
+	ADMA_PARTS_MAX = 512, /* parts of an object, which are posted with it, and are not limited by themselves */
 	ADMA_NONCE_BYTES = 16,
 };
 
@@ -212,7 +212,7 @@ enum adma_req_flags {
 	ADMA_REQ_OPEN = 1, /* read: stop at the match and ask for a buffer (NEED) */
 	ADMA_REQ_TAKE = 1, /* tagged receive, which is never open: take the message whole (adma_worker.h) */
 	ADMA_REQ_SLOT = 2, /* write: take a slot whatever the size (cancellable) */
-	ADMA_REQ_BLOCKING = 4, /* a blocking call waits for it: it may exceed ADMA_PENDING_MAX */
+	ADMA_REQ_BLOCKING = 4, /* a blocking call waits for it: it may exceed the limit of outstanding requests */
 	ADMA_REQ_DROPPED = 8, /* no caller will look at it: it is not counted as unobserved */
 	ADMA_REQ_LONG = 16, /* private to the core: it is counted in long_reads */
 	ADMA_REQ_CONSUME = 64, /* tagged receive: a message that is too long does not stay */
@@ -304,7 +304,16 @@ int adma_post_one(struct adma_chan *chan, struct adma_req *req);
  */
 int64_t adma_run(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n);
 
-/* Give a request in state NEED its buffer, so that it goes on. 0 or -EINVAL. */
+/*
+ * So many requests of each direction may be outstanding, parts of objects not counted. What is outstanding stays so, also
+ * if it is more. At first it is ADMA_PENDING_MAX. Returns the limit that held before; 0: the channel is closed.
+ */
+uint32_t adma_limit_pending(struct adma_chan *chan, uint32_t limit);
+
+/*
+ * Give a request in state NEED its buffer, so that it goes on. 0 or -EINVAL. With ADMA_REQ_TELL a request that gets into
+ * this state is listed (adma_hold.h), and told of (adma_notify.h), as when it is complete.
+ */
 int adma_supply(struct adma_chan *chan, struct adma_req *req, void *p, uint64_t n);
 
 /* 1: the request is cancelled (it is done, with error ADMA_E_CANCELLED); 0: the cancel came too late. */

@@ -180,9 +180,20 @@ static bool poll_has_messages(struct adma_progress *progress)
 	return progress->worker.unreceived || adma_worker_has_message(&progress->worker);
 }
 
+/* Does a read that somebody has a request for ask for its buffer? Any call for that request supplies it. */
+static bool poll_is_asked(struct adma_progress *progress)
+{
+	const struct adma_req *first;
+
+	if (adma_is_shared(progress)) /* messages with tags need no buffer to be matched */
+		return false;
+	first = adma_first_read(&adma_only_endpoint(progress)->receive.reads);
+	return first && first->state == ADMA_NEED_STATE && first->flags & ADMA_REQ_TELL;
+}
+
 static bool poll_has_completions(struct adma_progress *progress)
 {
-	return progress->worker.unobserved || adma_worker_ready(&progress->worker);
+	return progress->worker.unobserved || poll_is_asked(progress) || adma_worker_ready(&progress->worker);
 }
 
 /*

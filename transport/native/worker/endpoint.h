@@ -146,6 +146,7 @@ struct adma_endpoint {
 	struct adma_control control;
 	struct adma_descriptors descriptors;
 	struct adma_transfer_lists transfers;
+	uint32_t pending_max; /* outstanding requests of each direction: adma_limit_pending() */
 	uint32_t withdrawn; /* mechanisms that failed while in use, for both directions */
 	int32_t withdrawn_error[ADMA_MECH_MAX];
 	struct adma_stats stats;

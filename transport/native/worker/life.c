@@ -24,6 +24,7 @@ int adma_endpoint_init(struct adma_endpoint *ep, const struct adma_config *confi
 	ep->send.ring.segment = config->local;
 	ep->receive.ring.segment = config->remote;
 	ep->send.segment_fd = -1;
+	ep->pending_max = ADMA_PENDING_MAX;
 	adma_req_queue_init(&ep->send.backlog);
 	adma_posted_init(&ep->receive.reads, 0); /* with two keys there is nothing to keep secret */
 	adma_peer_slots_init(&ep->receive.slots, config->remote);

@@ -18,8 +18,9 @@ int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, 
 		return -ADMA_E_CLOSED_HERE;
 	for (int i = 0; i < n; i++) {
 		uint32_t *count = reqs[i]->is_read ? &reads : &writes;
+		bool counts = reqs[i]->kind != ADMA_PART && !(reqs[i]->flags & ADMA_REQ_BLOCKING);
 
-		if (++*count > ADMA_PENDING_MAX && !(reqs[i]->flags & ADMA_REQ_BLOCKING))
+		if (++*count > ep->pending_max && counts)
 			return -ADMA_E_FULL;
 		/* After a termination no write can be sent, but a read may still find what was published. */
 		if (!reqs[i]->is_read && error)
@@ -28,12 +29,17 @@ int adma_requests_admit(const struct adma_endpoint *ep, struct adma_req **reqs, 
 	return 0;
 }
 
-/* Count a read by whether its message may need our help. An open read stops at the match in any case. */
+/*
+ * Count a read by whether its message may need our help. An open read needs it if nobody waits for it: to ask for its
+ * buffer. One of a blocking call stops at the match in any case.
+ */
 static void request_count_unmatched(struct adma_endpoint *ep, struct adma_req *req)
 {
-	if (req->flags & ADMA_REQ_OPEN)
+	bool open = req->flags & ADMA_REQ_OPEN;
+
+	if (open && !(req->flags & ADMA_REQ_TELL))
 		return;
-	if (adma_takes_slot(ep, req->length)) {
+	if (open || adma_takes_slot(ep, req->length)) {
 		req->flags |= ADMA_REQ_LONG;
 		ep->receive.long_reads++;
 	} else {
@@ -134,7 +140,9 @@ static void request_count_done(struct adma_endpoint *ep, const struct adma_req *
 /* The counter to which a completed request belongs until a caller has looked at it. */
 static uint32_t *request_unobserved(struct adma_worker *worker, const struct adma_req *req)
 {
-	bool of_object = req->is_read && (req->kind == ADMA_OBJECT || req->kind == ADMA_PART);
+	/* A call that waits for an object receives it later. Of one that was posted, somebody has a request. */
+	bool of_object =
+		req->is_read && !(req->flags & ADMA_REQ_TELL) && (req->kind == ADMA_OBJECT || req->kind == ADMA_PART);
 
 	return of_object ? &worker->unreceived : &worker->unobserved;
 }
@@ -169,11 +177,28 @@ void adma_complete(struct adma_endpoint *ep, struct adma_req *req, int error, ui
 
 void adma_request_ask(struct adma_endpoint *ep, struct adma_req *req, uint64_t total, uint64_t length, uint32_t parts)
 {
+	bool notifies = adma_hold_notifies(&req->hold);
+
+	request_uncount_unmatched(ep, req);
 	req->needed = total;
 	req->need_length = length;
 	req->need_parts = parts;
+	adma_hold_complete(&req->hold); /* told, and in this order, as in adma_request_finish() */
 	__atomic_store_n(&req->state, ADMA_NEED_STATE, __ATOMIC_RELEASE);
-	adma_mark(ep, ADMA_MARK_WAITERS);
+	if (notifies)
+		adma_notify_completion();
+	adma_mark(ep, ADMA_MARK_WAITERS | ADMA_MARK_REARM);
+}
+
+void adma_request_supply(struct adma_endpoint *ep, struct adma_req *req, void *p, uint64_t n)
+{
+	req->address = p;
+	req->length = n;
+	req->flags &= (uint8_t)~ADMA_REQ_OPEN;
+	if (req->flags & ADMA_REQ_TELL)
+		request_count_unmatched(ep, req);
+	__atomic_store_n(&req->state, ADMA_QUEUED_STATE, __ATOMIC_RELEASE);
+	adma_mark(ep, ADMA_MARK_REARM); /* a descriptor may be readable for this request alone */
 }
 
 void adma_request_refuse(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t needed)

@@ -32,6 +32,9 @@ void adma_request_start(struct adma_req *req);
 /* An open read met a message of `total` bytes with its parts, `length` without: the caller has to supply a buffer. */
 void adma_request_ask(struct adma_endpoint *ep, struct adma_req *req, uint64_t total, uint64_t length, uint32_t parts);
 
+/* The caller supplies it: the read is as one that was posted with a buffer. */
+void adma_request_supply(struct adma_endpoint *ep, struct adma_req *req, void *p, uint64_t n);
+
 /* A read met a message that it cannot take. */
 void adma_request_refuse(struct adma_endpoint *ep, struct adma_req *req, int error, uint64_t needed);
 
