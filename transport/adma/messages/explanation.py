@@ -11,7 +11,8 @@ from ..mechanisms import Refusal
 
 __all__ = ["Carry", "Explanation", "Learnt"]
 
-Carry: TypeAlias = Literal["inline", "eager", "rendezvous", "refused"]
+# "self" and "MPI" are for messages of ranks: see adma.mpi.
+Carry: TypeAlias = Literal["inline", "eager", "rendezvous", "refused", "self", "MPI"]
 
 
 @dataclass(frozen=True)
