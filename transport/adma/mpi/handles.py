@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mpi4py import MPI
 
 from . import statuses
-from .activity import Activity, Foreign, Receive, Result, Send, wait_for
+from .activity import (
+    Activity,
+    Foreign,
+    Receive,
+    Result,
+    Send,
+    advance,
+    look_for_deaths,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NULL",
     "Handle",
+    "advance_or_fail",
     "finish",
     "handle_of",
     "handle_with",
@@ -118,6 +128,17 @@ def handle_of(request: object) -> Handle:
 def handle_with(number: int) -> Handle:
     """The one with this number, or the null one."""
     return _by_number.get(number, NULL)
+
+
+def advance_or_fail(comm: MPI.Comm | None, activities: Sequence[Activity]) -> list[bool]:
+    """Go on with these without waiting. Which of them are over? Raises if somebody has died."""
+    over = advance(activities)
+    if not any(over):
+        try:
+            look_for_deaths(activities)
+        except ConnectionError as error:
+            raise_failure(comm, error)
+    return over
 
 
 def wait_in_time(

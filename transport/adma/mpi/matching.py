@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from mpi4py import MPI
 
+from .._core.constants import EAGER_MAX
 from ..messages.worker import ANY_SOURCE
 from . import elsewhere, statuses
 from .activity import Activity, Nothing, Receive, Send
@@ -55,10 +56,13 @@ def send(
         return Nothing(receives=False)
     if context.peers[dest] is None:
         return elsewhere.send(context, memory, dest, tag, synchronous=synchronous)
-    number = endpoint(context, dest)
-    here().carried += 1
     wire = PLAIN | context.numbers[dest] << TAG_BITS | tag
-    request = here().worker.send(number, wire, memory.view, synchronous=synchronous)
+    try:
+        number = endpoint(context, dest)
+        request = here().worker.send(number, wire, memory.view, synchronous=synchronous)
+    except EOFError:
+        return _to_one_that_ended(memory.view.nbytes, synchronous=synchronous)
+    here().carried += 1
     return Send(context, [request], memory)
 
 
@@ -73,22 +77,33 @@ def send_object(
 ) -> Activity:
     """Send the head of an object and its parts, the first of which has the serial in the head."""
     me = here()
-    number = endpoint(context, dest)
-    me.carried += 1
     context_bits = context.numbers[dest] << TAG_BITS
     serial = me.serials(len(parts))
-    requests = [
-        me.worker.send(
-            number,
-            OBJECT | context_bits | tag,
-            serial.to_bytes(4, "little") + head,
-            synchronous=synchronous,
-        )
-    ]
+    message = serial.to_bytes(4, "little") + head
+    try:
+        number = endpoint(context, dest)
+        requests = [
+            me.worker.send(number, OBJECT | context_bits | tag, message, synchronous=synchronous)
+        ]
+    except EOFError:
+        nbytes = len(message) + sum(part.nbytes for part in parts)
+        return _to_one_that_ended(nbytes, synchronous=synchronous)
+    me.carried += 1
     for place, part in enumerate(parts):
         wire = PART | context_bits | (serial + place) % _SERIALS
         requests.append(me.worker.send(number, wire, part))
     return Send(context, requests, parts)
+
+
+def _to_one_that_ended(nbytes: int, *, synchronous: bool) -> Activity:
+    """A send to a rank that has ended in order, where EOFError was raised; raises it again.
+
+    But MPI keeps a short message that nobody receives, and says nothing, and programs rely on
+    that: a pool may tell its workers twice to end.
+    """
+    if synchronous or nbytes > EAGER_MAX:
+        raise
+    return Nothing(receives=False)
 
 
 def post_part(

@@ -15,7 +15,7 @@ from mpi4py import MPI
 
 from ..arguments import deadline_of
 from . import elsewhere, matching, objects, partitioned, spec, statuses
-from .activity import Activity, Both, Nothing, Result, advance, wait_for
+from .activity import Activity, Both, Nothing, Result, advance, look_for_deaths, wait_for
 from .buffered import attached_to
 from .context import Context, context_of
 from .found import Found
@@ -514,7 +514,8 @@ class PointToPoint:
         done = True
         try:
             if tries:
-                advance([waiting])
+                if not advance([waiting])[0]:
+                    look_for_deaths([waiting])
             else:
                 done = wait_for([waiting], 1, deadline)
         except ConnectionError as error:  # somebody died, or has not been there any more

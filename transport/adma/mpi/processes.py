@@ -23,7 +23,7 @@ from typing import Final
 
 from ..connect import access, place
 from ..connect.identity import credentials_of
-from ..errors import PeerDied, failure
+from ..errors import ChannelClosed, PeerDied, failure
 from ..messages.worker import Worker
 
 __all__ = ["KEY_SIZE", "Here", "Process", "here"]
@@ -126,7 +126,8 @@ class Here:
     def endpoint_to(self, process: Process) -> int:
         """The number of the endpoint to a process. Connects the first time.
 
-        PeerDied: it does not exist any more. TimeoutError, OSError: the two cannot connect.
+        PeerDied: it does not exist any more. ChannelClosed: it ended in order.
+        TimeoutError, OSError: the two cannot connect.
         """
         if process.state == _CONNECTED:
             return process.number
@@ -202,7 +203,10 @@ class Here:
             sock.settimeout(max(0.01, deadline - time.monotonic()))
             sock.connect(process.path)
             access.own_user(credentials_of(sock).uid)
-        except (ConnectionError, FileNotFoundError) as error:
+        except FileNotFoundError:  # one that ends in order removes its socket
+            sock.close()
+            raise ChannelClosed(f"process {process.pid} has ended") from None
+        except ConnectionError as error:
             sock.close()
             raise PeerDied(f"process {process.pid} is gone: {error.strerror}") from error
         except BaseException:
@@ -237,8 +241,8 @@ class Here:
     ) -> socket.socket:
         """A socket for a channel to a process, which asks for one to this process as well.
 
-        `number` is that of the communicator here, `theirs` that of the process. PeerDied: it does
-        not exist any more. TimeoutError: it has not asked.
+        `number` is that of the communicator here, `theirs` that of the process. PeerDied,
+        ChannelClosed: it does not exist any more. TimeoutError: it has not asked.
         """
         if self.key < process.key:
             return self._call_for_channel(process, theirs, deadline)

@@ -9,8 +9,8 @@ from mpi4py import MPI
 
 from ..arguments import deadline_of
 from . import statuses as words
-from .activity import Activity, advance, wait_for
-from .handles import finish, handle_of, raise_failure, settle
+from .activity import Activity, wait_for
+from .handles import advance_or_fail, finish, handle_of, raise_failure, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +196,9 @@ class _Batch:
 
     def poll(self) -> list[int]:
         """The indices of the active ones that are complete."""
-        over = advance([self._activity(index) for index in self.active])
+        activities = [self._activity(index) for index in self.active]
+        comm = self.handles[self.active[0]].comm if self.active else None
+        over = advance_or_fail(comm, activities)
         return [index for index, done in zip(self.active, over, strict=True) if done]
 
     def wait(self, need: int, timeout: float | None) -> None:

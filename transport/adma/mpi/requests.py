@@ -17,7 +17,16 @@ from ..arguments import deadline_of
 from ..request import Awaited, Watched, suspend
 from . import statuses
 from .activity import Activity, advance
-from .handles import NULL, Handle, finish, handle_of, handle_with, keep_going, wait_in_time
+from .handles import (
+    NULL,
+    Handle,
+    advance_or_fail,
+    finish,
+    handle_of,
+    handle_with,
+    keep_going,
+    wait_in_time,
+)
 from .processes import here
 from .request_sets import RequestSets
 
@@ -171,7 +180,7 @@ class Request(RequestSets):
         if activity is None:
             statuses.fill_empty(status)
             return True
-        if not advance([activity])[0]:
+        if not advance_or_fail(self._handle.comm, [activity])[0]:
             return False
         assert activity.result is not None
         activity.result.fill(status)
@@ -222,7 +231,7 @@ class Request(RequestSets):
         if activity is None:
             statuses.fill_empty(status)
             return True, None
-        if not advance([activity])[0]:
+        if not advance_or_fail(self._handle.comm, [activity])[0]:
             return False, None
         return True, finish(self._handle, status)
 
