@@ -143,6 +143,23 @@ def test_what_was_carried_is_told(mpi: str) -> None:
         assert f"adma.MPI: rank {rank}: messages sent: carried 1, by_mpi 0" in output
 
 
+KILLED_BEFORE = """
+import os, socket
+from pathlib import Path
+directory = Path(os.environ["XDG_RUNTIME_DIR"], "adma")
+directory.mkdir(mode=0o700)
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+    sock.bind(str(directory / "mpi-1-0.sock"))
+from adma import MPI
+print([each.name.split("-")[1] == str(os.getpid()) for each in directory.iterdir()])
+"""
+
+
+@MPIS
+def test_sockets_of_killed_ranks_are_removed_by_the_next_ones(mpi: str) -> None:
+    assert run(mpi, 1, "-c", KILLED_BEFORE) == "[True]\n"
+
+
 USERS = """
 import os, sys
 from mpi4py import MPI as theirs

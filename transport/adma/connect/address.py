@@ -30,7 +30,7 @@ from .pipe import identity
 from .place import ASIDE, Callee, Place, not_writable
 from .stale import IN_USE, is_stale, remove_dead, remove_stale, sweep
 
-__all__ = ["Bound", "bind", "connect"]
+__all__ = ["Bound", "bind", "connect", "making"]
 
 _LOCK_PATIENCE = 2.0  # seconds; the lock is held for a few system calls
 _PUBLIC_PATIENCE = 0.5  # the same where other users may take it, too
@@ -140,6 +140,18 @@ def _aside(path: str) -> str:
     return os.path.join(directory, ASIDE + name)
 
 
+@contextlib.contextmanager
+def making(place: Place) -> Iterator[None]:
+    """Bind a socket at a place, and listen, in this block; sockets of the dead are removed before.
+
+    A socket that is bound outside of it may be taken for one of the dead until it listens.
+    """
+    with _locked(place.lock):
+        for directory in place.swept:
+            sweep(directory)
+        yield
+
+
 def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
     """Listen at a place. A stale file there is replaced; an error leaves no file.
 
@@ -148,9 +160,7 @@ def bind(place: Place, backlog: int, mode: int = 0o600) -> Bound:
     """
     path = place.path
     _tidy()
-    with _locked(place.lock):
-        for directory in place.swept:
-            sweep(directory)
+    with making(place):
         if place.rival is not None:
             remove_stale(place.rival)
         remove_stale(path)

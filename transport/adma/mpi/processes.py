@@ -21,7 +21,7 @@ import threading
 import time
 from typing import Final
 
-from ..connect import access, place
+from ..connect import access, address, place
 from ..connect.identity import credentials_of
 from ..errors import ChannelClosed, PeerDied, failure
 from ..messages.worker import Worker
@@ -294,12 +294,14 @@ class Here:
 
     def _listen(self) -> None:
         name = f"mpi-{os.getpid()}-{secrets.token_hex(4)}"
-        self.path = place.to_listen(name).path
+        where = place.to_listen(name)
+        self.path = where.path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.bind(self.path)
+        with address.making(where):
+            self._socket.bind(self.path)
+            self._socket.listen(_BACKLOG)
         status = os.stat(self.path)
         self.place = status.st_dev, status.st_ino
-        self._socket.listen(_BACKLOG)
         self._thread = threading.Thread(target=self._answer, name="adma-mpi", daemon=True)
         self._thread.start()
 
