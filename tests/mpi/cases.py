@@ -106,8 +106,9 @@ def numbers() -> None:
         request.Free()
         other.Free()
         assert buf == b"y"
-    with raises(TypeError):
-        comm.Send(b"", rank, 0.5)
+    for call in (comm.Send, comm.Send_init, comm.Ssend_init, comm.Recv_init):
+        with raises(TypeError):
+            call(buf, rank, 0.5)
 
 
 def nobody() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from launch import FLAVOURS, FOREIGN
+from launch import FLAVOURS, FOREIGN, Flavour
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "mpi"
@@ -22,7 +22,7 @@ OUTLIVES = ("sh", "-c", 'trap : USR1; "$@"; exit 0', "rank")
 
 
 def run(
-    mpi: str,
+    mpi: str | Flavour,
     ranks: int,
     *command: object,
     options: tuple[str, ...] = (),
@@ -31,13 +31,15 @@ def run(
     aborts: bool = False,
     limit: float = LIMIT,
     below: tuple[str, ...] = (),
+    above: tuple[str, ...] = (),
     packages: tuple[Path, ...] = (),
 ) -> str:
     """What ranks print that run a command of Python's. They must end with such a status.
 
-    `below`: a command that runs each of them. `packages`: where they find what they import, too.
+    `above`: a command that runs mpiexec. `below`: one that runs each rank. `packages`: where the
+    ranks find what they import, too.
     """
-    flavour = FLAVOURS[mpi]
+    flavour = FLAVOURS[mpi] if isinstance(mpi, str) else mpi
     python = ROOT / f".venv-{flavour.environment}" / "bin" / "python"
     with tempfile.TemporaryDirectory(prefix="adma-") as directory:
         environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
@@ -49,6 +51,7 @@ def run(
             "XDG_RUNTIME_DIR": directory,
         }
         line = [
+            *above,
             python.with_name("mpiexec"),
             *flavour.options,
             *options,

@@ -48,6 +48,8 @@ CASES = (
     "channels",
     "late_channel",
 )
+#: Those that take ranks of one machine.
+OF_ONE_NODE = {"awaited", "cancelled", "first_meeting", "forked", "late_channel", "sleeping"}
 ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
 MPIS = pytest.mark.parametrize("mpi", list(KILLED))
 
@@ -64,8 +66,7 @@ def test_cases(mpi: str, ranks: int) -> None:
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_cases_between_nodes(ranks: int) -> None:
     """Ranks of even and of odd number are on different nodes, as far as MPICH knows."""
-    not_there = {"late_channel", "awaited", "cancelled", "first_meeting", "forked", "sleeping"}
-    names = [name for name in CASES if name not in not_there]
+    names = [name for name in CASES if name not in OF_ONE_NODE]
     output = run("cliques", ranks, HERE / "cases.py", ",".join(names), LIMIT)
     for name in names:
         assert output.split().count(name) == ranks
@@ -141,6 +142,21 @@ def test_what_was_carried_is_told(mpi: str) -> None:
     output = run(mpi, 2, EXAMPLES / "ring.py", variables={"ADMA_MPI_STATS": "1"})
     for rank in (0, 1):
         assert f"adma.MPI: rank {rank}: messages sent: carried 1, by_mpi 0" in output
+
+
+FATAL = """
+from adma import MPI
+comm = MPI.COMM_WORLD
+comm.Set_errhandler(MPI.ERRORS_ARE_FATAL)
+if comm.rank == 0:
+    comm.Send(b"", 99)
+comm.recv(source=0)
+"""
+
+
+@MPIS
+def test_a_fatal_error_of_one_rank_ends_all(mpi: str) -> None:
+    run(mpi, 3, "-c", FATAL, status=tuple(range(1, 256)))
 
 
 KILLED_BEFORE = """

@@ -305,7 +305,7 @@ class PointToPoint:
 
     def Recv_init(self, buf: Any, source: int = _ANY_SOURCE, tag: int = _ANY_TAG) -> Prequest:
         """A receive that can be started again and again."""
-        matching.check(self._context, self._comm, source, tag, receives=True)
+        _, source, tag = self._checked(source, tag, receives=True)
         if source != MPI.PROC_NULL:
             spec.to_receive(buf, self._comm)
         return Prequest.of_start(self._comm, lambda: self._receive(buf, source, tag))
@@ -458,7 +458,7 @@ class PointToPoint:
         attached.add(self._post(context, copied, dest, tag), nbytes)
 
     def _persistent(self, buf: Any, dest: int, tag: int, start: Callable[[], Activity]) -> Prequest:
-        matching.check(self._context, self._comm, dest, tag, receives=False)
+        _, dest, tag = self._checked(dest, tag, receives=False)
         if dest != MPI.PROC_NULL:
             spec.to_send(buf, self._comm)
         return Prequest.of_start(self._comm, start)
