@@ -30,6 +30,7 @@ static void tagged_finish(struct adma_progress *progress, struct adma_req *req)
 	(void)adma_worker_advance(&progress->worker);
 	if (req)
 		(void)adma_request_tell(req);
+	adma_ownership_note_post(progress);
 	adma_ownership_hand_over(progress);
 	adma_publish_and_leave_worker(progress);
 }
@@ -62,6 +63,7 @@ int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 	(void)adma_endpoint_advance(ep);
 	if (told)
 		(void)adma_request_tell(told);
+	adma_ownership_note_post(progress);
 	adma_ownership_hand_over(progress);
 	adma_publish_and_leave_worker(progress);
 	return 0;

@@ -68,7 +68,6 @@ bool adma_window_leave(struct adma_window *w, uint64_t bytes, bool failed, const
 	w->ends = both_waited ? ADMA_RUN_ENDS_WAIT : ADMA_RUN_ENDS_COMPUTE;
 	if (!window_is_sample(run, both_waited, look))
 		return false;
-	*nanoseconds =
-		(uint64_t)((double)(look->now - run->since) * (double)run->choice.bytes / (double)run->bytes);
+	*nanoseconds = (uint64_t)((double)(look->now - run->since) * (double)run->choice.bytes / (double)run->bytes);
 	return true;
 }
