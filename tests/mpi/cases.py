@@ -779,7 +779,7 @@ def ended() -> None:
 def dead_to_tests() -> None:
     """A rank dies: calls that never wait tell whoever asks for a message of anybody."""
     assert comm.sendrecv(rank, right, source=left) == left
-    own = comm.Dup()
+    own, after = comm.Dup(), comm.Dup()
     comm.Barrier()
     if rank == size - 1:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -791,7 +791,7 @@ def dead_to_tests() -> None:
             while not asks():
                 pass
         assert isinstance(caught[0].__cause__, PeerDied), (each, caught)
-    comm.sendrecv(None, 1 - rank, source=1 - rank)  # of three ranks, both have been told
+    after.sendrecv(None, 1 - rank, source=1 - rank)  # of three ranks, both have been told
     if rank == 0:
         Path(os.environ["TOLD_AFTER"]).write_text("by calls that never wait")
     os._exit(0)

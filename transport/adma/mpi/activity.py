@@ -463,20 +463,21 @@ def _sleep_once(
 def look_for_deaths(activities: Sequence[Activity]) -> None:
     """Raise that one has ended of whom these wait for anybody, for calls that never wait.
 
-    A program may make such a call again and again, so this looks once a millisecond.
+    A program may make such a call again and again, so this looks once a millisecond for each
+    communicator.
     """
-    global _looked
     now = time.monotonic()
-    if now - _looked < _ASK_LAST:
-        return
-    mourned = [process for each in activities for process in each.mourns]
-    if mourned:
-        _looked = now
-        here().watch(mourned)
-        _tell_deaths(activities)
-
-
-_looked = 0.0  # when that was done last
+    due = []
+    for each in activities:
+        context = each.context
+        if context is not None and now - context.looked >= _ASK_LAST and each.mourns:
+            due.append(each)
+    for each in due:
+        assert each.context is not None
+        each.context.looked = now
+    if due:
+        here().watch([process for each in due for process in each.mourns])
+        _tell_deaths(due)
 
 
 def _tell_deaths(activities: Sequence[Activity]) -> None:

@@ -49,6 +49,7 @@ class Context:
         "comm",
         "freed",
         "held",
+        "looked",
         "me",
         "mourned",
         "number",
@@ -81,6 +82,7 @@ class Context:
         self.freed = False
         self.attached: Any = None  # a buffer of its own for buffered sends; see buffered.py
         self.mourned: set[Process] = set()  # of whose death a receive from anybody has told
+        self.looked = 0.0  # when a call that never waits has looked for deaths last
         self.pending: list[Any] = []  # receives that MPI may meet, in their order; see elsewhere.py
         self.held: list[Any] = []  # messages of MPI's that met none of these
 
