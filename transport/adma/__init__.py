@@ -40,6 +40,7 @@ from .meeting import connect, from_socket
 from .messages.arrival import ReceiveRequest
 from .messages.explanation import Explanation
 from .messages.message import Message
+from .messages.persistent import PersistentRequest
 from .messages.poll import wait
 from .messages.waitset import test_all, test_any, wait_all, wait_any, wait_some
 from .request import Request
@@ -81,6 +82,7 @@ __all__ = [
     "MessageTooLong",
     "MessagesLost",
     "PeerDied",
+    "PersistentRequest",
     "ProtocolError",
     "ReceiveRequest",
     "Refusal",

@@ -26,6 +26,7 @@ from .messages.endpoint import Endpoint
 from .messages.explanation import Explanation
 from .messages.incoming import Incoming, Receiver
 from .messages.message import KINDS, Message, bytes_of
+from .messages.persistent import ObjectStarter, PersistentRequest
 from .messages.source import Source
 from .request import size_text
 
@@ -70,7 +71,8 @@ class Channel(Source, Calls):
         self._max_outstanding = PENDING_MAX
         super().__init__(endpoint, Blocking(endpoint), self._receiver, link.allow_pickle)
 
-    # write, read, read_bytes, iwrite, iread, send, isend and recv are compiled: binding/calls.c
+    # write, read, read_bytes, iwrite, iread, write_init, read_init, send, isend and recv are
+    # compiled: binding/calls.c
 
     def irecv(
         self, max_bytes: SupportsIndex | None = None, *, allow_pickle: bool = False
@@ -100,6 +102,13 @@ class Channel(Source, Calls):
         incoming.head.feed_by(arrival._advance)
         arrival.post()
         return arrival
+
+    def send_init(self, obj: object) -> PersistentRequest:
+        """Prepare sends of one object; returns a request, which does nothing before its `start`.
+
+        Each `start` pickles the object as it is then, and posts it, as `isend` does.
+        """
+        return ObjectStarter(self._endpoint, self.isend, obj)
 
     @property
     def max_outstanding(self) -> int:
@@ -258,6 +267,7 @@ class Channel(Source, Calls):
         """
         if what not in _DESCRIPTORS:
             raise ValueError(f'fileno({what!r}): there are "messages" and "completions"')
+        self._endpoint.expose()
         fd = _DESCRIPTORS[what](self._endpoint.chan)
         if fd >= 0:
             return fd

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._messages import Calls, dump, object_limits, object_read, request_type_on
+from ._messages import Calls, dump, object_limits, object_read, persistent_type_on, request_type_on
 from ._messages import wait_all as wait_for_all
 from ._messages import wait_some as wait_for_some
 
@@ -12,6 +12,7 @@ __all__ = [
     "dump",
     "object_limits",
     "object_read",
+    "persistent_type_on",
     "request_type_on",
     "wait_for_all",
     "wait_for_some",

@@ -55,7 +55,8 @@ class EndpointBase(_messages.Endpoint):
 
     @property
     def chan(self) -> Chan:
-        """The core's channel."""
+        """The core's channel. Whoever asks for it may see what is posted."""
+        self.post_deferred()
         return self._chan
 
     @chan.setter

@@ -130,6 +130,7 @@ class Endpoint(EndpointBase):
 
     def event_fd(self) -> int:
         """See `request.Watched`. -1: it was closed, and so all its requests are done."""
+        self.expose()
         fd = core.completions_fileno(self.chan)
         if -fd in errno.errorcode:
             raise failure("poll descriptor", -fd)

@@ -136,6 +136,8 @@ class _Interest:
         if self._poll_set is None:
             self._poll_set = PollSet()
         endpoints = [channel._endpoint for channel in channels if isinstance(channel, Source)]
+        for endpoint in endpoints:
+            endpoint.expose()
         numbers: dict[int, int] = {}
         places = [numbers.setdefault(id(endpoint), len(numbers)) for endpoint in endpoints]
         try:

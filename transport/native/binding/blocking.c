@@ -9,13 +9,13 @@
 
 #include "base/clock.h"
 #include "binding/arguments.h"
-#include "binding/buffer.h"
 #include "binding/caller.h"
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
 #include "binding/interruption.h"
 #include "binding/posts.h"
 #include "binding/request.h"
+#include "binding/vector.h"
 #include "binding/wait_loop.h"
 #include "progress/progress.h"
 #include "shm/layout.h"
@@ -29,18 +29,25 @@ static bool transfer_begin(struct transfer *transfer, PyObject *self, PyObject *
 	PyObject *values[] = {NULL, Py_None};
 
 	transfer->caller = caller_of(self);
-	transfer->endpoint = caller_endpoint(self);
+	transfer->endpoint = transfer->read ? caller_reader(self) : caller_endpoint(self);
 	if (!transfer->endpoint || !arguments_parse(transfer->verb, args, nargs, kwnames, 1, 2, names, values) ||
 	    !deadline_begin(&transfer->deadline, values[1], transfer->verb))
 		return false;
 	interpreter_let_go();
-	return buffer_hold(values[0], transfer->verb, transfer->read, &transfer->view);
+	return vector_hold(values[0], transfer->verb, transfer->read, &transfer->view, &transfer->vector);
+}
+
+static void transfer_let_go(struct transfer *transfer)
+{
+	PyBuffer_Release(&transfer->view);
+	vector_release(transfer->vector);
 }
 
 /* It was done in one call: a signal's exception tells that it happened. */
 static PyObject *transfer_done(struct transfer *transfer, int64_t nbytes)
 {
-	PyBuffer_Release(&transfer->view);
+	vector_spread(transfer->vector, transfer->view.buf, (uint64_t)nbytes);
+	transfer_let_go(transfer);
 	if (PyErr_CheckSignals())
 		return interruption_own_up(transfer->caller, transfer->read, ADMA_BYTES, nbytes);
 	return transfer->read ? PyLong_FromLongLong(nbytes) : Py_NewRef(Py_None);
@@ -182,10 +189,11 @@ PyObject *blocking_post(struct transfer *transfer, uint16_t kind)
 	int64_t result;
 
 	if (!op) {
-		PyBuffer_Release(&transfer->view);
+		transfer_let_go(transfer);
 		return NULL;
 	}
 	operation_lend(op, &transfer->view);
+	op->vector = transfer->vector;
 	if (transfer->deadline.brief)
 		return transfer_post_briefly(transfer, op);
 	result = blocking_run(transfer->endpoint, op);
@@ -201,7 +209,7 @@ static PyObject *transfer_fail(struct transfer *transfer, int64_t result)
 {
 	uint64_t space = (uint64_t)transfer->view.len;
 
-	PyBuffer_Release(&transfer->view);
+	transfer_let_go(transfer);
 	return endpoint_raise(transfer->endpoint, result, space, NULL);
 }
 

@@ -13,6 +13,7 @@ struct transfer {
 	struct endpoint *endpoint;
 	struct deadline deadline;
 	Py_buffer view; /* is held */
+	struct vector *vector; /* what a message that was read is spread over, or NULL */
 	bool read;
 	const char *verb;
 };

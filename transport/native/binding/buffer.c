@@ -71,11 +71,12 @@ static enum verdict buffer_look(PyObject *buf, int access, Py_buffer *view)
 }
 
 /* Call a function of adma/_core/buffers.py. It raises, or returns nothing of interest. */
-static bool buffer_judge(const char *function, PyObject *buf, const char *call, bool fill)
+static bool buffer_judge(const char *function, PyObject *buf, const char *call, const char *name, bool fill)
 {
 	PyObject *module = PyImport_ImportModule("adma._core.buffers");
 	PyObject *result =
-		module ? PyObject_CallMethod(module, function, "OsO", buf, call, fill ? Py_True : Py_False) : NULL;
+		module ? PyObject_CallMethod(module, function, "OsOs", buf, call, fill ? Py_True : Py_False, name)
+		       : NULL;
 	bool ok = result != NULL;
 
 	Py_XDECREF(result);
@@ -113,6 +114,11 @@ int buffer_hold_range(PyObject *buf, bool fill, Py_buffer *view)
 
 bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view)
 {
+	return buffer_hold_named(buf, call, "buf", fill, view);
+}
+
+bool buffer_hold_named(PyObject *buf, const char *call, const char *name, bool fill, Py_buffer *view)
+{
 	int access = fill ? PyBUF_WRITABLE : PyBUF_SIMPLE;
 
 	switch (buffer_look(buf, access, view)) {
@@ -121,7 +127,7 @@ bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view)
 	case FAILED:
 		return false;
 	case UNKNOWN:
-		if (!buffer_judge("refuse_objects", buf, call, fill))
+		if (!buffer_judge("refuse_objects", buf, call, name, fill))
 			return false;
 		/* fall through */
 	case FREE_OF_OBJECTS:
@@ -129,7 +135,7 @@ bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view)
 	}
 	if (!PyObject_GetBuffer(buf, view, access))
 		return true;
-	if (buffer_is_refused() && buffer_judge("refuse", buf, call, fill))
-		PyErr_Format(PyExc_BufferError, "%s(buf): buf does not lend its memory", call);
+	if (buffer_is_refused() && buffer_judge("refuse", buf, call, name, fill))
+		PyErr_Format(PyExc_BufferError, "%s(buf): %s does not lend its memory", call, name);
 	return false;
 }

@@ -12,6 +12,9 @@
  */
 bool buffer_hold(PyObject *buf, const char *call, bool fill, Py_buffer *view);
 
+/* The same, with the name of the argument in errors: "buf[1]". */
+bool buffer_hold_named(PyObject *buf, const char *call, const char *name, bool fill, Py_buffer *view);
+
 /* Move what is held to another place. Its shape may be a pointer into itself (PyBuffer_FillInfo). */
 void buffer_move(Py_buffer *to, const Py_buffer *from);
 

@@ -27,4 +27,14 @@ static inline struct endpoint *caller_endpoint(PyObject *self)
 	return endpoint;
 }
 
+/* The same for calls that read: what was started before is posted before. */
+static inline struct endpoint *caller_reader(PyObject *self)
+{
+	struct endpoint *endpoint = caller_endpoint(self);
+
+	if (endpoint)
+		endpoint_post_deferred(endpoint);
+	return endpoint;
+}
+
 #endif

@@ -5,6 +5,7 @@
 #include "binding/blocking.h"
 #include "binding/caller.h"
 #include "binding/objects.h"
+#include "binding/persistent.h"
 #include "binding/posts.h"
 #include "binding/read_bytes.h"
 
@@ -87,6 +88,8 @@ static PyMethodDef calls_methods[] = {
 		   "and is lost if the reader dies before it reads it. A large one is copied.\n\n"
 		   "A large message is matched by the reader. So where the peer waits in a read or a probe, a\n"
 		   "write whose time is over stays for up to 20 ms more before it is taken back.\n\n"
+		   "`buf` may be a list or a tuple of buffers: together they are one message, which costs another\n"
+		   "copy. The reader need not divide it in the same way.\n\n"
 		   "TypeError: `buf` is no buffer, or an array of Python objects. BufferError: it is not\n"
 		   "C-contiguous (`send` takes arrays of any order, and keeps it). OSError: copying failed.")},
 	{"read", BINDING_FAST(blocking_read), METH_FASTCALL | METH_KEYWORDS,
@@ -95,7 +98,9 @@ static PyMethodDef calls_methods[] = {
 		   "The buffer may be longer than the message. With a timeout of 0 it takes a message that is\n"
 		   "there, of whatever size, and waits for none. `MessageTooLong` (with `.needed`): it is\n"
 		   "shorter. `WrongKind`: the next message is an object. In both cases the message stays\n"
-		   "and is the next one again. BufferError: `buf` is read-only or not C-contiguous.\n"
+		   "and is the next one again. BufferError: `buf` is read-only or not C-contiguous.\n\n"
+		   "`buf` may be a list or a tuple of buffers, which the message fills one after the other, for\n"
+		   "the price of another copy. ValueError: two of them overlap.\n"
 		   "(Paper, table 2.)")},
 	{"iwrite", BINDING_FAST(posts_iwrite), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("iwrite($self, buf)\n--\n\n"
@@ -122,6 +127,18 @@ static PyMethodDef calls_methods[] = {
 		   "It is pickled with protocol 5. Buffers in it of 64 KiB or more are not pickled: each is\n"
 		   "copied straight from the object to the reader. Whatever pickling raises is raised\n"
 		   "before anything is posted. Its timeout is as that of `write`.")},
+	{"read_init", BINDING_FAST(persistent_read_init), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("read_init($self, buf)\n--\n\n"
+		   "Prepare reads into one buffer; returns a request, which does nothing before its `start`.\n\n"
+		   "Each `start` reads one message, as `iread` does, and takes less time than that. The buffer is\n"
+		   "held as long as the request lives, and is the program's between a `wait` and the next `start`.\n"
+		   "Errors as for `iread`; those of messages are raised by `wait` and `check`.")},
+	{"write_init", BINDING_FAST(persistent_write_init), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("write_init($self, buf)\n--\n\n"
+		   "Prepare writes of one buffer; returns a request, which does nothing before its `start`.\n\n"
+		   "Each `start` writes what the buffer holds then, as `iwrite` does, and takes less time than that.\n"
+		   "The buffer is held as long as the request lives, and may be changed between a `wait` and the\n"
+		   "next `start`.")},
 	{"isend", BINDING_FAST(posts_isend), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("isend($self, obj)\n--\n\n"
 		   "Post a Python object, for `recv` at the other end; returns a request.\n\n"

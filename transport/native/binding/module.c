@@ -11,6 +11,7 @@
 #include "binding/interpreter.h"
 #include "binding/objects.h"
 #include "binding/operation.h"
+#include "binding/persistent.h"
 #include "binding/pickling.h"
 #include "binding/posted.h"
 #include "binding/request.h"
@@ -59,6 +60,7 @@ static PyMethodDef module_methods[] = {
 	{"new_copy", copy_type_new, METH_NOARGS, NULL},
 	{"object_read", objects_read_large, METH_VARARGS, NULL},
 	{"object_limits", pickling_limits, METH_VARARGS, NULL},
+	{"persistent_type_on", persistent_type_on, METH_O, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},
 	{"wait_all", waiting_all, METH_VARARGS, NULL},
 	{"wait_on", wait_loop_on, METH_VARARGS, NULL},

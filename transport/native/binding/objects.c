@@ -217,7 +217,7 @@ PyObject *objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, 
 
 	if (nargs > 2)
 		return PyErr_Format(PyExc_TypeError, "recv() takes at most 2 positional arguments (%zd given)", nargs);
-	if (!caller_endpoint(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 4, names, values) ||
+	if (!caller_reader(self) || !arguments_parse("recv", args, nargs, kwnames, 0, 4, names, values) ||
 	    !deadline_begin(&deadline, values[0], "recv") || !objects_may_unpickle(caller_of(self), values[2]))
 		return NULL;
 	interpreter_let_go();

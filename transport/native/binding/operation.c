@@ -7,6 +7,7 @@
 
 #include "adma_hold.h"
 #include "binding/buffer.h"
+#include "binding/vector.h"
 
 #define SPARES_MAX 256 /* so many are kept for the next messages: a window of them, and no more memory than that */
 
@@ -90,6 +91,7 @@ static void operation_bury(struct operation *op)
 void operation_release(struct operation *op)
 {
 	bool lends = op->lends;
+	struct vector *vector;
 	PyObject *feeder;
 	Py_buffer view;
 
@@ -106,10 +108,15 @@ void operation_release(struct operation *op)
 	op->lends = false;
 	feeder = op->feeder;
 	op->feeder = NULL;
+	vector = op->vector;
+	op->vector = NULL;
+	if (operation_is_done(op) && !op->req.error)
+		vector_spread(vector, view.buf, op->req.done_bytes);
 	if (op->orphan)
 		operation_bury(op);
 	if (lends) /* last: this may run code of Python's, and other threads */
 		PyBuffer_Release(&view);
+	vector_release(vector);
 	Py_XDECREF(feeder);
 }
 

@@ -23,6 +23,7 @@ struct operation {
 	struct endpoint *endpoint; /* a reference; NULL before it is posted, and of an orphan */
 	struct adma_list kept;     /* in endpoint->posted, or in the quarantine */
 	struct adma_list all;      /* of all that are kept, for a forked child */
+	struct vector *vector; /* what the message is spread over once it was read, or NULL. It goes with the buffer */
 	PyObject *weakrefs;
 	PyObject *cast; /* the request as cffi knows it, once it was asked for; or NULL */
 	PyObject *feeder; /* called when the core asks for a buffer, or is done; or NULL. It goes with the buffer */

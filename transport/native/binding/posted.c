@@ -56,8 +56,25 @@ static PyObject *endpoint_release_all(PyObject *self, PyObject *nothing)
 	Py_RETURN_NONE;
 }
 
+static PyObject *endpoint_post_deferred_method(PyObject *self, PyObject *nothing)
+{
+	(void)nothing;
+	endpoint_post_deferred(endpoint_of(self));
+	Py_RETURN_NONE;
+}
+
+static PyObject *endpoint_expose(PyObject *self, PyObject *nothing)
+{
+	endpoint_of(self)->exposed = true;
+	return endpoint_post_deferred_method(self, nothing);
+}
+
 static PyMethodDef endpoint_methods[] = {
 	{"aim", endpoint_aim, METH_O, PyDoc_STR("Say where the core's channel is; 0: there is none any more.")},
+	{"post_deferred", endpoint_post_deferred_method, METH_NOARGS,
+	 PyDoc_STR("Post the read that was started and is not posted yet, before anybody could see that.")},
+	{"expose", endpoint_expose, METH_NOARGS,
+	 PyDoc_STR("A descriptor will tell of messages: from now on reads are posted as they are started.")},
 	{"reap", endpoint_reap, METH_NOARGS, PyDoc_STR("Let go of what is done, also where nobody looked at it.")},
 	{"release_all", endpoint_release_all, METH_NOARGS,
 	 PyDoc_STR("Let go of everything: the core's channel or worker is gone.")},

@@ -3,12 +3,12 @@
 #include "binding/posts.h"
 
 #include "binding/arguments.h"
-#include "binding/buffer.h"
 #include "binding/caller.h"
 #include "binding/interpreter.h"
 #include "binding/interruption.h"
 #include "binding/pickling.h"
 #include "binding/request.h"
+#include "binding/vector.h"
 #include "shm/layout.h"
 
 #define POSTS_LOOK_EVERY 64 /* posts; then it is looked whether there is a progress thread */
@@ -66,22 +66,25 @@ static PyObject *posts_call(PyObject *self, bool read, PyObject *const *args, Py
 {
 	static const char *const names[] = {"buf"};
 	const char *call = read ? "iread" : "iwrite";
-	struct endpoint *endpoint = caller_endpoint(self);
+	struct endpoint *endpoint = read ? caller_reader(self) : caller_endpoint(self);
 	PyObject *buf = NULL;
 	struct operation *op;
+	struct vector *vector;
 	Py_buffer view;
 
 	if (!endpoint || !arguments_parse(call, args, nargs, kwnames, 1, 1, names, &buf) ||
-	    !buffer_hold(buf, call, read, &view))
+	    !vector_hold(buf, call, read, &view, &vector))
 		return NULL;
 	op = read || posts_prepare(endpoint, (uint64_t)view.len)
 		     ? operation_new(request_type, read, ADMA_BYTES, ADMA_REQ_TELL)
 		     : NULL;
 	if (!op) {
 		PyBuffer_Release(&view);
+		vector_release(vector);
 		return NULL;
 	}
 	operation_lend(op, &view);
+	op->vector = vector;
 	return posts_post(self, endpoint, op);
 }
 

@@ -68,7 +68,7 @@ PyObject *read_bytes(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
 	char p[ADMA_EAGER_MAX];
 	int64_t n, space;
 
-	if (!caller_endpoint(self) || !arguments_parse("read_bytes", args, nargs, kwnames, 0, 2, names, values) ||
+	if (!caller_reader(self) || !arguments_parse("read_bytes", args, nargs, kwnames, 0, 2, names, values) ||
 	    !deadline_begin(&deadline, values[1], "read_bytes"))
 		return NULL;
 	interpreter_let_go();
