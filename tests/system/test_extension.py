@@ -525,7 +525,10 @@ def test_a_signature_is_told() -> None:
     assert adma.copy.__doc__
     assert adma.icopy.__doc__
     assert parameters(adma.Channel.write) == ["self", "buf", "timeout"]
-    assert parameters(adma.Channel.recv) == ["self", "timeout", "max_bytes", "allow_pickle"]
+    limits = ["timeout", "max_bytes", "allow_pickle", "into"]
+    assert parameters(adma.Channel.recv) == ["self", *limits]
+    assert parameters(adma.Channel.read_bytes) == ["self", "max_bytes", "timeout"]
+    assert parameters(adma.Channel.read_init) == ["self", "buf"]
     assert all(
         getattr(adma.Channel, name).__doc__
         for name in ("write", "read", "iwrite", "iread", "send", "recv")
