@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # cache and made are lib.sh's
-# Downloads and unpacks packages of Debian 12 of any architecture, without installing
+# Downloads and unpacks packages of Debian of any architecture, without installing
 # them. Each architecture and suite has package lists and a status of its own, so that
 # the machine's are not touched and no root is needed.
+#
+# SUITE: main (Debian 12), backports (Debian 12 with its backports), or newest (the next Debian
+# with its backports, which have the newest kernel that Debian builds for a stable system).
 
 # apt_sources ARCH SUITE: the machine's own sources, so that its mirrors are used.
 apt_sources() {
@@ -11,19 +14,24 @@ apt_sources() {
 	# shellcheck disable=SC2016 # names for apt-get
 	apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
 		sort -u | while read -r site release component; do
-		case $release in
-		bookworm)
+		case $suite.$release in
+		newest.bookworm)
+			echo "deb [arch=$arch] $site trixie $component"
+			echo "deb [arch=$arch] $site trixie-backports $component"
+			;;
+		*.bookworm)
 			echo "deb [arch=$arch] $site bookworm $component"
 			[ "$suite" != backports ] || echo "deb [arch=$arch] $site bookworm-backports $component"
 			;;
-		bookworm-security | bookworm-updates) echo "deb [arch=$arch] $site $release $component" ;;
+		newest.*) ;;
+		*.bookworm-security | *.bookworm-updates) echo "deb [arch=$arch] $site $release $component" ;;
 		esac
 	done | sort -u
 }
 
 # apt_use ARCH SUITE: apt-get and apt-cache work on these from here on.
 apt_use() {
-	local arch=$1 home=$cache/apt/$1-$2
+	local arch=$1 suite=$2 home=$cache/apt/$1-$2
 	mkdir -p "$home"/{lists,archives}/partial
 	: >>"$home/status"
 	unset APT_CONFIG
@@ -44,6 +52,7 @@ apt_use() {
 		Dir::Etc::sourceparts "-";
 		Dir::Log "$home";
 	CONF
+	[ "$suite" != newest ] || echo 'APT::Default-Release "trixie-backports";' >>"$home/apt.conf"
 	export APT_CONFIG=$home/apt.conf
 	if [ -z "$(find "$home/lists" -maxdepth 1 -name '*Packages*' -mmin -60 -print -quit)" ]; then
 		apt-get -qq update >&2

@@ -16,8 +16,8 @@
 #   --out DIRECTORY       for console.log, dmesg.log, output, and what COMMAND
 #                         writes to $GUEST_OUT (build/kernel/TARGET/run)
 #
-# TARGET: amd64-6.1 (the machine's own root file system, over 9p), arm64-6.1 or debug (a Debian
-# arm64 root file system; the checkout has the same path as outside).
+# TARGET: amd64-6.1, amd64-6.12 or amd64-newest (the machine's own root file system, over 9p),
+# arm64-6.1 or debug (a Debian arm64 root file system; the checkout has the same path as outside).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 soft='' module='' append='' dma=yes load=yes hold=yes stuck='' expect='' icount='' limit=600 out=''
@@ -46,11 +46,12 @@ rm -rf "$out" && mkdir -p "$out"
 modules=$build/$target
 
 case $target in
-amd64-6.1) kernel=$("$guest/fetch.sh" "$target") && share=/ arch=amd64 transport=virtio_pci ;;
-arm64-6.1) kernel=$("$guest/fetch.sh" "$target") && arch=arm64 transport=virtio_mmio ;;
-debug) kernel=$("$guest/debug.sh") && arch=arm64 transport='' ;;
-*) die "no target $target" ;;
+amd64-*) share=/ transport=virtio_pci ;;
+arm64-*) transport=virtio_mmio ;;
+*) transport='' ;;
 esac
+kernel=$(kernel_of "$target")
+arch=$(arch_of "$target")
 if [ "$arch" = arm64 ]; then
 	share=$("$guest/fetch.sh" root-arm64)
 	busybox=$("$guest/fetch.sh" arm64-6.1)/bin/busybox
@@ -69,8 +70,11 @@ initramfs() {
 			/sbin/modprobe -d "$kernel" -S "$(cat "$kernel/release")" --show-depends "$name" 2>/dev/null || true
 		done | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }' >"$out/insmod"
 		while read -r path; do
-			cp "$path" "$tree/modules/"
-			echo "${path##*/}" >>"$tree/modules/order"
+			case $path in
+			*.xz) xz -dc "$path" >"$tree/modules/$(basename "$path" .xz)" ;;
+			*) cp "$path" "$tree/modules/" ;;
+			esac
+			basename "$path" .xz >>"$tree/modules/order"
 		done <"$out/insmod"
 		rm "$out/insmod"
 	fi

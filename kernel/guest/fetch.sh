@@ -3,7 +3,10 @@
 # fetch.sh WHAT...: downloads and unpacks what the guests need, and prints the directory of
 # each. Checks once an hour for newer versions.
 #   amd64-6.1  arm64-6.1   kernel, modules, headers, busybox
-#   amd64-6.12             headers, from bookworm-backports
+#   amd64-6.12             the same, from bookworm-backports
+#   amd64-newest           the same, of the newest kernel that Debian offers for a stable system. In
+#                          its directory `tools` is a root file system with the compiler and the kbuild
+#                          programs that these headers want, which do not run on Debian 12
 #   source                 of kernel 6.1, as much of it as arm64 and our tests need
 #   root-arm64             a root file system with Python for the arm64 guests
 #   wheels-arm64           the compiled packages of .venv, for these guests
@@ -30,12 +33,30 @@ own_kbuild() {
 	unpack "$made" "$1"
 }
 
+# image_of RELEASE: the packages of a kernel. Later kernels come in several.
+image_of() {
+	echo "linux-image-$1"
+	apt-cache depends "linux-image-$1" | sed -nE 's/.*Depends: (linux-(base|binary|modules)-.*)/\1/p'
+}
+
 fill_kernel() {
-	local at=$1 arch=$2 release=$3 common=$4 kbuild=$5
-	unpack "$made" "linux-image-$release" "linux-headers-$release" "linux-headers-$common" "$kbuild" busybox-static
+	local at=$1 arch=$2 release=$3 common=$4 kbuild=$5 image
+	mapfile -t image < <(image_of "$release")
+	unpack "$made" "${image[@]}" "linux-headers-$release" "linux-headers-$common" "$kbuild" busybox-static
 	[ "$arch" = "$machine" ] || own_kbuild "$kbuild"
 	relocate_headers "$release" "$at"
-	ln -s "boot/vmlinuz-$release" "$made/vmlinuz"
+	finish_kernel "$release"
+}
+
+# Later packages have everything below /usr.
+finish_kernel() {
+	local release=$1 path
+	for path in lib bin; do
+		[ -d "$made/$path" ] || ln -s "usr/$path" "$made/$path"
+	done
+	for path in "boot/vmlinuz-$release" "lib/modules/$release/vmlinuz"; do
+		[ ! -e "$made/$path" ] || ln -s "$path" "$made/vmlinuz"
+	done
 	/sbin/depmod -b "$made" "$release"
 	rm -rf "${made:?}"/{usr/share,boot/System.map-*}
 }
@@ -49,12 +70,6 @@ find_kernel() {
 	once "$found" fill_kernel "$found" "$arch" "$release" "${release%-"$arch"}-common" "$kbuild"
 }
 
-fill_headers() {
-	local at=$1 release=$2 common=$3 kbuild=$4
-	unpack "$made" "linux-headers-$release" "linux-headers-$common" "$kbuild"
-	relocate_headers "$release" "$at"
-}
-
 find_backport() {
 	local arch=$1 release plain
 	apt_use "$arch" backports
@@ -62,8 +77,31 @@ find_backport() {
 		grep -E "^6\.12[0-9.]*(\+deb12|-[0-9]+)?-$arch\$" | sort -V | tail -n 1)
 	[ -n "$release" ] || die "bookworm-backports has no kernel 6.12 here"
 	plain=${release%-"$arch"}
+	found=$cache/kernel/$release-$(version_of "linux-headers-$release")-bootable
+	once "$found" fill_kernel "$found" "$arch" "$release" "$plain-common" "linux-kbuild-$plain"
+}
+
+# The headers stay where they were made for, below `tools`.
+fill_newest() {
+	local release=$1 image
+	mapfile -t image < <(image_of "$release")
+	unpack "$made" "${image[@]}" busybox-static
+	finish_kernel "$release"
+	unpack_whole "$made/tools" "linux-headers-$release" make bash coreutils sed grep findutils mawk dpkg
+	rm -rf "$made"/tools/usr/share/{doc,man,locale,info}
+	mkdir -p "$made"/tools/{dev,proc,mnt}
+	ln -sf bash "$made/tools/usr/bin/sh"
+	ln -sf mawk "$made/tools/usr/bin/awk"
+	echo "$release" >"$made/release"
+}
+
+find_newest() {
+	local arch=$1 release
+	apt_use "$arch" newest
+	release=$(release_of "linux-headers-$arch")
+	[ -n "$release" ] || die "Debian has no newer kernel here"
 	found=$cache/kernel/$release-$(version_of "linux-headers-$release")
-	once "$found" fill_headers "$found" "$release" "$plain-common" "linux-kbuild-$plain"
+	once "$found" fill_newest "$release"
 }
 
 # ---- the kernel's source ----
@@ -142,10 +180,11 @@ find_it() {
 	amd64-6.1) find_kernel amd64 ;;
 	arm64-6.1) find_kernel arm64 ;;
 	amd64-6.12) find_backport amd64 ;;
+	amd64-newest) find_newest amd64 ;;
 	source) find_source ;;
 	root-arm64) find_root arm64 ;;
 	wheels-arm64) find_wheels ;;
-	*) die "$1: choose from amd64-6.1 arm64-6.1 amd64-6.12 source root-arm64 wheels-arm64" ;;
+	*) die "$1: choose from amd64-6.1 arm64-6.1 amd64-6.12 amd64-newest source root-arm64 wheels-arm64" ;;
 	esac
 }
 

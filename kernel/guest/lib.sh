@@ -26,9 +26,9 @@ need() {
 # Prints the directory with the headers to build a target's modules against, and the kernel to boot.
 kernel_of() {
 	case $1 in
-	amd64-6.1 | amd64-6.12 | arm64-6.1) "$guest/fetch.sh" "$1" ;;
+	amd64-6.1 | amd64-6.12 | amd64-newest | arm64-6.1) "$guest/fetch.sh" "$1" ;;
 	debug) "$guest/debug.sh" ;;
-	*) die "no target $1: choose from amd64-6.1 amd64-6.12 arm64-6.1 debug" ;;
+	*) die "no target $1: choose from amd64-6.1 amd64-6.12 amd64-newest arm64-6.1 debug" ;;
 	esac
 }
 

@@ -1,27 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # modules.sh [--check] TARGET: builds adma.ko, and the modules that its tests need,
-# for amd64-6.1, amd64-6.12, arm64-6.1 or debug, in build/kernel/TARGET. A warning
+# for amd64-6.1, amd64-6.12, amd64-newest, arm64-6.1 or debug, in build/kernel/TARGET. A warning
 # is an error. --check also runs sparse and checkpatch.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-check=
+check='' checked=''
 [ "${1:-}" != --check ] || { check=yes; shift; }
 target=${1:?"modules.sh [--check] TARGET"}
 at=$build/$target
-arch=arm64
+arch=$(arch_of "$target")
+kernel=$(kernel_of "$target")
 extra=()
-
-case $target in
-amd64-6.1) arch=amd64 && kernel=$("$guest/fetch.sh" "$target") ;;
-amd64-6.12)
-	arch=amd64 && kernel=$("$guest/fetch.sh" "$target")
-	extra=(CONFIG_DEBUG_INFO_BTF_MODULES=) # this would need pahole
-	;;
-arm64-6.1) kernel=$("$guest/fetch.sh" "$target") ;;
-debug) kernel=$("$guest/debug.sh") ;;
-*) die "no target $target" ;;
-esac
+[ "$target" != amd64-6.12 ] || extra=(CONFIG_DEBUG_INFO_BTF_MODULES=) # this would need pahole
 source=$("$guest/fetch.sh" source)
 
 # kbuild writes beside the sources, so copies of them are built.
@@ -49,15 +40,33 @@ rsync_like() {
 	done
 }
 
+# kmake DIRECTORY ARGUMENT...: kernels that bring their own tools are built for in their root.
 kmake() {
-	kernel_make "$arch" -C "$kernel/headers" "${extra[@]}" "$@"
+	local directory=$1
+	shift
+	if [ -d "$kernel/tools" ]; then
+		in_tools make -s -C "/usr/src/linux-headers-$(<"$kernel/release")" M="/mnt/$directory" "$@"
+	else
+		kernel_make "$arch" -C "$kernel/headers" M="$at/$directory" "${extra[@]}" "$@"
+	fi
+}
+
+# in_tools COMMAND...: in the root with the kernel's own tools, where $at is mounted at /mnt.
+in_tools() {
+	local map=()
+	[ "$(id -u)" = 0 ] || map=(--map-root-user)
+	# shellcheck disable=SC2016 # expanded in the other mount namespace
+	unshare "${map[@]}" --mount bash -c 'tools=$1 at=$2
+		mount --bind "$at" "$tools/mnt" && mount --rbind /dev "$tools/dev" && mount --rbind /proc "$tools/proc" &&
+			shift 2 && PATH=/usr/bin:/usr/sbin exec chroot "$tools" "$@"' \
+		in_tools "$kernel/tools" "$at" "$@" </dev/null
 }
 
 # compile DIRECTORY [VARIABLE...]: builds our own sources, where a warning is an error.
 compile() {
-	local directory=$at/$1 log=$at/$1.log
+	local directory=$1 log=$at/$1.log
 	shift
-	if ! kmake M="$directory" KCFLAGS=-Werror W=1 "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
+	if ! kmake "$directory" KCFLAGS=-Werror W=1 "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
 		cat "$log" >&2
 		die "$target: $directory does not compile cleanly"
 	fi
@@ -68,7 +77,7 @@ compile_intree() {
 	local modules=dmatest.o
 	[ "$arch" = amd64 ] || [ "$target" = debug ] || modules="$modules zynqmp_dma.o"
 	printf 'obj-m := %s\n' "$modules" >"$at/intree/Kbuild"
-	kmake M="$at/intree" modules >"$at/intree.log" 2>&1 || { cat "$at/intree.log" >&2; die "$target: in-tree modules"; }
+	kmake intree modules >"$at/intree.log" 2>&1 || { cat "$at/intree.log" >&2; die "$target: in-tree modules"; }
 }
 
 sparse() {
@@ -76,10 +85,10 @@ sparse() {
 	: >"$log"
 	for directory in "$@"; do
 		find "$at/$directory" -name '*.o' -delete
-		kmake M="$at/$directory" C=2 CF=-D__CHECK_ENDIAN__ modules >>"$log" 2>&1
+		kmake "$directory" C=2 CF=-D__CHECK_ENDIAN__ modules >>"$log" 2>&1
 	done
 	# Warnings in the kernel's own headers are ignored.
-	if grep -E "^($at|[a-z]+\.[ch])" "$log"; then
+	if grep -E "^(\.\./)*($at|/mnt|[a-z_]+\.[ch])" "$log"; then
 		die "$target: sparse"
 	fi
 }
@@ -95,10 +104,15 @@ copy
 compile module
 compile provider
 [ ! -e "$at/alarm/Kbuild" ] || compile alarm
-compile_intree
+# The sources are those of 6.1, and do not follow a kernel that is much newer.
+[ -d "$kernel/tools" ] || compile_intree
 if [ -n "$check" ]; then
-	sparse module provider
+	# Debian's packages lack the script that the newest kernels run sparse with.
+	if [ ! -d "$kernel/tools" ]; then
+		sparse module provider
+		checked='sparse and '
+	fi
 	checkpatch
 fi
 cat "$kernel/release" >"$at/release"
-echo "$target: $(cat "$at/release"): modules built${check:+, sparse and checkpatch clean}"
+echo "$target: $(cat "$at/release"): modules built${check:+, ${checked:-}checkpatch clean}"

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* compat.h - the differences between the kernels that the module is built for, 6.1 to 6.12. */
+/* compat.h - the differences between the kernels that the modules are built for, from 6.1 on. */
 #ifndef ADMA_COMPAT_H
 #define ADMA_COMPAT_H
 
+#include <linux/dmaengine.h>
+#include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/timer.h>
 #include <linux/version.h>
 
 #if KERNEL_VERSION(6, 3, 0) > LINUX_VERSION_CODE
@@ -73,5 +76,44 @@ static inline void adma_shrinker_free(struct shrinker *shrinker)
 	shrinker_free(shrinker);
 #endif
 }
+
+/* 6.15 removed the former name. Stable releases of 6.1 have both, the first ones do not. */
+static inline int adma_timer_delete_sync(struct timer_list *timer)
+{
+#if KERNEL_VERSION(6, 2, 0) > LINUX_VERSION_CODE
+	return del_timer_sync(timer);
+#else
+	return timer_delete_sync(timer);
+#endif
+}
+
+static inline void adma_hrtimer_setup(struct hrtimer *timer,
+				      enum hrtimer_restart (*function)(struct hrtimer *timer),
+				      clockid_t clock, enum hrtimer_mode mode)
+{
+#if KERNEL_VERSION(6, 13, 0) > LINUX_VERSION_CODE
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+#else
+	hrtimer_setup(timer, function, clock, mode);
+#endif
+}
+
+static inline int adma_dma_channel_register(struct dma_device *device, struct dma_chan *channel)
+{
+#if KERNEL_VERSION(6, 8, 0) > LINUX_VERSION_CODE
+	return dma_async_device_channel_register(device, channel);
+#else
+	return dma_async_device_channel_register(device, channel, NULL);
+#endif
+}
+
+/*
+ * Sparse has to be told that a true result means a held lock. From 7.0 on the declarations of
+ * such functions tell the compiler.
+ */
+#ifndef __cond_lock
+#define __cond_lock(lock, condition) (condition)
+#endif
 
 #endif

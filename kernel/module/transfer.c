@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 
 #include "buffer.h"
+#include "compat.h"
 #include "counters.h"
 #include "cpu.h"
 #include "dma.h"
@@ -159,7 +160,7 @@ static void transfer_note_times(struct adma_transfer *transfer, const struct win
 
 static void transfer_complete(struct adma_transfer *transfer, int error)
 {
-	del_timer_sync(&transfer->timer);
+	adma_timer_delete_sync(&transfer->timer);
 	/* Whoever queued this work did so under the lock, and may not have dropped it yet. */
 	spin_lock_bh(&transfer->lock);
 	spin_unlock_bh(&transfer->lock);

@@ -11,6 +11,7 @@
 #include <linux/spinlock.h>
 #include <linux/uidgid.h>
 
+#include "compat.h"
 #include "lane.h"
 #include "owner.h"
 #include "user.h"
@@ -120,7 +121,6 @@ struct adma_user *adma_user_get(struct adma_user *user)
 
 void adma_user_put(struct adma_user *user)
 {
-	/* sparse cannot see that a true result means a held lock. */
 	if (!__cond_lock(&users_lock, refcount_dec_and_lock(&user->refs, &users_lock)))
 		return;
 	hash_del_rcu(&user->node);

@@ -27,6 +27,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 
+#include "../module/compat.h"
 #include "dmaengine.h"
 
 #define CHANNELS_MAX 64
@@ -349,8 +350,8 @@ static void soft_fill_channels(struct soft_device *soft, unsigned int count)
 		struct soft_channel *channel = &soft->channels[i];
 
 		spin_lock_init(&channel->lock);
-		hrtimer_init(&channel->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
-		channel->timer.function = soft_run;
+		adma_hrtimer_setup(&channel->timer, soft_run, CLOCK_MONOTONIC,
+				   HRTIMER_MODE_REL_SOFT);
 		channel->dma.device = &soft->dma;
 		list_add_tail(&channel->dma.device_node, &soft->dma.channels);
 	}
