@@ -42,7 +42,7 @@ STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -
 .PHONY: help setup prepare release faults sanitize peers pingpong bench bars bench-mpi bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
 	test-package-quick test-mpi test-mpi-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
-	test-kernel-debug test-kernel-deep aarch64 \
+	test-kernel-debug test-kernel-deep test-kernel-versions aarch64 \
 	lint lint-layers lint-c lint-format lint-python lint-shell clean distclean
 
 help: ## list the targets
@@ -197,7 +197,7 @@ test-kernel: faults ## build the kernel helper for each kernel, and test it in v
 # Its steps in parts: the first builds what the others boot, and those run side by side.
 # A quick one does less than the one that is named without it, and nothing else.
 test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick test-kernel-debug \
-test-kernel-deep: test-kernel-%: faults
+test-kernel-deep test-kernel-versions: test-kernel-%: faults
 	kernel/guest/test.sh $(KERNEL_$*)
 KERNEL_build := build
 KERNEL_x86-quick := x86-quick faults-quick
@@ -206,6 +206,7 @@ KERNEL_arm64-quick := arm64-quick
 KERNEL_arm64 := arm64
 KERNEL_debug := build-debug alarm debug
 KERNEL_deep := deep
+KERNEL_versions := versions
 
 test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
 	scripts/test-package.sh $(PY) $(ARGS)

@@ -8,6 +8,8 @@
 #   rights       the same guest: Yama, namespaces, other users
 #   faults       the same guest with providers that fail in each way they can
 #   faults-quick the same without dmatest and Python
+#   versions     x86-64 guests with 6.12 and with the newest kernel that Debian offers for a stable
+#                system, for which the modules are built here: selftests, failing providers, some Python
 #   bounce       the same guest, where all DMA goes through bounce buffers
 #   arm64        arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
 #   arm64-quick  the same with less of the Python suite: what changes owners, over dma
@@ -158,8 +160,23 @@ step_faults_quick() {
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
 	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
-	boot x86-stuck --free --stuck --soft '' amd64-6.1 -- $self/provider --stuck
+	boot x86-stuck --free --soft '' amd64-6.1 -- $self/provider --stuck
+	boot x86-manners --free --soft '' amd64-6.1 -- $self/provider --manners
 	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
+}
+
+step_versions() {
+	local self=build/kernel/selftests/amd64 target
+	checked amd64-newest
+	modules amd64-6.12 amd64
+	for target in amd64-6.12 amd64-newest; do
+		boot "$target-selftests" --soft 'channels=4' "$target" -- \
+			bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=5 $self/fuzz")"
+		boot "$target-faults" --free --soft '' "$target" -- \
+			bash -c "$(all $self/provider "$self/provider --stuck" "$self/provider --manners")"
+		boot "$target-python" --timeout 1800 --soft 'channels=4' "$target" -- \
+			bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86_quick" 'helper and not dma or engine_dma')"
+	done
 }
 
 step_bounce() {
@@ -225,8 +242,10 @@ step_deep() {
 		bash -c "export ADMA_TEST_SLOWNESS=3; $(all $self/uapi "ADMA_ROUNDS=40 $self/races" $self/pins $self/shares)"
 	boot debug-faults --free --timeout 900 --soft '' debug -- \
 		bash -c "ADMA_TEST_SLOWNESS=3 $self/provider"
-	boot debug-stuck --free --stuck --timeout 900 --soft '' debug -- \
+	boot debug-stuck --free --timeout 900 --soft '' debug -- \
 		bash -c "ADMA_TEST_SLOWNESS=3 $self/provider --stuck"
+	boot debug-manners --free --timeout 900 --soft '' debug -- \
+		bash -c "ADMA_TEST_SLOWNESS=3 $self/provider --manners"
 	boot debug-python --timeout 1800 debug -- \
 		bash -c "$(suite python3 "$python_debug" 'dma')"
 }
@@ -289,7 +308,7 @@ side_by_side() {
 		die "there is nothing to boot guests with"
 	}
 	built=yes
-	(steps x86 rights faults bounce alarm debug) >"$logs/one.log" 2>&1 &
+	(steps x86 rights faults bounce versions alarm debug) >"$logs/one.log" 2>&1 &
 	(steps arm64 deep) >"$logs/two.log" 2>&1 &
 	wait
 	for run in build one two; do

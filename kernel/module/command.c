@@ -88,6 +88,21 @@ static long command_channel(struct adma_endpoint *endpoint, void __user *argumen
 	return command_return(argument, &channel, sizeof(channel));
 }
 
+static long command_refused(struct adma_endpoint *endpoint, void __user *argument)
+{
+	struct adma_refused refused;
+	int error = command_fetch(&refused, sizeof(refused), argument);
+
+	if (error)
+		return error;
+	if (refused.flags)
+		return -EINVAL;
+	error = adma_dma_describe_refused(refused.index, &refused);
+	if (error)
+		return error;
+	return command_return(argument, &refused, sizeof(refused));
+}
+
 static long command_counters(struct adma_endpoint *endpoint, void __user *argument)
 {
 	struct adma_counters counters;
@@ -234,6 +249,8 @@ long adma_command(struct file *file, unsigned int command, unsigned long argumen
 		return command_info(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_CHANNEL):
 		return command_channel(endpoint, structure);
+	case WITHOUT_SIZE(ADMA_IOC_REFUSED):
+		return command_refused(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_COUNTERS):
 		return command_counters(endpoint, structure);
 	case WITHOUT_SIZE(ADMA_IOC_PAIR):

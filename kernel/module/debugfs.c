@@ -51,10 +51,11 @@ DEFINE_SHOW_ATTRIBUTE(summary);
 
 static int channels_show(struct seq_file *out, void *unused)
 {
-	static const char *const states[] = { "works", "retired", "lost" };
+	static const char *const states[] = { "works", "retired", "lost", "faulty" };
 	struct adma_channel channel = { };
 	u32 channels, retired;
 
+	adma_dma_lock();
 	adma_dma_count(&channels, &retired);
 	seq_printf(out, "%u DMA channels, %u retired\n", channels, retired);
 	for (channel.index = 0; !adma_dma_describe(channel.index, &channel); channel.index++)
@@ -62,6 +63,7 @@ static int channels_show(struct seq_file *out, void *unused)
 			   "%s %s %s align %u bytes %llu pieces %llu errors %llu timeouts %llu\n",
 			   channel.name, channel.driver, states[channel.state], channel.align,
 			   channel.bytes, channel.pieces, channel.errors, channel.timeouts);
+	adma_dma_unlock();
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(channels);

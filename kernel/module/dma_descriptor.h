@@ -25,15 +25,14 @@ struct adma_dma_descriptor {
 	u32 from_offset;
 	size_t length;
 	bool bulk; /* of a large copy */
-	/*
-	 * Called in any context. It must not free the descriptor, except for ADMA_FREED, for
-	 * which it is called in process context.
-	 */
+	/* Called in any context. It must not free the descriptor, except for ADMA_FREED. */
 	void (*complete)(struct adma_dma_descriptor *descriptor, enum adma_outcome outcome);
 	/* The DMA channel's, from adma_dma_channel_submit() to complete(). */
 	struct adma_dma_channel *channel;
-	struct list_head node; /* DMA channel's lock */
+	struct list_head node;    /* DMA channel's lock: in descriptors */
+	struct list_head waiting; /* DMA channel's lock: in waiting, or nowhere */
 	bool live; /* DMA channel's lock: submitted, and not completed by anybody yet */
+	bool *ended; /* DMA channel's lock: while it is being submitted, set by its callback */
 	unsigned long submitted; /* jiffies */
 	/* Of dma_mapping.h. */
 	dma_addr_t to_dma;

@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "counters.h"
 #include "cpu.h"
@@ -26,19 +27,17 @@
  */
 #define REFUSALS 3
 
-struct job;
-
 /* Room for a piece in flight, with its descriptor. */
 struct job_slot {
 	struct adma_dma_descriptor descriptor;
 	struct adma_piece piece;
-	struct job *job;
+	struct adma_job *job;
 	bool in_flight;          /* submitted, and its completion not handled yet */
 	enum adma_outcome outcome;
 	struct list_head node;   /* in free, in completed, or nowhere */
 };
 
-struct job {
+struct adma_job {
 	struct kref refs;
 	struct adma_dma_copy *copy; /* the submitter's: callbacks must not use it */
 	struct adma_dma_channel *const *channels;
@@ -57,14 +56,20 @@ struct job {
 	spinlock_t lock;         /* taken under any DMA channel's */
 	struct list_head completed; /* lock */
 	wait_queue_head_t waiter;
+	struct work_struct freeing;
+	void (*release)(void *argument); /* of the pages, when stuck descriptors are done with */
+	void *argument;
 	u32 slot_count;
 	struct job_slot slots[];
 };
 
+/* Pages are released, and memory is freed, in process context only. */
+static struct workqueue_struct *frees;
+
 /* ---- life ---- */
 
 /* What every working DMA channel can take; and so short that each of them gets a share. */
-static struct adma_split_limits job_limits(const struct job *job, size_t length)
+static struct adma_split_limits job_limits(const struct adma_job *job, size_t length)
 {
 	struct adma_split_limits limits = {
 		.align = 1,
@@ -91,9 +96,23 @@ static struct adma_split_limits job_limits(const struct job *job, size_t length)
 	return limits;
 }
 
+static void job_free_later(struct work_struct *work)
+{
+	struct adma_job *job = container_of(work, struct adma_job, freeing);
+
+	if (job->release)
+		job->release(job->argument);
+	kvfree(job);
+}
+
 static void job_free(struct kref *refs)
 {
-	kvfree(container_of(refs, struct job, refs));
+	struct adma_job *job = container_of(refs, struct adma_job, refs);
+
+	if (job->stuck)
+		queue_work(frees, &job->freeing);
+	else
+		kvfree(job);
 }
 
 /*
@@ -103,7 +122,7 @@ static void job_free(struct kref *refs)
 static void job_slot_complete(struct adma_dma_descriptor *descriptor, enum adma_outcome outcome)
 {
 	struct job_slot *slot = container_of(descriptor, struct job_slot, descriptor);
-	struct job *job = slot->job;
+	struct adma_job *job = slot->job;
 	unsigned long flags;
 
 	if (outcome == ADMA_FREED) {
@@ -119,7 +138,7 @@ static void job_slot_complete(struct adma_dma_descriptor *descriptor, enum adma_
 	spin_unlock_irqrestore(&job->lock, flags);
 }
 
-static void job_init_slots(struct job *job, bool bulk)
+static void job_init_slots(struct adma_job *job, bool bulk)
 {
 	struct job_slot *slot;
 	u32 i;
@@ -133,13 +152,14 @@ static void job_init_slots(struct job *job, bool bulk)
 	}
 }
 
-static struct job *job_make(struct adma_dma_copy *copy, struct adma_dma_channel *const *channels,
-			    u32 count, unsigned long timeout)
+static struct adma_job *job_make(struct adma_dma_copy *copy,
+				 struct adma_dma_channel *const *channels, u32 count,
+				 unsigned long timeout)
 {
 	size_t most = max(count, 1U) * ADMA_JOB_SHARE;
 	u32 slot_count = clamp(copy->length / ADMA_PIECE_LEAST, (size_t)1, most);
 	struct adma_split_limits limits;
-	struct job *job;
+	struct adma_job *job;
 
 	job = kvzalloc(struct_size(job, slots, slot_count), GFP_KERNEL);
 	if (!job)
@@ -154,6 +174,7 @@ static struct job *job_make(struct adma_dma_copy *copy, struct adma_dma_channel 
 	INIT_LIST_HEAD(&job->completed);
 	INIT_LIST_HEAD(&job->free);
 	job->slot_count = slot_count;
+	INIT_WORK(&job->freeing, job_free_later);
 	job_init_slots(job, copy->length > ADMA_JOB_SMALL);
 	limits = job_limits(job, copy->length);
 	adma_split_begin(&job->for_dma, copy->to, copy->from, copy->length, &limits);
@@ -163,7 +184,7 @@ static struct job *job_make(struct adma_dma_copy *copy, struct adma_dma_channel 
 
 /* ---- the CPU's part ---- */
 
-static void job_copy_by_cpu(struct job *job, const struct adma_piece *piece)
+static void job_copy_by_cpu(struct adma_job *job, const struct adma_piece *piece)
 {
 	struct adma_place to = piece->to, from = piece->from;
 
@@ -174,7 +195,7 @@ static void job_copy_by_cpu(struct job *job, const struct adma_piece *piece)
 }
 
 /* Copies the next piece that was the CPU's from the start. False: there is none. */
-static bool job_copy_next(struct job *job)
+static bool job_copy_next(struct adma_job *job)
 {
 	struct adma_piece piece;
 
@@ -191,7 +212,7 @@ static bool job_copy_next(struct job *job)
 
 /* ---- submitting ---- */
 
-static bool job_find_next(struct job *job)
+static bool job_find_next(struct adma_job *job)
 {
 	while (!job->has_next && adma_split_next(&job->for_dma, &job->next)) {
 		job->has_next = job->next.kind == ADMA_PIECE_DMA;
@@ -213,7 +234,7 @@ static struct page *job_page_at(const struct adma_extent *extents, const struct 
  * Submit to the next DMA channel, round robin, that has room. -EAGAIN: none has. -EBUSY: none
  * has, and at least one driver refused. On any other error the piece is the CPU's.
  */
-static int job_slot_submit_to_any(struct job *job, struct job_slot *slot)
+static int job_slot_submit_to_any(struct adma_job *job, struct job_slot *slot)
 {
 	static atomic_t next = ATOMIC_INIT(0);
 	u32 first = atomic_inc_return(&next), i;
@@ -230,7 +251,7 @@ static int job_slot_submit_to_any(struct job *job, struct job_slot *slot)
 	return worst;
 }
 
-static int job_submit(struct job *job)
+static int job_submit(struct adma_job *job)
 {
 	struct job_slot *slot = list_first_entry(&job->free, struct job_slot, node);
 	struct adma_dma_descriptor *descriptor = &slot->descriptor;
@@ -255,7 +276,7 @@ static int job_submit(struct job *job)
 }
 
 /* True: one piece less is left. False: no piece is left, or there is no room for it. */
-static bool job_submit_next(struct job *job)
+static bool job_submit_next(struct adma_job *job)
 {
 	int error;
 
@@ -272,7 +293,7 @@ static bool job_submit_next(struct job *job)
 
 /* ---- completion ---- */
 
-static void job_slot_reap(struct job *job, struct job_slot *slot)
+static void job_slot_reap(struct adma_job *job, struct job_slot *slot)
 {
 	slot->in_flight = false;
 	job->in_flight--;
@@ -289,7 +310,7 @@ static void job_slot_reap(struct job *job, struct job_slot *slot)
 	list_add(&slot->node, &job->free);
 }
 
-static void job_reap(struct job *job)
+static void job_reap(struct adma_job *job)
 {
 	struct job_slot *slot, *next;
 	LIST_HEAD(completed);
@@ -303,13 +324,13 @@ static void job_reap(struct job *job)
 
 /* ---- waiting ---- */
 
-static unsigned long job_slot_deadline(const struct job *job, const struct job_slot *slot)
+static unsigned long job_slot_deadline(const struct adma_job *job, const struct job_slot *slot)
 {
 	return adma_dma_channel_deadline(&slot->descriptor, job->timeout);
 }
 
 /* Jiffies until a slot is overdue. */
-static long job_time_left(const struct job *job)
+static long job_time_left(const struct adma_job *job)
 {
 	long left = job->timeout;
 	u32 i;
@@ -321,7 +342,7 @@ static long job_time_left(const struct job *job)
 	return max(left, 1L);
 }
 
-static void job_retire_overdue(struct job *job)
+static void job_retire_overdue(struct adma_job *job)
 {
 	struct job_slot *slot;
 	u32 i;
@@ -329,7 +350,7 @@ static void job_retire_overdue(struct job *job)
 	for (i = 0; i < job->slot_count; i++) {
 		slot = &job->slots[i];
 		if (slot->in_flight && time_after_eq(jiffies, job_slot_deadline(job, slot)) &&
-		    adma_dma_channel_retire(&slot->descriptor))
+		    adma_dma_channel_retire(&slot->descriptor, job->timeout))
 			adma_tally_add(job->copy->tally, ADMA_COUNT_TIMEOUTS, 1);
 	}
 }
@@ -338,7 +359,7 @@ static void job_retire_overdue(struct job *job)
  * Other jobs occupy all DMA channels. If none of their descriptors is completed in time, then it is
  * for those jobs to retire the DMA channels; here the CPU copies.
  */
-static void job_wait_for_room(struct job *job, u32 seen)
+static void job_wait_for_room(struct adma_job *job, u32 seen)
 {
 	adma_dma_channels_wait(seen, job_time_left(job));
 	if (!job->in_flight && adma_dma_channels_completed() == seen) {
@@ -348,7 +369,7 @@ static void job_wait_for_room(struct job *job, u32 seen)
 }
 
 /* False: nothing is left to wait for. */
-static bool job_wait(struct job *job, u32 seen)
+static bool job_wait(struct adma_job *job, u32 seen)
 {
 	if (job->has_next && !job->stuck && !list_empty(&job->free))
 		job_wait_for_room(job, seen);
@@ -364,8 +385,7 @@ static bool job_wait(struct job *job, u32 seen)
 int adma_job_run(struct adma_dma_copy *copy, struct adma_dma_channel *const *channels, u32 count,
 		 unsigned long timeout)
 {
-	struct job *job = job_make(copy, channels, count, timeout);
-	bool stuck;
+	struct adma_job *job = job_make(copy, channels, count, timeout);
 	u32 seen;
 
 	if (!job)
@@ -375,7 +395,28 @@ int adma_job_run(struct adma_dma_copy *copy, struct adma_dma_channel *const *cha
 		job_reap(job);
 	} while (job_submit_next(job) || job_copy_next(job) || job_wait(job, seen));
 	copy->finished = ktime_get();
-	stuck = job->stuck;
+	if (job->stuck) {
+		copy->stuck = job;
+		return -EIO;
+	}
 	kref_put(&job->refs, job_free);
-	return stuck ? -EIO : 0;
+	return 0;
+}
+
+void adma_job_leave(struct adma_job *job, void (*release)(void *argument), void *argument)
+{
+	job->release = release;
+	job->argument = argument;
+	kref_put(&job->refs, job_free);
+}
+
+int adma_jobs_init(void)
+{
+	frees = alloc_workqueue("adma_free", WQ_UNBOUND, 0);
+	return frees ? 0 : -ENOMEM;
+}
+
+void adma_jobs_exit(void)
+{
+	destroy_workqueue(frees);
 }

@@ -262,5 +262,9 @@ void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory)
 	if (adma_pin_entry_stick(entry))
 		adma_tally_add(memory->tally, ADMA_COUNT_PAGES_STUCK, entry->count);
 	adma_pin_cache_forget(entry);
-	adma_pin_put(pin, memory);
+}
+
+void adma_pin_put_abandoned(struct adma_pin *pin)
+{
+	adma_pin_entry_unuse(pin->entry, pin);
 }

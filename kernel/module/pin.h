@@ -69,7 +69,11 @@ int adma_pin_fault_in(struct adma_memory *memory, unsigned long start, unsigned 
 /* -EFAULT or -ESRCH when the pages were unmapped since, else 0. */
 int adma_pin_put(struct adma_pin *pin, struct adma_memory *memory);
 
-/* Put a long-term pin whose pages have to stay pinned and charged for good. */
+/*
+ * An engine may go on using the pages of a long-term pin, so nobody else finds them any more.
+ * They stay pinned and charged until adma_pin_put_abandoned().
+ */
 void adma_pin_abandon(struct adma_pin *pin, struct adma_memory *memory);
+void adma_pin_put_abandoned(struct adma_pin *pin);
 
 #endif

@@ -72,11 +72,8 @@ bool adma_pin_entry_stick(struct adma_pin_entry *entry)
 
 /* ---- the last reference ---- */
 
-/* The charge of stuck pages stays, and with it the references to those who are charged. */
 static void pin_entry_release(struct adma_pin_entry *entry)
 {
-	if (entry->stuck)
-		return;
 	if (entry->live) {
 		unpin_user_pages_dirty_lock(entry->pages, entry->count, entry->write);
 		adma_tally_add(NULL, ADMA_COUNT_PAGES_UNPINNED, entry->count);

@@ -40,7 +40,7 @@ struct adma_pin_entry {
 	struct list_head uses;          /* lock */
 	bool live;                      /* lock: the pages are pinned, and were the mapped ones */
 	bool dead;                      /* lock: the pages may not be the mapped ones any more */
-	bool stuck;                     /* lock: the pages stay pinned for good */
+	bool stuck;                     /* lock: an engine may use the pages */
 	bool write;
 	struct adma_charge charge;
 	unsigned long count;
@@ -78,7 +78,7 @@ void adma_pin_entry_use(struct adma_pin_entry *entry, struct adma_pin *pin);
 /* @pin does not use @entry any more. */
 void adma_pin_entry_unuse(struct adma_pin_entry *entry, struct adma_pin *pin);
 
-/* From now on its pages stay pinned and charged for good. False: they did so already. */
+/* An engine may use its pages, which the uses keep pinned and charged. False: that is known. */
 bool adma_pin_entry_stick(struct adma_pin_entry *entry);
 
 void adma_pin_entry_put(struct adma_pin_entry *entry);

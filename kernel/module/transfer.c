@@ -5,6 +5,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 
 #include "buffer.h"
 #include "compat.h"
@@ -44,6 +45,7 @@ struct window_copy {
 	size_t length;
 	ktime_t submitted;
 	ktime_t finished;
+	struct adma_job *stuck; /* the engine may go on copying */
 };
 
 static void transfer_copy_by_cpu(struct adma_transfer *transfer, struct window_copy *copy)
@@ -56,7 +58,7 @@ static void transfer_copy_by_cpu(struct adma_transfer *transfer, struct window_c
 	adma_tally_add(transfer->tally, ADMA_COUNT_BYTES_CPU, copy->length);
 }
 
-/* -EIO: stuck. */
+/* -EIO: stuck, and the windows have to be stranded. */
 static int transfer_copy_by_dma(struct adma_transfer *transfer, struct window_copy *copy)
 {
 	struct adma_dma_copy dma = {
@@ -72,6 +74,7 @@ static int transfer_copy_by_dma(struct adma_transfer *transfer, struct window_co
 		transfer_copy_by_cpu(transfer, copy);
 		return 0;
 	}
+	copy->stuck = dma.stuck;
 	copy->submitted = dma.submitted ?: begun;
 	copy->finished = dma.finished;
 	return error;
@@ -108,6 +111,33 @@ static int transfer_unpin(struct adma_transfer *transfer, struct window_copy *co
 	return to ?: from;
 }
 
+/* The windows of a copy that an engine may go on making. */
+struct stranded {
+	struct adma_window to;
+	struct adma_window from;
+};
+
+static void stranded_release(void *argument)
+{
+	struct stranded *stranded = argument;
+
+	adma_window_put_abandoned(&stranded->to);
+	adma_window_put_abandoned(&stranded->from);
+	kfree(stranded);
+}
+
+/* The pages stay pinned until the job tells that no engine uses them any more. */
+static void transfer_strand(struct adma_transfer *transfer, const struct window_copy *copy)
+{
+	struct stranded *stranded = kmalloc(sizeof(*stranded), GFP_KERNEL | __GFP_NOFAIL);
+
+	stranded->to = copy->to;
+	stranded->from = copy->from;
+	adma_window_abandon(&stranded->to, transfer->destination);
+	adma_window_abandon(&stranded->from, transfer->source);
+	adma_job_leave(copy->stuck, stranded_release, stranded);
+}
+
 static int transfer_copy_window(struct adma_transfer *transfer, struct window_copy *copy)
 {
 	int error = transfer_pin(transfer, copy);
@@ -119,8 +149,7 @@ static int transfer_copy_window(struct adma_transfer *transfer, struct window_co
 	else
 		transfer_copy_by_cpu(transfer, copy);
 	if (error) {
-		adma_window_abandon(&copy->to, transfer->destination);
-		adma_window_abandon(&copy->from, transfer->source);
+		transfer_strand(transfer, copy);
 		return error;
 	}
 	error = transfer_unpin(transfer, copy);

@@ -94,6 +94,14 @@ void adma_window_abandon(struct adma_window *window, struct adma_buffer *buffer)
 
 	for (i = 0; i < window->pinned; i++)
 		adma_pin_abandon(&window->pins[i], &buffer->memory);
+}
+
+void adma_window_put_abandoned(struct adma_window *window)
+{
+	u32 i;
+
+	for (i = 0; i < window->pinned; i++)
+		adma_pin_put_abandoned(&window->pins[i]);
 	window_free_arrays(window);
 }
 

@@ -34,9 +34,10 @@ int adma_window_pin(struct adma_window *window, struct adma_buffer *buffer, u64 
 int adma_window_unpin(struct adma_window *window, struct adma_buffer *buffer);
 
 /*
- * An engine may still write to a long-term window. Its pages stay pinned for good, and are
- * counted.
+ * An engine may still use a long-term window. Its pages are counted, and stay pinned until
+ * adma_window_put_abandoned(), for which the buffer is not needed any more.
  */
 void adma_window_abandon(struct adma_window *window, struct adma_buffer *buffer);
+void adma_window_put_abandoned(struct adma_window *window);
 
 #endif

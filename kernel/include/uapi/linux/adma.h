@@ -84,7 +84,8 @@ struct adma_info {
 /* States of a DMA channel. */
 #define ADMA_CHANNEL_WORKS   0
 #define ADMA_CHANNEL_RETIRED 1 /* timed out; takes no more work */
-#define ADMA_CHANNEL_LOST    2 /* its driver is being unbound, or was */
+#define ADMA_CHANNEL_LOST    2 /* its driver, or one of a device below, was unbound */
+#define ADMA_CHANNEL_FAULTY  3 /* failed its self-test when it was taken; takes no work */
 
 /*
  * ADMA_IOC_CHANNEL: one DMA channel. Errors: ENOENT (index is not below
@@ -102,6 +103,24 @@ struct adma_channel {
 	__u64 errors;   /* out */
 	__u64 timeouts; /* out */
 	char name[32];  /* out: as in /sys/class/dma */
+	char driver[32]; /* out */
+};
+
+/* Why DMA channels of a device were not taken. */
+#define ADMA_REFUSED_SILENT 1 /* its driver is not known to report errors */
+#define ADMA_REFUSED_ALIGN  2 /* its copies have to be aligned to more than a page */
+
+/*
+ * ADMA_IOC_REFUSED: one device whose DMA channels can copy memory, and that was not used when the
+ * DMA channels were taken, that is at the first open. Errors: ENOENT (there are not so many),
+ * EINVAL, E2BIG, EFAULT; ENOTTY: an older module, which refuses none.
+ */
+struct adma_refused {
+	__u32 size;
+	__u32 flags;     /* 0 */
+	__u32 index;     /* in */
+	__u32 reason;    /* out: ADMA_REFUSED_* */
+	char name[32];   /* out: the device */
 	char driver[32]; /* out */
 };
 
@@ -266,7 +285,7 @@ struct adma_entry {
  *   ENOMEM      there is no memory
  *   EOPNOTSUPP  (ADMA_BY_DMA) it turned out that the memory cannot be pinned for long
  *   EIO         the engine neither finished nor stopped: the buffer may still be written
- *               (its pages stay pinned for good, and are counted)
+ *               (its pages are counted, and stay pinned until the engine is done with them)
  *
  * read() of 8 bytes: how many requests of this endpoint were completed since the
  * last read(); EAGAIN: none. It never blocks. poll(): EPOLLIN while that number is
@@ -299,7 +318,7 @@ struct adma_counters {
 	__u64 pin_misses;       /* windows pinned anew */
 	__u64 pages_pinned;
 	__u64 pages_unpinned;
-	__u64 pages_stuck;      /* pinned for good, because an engine did not stop */
+	__u64 pages_stuck;      /* left pinned, because an engine did not stop */
 	__u64 invalidations;    /* cached pins dropped because their mapping changed */
 	__u64 timeouts;         /* DMA timeouts */
 	__u64 times[ADMA_TIMES]; /* nanoseconds, summed over requests */
@@ -310,6 +329,7 @@ struct adma_counters {
 #define ADMA_IOC_CHANNEL  _IOWR(ADMA_IOC_MAGIC, 0x01, struct adma_channel)
 #define ADMA_IOC_COUNTERS _IOWR(ADMA_IOC_MAGIC, 0x02, struct adma_counters)
 #define ADMA_IOC_PAIR     _IOWR(ADMA_IOC_MAGIC, 0x03, struct adma_pair)
+#define ADMA_IOC_REFUSED  _IOWR(ADMA_IOC_MAGIC, 0x04, struct adma_refused)
 #define ADMA_IOC_POST     _IOW(ADMA_IOC_MAGIC, 0x10, struct adma_post)
 #define ADMA_IOC_COPY     _IOW(ADMA_IOC_MAGIC, 0x11, struct adma_copy)
 #define ADMA_IOC_PEEK     _IOWR(ADMA_IOC_MAGIC, 0x12, struct adma_peek)
