@@ -260,6 +260,9 @@ class Device:
     def channels(self) -> list[dict[str, Any]]:
         return self.channels_said
 
+    def refused(self) -> list[dict[str, str]]:
+        return []
+
     def __enter__(self) -> Device:
         return self
 
@@ -336,6 +339,23 @@ def test_a_helper_without_dma_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["features"] == ["mapped copy", "others (0x10)"]
     assert "DMA channels: none" in lines(found)
     assert "cure: such a driver" in lines(found)
+
+
+def test_drivers_that_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = {"name": "fd4d0000.dma", "driver": "xilinx-zynqmp-dma", "reason": "silent"}
+    wide = {"name": "0000:00:04.0", "driver": "wide", "reason": "align"}
+
+    class Refusing(Device):
+        def refused(self) -> list[dict[str, str]]:
+            return [silent, wide]
+
+    monkeypatch.setattr(helper, "Helper", Refusing)
+    found = helper.describe()
+    assert found["refused"] == [silent, wide]
+    said = lines(found)
+    assert "fd4d0000.dma: not used: xilinx-zynqmp-dma is not known to report errors" in said
+    assert "modprobe adma trust=xilinx-zynqmp-dma" in said
+    assert "0000:00:04.0: not used: wide wants its copies aligned" in said
 
 
 def test_channels_that_had_trouble(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ MAGIC = 0xAD
 COUNTERS_OF_MODULE = 1
 MAX_CHANNELS = Path("/sys/module/adma/parameters/max_channels")
 TIMES = ("post", "pin", "start", "copy", "complete")
-STATES = {0: "works", 1: "retired", 2: "lost"}
+STATES = {0: "works", 1: "retired", 2: "lost", 3: "faulty"}
+REASONS = {1: "silent", 2: "align"}
 
 
 class Info(ctypes.Structure):
@@ -65,6 +66,19 @@ class Channel(ctypes.Structure):
     )
 
 
+class Refused(ctypes.Structure):
+    """``struct adma_refused``: a device whose DMA channels are not used."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("index", ctypes.c_uint32),
+        ("reason", ctypes.c_uint32),
+        ("name", ctypes.c_char * 32),
+        ("driver", ctypes.c_char * 32),
+    )
+
+
 class Counters(ctypes.Structure):
     """``struct adma_counters``."""
 
@@ -99,6 +113,7 @@ def _iowr(number: int, kind: type[ctypes.Structure]) -> int:
 INFO = _iowr(0x00, Info)
 CHANNEL = _iowr(0x01, Channel)
 COUNTERS = _iowr(0x02, Counters)
+REFUSED = _iowr(0x04, Refused)
 
 # All commands by their number.
 COMMANDS = {
@@ -106,6 +121,7 @@ COMMANDS = {
     0x01: "channel",
     0x02: "counters",
     0x03: "pair",
+    0x04: "refused",
     0x10: "post",
     0x11: "copy",
     0x12: "peek",
@@ -153,6 +169,25 @@ class Helper:
             }
             for each in found
         ]
+
+    def refused(self) -> list[dict[str, str]]:
+        """The devices whose DMA channels the module does not use, and why. Raises OSError."""
+        found: list[dict[str, str]] = []
+        try:
+            while True:
+                each = self._ask(REFUSED, Refused(index=len(found)))
+                found.append(
+                    {
+                        "name": each.name.decode(errors="replace"),
+                        "driver": each.driver.decode(errors="replace"),
+                        "reason": REASONS.get(each.reason, str(each.reason)),
+                    }
+                )
+        except OSError as error:
+            # ENOENT: there are no more. ENOTTY: an older module, which refuses none.
+            if error.errno not in (errno.ENOENT, errno.ENOTTY):
+                raise
+        return found
 
     def close(self) -> None:
         """Close the device. Closing twice is no error."""

@@ -52,6 +52,7 @@ def describe(device: str = DEVICE) -> dict[str, Any]:
         "abi_wanted": ABI,
         "features": [],
         "channels": [],
+        "refused": [],
         "limits": {},
         "memlock": _memlock(),
     }
@@ -62,6 +63,7 @@ def describe(device: str = DEVICE) -> dict[str, Any]:
             if info["abi"] == ABI:
                 found["features"] = _features(info["features"])
                 found["channels"] = helper.channels()
+                found["refused"] = helper.refused()
                 found["limits"] = {name: info[name] for name in _LIMITS}
                 found["available"] = True
     except OSError as error:
@@ -91,6 +93,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             ),
             ("", "cure: such a driver (ls /sys/class/dma), loaded before the device is opened"),
         ]
+    for each in found["refused"]:
+        lines += _refused(each)
     limits = found["limits"]
     lines += [
         ("DMA", f"from {_size(limits['dma_min'])} on, shorter ones by the CPU"),
@@ -102,6 +106,18 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("RLIMIT_MEMLOCK", _locked(found["memlock"], limits["window"])),
     ]
     return lines
+
+
+def _refused(each: dict[str, str]) -> list[tuple[str, str]]:
+    """A device that is not used, why, and what can be done."""
+    driver = each["driver"]
+    if each["reason"] == "silent":
+        cause = f"not used: {driver} is not known to report errors of copies"
+        cure = f"cure: none that is safe; modprobe adma trust={driver} uses it all the same"
+    else:
+        cause = f"not used: {driver} wants its copies aligned to more than a page"
+        cure = ""
+    return [(each["name"], cause)] + ([("", cure)] if cure else [])
 
 
 def _channel(each: dict[str, Any]) -> str:
