@@ -163,6 +163,7 @@ step_faults_quick() {
 	boot x86-stuck --free --soft '' amd64-6.1 -- $self/provider --stuck
 	boot x86-manners --free --soft '' amd64-6.1 -- $self/provider --manners
 	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
+	boot x86-unload --no-module --soft '' amd64-6.1 -- env ADMA_MODULE=build/kernel/amd64-6.1/module/adma.ko $self/unload
 }
 
 step_versions() {

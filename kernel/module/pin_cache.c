@@ -368,5 +368,7 @@ void adma_pin_cache_exit(void)
 	adma_shrinker_free(shrinker);
 	adma_pin_cache_evict(NULL, ULONG_MAX);
 	cancel_delayed_work_sync(&idle_work);
+	/* A callback may be about to queue a drop, although its entry is not cached any more. */
+	adma_pin_entries_wait();
 	destroy_workqueue(drops);
 }

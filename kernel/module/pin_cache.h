@@ -53,7 +53,7 @@ u64 adma_pin_cache_bytes(void); /* cached pins of all processes */
 u64 adma_pin_cache_limit(void); /* the parameter */
 
 int adma_pin_cache_init(void);
-/* No use is left. Forgets all entries, and waits until dead ones have been dropped. */
+/* No use is left. Forgets all entries, and waits until they are freed. */
 void adma_pin_cache_exit(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include "counters.h"
 #include "memlock.h"
@@ -11,6 +12,7 @@
 
 /* Each removal may have to wait for an invalidation, for as long as the process of it likes. */
 static struct workqueue_struct *removals;
+static atomic_t entries_left; /* that are not freed yet */
 
 struct adma_pin_entry *adma_pin_entry_make(const struct adma_memory *memory, unsigned long start,
 					   unsigned long count, const struct adma_charge *charge)
@@ -29,13 +31,21 @@ struct adma_pin_entry *adma_pin_entry_make(const struct adma_memory *memory, uns
 	entry->write = memory->write;
 	entry->charge = *charge;
 	entry->count = count;
+	atomic_inc(&entries_left);
 	return entry;
+}
+
+static void pin_entry_end(struct adma_pin_entry *entry)
+{
+	kvfree(entry);
+	if (atomic_dec_and_test(&entries_left))
+		wake_up_var(&entries_left);
 }
 
 void adma_pin_entry_free(struct adma_pin_entry *entry)
 {
 	adma_memlock_uncharge(&entry->charge);
-	kvfree(entry);
+	pin_entry_end(entry);
 }
 
 /* ---- uses ---- */
@@ -86,7 +96,7 @@ static void pin_entry_remove(struct work_struct *work)
 	struct adma_pin_entry *entry = container_of(work, struct adma_pin_entry, remove);
 
 	mmu_interval_notifier_remove(&entry->notifier);
-	kvfree(entry);
+	pin_entry_end(entry);
 }
 
 void adma_pin_entry_put(struct adma_pin_entry *entry)
@@ -104,6 +114,11 @@ int adma_pin_entries_init(void)
 {
 	removals = alloc_workqueue("adma_pins_remove", WQ_UNBOUND, WQ_MAX_ACTIVE);
 	return removals ? 0 : -ENOMEM;
+}
+
+void adma_pin_entries_wait(void)
+{
+	wait_var_event(&entries_left, !atomic_read(&entries_left));
 }
 
 void adma_pin_entries_exit(void)

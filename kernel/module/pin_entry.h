@@ -84,7 +84,11 @@ bool adma_pin_entry_stick(struct adma_pin_entry *entry);
 void adma_pin_entry_put(struct adma_pin_entry *entry);
 
 int adma_pin_entries_init(void);
-/* No entry is left but those whose notifiers are being removed; this waits for these. */
+/*
+ * Nobody makes entries any more. Wait until all are freed: from then on no callback of theirs
+ * runs, and no drop work is queued.
+ */
+void adma_pin_entries_wait(void);
 void adma_pin_entries_exit(void);
 
 #endif
