@@ -38,6 +38,17 @@ static inline long adma_pin_user_pages_remote(struct mm_struct *mm, unsigned lon
 #endif
 }
 
+/*
+ * Flags to fault memory in for a long-term pin. From 6.2 on such a pin needs a page of its own also
+ * where a private mapping is only read, and only a fault with FOLL_LONGTERM makes one. Before 6.3
+ * that flag would keep mmap_lock while it waits.
+ */
+#if KERNEL_VERSION(6, 3, 0) > LINUX_VERSION_CODE
+#define ADMA_FAULT_IN_LONGTERM 0
+#else
+#define ADMA_FAULT_IN_LONGTERM FOLL_LONGTERM
+#endif
+
 typedef unsigned long (*adma_shrink)(struct shrinker *shrinker, struct shrink_control *control);
 
 /* Before 6.7 a shrinker was a variable of whoever registered it. NULL: no memory. */

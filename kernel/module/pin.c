@@ -112,7 +112,7 @@ static int pin_fill_entry(struct adma_pin_entry *entry, struct adma_pin *pin,
 		error = adma_pages_pin(memory, entry->span.start, entry->count, FOLL_LONGTERM,
 				       entry->pages);
 		if (error == -EAGAIN && memory->wait == ADMA_PIN_WAIT) {
-			error = adma_pages_fault_in(memory, entry->span.start, entry->count,
+			error = adma_pages_fault_in(memory, entry->span.start, entry->count, true,
 						    entry->pages);
 			if (!error)
 				continue; /* they are present, or were: memory may be scarce */
@@ -237,7 +237,7 @@ int adma_pin_fault_in(struct adma_memory *memory, unsigned long start, unsigned 
 
 	if (!pages)
 		return -ENOMEM;
-	error = adma_pages_fault_in(memory, first, count, pages);
+	error = adma_pages_fault_in(memory, first, count, false, pages);
 	kvfree(pages);
 	return error;
 }

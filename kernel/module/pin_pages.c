@@ -99,14 +99,9 @@ int adma_pages_pin(const struct adma_memory *memory, unsigned long start, unsign
 	return 0;
 }
 
-/*
- * This does not use FOLL_LONGTERM, which would keep mmap_lock while it waits, and could not
- * wait for a userfaultfd before Linux 6.3.
- */
-int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start, unsigned long count,
-			struct page **pages)
+static int pages_fault_in(const struct adma_memory *memory, unsigned long start,
+			  unsigned long count, unsigned int flags, struct page **pages)
 {
-	unsigned int flags = memory->write ? FOLL_WRITE : 0;
 	struct mm_struct *mm = memory->mm;
 	unsigned long done;
 	long pinned;
@@ -127,4 +122,19 @@ int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start, u
 		unpin_user_pages(pages, pinned);
 	}
 	return 0;
+}
+
+int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start, unsigned long count,
+			bool long_term, struct page **pages)
+{
+	unsigned int flags = memory->write ? FOLL_WRITE : 0;
+	int error;
+
+	if (!long_term || !ADMA_FAULT_IN_LONGTERM)
+		return pages_fault_in(memory, start, count, flags, pages);
+	error = pages_fault_in(memory, start, count, flags | ADMA_FAULT_IN_LONGTERM, pages);
+	if (error != -EFAULT)
+		return error;
+	/* Is it not there, or may it only not be pinned for long? */
+	return pages_fault_in(memory, start, count, flags, pages) ?: -EOPNOTSUPP;
 }

@@ -8,6 +8,8 @@
 #ifndef ADMA_PIN_PAGES_H
 #define ADMA_PIN_PAGES_H
 
+#include <linux/types.h>
+
 struct adma_memory;
 struct page;
 
@@ -19,10 +21,10 @@ int adma_pages_pin(const struct adma_memory *memory, unsigned long start, unsign
 		   unsigned int flags, struct page **pages);
 
 /*
- * Wait for the page faults of these pages, whatever the memory's `wait` says. @pages is only
- * used meanwhile. Errors as above.
+ * Wait for the page faults of these pages, whatever the memory's `wait` says. @long_term: for a
+ * long-term pin. @pages is only used meanwhile. Errors as above.
  */
 int adma_pages_fault_in(const struct adma_memory *memory, unsigned long start, unsigned long count,
-			struct page **pages);
+			bool long_term, struct page **pages);
 
 #endif

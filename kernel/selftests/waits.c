@@ -292,6 +292,17 @@ static void file_comes(uint32_t policy, int flags)
 	close(file);
 }
 
+/* By DMA or not at all. */
+static void test_file_by_dma(void)
+{
+	int fd = device_open();
+
+	if (!(info(fd).features & ADMA_FEATURE_DMA))
+		tap_skip("no DMA channel");
+	file_comes(ADMA_BY_DMA, MAP_SHARED);
+	file_comes(ADMA_BY_DMA, MAP_PRIVATE);
+}
+
 static void test_file(void)
 {
 	const struct rlimit none = { 0, 0 };
@@ -335,6 +346,7 @@ static const struct test tests[] = {
 	{ "on demand", test_on_demand, 120 },
 	{ "both sides", test_both_sides, 60 },
 	{ "file", test_file, 60 },
+	{ "file by dma", test_file_by_dma, 60 },
 	{ "sleep", test_sleep, 60 },
 };
 
