@@ -149,7 +149,10 @@ step_rights() {
 }
 
 step_faults() {
+	local self=build/kernel/selftests/amd64
 	step_faults_quick
+	boot x86-manners --free --soft '' amd64-6.1 -- $self/provider --manners
+	boot x86-unload --no-module --soft '' amd64-6.1 -- env ADMA_MODULE=build/kernel/amd64-6.1/module/adma.ko $self/unload
 	boot x86-dmatest-reordered --no-module --soft 'reorder=1 delay_us=50' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-stuck-copies --stuck --soft '' amd64-6.1 -- \
@@ -161,9 +164,7 @@ step_faults_quick() {
 	modules amd64-6.1 amd64
 	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
 	boot x86-stuck --free --soft '' amd64-6.1 -- $self/provider --stuck
-	boot x86-manners --free --soft '' amd64-6.1 -- $self/provider --manners
 	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
-	boot x86-unload --no-module --soft '' amd64-6.1 -- env ADMA_MODULE=build/kernel/amd64-6.1/module/adma.ko $self/unload
 }
 
 step_versions() {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -20,11 +21,13 @@ from pathlib import Path
 import mpi4py.MPI
 
 from adma import MPI, PeerDied, mpi
+from adma._core.calls import ranks_carried
 
 comm = MPI.COMM_WORLD
 rank, size = comm.rank, comm.size
 left, right = (rank - 1) % size, (rank + 1) % size
 MIB = 1 << 20
+FLAT = 10_000  # calls of each kind, after which no more is allocated than before
 
 
 @contextlib.contextmanager
@@ -323,6 +326,132 @@ def mixed() -> None:
     one, other = comm.Ibarrier(), comm.Ibarrier()
     one.Wait()
     assert MPI.Request.Waitall([other, comm.Isend(b"", MPI.PROC_NULL)])
+
+
+def compiled() -> None:
+    """The usual calls never reach Python's, and what they post is a request as any other."""
+    after, before = (rank + 1) % size, (rank - 1) % size
+    sent, got, status = bytearray(pattern(64, rank)), bytearray(64), MPI.Status()
+    comm.Sendrecv(sent, after, 5, got, before, 5)  # from now on both are connected
+    comm.sendrecv(rank, before, source=after)
+    comm.Barrier()
+    carried = ranks_carried()
+    for source, tag in ((before, 5), (MPI.ANY_SOURCE, MPI.ANY_TAG)):
+        for spec, room in ((sent, got), ([sent, MPI.BYTE], (got, 64, MPI.BYTE))):
+            got[:] = bytes(64)
+            comm.Send(spec, after, 5)
+            comm.Recv(room, source, tag, status)
+            assert got == pattern(64, before)
+            assert (status.source, status.tag, status.Get_count(MPI.BYTE)) == (before, 5, 64)
+            comm.Sendrecv(spec, after, 5, room, source, tag, status)
+            assert (status.source, status.tag, status.Get_count(MPI.BYTE)) == (before, 5, 64)
+            requests = [comm.Isend(spec, after, 5), comm.Irecv(room, source, tag)]
+            assert MPI.Request.Waitall(requests)
+            assert requests == [MPI.REQUEST_NULL] * 2
+        comm.send({"rank": rank}, after, 5)
+        request = comm.isend([rank], after, 5)
+        assert comm.recv(None, source, tag, status) == {"rank": before}
+        assert (status.source, status.tag) == (before, 5)
+        assert comm.recv(source=source, tag=tag) == [before]
+        assert request.wait() is None
+    assert ranks_carried() - carried == 2 * (2 * 3 + 2)
+    for wait in (
+        lambda requests: MPI.Request.waitall(requests),
+        lambda requests: MPI.Request.Waitall(requests, [MPI.Status()]),
+        lambda requests: MPI.Request.Waitall([*requests, MPI.REQUEST_NULL, MPI.Request()]),
+        lambda requests: [MPI.Request.Waitany(requests) for _ in requests],
+        lambda requests: MPI.Request.Waitsome(requests) and MPI.Request.Waitall(requests),
+        lambda requests: [request.Wait(status) for request in requests],
+        lambda requests: [until_tested(request) for request in requests],
+        lambda requests: [MPI.Request(request).wait() for request in requests],
+    ):
+        got[:] = bytes(64)
+        requests = [comm.Irecv(got, before, 5), comm.Isend(sent, after, 5)]
+        wait(requests)
+        assert got == pattern(64, before)
+        assert not any(requests)
+        assert all(request.Test() for request in requests)
+    request = comm.Irecv(got, before, 6)
+    assert not request.Test()
+    request.Cancel()
+    request.Wait(status)
+    assert status.Is_cancelled()
+    comm.Isend(sent, after, 7)  # nobody has these requests
+    comm.Irecv(got, before, 7)
+    comm.Barrier()
+    with fails(MPI.ERR_TRUNCATE):
+        comm.Sendrecv(sent, after, 8, bytearray(8), before, 8)
+
+
+def until_tested(request: MPI.Request) -> None:
+    while not request.Test():
+        pass
+
+
+def flat() -> None:
+    """Nothing is left of any call. One rank tells as much as several do."""
+    if size > 1:
+        return
+    alone, sent, got = MPI.COMM_SELF, bytearray(64), bytearray(64)
+    plain = [sent, MPI.BYTE]
+
+    def bytes_at_once() -> None:
+        alone.Isend(plain, 0).Wait()
+        alone.Recv(got, 0)
+
+    def bytes_later() -> None:
+        MPI.Request.Waitall([alone.Irecv(got), alone.Isend(sent, 0)])
+
+    def both() -> None:
+        alone.Sendrecv(sent, 0, 0, got, 0, 0)
+
+    def tested() -> None:
+        request = alone.Irecv(got)
+        alone.Send(sent, 0)
+        assert request.Test()
+
+    def of_anybody() -> None:
+        request = alone.Irecv(got)
+        alone.Send(sent, 0)
+        request.Wait(MPI.Status())
+
+    def dropped_requests() -> None:
+        alone.Irecv(got)
+        alone.Send(sent, 0)
+
+    def sets() -> None:
+        MPI.Request.Waitsome([alone.Irecv(got), alone.Isend(sent, 0)])
+
+    def small_objects() -> None:
+        alone.send({"some": [1, 2]}, 0)
+        alone.recv()
+
+    def mistaken() -> None:
+        with contextlib.suppress(MPI.Exception):
+            alone.Send(sent, 7)
+        with contextlib.suppress(TypeError):
+            alone.Recv()
+
+    for call in (
+        bytes_at_once,
+        bytes_later,
+        both,
+        tested,
+        of_anybody,
+        dropped_requests,
+        sets,
+        small_objects,
+        mistaken,
+    ):
+        for _ in range(500):
+            call()
+        gc.collect()  # an exception and the frame that raised it refer to each other
+        references, blocks = sys.getrefcount(sent), sys.getallocatedblocks()
+        for _ in range(FLAT):
+            call()
+        gc.collect()
+        assert sys.getrefcount(sent) == references, call.__name__
+        assert abs(sys.getallocatedblocks() - blocks) < FLAT // 10, call.__name__
 
 
 def timeouts() -> None:

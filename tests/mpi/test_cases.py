@@ -30,6 +30,8 @@ CASES = (
     "layouts",
     "twice",
     "mixed",
+    "compiled",
+    "flat",
     "timeouts",
     "cancelled",
     "dropped",

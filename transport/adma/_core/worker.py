@@ -67,6 +67,11 @@ def make() -> Worker:
     return worker
 
 
+def address(worker: Worker) -> int:
+    """Where the core has it."""
+    return int(ffi.cast("uintptr_t", worker))
+
+
 def connect(worker: Worker, config: channel.Config) -> int:
     """Add an endpoint; returns its number.
 

@@ -176,6 +176,7 @@ class Worker(EndpointBase):
         self.links: dict[int, Link | None] = {}  # by endpoint; the peer reads a nonce in them
         self.made_by = os.getpid()
         self.handle = core.make()
+        self.serve(core.address(self.handle))
         at_exit.enlist(self)
 
     # Endpoints
@@ -244,6 +245,7 @@ class Worker(EndpointBase):
         finally:
             at_exit.delist(self)
             handle, self.handle = self.handle, core.NO_WORKER
+            self.serve(0)
             core.free(handle)
             self.release_all()
             self.links.clear()

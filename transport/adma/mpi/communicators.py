@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mpi4py import MPI
 
+from .._core.calls import RankCalls
 from . import channels
 from . import context as contexts
 from .activity import Nothing
@@ -60,7 +61,7 @@ def _by_class(name: str, call: Any, comm: MPI.Comm, *args: Any, **kwargs: Any) -
     return call(comm, *args, **kwargs)
 
 
-class Comm(PointToPoint, MPI.Comm, metaclass=_ByClass):
+class Comm(RankCalls, PointToPoint, MPI.Comm, metaclass=_ByClass):
     """A communicator. See mpi4py, and the package's page in docs."""
 
     def __new__(cls, comm: MPI.Comm | None = None) -> Self:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mpi4py import MPI
 
+from .._core.calls import Ranks
 from . import agreement
 from .processes import Here, Process, here
 
@@ -47,6 +48,7 @@ class Context:
     __slots__ = (
         "attached",
         "comm",
+        "compiled",
         "freed",
         "held",
         "looked",
@@ -79,6 +81,8 @@ class Context:
         self.ranks = {peer: rank for rank, peer in enumerate(peers) if peer is not None}
         self.shadow = shadow  # for the ranks that are reached by MPI, so that it meets nobody else
         self.tag_ub: int = min(TAG_MASK, int(MPI.COMM_WORLD.Get_attr(MPI.TAG_UB)))
+        #: What the compiled calls know. Ranks are added to it once they are connected.
+        self.compiled = Ranks(self.me.worker, len(peers), number, self.tag_ub, shadow is None)
         self.freed = False
         self.attached: Any = None  # a buffer of its own for buffered sends; see buffered.py
         self.mourned: set[Process] = set()  # of whose death a receive from anybody has told
@@ -90,6 +94,7 @@ class Context:
         """The communicator is freed: nothing new is sent or received on it. Collective."""
         if not self.freed:
             self.freed = True
+            self.compiled.close()
             if self.shadow is not None:
                 self.shadow.Free()
 

@@ -15,6 +15,7 @@ from typing import Any
 from mpi4py import MPI
 
 from .. import config
+from .._core.calls import ranks_carried
 from . import buffered, processes
 
 __all__ = ["expect", "stats"]
@@ -25,7 +26,7 @@ _done = False
 def stats() -> dict[str, int]:
     """How many messages this process sent: those that adma `carried`, and those `by_mpi`."""
     me = processes.here()
-    return {"carried": me.carried, "by_mpi": me.by_mpi}
+    return {"carried": me.carried + ranks_carried(), "by_mpi": me.by_mpi}
 
 
 def expect() -> None:

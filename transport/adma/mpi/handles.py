@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "DETACHED",
     "NULL",
     "Handle",
     "advance_or_fail",
@@ -43,7 +44,9 @@ __all__ = [
 
 _numbers = itertools.count(1)
 _by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
-_detached: deque[Activity] = deque()  # freed before they were over, and dropped requests
+#: Freed before they were over, and dropped requests.
+#: Messages whose requests were freed, or dropped, before they were over.
+DETACHED: deque[Activity] = deque()
 _LOOK = 8  # at how many of these each new request, or blocking call, looks whether they are over
 
 
@@ -65,7 +68,7 @@ class Handle:
         self.raw = raw  # MPI's own request
         self.number = next(_numbers)
         _by_number[self.number] = self
-        if _detached:
+        if DETACHED:
             let_go()
 
     @property
@@ -88,7 +91,7 @@ def keep_going(activity: Activity) -> None:
     but a send's or a receive's own state.
     """
     if not (activity.result or (isinstance(activity, (Send, Receive)) and activity.poll())):
-        _detached.append(activity)
+        DETACHED.append(activity)
 
 
 def withdraw(activity: Activity) -> None:
@@ -100,9 +103,9 @@ def withdraw(activity: Activity) -> None:
 
 def let_go() -> None:
     """Let go of some that are over. Never of all, which would take long if there are many."""
-    for _ in range(min(_LOOK, len(_detached))):
+    for _ in range(min(_LOOK, len(DETACHED))):
         try:
-            each = _detached.popleft()
+            each = DETACHED.popleft()
         except IndexError:  # another thread is at it as well
             return
         over = False
@@ -110,7 +113,7 @@ def let_go() -> None:
             over = each.poll()
         finally:
             if not over:
-                _detached.append(each)
+                DETACHED.append(each)
 
 
 def handle_of(request: object) -> Handle:

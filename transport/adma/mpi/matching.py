@@ -118,7 +118,9 @@ def endpoint(context: Context, rank: int) -> int:
     """The endpoint to a rank of this machine."""
     peer = context.peers[rank]
     assert peer is not None
-    return here().endpoint_to(peer)
+    number = here().endpoint_to(peer)
+    context.compiled.reach(rank, number, context.numbers[rank])
+    return number
 
 
 # Receives

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mpi4py import MPI
 
 from ..arguments import deadline_of
-from . import elsewhere, matching, objects, partitioned, spec, statuses
+from . import compiled, elsewhere, matching, objects, partitioned, pickles, spec, statuses
 from .activity import Activity, Both, Nothing, Result, advance, look_for_deaths, wait_for
 from .buffered import attached_to
 from .context import Context, context_of
@@ -60,6 +60,7 @@ class PointToPoint:
                 "other ranks may not know of adma; cure: adma.mpi.wrap(comm), in all of its ranks"
             )
         self.__dict__["_found"] = context
+        self.__dict__["_ranks"] = context.compiled  # where the compiled calls look
         return context
 
     # Sends of buffers
@@ -407,6 +408,16 @@ class PointToPoint:
         except (ConnectionError, EOFError) as error:
             raise_failure(self._comm, error)
 
+    def _send_pickle(self, data: bytes, parts: list[memoryview], dest: int, tag: int) -> Activity:
+        """Send an object that was pickled, to a rank of this machine."""
+        context, dest, tag = self._checked(dest, tag, receives=False)
+        try:
+            if not parts:
+                return matching.send(context, objects.Bytes(data), dest, tag)
+            return matching.send_object(context, pickles.head(data, parts), parts, dest, tag)
+        except (ConnectionError, EOFError) as error:
+            raise_failure(self._comm, error)
+
     def _receive_object(self, source: int, tag: int) -> Activity:
         context, source, tag = self._checked(source, tag, receives=True)
         try:
@@ -598,3 +609,6 @@ class _Probing(Activity):
     @property
     def probes(self) -> bool:
         return True
+
+
+compiled.prepare(PointToPoint)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from mpi4py import MPI
 
+from .._core.calls import rank_request_type_on
 from ..arguments import deadline_of
 from ..request import Awaited, Watched, suspend
 from . import statuses
@@ -57,22 +58,22 @@ class _Progress:
 _PROGRESS = _Progress()
 
 
-class Request(RequestSets):
+class RequestCalls(RequestSets):
     """A message under way: wait for it, test it, cancel it. See MPI-4.1, section 3.7."""
 
-    __slots__ = ("__weakref__", "_handle")
+    __slots__ = ()
 
-    _handle: Handle
+    if TYPE_CHECKING:  # the compiled class has it
 
-    def __new__(cls, request: object = None) -> Self:
-        self = super().__new__(cls)
-        self._handle = handle_of(request)
-        return self
+        @property
+        def _handle(self) -> Handle: ...
+        @_handle.setter
+        def _handle(self, handle: Handle) -> None: ...
 
     @classmethod
     def of(cls, comm: MPI.Comm | None, activity: Activity) -> Self:
         """A request for a message that was posted on `comm`."""
-        self = super().__new__(cls)
+        self = cls()
         self._handle = Handle(comm, activity)
         return self
 
@@ -110,7 +111,7 @@ class Request(RequestSets):
     @classmethod
     def fromhandle(cls, handle: int) -> Self:
         """The request with this number."""
-        self = super().__new__(cls)
+        self = cls()
         self._handle = handle_with(handle)
         return self
 
@@ -236,6 +237,20 @@ class Request(RequestSets):
         return True, finish(self._handle, status)
 
 
+if TYPE_CHECKING:
+
+    class Request(RequestCalls):
+        """A message under way."""
+
+        __slots__ = ()
+
+        def __new__(cls, request: object = None) -> Self: ...
+
+else:
+    #: The class of requests. Its waits and tests are compiled, before those of its base.
+    Request = rank_request_type_on(RequestCalls)
+
+
 def _check_kind(request: object, kinds: tuple[type, ...], wanted: str) -> None:
     if request is not None and not handle_of(request).is_null and not isinstance(request, kinds):
         raise TypeError(f"expecting {wanted}, got {type(request).__name__}")
@@ -253,7 +268,7 @@ class Prequest(Request):
     @classmethod
     def of_start(cls, comm: MPI.Comm, start: Callable[[], Activity]) -> Self:
         """An inactive request; `start` posts its message."""
-        self = super().__new__(cls)
+        self = cls()
         self._handle = Handle(comm, None, start)
         return self
 

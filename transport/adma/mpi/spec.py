@@ -22,7 +22,7 @@ from mpi4py import MPI
 from . import layouts
 from .arrays import export
 
-__all__ = ["Memory", "Packed", "partitioned", "to_receive", "to_send"]
+__all__ = ["SIZES", "Memory", "Packed", "partitioned", "to_receive", "to_send"]
 
 
 class Memory:
@@ -127,7 +127,7 @@ def _plain(spec: Any, *, writable: bool) -> Memory | None:
             buf, datatype = spec
         else:
             return None
-        size = _SIZES.get(id(datatype))
+        size = SIZES.get(id(datatype))
         if size is None:
             return None
     else:
@@ -168,7 +168,7 @@ def _memory(spec: Any, comm: Any, *, writable: bool, blocks: int = 1) -> Memory:
     offset = _offset(displ, datatype, len(flat))
     number = _count(count, datatype, len(flat) - offset, blocks, is_none=buf is None)
     total = number * blocks
-    size = _SIZES.get(id(datatype)) or layouts.known_size(datatype)
+    size = SIZES.get(id(datatype)) or layouts.known_size(datatype)
     if size is not None and offset + total * size <= len(flat):
         return Memory(flat[offset : offset + total * size], datatype, total, keep)
     if not total:
@@ -262,7 +262,7 @@ def _count(count: Any, datatype: Any, length: int, blocks: int, *, is_none: bool
 def _extent(datatype: Any, what: str) -> int:
     if datatype == MPI.DATATYPE_NULL:
         raise ValueError(f"message: {what}, datatype is null")
-    size = _SIZES.get(id(datatype))
+    size = SIZES.get(id(datatype))
     if size is not None:
         return size
     lb, ub = _bounds(datatype)
@@ -317,12 +317,13 @@ def _plain_formats() -> dict[str, tuple[Any, int]]:
     found = {}
     for code in ("?", *"bhilqBHILQfdg", "Zf", "Zd", "Zg"):
         datatype = _of_code(code)
-        if id(datatype) in _SIZES:
-            found[code] = (datatype, _SIZES[id(datatype)])
+        if id(datatype) in SIZES:
+            found[code] = (datatype, SIZES[id(datatype)])
     return found
 
 
 _NATIVE: Final = "<" if sys.byteorder == "little" else ">"
 _FOREIGN: Final = ">" if _NATIVE == "<" else "<"
-_SIZES: Final = _plain_sizes()
+#: Size by identity, for the datatypes of MPI without gaps.
+SIZES: Final = _plain_sizes()
 _PLAIN: Final = _plain_formats()

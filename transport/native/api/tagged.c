@@ -24,15 +24,23 @@ static struct adma_req *tagged_told(struct adma_req *req)
 	return req->flags & ADMA_REQ_TELL ? req : NULL;
 }
 
-/* Publish, match, and hand over what is left: the caller does not wait. `req`: what it posted and wants to be told of. */
-static void tagged_finish(struct adma_progress *progress, struct adma_req *req)
+/* What is left is handed over, unless the caller `waits` for it and so goes on with it at once. */
+static void tagged_leave(struct adma_progress *progress, bool waits)
+{
+	if (!waits) {
+		adma_ownership_note_post(progress);
+		adma_ownership_hand_over(progress);
+	}
+	adma_publish_and_leave_worker(progress);
+}
+
+/* Publish, match, and leave. `req`: what the caller posted and wants to be told of. */
+static void tagged_finish(struct adma_progress *progress, struct adma_req *req, bool waits)
 {
 	(void)adma_worker_advance(&progress->worker);
 	if (req)
 		(void)adma_request_tell(req);
-	adma_ownership_note_post(progress);
-	adma_ownership_hand_over(progress);
-	adma_publish_and_leave_worker(progress);
+	tagged_leave(progress, waits);
 }
 
 static int tagged_send_error(struct adma_endpoint *ep)
@@ -42,17 +50,15 @@ static int tagged_send_error(struct adma_endpoint *ep)
 	return ep->control.draining ? ADMA_E_CLOSED_HERE : adma_send_error(ep);
 }
 
-int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
+/* With the lock held, which is released. */
+static int tagged_send(struct adma_progress *progress, struct adma_req *req)
 {
-	struct adma_progress *progress = adma_progress_of(worker);
+	struct adma_worker *worker = &progress->worker;
 	struct adma_req *told = tagged_told(req);
-	struct adma_endpoint *ep;
-	int rc = adma_enter_worker(progress);
+	bool waits = req->flags & ADMA_REQ_BLOCKING;
+	struct adma_endpoint *ep = adma_tags_endpoint(worker, req->source);
+	int rc = ep ? -tagged_send_error(ep) : -ENOENT;
 
-	if (rc)
-		return rc;
-	ep = adma_tags_endpoint(worker, req->source);
-	rc = ep ? -tagged_send_error(ep) : -ENOENT;
 	if (rc) {
 		adma_publish_and_leave_worker(progress);
 		return rc;
@@ -63,20 +69,33 @@ int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 	(void)adma_endpoint_advance(ep);
 	if (told)
 		(void)adma_request_tell(told);
-	adma_ownership_note_post(progress);
-	adma_ownership_hand_over(progress);
-	adma_publish_and_leave_worker(progress);
+	tagged_leave(progress, waits);
 	return 0;
 }
 
-int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
+int adma_worker_send(struct adma_worker *worker, struct adma_req *req)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
-	struct adma_req *told = tagged_told(req);
 	int rc = adma_enter_worker(progress);
 
-	if (rc)
-		return rc;
+	return rc ? rc : tagged_send(progress, req);
+}
+
+int adma_worker_try_send(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_try_enter_worker(progress);
+
+	return rc ? rc : tagged_send(progress, req);
+}
+
+/* With the lock held, which is released. */
+static int tagged_receive(struct adma_progress *progress, struct adma_req *req)
+{
+	struct adma_worker *worker = &progress->worker;
+	struct adma_req *told = tagged_told(req);
+	bool waits = req->flags & ADMA_REQ_BLOCKING;
+
 	if (req->source != ADMA_ANY_SOURCE && !adma_tags_endpoint(worker, req->source)) {
 		adma_leave_worker(progress);
 		return -ENOENT;
@@ -84,8 +103,24 @@ int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
 	adma_request_start(req);
 	adma_tags_receive(worker, req);
 	tagged_begin(worker, req);
-	tagged_finish(progress, told);
+	tagged_finish(progress, told, waits);
 	return 0;
+}
+
+int adma_worker_receive(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_enter_worker(progress);
+
+	return rc ? rc : tagged_receive(progress, req);
+}
+
+int adma_worker_try_receive(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_try_enter_worker(progress);
+
+	return rc ? rc : tagged_receive(progress, req);
 }
 
 /* A caller may look again and again, and do nothing else. */
@@ -140,6 +175,7 @@ int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *t
 {
 	struct adma_progress *progress = adma_progress_of(worker);
 	struct adma_req *told = tagged_told(req);
+	bool waits = req->flags & ADMA_REQ_BLOCKING;
 	int rc = adma_enter_worker(progress);
 
 	if (rc)
@@ -147,7 +183,7 @@ int adma_worker_receive_taken(struct adma_worker *worker, struct adma_arrived *t
 	rc = adma_tags_receive_taken(worker, taken, req);
 	if (!rc)
 		tagged_begin(worker, req);
-	tagged_finish(progress, rc ? NULL : told);
+	tagged_finish(progress, rc ? NULL : told, waits);
 	return rc;
 }
 
@@ -178,7 +214,7 @@ int adma_worker_cancel(struct adma_worker *worker, struct adma_req *req)
 	if (adma_enter_worker(progress))
 		return 0;
 	won = tagged_cancel(worker, req);
-	tagged_finish(progress, NULL);
+	tagged_finish(progress, NULL, false);
 	return won;
 }
 
@@ -194,17 +230,33 @@ int adma_worker_notify(struct adma_worker *worker, struct adma_req *req)
 	return !pending;
 }
 
+/* With the lock held, which is released. */
+static void tagged_observe(struct adma_progress *progress, struct adma_req *req)
+{
+	if (req->state == ADMA_DONE_STATE)
+		adma_request_note_observed(&progress->worker, req);
+	else
+		req->flags |= ADMA_REQ_DROPPED;
+	adma_publish_and_leave_untold(progress);
+}
+
 void adma_worker_observe(struct adma_worker *worker, struct adma_req *req)
 {
 	struct adma_progress *progress = adma_progress_of(worker);
 
-	if (adma_enter_worker(progress))
-		return;
-	if (req->state == ADMA_DONE_STATE)
-		adma_request_note_observed(worker, req);
-	else
-		req->flags |= ADMA_REQ_DROPPED;
-	adma_publish_and_leave_untold(progress);
+	if (!adma_enter_worker(progress))
+		tagged_observe(progress, req);
+}
+
+int adma_worker_try_observe(struct adma_worker *worker, struct adma_req *req)
+{
+	struct adma_progress *progress = adma_progress_of(worker);
+	int rc = adma_try_enter_worker(progress);
+
+	if (rc)
+		return rc == -ADMA_E_BUSY ? rc : 0;
+	tagged_observe(progress, req);
+	return 0;
 }
 
 int adma_worker_progress(struct adma_worker *worker)

@@ -51,3 +51,44 @@ bool arguments_parse(const char *call, PyObject *const *args, Py_ssize_t nargs, 
 	}
 	return true;
 }
+
+/* The arguments as a tuple, after `first` unless that is NULL. */
+static PyObject *arguments_tuple(PyObject *first, PyObject *const *args, Py_ssize_t nargs)
+{
+	Py_ssize_t at = 0;
+	PyObject *tuple = PyTuple_New(nargs + (first != NULL));
+
+	if (!tuple)
+		return NULL;
+	if (first)
+		(void)PyTuple_SetItem(tuple, at++, Py_NewRef(first));
+	for (Py_ssize_t i = 0; i < nargs; i++)
+		(void)PyTuple_SetItem(tuple, at++, Py_NewRef(args[i]));
+	return tuple;
+}
+
+/* Those that were named, as a dictionary. */
+static PyObject *arguments_named(PyObject *const *named, PyObject *kwnames)
+{
+	PyObject *dict = PyDict_New();
+	Py_ssize_t count = kwnames ? PyTuple_Size(kwnames) : 0;
+
+	for (Py_ssize_t i = 0; dict && i < count; i++)
+		if (PyDict_SetItem(dict, PyTuple_GetItem(kwnames, i), named[i]))
+			Py_CLEAR(dict);
+	return dict;
+}
+
+PyObject *arguments_pass_on(PyObject *object, const char *name, PyObject *first, PyObject *const *args,
+			    Py_ssize_t nargs, PyObject *kwnames)
+{
+	PyObject *callable = PyObject_GetAttrString(object, name);
+	PyObject *tuple = callable ? arguments_tuple(first, args, nargs) : NULL;
+	PyObject *dict = tuple ? arguments_named(args + nargs, kwnames) : NULL;
+	PyObject *result = dict ? PyObject_Call(callable, tuple, dict) : NULL;
+
+	Py_XDECREF(dict);
+	Py_XDECREF(tuple);
+	Py_XDECREF(callable);
+	return result;
+}

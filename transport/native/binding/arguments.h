@@ -13,4 +13,11 @@
 bool arguments_parse(const char *call, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int required,
 		     int count, const char *const names[], PyObject **values);
 
+/*
+ * Call what `object` has by this name with the arguments of a call, after `first` unless that is NULL: Python does what is not
+ * for here.
+ */
+PyObject *arguments_pass_on(PyObject *object, const char *name, PyObject *first, PyObject *const *args,
+			    Py_ssize_t nargs, PyObject *kwnames);
+
 #endif

@@ -18,6 +18,7 @@ struct deferred {
  */
 struct endpoint {
 	PyObject_HEAD struct adma_chan *chan;  /* NULL: it was closed and freed, or this is no channel */
+	struct adma_worker *worker; /* the same for a worker */
 	struct adma_list posted; /* of struct operation */
 	uint32_t posts;
 	struct deferred *deferred; /* is not posted yet, or NULL; not a reference */

@@ -14,7 +14,12 @@
 #include "binding/persistent.h"
 #include "binding/pickling.h"
 #include "binding/posted.h"
+#include "binding/rank_calls.h"
+#include "binding/rank_objects.h"
+#include "binding/rank_request.h"
+#include "binding/ranks.h"
 #include "binding/request.h"
+#include "binding/specification.h"
 #include "binding/wait_loop.h"
 #include "binding/waiting.h"
 
@@ -61,7 +66,12 @@ static PyMethodDef module_methods[] = {
 	{"object_read", objects_read_large, METH_VARARGS, NULL},
 	{"object_limits", pickling_limits, METH_VARARGS, NULL},
 	{"persistent_type_on", persistent_type_on, METH_O, NULL},
+	{"rank_objects_pickle_by", rank_objects_pickle_by, METH_VARARGS, NULL},
+	{"rank_request_type_on", rank_request_type_on, METH_O, NULL},
+	{"ranks_carried", ranks_carried, METH_NOARGS, NULL},
+	{"ranks_prepare", ranks_prepare, METH_VARARGS, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},
+	{"specification_types", specification_types, METH_O, NULL},
 	{"wait_all", waiting_all, METH_VARARGS, NULL},
 	{"wait_on", wait_loop_on, METH_VARARGS, NULL},
 	{"wait_on_one", wait_loop_on_one, METH_VARARGS, NULL},
@@ -83,7 +93,7 @@ static bool module_may_be_made(void)
 static int module_exec(PyObject *module)
 {
 	bool made = module_may_be_made() && posted_type_make(module) && operation_types_make(module) &&
-		    calls_type_make(module);
+		    calls_type_make(module) && ranks_type_make(module) && rank_calls_type_make(module);
 
 	return made ? 0 : -1;
 }

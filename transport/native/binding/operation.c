@@ -6,6 +6,7 @@
 #include <structmember.h>
 
 #include "adma_hold.h"
+#include "adma_worker.h"
 #include "binding/buffer.h"
 #include "binding/vector.h"
 
@@ -161,9 +162,14 @@ bool operation_let_go_if_done(struct operation *op)
 void operation_observe(struct operation *op)
 {
 	struct adma_chan *chan = op->endpoint ? op->endpoint->chan : NULL;
+	struct adma_worker *worker = op->endpoint ? op->endpoint->worker : NULL;
 
-	if (adma_try_observe(chan, &op->req))
+	if (worker) {
+		if (adma_worker_try_observe(worker, &op->req))
+			BINDING_WITHOUT_GIL(adma_worker_observe(worker, &op->req));
+	} else if (adma_try_observe(chan, &op->req)) {
 		BINDING_WITHOUT_GIL(adma_observe(chan, &op->req));
+	}
 }
 
 /* A result that nobody will look at must not keep fileno() readable, nor a buffer. */

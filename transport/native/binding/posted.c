@@ -35,6 +35,16 @@ static PyObject *endpoint_aim(PyObject *self, PyObject *address)
 	Py_RETURN_NONE;
 }
 
+static PyObject *endpoint_serve(PyObject *self, PyObject *address)
+{
+	void *worker = PyLong_AsVoidPtr(address);
+
+	if (!worker && PyErr_Occurred())
+		return NULL;
+	endpoint_of(self)->worker = worker;
+	Py_RETURN_NONE;
+}
+
 static PyObject *endpoint_reap(PyObject *self, PyObject *nothing)
 {
 	adma_list_for_each_safe(at, after, &endpoint_of(self)->posted) {
@@ -75,6 +85,7 @@ static PyMethodDef endpoint_methods[] = {
 	 PyDoc_STR("Post the read that was started and is not posted yet, before anybody could see that.")},
 	{"expose", endpoint_expose, METH_NOARGS,
 	 PyDoc_STR("A descriptor will tell of messages: from now on reads are posted as they are started.")},
+	{"serve", endpoint_serve, METH_O, PyDoc_STR("The same of the core's worker.")},
 	{"reap", endpoint_reap, METH_NOARGS, PyDoc_STR("Let go of what is done, also where nobody looked at it.")},
 	{"release_all", endpoint_release_all, METH_NOARGS,
 	 PyDoc_STR("Let go of everything: the core's channel or worker is gone.")},

@@ -86,7 +86,11 @@ uint32_t adma_worker_withdrawn(struct adma_worker *worker, uint32_t number, int3
 /* A descriptor to poll: readable while a completed request is unobserved, or a message waits for a receive. */
 int adma_worker_fileno(struct adma_worker *worker);
 
-/* ---- messages ---- */
+/*
+ * ---- messages ----
+ *
+ * A request with ADMA_REQ_BLOCKING is one for which its caller waits at once: it is not left to the progress thread before.
+ */
 
 /*
  * Send to the endpoint `req->source`. With ADMA_REQ_SLOT the send is synchronous: it completes when it is
@@ -128,6 +132,14 @@ int adma_worker_cancel(struct adma_worker *worker, struct adma_req *req);
 
 /* The caller has seen that the request is done, or will never look. */
 void adma_worker_observe(struct adma_worker *worker, struct adma_req *req);
+
+/*
+ * For callers that hold what other threads of the process may wait for, such as the lock of an interpreter: the same as
+ * their namesakes, but -ADMA_E_BUSY where those would wait for the lock of the worker. Then nothing has happened.
+ */
+int adma_worker_try_send(struct adma_worker *worker, struct adma_req *req);
+int adma_worker_try_receive(struct adma_worker *worker, struct adma_req *req);
+int adma_worker_try_observe(struct adma_worker *worker, struct adma_req *req);
 
 /* One round of progress, without waiting. 1: something changed, so that another round may find more; 0; negative: closed. */
 int adma_worker_progress(struct adma_worker *worker);
