@@ -7,6 +7,7 @@ itself. A rank of another node is reached by MPI (elsewhere.py).
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mpi4py import MPI
@@ -99,9 +100,9 @@ def _to_one_that_ended(nbytes: int, *, synchronous: bool) -> Activity:
     """A send to a rank that has ended in order, where EOFError was raised; raises it again.
 
     But MPI keeps a short message that nobody receives, and says nothing, and programs rely on
-    that: a pool may tell its workers twice to end.
+    that: a pool may tell its workers twice to end. In a forked child of a rank nobody has ended.
     """
-    if synchronous or nbytes > EAGER_MAX:
+    if synchronous or nbytes > EAGER_MAX or os.getpid() != here().made_by:
         raise
     return Nothing(receives=False)
 
