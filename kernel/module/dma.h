@@ -8,9 +8,9 @@
  *
  * A copy is cut into pieces (split.h), which are submitted to the DMA channels round robin,
  * small copies ahead of large ones; the submitting thread sleeps until they are completed
- * (job.h). What a DMA channel cannot take, or fails, the CPU copies. After a timeout the DMA channel is stopped and retired. The CPU
- * finishes the copy only if the DMA channel is known to have stopped; otherwise the copy is
- * stuck.
+ * (job.h). What a DMA channel cannot take, or fails, the CPU copies. After a timeout the DMA
+ * channel is stopped and retired. The CPU finishes the copy only if the DMA channel is known to
+ * have stopped; otherwise the copy is stuck.
  */
 #ifndef ADMA_DMA_H
 #define ADMA_DMA_H

@@ -51,7 +51,15 @@ CASES = (
     "late_channel",
 )
 #: Those that take ranks of one machine.
-OF_ONE_NODE = {"awaited", "cancelled", "first_meeting", "forked", "late_channel", "sleeping"}
+OF_ONE_NODE = {
+    "awaited",
+    "cancelled",
+    "compiled",
+    "first_meeting",
+    "forked",
+    "late_channel",
+    "sleeping",
+}
 ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
 MPIS = pytest.mark.parametrize("mpi", list(KILLED))
 
