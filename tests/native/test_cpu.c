@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -207,6 +208,7 @@ static pid_t process_on(int core)
 	pid = fork();
 	REQUIRE(pid >= 0);
 	if (!pid) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		stay_on(core);
 		REQUIRE(write(started[1], "", 1) == 1);
 		for (;;)

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,6 +95,8 @@ static void whoever_is_bound_spins_for_other_cores(struct adma_segment **segment
 		other++;
 	peer = fork();
 	REQUIRE(peer >= 0);
+	if (!peer)
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (!peer)
 		(void)pause();
 	bind(0, core);
@@ -103,6 +106,7 @@ static void whoever_is_bound_spins_for_other_cores(struct adma_segment **segment
 		configs[i].pid = peer;
 		REQUIRE(!adma_chan_new(&configs[i], &ends[i]));
 	}
+	until_it_spins(ends[0], false); /* how many cores a thread has is asked anew after a while only */
 	for (int i = 0; i < CALLS / 10; i++)
 		REQUIRE(!spins(ends[0]));
 	if (other < CPU_SETSIZE) {
