@@ -7,9 +7,7 @@
  * the progress thread has to see to what is pending: to events, which the peer publishes and
  * signals, and to chunks, which signal no event count. A visitor comes in once for something else.
  * With WORKER a copy worker thread assists the progress thread once that has begun to copy. With
- * QUERY a thread takes the lock and releases it, and does nothing else. With HOLD each call is
- * followed by a while in which the event count is not armed, and for the end of which the progress thread is called. How
- * long that takes is left open.
+ * QUERY a thread takes the lock and releases it, and does nothing else.
  *
  * A run that stops while an event is unconsumed, or a chunk is not copied, or was copied and nobody
  * took note of it, is an invalid end state: nobody is there who will. With HELD_UP a page may hold up
@@ -59,7 +57,6 @@ byte held_up;          /* of these, the one that a page holds up */
 bool copied;           /* some were, and nobody took note yet: the last of them may have ended the request */
 byte owners;
 bool delegated, sleeping, pending, gone;
-bool holds, held; /* a post was a moment ago; the progress thread is called for the end of that */
 bool eventfd;
 bool mark_waiters; /* ADMA_MARK_WAITERS */
 bool mark_rearm;   /* ADMA_MARK_REARM */
@@ -211,22 +208,8 @@ inline delegation_rearm(t)
 inline publish(t, cares)
 {
 	wake_marked();
-#ifdef HOLD
 	if
-	:: holds = false /* the while is over */
-	:: true
-	fi;
-#endif
-	if
-	:: mark_rearm && !sleeping && delegated && cares && holds ->
-#ifndef BUG_HOLD_UNCALLED
-		d_step {
-			DRAINED(t) ->
-			called = called || !held;
-			held = true
-		}
-#endif
-	:: mark_rearm && (sleeping || (delegated && cares && !holds)) ->
+	:: mark_rearm && (sleeping || (delegated && cares)) ->
 		do
 		:: true ->
 			seen = LOAD(t, COUNT);
@@ -344,9 +327,6 @@ proctype caller()
 		:: break
 		od;
 		found = false;
-#ifdef HOLD
-		holds = true;
-#endif
 		release();
 #ifndef BUG_RELEASE_BARE
 		publish(CALLER, true);
@@ -424,14 +404,6 @@ end_stands_by:
 			in_use = true
 		}
 		take_lock(t);
-#ifdef HOLD
-		/* adma_ownership_end_hold() */
-#ifdef WITNESS_HELD_ON
-		assert(!(held && holds));
-#endif
-		mark_rearm = mark_rearm || held;
-		held = false;
-#endif
 		wire = 0;
 #ifdef WITNESS_TAKEN_BACK
 		assert(delegated);

@@ -345,7 +345,6 @@ def handover_cases() -> Iterator[Case]:
         "WORKER CHUNKS=3 EVENTS=1 LOOK_FIRST",
         "HELD_UP",
         "HELD_UP CHUNKS=2 EVENTS=1 MONITOR",
-        "HOLD MONITOR",
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split()])
         yield Case("handover", given, large=True)
@@ -366,7 +365,6 @@ def handover_cases() -> Iterator[Case]:
         ("IN_THE_WAY", "", ASSERTION),
         ("ASSIST_BARE", "WORKER CHUNKS=3 EVENTS=1", DEADLOCK),
         ("NO_CALL_AGAIN", "HELD_UP CHUNKS=2 EVENTS=1", DEADLOCK),
-        ("HOLD_UNCALLED", "HOLD CHUNKS=0", DEADLOCK),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"BUG_{bug}"])
         yield Case("handover", given, expected)
@@ -375,7 +373,6 @@ def handover_cases() -> Iterator[Case]:
         ("TAKEN_BACK", ""),
         ("ASSISTED", "WORKER CHUNKS=3 EVENTS=1"),
         ("STOOD_IN", "HELD_UP CHUNKS=2 EVENTS=1"),
-        ("HELD_ON", "HOLD"),
         ("GOES_ON", "HELD_UP CHUNKS=2 EVENTS=1"),
     ):
         given = " ".join(["STORE_BUFFERS", *switches.split(), f"WITNESS_{witness}"])

@@ -48,12 +48,11 @@ int adma_try_enter_worker(struct adma_progress *progress)
 	return enter_if_open(&progress->worker);
 }
 
-/* Does any thread rely on the event counts being armed? The progress thread does not while the worker is held. */
+/* Does any thread rely on the event counts being armed? */
 static bool publish_is_awaited(struct adma_progress *progress)
 {
-	return progress->waiters.sleepers || adma_poll_descriptor_is_open(progress) ||
-	       adma_watch_is_slept_on(&progress->watch) ||
-	       (progress->ownership.delegated && !adma_ownership_holds(progress));
+	return progress->waiters.sleepers || adma_poll_descriptor_is_open(progress) || progress->ownership.delegated ||
+	       adma_watch_is_slept_on(&progress->watch);
 }
 
 /* Look until there is nothing to do and the event count can be armed. False: that did not happen in so many tries. */
@@ -118,8 +117,6 @@ bool adma_publish(struct adma_progress *progress, bool by_progress_thread)
 
 		if (awaited)
 			armed = publish_rearm(progress, by_progress_thread);
-		else if (progress->ownership.delegated)
-			adma_ownership_hold(progress);
 		if (adma_watch_is_quiet(&progress->watch) &&
 		    (!awaited || !armed || adma_worker_has_message(&progress->worker)))
 			adma_watch_activate(&progress->watch);

@@ -52,8 +52,6 @@ static int requests_post(struct adma_chan *chan, struct adma_req **reqs, int n, 
 	for (int i = 0; i < n && tell; i++)
 		(void)adma_request_tell(reqs[i]);
 	/* A blocking call whose requests are done already will not own the channel, although it has announced that. */
-	if (!blocking)
-		adma_ownership_note_post(&chan->progress);
 	if (!blocking || requests_are_done(reqs, n))
 		adma_ownership_hand_over(&chan->progress);
 	return 0;

@@ -27,10 +27,8 @@ static struct adma_req *tagged_told(struct adma_req *req)
 /* What is left is handed over, unless the caller `waits` for it and so goes on with it at once. */
 static void tagged_leave(struct adma_progress *progress, bool waits)
 {
-	if (!waits) {
-		adma_ownership_note_post(progress);
+	if (!waits)
 		adma_ownership_hand_over(progress);
-	}
 	adma_publish_and_leave_worker(progress);
 }
 

@@ -73,9 +73,7 @@ int64_t adma_visit(struct adma_progress *progress, bool by_time)
 
 	if (adma_enter_worker(progress))
 		return ADMA_NEVER;
-	if (progress->ownership.held)
-		adma_ownership_end_hold(progress);
-	else if (by_time)
+	if (by_time)
 		adma_policy_learn(progress);
 	/* Read even if a thread owns the worker: an event may be the only one that tells of a peer's death. */
 	adma_poll_read(progress);

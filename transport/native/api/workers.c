@@ -46,7 +46,6 @@ int adma_workers_make(struct adma_progress *progress, bool shared)
 	adma_worker_init(&progress->worker);
 	progress->poll.epoll = progress->completions.epoll = -1;
 	progress->ownership.grace_ns = ADMA_GRACE_NS;
-	progress->ownership.hold_ns = ADMA_HOLD_NS;
 	workers_forget_threads(progress);
 	return 0;
 }

@@ -39,44 +39,6 @@ void adma_ownership_release(struct adma_progress *progress, bool for_good)
 		adma_ownership_hand_over(progress);
 }
 
-/* ---- a worker that is held ---- */
-
-void adma_ownership_note_post(struct adma_progress *progress)
-{
-	progress->ownership.posted_at = adma_now();
-}
-
-bool adma_ownership_holds(const struct adma_progress *progress)
-{
-	const struct adma_ownership *ownership = &progress->ownership;
-
-	return ownership->delegated && adma_now() - ownership->posted_at < ownership->hold_ns;
-}
-
-void adma_ownership_hold(struct adma_progress *progress)
-{
-	struct adma_ownership *ownership = &progress->ownership;
-
-	if (ownership->held)
-		return;
-	ownership->held = true;
-	adma_progress_call(progress, ownership->posted_at + ownership->hold_ns);
-}
-
-void adma_ownership_end_hold(struct adma_progress *progress)
-{
-	struct adma_ownership *ownership = &progress->ownership;
-	bool vain = !ownership->delegated || adma_ownership_holds(progress);
-
-	ownership->held = false;
-	ownership->hold_ns = vain ? 2 * ownership->hold_ns : ADMA_HOLD_NS;
-	if (ownership->hold_ns > ADMA_GRACE_MAX_NS)
-		ownership->hold_ns = ADMA_GRACE_MAX_NS;
-	progress->worker.marks |= ADMA_MARK_REARM;
-}
-
-/* ---- owners ---- */
-
 void adma_ownership_announce(struct adma_progress *progress)
 {
 	adma_worker_tell_waits(&progress->worker, true);

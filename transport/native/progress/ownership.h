@@ -14,10 +14,6 @@
  *   hand over  in a release for good, in a post that does not block, and in a cancel that comes
  *              too late
  *
- * A caller that posts mostly posts more, or waits, a moment later. To arm the event counts after each of these posts
- * would have the peer send a byte, and wake the progress thread, for all that happens in between. So after a post a
- * delegated worker is *held* for a moment: it is not armed, and the progress thread is called for the end of that.
- *
  * Invariant, beside that of waiters.h: whenever the lock is free and the worker is delegated,
  * either its event counts are armed and the progress thread polls its sockets, or the progress thread
  * has been called and looks before it sleeps. adma_publish() restores this invariant, too.
@@ -41,30 +37,11 @@
 #define ADMA_GRACE_NS 60000
 #define ADMA_GRACE_MAX_NS 4000000
 
-/*
- * For so long after a post a worker is held. A visit at the end of it that finds that the caller went on to post or
- * to wait was in vain, and doubles the time, up to ADMA_GRACE_MAX_NS. One that does not resets it, so a program that
- * posts and computes has its messages matched late once at most.
- */
-#define ADMA_HOLD_NS 5000
-
 void adma_ownership_acquire(struct adma_progress *progress);
 void adma_ownership_release(struct adma_progress *progress, bool for_good);
 
 /* A thread is about to acquire the worker. The peers may know that before it is signalled. */
 void adma_ownership_announce(struct adma_progress *progress);
-
-/* A caller has posted, and does not wait. It hands over next. */
-void adma_ownership_note_post(struct adma_progress *progress);
-
-/* Is the worker held? */
-bool adma_ownership_holds(const struct adma_progress *progress);
-
-/* Have the progress thread called for the end of that, instead of arming event counts. */
-void adma_ownership_hold(struct adma_progress *progress);
-
-/* The progress thread visits a worker that was held. */
-void adma_ownership_end_hold(struct adma_progress *progress);
 
 /* If the worker needs progress and has no owner, delegate it to the progress thread. */
 void adma_ownership_hand_over(struct adma_progress *progress);

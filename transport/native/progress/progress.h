@@ -65,9 +65,6 @@ struct adma_ownership {
 	int64_t resumes_at; /* left_at before this ownership, if the worker was delegated then, or 0 */
 	int64_t owned_at;   /* when the ownership began, if the worker was delegated before */
 	int64_t grace_ns;   /* how long the progress thread waits for an owner to come back; adapts */
-	int64_t posted_at;  /* when a caller last posted that did not wait */
-	int64_t hold_ns;    /* for how long after that no event count is armed for the progress thread; adapts */
-	bool held;          /* that is so, and the progress thread is called for the end of it */
 };
 
 /* The worker's entry in the registry of the progress thread. */
