@@ -44,7 +44,6 @@ __all__ = [
 
 _numbers = itertools.count(1)
 _by_number: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
-#: Freed before they were over, and dropped requests.
 #: Messages whose requests were freed, or dropped, before they were over.
 DETACHED: deque[Activity] = deque()
 _LOOK = 8  # at how many of these each new request, or blocking call, looks whether they are over

@@ -62,7 +62,9 @@ def send(
         number = endpoint(context, dest)
         request = here().worker.send(number, wire, memory.view, synchronous=synchronous)
     except EOFError:
-        return _to_one_that_ended(memory.view.nbytes, synchronous=synchronous)
+        if synchronous or not _may_be_dropped(memory.view.nbytes):
+            raise
+        return Nothing(receives=False)
     here().carried += 1
     return Send(context, [request], memory)
 
@@ -88,7 +90,9 @@ def send_object(
         ]
     except EOFError:
         nbytes = len(message) + sum(part.nbytes for part in parts)
-        return _to_one_that_ended(nbytes, synchronous=synchronous)
+        if synchronous or not _may_be_dropped(nbytes):
+            raise
+        return Nothing(receives=False)
     me.carried += 1
     for place, part in enumerate(parts):
         wire = PART | context_bits | (serial + place) % _SERIALS
@@ -96,15 +100,13 @@ def send_object(
     return Send(context, requests, parts)
 
 
-def _to_one_that_ended(nbytes: int, *, synchronous: bool) -> Activity:
-    """A send to a rank that has ended in order, where EOFError was raised; raises it again.
+def _may_be_dropped(nbytes: int) -> bool:
+    """Is a message to a rank that has ended in order so short that nobody need be told?
 
-    But MPI keeps a short message that nobody receives, and says nothing, and programs rely on
-    that: a pool may tell its workers twice to end. In a forked child of a rank nobody has ended.
+    MPI keeps a short message that nobody receives, and says nothing, and programs rely on that: a
+    pool may tell its workers twice to end. In a forked child of a rank nobody has ended.
     """
-    if synchronous or nbytes > EAGER_MAX or os.getpid() != here().made_by:
-        raise
-    return Nothing(receives=False)
+    return nbytes <= EAGER_MAX and os.getpid() == here().made_by
 
 
 def post_part(

@@ -6,9 +6,9 @@
 #include "progress/progress.h"
 
 /*
- * How long to spin, unless that starves a peer: `asked` ns or, if that is < 0, what the worker has learned; 0 where spinning would do harm, and where
- * nothing has happened since a spin in vain that ended a moment ago: a call that posts what it waits for follows on one
- * that only spun (adma_read_now()).
+ * How long to spin, unless that starves a peer: `asked` ns or, if that is < 0, what the worker has learned; 0 where
+ * spinning would do harm, and where nothing has happened since a spin in vain that ended a moment ago: a call that posts
+ * what it waits for follows on one that only spun (adma_read_now()).
  */
 int64_t adma_spin_limit(struct adma_progress *progress, int64_t asked, int64_t now);
 
