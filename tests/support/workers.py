@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from adma._core import results
 from adma._core import worker as core
@@ -26,6 +28,7 @@ _UNTOUCHED = 0xEE  # what receive buffers are filled with; no message of a scrip
 
 
 QUIET_ROUNDS = 4
+_numbers: WeakKeyDictionary[Worker, list[int]] = WeakKeyDictionary()  # of endpoints to others
 
 
 def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, int]:
@@ -33,22 +36,38 @@ def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, i
     left, right = pair()
     with left, right:
         theirs = InThread(lambda: other.connect(right, HANG, mechanism))
-        return one.connect(left, HANG, mechanism), theirs.result()
+        numbers = one.connect(left, HANG, mechanism), theirs.result()
+    for worker, number in zip((one, other), numbers, strict=True):
+        _numbers.setdefault(worker, []).append(number)
+    return numbers
 
 
 def settle(workers: Iterable[Worker], requests: Iterable[TagRequest] = ()) -> None:
     """Make progress until nothing changes any more. A matched transfer changes until it is over.
 
     The progress thread may do the next step between two looks of ours. So several rounds in
-    a row have to find nothing.
+    a row have to find nothing. The progress threads of two ends may even take turns with us for
+    many rounds, one filling a ring and the other draining it, each before we look: then what the
+    endpoints counted tells that something moved.
     """
     workers, requests = list(workers), list(requests)
     end = time.monotonic() + HANG
-    quiet = 0
+    quiet, counted = 0, _counted(workers)
     while quiet < QUIET_ROUNDS:
         assert time.monotonic() < end, "the workers do not come to rest"
         moved = sum(worker.progress() for worker in workers) or _is_moving(requests)
-        quiet = 0 if moved else quiet + 1
+        before, counted = counted, _counted(workers)
+        quiet = 0 if moved or counted != before else quiet + 1
+
+
+def _counted(workers: Sequence[Worker]) -> list[dict[str, int]]:
+    """What the endpoints counted. One that was dropped counts nothing any more."""
+    found = []
+    for worker in workers:
+        for number in _numbers.get(worker, ()):
+            with suppress(FileNotFoundError):
+                found.append(core.stats(worker.handle, number))
+    return found
 
 
 def _is_moving(requests: Sequence[TagRequest]) -> bool:
