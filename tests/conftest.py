@@ -31,7 +31,7 @@ from adma.testing import Peer, pool
 from adma.testing.leaks import Scope, Snapshot, left_behind, snapshot
 from adma.testing.limits import SLOWNESS
 from adma.testing.observe import children
-from support import engine
+from support import engine, quick
 
 _TIMEOUT = 90
 _PR_SET_CHILD_SUBREAPER = 36
@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     global _place
     config.addinivalue_line("markers", "faults: needs fault points, which only a test build has")
     config.addinivalue_line("markers", "alone: looks at the whole machine, or at its time")
+    config.addinivalue_line("markers", "thorough: takes long, and is left to make test-all")
     config.addinivalue_line("markers", "root: needs root, to drop privileges or to mount")
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     # A short name: paths of Unix sockets end at 107 bytes.
@@ -79,9 +80,22 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_place, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where not everything is wanted; pytest says how many tests it deselected."""
+    kept = [item for item in items if not (quick.QUICK and item.get_closest_marker("thorough"))]
+    chosen = quick.sample(
+        kept, lambda item: item.nodeid, lambda item: item.nodeid.partition("[")[0], quick.SAMPLE
+    )
+    chosen_ids = {id(item) for item in chosen}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen_ids])
+    items[:] = [item for item in items if id(item) in chosen_ids]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     from adma._core._native import lib
 
+    if quick.QUICK or quick.SAMPLE > 1:
+        _leave_out(config, items)
     without_faults = pytest.mark.skip(reason="this build has no fault points (ADMA_BUILD=faults)")
     without_root = pytest.mark.skip(reason="not root: cannot drop privileges or mount")
     for item in items:

@@ -269,7 +269,7 @@ def test_stale_sockets_of_either_kind_are_reused(base: Path) -> None:
             old.close()
             sock.bind(path)  # a file without a listener
         with pytest.raises(ConnectionRefusedError, match="nobody listens"):
-            adma.connect("test")
+            adma.connect("test", timeout=0)
         with adma.listen("test", mode=mode) as server:
             calling = InThread(call("test"))
             answer(server).close()

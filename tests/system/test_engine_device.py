@@ -36,6 +36,7 @@ def build(program: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300 * SLOWNESS)
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 def test_copies_as_if_one_after_the_other(tmp_path: Path, sanitizer: str) -> None:

@@ -56,6 +56,7 @@ class TestMissing(conformance.Probing):
 """
 
 
+@pytest.mark.thorough
 def test_a_channel_that_is_wrapped_passes(tmp_path: Path) -> None:
     status, output = suites.run(tmp_path, HEAD + HONEST)
     assert status == 0, output

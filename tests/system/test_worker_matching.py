@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from adma.testing.limits import SLOWNESS
 from support.matching import ENDPOINTS, Send, Step, TooLong, play, scripts
+from support.quick import examples
 from support.workers import Rig, WorkerDriver
 
-EXAMPLES = 150 // SLOWNESS
+EXAMPLES = examples(150 // SLOWNESS)
 RECONNECT_EACH = 8  # examples
 
 

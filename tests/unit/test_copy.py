@@ -22,10 +22,11 @@ from adma.testing.limits import GIB, HANG, KIB, MIB, SLOWNESS, around
 from adma.testing.payload import Repeated, difference, pattern
 from support import engine
 from support.engine import AT_ONCE, PART, SPREAD
+from support.quick import examples
 
 SIZES = [0, 2, *around((1, 64, 4 * KIB, AT_ONCE, PART, 2 * PART, SPREAD, 2 * MIB, 4 * MIB))]
 GUARD = 64
-EXAMPLES = 200 // SLOWNESS
+EXAMPLES = examples(200 // SLOWNESS)
 
 CALLS: dict[str, Callable[[Any, Any], int]] = {
     "copy": adma.copy,
@@ -88,6 +89,7 @@ def test_three_gibibytes_of_address_space() -> None:
     assert not wrong, wrong
 
 
+@pytest.mark.thorough
 def test_three_gibibytes_of_memory() -> None:
     window = 16 * MIB
     content = pattern(window, 2)

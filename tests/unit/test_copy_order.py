@@ -25,9 +25,10 @@ from adma.testing.payload import difference, pattern
 from support import engine
 from support.calls import faults
 from support.engine import AT_ONCE, PART
+from support.quick import examples
 
 MEMORY = 700 * KIB
-EXAMPLES = 240 // SLOWNESS
+EXAMPLES = examples(240 // SLOWNESS)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from support.matching import (
     scripts,
 )
 from support.naive_worker import Asked, Moment, NaiveWorker, Request, Sent
+from support.quick import examples
 
-EXAMPLES = 250 // SLOWNESS
+EXAMPLES = examples(250 // SLOWNESS)
 SEARCHED = 10_000  # scripts for a broken rule, at most: the first one that shows it is the last
 KEEP, CONSUME = TooLong.KEEP, TooLong.CONSUME
 
