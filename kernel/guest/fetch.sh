@@ -130,9 +130,14 @@ find_source() {
 
 root_packages=(python3.11 libpython3.11-dev libstdc++6 bash coreutils util-linux procps mount grep sed findutils kmod iproute2)
 
+own_python() {
+	[ -d "$root/.venv/lib/python3.11" ] || die "the guest's Python is 3.11, but .venv is of another version"
+}
+
 fill_root() {
 	unpack_whole "$made" "$@"
 	rm -rf "$made"/usr/share/{doc,man,locale,info}
+	compiled "$made/usr/lib/python3.11" /usr/lib/python3.11
 	mkdir -p "$made"/{proc,sys,dev,tmp,run,root}
 	printf '%s\n' root:x:0:0:root:/root:/bin/bash nobody:x:65534:65534::/:/bin/false >"$made/etc/passwd"
 	printf '%s\n' root:x:0: nogroup:x:65534: >"$made/etc/group"
@@ -142,9 +147,10 @@ fill_root() {
 
 find_root() {
 	local arch=$1 key
+	own_python
 	apt_use "$arch" main
 	key=$(echo "${root_packages[@]}" "$(version_of python3.11)" "$(version_of libc6)" | sha256sum)
-	found=$cache/root/$arch-${key:0:12}
+	found=$cache/root/$arch-${key:0:12}-compiled
 	once "$found" fill_root "${root_packages[@]}"
 }
 
@@ -160,15 +166,16 @@ fill_wheels() {
 		"$root/.venv/bin/python" -m zipfile -e "$wheel" "$made"
 	done
 	rm -rf "$wheels"
+	compiled "$made" /opt/wheels
 }
 
 find_wheels() {
 	local wanted key
-	[ -d "$root/.venv/lib/python3.11" ] || die "the guest's Python is 3.11, but .venv is of another version"
+	own_python
 	wanted=$("$root/.venv/bin/python" -m pip freeze --disable-pip-version-check |
 		grep -E '^(cffi|hypothesis|numpy|posix[-_]ipc)==')
 	key=$(sha256sum <<<"$wanted")
-	found=$cache/root/wheels-arm64-${key:0:12}
+	found=$cache/root/wheels-arm64-${key:0:12}-compiled
 	# shellcheck disable=SC2086 # a list of words
 	once "$found" fill_wheels $wanted
 }
