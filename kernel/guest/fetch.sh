@@ -8,6 +8,7 @@
 #                          its directory `tools` is a root file system with the compiler and the kbuild
 #                          programs that these headers want, which do not run on Debian 12
 #   source                 of kernel 6.1, as much of it as arm64 and our tests need
+#   dkms                   Debian's DKMS
 #   root-arm64             a root file system with Python for the arm64 guests
 #   wheels-arm64           the compiled packages of .venv, for these guests
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -126,6 +127,19 @@ find_source() {
 	once "$found" fill_source
 }
 
+# ---- DKMS ----
+
+find_dkms() {
+	apt_use "$machine" main
+	found=$cache/dkms/$(version_of dkms)
+	mkdir -p "$cache/dkms"
+	once "$found" fill_dkms
+}
+
+fill_dkms() {
+	unpack "$made" dkms
+}
+
 # ---- the root file system of the arm64 guests ----
 
 root_packages=(python3.11 libpython3.11-dev libstdc++6 bash coreutils util-linux procps mount grep sed findutils kmod iproute2)
@@ -189,9 +203,10 @@ find_it() {
 	amd64-6.12) find_backport amd64 ;;
 	amd64-newest) find_newest amd64 ;;
 	source) find_source ;;
+	dkms) find_dkms ;;
 	root-arm64) find_root arm64 ;;
 	wheels-arm64) find_wheels ;;
-	*) die "$1: choose from amd64-6.1 arm64-6.1 amd64-6.12 amd64-newest source root-arm64 wheels-arm64" ;;
+	*) die "$1: choose from amd64-6.1 arm64-6.1 amd64-6.12 amd64-newest source dkms root-arm64 wheels-arm64" ;;
 	esac
 }
 

@@ -12,6 +12,7 @@
 #   versions     x86-64 guests with 6.12 and with the newest kernel that Debian offers for a stable
 #                system, for which the modules are built here, with sparse for 6.12: selftests, failing
 #                providers, some Python
+#   dkms         Debian's DKMS builds the module, installs and removes it: 6.1
 #   bounce       the same guest, where all DMA goes through bounce buffers
 #   arm64        arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
 #   arm64-quick  one such guest, with less of both: what changes owners, over dma
@@ -185,6 +186,10 @@ step_versions() {
 	done
 }
 
+step_dkms() {
+	one 'the module by DKMS' "$guest/dkms.sh" amd64-6.1
+}
+
 step_bounce() {
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
@@ -325,7 +330,7 @@ side_by_side() {
 		die "there is nothing to boot guests with"
 	}
 	built=yes
-	(steps x86 rights faults bounce versions alarm debug) >"$logs/one.log" 2>&1 &
+	(steps x86 rights faults bounce versions dkms alarm debug) >"$logs/one.log" 2>&1 &
 	(steps arm64 deep) >"$logs/two.log" 2>&1 &
 	wait
 	for run in build one two; do
