@@ -66,7 +66,7 @@ initramfs() {
 	mkdir -p "$tree"/{bin,proc,sys,dev,lower,upper,new,out,modules}
 	cp "$busybox" "$tree/bin/busybox"
 	if [ -n "$transport" ]; then
-		for name in "$transport" 9pnet_virtio 9p overlay; do
+		for name in "$transport" 9pnet_virtio 9p overlay fuse; do
 			/sbin/modprobe -d "$kernel" -S "$(cat "$kernel/release")" --show-depends "$name" 2>/dev/null || true
 		done | sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }' >"$out/insmod"
 		while read -r path; do
