@@ -132,7 +132,7 @@ step_x86() {
 	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races $self/waits $self/pins $self/shares "ADMA_SECONDS=15 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits $self/pins $self/shares $self/exits "ADMA_SECONDS=15 $self/fuzz")"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
 		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper')"
 }
@@ -142,7 +142,7 @@ step_x86_quick() {
 	modules amd64-6.1 amd64
 	boot x86-quick --timeout 1200 --soft 'channels=4' amd64-6.1 -- \
 		bash -c "export PYTHONPATH=build/faults/lib; $(all $self/uapi "ADMA_ROUNDS=100 $self/races" \
-			"$self/waits $waits_quick" "$self/pins $pins_quick" "$self/shares $shares_quick" "ADMA_SECONDS=5 $self/fuzz" \
+			"$self/waits $waits_quick" "$self/pins $pins_quick" "$self/shares $shares_quick" $self/exits "ADMA_SECONDS=5 $self/fuzz" \
 			"$(suite "$python" "$python_x86_quick" "$named_x86_quick")")"
 }
 
@@ -178,7 +178,7 @@ step_versions() {
 	modules amd64-6.12 amd64
 	for target in amd64-6.12 amd64-newest; do
 		boot "$target-selftests" --soft 'channels=4' "$target" -- \
-			bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=5 $self/fuzz")"
+			bash -c "$(all $self/uapi $self/races $self/waits $self/exits "ADMA_SECONDS=5 $self/fuzz")"
 		boot "$target-faults" --free --soft '' "$target" -- \
 			bash -c "$(all $self/provider "$self/provider --stuck" "$self/provider --manners")"
 		boot "$target-python" --timeout 1800 --soft 'channels=4' "$target" -- \
@@ -275,23 +275,23 @@ python_x86="$kit $own $tagged tests/bench/test_experiments.py"
 # The last test of Yama cannot be undone: after it no process may access another one's memory.
 python_rights="tests/system/test_cli.py tests/system/test_namespaces.py $yama"
 # A quick step takes its tests from the whole ones: those parts of the kit in which memory and requests
-# change owners, over one mechanism in each guest, without the limits of outstanding requests, which take
-# a minute. An interpreter takes seconds to start there, so what starts one for each test is left to the whole
-# steps where another test shows nearly the same: most tests of rights, and the order of messages or deaths in one of
+# change owners, over one mechanism in each guest, without what takes longest ($slow). An interpreter takes seconds to start there, so what starts one for each test is left to the whole
+# steps where another test shows nearly the same: most tests of rights; and deaths, or order and closing, in one of
 # the guests. The copy engine is tried through the real driver, and on x86 only where it takes the software
 # provider to make it fail.
-owners="$kit::TestSizes $kit::TestCancelling $kit::TestClosing"
+slow='stated_limit or races or 4194227 or no_page or tells_the_truth or exit_with or environment_chooses or timeline'
+owners="$kit::TestSizes $kit::TestCancelling"
 python_x86_quick="$owners $kit::TestDeath tests/system/test_helper.py $tagged"
 python_x86_quick+=" $engine::test_an_engine_that_fails_loses_nothing $engine::test_what_the_device_has_cannot_be_cancelled"
 python_x86_quick+=" tests/system/test_namespaces.py::test_the_helper_needs_no_rights[user]"
-named_x86_quick='(helper and not dma or engine_dma) and not stated_limit and not no_page'
-python_arm64="$owners $kit::TestOrder $kit::TestDeath $kit::TestKinds $kit::TestReports $own $tagged tests/bench/test_experiments.py"
-python_arm64_quick="$owners $kit::TestOrder $own"
-named_arm64_quick='dma and not stated_limit'
+named_x86_quick="(helper and not dma or engine_dma) and not ($slow)"
+python_arm64="$owners $kit::TestOrder $kit::TestDeath $kit::TestClosing $kit::TestKinds $kit::TestReports $own $tagged tests/bench/test_experiments.py"
+python_arm64_quick="$owners $kit::TestOrder $kit::TestClosing $own"
+named_arm64_quick="dma and not ($slow)"
 python_debug="$kit::TestCancelling $kit::TestTooLong $kit::TestKinds $kit::TestDeath $kit::TestClosing"
 
 # Of the selftests a quick step leaves out those that wait for seconds, or fill a queue with hundreds of users.
-waits_quick="'others go on: cpu' 'others go on: dma' close 'close: copy' 'close waits for copy' killed 'on demand'"
+waits_quick="'others go on: dma' close 'close: copy' 'close waits for copy' killed 'on demand'"
 waits_quick+=" 'both sides' file 'file by dma'"
 pins_quick="'told of the process' 'with CAP_IPC_LOCK' 'in use' 'memory is scarce'"
 shares_quick="'requests of one namespace' 'pins of one namespace'"
