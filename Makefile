@@ -206,7 +206,7 @@ KERNEL_arm64-quick := arm64-quick
 KERNEL_arm64 := arm64
 KERNEL_debug := build-debug alarm debug
 KERNEL_deep := deep
-KERNEL_versions := versions
+KERNEL_versions := versions dkms
 
 test-package: $(VENV)/ready ## build sdist and wheel, and test them in clean environments
 	scripts/test-package.sh $(PY) $(ARGS)

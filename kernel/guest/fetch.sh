@@ -8,6 +8,7 @@
 #                          its directory `tools` is a root file system with the compiler and the kbuild
 #                          programs that these headers want, which do not run on Debian 12
 #   source                 of kernel 6.1, as much of it as arm64 and our tests need
+#   dkms                   Debian's DKMS
 #   root-arm64             a root file system with Python for the arm64 guests
 #   wheels-arm64           the compiled packages of .venv, for these guests
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -126,13 +127,31 @@ find_source() {
 	once "$found" fill_source
 }
 
+# ---- DKMS ----
+
+find_dkms() {
+	apt_use "$machine" main
+	found=$cache/dkms/$(version_of dkms)
+	mkdir -p "$cache/dkms"
+	once "$found" fill_dkms
+}
+
+fill_dkms() {
+	unpack "$made" dkms
+}
+
 # ---- the root file system of the arm64 guests ----
 
 root_packages=(python3.11 libpython3.11-dev libstdc++6 bash coreutils util-linux procps mount grep sed findutils kmod iproute2)
 
+own_python() {
+	[ -d "$root/.venv/lib/python3.11" ] || die "the guest's Python is 3.11, but .venv is of another version"
+}
+
 fill_root() {
 	unpack_whole "$made" "$@"
 	rm -rf "$made"/usr/share/{doc,man,locale,info}
+	compiled "$made/usr/lib/python3.11" /usr/lib/python3.11
 	mkdir -p "$made"/{proc,sys,dev,tmp,run,root}
 	printf '%s\n' root:x:0:0:root:/root:/bin/bash nobody:x:65534:65534::/:/bin/false >"$made/etc/passwd"
 	printf '%s\n' root:x:0: nogroup:x:65534: >"$made/etc/group"
@@ -142,9 +161,10 @@ fill_root() {
 
 find_root() {
 	local arch=$1 key
+	own_python
 	apt_use "$arch" main
 	key=$(echo "${root_packages[@]}" "$(version_of python3.11)" "$(version_of libc6)" | sha256sum)
-	found=$cache/root/$arch-${key:0:12}
+	found=$cache/root/$arch-${key:0:12}-compiled
 	once "$found" fill_root "${root_packages[@]}"
 }
 
@@ -160,15 +180,16 @@ fill_wheels() {
 		"$root/.venv/bin/python" -m zipfile -e "$wheel" "$made"
 	done
 	rm -rf "$wheels"
+	compiled "$made" /opt/wheels
 }
 
 find_wheels() {
 	local wanted key
-	[ -d "$root/.venv/lib/python3.11" ] || die "the guest's Python is 3.11, but .venv is of another version"
+	own_python
 	wanted=$("$root/.venv/bin/python" -m pip freeze --disable-pip-version-check |
 		grep -E '^(cffi|hypothesis|numpy|posix[-_]ipc)==')
 	key=$(sha256sum <<<"$wanted")
-	found=$cache/root/wheels-arm64-${key:0:12}
+	found=$cache/root/wheels-arm64-${key:0:12}-compiled
 	# shellcheck disable=SC2086 # a list of words
 	once "$found" fill_wheels $wanted
 }
@@ -182,9 +203,10 @@ find_it() {
 	amd64-6.12) find_backport amd64 ;;
 	amd64-newest) find_newest amd64 ;;
 	source) find_source ;;
+	dkms) find_dkms ;;
 	root-arm64) find_root arm64 ;;
 	wheels-arm64) find_wheels ;;
-	*) die "$1: choose from amd64-6.1 arm64-6.1 amd64-6.12 amd64-newest source root-arm64 wheels-arm64" ;;
+	*) die "$1: choose from amd64-6.1 arm64-6.1 amd64-6.12 amd64-newest source dkms root-arm64 wheels-arm64" ;;
 	esac
 }
 

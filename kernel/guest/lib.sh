@@ -68,6 +68,13 @@ release() { # release TARGET ARCH
 	ADMA_BUILD=release "$guest/userland.sh" "$2"
 }
 
+# compiled DIRECTORY AT: has Python compile what the guest finds at AT, which would take an emulated
+# processor long. What it writes is the same for every architecture.
+compiled() {
+	"$root/.venv/bin/python" -m compileall -q --invalidation-mode timestamp -x '/(test|tests|idlelib|lib2to3)/' \
+		-s "$1" -p "$2" "$1" >&2
+}
+
 # alone FILE: takes the lock of FILE, until the script exits or takes another.
 alone() {
 	mkdir -p "${1%/*}"

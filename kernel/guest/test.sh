@@ -1,18 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # test.sh [STEP...]: everything that the kernel helper has to pass, without its hardware:
-#   build        modules for each of Debian's kernels, sparse, checkpatch; the pure code in user space
+#   build        modules for the kernels that most guests boot, sparse, checkpatch; the pure code in
+#                user space
 #   x86          x86-64 guest with the software DMA provider: selftests, the Python suite
-#   x86-quick    the same with less of the Python suite: what changes owners, over mapped:helper; and
-#                some tests of rights
+#   x86-quick    one such guest: selftests without those that wait for long; of the Python suite what
+#                changes owners, over mapped:helper; and some tests of rights
 #   rights       the same guest: Yama, namespaces, other users
 #   faults       the same guest with providers that fail in each way they can
-#   faults-quick the same without dmatest and Python
+#   faults-quick one such guest, without dmatest and Python
 #   versions     x86-64 guests with 6.12 and with the newest kernel that Debian offers for a stable
-#                system, for which the modules are built here: selftests, failing providers, some Python
+#                system, for which the modules are built here, with sparse for 6.12: selftests, failing
+#                providers, some Python
+#   dkms         Debian's DKMS builds the module, installs and removes it: 6.1
 #   bounce       the same guest, where all DMA goes through bounce buffers
 #   arm64        arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
-#   arm64-quick  the same with less of the Python suite: what changes owners, over dma
+#   arm64-quick  one such guest, with less of both: what changes owners, over dma
 #   build-debug  modules for the debug kernel, which is built itself first, unless the cache has it
 #   alarm        does the debug kernel report faults that are committed on purpose?
 #   debug        does it report nothing under random commands and failing allocations?
@@ -91,7 +94,7 @@ selftests() { # selftests ARCH PROGRAM [ARGUMENT]: the command line
 
 # The time limits of the suite are not meant for an emulated machine.
 suite() { # suite PYTHON TESTS EXPRESSION: those whose names match
-	echo "ADMA_TEST_SLOWNESS=5 $1 -m pytest -q -p no:cacheprovider $2 -k '$3'"
+	echo "ADMA_TEST_SLOWNESS=5 $1 -m pytest -q --durations=15 -p no:cacheprovider $2 -k '$3'"
 }
 
 dmatest() {
@@ -105,11 +108,12 @@ checked() { # checked TARGET: builds its modules
 }
 
 step_build() {
-	local target
-	for target in amd64-6.1 amd64-6.12 arm64-6.1; do checked "$target"; done
+	checked amd64-6.1
+	checked arm64-6.1
+	one 'checkpatch' "$guest/checkpatch.sh"
 	need cc fuzzer
 	one 'matching and splitting in user space' make -s -C "$root/kernel/tests" test
-	one 'matching and splitting, fuzzed' make -s -C "$root/kernel/tests" fuzz SECONDS=20
+	one 'matching and splitting, fuzzed' make -s -C "$root/kernel/tests" fuzz SECONDS=10
 }
 
 step_build_debug() {
@@ -123,23 +127,23 @@ modules() {
 }
 
 step_x86() {
-	on_x86 15 "$python_x86" 'dma or helper'
-}
-
-step_x86_quick() {
-	on_x86 5 "$python_x86_quick" '(helper and not dma or engine_dma or yama) and not stated_limit' \
-		"'requests of one namespace' 'pins of one namespace'"
-}
-
-on_x86() { # on_x86 SECONDS TESTS EXPRESSION [TESTS]: of random commands; of the Python suite; of shares.c
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
 	boot x86-dmatest --no-module --soft 'copy_align=8' amd64-6.1 -- \
 		bash -c "$(dmatest amd64-6.1)"
 	boot x86-selftests --soft 'channels=4' amd64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races $self/waits $self/pins "$self/shares ${4:-}" "ADMA_SECONDS=$1 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits $self/pins $self/shares $self/exits "ADMA_SECONDS=15 $self/fuzz")"
 	boot x86-python --timeout 1800 --soft 'channels=4' amd64-6.1 -- \
-		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$2" "$3")"
+		bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86" 'dma or helper')"
+}
+
+step_x86_quick() {
+	local self=build/kernel/selftests/amd64
+	modules amd64-6.1 amd64
+	boot x86-quick --timeout 1200 --soft 'channels=4' amd64-6.1 -- \
+		bash -c "export PYTHONPATH=build/faults/lib; $(all $self/uapi "ADMA_ROUNDS=100 $self/races" \
+			"$self/waits $waits_quick" "$self/pins $pins_quick" "$self/shares $shares_quick" $self/exits "ADMA_SECONDS=5 $self/fuzz" \
+			"$(suite "$python" "$python_x86_quick" "$named_x86_quick")")"
 }
 
 step_rights() {
@@ -159,26 +163,31 @@ step_faults() {
 		bash -c "ADMA_EXPECT_STUCK=1 PYTHONPATH=build/faults/lib $(suite "$python" tests/system/test_engine_dma.py 'nor_stops')"
 }
 
+# In one guest, which has no DMA provider in the end.
 step_faults_quick() {
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
-	boot x86-faults --free --soft '' amd64-6.1 -- $self/provider
-	boot x86-stuck --free --soft '' amd64-6.1 -- $self/provider --stuck
-	boot x86-no-dma --no-dma amd64-6.1 -- $self/uapi
+	boot x86-faults --free --soft '' amd64-6.1 -- \
+		bash -c "$(all $self/provider "$self/provider --stuck" 'rmmod adma_soft' $self/uapi)"
 }
 
 step_versions() {
 	local self=build/kernel/selftests/amd64 target
+	checked amd64-6.12
 	checked amd64-newest
 	modules amd64-6.12 amd64
 	for target in amd64-6.12 amd64-newest; do
 		boot "$target-selftests" --soft 'channels=4' "$target" -- \
-			bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=5 $self/fuzz")"
+			bash -c "$(all $self/uapi $self/races $self/waits $self/exits "ADMA_SECONDS=5 $self/fuzz")"
 		boot "$target-faults" --free --soft '' "$target" -- \
 			bash -c "$(all $self/provider "$self/provider --stuck" "$self/provider --manners")"
 		boot "$target-python" --timeout 1800 --soft 'channels=4' "$target" -- \
 			bash -c "PYTHONPATH=build/faults/lib $(suite "$python" "$python_x86_quick" 'helper and not dma or engine_dma')"
 	done
+}
+
+step_dkms() {
+	one 'the module by DKMS' "$guest/dkms.sh" amd64-6.1
 }
 
 step_bounce() {
@@ -189,22 +198,23 @@ step_bounce() {
 }
 
 step_arm64() {
-	on_arm64 15 "$python_arm64" 'dma'
-}
-
-step_arm64_quick() {
-	on_arm64 5 "$python_arm64_quick" 'dma and not stated_limit'
-}
-
-on_arm64() { # on_arm64 SECONDS TESTS EXPRESSION: of random commands; of the Python suite
 	local self=build/kernel/selftests/arm64
 	modules arm64-6.1 arm64
 	boot arm64-dmatest --no-module arm64-6.1 -- bash -c "$(dmatest arm64-6.1)"
 	boot arm64-selftests arm64-6.1 -- \
-		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=$1 $self/fuzz")"
+		bash -c "$(all $self/uapi $self/races $self/waits "ADMA_SECONDS=15 $self/fuzz")"
 	one 'all eight DMA channels carried data' all_carried "$logs/arm64-selftests" 8
 	boot arm64-python --timeout 1800 arm64-6.1 -- \
-		bash -c "$(suite python3 "$2" "$3")"
+		bash -c "$(suite python3 "$python_arm64" 'dma')"
+}
+
+step_arm64_quick() {
+	local self=build/kernel/selftests/arm64
+	modules arm64-6.1 arm64
+	boot arm64-quick --timeout 1200 arm64-6.1 -- \
+		bash -c "$(all $self/uapi "ADMA_ROUNDS=100 $self/races" "$self/waits $waits_quick" \
+			"ADMA_SECONDS=5 $self/fuzz" "$(suite python3 "$python_arm64_quick" "$named_arm64_quick")")"
+	one 'all eight DMA channels carried data' all_carried "$logs/arm64-quick" 8
 }
 
 # all_carried DIRECTORY CHANNELS: by the helper's counters, and by the interrupts.
@@ -265,16 +275,26 @@ python_x86="$kit $own $tagged tests/bench/test_experiments.py"
 # The last test of Yama cannot be undone: after it no process may access another one's memory.
 python_rights="tests/system/test_cli.py tests/system/test_namespaces.py $yama"
 # A quick step takes its tests from the whole ones: those parts of the kit in which memory and requests
-# change owners, over one mechanism in each guest, without the limits of outstanding requests, which take
-# a minute. The copy engine is tried through the real driver, and on x86 only where it takes the software
+# change owners, over one mechanism in each guest, without what takes longest ($slow). An interpreter takes seconds to start there, so what starts one for each test is left to the whole
+# steps where another test shows nearly the same: most tests of rights; and deaths, or order and closing, in one of
+# the guests. The copy engine is tried through the real driver, and on x86 only where it takes the software
 # provider to make it fail.
-owners="$kit::TestSizes $kit::TestOrder $kit::TestCancelling $kit::TestDeath $kit::TestClosing"
-python_x86_quick="$owners tests/system/test_helper.py $tagged tests/system/test_namespaces.py"
+slow='stated_limit or races or 4194227 or no_page or tells_the_truth or exit_with or environment_chooses or timeline'
+owners="$kit::TestSizes $kit::TestCancelling"
+python_x86_quick="$owners $kit::TestDeath tests/system/test_helper.py $tagged"
 python_x86_quick+=" $engine::test_an_engine_that_fails_loses_nothing $engine::test_what_the_device_has_cannot_be_cancelled"
-python_x86_quick+=" tests/system/test_cli.py::test_the_real_helper $yama::test_scope_1_the_client_names_its_server"
-python_arm64="$owners $kit::TestKinds $kit::TestReports $own $tagged tests/bench/test_experiments.py"
-python_arm64_quick="$owners $own"
+python_x86_quick+=" tests/system/test_namespaces.py::test_the_helper_needs_no_rights[user]"
+named_x86_quick="(helper and not dma or engine_dma) and not ($slow)"
+python_arm64="$owners $kit::TestOrder $kit::TestDeath $kit::TestClosing $kit::TestKinds $kit::TestReports $own $tagged tests/bench/test_experiments.py"
+python_arm64_quick="$owners $kit::TestOrder $kit::TestClosing $own"
+named_arm64_quick="dma and not ($slow)"
 python_debug="$kit::TestCancelling $kit::TestTooLong $kit::TestKinds $kit::TestDeath $kit::TestClosing"
+
+# Of the selftests a quick step leaves out those that wait for seconds, or fill a queue with hundreds of users.
+waits_quick="'others go on: dma' close 'close: copy' 'close waits for copy' killed 'on demand'"
+waits_quick+=" 'both sides' file 'file by dma'"
+pins_quick="'told of the process' 'with CAP_IPC_LOCK' 'in use' 'memory is scarce'"
+shares_quick="'requests of one namespace' 'pins of one namespace'"
 
 [ -d "$root/build/faults/lib" ] || die "first: make faults"
 export ADMA_BUILD=faults
@@ -310,7 +330,7 @@ side_by_side() {
 		die "there is nothing to boot guests with"
 	}
 	built=yes
-	(steps x86 rights faults bounce versions alarm debug) >"$logs/one.log" 2>&1 &
+	(steps x86 rights faults bounce versions dkms alarm debug) >"$logs/one.log" 2>&1 &
 	(steps arm64 deep) >"$logs/two.log" 2>&1 &
 	wait
 	for run in build one two; do

@@ -183,30 +183,31 @@ static void fetch_run_next(void)
 static int fetch_now(struct adma_fetch *fetch)
 {
 	struct adma_memory *memory = &fetch->memory;
-	int error;
 
-	if (!mmget_not_zero(memory->mm))
-		return -ESRCH;
 	if (fetch->long_term)
-		error = adma_pin_get(&fetch->pin, memory, fetch->start, fetch->end);
-	else
-		error = adma_pin_fault_in(memory, fetch->start, fetch->end);
-	mmput_async(memory->mm);
-	return error;
+		return adma_pin_get(&fetch->pin, memory, fetch->start, fetch->end);
+	return adma_pin_fault_in(memory, fetch->start, fetch->end);
 }
 
 static void fetch_work(struct work_struct *work)
 {
 	struct adma_fetch *fetch = container_of(work, struct adma_fetch, work);
+	struct mm_struct *mm = fetch->memory.mm;
+	const bool entered = mmget_not_zero(mm);
 
 	spin_lock(&fetch_lock);
 	fetch->stage = FETCH_GOES;
 	spin_unlock(&fetch_lock);
-	fetch->error = fetch_now(fetch);
+	fetch->error = entered ? fetch_now(fetch) : -ESRCH;
 	spin_lock(&fetch_lock);
 	fetch->stage = FETCH_COMPLETED;
 	if (fetch->waiter) /* with the lock, which keeps the waiter from going away */
 		fetch->waiter->wake(fetch->waiter);
+	spin_unlock(&fetch_lock);
+	/* If its process has exited this may wait for a file system. The turn lasts meanwhile. */
+	if (entered)
+		mmput(mm);
+	spin_lock(&fetch_lock);
 	adma_lane_leave(&fetch->process->lane);
 	process_put(fetch->process);
 	fetch_run_next();

@@ -7,6 +7,7 @@
 #include "dma.h"
 #include "fetch.h"
 #include "file.h"
+#include "leaving.h"
 #include "pin_cache.h"
 #include "pin_entry.h"
 #include "request.h"
@@ -31,6 +32,9 @@ static int __init adma_init(void)
 	error = adma_pin_cache_init();
 	if (error)
 		goto no_cache;
+	error = adma_leaving_init();
+	if (error)
+		goto no_leaving;
 	error = adma_fetches_init();
 	if (error)
 		goto no_fetches;
@@ -54,6 +58,8 @@ no_dma:
 no_transfers:
 	adma_fetches_exit();
 no_fetches:
+	adma_leaving_exit();
+no_leaving:
 	adma_pin_cache_exit();
 no_cache:
 	adma_pin_entries_exit();
@@ -64,8 +70,8 @@ no_entries:
 
 /*
  * No file descriptor is open any more, otherwise the module would be in use. A transfer may
- * still be in its work: adma_transfers_exit() waits for it, and with
- * that for the last references to endpoints, requests and the DMA channels. No fetch is left,
+ * still be in its work: adma_transfers_exit() waits for it, and with that for the last references
+ * to endpoints, requests and the DMA channels. No fetch is left, and no memory is to be left,
  * because each one holds the module, too.
  */
 static void __exit adma_exit(void)
@@ -75,6 +81,7 @@ static void __exit adma_exit(void)
 	adma_transfers_exit();
 	adma_dma_exit();
 	adma_fetches_exit();
+	adma_leaving_exit();
 	adma_pin_cache_exit();
 	adma_pin_entries_exit();
 	adma_requests_exit();

@@ -8,6 +8,7 @@
 
 #include "buffer.h"
 #include "fetch.h"
+#include "leaving.h"
 #include "memory.h"
 #include "pin.h"
 #include "window.h"
@@ -168,7 +169,7 @@ int adma_window_pin(struct adma_window *window, struct adma_buffer *buffer, u64 
 	memset(window, 0, sizeof(*window));
 	if (mmget_not_zero(mm)) {
 		error = window_fill(window, buffer, at, min(most, adma_buffer_window()));
-		mmput_async(mm); /* we must not wait for the exit of its process */
+		adma_leave(mm);
 	}
 	buffer->memory.pin_ns += ktime_to_ns(ktime_sub(ktime_get(), begun));
 	/* A fatal signal came: then one endpoint's process is about to exit. */
