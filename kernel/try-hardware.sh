@@ -274,7 +274,7 @@ benchmark() {
 }
 
 adma_info() {
-	"$1" -c 'import sys; from adma.cli import main; sys.exit(main())' info || true
+	"$1" -m adma info || true
 }
 
 # What the kernel logged since the mark, and whether any of it reports a fault.

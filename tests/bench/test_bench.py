@@ -285,7 +285,7 @@ def test_the_plot_of_an_emulated_machine_is_marked_in_title_and_panels(
     (tmp_path / "matplotlibrc").write_text("svg.fonttype: none\n")
     # In a process of its own: matplotlib keeps fonts open.
     subprocess.run(
-        [sys.executable, "-m", "adma.cli", "plot", "plot.json", "--plot", "plot.svg"],
+        [sys.executable, "-m", "adma", "plot", "plot.json", "--plot", "plot.svg"],
         cwd=tmp_path,
         check=True,
         capture_output=True,

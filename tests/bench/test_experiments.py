@@ -59,7 +59,7 @@ def adma(*arguments: str, cwd: Path | None = None, mpis: bool = False) -> Any:
         for flavour in mpi.FLAVOURS:
             environment.pop(flavour.variable, None)
     return subprocess.run(
-        [sys.executable, "-m", "adma.cli", *arguments],
+        [sys.executable, "-m", "adma", *arguments],
         cwd=cwd,
         env=environment,
         capture_output=True,

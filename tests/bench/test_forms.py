@@ -424,7 +424,7 @@ def test_windows_and_objects_have_panels(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("svg.fonttype: none\n")
     # In a process of its own: matplotlib keeps fonts open.
     subprocess.run(
-        [sys.executable, "-m", "adma.cli", "plot", "plot.json", "--plot", "plot.svg"],
+        [sys.executable, "-m", "adma", "plot", "plot.json", "--plot", "plot.svg"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
@@ -455,7 +455,7 @@ def test_the_command_measures_the_forms_that_are_asked_for(tmp_path: Path) -> No
         "2",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "adma.cli", "pingpong", *arguments, "--iters", "1", "--json", path],
+        [sys.executable, "-m", "adma", "pingpong", *arguments, "--iters", "1", "--json", path],
         capture_output=True,
         text=True,
         timeout=60 * SLOWNESS,

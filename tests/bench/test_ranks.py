@@ -41,7 +41,7 @@ def adma(*arguments: str, mpis: bool = False) -> Any:
         for flavour in mpi.FLAVOURS:
             environment.pop(flavour.variable, None)
     return subprocess.run(
-        [sys.executable, "-m", "adma.cli", "bench", "mpi", *arguments],
+        [sys.executable, "-m", "adma", "bench", "mpi", *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -61,7 +61,7 @@ def test_without_an_mpi_it_says_how_to_get_one() -> None:
 
 def test_options_of_the_bars_are_refused() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "adma.cli", "bench", "--bars", "mpi"], capture_output=True, text=True
+        [sys.executable, "-m", "adma", "bench", "--bars", "mpi"], capture_output=True, text=True
     )
     assert done.returncode == 2
     assert "--bars is no part of an experiment" in done.stderr

@@ -33,7 +33,7 @@ TIMEOUT = 60 * SLOWNESS
 
 def adma(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    command = [sys.executable, "-m", "adma.cli", *arguments]
+    command = [sys.executable, "-m", "adma", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, **more)
 
 
@@ -511,7 +511,7 @@ def test_a_file_that_cannot_be_written_is_found_before_measuring(tmp_path: Path)
 def test_a_signal_ends_pingpong_with_nothing_left(number: signal.Signals) -> None:
     """The leak check after the test looks for processes and files."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "adma.cli", "pingpong", "--rounds", "100000", "--sizes", "8"],
+        [sys.executable, "-m", "adma", "pingpong", "--rounds", "100000", "--sizes", "8"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

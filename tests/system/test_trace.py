@@ -312,7 +312,7 @@ def test_an_event_is_as_python_reads_it() -> None:
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "adma.cli", "trace", *arguments]
+    command = [sys.executable, "-m", "adma", "trace", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
 
 

@@ -77,7 +77,7 @@ def refused(why: str) -> None:
     with pytest.raises(tuned.Unusable, match=why):
         tuned.load()
     assert "tuned.json is ignored" in chosen()
-    done = python("-m", "adma.cli", "tune", "--show")
+    done = python("-m", "adma", "tune", "--show")
     assert done.returncode == 1
     assert "tuned.json is ignored" in done.stderr
 
@@ -235,7 +235,7 @@ def test_the_home_of_somebody_else(home: Path) -> None:
 def test_where_nothing_can_be_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "file").write_text("")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "file"))
-    done = python("-m", "adma.cli", "tune")
+    done = python("-m", "adma", "tune")
     assert done.returncode == 1
     assert "Not a directory" in done.stderr
     assert tuned.load() is None
@@ -244,7 +244,7 @@ def test_where_nothing_can_be_written(home: Path, monkeypatch: pytest.MonkeyPatc
 def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     monkeypatch.delenv("HOME", raising=False)
-    done = python("-m", "adma.cli", "tune")
+    done = python("-m", "adma", "tune")
     assert done.returncode == 1
     assert "set HOME or XDG_CONFIG_HOME" in done.stderr
     assert python("-W", "error", "-c", TELL).returncode == 0
@@ -252,13 +252,13 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tune_when_learning_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMA_LEARN", "0")
-    done = python("-m", "adma.cli", "tune")
+    done = python("-m", "adma", "tune")
     assert done.returncode == 1
     assert "ADMA_LEARN=0" in done.stderr
 
 
 def test_tune_runs() -> None:
-    done = python("-m", "adma.cli", "tune", "--quick")
+    done = python("-m", "adma", "tune", "--quick")
     assert done.returncode == 0, done.stderr
     assert "it runs" in done.stdout
     assert done.stderr == ""
@@ -294,14 +294,14 @@ def test_tune_stores_what_it_has_learnt(
 
 
 def test_show() -> None:
-    done = python("-m", "adma.cli", "tune", "--show")
+    done = python("-m", "adma", "tune", "--show")
     assert done.returncode == 1
     assert "run `adma tune`" in done.stderr
     tuned.store(COSTS, SPREADS, "today")
-    done = python("-m", "adma.cli", "tune", "--show")
+    done = python("-m", "adma", "tune", "--show")
     assert done.returncode == 0, done.stderr
     assert "mapped:cma" in done.stdout
-    done = python("-m", "adma.cli", "tune", "--show", "--json")
+    done = python("-m", "adma", "tune", "--show", "--json")
     found = json.loads(done.stdout)
     assert found["machine"] == tuned.machine()
     assert found["ways"][1] == {

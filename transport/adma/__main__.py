@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``python -m adma.cli``: the command where its script is not on the path."""
+"""``python -m adma``: the command where its script is not on the path."""
 
 import sys
 
