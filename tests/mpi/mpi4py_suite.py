@@ -8,11 +8,13 @@ known to fail (`known.py`), is listed by name with the reason. Exit status 0: no
 
     mpi4py_suite.py --source DIRECTORY [--namespace adma.MPI] [--path DIRECTORY]
                     [--mpi mpich] [--ranks 2,4] [--only test_p2p_buf] [--test PATTERN] [--quick]
+                    [--jobs 2]
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import sys
@@ -23,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 
 from judge import Verdict, judge
-from known import EXPECTED, MODULES, Module
+from known import EXPECTED, MODULES, Expected, Module
 from launch import FLAVOURS, Ended, Flavour, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,11 +47,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupted)
     begin = time.monotonic()
     totals = Totals()
-    try:
-        for flavour, module, ranks in chosen(options):
-            one(options, flavour, module, ranks, totals)
-    except KeyboardInterrupt:
-        totals.bad.append("it was interrupted")
+    jobs = list(chosen(options))
+    # Each job has a process of its own, which ends what its mpiexec leaves behind.
+    with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+        try:
+            for job, ended in zip(jobs, pool.imap(Run(options), jobs), strict=True):
+                note(options, *job, ended, totals)
+        except KeyboardInterrupt:
+            totals.bad.append("it was interrupted")
+            pool.terminate()
+            pool.join()
     tell("skipped by mpi4py's own decorators", totals.skipped)
     tell("expected to fail, and failed", totals.expected)
     tell("left out", totals.left_out)
@@ -75,7 +82,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ranks", default="", help="numbers of ranks, as 2,4 (1 to 4)")
     parser.add_argument("--only", action="append", help="a module (all)")
     parser.add_argument("--test", action="append", help="pattern of Class.method (all)")
-    parser.add_argument("--quick", action="store_true", help="a part, of some minutes")
+    parser.add_argument("--quick", action="store_true", help="a part, of a minute or two")
+    parser.add_argument("--jobs", type=int, default=1, help="modules side by side (1)")
     parser.add_argument("--limit", type=float, default=180, help="seconds for one test (180)")
     parser.add_argument(
         "--verbose", action="store_true", help="show what the ranks print in any case"
@@ -94,29 +102,50 @@ def chosen(options: argparse.Namespace) -> Iterator[tuple[Flavour, Module, int]]
         for module in MODULES:
             if options.only and module.name not in options.only:
                 continue
-            ranks = module.quick if options.quick else module.ranks
+            ranks = module.quick.get(key, ()) if options.quick else module.ranks
             for each in numbers or ranks:
                 # One rank is not spread; and it would be the same as on the MPI without it.
                 if each in module.ranks and not (flavour.spread and each == 1):
                     yield flavour, module, each
 
 
-def one(
-    options: argparse.Namespace, flavour: Flavour, module: Module, ranks: int, totals: Totals
+def expected(options: argparse.Namespace, flavour: Flavour, module: Module) -> list[Expected]:
+    return [each for each in EXPECTED if each.holds(flavour.key, options.namespace, module.name)]
+
+
+@dataclass
+class Run:
+    """Runs a module on some ranks. It is called in processes of their own."""
+
+    options: argparse.Namespace
+
+    def __call__(self, chosen: tuple[Flavour, Module, int]) -> Ended:
+        options = self.options
+        flavour, module, ranks = chosen
+        table = expected(options, flavour, module)
+        job = {
+            "namespace": options.namespace,
+            "module": module.name,
+            "source": os.fspath(options.source.resolve()),
+            "communicators": module.communicators,
+            "tests": options.test or ["*"],
+            "leave_out": [each.test for each in table if each.left_out],
+        }
+        python = options.environments / f".venv-{flavour.environment}" / "bin" / "python"
+        return run(flavour, python, ranks, job, options.path, options.limit)
+
+
+def note(
+    options: argparse.Namespace,
+    flavour: Flavour,
+    module: Module,
+    ranks: int,
+    ended: Ended,
+    totals: Totals,
 ) -> None:
-    """Run a module on some ranks, say what came of it in a line, and add it up."""
+    """Say in a line what came of a module, and add it up."""
     title = f"{flavour.key:8} {ranks} {module.name}"
-    table = [each for each in EXPECTED if each.holds(flavour.key, options.namespace, module.name)]
-    job = {
-        "namespace": options.namespace,
-        "module": module.name,
-        "source": os.fspath(options.source.resolve()),
-        "communicators": module.communicators,
-        "tests": options.test or ["*"],
-        "leave_out": [each.test for each in table if each.left_out],
-    }
-    python = options.environments / f".venv-{flavour.environment}" / "bin" / "python"
-    ended = run(flavour, python, ranks, job, options.path, options.limit)
+    table = expected(options, flavour, module)
     verdict = judge(
         module,
         ended.reports,

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from jobs import EXAMPLES, KILLED, LIMIT, OUTLIVES, run
+from jobs import EXAMPLES, KILLED, LIMIT, MPICH_FIRST, MPIS, OUTLIVES, run
 
 HERE = Path(__file__).parent
 CASES = (
@@ -61,11 +61,21 @@ OF_ONE_NODE = {
     "sleeping",
 }
 ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
-MPIS = pytest.mark.parametrize("mpi", list(KILLED))
+LONG_ENDS = [("openmpi", name) for name in ("buffered", "early", "ended")]
+WHOLE = pytest.mark.whole
 
 
-@MPIS
-@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("mpi", "ranks"),
+    [
+        ("mpich", 1),
+        ("mpich", 2),
+        ("mpich", 4),
+        pytest.param("openmpi", 1, marks=WHOLE),
+        ("openmpi", 2),
+        pytest.param("openmpi", 4, marks=WHOLE),
+    ],
+)
 def test_cases(mpi: str, ranks: int) -> None:
     """All that a rank by itself, or several of them, can rely on; one after the other."""
     output = run(mpi, ranks, HERE / "cases.py", ",".join(CASES), LIMIT)
@@ -73,7 +83,7 @@ def test_cases(mpi: str, ranks: int) -> None:
         assert output.split().count(name) == ranks
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=WHOLE), 4])
 def test_cases_between_nodes(ranks: int) -> None:
     """Ranks of even and of odd number are on different nodes, as far as MPICH knows."""
     names = [name for name in CASES if name not in OF_ONE_NODE]
@@ -82,8 +92,14 @@ def test_cases_between_nodes(ranks: int) -> None:
         assert output.split().count(name) == ranks
 
 
-@MPIS
-@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize(
+    ("mpi", "name"),
+    [
+        pytest.param(mpi, name, marks=WHOLE if (mpi, name) in LONG_ENDS else ())
+        for mpi in KILLED
+        for name in ENDS
+    ],
+)
 def test_ends(mpi: str, name: str) -> None:
     run(mpi, 3, HERE / "cases.py", name, LIMIT)
 
@@ -107,7 +123,7 @@ def test_a_rank_is_killed(mpi: str, name: str, tmp_path: Path) -> None:
     assert told.exists(), output
 
 
-@MPIS
+@MPICH_FIRST
 def test_examples(mpi: str) -> None:
     assert run(mpi, 4, EXAMPLES / "ring.py") == "the token has seen [0, 1, 2, 3]\n"
     assert run(mpi, 4, EXAMPLES / "farm.py") == "sum of squares: 2470\n"
@@ -138,7 +154,7 @@ else:
 """
 
 
-@MPIS
+@MPICH_FIRST
 def test_an_unchanged_program(mpi: str, tmp_path: Path) -> None:
     (tmp_path / "prog.py").write_text(PROGRAM)
     (tmp_path / "helper.py").write_text("from mpi4py import MPI\n")
@@ -147,7 +163,7 @@ def test_an_unchanged_program(mpi: str, tmp_path: Path) -> None:
     assert not (tmp_path / "__pycache__").exists()
 
 
-@MPIS
+@MPICH_FIRST
 def test_what_was_carried_is_told(mpi: str) -> None:
     output = run(mpi, 2, EXAMPLES / "ring.py", variables={"ADMA_MPI_STATS": "1"})
     for rank in (0, 1):
@@ -181,7 +197,7 @@ print([each.name.split("-")[1] == str(os.getpid()) for each in directory.iterdir
 """
 
 
-@MPIS
+@MPICH_FIRST
 def test_sockets_of_killed_ranks_are_removed_by_the_next_ones(mpi: str) -> None:
     assert run(mpi, 1, "-c", KILLED_BEFORE) == "[True]\n"
 
@@ -209,9 +225,11 @@ def test_ranks_of_different_users_use_mpi() -> None:
 
 
 def test_a_rank_that_does_not_come_is_named() -> None:
-    """After 30 s."""
+    """After 30 s, and after 3 s here."""
     text = (
         "from mpi4py import MPI as raw\n"
+        "from adma.mpi import agreement\n"
+        "agreement._PATIENCE = 3.0\n"
         "if raw.COMM_WORLD.rank != 1:\n"
         "    try:\n"
         "        from adma import MPI\n"
@@ -220,7 +238,7 @@ def test_a_rank_that_does_not_come_is_named() -> None:
         "raw.COMM_WORLD.recv(source=0, tag=99)\n"
     )
     output = run("mpich", 3, "-c", text, aborts=True)
-    assert "ranks 1 of MPI_COMM_WORLD did not come within 30 s" in output, output
+    assert "ranks 1 of MPI_COMM_WORLD did not come within 3 s" in output, output
 
 
 def test_without_mpi4py() -> None:

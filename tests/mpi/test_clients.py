@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 
 import pytest
-from jobs import KILLED, OUTLIVES, ROOT, run
+from jobs import KILLED, MPICH_FIRST, OUTLIVES, ROOT, run
 
+pytestmark = pytest.mark.alone
 CLIENTS = Path(__file__).parent / "clients"
 PACKAGES = ROOT / "build" / "clients"
-MPIS = pytest.mark.parametrize("mpi", list(KILLED))
 #: What each prints when it has worked.
 WORKS = {
     "pool": r"\(60, 16, 2\), sent by adma: ([1-9]\d*)\n",
@@ -32,13 +32,13 @@ def client(mpi: str, name: str, how: str, directory: Path, **more: object) -> st
     return run(mpi, 4, program, how, directory, packages=(packages,), **more)  # type: ignore[arg-type]
 
 
-@MPIS
+@MPICH_FIRST
 @PROGRAMS
 def test_it_works(mpi: str, name: str, tmp_path: Path) -> None:
     assert re.fullmatch(WORKS[name], client(mpi, name, "works", tmp_path))
 
 
-@MPIS
+@MPICH_FIRST
 @PROGRAMS
 def test_a_worker_is_killed(
     mpi: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

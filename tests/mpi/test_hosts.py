@@ -13,6 +13,7 @@ from jobs import LIMIT, run
 from launch import Flavour
 from test_cases import CASES, OF_ONE_NODE
 
+pytestmark = [pytest.mark.alone, pytest.mark.whole]
 CASES_FILE = Path(__file__).with_name("cases.py")
 ADDRESSES = "10.213.7.1", "10.213.7.2"
 # What mpiexec calls in place of ssh: options, a host, and a command for its shell.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 from pathlib import Path
@@ -37,4 +38,34 @@ def test_one_that_dies_before_its_call_has_come(tmp_path: Path) -> None:
                 here.endpoint_to(process)
     finally:
         peer.join()
+        here.close()
+
+
+def test_one_of_whose_end_no_descriptor_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of another pid namespace, say, or was dead and buried when it was watched."""
+
+    def refused(pid: int) -> int:
+        raise ProcessLookupError(pid)
+
+    here = Here()
+    ends = []
+    for name in ("dies", "ends"):
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listening.bind(str(tmp_path / name))
+        listening.listen()
+        ends.append((listening, here.know(name.ljust(KEY_SIZE).encode(), 0, str(tmp_path / name))))
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    try:
+        told = here.watch([process for _, process in ends])
+        assert here.unseen
+        assert here.dead() == []
+        for listening, _ in ends:
+            listening.close()
+        (tmp_path / "ends").unlink()
+        assert here.dead() == [ends[0][1]]
+        assert not here.unseen
+        assert not select.select([told], [], [], 0)[0]
+    finally:
         here.close()

@@ -20,7 +20,7 @@ from ..errors import Cancelled, PeerDied
 from ..messages.worker import ANY_SOURCE
 from . import statuses
 from .context import TAG_MASK
-from .processes import Process, here
+from .processes import LOOK, Process, here
 
 if TYPE_CHECKING:
     from ..messages.worker import TagRequest
@@ -433,7 +433,10 @@ def _sleep(activities: Sequence[Activity], missing: int, timeout: float | None) 
     mourned = [process for each in activities for process in each.mourns]
     probes = any(each.probes for each in activities)
     if mourned:
+        me.watch(mourned)  # before the look: one that has ended before this tells nobody later
         _tell_deaths(activities)
+        if me.unseen:
+            timeout = LOOK if timeout is None else min(timeout, LOOK)
     if mourned or probes:
         _sleep_once(requests, mourned, timeout)
     elif requests:

@@ -26,7 +26,7 @@ from ..connect.identity import credentials_of
 from ..errors import ChannelClosed, PeerDied, failure
 from ..messages.worker import Worker
 
-__all__ = ["KEY_SIZE", "Here", "Process", "here"]
+__all__ = ["KEY_SIZE", "LOOK", "Here", "Process", "here"]
 
 KEY_SIZE: Final = 16
 # A call to connect the workers; and one for a channel, with the answerer's number for the
@@ -39,7 +39,7 @@ _COME, _WAIT = b"\1", b"\0"  # the answers to a call
 _PATIENCE: Final = 30.0  # seconds for two processes to connect
 _BACKLOG: Final = 1024
 _CALLS_KEPT: Final = 64  # for channels, of processes for which nobody here waits yet
-_LOOK: Final = 0.01  # seconds between two looks whether the process that is to call still lives
+LOOK: Final = 0.01  # seconds between two looks whether a process still lives that one waits for
 
 _APART, _CALLING, _ANSWERING, _CONNECTED = range(4)
 
@@ -79,6 +79,7 @@ class Here:
         self._changed = threading.Condition()
         self._obituary: select.epoll | None = None
         self._pidfds: dict[int, Process] = {}
+        self._unseen: list[Process] = []  # watched, without a descriptor that tells of their end
         self._dead: list[Process] = []
         self._calls: list[tuple[bytes, int, socket.socket]] = []  # for channels
         self.carried = 0  # messages that this process sent through adma
@@ -170,7 +171,7 @@ class Here:
             while process.state in (_CALLING, _ANSWERING):
                 left = deadline - time.monotonic()
                 if left > 0:
-                    self._changed.wait(min(_LOOK, left))
+                    self._changed.wait(min(LOOK, left))
                 if process.state == _CALLING and (left <= 0 or _is_gone(process)):
                     process.state = _APART
                     self._changed.notify_all()
@@ -255,7 +256,7 @@ class Here:
                         f"process {process.pid} did not ask for a channel in time: both ranks call "
                         "adma.mpi.channel"
                     )
-                if not self._changed.wait(min(left, _LOOK)):
+                if not self._changed.wait(min(left, LOOK)):
                     self.worker.health(endpoint)
             return sock
 
@@ -350,7 +351,10 @@ class Here:
     # Deaths
 
     def watch(self, processes: list[Process]) -> int:
-        """A descriptor that is readable when one of these, or of those before, has ended."""
+        """A descriptor that is readable when one of these, or of those before, has ended.
+
+        It is not for those that are `unseen`: who waits has to look for these again and again.
+        """
         with self._changed:
             if self._obituary is None:
                 self._obituary = select.epoll()
@@ -358,21 +362,32 @@ class Here:
                 if process.watched or process is self.itself:
                     continue
                 process.watched = True
-                with contextlib.suppress(OSError):  # it is of another pid namespace, or gone
+                try:
                     pidfd = os.pidfd_open(process.pid)
-                    self._pidfds[pidfd] = process
-                    self._obituary.register(pidfd, select.EPOLLIN)
+                except OSError:  # it is gone already, of another pid namespace, or we may not
+                    self._unseen.append(process)
+                    continue
+                self._pidfds[pidfd] = process
+                self._obituary.register(pidfd, select.EPOLLIN)
             return self._obituary.fileno()
 
     def dead(self) -> list[Process]:
         """Those watched that have ended, but not in order."""
         with self._changed:
+            ended = [process for process in self._unseen if _is_gone(process)]
+            for process in ended:
+                self._unseen.remove(process)
             for pidfd, _ in [] if self._obituary is None else self._obituary.poll(0):
-                process = self._pidfds.pop(pidfd)
+                ended.append(self._pidfds.pop(pidfd))
                 os.close(pidfd)  # which the epoll notices
-                if os.path.exists(process.path):  # one that ends in order removes its socket
-                    self._dead.append(process)
+            # One that ends in order removes its socket.
+            self._dead += [process for process in ended if os.path.exists(process.path)]
             return self._dead
+
+    @property
+    def unseen(self) -> bool:
+        """Is one watched whose end no descriptor tells? It has to be looked for: see `LOOK`."""
+        return bool(self._unseen)
 
     # The end
 
