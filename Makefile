@@ -39,7 +39,7 @@ SETUP := pyproject.toml $(wildcard scripts/*.sh)
 # The core without Python, as strictly as we can; users get warnings only.
 STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -Ikernel/include/uapi -O2 -Wall -Wextra -Werror -pthread -c
 
-.PHONY: help setup prepare release faults sanitize peers pingpong bench bars bench-mpi bench-quick bench-docs pingpong-vm counts-vm \
+.PHONY: help docs wheel setup prepare release faults sanitize peers pingpong bench bars bench-mpi bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
 	test-package-quick test-mpi test-mpi-quick test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
 	test-kernel-debug test-kernel-deep test-kernel-versions aarch64 \
@@ -57,7 +57,7 @@ $(VENV)/ready: $(SETUP) setup.py
 	touch $@
 
 $(VENV)/lint: $(VENV)/ready
-	ADMA_BUILD=release scripts/venv.sh $(VENV) --no-build-isolation -e '.[bench,test,lint]'
+	ADMA_BUILD=release scripts/venv.sh $(VENV) --no-build-isolation -e '.[bench,test,lint,docs]'
 	touch $@
 
 # mpi4py of each MPI in an environment of its own: they cannot share one. adma itself comes from
@@ -236,6 +236,14 @@ aarch64: ## cross-compile the core
 		aarch64-linux-gnu-gcc $(STRICT) -o $(BUILD)/aarch64/core.o $$file; done
 	@echo "aarch64: $(words $(C_FILES)) files compiled"
 
+# ---- what is published ----
+
+docs: release $(VENV)/lint ## build the site of the documentation in build/docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+
+wheel: $(VENV)/ready ## build sdist and wheel in dist/, with the tag of manylinux, and check them
+	scripts/wheel.sh $(PY) dist
+
 # ---- taste ----
 
 lint: lint-layers lint-c lint-format lint-python lint-shell ## check layers, style, types and warnings
@@ -244,6 +252,7 @@ lint-layers: $(VENV)/lint
 	$(VENV)/bin/python scripts/layers --largest
 	$(VENV)/bin/python tests/model/names.py
 	$(VENV)/bin/python scripts/shared_words.py
+	$(VENV)/bin/python scripts/causes.py --check
 
 lint-c: $(VENV)/lint
 	scripts/need.sh cc

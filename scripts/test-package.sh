@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # test-package.sh PYTHON [PYTEST-ARGUMENT...]: is what we would publish complete?
-# PYTHON has the module `build`. The sdist is made from the checkout and the
-# wheel from the sdist; the wheel passes the tests that the sdist carries, in an
-# environment that holds nothing else of ours; the sdist installs in another.
+# wheel.sh makes the sdist from the checkout and the wheel from the sdist, and checks both. The
+# wheel passes the tests that the sdist carries, in an environment that holds nothing else of
+# ours; the sdist installs in another.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=$1
@@ -13,7 +13,7 @@ unset ADMA_BUILD PYTHONPATH
 
 rm -rf "$out"
 mkdir -p "$out"
-"$python" -m build --outdir "$out/dist" . 
+"$here/wheel.sh" "$python" "$out/dist"
 wheel=$(echo "$out"/dist/*.whl)
 sdist=$(echo "$out"/dist/*.tar.gz)
 mkdir "$out/unpacked"

@@ -269,6 +269,16 @@ def explain(tried: str, number: int) -> tuple[str, str]:
     return cause.format(calls=calls), cure.format(calls=calls)
 
 
+def table() -> dict[tuple[str, int], tuple[str, str]]:
+    """All that is known, by step and errno; the step is empty for what holds for each of them."""
+    shared = {("", number): told for number, told in _CAUSES.items()}
+    calls = "such system calls"
+    return {
+        key: (cause.format(calls=calls), cure.format(calls=calls))
+        for key, (cause, cure) in (shared | _SPECIAL).items()
+    }
+
+
 def failure(tried: str, number: int) -> OSError:
     """The error for a step that failed: what was tried, the cause and the cure."""
     told, _ = TRIED.get(tried, (tried, ""))
