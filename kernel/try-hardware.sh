@@ -225,7 +225,8 @@ dmatest() {
 load() { # load [PARAMETER...]
 	insmod "$module" ${trust:+trust="$trust"} "$@" || return 1
 	loaded=yes
-	exec 7<>/dev/adma # the DMA channels are taken by the first open, and kept
+	# The DMA channels are taken by the first open, and kept until the last close.
+	command exec 7<>/dev/adma || return 1
 	channel_states
 }
 
