@@ -192,11 +192,15 @@ step_dkms() {
 }
 
 step_hardware() {
+	local try
+	try="kernel/try-hardware.sh --yes --module build/kernel/amd64-6.1/module/adma.ko"
+	try+=" --tests build/kernel/selftests/amd64 --report /guest-out/report.txt"
 	modules amd64-6.1 amd64
-	boot x86-hardware --timeout 900 --no-module --soft '' amd64-6.1 -- \
-		bash -c "PYTHONPATH=build/faults/lib kernel/try-hardware.sh --yes --module build/kernel/amd64-6.1/module/adma.ko \
-			--tests build/kernel/selftests/amd64 --report /guest-out/report.txt"
+	boot x86-hardware --timeout 900 --no-module --soft '' amd64-6.1 -- bash -c "PYTHONPATH=build/faults/lib $try"
 	one 'a report of the engine' grep -q 'all that was tried passed' "$logs/x86-hardware/report.txt"
+	boot x86-hardware-bad --no-module --soft 'secret_align=4' amd64-6.1 -- bash -c "! $try"
+	one 'a report of an engine that copies wrongly' grep -q 'failed: one DMA channel' "$logs/x86-hardware-bad/report.txt"
+	boot x86-hardware-none --no-module --no-dma amd64-6.1 -- bash -c "$try; [ \$? = 2 ]"
 }
 
 step_bounce() {
