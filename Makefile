@@ -201,7 +201,7 @@ test-kernel-deep test-kernel-versions: test-kernel-%: faults
 	kernel/guest/test.sh $(KERNEL_$*)
 KERNEL_build := build
 KERNEL_x86-quick := x86-quick faults-quick
-KERNEL_x86 := x86 rights faults bounce
+KERNEL_x86 := x86 rights faults hardware bounce
 KERNEL_arm64-quick := arm64-quick
 KERNEL_arm64 := arm64
 KERNEL_debug := build-debug alarm debug

@@ -82,13 +82,14 @@ find_backport() {
 	once "$found" fill_kernel "$found" "$arch" "$release" "$plain-common" "linux-kbuild-$plain"
 }
 
-# The headers stay where they were made for, below `tools`.
+# The headers stay where they were made for, below `tools`. They depend on a compiler that calls `as`, which
+# they do not depend on.
 fill_newest() {
 	local release=$1 image
 	mapfile -t image < <(image_of "$release")
 	unpack "$made" "${image[@]}" busybox-static
 	finish_kernel "$release"
-	unpack_whole "$made/tools" "linux-headers-$release" make bash coreutils sed grep findutils mawk dpkg
+	unpack_whole "$made/tools" "linux-headers-$release" binutils make bash coreutils sed grep findutils mawk dpkg
 	rm -rf "$made"/tools/usr/share/{doc,man,locale,info}
 	mkdir -p "$made"/tools/{dev,proc,mnt}
 	ln -sf bash "$made/tools/usr/bin/sh"
@@ -101,7 +102,7 @@ find_newest() {
 	apt_use "$arch" newest
 	release=$(release_of "linux-headers-$arch")
 	[ -n "$release" ] || die "Debian has no newer kernel here"
-	found=$cache/kernel/$release-$(version_of "linux-headers-$release")
+	found=$cache/kernel/$release-$(version_of "linux-headers-$release")-binutils
 	once "$found" fill_newest "$release"
 }
 

@@ -13,6 +13,7 @@
 #                system, for which the modules are built here, with sparse for 6.12: selftests, failing
 #                providers, some Python
 #   dkms         Debian's DKMS builds the module, installs and removes it: 6.1
+#   hardware     the same guest: kernel/try-hardware.sh, which takes the provider for an engine
 #   bounce       the same guest, where all DMA goes through bounce buffers
 #   arm64        arm64 guest with the in-tree zynqmp_dma driver: selftests, the Python suite
 #   arm64-quick  one such guest, with less of both: what changes owners, over dma
@@ -163,12 +164,12 @@ step_faults() {
 		bash -c "ADMA_EXPECT_STUCK=1 PYTHONPATH=build/faults/lib $(suite "$python" tests/system/test_engine_dma.py 'nor_stops')"
 }
 
-# In one guest, which has no DMA provider in the end.
+# In one guest, which has no DMA provider in the beginning.
 step_faults_quick() {
 	local self=build/kernel/selftests/amd64
 	modules amd64-6.1 amd64
-	boot x86-faults --free --soft '' amd64-6.1 -- \
-		bash -c "$(all $self/provider "$self/provider --stuck" 'rmmod adma_soft' $self/uapi)"
+	boot x86-faults --free --no-dma amd64-6.1 -- \
+		bash -c "$(all $self/uapi 'insmod build/kernel/amd64-6.1/provider/adma_soft.ko' $self/provider "$self/provider --stuck")"
 }
 
 step_versions() {
@@ -188,6 +189,18 @@ step_versions() {
 
 step_dkms() {
 	one 'the module by DKMS' "$guest/dkms.sh" amd64-6.1
+}
+
+step_hardware() {
+	local try
+	try="kernel/try-hardware.sh --yes --module build/kernel/amd64-6.1/module/adma.ko"
+	try+=" --tests build/kernel/selftests/amd64 --report /guest-out/report.txt"
+	modules amd64-6.1 amd64
+	boot x86-hardware --timeout 900 --no-module --soft '' amd64-6.1 -- bash -c "PYTHONPATH=build/faults/lib $try"
+	one 'a report of the engine' grep -q 'all that was tried passed' "$logs/x86-hardware/report.txt"
+	boot x86-hardware-bad --no-module --soft 'secret_align=4' amd64-6.1 -- bash -c "! $try"
+	one 'a report of an engine that copies wrongly' grep -q 'failed: one DMA channel' "$logs/x86-hardware-bad/report.txt"
+	boot x86-hardware-none --no-module --no-dma amd64-6.1 -- bash -c "$try; [ \$? = 2 ]"
 }
 
 step_bounce() {
@@ -330,7 +343,7 @@ side_by_side() {
 		die "there is nothing to boot guests with"
 	}
 	built=yes
-	(steps x86 rights faults bounce versions dkms alarm debug) >"$logs/one.log" 2>&1 &
+	(steps x86 rights faults hardware bounce versions dkms alarm debug) >"$logs/one.log" 2>&1 &
 	(steps arm64 deep) >"$logs/two.log" 2>&1 &
 	wait
 	for run in build one two; do
