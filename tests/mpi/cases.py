@@ -371,6 +371,22 @@ def compiled() -> None:
         assert got == pattern(64, before)
         assert not any(requests)
         assert all(request.Test() for request in requests)
+    with not_in_python("Waitall", "waitall"):
+        for wait, statuses in (
+            (MPI.Request.Waitall, [MPI.Status(), MPI.Status()]),
+            (MPI.Request.waitall, (MPI.Status(), MPI.Status(), status)),
+        ):
+            requests = [comm.Irecv(got, before, 5), comm.Isend(sent, after, 5)]
+            status.tag = statuses[1].tag = 9
+            assert wait(requests, statuses=statuses) in (True, [None, None])
+            of_receive, of_send = statuses[:2]
+            assert (of_receive.source, of_receive.tag) == (before, 5)
+            assert of_receive.Get_count(MPI.BYTE) == 64
+            assert (of_send.source, of_send.tag) == (MPI.ANY_SOURCE, MPI.ANY_TAG)
+            assert status.tag == 9
+            assert not any(requests)
+    with raises(AttributeError):
+        MPI.Request.Waitall([comm.Irecv(got, before, 5), comm.Isend(sent, after, 5)], [1, 2])
     request = comm.Irecv(got, before, 6)
     assert not request.Test()
     request.Cancel()
@@ -383,6 +399,21 @@ def compiled() -> None:
         comm.Sendrecv(sent, after, 8, bytearray(8), before, 8)
 
 
+@contextlib.contextmanager
+def not_in_python(*names: str) -> Iterator[None]:
+    """The block calls these methods of requests, and not those of Python's that they may call."""
+    base: type = MPI.Request.__bases__[0]
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("this one is not compiled")
+
+    for name in names:
+        setattr(base, name, refused)
+    yield
+    for name in names:
+        delattr(base, name)  # its base has the real one
+
+
 def until_tested(request: MPI.Request) -> None:
     while not request.Test():
         pass
@@ -393,7 +424,7 @@ def flat() -> None:
     if size > 1:
         return
     alone, sent, got = MPI.COMM_SELF, bytearray(64), bytearray(64)
-    plain = [sent, MPI.BYTE]
+    plain, statuses = [sent, MPI.BYTE], [MPI.Status(), MPI.Status()]
 
     def bytes_at_once() -> None:
         alone.Isend(plain, 0).Wait()
@@ -421,6 +452,7 @@ def flat() -> None:
 
     def sets() -> None:
         MPI.Request.Waitsome([alone.Irecv(got), alone.Isend(sent, 0)])
+        MPI.Request.Waitall([alone.Irecv(got), alone.Isend(sent, 0)], statuses)
 
     def small_objects() -> None:
         alone.send({"some": [1, 2]}, 0)

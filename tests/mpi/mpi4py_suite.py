@@ -53,10 +53,11 @@ def main() -> int:
         try:
             for job, ended in zip(jobs, pool.imap(Run(options), jobs), strict=True):
                 note(options, *job, ended, totals)
+            pool.close()
         except KeyboardInterrupt:
             totals.bad.append("it was interrupted")
             pool.terminate()
-            pool.join()
+        pool.join()
     tell("skipped by mpi4py's own decorators", totals.skipped)
     tell("expected to fail, and failed", totals.expected)
     tell("left out", totals.left_out)

@@ -134,6 +134,13 @@ def test_examples(mpi: str) -> None:
     assert re.match(r"heat in the block: 1423\.665\n(\w+: .* ms a step, overlap .*\n){2}$", block)
 
 
+@MPICH_FIRST
+def test_the_kit_over_channels_of_ranks(mpi: str) -> None:
+    """All of adma's conformance kit, but for the peer's death."""
+    output = run(mpi, 2, HERE / "channel_ranks.py")
+    assert re.search(r"^\d{3} passed in", output, re.MULTILINE), output
+
+
 PROGRAM = """
 import mpi4py
 from mpi4py import MPI, get_config

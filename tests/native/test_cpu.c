@@ -251,11 +251,36 @@ static void a_core_is_shared_or_not(void)
 	REQUIRE(!adma_cpu_shared_with(here)); /* which is no more */
 }
 
+/* What was found of a process holds for a moment, and is found anew later. */
+static void a_shared_core_is_remembered(void)
+{
+	cpu_set_t all, one;
+	int core = sched_getcpu(), other;
+	pid_t here = process_on(core);
+	int64_t now;
+
+	REQUIRE(!sched_getaffinity(0, sizeof(all), &all));
+	other = another_core(&all, core);
+	undisturbed = true;
+	stay_on(core);
+	now = adma_now();
+	REQUIRE(adma_cpu_count_within(0, now) == 1 && adma_cpu_short_with(here, now));
+	CPU_ZERO(&one);
+	CPU_SET(other < 0 ? core : other, &one);
+	REQUIRE(!sched_setaffinity(here, sizeof(one), &one));
+	REQUIRE(adma_cpu_short_with(here, now + 1000000));
+	REQUIRE(adma_cpu_short_with(here, now + 11000000) == (other < 0));
+	undisturbed = false;
+	REQUIRE(!sched_setaffinity(0, sizeof(all), &all) && adma_cpu_count_now() == CPU_COUNT(&all));
+	REQUIRE(!kill(here, SIGKILL) && waitpid(here, NULL, 0) == here);
+}
+
 int main(void)
 {
 	the_load_is_read_on_evidence_only();
 	cores_are_counted_again();
 	a_core_is_shared_or_not();
+	a_shared_core_is_remembered();
 	oversubscription_comes_and_goes();
 	the_idle_do_not_look();
 	it_avoids_a_core();

@@ -42,6 +42,7 @@ class Scope:
     places: tuple[Path, ...] = ()  # directories to look for files in
     other_children: frozenset[int] = frozenset()
     other_fds: frozenset[int] = frozenset()
+    other_threads: frozenset[str] = frozenset()  # names of threads that are not Python's
 
 
 def snapshot(scope: Scope) -> Snapshot:
@@ -50,7 +51,7 @@ def snapshot(scope: Scope) -> Snapshot:
     running = children(os.getpid())
     return Snapshot(
         fds=fds,
-        threads=_threads(),
+        threads=_threads(scope.other_threads),
         children={pid: text for pid, text in running.items() if pid not in scope.other_children},
         mappings=_mappings(),
         segments=_segments(scope.pids),
@@ -95,14 +96,16 @@ def _fds() -> dict[int, str]:
     return found
 
 
-def _threads() -> dict[int, str]:
+def _threads(others: frozenset[str]) -> dict[int, str]:
     names = {thread.native_id: thread for thread in threading.enumerate()}
     frames = sys._current_frames()
     found = {}
     for entry in os.listdir("/proc/self/task"):
         thread = names.get(int(entry))
         if thread is None:
-            found[int(entry)] = f"(not a Python thread: {_name(entry)})"
+            name = _name(entry)
+            if name not in others:
+                found[int(entry)] = f"(not a Python thread: {name})"
             continue
         frame = frames.get(thread.ident or 0)
         where = traceback.format_stack(frame, limit=3) if frame else []

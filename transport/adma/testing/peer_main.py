@@ -19,6 +19,8 @@ from .control import Answer, Call, Join, Quit, Rest, sendable
 from .endpoint import Endpoint
 from .leaks import Scope, left_behind, snapshot
 
+_NOTHING_ELSE = Scope()
+
 
 def answer(endpoint: Endpoint, order: Call | Join) -> Answer:
     """Do what the order says; whatever is raised is the answer."""
@@ -31,10 +33,13 @@ def answer(endpoint: Endpoint, order: Call | Join) -> Answer:
         return Answer(error=sendable(error))
 
 
-def serve(pipe: Connection) -> None:
-    """Obey orders until told to quit, or until the test is gone."""
+def serve(pipe: Connection, scope: Scope = _NOTHING_ELSE) -> None:
+    """Obey orders until told to quit, or until the test is gone.
+
+    `scope`: what of this process belongs to no test.
+    """
     endpoint = Endpoint(pipe)
-    endpoint.before = snapshot(Scope())
+    endpoint.before = snapshot(scope)
     while True:
         try:
             order = pipe.recv()
@@ -44,7 +49,7 @@ def serve(pipe: Connection) -> None:
             return
         if isinstance(order, Rest):
             endpoint.close()
-            pipe.send(Answer(left_behind(endpoint.before, Scope())))
+            pipe.send(Answer(left_behind(endpoint.before, scope)))
         else:
             pipe.send(answer(endpoint, order))
         # A failed post must not live on in the locals of its exception.

@@ -20,6 +20,8 @@ enum cpu_load { LOAD_FREE = 0, LOAD_SUSPECTED = 1, LOAD_OVERSUBSCRIBED = 2 };
 #define LOOK_AGAIN_NS 1000000  /* between two looks otherwise; a look takes 5 us */
 #define BELIEVE_NS 50000000    /* for how long a preemption counts as evidence */
 #define MOVE_NS 1000000        /* between two moves: where all cores are busy, moving helps nobody */
+#define PEERS_KNOWN \
+	16 /* of how many processes an answer is kept: those that a thread exchanges messages with at a time */
 
 int adma_cpu_count_now(void)
 {
@@ -167,9 +169,30 @@ bool adma_cpu_shared_with(int32_t pid)
 	return !sched_getaffinity(pid, sizeof(theirs), &theirs) && CPU_EQUAL(&ours, &theirs);
 }
 
+/* Each thread keeps its own answers, for as long as the number of its cores: both may change while it runs. */
+static bool cpu_was_shared_with(int32_t pid, int64_t now)
+{
+	static _Thread_local struct {
+		int64_t asked;
+		int32_t pid;
+		int core;
+		bool shared;
+	} known[PEERS_KNOWN], *peer;
+	int core = sched_getcpu();
+
+	peer = &known[(uint32_t)pid % PEERS_KNOWN];
+	if (peer->pid != pid || peer->core != core || now - peer->asked > LOOK_NS) {
+		peer->asked = now;
+		peer->pid = pid;
+		peer->core = core;
+		peer->shared = adma_cpu_shared_with(pid);
+	}
+	return peer->shared;
+}
+
 bool adma_cpu_short_with(int32_t pid, int64_t now)
 {
-	return (adma_cpu_count(now) < 2 && adma_cpu_shared_with(pid)) || adma_cpu_loaded(now);
+	return (adma_cpu_count(now) < 2 && cpu_was_shared_with(pid, now)) || adma_cpu_loaded(now);
 }
 
 /*

@@ -31,6 +31,7 @@ bool adma_cpu_oversubscribed(int64_t now);
 /*
  * The same for a thread that waits for process `pid` (0: nobody knows it). Launchers of parallel programs bind each
  * process to a core of its own. So one core is enough for this thread unless the other process is bound to the same one.
+ * It is called for each large message, and keeps what the kernel says of both for 10 ms.
  */
 bool adma_cpu_short_with(int32_t pid, int64_t now);
 

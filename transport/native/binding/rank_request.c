@@ -315,9 +315,20 @@ static PyObject *rank_request_test(PyObject *self, PyObject *const *args, Py_ssi
 
 /* ---- all of several ---- */
 
-static PyObject *item_of(PyObject *requests, Py_ssize_t i)
+/* Lists and tuples, of requests and of statuses. */
+static bool are_items(PyObject *items)
 {
-	return PyList_CheckExact(requests) ? PyList_GetItem(requests, i) : PyTuple_GetItem(requests, i);
+	return PyList_CheckExact(items) || PyTuple_CheckExact(items);
+}
+
+static Py_ssize_t items_count(PyObject *items)
+{
+	return PyList_CheckExact(items) ? PyList_Size(items) : PyTuple_Size(items);
+}
+
+static PyObject *item_of(PyObject *items, Py_ssize_t i)
+{
+	return PyList_CheckExact(items) ? PyList_GetItem(items, i) : PyTuple_GetItem(items, i);
 }
 
 /* The operation of a request that is for here, or NULL. */
@@ -350,7 +361,7 @@ static bool all_collect(PyObject *requests, struct operation **ops, Py_ssize_t c
 /* They are done. Do the requests still have these operations, of which none has failed? */
 static bool all_went_well(PyObject *requests, struct operation *const *ops, Py_ssize_t count)
 {
-	if ((PyList_CheckExact(requests) ? PyList_Size(requests) : PyTuple_Size(requests)) != count)
+	if (items_count(requests) != count)
 		return false;
 	for (Py_ssize_t i = 0; i < count; i++) {
 		PyObject *item = item_of(requests, i);
@@ -361,9 +372,36 @@ static bool all_went_well(PyObject *requests, struct operation *const *ops, Py_s
 	return true;
 }
 
+/*
+ * Fill in a status for each, of operations that are done, without an error. 1; 0: only Python can; -1: an exception is set.
+ * The requests are still what they were.
+ */
+static int all_tell(PyObject *requests, struct operation *const *ops, Py_ssize_t count, PyObject *statuses)
+{
+	for (Py_ssize_t i = 0; i < count; i++) {
+		PyObject *item, *status;
+		int told;
+
+		if (items_count(requests) != count || items_count(statuses) <= i)
+			return 0; /* to tell a status may have run code of the program's */
+		item = item_of(requests, i);
+		status = item_of(statuses, i);
+		if (!Py_IS_TYPE(item, rank_request_type) || rank_request_of(item)->op != ops[i])
+			return 0;
+		Py_INCREF(item);
+		Py_INCREF(status);
+		told = rank_request_tell(rank_request_of(item), ops[i], status);
+		Py_DECREF(status);
+		Py_DECREF(item);
+		if (told <= 0)
+			return told;
+	}
+	return 1;
+}
+
 static void all_finish(PyObject *requests, struct operation *const *ops, Py_ssize_t count)
 {
-	for (Py_ssize_t i = 0; i < count && i < PySequence_Size(requests); i++) {
+	for (Py_ssize_t i = 0; i < count && i < items_count(requests); i++) {
 		PyObject *item = item_of(requests, i);
 
 		if (!item || !Py_IS_TYPE(item, rank_request_type) || rank_request_of(item)->op != ops[i])
@@ -375,7 +413,7 @@ static void all_finish(PyObject *requests, struct operation *const *ops, Py_ssiz
 }
 
 /* 1: they are all over; 0: not for here; -1: an exception is set. */
-static int all_wait(PyObject *requests, struct operation **ops, Py_ssize_t count)
+static int all_wait(PyObject *requests, struct operation **ops, Py_ssize_t count, PyObject *statuses)
 {
 	struct ranks *ranks = NULL;
 	bool anybody = false;
@@ -389,7 +427,9 @@ static int all_wait(PyObject *requests, struct operation **ops, Py_ssize_t count
 	}
 	if (found > 0) {
 		found = all_went_well(requests, ops, count);
-		if (found)
+		if (found && statuses)
+			found = all_tell(requests, ops, count, statuses);
+		if (found > 0)
 			all_finish(requests, ops, count);
 	}
 	for (Py_ssize_t i = 0; i < collected; i++)
@@ -397,23 +437,45 @@ static int all_wait(PyObject *requests, struct operation **ops, Py_ssize_t count
 	return found;
 }
 
-/* The same for (requests) alone; with statuses or a timeout it is not for here. */
-static int all_run(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *count)
+static const char *const all_names[] = {"requests", "statuses", "timeout"};
+
+/*
+ * The arguments of a call for here: lists or tuples, the second of which has a status for each request or is NULL.
+ * 1; 0: not for here; -1: an exception is set.
+ */
+static int all_arguments(const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+			 PyObject **requests, PyObject **statuses)
+{
+	PyObject *values[3] = {NULL};
+
+	if (nargs > 2) /* Python tells, in its words */
+		return 0;
+	if (!arguments_parse(name, args, nargs, kwnames, 1, 3, all_names, values))
+		return -1;
+	*requests = values[0];
+	*statuses = values[1] == Py_None ? NULL : values[1];
+	if ((values[2] && values[2] != Py_None) || !are_items(*requests))
+		return 0;
+	return !*statuses || (are_items(*statuses) && items_count(*statuses) >= items_count(*requests));
+}
+
+/* The same for the arguments of a call. */
+static int all_run(const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *count)
 {
 	struct operation *few[FEW], **ops = few;
-	int found;
+	PyObject *requests, *statuses;
+	int found = all_arguments(name, args, nargs, kwnames, &requests, &statuses);
 
-	if (nargs != 1 || (kwnames && PyTuple_Size(kwnames)) ||
-	    !(PyList_CheckExact(args[0]) || PyTuple_CheckExact(args[0])))
-		return 0;
-	*count = PySequence_Size(args[0]);
+	if (found <= 0)
+		return found;
+	*count = items_count(requests);
 	if (*count < 1 || *count > INT32_MAX)
 		return 0;
 	if (*count > FEW)
 		ops = PyMem_Malloc((size_t)*count * sizeof(struct operation *));
 	if (!ops)
 		return PyErr_NoMemory() ? 0 : -1;
-	found = all_wait(args[0], ops, *count);
+	found = all_wait(requests, ops, *count, statuses);
 	if (ops != few)
 		PyMem_Free(ops);
 	return found;
@@ -422,7 +484,7 @@ static int all_run(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, P
 static PyObject *rank_request_Waitall(PyObject *type, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	Py_ssize_t count;
-	int found = all_run(args, nargs, kwnames, &count);
+	int found = all_run("Waitall", args, nargs, kwnames, &count);
 
 	(void)type;
 	if (found < 0)
@@ -433,7 +495,7 @@ static PyObject *rank_request_Waitall(PyObject *type, PyObject *const *args, Py_
 static PyObject *rank_request_waitall(PyObject *type, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	Py_ssize_t count;
-	int found = all_run(args, nargs, kwnames, &count);
+	int found = all_run("waitall", args, nargs, kwnames, &count);
 	PyObject *list;
 
 	(void)type;
