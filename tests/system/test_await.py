@@ -264,9 +264,9 @@ def test_somebody_else_sees_it_first(ends: tuple[adma.Channel, adma.Channel]) ->
     run(main)
 
 
-@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
 def test_no_descriptor_is_left(ends: tuple[adma.Channel, adma.Channel], left: int) -> None:
-    """It takes three. The await fails and says why, and the request stays pending."""
+    """It takes four. The await fails and says why, and the request stays pending."""
     one, other = ends
 
     async def main(loop: Loop) -> None:
