@@ -31,7 +31,7 @@ from support.loops import Loop, begun, run
 from support.mechanisms import NAMES
 from support.workers import connect
 
-FEW = 12  # turns of a loop that sleeps most of the time; one that spins makes thousands
+FEW = 100  # turns of a loop that looks for a moment and then sleeps; others make thousands
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ _IN_A_ROW: Final = 32  # calls that need not wait; then other tasks have their t
 
 
 class Channel:
-    """This end of a channel, for tasks of asyncio.
+    """This end of a channel, for tasks of asyncio or trio.
 
     `adma.aio.connect` and the listeners of `adma.aio.listen` make it, and `Channel(channel)` makes
     it of an `adma.Channel`, which it owns from then on. `async with` closes it. Its calls do what
@@ -91,13 +91,30 @@ class Channel:
         `MessageTooLong`, `WrongKind`: the message stays and is the next one again. See
         `adma.Channel.read`, and above for tasks that are cancelled.
         """
+        if not self._waiting and not self._kept:
+            nbytes = self._channel._read_now(buf)
+            if nbytes is not None:
+                self._in_a_row += 1
+                if self._in_a_row >= _IN_A_ROW:
+                    await self._let_others_run()
+                return nbytes
+        return await self._read_later(buf)
+
+    async def _read_later(self, buf: Scattered) -> int:
         if self._kept:
-            found = await self._take_kept(lambda kept: kept.read_into(buf))
-            if found is not None:
-                return found
-        await self._message()
-        nbytes: int = await self._finish(self._channel.iread(buf), buf)
-        return nbytes
+            kept = await self._take_kept(lambda kept: kept.read_into(buf))
+            if kept is not None:
+                return kept
+
+        def look() -> int | Message | None:
+            nbytes = self._channel._read_now(buf)
+            return self._channel.iprobe() if nbytes is None else nbytes
+
+        found: int | Message = await self._in_line(look)
+        if not isinstance(found, Message):
+            return found
+        result: int = await self._finish(self._channel.iread(buf), buf)
+        return result
 
     async def read_bytes(self, max_bytes: SupportsIndex | None = None) -> bytes:
         """Read one message of any size; returns it as `bytes`. See `adma.Channel.read_bytes`."""
@@ -144,9 +161,10 @@ class Channel:
             if message is not None:
                 await self._take_turns()
                 return self._channel.iprobe() or message
-        return await self._later_message()
+        return await self._in_line(self._channel.iprobe)
 
-    async def _later_message(self) -> Message:
+    async def _in_line(self, look: Callable[[], T | None]) -> T:
+        """Wait behind other tasks until `look` finds something, which it is told may be so."""
         loop = loops.running()
         self._in_a_row = 0
         self._waiting += 1
@@ -156,11 +174,12 @@ class Channel:
                 try:
                     loop.completions.await_message(self._endpoint, parked.wake)
                     await parked
-                finally:
+                except BaseException:
                     loop.completions.forget_message(self._endpoint, parked.wake)
-                message = self._channel.iprobe()
-                if message is not None:
-                    return message
+                    raise
+                found = look()
+                if found is not None:
+                    return found
         finally:
             self._waiting -= 1
 
@@ -203,6 +222,11 @@ class Channel:
 
         It returns when the buffer may be used again.
         """
+        if not self._writes and self._channel._write_now(buf):
+            self._in_a_row += 1
+            if self._in_a_row >= _IN_A_ROW:
+                await self._let_others_run()
+            return
         await self._finish_write(await self._post(self._channel.iwrite, buf))
 
     async def send(self, obj: object) -> None:
@@ -218,8 +242,12 @@ class Channel:
             except BlockingIOError:
                 if not self._writes:
                     raise  # they are not ours
+            pending = next((each for each in self._writes if not each._done), None)
+            if pending is None:
+                await loops.running().pause()
+                continue
             with suppress(Exception):  # is told to whoever posted it
-                await self._writes[0]
+                await pending
 
     async def _finish_write(self, request: ChannelRequest) -> None:
         if request.check():
@@ -240,8 +268,11 @@ class Channel:
         """This call need not wait. Where many of them follow each other, others have their turn."""
         self._in_a_row += 1
         if self._in_a_row >= _IN_A_ROW:
-            self._in_a_row = 0
-            await loops.running().pause()
+            await self._let_others_run()
+
+    async def _let_others_run(self) -> None:
+        self._in_a_row = 0
+        await loops.running().pause()
 
     # Ending
 

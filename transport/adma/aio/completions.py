@@ -376,14 +376,12 @@ class Completions:
         watches_requests = self._requests
         if watches_requests:
             sources.notification.disarm()  # while the loop is awake nobody needs to wake it
-        found = self._look_at_channels(sources, told)
+        self._look_at_channels(sources, told)
         for group in groups:
             if group.entries:
                 self._advance(group)
-                found += self._wake_done(group)
-        # What is done later wakes the loop. Of what was done before, one look finds the rest: there
-        # is none if each that was told of was found. (Found are only those that were told of.)
-        if watches_requests and sources.notification.arm() != found:
+        # What is done later wakes the loop. What was done before is found now, whoever saw to it.
+        if watches_requests and sources.notification.arm():
             for group in list(self._groups.values()):
                 self._wake_done(group)
         if any_finished():
@@ -391,35 +389,30 @@ class Completions:
         if not self._awaits():
             self._look_soon()
 
-    def _look_at_channels(self, sources: _Sources, told: bool) -> int:
-        """How many requests of channels were found done."""
+    def _look_at_channels(self, sources: _Sources, told: bool) -> None:
         if not self._places:
-            return 0
+            return
         state = sources.channels.turn(told)
         self._rests = state == QUIET
         if self._rests:
-            return 0
-        self._look_soon()
+            return
         if state == LEFT:
             for group in list(self._groups.values()):
                 endpoint = group.watched
                 if isinstance(endpoint, Endpoint) and endpoint.closed:
                     self._drop(group)
-        if state != READY:
-            return 0
-        found = 0
-        for place in sources.channels.found():
-            group_there = self._places[place]
-            if group_there is not None:
-                found += self._serve(sources, group_there)
-        return found
+        elif state == READY:
+            for place in sources.channels.found():
+                group_there = self._places[place]
+                if group_there is not None:
+                    self._serve(sources, group_there)
+        self._look_soon()  # after those that were woken have run
 
-    def _serve(self, sources: _Sources, group: _Group) -> int:
-        """There is something on this channel. How many requests were found done."""
-        unwanted, found = 0, 0
+    def _serve(self, sources: _Sources, group: _Group) -> None:
+        """There is something on this channel."""
+        unwanted = 0
         if group.entries:
             self._advance(group)
-            found = self._wake_done(group)
         elif group.wants & PROGRESS:
             unwanted |= PROGRESS
         if group.readers:
@@ -429,27 +422,26 @@ class Completions:
         endpoint = group.watched
         if unwanted and isinstance(endpoint, Endpoint):  # until somebody wants it again
             sources.join(endpoint, group, group.wants & ~unwanted)
-        return found
 
     def _advance(self, group: _Group) -> None:
         watched = group.watched
         if watched is None:
             return
         try:
-            if watched.advance([entry.request for entry in group.entries.values()]):
-                self._host.soon(lambda: self._look([group]))
+            more = watched.advance([entry.request for entry in group.entries.values()])
         except Exception:
             # Each looks at its own request, and is told the error. Who awaits on begins anew.
             self._drop(group)
+            return
+        self._wake_done(group)
+        if more and group.entries:
+            self._host.soon(lambda: self._look([group]))
 
     # Waking
 
-    def _wake_done(self, group: _Group) -> int:
-        """Wake those whose requests are done; returns how many notifications have told of."""
-        done = [entry for entry in group.entries.values() if entry.request._done]
-        self._wake(group, done)
-        watched = group.watched
-        return 0 if watched is None or watched.timed else len(done)
+    def _wake_done(self, group: _Group) -> None:
+        """Wake those whose requests are done."""
+        self._wake(group, [entry for entry in group.entries.values() if entry.request._done])
 
     def _wake(self, group: _Group, entries: Iterable[_Entry]) -> None:
         """Whoever awaits these looks at them."""
