@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Channels and requests in event loops of asyncio.
+"""Channels and requests in event loops: asyncio, uvloop and trio.
 
 async with adma.aio.listen("name") as server:
     async for channel in server: ...
@@ -20,6 +20,7 @@ request what `request.Awaited` names:
 
 from .channel import Channel
 from .meeting import Listener, connect, listen
+from .stream import Stream, stream
 from .tasks import suspended
 
-__all__ = ["Channel", "Listener", "connect", "listen", "suspended"]
+__all__ = ["Channel", "Listener", "Stream", "connect", "listen", "stream", "suspended"]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which event loop the running task is in."""
+"""Which event loop the running task is in: one of asyncio, or a run of trio."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
@@ -43,4 +44,9 @@ class Loop(Protocol):
 
 def running() -> Loop:
     """The event loop of the running task. RuntimeError: there is none in this thread."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        from .trio_run import TrioRun  # only for programs that have it
+
+        return TrioRun.running()
     return AsyncioLoop.running()
