@@ -179,6 +179,25 @@ def test_a_message_that_nobody_awaits_wakes_nobody(
     run(main)
 
 
+def test_a_channel_joins_while_the_loop_rests() -> None:
+    async def main(loop: Loop) -> None:
+        first = await meet()
+        waiting = await begun(first[0].read_bytes())
+        while not loop._adma_loop.completions._rests:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        one, other = map(aio.Channel, own_channels())
+        for _ in range(3):
+            reading = await begun(one.read_bytes())
+            other.channel.write(b"hello", timeout=HANG)
+            assert await reading == b"hello"
+        await first[1].write(b"first")
+        assert await waiting == b"first"
+        for channel in (*first, one, other):
+            await channel.close(timeout=0)
+
+    run(main)
+
+
 # Cancelled tasks
 
 
@@ -466,3 +485,24 @@ def test_loops_in_threads(ends: tuple[adma.Channel, adma.Channel]) -> None:
     echoing = InThread(lambda: run(echo))
     run(ask)
     echoing.result()
+
+
+def test_somebody_closes_a_descriptor_of_the_loop(
+    ends: tuple[adma.Channel, adma.Channel],
+) -> None:
+    """The next look finds that out, once a second has passed, and opens another one."""
+    one, other = aio.Channel(ends[0]), ends[1]
+
+    async def main(loop: Loop) -> None:
+        reading = await begun(one.read_bytes())
+        while not (sources := loop._adma_loop.completions)._rests:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        os.close(sources._sources.channels.fd)
+        await asyncio.sleep(1.1)
+        writing = await begun(one.write(pattern(LARGE)))  # has the loop look
+        other.write(b"hello", timeout=HANG)
+        assert await reading == b"hello"
+        assert InThread(lambda: other.read(bytearray(LARGE), timeout=HANG)).result() == LARGE
+        await writing
+
+    run(main)

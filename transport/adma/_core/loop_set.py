@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import failure
 from ._native import ffi, lib
-from .results import CLOSED_HERE, FORKED, raise_for
+from .results import CLOSED_HERE, DESCRIPTOR, FORKED, raise_for
 
 if TYPE_CHECKING:
     from ._native import adma_poll_set
     from .types import Chan
 
-__all__ = ["BUSY", "LEFT", "MESSAGES", "PROGRESS", "QUIET", "READY", "LoopSet"]
+__all__ = ["BUSY", "LEFT", "MESSAGES", "MOVED", "PROGRESS", "QUIET", "READY", "LoopSet"]
 
 # What is wanted of a channel: enum adma_wants
 MESSAGES: Final = lib.ADMA_WANTS_MESSAGES
 PROGRESS: Final = lib.ADMA_WANTS_PROGRESS
 
-# What a look has found: enum adma_drive_result, or that channels have left
+# What a look has found: enum adma_drive_result; or that channels have left, or that the
+# descriptor is another one, because somebody else has closed it
 READY: Final = lib.ADMA_READY
 BUSY: Final = lib.ADMA_BUSY
 QUIET: Final = lib.ADMA_QUIET
 LEFT: Final = -CLOSED_HERE
+MOVED: Final = -DESCRIPTOR
 
 _ROOM: Final = 256  # channels that one look finds; the next one finds others
 _NO_POLL_SET: Final[adma_poll_set] = ffi.NULL

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from .. import forks
 from .._core import channel
 from .._core.holds import any_finished, let_go_finished
-from .._core.loop_set import LEFT, MESSAGES, PROGRESS, QUIET, READY, LoopSet
+from .._core.loop_set import LEFT, MESSAGES, MOVED, PROGRESS, QUIET, READY, LoopSet
 from .._core.notification import Notification
 from ..errors import failure
 from ..messages.endpoint import Endpoint
@@ -136,6 +136,14 @@ class _Sources:
             self._epoll.register(self._channels_fd, select.EPOLLIN)
         return True
 
+    def renew(self) -> None:
+        """The poll set has another descriptor, because somebody else has closed it."""
+        with suppress(OSError):
+            self._epoll.unregister(self._channels_fd)
+        self._channels_fd = self.channels.fd
+        if self._channels_fd >= 0:
+            self._epoll.register(self._channels_fd, select.EPOLLIN)
+
     def add(self, group: _Group, fd: int) -> None:
         """Have the descriptor of a group tell of what comes next. OSError: there is none."""
         if fd < 0:
@@ -201,6 +209,7 @@ class Completions:
             assert self._sources is not None
             if not self._sources.join(endpoint, group, group.wants | MESSAGES):
                 self._drop(group)
+            self._rests = False  # nothing was looked at on behalf of this yet
         if not self._rests:
             self._look_soon()
 
@@ -401,6 +410,8 @@ class Completions:
                 endpoint = group.watched
                 if isinstance(endpoint, Endpoint) and endpoint.closed:
                     self._drop(group)
+        elif state == MOVED:
+            sources.renew()
         elif state == READY:
             for place in sources.channels.found():
                 group_there = self._places[place]

@@ -117,6 +117,8 @@ int adma_poll_set_turn(struct adma_poll_set *set, bool told, int32_t *ready, int
 	if (adma_poll_set_forget_gone(set))
 		return -ADMA_E_CLOSED_HERE;
 	loop_wake(set, told);
+	if (adma_poll_set_has_moved(set))
+		return -ADMA_E_DESCRIPTOR;
 	*nready = loop_look(set, ready, room);
 	if (*nready < 0) {
 		*nready = 0;

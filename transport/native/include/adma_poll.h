@@ -60,15 +60,16 @@ enum adma_wants {
  */
 int adma_poll_set_join(struct adma_poll_set *set, struct adma_chan *chan, int32_t place, uint32_t wants);
 
-/* The descriptor that the loop polls for input, which is the same one until the set is freed; -1: there is none yet. */
+/* The descriptor that the loop polls for input; -1: there is none yet. It is the same one until adma_poll_set_turn() says else. */
 int adma_poll_set_fileno(struct adma_poll_set *set);
 
 /*
  * One look of an event loop. `told`: the descriptor was readable. Stores the places of up to `room` channels on which there is
  * what is wanted in ready[], and their number in *nready. Never sleeps or spins. Returns ADMA_READY; ADMA_BUSY: nothing is
  * there, and the loop should look again in its next turn, after other work that it has; ADMA_QUIET: nothing is there, and the
- * descriptor tells of what comes; or -ADMA_E_CLOSED_HERE: channels that were in the set are closed; look again. After all but
- * ADMA_QUIET the descriptor tells nothing that can be relied on.
+ * descriptor tells of what comes; -ADMA_E_CLOSED_HERE: channels that were in the set are closed; or -ADMA_E_DESCRIPTOR: somebody
+ * else has closed the descriptor, and there is another one: after both, look again. After all but ADMA_QUIET the descriptor tells
+ * nothing that can be relied on.
  */
 int adma_poll_set_turn(struct adma_poll_set *set, bool told, int32_t *ready, int32_t room, int32_t *nready);
 

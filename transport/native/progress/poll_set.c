@@ -187,6 +187,7 @@ static void member_free(struct adma_poll_member *member)
 static void set_reopen(struct adma_poll_set *set)
 {
 	set_close(set);
+	set->moved = true;
 	if (set_open(set))
 		return; /* the next look tries again */
 	adma_list_for_each(at, &set->members) {
@@ -353,6 +354,17 @@ int adma_poll_set_add(struct adma_poll_set *set, struct adma_progress *progress,
 	}
 	pthread_mutex_unlock(&lock);
 	return rc;
+}
+
+bool adma_poll_set_has_moved(struct adma_poll_set *set)
+{
+	bool moved;
+
+	pthread_mutex_lock(&lock);
+	moved = set->moved;
+	set->moved = false;
+	pthread_mutex_unlock(&lock);
+	return moved;
 }
 
 bool adma_poll_set_forget_gone(struct adma_poll_set *set)

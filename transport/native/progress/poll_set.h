@@ -60,6 +60,7 @@ struct adma_poll_set {
 	bool asleep; /* the waiter sleeps, or is about to */
 	bool lost; /* a channel has left since the last update */
 	bool kept; /* an event loop polls the epoll: it is not closed before the set is freed */
+	bool moved; /* they were closed by somebody else and opened anew since the loop was told */
 	bool collected; /* a sleep has just collected what the epoll reports; only for the waiter */
 	int32_t size; /* members, those that are gone not counted */
 	struct adma_list members;
@@ -101,6 +102,9 @@ int adma_poll_set_add(struct adma_poll_set *set, struct adma_progress *progress,
 
 /* For event loops: open the descriptors, which are kept from now on, and make room for one more member. 0 or a negated errno. */
 int adma_poll_set_keep(struct adma_poll_set *set);
+
+/* For event loops: has the set other descriptors than when this was last called? */
+bool adma_poll_set_has_moved(struct adma_poll_set *set);
 
 /* For event loops: forget the members that are gone. True: there were some since this was last called. */
 bool adma_poll_set_forget_gone(struct adma_poll_set *set);
