@@ -321,6 +321,7 @@ def test_a_write_is_cancelled_before_it_is_matched(
 
 @pytest.mark.faults
 def test_a_write_is_cancelled_while_it_is_copied(peer: Peer) -> None:
+    """It is delivered. When it is done, and nobody awaits it, the loop goes on sleeping."""
     channel = aio.Channel(peer.connect("shared"))
     peer.call(faults.arm, faults.CHUNK, "stop")
 
@@ -330,9 +331,14 @@ def test_a_write_is_cancelled_while_it_is_copied(peer: Peer) -> None:
         while state(peer.pid) != "T":
             await asyncio.sleep(0)
         error: Any = await cancelled(writing)
+        waiting = await begun(channel.read_bytes())
         peer.resume()
-        assert await error.request == LARGE
         reading.result()
+        before = loop.turns
+        await asyncio.wait([waiting], timeout=2 * SHORT)
+        assert loop.turns - before < SLEEPY
+        assert await error.request == LARGE
+        await cancelled(waiting)
 
     run(main)
 

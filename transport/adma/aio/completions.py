@@ -163,16 +163,18 @@ class _Sources:
                 self._epoll.unregister(group.fd)
         group.fd = -1
 
-    def events(self) -> tuple[bool, list[_Group]]:
-        """Does the poll set tell of something; and for which groups may there be progress?"""
-        told = False
+    def events(self) -> tuple[bool, bool, list[_Group]]:
+        """Does the poll set tell of something? Was a request done? Which groups may go on?"""
+        told = done = False
         groups: list[_Group] = []
         for fd, _ in self._epoll.poll(0):
             if fd == self._channels_fd:
                 told = True
+            elif fd in self._groups:
+                groups += self._groups[fd]
             else:
-                groups += self._groups.get(fd, ())
-        return told, groups
+                done = True
+        return told, done, groups
 
     def close(self) -> None:
         self._epoll.close()
@@ -193,6 +195,7 @@ class Completions:
         self._scheduled = False  # a look is, for the next turn
         self._unused = False  # nothing was awaited in the last turn
         self._rests = False  # the poll set tells of what comes
+        self._in_vain = False  # the loop was told of something that was not on a channel
         forks.in_child(self, Completions._forked)
 
     # Messages
@@ -373,19 +376,28 @@ class Completions:
             self._look_soon()
 
     def _look_at_events(self) -> None:
-        if self._sources is not None:
-            told, groups = self._sources.events()
-            self._look(groups, told)
+        if self._sources is None:
+            return
+        if self._requests or self._in_vain:
+            self._in_vain = False
+            told, done, groups = self._sources.events()
+            self._look(groups, told, done)
+        else:  # it is the poll set that tells, as a rule: then a system call less
+            self._in_vain = not self._look((), told=True)
 
-    def _look(self, groups: Iterable[_Group], told: bool = False) -> None:
-        """Look at the channels, make progress on these groups, and wake whom it concerns."""
+    def _look(self, groups: Iterable[_Group], told: bool = False, done: bool = False) -> bool:
+        """Look at the channels, make progress on these groups, and wake whom it concerns.
+
+        `done`: a request was, which may be none that is awaited any more. True: there was
+        something on a channel.
+        """
         sources = self._sources
         if sources is None:
-            return
-        watches_requests = self._requests
+            return True
+        watches_requests = self._requests or done
         if watches_requests:
             sources.notification.disarm()  # while the loop is awake nobody needs to wake it
-        self._look_at_channels(sources, told)
+        found = self._look_at_channels(sources, told)
         for group in groups:
             if group.entries:
                 self._advance(group)
@@ -397,14 +409,15 @@ class Completions:
             let_go_finished()
         if not self._awaits():
             self._look_soon()
+        return found
 
-    def _look_at_channels(self, sources: _Sources, told: bool) -> None:
+    def _look_at_channels(self, sources: _Sources, told: bool) -> bool:
         if not self._places:
-            return
+            return False
         state = sources.channels.turn(told)
         self._rests = state == QUIET
         if self._rests:
-            return
+            return False
         if state == LEFT:
             for group in list(self._groups.values()):
                 endpoint = group.watched
@@ -418,6 +431,7 @@ class Completions:
                 if group_there is not None:
                     self._serve(sources, group_there)
         self._look_soon()  # after those that were woken have run
+        return state == READY
 
     def _serve(self, sources: _Sources, group: _Group) -> None:
         """There is something on this channel."""
