@@ -35,8 +35,8 @@ def run(main: Callable[[Loop], Awaitable[T]]) -> T:
     async def limited() -> T:
         async with asyncio.timeout(HANG):
             result = await main(loop)
-        await asyncio.sleep(0)  # the turn in which adma lets go of its descriptors
-        await asyncio.sleep(0)
+        for _ in range(4):  # turns in which adma lets go of its descriptors
+            await asyncio.sleep(0)
         assert not loop.watches()
         return result
 

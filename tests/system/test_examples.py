@@ -23,9 +23,9 @@ from support.calls import computing
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def start(program: str, name: str) -> subprocess.Popen[str]:
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", str(EXAMPLES / program), name],
+        [sys.executable, "-W", "error", str(EXAMPLES / program), *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -44,9 +44,9 @@ def listening(program: str, name: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def run(program: str, name: str) -> str:
+def run(program: str, *arguments: str) -> str:
     """The output of a program that ends by itself, in order."""
-    with start(program, name) as process:
+    with start(program, *arguments) as process:
         try:
             output, _ = process.communicate(timeout=HANG)
         finally:
@@ -91,6 +91,23 @@ def test_select_loop_sleeps_under_back_pressure() -> None:
         assert channel.read(answer, timeout=HANG) == 4
         channel.close(timeout=HANG)
         assert "turns" in server.communicate(timeout=HANG)[0]
+
+
+def test_many_clients_of_an_event_loop() -> None:
+    """A slow one stops nobody, and while clients say nothing the server sleeps."""
+    with listening("aio_server.py", "test-aio") as server, contextlib.ExitStack() as clients:
+        assert "50 clients, 20 messages each" in run("aio_clients.py", "test-aio", "20")
+        for _ in range(5):
+            channel = clients.enter_context(adma.connect("test-aio", timeout=HANG))
+            channel.write(b"hello", timeout=HANG)
+            assert channel.read_bytes(timeout=HANG) == b"HELLO"
+        until_asleep(server.pid)
+        before = computing.switches(server.pid, server.pid)
+        select.select([], [], [], 0.5)  # the time itself is what the test is about
+        assert computing.switches(server.pid, server.pid) - before <= 1
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=HANG)
+        assert server.returncode == 0
 
 
 def test_numpy_arrays() -> None:

@@ -716,6 +716,8 @@ class _Lib:
     ADMA_REASON_LEARNT: int
     ADMA_REASON_SLOWER_LEARNT: int
     ADMA_LEARNT_MAX: int
+    ADMA_WANTS_MESSAGES: int
+    ADMA_WANTS_PROGRESS: int
     ADMA_RECORD_MAGIC: int
     ADMA_WIRE_VERSION: int
     ADMA_WIRE_OLDEST: int
@@ -1067,6 +1069,16 @@ class _Lib:
         set_: adma_poll_set, also: adma_wait, timeout_ns: int, mask: sigset_t, /
     ) -> int: ...
     @staticmethod
+    def adma_poll_set_join(
+        set_: adma_poll_set, chan: adma_chan, place: int, wants: int, /
+    ) -> int: ...
+    @staticmethod
+    def adma_poll_set_fileno(set_: adma_poll_set, /) -> int: ...
+    @staticmethod
+    def adma_poll_set_turn(
+        set_: adma_poll_set, told: bool, ready: Pointer[int], room: int, nready: Pointer[int], /
+    ) -> int: ...
+    @staticmethod
     def adma_poll_set_give_up(set_: adma_poll_set, /) -> None: ...
     @staticmethod
     def adma_record_parse(bytes_: _Memory, n: int, nfds: int, record: adma_record, /) -> int: ...
@@ -1222,6 +1234,8 @@ class _Lib:
     def adma_worker_notify(worker: adma_worker, req: adma_req, /) -> int: ...
     @staticmethod
     def adma_copy_notify(copy: adma_copy, /) -> int: ...
+    @staticmethod
+    def adma_notify_completion() -> None: ...
     @staticmethod
     def adma_trace_start(events: int, /) -> int: ...
     @staticmethod

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import failure
 from ._native import ffi, lib
@@ -11,7 +11,10 @@ from ._native import ffi, lib
 if TYPE_CHECKING:
     from ._native import adma_notification
 
-__all__ = ["Notification"]
+__all__ = ["Notification", "tell_notifications"]
+
+#: Tell all of them that a request is done which takes several of the core.
+tell_notifications: Final = lib.adma_notify_completion
 
 
 class Notification:

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Requests in an event loop of asyncio.
+"""Channels and requests in event loops: asyncio, uvloop and trio.
+
+async with adma.aio.listen("name") as server:
+    async for channel in server: ...
+channel = await adma.aio.connect("name")
+await channel.write(buf); n = await channel.read(buf); await channel.send(obj)
 
 `await request` needs no import of this package: `adma.Request` imports it when a task has to be
 suspended.
@@ -13,6 +18,9 @@ request what `request.Awaited` names:
         return self.result()
 """
 
+from .channel import Channel
+from .meeting import Listener, connect, listen
+from .stream import Stream, stream
 from .tasks import suspended
 
-__all__ = ["suspended"]
+__all__ = ["Channel", "Listener", "Stream", "connect", "listen", "stream", "suspended"]

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The completion core: has an event loop sleep until requests that are awaited are done.
+"""The completion core: has an event loop sleep until what its tasks wait for may be there.
 
-There is one for each event loop. While a request is awaited, the loop watches one descriptor, an
-epoll(7). In it are
+There is one for each event loop. Tasks wait for requests to be done, and for messages on
+channels. While they do, the loop watches one descriptor, an epoll(7). In it are
 
+- a poll set with all these channels, whose descriptor tells of what happens on them once it was
+  looked at in vain (loop_set.c);
 - a notification, which tells that an awaited request is done, whoever saw to that;
-- for each channel and worker, the descriptor which tells that there may be progress to make. It
-  is polled for edges: it stays readable while anybody's completed request was not looked at, and
-  the loop must not be woken again and again by requests that are not its own.
+- for each worker, the descriptor which tells that there may be progress to make. It is polled for
+  edges: it stays readable while anybody's completed request was not looked at, and the loop must
+  not be woken again and again by requests that are not its own.
 
-Requests of which no descriptor tells are looked at by a timer. When nothing is awaited any more,
-nothing of this is left, but for one more turn of the loop.
+A loop that is awake looks at its channels once in each turn, for as long as that pays. So a
+message that comes meanwhile costs no system call.
+
+Requests of which nothing tells are looked at by a timer. When nothing is awaited any more,
+nothing of this is left, but for two more turns of the loop.
 
 All is called in the thread of the event loop, of which only `Host` knows anything.
 """
@@ -18,21 +23,26 @@ All is called in the thread of the event loop, of which only `Host` knows anythi
 from __future__ import annotations
 
 import select
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .. import forks
+from .._core import channel
 from .._core.holds import any_finished, let_go_finished
+from .._core.loop_set import LEFT, MESSAGES, MOVED, PROGRESS, QUIET, READY, LoopSet
 from .._core.notification import Notification
 from ..errors import failure
+from ..messages.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from ..request import Awaited, Watched
 
 __all__ = ["Completions", "Host"]
 
-# Seconds between looks at requests of which no descriptor tells: doubled by each look in vain.
+# Seconds between looks at requests of which nothing tells: doubled by each look in vain.
 _SHORTEST: Final = 50e-6
 _LONGEST: Final = 1e-3
 
@@ -64,41 +74,46 @@ class _Entry:
 
 
 class _Group:
-    """The awaited requests that one call advances."""
+    """What tasks wait for on one channel, or of requests that one call advances.
 
-    __slots__ = ("entries", "fd", "interval", "ticking", "watched")
+    It does not keep a channel alive: whoever waits does.
+    """
+
+    __slots__ = ("_watched", "entries", "fd", "interval", "place", "readers", "ticking", "wants")
 
     def __init__(self, watched: Watched) -> None:
-        self.watched = watched
-        self.fd = -1
+        is_channel = isinstance(watched, Endpoint)
+        self._watched = weakref.ref(watched) if is_channel else lambda: watched
         self.entries: dict[int, _Entry] = {}  # by the request's id
+        self.readers: deque[Callable[[], None]] = deque()  # the first one has waited longest
+        self.place = -1  # of the channel in the poll set
+        self.wants = 0  # of the channel, as the poll set was told
+        self.fd = -1
         self.interval = _SHORTEST
         self.ticking = False  # a timer is set
 
-    def wake_done(self) -> int:
-        """Wake those whose requests are done; returns how many notifications have told of."""
-        done = [entry for entry in self.entries.values() if entry.request._done]
-        self.wake(done)
-        return 0 if self.watched.timed else len(done)
+    @property
+    def watched(self) -> Watched | None:
+        """What makes progress. None: the channel is gone, and nobody waits for it."""
+        return self._watched()
 
-    def wake(self, entries: Iterable[_Entry]) -> None:
-        """Whoever awaits these looks at them."""
-        for entry in entries:
-            del self.entries[id(entry.request)]
-            for wake in entry.wakes:
-                wake()
+    @property
+    def awaited(self) -> bool:
+        return bool(self.entries or self.readers)
 
 
-class _Descriptors:
-    """The epoll of a loop, with a notification in it."""
+class _Sources:
+    """The epoll of a loop, with the poll set and a notification in it."""
 
     def __init__(self) -> None:
         self.notification = Notification()
+        self.channels = LoopSet()
         try:
             self._epoll = select.epoll()
         except OSError as error:
             raise failure("poll descriptor", error.errno or 0) from None
-        # By descriptor. A number may be that of a closed channel, and of the one that got it next.
+        self._channels_fd = -1
+        # By descriptor. A number may be that of a closed worker, and of the one that got it next.
         self._groups: dict[int, list[_Group]] = {}
         self._epoll.register(self.notification.fd, select.EPOLLIN)
         self.notification.arm()
@@ -107,9 +122,30 @@ class _Descriptors:
     def fd(self) -> int:
         return self._epoll.fileno()
 
-    def add(self, group: _Group) -> None:
+    def join(self, endpoint: Endpoint, group: _Group, wants: int) -> bool:
+        """Have the poll set look for this. False: the channel is closed. OSError: see there."""
+        if not self.channels.join(endpoint.chan, group.place, wants):
+            return False
+        if wants & MESSAGES and not group.wants & MESSAGES:
+            channel.count_probing(endpoint.chan, 1)
+        elif group.wants & MESSAGES and not wants & MESSAGES:
+            channel.count_probing(endpoint.chan, -1)
+        group.wants = wants
+        if self._channels_fd < 0:
+            self._channels_fd = self.channels.fd
+            self._epoll.register(self._channels_fd, select.EPOLLIN)
+        return True
+
+    def renew(self) -> None:
+        """The poll set has another descriptor, because somebody else has closed it."""
+        with suppress(OSError):
+            self._epoll.unregister(self._channels_fd)
+        self._channels_fd = self.channels.fd
+        if self._channels_fd >= 0:
+            self._epoll.register(self._channels_fd, select.EPOLLIN)
+
+    def add(self, group: _Group, fd: int) -> None:
         """Have the descriptor of a group tell of what comes next. OSError: there is none."""
-        fd = group.watched.event_fd()
         if fd < 0:
             return
         with suppress(FileExistsError):  # another group has the same one
@@ -123,13 +159,22 @@ class _Descriptors:
         self._groups[group.fd].remove(group)
         if not self._groups[group.fd]:
             del self._groups[group.fd]
-            with suppress(OSError):  # it was closed, with its channel
+            with suppress(OSError):  # it was closed, with its worker
                 self._epoll.unregister(group.fd)
         group.fd = -1
 
-    def events(self) -> list[_Group]:
-        """The groups for which there may be progress to make."""
-        return [group for fd, _ in self._epoll.poll(0) for group in self._groups.get(fd, ())]
+    def events(self) -> tuple[bool, bool, list[_Group]]:
+        """Does the poll set tell of something? Was a request done? Which groups may go on?"""
+        told = done = False
+        groups: list[_Group] = []
+        for fd, _ in self._epoll.poll(0):
+            if fd == self._channels_fd:
+                told = True
+            elif fd in self._groups:
+                groups += self._groups[fd]
+            else:
+                done = True
+        return told, done, groups
 
     def close(self) -> None:
         self._epoll.close()
@@ -142,9 +187,51 @@ class Completions:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._groups: dict[int, _Group] = {}  # by the id of what makes progress on them
-        self._descriptors: _Descriptors | None = None
-        self._retires = False  # `_retire` is to be called
+        self._places: list[_Group | None] = []  # of channels, in the poll set
+        self._free: list[int] = []  # places
+        self._sources: _Sources | None = None
+        self._requests = 0  # that are awaited
+        self._readers = 0  # tasks that wait for messages
+        self._scheduled = False  # a look is, for the next turn
+        self._unused = False  # nothing was awaited in the last turn
+        self._rests = False  # the poll set tells of what comes
+        self._in_vain = False  # the loop was told of something that was not on a channel
         forks.in_child(self, Completions._forked)
+
+    # Messages
+
+    def await_message(self, endpoint: Endpoint, wake: Callable[[], None]) -> None:
+        """Call `wake` once when a read may find something, in the order of these calls.
+
+        OSError: no descriptor is left.
+        """
+        group = self._groups.get(id(endpoint)) or self._join(endpoint)
+        group.readers.append(wake)
+        self._readers += 1
+        if not group.wants & MESSAGES:
+            assert self._sources is not None
+            if not self._sources.join(endpoint, group, group.wants | MESSAGES):
+                self._drop(group)
+            self._rests = False  # nothing was looked at on behalf of this yet
+        if not self._rests:
+            self._look_soon()
+
+    def forget_message(self, endpoint: Endpoint, wake: Callable[[], None]) -> None:
+        """Do not call `wake` any more."""
+        group = self._groups.get(id(endpoint))
+        if group is not None and wake in group.readers:
+            group.readers.remove(wake)
+            self._readers -= 1
+            self._look_soon()
+
+    def wake_all(self, endpoint: Endpoint) -> None:
+        """Wake all who wait on a channel: it is closed."""
+        group = self._groups.get(id(endpoint))
+        if group is not None:
+            self._drop(group)
+            self._look_soon()
+
+    # Requests
 
     def enrol(self, request: Awaited, wake: Callable[[], None]) -> None:
         """Call `wake` once when the request may be done. OSError: no descriptor is left."""
@@ -153,9 +240,12 @@ class Completions:
         entry = group.entries.get(id(request))
         if entry is None:
             entry = group.entries[id(request)] = _Entry(request)
+            self._requests += 1
         entry.wakes.append(wake)
-        if request._notify():
-            group.wake([entry])  # nobody will tell
+        if isinstance(watched, Endpoint):
+            self._want_progress(watched, group)
+        if id(request) in group.entries and request._notify():
+            self._wake(group, [entry])  # nobody will tell
         if watched.timed:
             group.interval = _SHORTEST
             self._set_timer(group)
@@ -168,94 +258,231 @@ class Completions:
             entry.wakes.remove(wake)
             if not entry.wakes:
                 del group.entries[id(request)]
+                self._requests -= 1
         if not self._awaits():
-            self._retire_soon()
+            self._look_soon()
+
+    def _want_progress(self, endpoint: Endpoint, group: _Group) -> None:
+        if not group.wants & PROGRESS:
+            assert self._sources is not None
+            if not self._sources.join(endpoint, group, group.wants | PROGRESS):
+                self._drop(group)
+        self._look_soon()
 
     # Groups
 
     def _join(self, watched: Watched) -> _Group:
         group = _Group(watched)
-        if self._descriptors is None:
+        if self._sources is None:
             with forks.held_off():  # a child closes what it knows of
-                self._descriptors = _Descriptors()
-            self._host.watch(self._descriptors.fd, self._look_at_events)
-        self._descriptors.add(group)
+                self._sources = _Sources()
+            self._host.watch(self._sources.fd, self._look_at_events)
+            self._rests = False
+        if isinstance(watched, Endpoint):
+            self._place(watched, group)
+        else:
+            self._sources.add(group, watched.event_fd())
+            if group.fd < 0 and not watched.timed:
+                self._host.soon(lambda: self._look([group]))
         self._groups[id(watched)] = group
-        if group.fd < 0 and not watched.timed:
-            self._host.soon(lambda: self._look([group]))
         return group
 
-    def _leave(self, group: _Group) -> None:
-        if self._groups.get(id(group.watched)) is group:
-            del self._groups[id(group.watched)]
-        if self._descriptors is not None:
-            self._descriptors.remove(group)
+    def _place(self, endpoint: Endpoint, group: _Group) -> None:
+        """Give a channel a place in the poll set. It leaves that by itself when it is closed."""
+        if not self._free:
+            self._free.append(len(self._places))
+            self._places.append(None)
+        place = self._free[-1]
+        group.place = place
+        assert self._sources is not None
+        self._sources.join(endpoint, group, 0)
+        self._free.pop()
+        self._places[place] = group
+        core = weakref.ref(self)
+        key = id(endpoint)
+
+        def gone(_: object) -> None:
+            found = core()
+            if found is not None and found._groups.get(key) is group:
+                found._leave(key, group)
+
+        group._watched = weakref.ref(endpoint, gone)
+
+    def _leave(self, key: int, group: _Group) -> None:
+        if self._groups.get(key) is group:
+            del self._groups[key]
+            if group.place >= 0:
+                self._places[group.place] = None
+                self._free.append(group.place)
+        if self._sources is not None:
+            self._sources.remove(group)
+
+    def _drop(self, group: _Group) -> None:
+        """The channel is closed, or cannot be advanced: whoever waits looks, and is told why."""
+        for key, each in list(self._groups.items()):
+            if each is group:
+                self._leave(key, group)
+        self._wake(group, list(group.entries.values()))
+        while group.readers:
+            self._wake_reader(group)
 
     def _awaits(self) -> bool:
-        return any(group.entries for group in self._groups.values())
-
-    def _retire_soon(self) -> None:
-        """Let go of the descriptors, unless tasks that were woken now await something again."""
-        if not self._retires and self._descriptors is not None:
-            self._retires = True
-            self._host.soon(self._retire)
+        return bool(self._requests or self._readers)
 
     def _retire(self) -> None:
-        self._retires = False
-        for group in [group for group in self._groups.values() if not group.entries]:
-            self._leave(group)
-        if not self._groups and self._descriptors is not None:
-            descriptors, self._descriptors = self._descriptors, None
-            self._host.unwatch(descriptors.fd)
-            descriptors.close()
+        """Let go of everything: nothing is awaited any more."""
+        sources, self._sources = self._sources, None
+        for group in self._groups.values():
+            endpoint = group.watched
+            if isinstance(endpoint, Endpoint) and group.wants & MESSAGES:
+                channel.count_probing(endpoint.chan, -1)
+        self._groups.clear()
+        self._places.clear()
+        self._free.clear()
+        self._rests = False
+        if sources is not None:
+            self._host.unwatch(sources.fd)
+            sources.close()
 
     def _forked(self) -> None:
         """In the child nothing is awaited: the tasks are the parent's."""
-        descriptors, self._descriptors = self._descriptors, None
+        sources, self._sources = self._sources, None
         self._groups.clear()
-        self._retires = False
-        if descriptors is not None:
-            descriptors.close()
+        self._places.clear()
+        self._free.clear()
+        self._requests = self._readers = 0
+        self._scheduled = self._rests = False
+        if sources is not None:
+            sources.close()
 
     # Looking
 
-    def _look_at_events(self) -> None:
-        if self._descriptors is not None:
-            self._look(self._descriptors.events())
+    def _look_soon(self) -> None:
+        if not self._scheduled and self._sources is not None:
+            self._scheduled = True
+            self._host.soon(self._turn)
 
-    def _look(self, groups: Iterable[_Group]) -> None:
-        """Make progress on these groups, and wake those whose requests are done."""
-        if self._descriptors is None:
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._sources is None:
             return
-        notification = self._descriptors.notification
-        notification.disarm()  # while the loop is awake nobody needs to wake it
-        found = 0
+        if self._awaits():
+            self._unused = False
+            self._look(())
+        elif self._unused:
+            self._retire()
+        else:  # tasks that were woken in the turn before may await something again in this one
+            self._unused = True
+            self._look_soon()
+
+    def _look_at_events(self) -> None:
+        if self._sources is None:
+            return
+        if self._requests or self._in_vain:
+            self._in_vain = False
+            told, done, groups = self._sources.events()
+            self._look(groups, told, done)
+        else:  # it is the poll set that tells, as a rule: then a system call less
+            self._in_vain = not self._look((), told=True)
+
+    def _look(self, groups: Iterable[_Group], told: bool = False, done: bool = False) -> bool:
+        """Look at the channels, make progress on these groups, and wake whom it concerns.
+
+        `done`: a request was, which may be none that is awaited any more. True: there was
+        something on a channel.
+        """
+        sources = self._sources
+        if sources is None:
+            return True
+        watches_requests = self._requests or done
+        if watches_requests:
+            sources.notification.disarm()  # while the loop is awake nobody needs to wake it
+        found = self._look_at_channels(sources, told)
         for group in groups:
             if group.entries:
                 self._advance(group)
-                found += group.wake_done()
-            else:
-                self._leave(group)
-        # What is done later wakes the loop. Of what was done before, one look finds the rest: there
-        # is none if each that was told of was found. (Found are only those that were told of.)
-        if notification.arm() != found:
+        # What is done later wakes the loop. What was done before is found now, whoever saw to it.
+        if watches_requests and sources.notification.arm():
             for group in list(self._groups.values()):
-                group.wake_done()
+                self._wake_done(group)
         if any_finished():
             let_go_finished()
         if not self._awaits():
-            self._retire_soon()
+            self._look_soon()
+        return found
+
+    def _look_at_channels(self, sources: _Sources, told: bool) -> bool:
+        if not self._places:
+            return False
+        state = sources.channels.turn(told)
+        self._rests = state == QUIET
+        if self._rests:
+            return False
+        if state == LEFT:
+            for group in list(self._groups.values()):
+                endpoint = group.watched
+                if isinstance(endpoint, Endpoint) and endpoint.closed:
+                    self._drop(group)
+        elif state == MOVED:
+            sources.renew()
+        elif state == READY:
+            for place in sources.channels.found():
+                group_there = self._places[place]
+                if group_there is not None:
+                    self._serve(sources, group_there)
+        self._look_soon()  # after those that were woken have run
+        return state == READY
+
+    def _serve(self, sources: _Sources, group: _Group) -> None:
+        """There is something on this channel."""
+        unwanted = 0
+        if group.entries:
+            self._advance(group)
+        elif group.wants & PROGRESS:
+            unwanted |= PROGRESS
+        if group.readers:
+            self._wake_reader(group)
+        elif group.wants & MESSAGES:
+            unwanted |= MESSAGES
+        endpoint = group.watched
+        if unwanted and isinstance(endpoint, Endpoint):  # until somebody wants it again
+            sources.join(endpoint, group, group.wants & ~unwanted)
 
     def _advance(self, group: _Group) -> None:
+        watched = group.watched
+        if watched is None:
+            return
         try:
-            if group.watched.advance([entry.request for entry in group.entries.values()]):
-                self._host.soon(lambda: self._look([group]))
+            more = watched.advance([entry.request for entry in group.entries.values()])
         except Exception:
             # Each looks at its own request, and is told the error. Who awaits on begins anew.
-            self._leave(group)
-            group.wake(list(group.entries.values()))
+            self._drop(group)
+            return
+        self._wake_done(group)
+        if more and group.entries:
+            self._host.soon(lambda: self._look([group]))
 
-    # Requests of which no descriptor tells
+    # Waking
+
+    def _wake_done(self, group: _Group) -> None:
+        """Wake those whose requests are done."""
+        self._wake(group, [entry for entry in group.entries.values() if entry.request._done])
+
+    def _wake(self, group: _Group, entries: Iterable[_Entry]) -> None:
+        """Whoever awaits these looks at them."""
+        for entry in entries:
+            del group.entries[id(entry.request)]
+            self._requests -= 1
+            for wake in entry.wakes:
+                wake()
+
+    def _wake_reader(self, group: _Group) -> None:
+        """Whoever has waited longest looks for a message."""
+        wake = group.readers.popleft()
+        self._readers -= 1
+        wake()
+
+    # Requests of which nothing tells
 
     def _set_timer(self, group: _Group) -> None:
         if not group.ticking:

@@ -1,44 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tasks of asyncio that await requests."""
+"""Tasks that await requests."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
-from .completions import Completions
+from . import loops
 
 if TYPE_CHECKING:
     from ..request import Awaited
 
 __all__ = ["suspended"]
-
-_ATTRIBUTE: Final = "_adma_completions"  # of a loop, which then is freed together with its core
-
-
-class _Loop:
-    """An event loop of asyncio, as the completion core sees it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def watch(self, fd: int, call: Callable[[], object]) -> None:
-        self._loop.add_reader(fd, call)
-
-    def unwatch(self, fd: int) -> None:
-        if not self._loop.is_closed():
-            self._loop.remove_reader(fd)
-
-    def soon(self, call: Callable[[], object]) -> None:
-        if self._loop.is_closed():
-            call()
-        else:
-            self._loop.call_soon(call)
-
-    def later(self, seconds: float, call: Callable[[], object]) -> None:
-        self._loop.call_later(seconds, call)
 
 
 class _Awaiting:
@@ -69,32 +43,17 @@ def suspended(request: Awaited) -> Generator[Any, None, None]:
 
     If the task is cancelled, so is the request, unless other tasks await it, too.
     """
-    loop = asyncio.get_running_loop()
-    completions = _completions_of(loop)
-    future = loop.create_future()
-
-    def wake() -> None:
-        if not future.done():
-            future.set_result(None)
-
+    loop = loops.running()
+    parked = loop.park()
     cancelled = False
     _awaiting.join(request)
     try:
-        completions.enrol(request, wake)
-        yield from future
-    except asyncio.CancelledError:
+        loop.completions.enrol(request, parked.wake)
+        yield from parked.__await__()
+    except parked.cancelled:
         cancelled = True
         raise
     finally:
-        completions.withdraw(request, wake)
+        loop.completions.withdraw(request, parked.wake)
         if _awaiting.leave(request) and cancelled:
             request.cancel()  # too late: its result is kept, for whoever waits for it again
-
-
-def _completions_of(loop: asyncio.AbstractEventLoop) -> Completions:
-    found = getattr(loop, _ATTRIBUTE, None)
-    if found is None:
-        found = Completions(_Loop(loop))
-        setattr(loop, _ATTRIBUTE, found)
-    assert isinstance(found, Completions)
-    return found

@@ -16,6 +16,7 @@ from typing import Any
 from .._core import operation as core
 from .._core.constants import BLOCKING, BYTES, IDLE, NEED
 from .._core.holds import any_finished, let_go_finished
+from .._core.notification import tell_notifications
 from .._core.operation import Operation
 from .._core.results import error_for
 from ..arguments import deadline_of
@@ -111,7 +112,11 @@ class Arrival(ReceiveRequest):
                 self._busy.release()
             if not self._again:
                 break
-        return self._over or self._failure is not None
+        over = self._over or self._failure is not None
+        if over and self._notifies:
+            self._notifies = False
+            tell_notifications()  # this may be another thread's step than the event loop's
+        return over
 
     def _step(self) -> None:
         try:
@@ -125,7 +130,8 @@ class Arrival(ReceiveRequest):
         self._over = not pending
         if self._notifies:
             for operation in pending:
-                core.notify(self._endpoint.chan, operation.req)
+                # One that is done already is told of by nobody: the next step follows at once.
+                self._again |= bool(core.notify(self._endpoint.chan, operation.req))
 
     # What requests do
 

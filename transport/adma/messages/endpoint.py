@@ -124,17 +124,16 @@ class Endpoint(EndpointBase):
         """Say once if there is no progress thread: then messages arrive only in calls."""
         _tell_of_no_progress(stacklevel=3)
 
-    # In an event loop
+    # In an event loop, which has it in a poll set
 
-    timed: Final = False
+    @property
+    def timed(self) -> bool:
+        """See `request.Watched`. Without a progress thread nothing is told of some mechanisms."""
+        return core.progress_error() != 0
 
     def event_fd(self) -> int:
-        """See `request.Watched`. -1: it was closed, and so all its requests are done."""
-        self.expose()
-        fd = core.completions_fileno(self.chan)
-        if -fd in errno.errorcode:
-            raise failure("poll descriptor", -fd)
-        return max(fd, -1)
+        """See `request.Watched`."""
+        return -1
 
     def advance(self, requests: Iterable[ChannelRequest]) -> bool:
         """See `request.Watched`."""

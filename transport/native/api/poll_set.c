@@ -13,17 +13,12 @@
 #include "progress/poll_set.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "adma_poll.h"
 #include "api/channel.h"
+#include "api/poll_member.h"
 #include "base/clock.h"
-#include "base/poll.h"
-#include "progress/descriptors.h"
 #include "progress/spin.h"
-#include "progress/waiters.h"
-#include "shm/eventcount.h"
-#include "worker/peer.h"
 
 #define IDLE_LOOKS 4 /* after so many looks in vain, a member is not worth spinning on */
 
@@ -67,60 +62,6 @@ int adma_poll_set_update(struct adma_poll_set *set, struct adma_chan **chans, in
 
 /* ---- looking ---- */
 
-enum looked { LOOKED_READY, LOOKED_IDLE, LOOKED_QUIET, LOOKED_CLOSED };
-
-/* Read what the epoll has reported. */
-static void member_read(struct adma_poll_member *member)
-{
-	struct adma_endpoint *ep = adma_only_endpoint(member->progress);
-
-	const uint32_t *reported = member->reported;
-
-	(void)adma_peer_look(ep, adma_poll_events(reported[0]), adma_poll_events(reported[1]));
-	/* A poll set polls the data descriptor of no other endpoint. */
-	if (ep->ops->silent && ep->ops->polled && reported[2] & (EPOLLHUP | EPOLLERR))
-		ep->ops->polled(ep, POLLHUP);
-	if (member->suspect) {
-		adma_descriptors_suspect(member->progress);
-		adma_descriptors_check(member->progress, adma_now());
-	}
-	memset(member->reported, 0, sizeof(member->reported));
-	member->told = member->suspect = false;
-}
-
-/* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
-static enum looked member_look(struct adma_poll_member *member, bool may_rest)
-{
-	struct adma_progress *progress = member->progress;
-	_Atomic uint64_t *event_count;
-	struct adma_message message;
-	struct adma_endpoint *ep;
-	uint64_t events;
-	bool ready;
-
-	if (adma_enter_worker(progress))
-		return LOOKED_CLOSED;
-	ep = adma_only_endpoint(progress);
-	event_count = &ep->connection.config.local->event_count;
-	events = adma_ec_read(event_count); /* before the look */
-	if (member->told || member->suspect) {
-		member_read(member);
-		may_rest = false; /* others may rely on the byte that was read here: publish */
-	}
-	may_rest &= !adma_endpoint_advance(ep);
-	ready = ep->ops->peek(ep, &message) || ep->control.over;
-	if (!ready && may_rest && adma_ec_arm(event_count, events)) {
-		adma_poll_member_rest(member);
-		/* Nothing else is to be published: the look found no change, and the event count was armed after it. */
-		adma_waiters_wake_marked(progress);
-		progress->worker.marks = 0;
-		adma_leave_worker(progress);
-		return LOOKED_QUIET;
-	}
-	adma_publish_and_leave_worker(progress);
-	return ready ? LOOKED_READY : LOOKED_IDLE;
-}
-
 /*
  * May a member become quiet that is idle now, while its waiter is awake? A few that were busy lately
  * stay active, for spinning: their messages need no system call. There is nothing to spin on where
@@ -140,18 +81,18 @@ static int32_t set_look(struct adma_poll_set *set, int32_t *ready)
 	for (int32_t i = 0; i < n; i++) {
 		struct adma_poll_member *member = set->looked[i];
 
-		switch (member_look(member, member_may_rest(member, idle))) {
-		case LOOKED_READY:
+		switch (adma_poll_member_look(member, member_may_rest(member, idle))) {
+		case ADMA_LOOKED_READY:
 			member->idle_looks = 0;
 			ready[nready++] = member->place;
 			break;
-		case LOOKED_IDLE:
+		case ADMA_LOOKED_IDLE:
 			member->idle_looks++;
 			idle++;
 			break;
-		case LOOKED_QUIET:
+		case ADMA_LOOKED_QUIET:
 			break;
-		case LOOKED_CLOSED:
+		case ADMA_LOOKED_CLOSED:
 			return -1;
 		}
 	}
@@ -286,7 +227,7 @@ static bool set_rest(struct adma_poll_set *set)
 	int32_t n = adma_poll_set_active(set);
 
 	for (int32_t i = 0; i < n; i++)
-		if (member_look(set->looked[i], true) != LOOKED_QUIET)
+		if (adma_poll_member_look(set->looked[i], true) != ADMA_LOOKED_QUIET)
 			return false;
 	return adma_poll_set_fall_asleep(set);
 }

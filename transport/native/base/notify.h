@@ -25,9 +25,6 @@ static inline bool adma_hold_notifies(const struct adma_hold *hold)
 	return hold->notifies;
 }
 
-/* A request is complete of which somebody is to be told. */
-void adma_notify_completion(void);
-
 /* The lock is held while the process forks. The child's notifications are closed: their owners are the parent's. */
 void adma_notify_before_fork(void);
 void adma_notify_after_fork_parent(void);

@@ -4,6 +4,7 @@
 
 #include "binding/blocking.h"
 #include "binding/caller.h"
+#include "binding/now.h"
 #include "binding/objects.h"
 #include "binding/persistent.h"
 #include "binding/posts.h"
@@ -164,6 +165,10 @@ static PyMethodDef calls_methods[] = {
 		   "A TimeoutError loses nothing. After `Stalled`, or after a signal's exception, the next call\n"
 		   "goes on with the object that had begun to arrive. When unpickling raises, that object is\n"
 		   "lost, and the channel can be used on.")},
+	{"_read_now", BINDING_FAST(now_read), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("_read_now($self, buf)\n--\n\nRead a small message that is there; None: there is none.")},
+	{"_write_now", BINDING_FAST(now_write), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("_write_now($self, buf)\n--\n\nPublish a small message; False: that is not possible now.")},
 	{NULL, NULL, 0, NULL},
 };
 

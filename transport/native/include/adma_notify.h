@@ -51,4 +51,7 @@ int adma_notify(struct adma_chan *chan, struct adma_req *req);
 int adma_worker_notify(struct adma_worker *worker, struct adma_req *req);
 int adma_copy_notify(struct adma_copy *copy);
 
+/* Tell all notifications that something is complete: a request of the binding that takes several of the core. */
+void adma_notify_completion(void);
+
 #endif

@@ -44,6 +44,35 @@ int adma_poll_set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *rea
 int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also, int64_t timeout_ns,
 			const sigset_t *mask);
 
+/*
+ * The rest is for event loops, which sleep in a poll of their own. Such a set is filled by adma_poll_set_join() alone.
+ */
+
+/* What an event loop looks for on a channel. */
+enum adma_wants {
+	ADMA_WANTS_MESSAGES = 1, /* a message waits, or the channel is terminated */
+	ADMA_WANTS_PROGRESS = 2, /* adma_check() of a pending request would go on with it */
+};
+
+/*
+ * The channel is in the set from now on, until it is closed, and is looked at next. `place` names it in what is found; `wants`:
+ * enum adma_wants, which a second call changes. 0; why the channel cannot be used; or a negated errno.
+ */
+int adma_poll_set_join(struct adma_poll_set *set, struct adma_chan *chan, int32_t place, uint32_t wants);
+
+/* The descriptor that the loop polls for input; -1: there is none yet. It is the same one until adma_poll_set_turn() says else. */
+int adma_poll_set_fileno(struct adma_poll_set *set);
+
+/*
+ * One look of an event loop. `told`: the descriptor was readable. Stores the places of up to `room` channels on which there is
+ * what is wanted in ready[], and their number in *nready. Never sleeps or spins. Returns ADMA_READY; ADMA_BUSY: nothing is
+ * there, and the loop should look again in its next turn, after other work that it has; ADMA_QUIET: nothing is there, and the
+ * descriptor tells of what comes; -ADMA_E_CLOSED_HERE: channels that were in the set are closed; or -ADMA_E_DESCRIPTOR: somebody
+ * else has closed the descriptor, and there is another one: after both, look again. After all but ADMA_QUIET the descriptor tells
+ * nothing that can be relied on.
+ */
+int adma_poll_set_turn(struct adma_poll_set *set, bool told, int32_t *ready, int32_t room, int32_t *nready);
+
 /* The waiter does not go on with its wait: an exception struck between a sleep and the look that follows. */
 void adma_poll_set_give_up(struct adma_poll_set *set);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "adma_poll.h"
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/poll.h"
@@ -61,7 +62,7 @@ static int set_open(struct adma_poll_set *set)
 
 static void set_close_if_unused(struct adma_poll_set *set)
 {
-	if (!set->busy && !set->size)
+	if (!set->busy && !set->kept && !set->size)
 		set_close(set);
 }
 
@@ -159,6 +160,7 @@ static int member_join(struct adma_poll_set *set, struct adma_progress *progress
 		return -ENOMEM;
 	member->set = set;
 	member->progress = progress;
+	member->wants = ADMA_WANTS_MESSAGES;
 	member->active = true;
 	for (int i = 0; i < ADMA_MEMBER_FDS; i++)
 		member->fds[i] = -1;
@@ -185,6 +187,7 @@ static void member_free(struct adma_poll_member *member)
 static void set_reopen(struct adma_poll_set *set)
 {
 	set_close(set);
+	set->moved = true;
 	if (set_open(set))
 		return; /* the next look tries again */
 	adma_list_for_each(at, &set->members) {
@@ -294,15 +297,22 @@ int adma_poll_set_restart(struct adma_poll_set *set)
 	return rc;
 }
 
+/* The member that the channel is, or NULL. */
+static struct adma_poll_member *set_find(const struct adma_poll_set *set, const struct adma_progress *progress)
+{
+	adma_list_for_each(at, &progress->watch.members)
+		if (member_of_worker(at)->set == set)
+			return member_of_worker(at);
+	return NULL;
+}
+
 int adma_poll_set_name(struct adma_poll_set *set, struct adma_progress *progress, int32_t place)
 {
-	struct adma_poll_member *member = NULL;
+	struct adma_poll_member *member;
 	int rc = 0;
 
 	pthread_mutex_lock(&lock);
-	adma_list_for_each(at, &progress->watch.members)
-		if (member_of_worker(at)->set == set)
-			member = member_of_worker(at);
+	member = set_find(set, progress);
 	if (!member)
 		rc = member_join(set, progress, &member);
 	if (!rc) {
@@ -311,6 +321,66 @@ int adma_poll_set_name(struct adma_poll_set *set, struct adma_progress *progress
 	}
 	pthread_mutex_unlock(&lock);
 	return rc;
+}
+
+int adma_poll_set_keep(struct adma_poll_set *set)
+{
+	int32_t size;
+	int rc;
+
+	pthread_mutex_lock(&lock);
+	set->kept = true;
+	rc = set_open(set);
+	size = set->size;
+	pthread_mutex_unlock(&lock);
+	if (rc || size < set->capacity)
+		return rc;
+	return adma_poll_set_reserve(set, 2 * size + 1);
+}
+
+int adma_poll_set_add(struct adma_poll_set *set, struct adma_progress *progress, int32_t place, uint32_t wants)
+{
+	struct adma_poll_member *member;
+	int rc = 0;
+
+	pthread_mutex_lock(&lock);
+	member = set_find(set, progress);
+	if (!member)
+		rc = member_join(set, progress, &member);
+	if (!rc) {
+		member->place = place;
+		member->wants = wants;
+		member_activate(member);
+	}
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+bool adma_poll_set_has_moved(struct adma_poll_set *set)
+{
+	bool moved;
+
+	pthread_mutex_lock(&lock);
+	moved = set->moved;
+	set->moved = false;
+	pthread_mutex_unlock(&lock);
+	return moved;
+}
+
+bool adma_poll_set_forget_gone(struct adma_poll_set *set)
+{
+	bool lost;
+
+	pthread_mutex_lock(&lock);
+	lost = set->lost;
+	set->lost = false;
+	adma_list_for_each_safe(at, after, &set->members)
+		if (lost && member_of_set(at)->gone)
+			member_free(member_of_set(at));
+	if (set->stale && set->epoll >= 0)
+		set_reopen(set);
+	pthread_mutex_unlock(&lock);
+	return lost;
 }
 
 void adma_poll_set_drop_others(struct adma_poll_set *set)
@@ -497,7 +567,7 @@ void adma_poll_set_destroy(struct adma_poll_set *set)
 	pthread_mutex_lock(&lock);
 	adma_list_for_each_safe(at, after, &set->members)
 		member_free(member_of_set(at));
-	set->busy = false;
+	set->busy = set->kept = false;
 	set_close_if_unused(set);
 	adma_list_remove(&set->all);
 	pthread_mutex_unlock(&lock);
@@ -530,7 +600,7 @@ static void set_forget(struct adma_poll_set *set)
 		member->gone = true;
 	}
 	adma_list_init(&set->active);
-	set->busy = set->asleep = false;
+	set->busy = set->kept = set->asleep = false;
 	set->lost = true;
 	set->size = 0;
 }

@@ -37,6 +37,7 @@ struct adma_poll_member {
 	struct adma_progress *progress; /* of the channel */
 	int fds[ADMA_MEMBER_FDS]; /* in the epoll; -1: none */
 	int32_t place;            /* of the channel, in the order of the caller */
+	uint32_t wants;           /* enum adma_wants: what the waiter looks for; only for the waiter */
 	uint32_t reported[ADMA_MEMBER_FDS]; /* what the epoll has told since the last look; only for the waiter */
 	bool told;                /* it has told something since then; only for the waiter */
 	bool suspect;             /* its socket may not be ours any more; only for the waiter */
@@ -58,6 +59,8 @@ struct adma_poll_set {
 	bool busy; /* the waiter is in a call: it closes the descriptors, if that has to be done */
 	bool asleep; /* the waiter sleeps, or is about to */
 	bool lost; /* a channel has left since the last update */
+	bool kept; /* an event loop polls the epoll: it is not closed before the set is freed */
+	bool moved; /* they were closed by somebody else and opened anew since the loop was told */
 	bool collected; /* a sleep has just collected what the epoll reports; only for the waiter */
 	int32_t size; /* members, those that are gone not counted */
 	struct adma_list members;
@@ -66,6 +69,8 @@ struct adma_poll_set {
 	/* The rest is only for the waiter. */
 	uint64_t update;
 	struct adma_backoff backoff; /* how long to spin before a sleep */
+	int64_t spin_end; /* an event loop looks again and again until then; 0: it has just found something */
+	int64_t rests_since; /* an event loop may sleep since then; 0: it has to look */
 	int32_t capacity; /* of the two arrays: how many members they have room for */
 	struct epoll_event *events;
 	struct adma_poll_member **looked;
@@ -88,6 +93,21 @@ int adma_poll_set_name(struct adma_poll_set *set, struct adma_progress *progress
 
 /* Drop the members that the update did not name, and those that are gone. */
 void adma_poll_set_drop_others(struct adma_poll_set *set);
+
+/*
+ * For event loops: name one more channel, and say what is wanted of it (enum adma_wants). It is active then. Called with the
+ * channel's lock held. 0 or a negated errno.
+ */
+int adma_poll_set_add(struct adma_poll_set *set, struct adma_progress *progress, int32_t place, uint32_t wants);
+
+/* For event loops: open the descriptors, which are kept from now on, and make room for one more member. 0 or a negated errno. */
+int adma_poll_set_keep(struct adma_poll_set *set);
+
+/* For event loops: has the set other descriptors than when this was last called? */
+bool adma_poll_set_has_moved(struct adma_poll_set *set);
+
+/* For event loops: forget the members that are gone. True: there were some since this was last called. */
+bool adma_poll_set_forget_gone(struct adma_poll_set *set);
 
 /*
  * Look, at most once a second, whether the descriptors of the set and the sockets of its members are still ours
