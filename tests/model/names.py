@@ -6,8 +6,8 @@ In the tables of docs/models.md that bind a model to the code, whatever is quote
 to occur in the model, and whatever is quoted on the right has to exist in the sources, outside
 of comments: a file, a name, or `file.c:name()`. The sources are those of the core, of the kernel
 module or of the package, as the model is about the one or the other. Each mutant and
-witness of a model has to be listed in its section, and run by run.py. Exit status 0: all agree; 1: a line for each that
-does not.
+witness of a model has to be listed in its section, and run by run.py. Exit status 0: all agree;
+1: a line for each that does not.
 
     python3 tests/model/names.py [--docs FILE]
 """

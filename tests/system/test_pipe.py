@@ -18,6 +18,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy
@@ -116,6 +117,45 @@ def test_messages_keep_their_order_across_the_switch(
     lines = [end.stats()["line_out"] for end in ends]
     assert [end.stats()["line_in"] for end in reversed(ends)] == lines
     assert all(0 < count < 120 for count in lines)
+
+
+@pytest.mark.parametrize("way", ["read", "select", "poll"])
+def test_two_threads_of_two_processes(way: str) -> None:
+    """Each process reads in one thread and writes in another while the ends meet."""
+    chance = random.Random(way)
+    for _ in range(8):
+        one, other = adma.pipe()
+        out, come = ([chance.choice((0, 2000, 300_000)) for _ in range(8)] for _ in range(2))
+        child = Child(partial(talk, other, one, come, out, way))
+        assert talk(one, other, out, come, way) == come
+        assert child.said() == out
+
+
+def talk(
+    end: adma.PipeEnd, unused: adma.PipeEnd, out: list[int], come: list[int], way: str
+) -> list[int]:
+    """Write messages of these lengths in a thread, and read meanwhile; the lengths that came."""
+    unused.close()
+
+    def write() -> None:
+        for nbytes in out:
+            end.write(bytes(nbytes), timeout=HANG)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    lengths: list[int] = []
+    while len(lengths) < len(come):
+        if way == "select":
+            assert select.select([end], [], [], HANG)[0]
+        elif way == "poll":
+            assert end.poll(HANG)
+        try:
+            lengths.append(len(end.read_bytes(timeout=0 if way == "select" else HANG)))
+        except TimeoutError:
+            assert way == "select"
+    writer.join()
+    end.close()
+    return lengths
 
 
 def test_large_messages_and_a_child_that_comes_late(

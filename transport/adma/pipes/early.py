@@ -44,7 +44,6 @@ __all__ = ["Early", "State"]
 T = TypeVar("T")
 
 _TERMS: Final = Terms("pipe", client=False)
-_SLICE: Final = 0.1  # seconds; a thread that looks at an unclaimed end sees its close after that
 
 _ELSEWHERE: Final = (
     "another process has claimed this end of the pipe, by moving a message: only that process "
@@ -104,6 +103,8 @@ class Early:
         self._chan: Chan | None = None
         self._epoll: select.epoll | None = None
         self._watched_sock = -1
+        self._bell = -1  # an eventfd for threads that wait here
+        self._waiting = 0  # so many of them
         forks.in_child(self, Early._forked)
 
     @property
@@ -168,8 +169,12 @@ class Early:
     def _forked(self) -> None:
         """In a child: an unclaimed end is the child's, too."""
         self._lock = threading.RLock()
+        self._waiting = 0
+        if self._bell >= 0:
+            os.close(self._bell)  # the parent's, as is the next one
+            self._bell = -1
         if self._epoll is not None:
-            self._epoll.close()  # the parent's, which changes it
+            self._epoll.close()
             self._epoll = None
         if self.state in (State.CLAIMED, State.MET, State.THROUGH):
             self.state = State.FORKED
@@ -195,8 +200,10 @@ class Early:
                     self._note_peer(handshake)
             except Exception as error:
                 self._handshake, self._failure = None, error
+                self._ring()
             except BaseException:
                 self._handshake = None
+                self._ring()
                 self._failure = ConnectionAbortedError(
                     "a signal's exception interrupted the handshake of this pipe"
                 )
@@ -217,6 +224,8 @@ class Early:
         self._close_pidfd()
         self._handles.tell(self.sent)
         self.state = State.MET
+        self._ring()
+        self._close_bell()
         self._end_object._now_met()
         if self._epoll is not None:
             if self._watched_sock >= 0:
@@ -423,18 +432,44 @@ class Early:
             return False
         if self.state is State.MET:
             self._wait_for_both(deadline)
-        elif self.state in _LIVE:
-            events = (select.POLLOUT if room else 0) | (select.POLLIN if reads else 0)
-            watched = [(self._handles.line.fileno(), events)]
-            handshake = self._handshake
-            if handshake is not None:
-                watched.append((self._handles.sock.fileno(), handshake.events))
-            if self._pidfd >= 0:
-                watched.append((self._pidfd, select.POLLIN))
-            if self.state is State.UNCLAIMED:
-                left = _SLICE if left is None else min(left, _SLICE)
+            return True
+        with self._lock:
+            watched = self._watched(room=room, reads=reads)
+            if not watched:
+                return True
+            self._waiting += 1
+        try:
             _ready(watched, left)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                self._close_bell()
         return True
+
+    def _watched(self, *, room: bool, reads: bool) -> list[tuple[int, int]]:
+        """What a thread waits for; nothing if the state has changed."""
+        if self.state not in _LIVE:
+            return []
+        if self._bell < 0:
+            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        events = (select.POLLOUT if room else 0) | (select.POLLIN if reads else 0)
+        watched = [(self._bell, select.POLLIN), (self._handles.line.fileno(), events)]
+        if self._handshake is not None:
+            watched.append((self._handles.sock.fileno(), self._handshake.events))
+        if self._pidfd >= 0:
+            watched.append((self._pidfd, select.POLLIN))
+        return watched
+
+    def _ring(self) -> None:
+        """Threads that wait have to look again: what they wait for will not happen there."""
+        if self._bell >= 0:
+            os.eventfd_write(self._bell, 1)
+
+    def _close_bell(self) -> None:
+        """Once nobody waits for it any more."""
+        if self._bell >= 0 and not self._waiting and self.state not in _LIVE:
+            fd, self._bell = self._bell, -1
+            os.close(fd)
 
     def _wait_for_both(self, deadline: float | None) -> None:
         """For the line, and for the channel."""
@@ -517,6 +552,8 @@ class Early:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._ring()
+        self._close_bell()
         self._handles.close()
         self._close_pidfd()
         if self._epoll is not None:

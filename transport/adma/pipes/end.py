@@ -91,7 +91,11 @@ class PipedChannel(Channel):
 
 
 class MetEnd(PipedChannel):
-    """An end whose channel is there, while the other one may still use the line."""
+    """An end whose channel is there, while the other one may still use the line.
+
+    Another thread may change the class while a call of this one runs. So what these calls need of
+    it is named by the class.
+    """
 
     _is_early: ClassVar[bool] = True
 
@@ -115,14 +119,14 @@ class MetEnd(PipedChannel):
     def read(self, buf: Scattered, timeout: float | None = None) -> int:
         """See `Channel.read`."""
         deadline = deadline_of(timeout, "read")
-        found = self._take(self._reader(buf, "read"), deadline, "read", BYTES)
+        found = MetEnd._take(self, MetEnd._reader(self, buf, "read"), deadline, "read", BYTES)
         if found:
             return int(found[0])
         return Channel.read(self, buf, remaining(deadline))
 
     def iread(self, buf: Scattered) -> Request:
         """See `Channel.iread`. Waits until a message or the channel is there."""
-        found = self._take(self._reader(buf, "iread"), None, "iread", BYTES)
+        found = MetEnd._take(self, MetEnd._reader(self, buf, "iread"), None, "iread", BYTES)
         return Kept(found[0]) if found else Channel.iread(self, buf)
 
     def _reader(self, buf: Scattered, call: str) -> Callable[[Head], int]:
@@ -139,8 +143,8 @@ class MetEnd(PipedChannel):
     def read_bytes(self, max_bytes: int | None = None, timeout: float | None = None) -> bytes:
         """See `Channel.read_bytes`."""
         deadline = deadline_of(timeout, "read_bytes")
-        taken = self._whole(max_bytes, "read_bytes(max_bytes)")
-        found = self._take(taken, deadline, "read_bytes", BYTES)
+        taken = MetEnd._whole(self, max_bytes, "read_bytes(max_bytes)")
+        found = MetEnd._take(self, taken, deadline, "read_bytes", BYTES)
         if found:
             return bytes(found[0])
         return Channel.read_bytes(self, max_bytes, remaining(deadline))
@@ -168,12 +172,14 @@ class MetEnd(PipedChannel):
         deadline = deadline_of(timeout, "recv")
         if into is not None:
             targets = Targets(into)
-            if self._take(self._filler(targets, max_bytes), deadline, "recv", OBJECT):
+            if MetEnd._take(
+                self, MetEnd._filler(self, targets, max_bytes), deadline, "recv", OBJECT
+            ):
                 targets.finish()
                 return into
         else:
-            whole = self._whole(max_bytes, "recv(max_bytes)")
-            if found := self._take(whole, deadline, "recv", OBJECT):
+            whole = MetEnd._whole(self, max_bytes, "recv(max_bytes)")
+            if found := MetEnd._take(self, whole, deadline, "recv", OBJECT):
                 return load(found[0], ())
         return Channel.recv(
             self, remaining(deadline), max_bytes, allow_pickle=allow_pickle, into=into
@@ -195,7 +201,9 @@ class MetEnd(PipedChannel):
         self, max_bytes: SupportsIndex | None = None, *, allow_pickle: bool = False
     ) -> ReceiveRequest:
         """See `Channel.irecv`. Waits until a message or the channel is there."""
-        found = self._take(self._whole(max_bytes, "irecv(max_bytes)"), None, "irecv", OBJECT)
+        found = MetEnd._take(
+            self, MetEnd._whole(self, max_bytes, "irecv(max_bytes)"), None, "irecv", OBJECT
+        )
         if found:
             return Kept(load(found[0], ()))
         return Channel.irecv(self, max_bytes, allow_pickle=allow_pickle)
@@ -255,12 +263,12 @@ class MetEnd(PipedChannel):
     def write(self, buf: Gathered, timeout: float | None = None) -> None:
         """See `Channel.write`."""
         deadline = deadline_of(timeout, "write")
-        if not self._put(buf, deadline, "write")[0]:
+        if not MetEnd._put(self, buf, deadline, "write")[0]:
             Channel.write(self, buf, remaining(deadline))
 
     def iwrite(self, buf: Gathered) -> Request:
         """See `Channel.iwrite`. A message that is too long for now waits for the channel."""
-        done, nbytes = self._put(buf, None, "iwrite")
+        done, nbytes = MetEnd._put(self, buf, None, "iwrite")
         return Kept(nbytes) if done else Channel.iwrite(self, buf)
 
     def _put(self, buf: Gathered, deadline: float | None, call: str) -> tuple[bool, int]:
@@ -271,12 +279,12 @@ class MetEnd(PipedChannel):
     def send(self, obj: object, timeout: float | None = None) -> None:
         """See `Channel.send`."""
         deadline = deadline_of(timeout, "send")
-        if not self._put_object(obj, deadline, "send")[0]:
+        if not MetEnd._put_object(self, obj, deadline, "send")[0]:
             Channel.send(self, obj, remaining(deadline))
 
     def isend(self, obj: object) -> Request:
         """See `Channel.isend`. An object that is too long for now waits for the channel."""
-        done, nbytes = self._put_object(obj, None, "isend")
+        done, nbytes = MetEnd._put_object(self, obj, None, "isend")
         return Kept(nbytes) if done else Channel.isend(self, obj)
 
     def _put_object(self, obj: object, deadline: float | None, call: str) -> tuple[bool, int]:
