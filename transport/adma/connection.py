@@ -23,6 +23,8 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Final, SupportsIndex, TypeVar
 
+from ._core.buffers import empty
+from ._core.constants import EAGER_MAX
 from .arguments import FOREVER
 from .errors import ChannelEnded, MessagesLost, MessageTooLong
 from .messages.endpoint import free_drained
@@ -35,6 +37,8 @@ T = TypeVar("T")
 families: Final = ["AF_UNIX"]
 default_family: Final = "AF_UNIX"
 
+# Bytes. A longer message is received where it stays, and not copied from a guessed space.
+_GUESSED_MAX: Final = 1 << 18
 _PATIENCE: Final = 20.0  # seconds for a client between its call and what it passes
 
 
@@ -55,6 +59,7 @@ class Connection:
         self._end: PipedChannel | None = end
         self._readable = readable
         self._writable = writable
+        self._expected = EAGER_MAX  # bytes of the next message, at most, as the last one was
 
     # Sending
 
@@ -88,7 +93,7 @@ class Connection:
 
     def recv(self) -> Any:
         """Receive an object. EOFError: nothing is left, and the other end is gone."""
-        return ForkingPickler.loads(_read_bytes(self._to_read(), None))
+        return ForkingPickler.loads(self._receive(self._to_read(), None))
 
     def recv_bytes(self, maxlength: SupportsIndex | None = None) -> bytes:
         """Receive bytes. OSError: there are more than `maxlength`; the connection reads no more."""
@@ -97,7 +102,7 @@ class Connection:
         if limit is not None and limit < 0:
             raise ValueError("recv_bytes(maxlength): maxlength is negative")
         try:
-            return _read_bytes(end, limit)
+            return bytes(self._receive(end, limit))
         except MessageTooLong:
             self._bad_length()
             raise OSError("bad message length") from None
@@ -118,9 +123,35 @@ class Connection:
                 try:
                     return end.read(space)
                 except MessageTooLong:
-                    raise BufferTooShort(_read_bytes(end, None)) from None
+                    raise BufferTooShort(bytes(self._receive(end, None))) from None
                 except ChannelEnded as error:
                     raise _ended(end, error) from None
+
+    def _receive(self, end: PipedChannel, limit: int | None) -> bytes | memoryview:
+        """The next message, which is read as what it probably is: about as long as the last one.
+
+        That takes a part of the time that a message does of which nothing is known.
+        """
+        try:
+            while self._expected <= _GUESSED_MAX:
+                space = empty(self._expected if limit is None else min(self._expected, limit))
+                try:
+                    nbytes = end.read(space)
+                except MessageTooLong as error:
+                    if limit is not None and error.needed > limit:
+                        raise
+                    self._expect(error.needed)
+                    continue
+                self._expect(nbytes)
+                return memoryview(space)[:nbytes]
+            message = end.read_bytes(limit)
+        except ChannelEnded as error:
+            raise _ended(end, error) from None
+        self._expect(len(message))
+        return message
+
+    def _expect(self, nbytes: int) -> None:
+        self._expected = max(EAGER_MAX, 1 << (nbytes - 1).bit_length() if nbytes else 0)
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Is there something to receive, or the end? Waits `timeout` seconds; None: for ever."""
@@ -210,13 +241,6 @@ class Connection:
 def _let_go(end: PipedChannel) -> None:
     """Close an end that nobody else has."""
     end.close_without_waiting()
-
-
-def _read_bytes(end: PipedChannel, limit: int | None) -> bytes:
-    try:
-        return end.read_bytes(limit)
-    except ChannelEnded as error:
-        raise _ended(end, error) from None
 
 
 def _write(end: PipedChannel, message: Any) -> None:
