@@ -18,11 +18,16 @@ from .. import forks, mechanisms
 from .._core.calls import dump
 from .._core.constants import BYTES, OBJECT
 from ..arguments import deadline_of, remaining
+from ..buffer_types import Gathered, Readable, Scattered, Writable
 from ..channel import Channel
 from ..connect.line import Head, What
 from ..errors import ChannelEnded, MessageTooLong, WrongKind
+from ..messages.arrival import ReceiveRequest
+from ..messages.explanation import Explanation
 from ..messages.into import Targets
 from ..messages.message import KINDS, Message, bytes_of, load
+from ..messages.persistent import PersistentRequest
+from ..request import Request
 from . import handles
 from .buffers import Destination, parts_of
 from .early import Early, State
@@ -31,12 +36,7 @@ from .kept import Kept
 
 if TYPE_CHECKING:
     from .._core.types import Chan
-    from ..buffer_types import Gathered, Readable, Scattered, Writable
     from ..handshake.link import Link
-    from ..messages.arrival import ReceiveRequest
-    from ..messages.explanation import Explanation
-    from ..messages.persistent import PersistentRequest
-    from ..request import Request
 
 __all__ = ["PipeEnd", "PipedChannel", "pipe", "rebuild", "take_end"]
 
