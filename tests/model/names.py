@@ -3,11 +3,11 @@
 """Check that docs/models.md, the models and the sources agree about names.
 
 In the tables of docs/models.md that bind a model to the code, whatever is quoted on the left has
-to occur in the model, and whatever is quoted on the right has to exist in the C sources, outside
-of comments: a file, a name, or `file.c:name()`. The sources are those of the core or those of the
-kernel module, as the model is about the one or the other. Each mutant and witness of a model has
-to be listed in its section, and run by run.py. Exit status 0: all agree; 1: a line for each that
-does not.
+to occur in the model, and whatever is quoted on the right has to exist in the sources, outside
+of comments: a file, a name, or `file.c:name()`. The sources are those of the core, of the kernel
+module or of the package, as the model is about the one or the other. Each mutant and
+witness of a model has to be listed in its section, and run by run.py. Exit status 0: all agree;
+1: a line for each that does not.
 
     python3 tests/model/names.py [--docs FILE]
 """
@@ -25,7 +25,9 @@ from run import CASES, HERE
 TOP = HERE.parents[1]
 CORE = ("transport/native",)
 HELPER = ("kernel/module", "kernel/include")
+PYTHON = ("transport/adma",)
 OF_THE_HELPER = {"completion", "pin"}
+OF_PYTHON = {"pipe"}
 KEYWORDS = {"struct", "enum"}
 
 QUOTED = re.compile(r"`([^`]+)`")
@@ -41,13 +43,13 @@ def without_comments(path: Path) -> str:
 
 
 class Sources:
-    """C sources: which files there are, and which names occur in them."""
+    """Sources, of C unless others are asked for: which files there are, and which names in them."""
 
-    def __init__(self, *trees: str) -> None:
+    def __init__(self, *trees: str, files: str = "*.[ch]") -> None:
         self.names_of = {
             path.relative_to(TOP).as_posix(): set(NAME.findall(without_comments(path)))
             for tree in trees
-            for path in (TOP / tree).rglob("*.[ch]")
+            for path in (TOP / tree).rglob(files)
         }
         self.names = set().union(*self.names_of.values())
 
@@ -127,6 +129,8 @@ def complaints(docs: str) -> Iterator[str]:
         yield f"{model}.pml: no section"
     for model, section in described.items():
         sources = helper if model in OF_THE_HELPER else core
+        if model in OF_PYTHON:
+            sources = Sources(*PYTHON, files="*.py")
         for complaint in complaints_about(model, section, sources):
             yield f"{model}.pml: {complaint}"
     for quoted in sorted(set(QUOTED.findall(docs))):

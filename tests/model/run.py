@@ -319,6 +319,21 @@ def queue_cases() -> Iterator[Case]:
         yield Case("queues", f"POSTERS=2 POSTS=2 BUG_{bug}", ASSERTION)
 
 
+def pipe_cases() -> Iterator[Case]:
+    """An end of a pipe that goes over from the line to the channel."""
+    for switches in ("WRITERS=1 MESSAGES=4", "WRITERS=2 MESSAGES=2 ROUNDS=2"):
+        yield Case("pipe", switches, large=True)
+    for bug, error in (
+        ("UNCOUNTED", ASSERTION),
+        ("CHANNEL_FIRST", ASSERTION),
+        ("NO_NEWS", DEADLOCK),
+        ("SILENT", DEADLOCK),
+    ):
+        yield Case("pipe", f"WRITERS=1 MESSAGES=3 BUG_{bug}", error)
+    yield Case("pipe", "WRITERS=2 MESSAGES=2 ROUNDS=2 BUG_UNLOCKED", DEADLOCK)
+    yield Case("pipe", "WRITERS=1 MESSAGES=2 WITNESS_SWITCH", ASSERTION)
+
+
 def bulk_cases() -> Iterator[Case]:
     """A bulk segment that could not be received, and the one that takes its place."""
     for switches in ("MESSAGES=4", "LOSSES=2", "ONLY", "ONLY LOSSES=2"):
@@ -495,6 +510,7 @@ CASES = (
     slot_cases,
     news_cases,
     bulk_cases,
+    pipe_cases,
     completion_cases,
     pin_cases,
     queue_cases,

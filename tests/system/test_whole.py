@@ -59,6 +59,23 @@ def test_bytes_of_any_size(peer: Peer, mechanism: str) -> None:
     task.result()
 
 
+def test_an_empty_message_that_is_waited_for(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It fits into no space at all, and so a look for it takes it."""
+    ours, theirs = ends
+    rounds = 200
+
+    def answer() -> None:
+        for _ in range(rounds):
+            theirs.write(theirs.read_bytes(timeout=HANG), timeout=HANG)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for _ in range(rounds):
+        ours.write(b"", timeout=HANG)
+        assert ours.read_bytes(timeout=HANG) == b""
+    thread.join()
+
+
 @pytest.mark.parametrize("nbytes", [10, EAGER, LARGE])
 def test_bytes_that_are_longer_than_allowed_stay(peer: Peer, nbytes: int) -> None:
     channel = peer.connect()

@@ -43,6 +43,7 @@ from .messages.message import Message
 from .messages.persistent import PersistentRequest
 from .messages.poll import wait
 from .messages.waitset import test_all, test_any, wait_all, wait_any, wait_some
+from .pipes.end import PipeEnd, pipe, take_end
 from .request import Request
 from .request import suspend_by as _suspend_by
 
@@ -83,6 +84,7 @@ __all__ = [
     "MessagesLost",
     "PeerDied",
     "PersistentRequest",
+    "PipeEnd",
     "ProtocolError",
     "ReceiveRequest",
     "Refusal",
@@ -96,7 +98,9 @@ __all__ = [
     "from_socket",
     "icopy",
     "listen",
+    "pipe",
     "stats",
+    "take_end",
     "test_all",
     "test_any",
     "wait",

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     #: One buffer, or several that make up one message.
     Gathered: TypeAlias = "Readable | Sequence[Readable]"
     Scattered: TypeAlias = "Writable | Sequence[Writable]"
+else:  # Python has no type for buffers at run time before 3.12
+    Readable = Writable = Gathered = Scattered = Any
 
-__all__ = ["ArrayOfNumPy"]
+__all__ = ["ArrayOfNumPy", "Gathered", "Readable", "Scattered", "Writable"]
 
 
 class ArrayOfNumPy(Protocol):

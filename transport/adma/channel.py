@@ -40,7 +40,7 @@ _DESCRIPTORS: Final = {"messages": core.fileno, "completions": core.completions_
 class Channel(Source, Calls):
     """This end of a connected pair: ordered in both directions, message boundaries kept.
 
-    `connect`, `Listener.accept` and `from_socket` make channels. Each write is one message,
+    `connect`, `Listener.accept`, `from_socket` and `pipe` make channels. Each write is one message,
     for one read at the other end; messages are read in the order in which they were posted.
     Threads may share a channel. It is a context manager, which closes it.
 
@@ -324,7 +324,9 @@ class Channel(Source, Calls):
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Channel cannot be copied or pickled: connect anew, or pass a socket")
+        raise TypeError(
+            "a Channel cannot be copied or pickled: connect anew, or pass an end of pipe()"
+        )
 
     def __repr__(self) -> str:
         return repr(self._endpoint)

@@ -116,6 +116,11 @@ class Handshake:
         """Were descriptors passed to the peer?"""
         return self._run.has_passed
 
+    @property
+    def peer_pid(self) -> int:
+        """The process that said hello, as seen from here; 0: it has not, or cannot be seen."""
+        return self._run.peer_pid
+
     def step(self) -> Link | None:
         """Go on as far as the peer has; the link, when that is the end. Call it in `held_off()`.
 
@@ -184,6 +189,7 @@ class _Handshake:
         self.terms = terms
         self.undo = undo
         self.has_passed = False
+        self.peer_pid = 0
         self.guest = False  # is the other end a caller of another user?
 
     def run(self) -> Steps[Link]:
@@ -194,6 +200,7 @@ class _Handshake:
             yield from self._send_hello(own)
         with (yield from self._receive(core.HELLO)) as record:
             peer = self._meet(record, nonce)
+        self.peer_pid = peer.pid
         self.guest = terms.called and not peer.same_user
         if terms.called:
             self.wire.take_descriptors(True)

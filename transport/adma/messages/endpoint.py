@@ -63,6 +63,7 @@ class Endpoint(EndpointBase):
         self.made_by = os.getpid()
         self._closed = False
         self._losses_told = False
+        self._may_be_dropped = False  # without a close, and without a warning
         # Freed by __del__, which leaves NO_CHANNEL. (ffi.gc would free it too early where a
         # cycle of this and other objects is collected.)
         place = core.place()
@@ -170,6 +171,10 @@ class Endpoint(EndpointBase):
             if not late:
                 self._warn_of_losses()
 
+    def close_when_dropped(self) -> None:
+        """Whoever drops it has closed it, and a thread delivers what was posted."""
+        self._may_be_dropped = True
+
     def begin_drain(self) -> None:
         """Stop reading, and tell the peer. What was posted is carried on."""
         self._closed = True
@@ -237,7 +242,7 @@ class Endpoint(EndpointBase):
             return
         open_here = not self.closed
         try:
-            if open_here:
+            if open_here and not self._may_be_dropped:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
         finally:  # a warning may be an error
             if open_here and not core.linger(self.chan):

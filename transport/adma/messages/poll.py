@@ -7,6 +7,8 @@ it is; for others it changes what differs. A poll set holds no channel alive.
 
 from __future__ import annotations
 
+import contextlib
+import select
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -37,6 +39,7 @@ _Channel = TypeVar("_Channel", bound=Source)
 _Request = TypeVar("_Request", bound=Request)
 _Thing = TypeVar("_Thing", bound=Source | Request)
 
+_LOOK: Final = 0.01  # seconds between two looks at requests, beside ends that are no channels yet
 _COPY_NS: Final = 1_000_000  # for how long a thread makes copies before it looks at channels
 
 
@@ -100,6 +103,8 @@ class _Interest:
     def wait(self, things: list[_Thing], deadline: float | None) -> list[_Thing]:
         if not self._is_aimed_at(things):
             _check(things)
+            if any(isinstance(thing, Source) and thing._is_early for thing in things):
+                return _wait_early(things, deadline)
             requests = [thing for thing in things if isinstance(thing, Request)]
             if requests:
                 return self._wait_mixed(things, requests, deadline)
@@ -280,6 +285,32 @@ def _check(things: Sequence[object]) -> None:
             raise TypeError(
                 f"wait(objects): objects[{place}] is neither a channel nor a request, but {kind}"
             )
+
+
+def _wait_early(things: list[_Thing], deadline: float | None) -> list[_Thing]:
+    """Wait for ends of pipes that are no channels yet, and for others."""
+    slices = any(isinstance(thing, Request) for thing in things)
+    while True:
+        late = remaining(deadline) == 0
+        ready = [thing for thing in things if _is_ready(thing)]
+        if ready or late:
+            return _reported(ready)
+        left = remaining(deadline)
+        if slices:  # some requests have no descriptor; and an end is in this state for a moment
+            left = _LOOK if left is None else min(left, _LOOK)
+        poller = select.poll()
+        for thing in things:
+            if isinstance(thing, Source):
+                poller.register(thing.fileno(), select.POLLIN)
+        poller.poll(None if left is None else left * 1000)
+
+
+def _is_ready(thing: _Thing) -> bool:
+    if isinstance(thing, Source):
+        return thing.poll(0)
+    with contextlib.suppress(Exception):  # its own error, which it tells again
+        thing.check()
+    return _is_done(thing)
 
 
 def _reported(things: list[_Thing]) -> list[_Thing]:

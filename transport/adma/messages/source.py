@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from .endpoint import Endpoint
 from .incoming import Receiver
 
@@ -14,3 +16,14 @@ class Source:
 
     _endpoint: Endpoint
     _receiver: Receiver
+
+    #: May messages come in another way, too? Then only these calls know whether there are any.
+    _is_early: ClassVar[bool] = False
+
+    def poll(self, timeout: float | None = 0) -> bool:
+        """See `Channel.poll`."""
+        raise NotImplementedError
+
+    def fileno(self) -> int:
+        """See `Channel.fileno`."""
+        raise NotImplementedError

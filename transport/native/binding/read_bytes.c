@@ -31,7 +31,8 @@ static int64_t read_bytes_space(PyObject *max_bytes)
 
 /*
  * Read a small message that is there, or comes soon. What it waits for stays in the ring until signals were looked at, since
- * their exceptions would lose it. -ADMA_E_PENDING: nothing was done.
+ * their exceptions would lose it. Only an empty message fits into no space, and is taken at once. -ADMA_E_PENDING: nothing
+ * was done.
  */
 static int64_t read_bytes_now(struct adma_chan *chan, const struct deadline *deadline, char *p, uint64_t space)
 {
@@ -40,7 +41,7 @@ static int64_t read_bytes_now(struct adma_chan *chan, const struct deadline *dea
 	if (n != -ADMA_E_BUSY && (n != -ADMA_E_PENDING || deadline->now))
 		return n;
 	BINDING_WITHOUT_GIL(n = adma_read_now(chan, ADMA_BYTES, p, 0, deadline->now ? 0 : -1));
-	if (n == -ADMA_E_KIND)
+	if (n == -ADMA_E_KIND || n >= 0)
 		return n;
 	if (PyErr_CheckSignals())
 		return -ADMA_E_PENDING;

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a copy of an end of a pipe is made of, and how copies get to other processes."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import socket
+from typing import Any, Final
+
+from .._core import constants
+from ..arguments import remaining
+from ..connect.identity import Credentials, is_same_user, own_credentials
+from ..connect.line import Line
+from ..errors import PeerDied, ProtocolError
+
+__all__ = ["Handles", "receive", "send"]
+
+_COUNT: Final = 5
+_GREETING: Final = b"adma pipe 1"
+_EVENT: Final = os.EFD_NONBLOCK | os.EFD_CLOEXEC
+_INT: Final = array.array("i").itemsize
+
+
+class Handles:
+    """Descriptors of one copy of an end. Copies share what is behind them.
+
+    `line` keeps messages until there is a channel, which is made over `sock`. `ticket` is an
+    eventfd(2) of value 1, and who reads it has claimed the end: the kernel lets one process do
+    that. `tells` and `hears` are eventfds of the value 0. An end that has its channel writes to
+    the first one how many messages it has put on the line, and reads from the second one how
+    many the other end has. In both cases it is 1 more, so that 0 means "not yet".
+    """
+
+    def __init__(self, fds: list[int]) -> None:
+        """They are owned from now on."""
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        line, sock, self.ticket, self._tells, self._hears = fds
+        self.line = Line(socket.socket(fileno=line))
+        self.sock = socket.socket(fileno=sock)
+
+    @classmethod
+    def pair(cls) -> tuple[Handles, Handles]:
+        """Those of both ends of a new pipe. OSError: there are no descriptors left."""
+        with contextlib.ExitStack() as undo:
+            lines = _sockets(socket.SOCK_SEQPACKET, undo)
+            socks = _sockets(socket.SOCK_STREAM, undo)
+            tickets = [_event(1, undo), _event(1, undo)]
+            notes = [_event(0, undo), _event(0, undo)]
+            copies = [_copy(fd, undo) for fd in notes]  # each end closes its own
+            undo.pop_all()
+        first = [lines[0], socks[0], tickets[0], notes[0], notes[1]]
+        second = [lines[1], socks[1], tickets[1], copies[1], copies[0]]
+        return cls(first), cls(second)
+
+    def fds(self) -> list[int]:
+        """All of them, in the order in which they are given to `__init__`."""
+        return [self.line.fileno(), self.sock.fileno(), self.ticket, self._tells, self._hears]
+
+    def is_claimed(self) -> bool:
+        """Has any process claimed the end?"""
+        poll = select.poll()
+        poll.register(self.ticket, select.POLLIN)
+        return not poll.poll(0)
+
+    def claim(self) -> bool:
+        """Claim the end. False: a process has done so before."""
+        try:
+            os.eventfd_read(self.ticket)
+        except BlockingIOError:
+            return False
+        return True
+
+    def tell(self, count: int) -> None:
+        """So many messages went over the line, and no other will."""
+        os.eventfd_write(self._tells, count + 1)
+
+    def heard(self) -> int | None:
+        """How many messages the other end has put on the line. None: there may be more."""
+        try:
+            return os.eventfd_read(self._hears) - 1
+        except BlockingIOError:
+            return None
+
+    def close_all_but_line(self) -> None:
+        """Close what a channel does not need. Closing twice is no error."""
+        self.sock.close()
+        fds = (self.ticket, self._tells, self._hears)
+        self.ticket = self._tells = self._hears = -1
+        for fd in fds:
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+
+    def close(self) -> None:
+        """Close this copy. Closing twice is no error."""
+        self.line.close()
+        self.close_all_but_line()
+
+    def __del__(self) -> None:
+        if hasattr(self, "sock"):
+            self.close_all_but_line()
+
+
+def _sockets(kind: int, undo: contextlib.ExitStack) -> list[int]:
+    fds = [each.detach() for each in socket.socketpair(socket.AF_UNIX, kind)]
+    for fd in fds:
+        undo.callback(os.close, fd)
+    return fds
+
+
+def _event(value: int, undo: contextlib.ExitStack) -> int:
+    fd = os.eventfd(value, _EVENT)
+    undo.callback(os.close, fd)
+    return fd
+
+
+def _copy(fd: int, undo: contextlib.ExitStack) -> int:
+    copy = os.dup(fd)
+    undo.callback(os.close, copy)
+    return copy
+
+
+# Over sockets
+
+
+def send(sock: socket.socket, handles: Handles) -> None:
+    """Pass a copy over a connected AF_UNIX socket."""
+    rights = array.array("i", handles.fds()).tobytes()
+    ancillary = [
+        (socket.SOL_SOCKET, constants.SCM_CREDENTIALS, own_credentials().pack()),
+        (socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),
+    ]
+    sock.sendmsg([_GREETING], ancillary, socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket, deadline: float | None) -> Handles:
+    """Take a copy that a process of this user has passed, until a moment.
+
+    TimeoutError: nothing came. PeerDied: the other end hung up. PermissionError: it is another
+    user's. ProtocolError: what came is no end.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    left = remaining(deadline)
+    if not poll.poll(None if left is None else left * 1000):
+        raise TimeoutError("no end of a pipe came over the socket in time")
+    space = socket.CMSG_SPACE(Credentials.SIZE) + socket.CMSG_SPACE(_COUNT * _INT)
+    try:
+        data, ancillary, flags, _ = sock.recvmsg(
+            len(_GREETING), space, constants.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        )
+    except ConnectionResetError:
+        data, ancillary, flags = b"", [], 0
+    fds, sender = _parts_of(ancillary)
+    try:
+        if not data and not fds:
+            raise PeerDied("the other end of the socket hung up before it passed an end of a pipe")
+        _judge(data, flags, fds, sender)
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return Handles(fds)
+
+
+def _parts_of(ancillary: list[Any]) -> tuple[list[int], Credentials | None]:
+    fds = array.array("i")
+    sender = None
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % _INT])
+        elif level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
+            sender = Credentials.unpack(content)
+    return list(fds), sender
+
+
+def _judge(data: bytes, flags: int, fds: list[int], sender: Credentials | None) -> None:
+    if sender is None or not is_same_user(sender.uid):
+        raise PermissionError(
+            "an end of a pipe is taken from processes of this user only; cure: for two users, "
+            "use listen(allow_uids=) and connect(), or from_socket()"
+        )
+    if flags & socket.MSG_CTRUNC:
+        raise OSError(
+            "an end of a pipe came over the socket, and there are no descriptors left for it "
+            "(ulimit -n)"
+        )
+    if data != _GREETING or len(fds) != _COUNT:
+        raise ProtocolError("what came over the socket is no end of a pipe")
