@@ -6,6 +6,7 @@
 #include "api/channel.h"
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "worker/eager_limit.h"
 #include "worker/learning.h"
 #include "worker/peer.h"
 #include "worker/select.h"
@@ -68,7 +69,7 @@ int adma_choose(struct adma_chan *chan, uint64_t n)
 
 	if (rc)
 		return rc;
-	rc = selection_choose(&chan->ep, n);
+	rc = adma_eager_limit_asks(&chan->ep, n) ? ADMA_EAGER : selection_choose(&chan->ep, n);
 	adma_leave(chan);
 	return rc;
 }
@@ -91,6 +92,7 @@ int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt_way *foun
 	if (rc)
 		return rc;
 	rc = selection_tell(&chan->ep, n, found);
+	rc += (int)adma_eager_limit_tell(&chan->ep, n, found + rc);
 	adma_leave(chan);
 	return rc;
 }
@@ -174,11 +176,15 @@ uint32_t adma_worker_withdrawn(struct adma_worker *worker, uint32_t number, int3
 
 int adma_learnt_tell(uint32_t uid, struct adma_learnt_cost *found, int room)
 {
-	return adma_learning_tell_costs(uid, found, room);
+	int told = adma_learning_tell_costs(uid, found, room);
+
+	return told + adma_eager_limit_tell_costs(uid, told < room ? found + told : NULL, room - told);
 }
 
 int adma_learnt_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
 {
+	if (cost->mechanism == ADMA_MECH_NONE)
+		return adma_eager_limit_take_up(uid, cost);
 	return adma_learning_take_up(uid, cost);
 }
 

@@ -18,7 +18,7 @@
 
 enum {
 	ADMA_TABLES = 16,     /* users; peers of more are served without experience */
-	ADMA_TABLE_KINDS = 8, /* kinds of transfers in a table, which are not compared with each other */
+	ADMA_TABLE_KINDS = 9, /* kinds of transfers in a table, which are not compared with each other */
 };
 
 /* Transfers that can be compared. */
