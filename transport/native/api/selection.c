@@ -26,12 +26,14 @@ static uint32_t selection_learnt(const struct adma_endpoint *ep, uint64_t n)
 	return adma_learning_mechanism(ep, n, adma_select_working(ep), selection_built_in(ep, n), both_wait);
 }
 
-static int selection_choose(const struct adma_endpoint *ep, uint64_t n)
+static int selection_choose(struct adma_endpoint *ep, uint64_t n)
 {
 	uint32_t id;
 
 	if (!adma_takes_slot(ep, n))
 		return n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
+	if (adma_eager_limit_asks(ep, n))
+		return ADMA_EAGER;
 	id = selection_learnt(ep, n);
 	return id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
 }
@@ -50,9 +52,12 @@ static int selection_candidates(const struct adma_endpoint *ep, uint64_t n, stru
 
 static int selection_tell(const struct adma_endpoint *ep, uint64_t n, struct adma_learnt_way *found)
 {
+	uint32_t told;
+
 	if (!adma_takes_slot(ep, n))
 		return 0;
-	return (int)adma_learning_tell(ep, n, adma_select_working(ep), selection_built_in(ep, n), found);
+	told = adma_learning_tell(ep, n, adma_select_working(ep), selection_built_in(ep, n), found);
+	return (int)(told + adma_eager_limit_tell(ep, n, found + told));
 }
 
 static uint32_t selection_withdrawn(const struct adma_endpoint *ep, int32_t *errs)
@@ -69,7 +74,7 @@ int adma_choose(struct adma_chan *chan, uint64_t n)
 
 	if (rc)
 		return rc;
-	rc = adma_eager_limit_asks(&chan->ep, n) ? ADMA_EAGER : selection_choose(&chan->ep, n);
+	rc = selection_choose(&chan->ep, n);
 	adma_leave(chan);
 	return rc;
 }
@@ -92,7 +97,6 @@ int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt_way *foun
 	if (rc)
 		return rc;
 	rc = selection_tell(&chan->ep, n, found);
-	rc += (int)adma_eager_limit_tell(&chan->ep, n, found + rc);
 	adma_leave(chan);
 	return rc;
 }
@@ -111,7 +115,7 @@ uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
 /* ---- of endpoints ---- */
 
 /* Take the worker's lock if there is such an endpoint, which can be used; or return the negated reason. */
-static int selection_enter(struct adma_worker *worker, uint32_t number, const struct adma_endpoint **ep)
+static int selection_enter(struct adma_worker *worker, uint32_t number, struct adma_endpoint **ep)
 {
 	int rc = adma_enter_worker(adma_progress_of(worker));
 
@@ -126,7 +130,7 @@ static int selection_enter(struct adma_worker *worker, uint32_t number, const st
 
 int adma_worker_choose(struct adma_worker *worker, uint32_t number, uint64_t n)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	int rc = selection_enter(worker, number, &ep);
 
 	if (rc)
@@ -138,7 +142,7 @@ int adma_worker_choose(struct adma_worker *worker, uint32_t number, uint64_t n)
 
 int adma_worker_candidates(struct adma_worker *worker, uint32_t number, uint64_t n, struct adma_candidate *found)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	int rc = selection_enter(worker, number, &ep);
 
 	if (rc)
@@ -150,7 +154,7 @@ int adma_worker_candidates(struct adma_worker *worker, uint32_t number, uint64_t
 
 int adma_worker_learnt(struct adma_worker *worker, uint32_t number, uint64_t n, struct adma_learnt_way *found)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	int rc = selection_enter(worker, number, &ep);
 
 	if (rc)
@@ -162,7 +166,7 @@ int adma_worker_learnt(struct adma_worker *worker, uint32_t number, uint64_t n, 
 
 uint32_t adma_worker_withdrawn(struct adma_worker *worker, uint32_t number, int32_t *errs)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	uint32_t mask;
 
 	if (selection_enter(worker, number, &ep))

@@ -575,7 +575,7 @@ int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt_way *foun
  */
 struct adma_learnt_cost {
 	uint32_t size_class;
-	uint32_t mechanism; /* enum adma_mechanism_id; ADMA_MECH_NONE: of messages that may be eager, or by a rendezvous */
+	uint32_t mechanism; /* enum adma_mechanism_id; ADMA_MECH_NONE: whether messages are eager is compared */
 	uint32_t choice; /* 0: the built-in size of chunks; others by their number. Without a mechanism, 1: eager */
 	uint32_t aliased, detour, window; /* as in struct adma_learnt_way */
 	uint32_t chosen;

@@ -165,8 +165,8 @@ int adma_ring_put_buffered(struct adma_ring_out *ring, struct adma_desc *desc, c
 	if (!ring_provide_buffers(ring))
 		return 0;
 	rc = ring_find_buffer(ring, &b);
-	if (rc <= 0)
-		return rc;
+	if (rc <= 0 || ring->eager_off) /* read with the head that says that the buffer is free */
+		return rc < 0 ? rc : 0;
 	memcpy(ring->segment->buffers[b], payload, desc->length);
 	desc->carry = ADMA_BUFFERED;
 	desc->u.buffer.index = b;
@@ -241,8 +241,8 @@ static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_
 	case ADMA_SLOT:
 		return desc->u.slot.index < ADMA_SLOTS_MAX && desc->length <= INT64_MAX;
 	case ADMA_BUFFERED:
-		return desc->kind == ADMA_BYTES && desc->length > ADMA_EAGER_MAX && desc->length <= ADMA_BUFFER_SIZE &&
-		       desc->u.buffer.index < ADMA_BUFFERS;
+		return (desc->kind == ADMA_BYTES || desc->kind == ADMA_TAGGED) && desc->length > ADMA_EAGER_MAX &&
+		       desc->length <= ADMA_BUFFER_SIZE && desc->u.buffer.index < ADMA_BUFFERS;
 	default:
 		return false;
 	}

@@ -73,7 +73,7 @@ bool adma_ring_wants_buffered(struct adma_ring_out *ring, uint32_t sizes);
 
 /*
  * The same for a payload of more than ADMA_EAGER_MAX and up to ADMA_BUFFER_SIZE bytes, through a bounce buffer. 0:
- * none is free, or there is no memory for them. Fills in all of the descriptor's `u`.
+ * none is free, there is no memory for them, or the consumer has asked for rendezvous. Fills in the descriptor's `u`.
  */
 int adma_ring_put_buffered(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload);
 

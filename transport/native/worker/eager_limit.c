@@ -140,7 +140,7 @@ int64_t adma_eager_limit_matched(struct adma_endpoint *ep, const struct adma_des
 {
 	int64_t since;
 
-	if (desc->kind != ADMA_BYTES || !adma_eager_limit_learns(ep, desc->length) ||
+	if (desc->kind == ADMA_OBJECT || desc->kind == ADMA_PART || !adma_eager_limit_learns(ep, desc->length) ||
 	    !eager_limit_is_turn(&ep->receive.eager_limit, desc->length))
 		return 0;
 	since = eager_limit_since(ep, desc->u.slot.posted_at, adma_now());
