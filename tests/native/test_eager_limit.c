@@ -16,7 +16,6 @@
 /* ---- the world ---- */
 
 static int64_t now = 1000000;
-static uint64_t eager_reads; /* of the writer */
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
@@ -47,7 +46,15 @@ struct world {
 	struct adma_endpoint ep;
 	struct adma_segment *segment; /* of the writer, which is made up */
 	const struct machine *machine;
+	struct adma_table_key mechanisms;
 };
+
+/* The mechanisms of a size class were tried, and one was learnt to be the best: here, that there is one. */
+static void settle(const struct world *world, uint64_t n)
+{
+	REQUIRE(!adma_tables_take_up(world->mechanisms, adma_estimates_class(n), 0, 1, true));
+	REQUIRE(adma_tables_settled(world->mechanisms, n));
+}
 
 /* Each test has a peer of a user of its own, and so a table that knows nothing. */
 static void world_begin(struct world *world, const struct machine *machine)
@@ -63,8 +70,10 @@ static void world_begin(struct world *world, const struct machine *machine)
 	world->ep.connection.config.learns = true;
 	world->ep.connection.config.uid = uid++;
 	world->ep.connection.config.remote = world->ep.send.ring.segment = world->segment;
+	world->mechanisms = (struct adma_table_key){.uid = world->ep.connection.config.uid, .kind = 1};
+	for (uint64_t n = 8 * KIB; n <= 32 * KIB; n += 4 * KIB)
+		settle(world, n);
 	worker.watched_since = 0;
-	eager_reads = 0;
 }
 
 static void world_end(struct world *world)
@@ -98,13 +107,12 @@ static bool carry(struct world *world, uint64_t n, bool watched)
 		desc.u.buffer.posted_at = now;
 		now += took;
 		adma_eager_limit_took(&world->ep, &desc);
-		eager_reads++;
 	} else {
 		desc.u.slot.posted_at = now;
 		int64_t since = adma_eager_limit_matched(&world->ep, &desc);
 
 		now += took;
-		adma_eager_limit_came(&world->ep, n, since);
+		adma_eager_limit_came(&world->ep, world->mechanisms, n, since);
 	}
 	worker.watched_since = 0;
 	return eager;
@@ -208,6 +216,25 @@ static void test_a_try_is_taken_back(void)
 	world_end(&world);
 }
 
+/* What a rendezvous takes by a mechanism that is not the best one is not compared. */
+static void test_mechanisms_come_first(void)
+{
+	struct adma_learnt_way found[ADMA_EAGER_LIMIT_WAYS];
+	struct world world;
+
+	world_begin(&world, &quick_lines);
+	world.mechanisms.kind = 2; /* nothing is known of these */
+	settle(&world, 9 * KIB);
+	carry_many(&world, 9 * KIB, 300, true);
+	REQUIRE(carry_many(&world, 9 * KIB, 100, true) > 90); /* what a class beside it has learnt is not enough */
+	REQUIRE(!carry_many(&world, 16 * KIB, 300, true));
+	REQUIRE(adma_eager_limit_tell(&world.ep, 16 * KIB, found) == 2 && !found[0].samples);
+	settle(&world, 16 * KIB);
+	carry_many(&world, 16 * KIB, 900, true);
+	REQUIRE(carry_many(&world, 16 * KIB, 100, true) > 90);
+	world_end(&world);
+}
+
 static void test_what_is_not_learnt(void)
 {
 	struct world world;
@@ -234,6 +261,7 @@ int main(void)
 	test_only_what_was_waited_for_is_a_sample();
 	test_a_new_channel_is_told_at_once();
 	test_a_try_is_taken_back();
+	test_mechanisms_come_first();
 	test_what_is_not_learnt();
 	puts("eager_limit: each size is learnt, changes are noticed, and only what was waited for counts");
 	return 0;

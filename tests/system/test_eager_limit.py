@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 
 import pytest
 
 import adma
+from adma._core import learning
+from adma._core.constants import MECH_SHARED
 from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, KIB
@@ -19,7 +22,8 @@ from support.segment import BUFFER, BUFFERS
 from support.spoilt import Spoilt, spoilt
 
 NBYTES = 16 * KIB
-ROUNDS = 32
+KIB_16 = 4  # its size class
+ROUNDS = 64
 EACH = 2**32 - 1  # messages of every size are to be eager
 
 
@@ -38,6 +42,9 @@ def eager(channel: adma.Channel) -> int:
 
 @pytest.mark.alone  # what sleeps is no sample
 def test_a_reader_learns_and_says_so(peer: Peer) -> None:
+    # The tries of mechanisms come first. They are skipped, unless an earlier test has begun them.
+    known = [learning.Cost(KIB_16, MECH_SHARED, 0, False, False, False, True, 400_000)]
+    learning.take_up(os.geteuid(), known)
     channel = peer.connect()
     contents = [pattern(NBYTES, number) for number in range(ROUNDS)]
 
@@ -60,7 +67,7 @@ def test_a_reader_learns_and_says_so(peer: Peer) -> None:
     assert {way.mechanism for way in found} == {"eager", "rendezvous"}
     assert sum(way.chosen for way in found) == 1
     assert all(way.seconds for way in found)
-    assert peer.call(messages.stats)["eager"] > 0
+    assert peer.call(messages.stats)["eager"] >= 3
 
 
 def test_what_is_asked_for_is_eager(peer: Peer, end: Spoilt) -> None:

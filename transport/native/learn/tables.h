@@ -30,6 +30,9 @@ struct adma_table_key {
 /* The way for the next transfer of so many bytes. `tries`: it may try another way, and its time is to be noted. */
 uint32_t adma_tables_choose(struct adma_table_key key, uint64_t bytes, struct adma_ways ways, bool tries);
 
+/* Have all ways been tried for so many bytes? */
+bool adma_tables_settled(struct adma_table_key key, uint64_t bytes);
+
 void adma_tables_note(struct adma_table_key key, uint64_t bytes, uint32_t way, uint64_t nanoseconds);
 
 /* What is known of each way, in `known`; the way that would be chosen without a try is returned. */

@@ -79,12 +79,16 @@ static void eager_limit_tell_writer(struct adma_endpoint *ep, uint64_t n, uint32
 static void eager_limit_pass(struct adma_endpoint *ep, uint64_t n)
 {
 	struct adma_eager_limit *limit = &ep->receive.eager_limit;
-	uint32_t bit = eager_limit_bit(n);
+	struct adma_table_key key = eager_limit_key(ep);
+	uint32_t bit = eager_limit_bit(n), way = ADMA_EAGER_LIMIT_RENDEZVOUS;
 
 	if (limit->advised & bit && !(limit->trying & bit))
 		return;
 	limit->trying &= ~bit;
-	eager_limit_tell_writer(ep, n, adma_tables_choose(eager_limit_key(ep), n, ways, false));
+	/* What is known of a class beside this one is not enough: the mechanisms of this one have to be tried first. */
+	if (adma_tables_settled(key, n))
+		way = adma_tables_choose(key, n, ways, false);
+	eager_limit_tell_writer(ep, n, way);
 }
 
 static void eager_limit_note(struct adma_endpoint *ep, uint64_t n, uint32_t way, int64_t took)
@@ -149,10 +153,16 @@ int64_t adma_eager_limit_matched(struct adma_endpoint *ep, const struct adma_des
 	return since;
 }
 
-void adma_eager_limit_came(struct adma_endpoint *ep, uint64_t n, int64_t since)
+void adma_eager_limit_came(struct adma_endpoint *ep, struct adma_table_key key, uint64_t n, int64_t since)
 {
-	if (since)
+	if (!since)
+		return;
+	if (adma_tables_settled(key, n)) {
 		eager_limit_note(ep, n, ADMA_EAGER_LIMIT_RENDEZVOUS, adma_now() - since);
+		return;
+	}
+	ep->receive.eager_limit.seen[eager_limit_class(n)] = 0; /* learning has not begun */
+	eager_limit_pass(ep, n);
 }
 
 /* ---- questions ---- */

@@ -14,7 +14,8 @@
  *   - that was published while a thread of ours was looking for one. Otherwise its time says when the reader came
  *   - whose post was not long before that. So a time that is not of our clock is no sample, whether the peer lies or has
  *     a clock of its own
- *   - that was alone, if it came by a rendezvous, and was not disturbed: see learning.h
+ *   - that was alone, if it came by a rendezvous, and was not disturbed; and only once the mechanisms of its kind have
+ *     been tried, because until then it does not tell what a rendezvous takes: see learning.h
  *   - one in eight, once this endpoint has learnt for a while, and each one after a try: to learn takes time itself
  *
  * Called with the lock held.
@@ -43,10 +44,11 @@ void adma_eager_limit_took(struct adma_endpoint *ep, const struct adma_desc *des
 
 /*
  * This message is matched, and comes by a rendezvous. Returns the time since which it counts, to be passed to
- * adma_eager_limit_came() once it is complete and was not disturbed; 0: it is no sample.
+ * adma_eager_limit_came() once it is complete and was not disturbed; 0: it is no sample. `key`: of the table by which
+ * its mechanism was chosen.
  */
 int64_t adma_eager_limit_matched(struct adma_endpoint *ep, const struct adma_desc *desc);
-void adma_eager_limit_came(struct adma_endpoint *ep, uint64_t n, int64_t since);
+void adma_eager_limit_came(struct adma_endpoint *ep, struct adma_table_key key, uint64_t n, int64_t since);
 
 /* What is known of both ways, for messages of n bytes that we read: see adma_learnt(). Returns how many rows there are. */
 uint32_t adma_eager_limit_tell(const struct adma_endpoint *ep, uint64_t n, struct adma_learnt_way *found);

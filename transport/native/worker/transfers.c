@@ -374,7 +374,7 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
 	if (adma_learning_note(ep, t, error))
-		adma_eager_limit_came(ep, t->span.length, t->learning.eager_since);
+		adma_eager_limit_came(ep, t->learning.key, t->span.length, t->learning.eager_since);
 	/* Lost with its sender: what was published after it is not delivered, as if it had not been matched yet. */
 	ep->receive.hole |= !t->span.outbound && (error == ADMA_E_LOST || error == ADMA_E_DIED);
 	adma_transfer_delist(ep, t);
