@@ -27,6 +27,7 @@ GUARDED = "peer_writable"
 # Bytes that only pass through, and padding.
 PLAIN = {
     "bounce",
+    "buffers",
     "nothing",
     "nothing_more",
     "more",

@@ -6,7 +6,7 @@
  * the segment. Both ends of the ring work on the same segment here, which has the
  * sanitizer's red zones around it: whatever reaches beyond it is found out.
  *
- * sources: shm/ring.c match/match.c match/posted.c match/keys.c
+ * sources: shm/ring.c shm/growth.c shm/sealed.c base/ids.c match/match.c match/posted.c match/keys.c
  */
 #include <errno.h>
 #include <stddef.h>
@@ -22,10 +22,10 @@
 			abort(); \
 	} while (0)
 
-/* What a ring reads of a segment. The slots behind it are not touched here. */
+/* What a ring reads of a segment, but for the bounce buffers behind the slots, which are not touched here. */
 #define RING_BYTES offsetof(struct adma_segment, blocks)
 
-static uint8_t scratch[ADMA_EAGER_MAX];
+static uint8_t scratch[ADMA_BUFFER_SIZE];
 
 struct program {
 	const uint8_t *at;
@@ -59,8 +59,12 @@ static int put(struct adma_ring_out *ring, struct program *program)
 	else
 		desc.total = desc.length;
 	if (desc.length > ADMA_EAGER_MAX) {
-		adma_ring_put_slot(ring, &desc);
-		return 1;
+		rc = desc.kind == ADMA_BYTES && adma_ring_wants_buffered(ring, 1)
+			     ? adma_ring_put_buffered(ring, &desc, scratch)
+			     : 0;
+		if (!rc)
+			adma_ring_put_slot(ring, &desc);
+		return rc ? rc : 1;
 	}
 	rc = adma_ring_payload_room(ring, desc.length);
 	REQUIRE(rc == 1 || rc == 0 || rc == -EPROTO);
@@ -117,7 +121,11 @@ static void check_message(const struct adma_ring_in *ring)
 	} else {
 		const uint8_t *payload = adma_ring_payload(ring);
 
-		REQUIRE(desc->length <= ADMA_EAGER_MAX);
+		REQUIRE(desc->length <= (desc->carry == ADMA_BUFFERED ? ADMA_BUFFER_SIZE : ADMA_EAGER_MAX));
+		if (desc->carry == ADMA_BUFFERED) {
+			REQUIRE(payload >= ring->segment->buffers[0]);
+			REQUIRE(payload + desc->length <= (const uint8_t *)(ring->segment + 1));
+		}
 		if (desc->carry == ADMA_EAGER) {
 			REQUIRE(payload >= ring->segment->bounce);
 			REQUIRE(payload + desc->length <= ring->segment->bounce + ADMA_BOUNCE_SIZE);
@@ -153,7 +161,7 @@ static void stray(struct adma_segment *segment, struct program *program)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = {data, size};
-	static _Alignas(ADMA_CACHE_LINE) uint8_t shared[RING_BYTES];
+	static _Alignas(ADMA_CACHE_LINE) uint8_t shared[sizeof(struct adma_segment)];
 	struct adma_segment *segment = (struct adma_segment *)shared;
 	struct adma_ring_out out = {.segment = segment};
 	struct adma_ring_in in = {.segment = segment};
@@ -161,6 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int rc;
 
 	memset(segment, 0, RING_BYTES);
+	atomic_store(&segment->buffered, (uint32_t)size % 2); /* its reader asks for bounce buffers, or does not */
 	while (program.left) {
 		switch (next(&program, 1) % 4) {
 		case 0:

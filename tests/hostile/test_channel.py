@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import pytest
 
 import adma
+from adma.messages.explanation import Learnt
 from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, LARGE
@@ -27,11 +28,15 @@ from support.mechanisms import FORCED
 from support.segment import (
     AGAIN,
     BOUNCE,
+    BUFFER,
+    BUFFERED,
+    BUFFERS,
     CANCELLED,
     DONE,
     EAGER,
     LOST,
     MATCHED,
+    OBJECT,
     PART,
     POSTED,
     RESERVED,
@@ -77,7 +82,7 @@ def id_of(segment: Segment) -> int:
         {"kind": 4},
         {"kind": 65535},
         {"carry": 0},
-        {"carry": 4},
+        {"carry": 5},
         {"carry": 65535},
         {"length": 33, "total": 33},
         {"length": HUGE, "total": HUGE},
@@ -89,6 +94,12 @@ def id_of(segment: Segment) -> int:
         {"carry": EAGER, "length": 100, "total": 100, "first": 64},
         {"carry": EAGER, "length": 100, "total": 100, "first": BOUNCE},
         {"carry": EAGER, "length": 100, "total": 100, "second": 0xFFFFFFFF},
+        {"carry": BUFFERED, "length": 8192, "total": 8192},
+        {"carry": BUFFERED, "length": BUFFER + 1, "total": BUFFER + 1},
+        {"carry": BUFFERED, "length": BUFFER, "total": BUFFER, "first": BUFFERS},
+        {"carry": BUFFERED, "length": BUFFER, "total": BUFFER, "first": 0xFFFFFFFF},
+        {"carry": BUFFERED, "length": BUFFER, "total": BUFFER, "kind": OBJECT},
+        {"carry": BUFFERED, "length": BUFFER, "total": BUFFER + 1},
         {"carry": SLOT, "first": 64},
         {"carry": SLOT, "first": SLOTS_MAX - 1},
         {"carry": SLOT, "first": SLOTS_MAX},
@@ -140,6 +151,25 @@ def test_an_impossible_descriptor_behind_a_close(
         else:
             peer.call(messages.iread, "posted", 200_000)
             peer.call(messages.wait, "posted", 1.0)
+
+
+@pytest.mark.parametrize("posted_at", [0, 1, -1, HUGE - 1, -HUGE])
+def test_a_bounce_buffer_that_was_never_touched(
+    peer: Peer, spoiler: Spoiler, posted_at: int
+) -> None:
+    """Its pages are a hole, and its time is no sample: the message is as its writer left it."""
+    before = {way.mechanism: way.samples for way in _learnt(peer)}
+    reading = peer.begin(messages.read, BUFFER)
+    spoiler.forge(
+        carry=BUFFERED, length=BUFFER, total=BUFFER, first=BUFFERS - 1, posted_at=posted_at
+    )
+    assert reading.result() == bytes(BUFFER)
+    assert {way.mechanism: way.samples for way in _learnt(peer)} == before
+
+
+def _learnt(peer: Peer) -> list[Learnt]:
+    found: list[Learnt] = peer.call(messages.learnt, BUFFER)
+    return [way for way in found if way.mechanism in ("eager", "rendezvous")]
 
 
 def test_a_part_without_its_object(peer: Peer, spoiler: Spoiler) -> None:

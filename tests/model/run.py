@@ -334,6 +334,15 @@ def pipe_cases() -> Iterator[Case]:
     yield Case("pipe", "WRITERS=1 MESSAGES=2 WITNESS_SWITCH", ASSERTION)
 
 
+def buffer_cases() -> Iterator[Case]:
+    """Bounce buffers, each of which belongs to the cell of its message."""
+    yield Case("buffers", "STORE_BUFFERS", large=True)
+    for bug in ("HEAD_FIRST", "FREE_AT", "NO_LOOK", "PUBLISH_FIRST"):
+        yield Case("buffers", f"STORE_BUFFERS BUG_{bug}", ASSERTION)
+    for witness in ("REUSED", "FULL", "OVERTAKEN"):
+        yield Case("buffers", f"STORE_BUFFERS WITNESS_{witness}", ASSERTION)
+
+
 def bulk_cases() -> Iterator[Case]:
     """A bulk segment that could not be received, and the one that takes its place."""
     for switches in ("MESSAGES=4", "LOSSES=2", "ONLY", "ONLY LOSSES=2"):
@@ -509,6 +518,7 @@ CASES = (
     unexpected_cases,
     slot_cases,
     news_cases,
+    buffer_cases,
     bulk_cases,
     pipe_cases,
     completion_cases,

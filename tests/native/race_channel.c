@@ -203,7 +203,7 @@ static bool write_one(struct task *task, struct item *item, uint32_t number)
 	uint64_t length = draw_length(task);
 
 	fill(item->buffer, (struct head){task->number, number, length});
-	if (length <= adma_eager_max() && below(&task->seed, 2)) {
+	if (length <= ADMA_BUFFER_SIZE && below(&task->seed, 2)) {
 		int rc = adma_write_now(task->end->chan, ADMA_BYTES, item->buffer, length);
 
 		if (!rc)
@@ -407,6 +407,7 @@ static void round_of(const struct adma_nonce *nonce, uint32_t forced, unsigned l
 	hang = adma_now() + HANG_NS;
 	make_ends(chans, segments, nonce, forced);
 	for (int e = 0; e < ENDS; e++) {
+		atomic_store(&segments[e]->buffered, below(seed, 3) ? UINT32_MAX : 0); /* asked for, by and large */
 		ends[e].chan = chans[e];
 		ends[e].other = &ends[!e];
 	}

@@ -21,8 +21,10 @@ SLOTS_FIRST: Final = 64  # those that are allocated at the handshake
 SLOTS_MAX: Final = 131072
 BLOCK: Final = 64  # slots of a block
 BOUNCE: Final = 32 * 1024
+BUFFERS: Final = 2
+BUFFER: Final = 32 * 1024  # bytes of a bounce buffer
 
-INLINE, EAGER, SLOT = 1, 2, 3  # enum adma_carry
+INLINE, EAGER, SLOT, BUFFERED = 1, 2, 3, 4  # enum adma_carry
 BYTES, OBJECT, PART, TAGGED = 1, 2, 3, 4  # enum adma_kind
 # enum adma_slot_state
 POSTED, MATCHED, CANCELLED, ABORTED, DONE, RESERVED, LOST, AGAIN = range(1, 9)
@@ -52,7 +54,8 @@ class Cell(_Fields):
         ("parts", _u32),
         ("first", _u32),  # slot index, or low 32 bits of the bounce offset
         ("second", _u32),  # slot generation, or the high 32 bits
-        ("rest", ctypes.c_uint8 * 24),
+        ("posted_at", ctypes.c_int64),  # of a slot or a bounce buffer
+        ("rest", ctypes.c_uint8 * 16),
     ]
 
 
@@ -118,7 +121,9 @@ class Segment(_Fields):
         ("drained", _u64),
         ("eager_off", _u32),
         ("drains", _u32),
-        ("reader", _u64 * 4),
+        ("bulk_lost", _u32),
+        ("buffered", _u32),
+        ("reader", _u64 * 3),
         ("event_count", _u64),
         ("quiet", _u64 * 7),
         ("top_for_maker", _u64 * (SLOTS_MAX // BLOCK // 64)),
@@ -126,6 +131,7 @@ class Segment(_Fields):
         ("cells", Cell * CELLS),
         ("bounce", ctypes.c_uint8 * BOUNCE),
         ("blocks", SlotBlock * (SLOTS_MAX // BLOCK)),
+        ("buffers", (ctypes.c_uint8 * BUFFER) * BUFFERS),
     ]
 
     def slot(self, index: int) -> Slot:
@@ -139,6 +145,7 @@ class Segment(_Fields):
 
 assert ctypes.sizeof(Cell) == 64
 assert ctypes.sizeof(Slot) == 128
+assert (ctypes.sizeof(Segment) + 4095) // 4096 * 4096 == SEGMENT_SIZE
 
 
 def word(generation: int, value: int) -> int:

@@ -20,13 +20,16 @@ from adma.testing.limits import SLOWNESS
 from support.mechanisms import FORCED
 
 TIMEOUT = 120 * SLOWNESS
-KIB_256, MIB_4 = 12, 20  # size classes
+KIB_16, KIB_256, MIB_4 = 4, 12, 20  # size classes
 PLAIN = (False, False, False)  # neither aliased nor by a detour nor beside others
 COSTS = [
     Cost(KIB_256, MECH_SHARED, 0, *PLAIN, False, 90_000),
     Cost(KIB_256, MECH_CMA, 2, *PLAIN, True, 40_000),
     Cost(KIB_256, MECH_CMA, 0, False, False, True, True, 35_000),
     Cost(KIB_256, MECH_CMA, 7, *PLAIN, False, 40_000),  # of another version: it is left out
+    Cost(KIB_16, 0, 0, *PLAIN, False, 400_000),  # a rendezvous
+    Cost(KIB_16, 0, 1, *PLAIN, True, 200_000),  # eager
+    Cost(KIB_256, 0, 1, *PLAIN, True, 200_000),  # never eager: it is left out
 ]
 SPREADS = [
     Spread(MIB_4, True, 1, 0, False, 20, 128 * 1024, 90_000),
@@ -48,7 +51,7 @@ thread = threading.Thread(target=lambda: other.append(adma.from_socket(b)))
 thread.start()
 with adma.from_socket(a) as channel:
     thread.join()
-    found = channel.explain(256 * 1024).learnt
+    found = [*channel.explain(256 * 1024).learnt, *channel.explain(16 * 1024).learnt[-2:]]
     print([(way.mechanism, way.chunk) for way in found if way.chosen and not way.aliased])
     other[0].close(0)
 """
@@ -102,9 +105,9 @@ def test_what_is_stored_is_loaded() -> None:
     not {"shared", "mapped:cma"} <= set(FORCED), reason="needs mechanisms to choose from"
 )
 def test_a_process_begins_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chosen() == "[('shared', 16384)]"
+    assert chosen() == "[('shared', 16384), ('rendezvous', 0)]"
     tuned.store(COSTS, SPREADS, "today")
-    assert chosen() == f"[('mapped:cma', {512 * 1024})]"
+    assert chosen() == f"[('mapped:cma', {512 * 1024}), ('eager', 0)]"
     monkeypatch.setenv("ADMA_LEARN", "0")
     assert chosen() == "[]"
 
@@ -301,6 +304,7 @@ def test_show() -> None:
     done = python("-m", "adma", "tune", "--show")
     assert done.returncode == 0, done.stderr
     assert "mapped:cma" in done.stdout
+    assert "eager" in done.stdout
     done = python("-m", "adma", "tune", "--show", "--json")
     found = json.loads(done.stdout)
     assert found["machine"] == tuned.machine()

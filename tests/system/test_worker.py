@@ -28,6 +28,7 @@ from adma.testing.payload import pattern
 from adma.testing.peer import search_path
 from support.calls import workers as calls
 from support.endpoints import InChild, InThread
+from support.segment import mapped
 from support.workers import connect, settle
 
 LIMIT = MIB  # that eager messages of one peer may cost; adma_worker.h tells no number
@@ -112,6 +113,32 @@ def test_what_nobody_receives_is_bounded_and_comes_in_order(
     assert sender.send(number, 1, bytes(nbytes)).done, "the peer is not told to send eagerly again"
     settle([receiver, sender])
     assert core.stats(sender.handle, number)["rendezvous"] == held["rendezvous"]
+
+
+def test_bounce_buffers_are_bounded_by_the_same_limit(
+    two: tuple[Worker, int, Worker, int],
+) -> None:
+    """Messages that the receiver wants eagerly are kept up to the limit, and wait in slots then."""
+    receiver, there, sender, number = two
+    for segment in mapped():
+        segment.buffered = 2**32 - 1  # as if the receivers had learnt that
+    count, nbytes = 100, 2 * EAGER
+    sends = []
+    for tag in range(count):
+        sends.append(sender.send(number, tag, pattern(nbytes, tag)))
+        settle([receiver, sender])
+    held = core.stats(sender.handle, number)
+    assert LIMIT // 2 < held["eager"] * nbytes < LIMIT
+    assert held["eager"] + held["rendezvous"] == count
+    for tag in reversed(range(count)):
+        buffer = bytearray(nbytes)
+        assert receiver.receive(there, tag, buffer).wait(HANG) == nbytes
+        assert buffer == pattern(nbytes, tag)
+    settle([receiver, sender])
+    assert all(request.result() == nbytes for request in sends)
+    waiting = receiver.receive(there, 7, bytearray(nbytes))
+    assert sender.send(number, 7, bytes(nbytes)).done
+    assert waiting.wait(HANG) == nbytes
 
 
 @pytest.mark.parametrize("nbytes", [8, 4000])

@@ -47,6 +47,7 @@ CONSTANTS = {
         "ADMA_INLINE",
         "ADMA_EAGER",
         "ADMA_SLOT",
+        "ADMA_BUFFERED",
         "ADMA_BYTES",
         "ADMA_OBJECT",
         "ADMA_PART",

@@ -7,15 +7,16 @@
 #include <unistd.h>
 
 static const size_t words[] = {
-	offsetof(struct adma_segment, waiting),     offsetof(struct adma_segment, reads),
-	offsetof(struct adma_segment, closed),      offsetof(struct adma_segment, blocked),
-	offsetof(struct adma_segment, filled),      offsetof(struct adma_segment, bit),
-	offsetof(struct adma_segment, summing),     offsetof(struct adma_segment, ending),
-	offsetof(struct adma_segment, posted),      offsetof(struct adma_segment, withdrawn),
-	offsetof(struct adma_segment, head),        offsetof(struct adma_segment, bounce_head),
-	offsetof(struct adma_segment, drained),     offsetof(struct adma_segment, eager_off),
-	offsetof(struct adma_segment, drains),      offsetof(struct adma_segment, bulk_lost),
-	offsetof(struct adma_segment, event_count), offsetof(struct adma_segment, news_top),
+	offsetof(struct adma_segment, waiting),  offsetof(struct adma_segment, reads),
+	offsetof(struct adma_segment, closed),   offsetof(struct adma_segment, blocked),
+	offsetof(struct adma_segment, filled),   offsetof(struct adma_segment, bit),
+	offsetof(struct adma_segment, summing),  offsetof(struct adma_segment, ending),
+	offsetof(struct adma_segment, posted),   offsetof(struct adma_segment, withdrawn),
+	offsetof(struct adma_segment, head),     offsetof(struct adma_segment, bounce_head),
+	offsetof(struct adma_segment, drained),  offsetof(struct adma_segment, eager_off),
+	offsetof(struct adma_segment, drains),   offsetof(struct adma_segment, bulk_lost),
+	offsetof(struct adma_segment, buffered), offsetof(struct adma_segment, event_count),
+	offsetof(struct adma_segment, news_top),
 };
 
 static const size_t slot_words[] = {
@@ -117,10 +118,12 @@ static void forge_message(struct adma_segment *segment, struct program *program)
 
 	desc.total = desc.length + (carry & 16 ? next(program, 2) : 0);
 	desc.parts = carry & 32 ? (uint32_t)next(program, 1) : 0;
-	if (carry % 4 == ADMA_SLOT) {
+	if (carry % 8 % 5 == ADMA_SLOT) {
 		forge_slot(segment, &desc, program);
 	} else {
-		desc.carry = carry % 4;
+		desc.carry = carry % 8 % 5;
+		if (desc.carry == ADMA_BUFFERED)
+			desc.u.buffer.index = carry / 64 % (ADMA_BUFFERS + 1);
 		if (desc.carry == ADMA_INLINE)
 			desc.length = desc.total = desc.length % (ADMA_INLINE_MAX + 1);
 		if (desc.carry == ADMA_EAGER)

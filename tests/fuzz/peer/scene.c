@@ -76,6 +76,7 @@ uint64_t draw_length(struct program *program)
 					   4096,
 					   ADMA_EAGER_MAX,
 					   ADMA_EAGER_MAX + 8,
+					   ADMA_BUFFER_SIZE,
 					   ADMA_BULK_CELL,
 					   3 * ADMA_BULK_CELL,
 					   ADMA_BULK_SIZE,

@@ -184,6 +184,7 @@ class adma_candidate(CData):  # noqa: N801
     error: int
 
 class adma_learnt_way(CData):  # noqa: N801
+    carry: int
     mechanism: int
     chunk: int
     aliased: int
@@ -803,6 +804,7 @@ class _Lib:
     ADMA_INLINE: int
     ADMA_EAGER: int
     ADMA_SLOT: int
+    ADMA_BUFFERED: int
     ADMA_BYTES: int
     ADMA_OBJECT: int
     ADMA_PART: int

@@ -16,6 +16,7 @@ PART: Final = lib.ADMA_PART
 INLINE: Final = lib.ADMA_INLINE
 EAGER: Final = lib.ADMA_EAGER
 RENDEZVOUS: Final = lib.ADMA_SLOT
+BUFFERED: Final = lib.ADMA_BUFFERED  # eager, in a bounce buffer
 
 # What becomes of a request: enum adma_req_state; and how it is posted: enum adma_req_flags.
 IDLE: Final = lib.ADMA_IDLE_STATE

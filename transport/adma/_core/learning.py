@@ -17,8 +17,8 @@ class Cost(NamedTuple):
     """What messages of a size class take by one way: `struct adma_learnt_cost`."""
 
     size_class: int
-    mechanism: int
-    choice: int  # which of its chunk sizes
+    mechanism: int  # 0: of messages of 8 to 32 KiB, by a rendezvous or eagerly
+    choice: int  # which of its chunk sizes; without a mechanism, 1: eager
     aliased: bool  # buffers a few bytes apart in their pages
     detour: bool
     window: bool  # messages that were under way beside others

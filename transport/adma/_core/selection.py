@@ -42,6 +42,7 @@ class Candidate(NamedTuple):
 class Learnt(NamedTuple):
     """What one way of carrying a message took: `struct adma_learnt_way`."""
 
+    carry: int  # 0: of a transfer; otherwise enum adma_carry
     mechanism: int
     chunk: int  # bytes
     aliased: bool  # buffers a few bytes apart in their pages
@@ -86,6 +87,7 @@ class Choices:
             raise_for(count)
         return [
             Learnt(
+                way.carry,
                 way.mechanism,
                 way.chunk,
                 bool(way.aliased),

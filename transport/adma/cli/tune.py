@@ -129,10 +129,14 @@ def tell(found: tuned.Tuned, where: str, as_json: bool) -> None:
 def _ways(found: tuned.Tuned) -> Iterator[dict[str, Any]]:
     for cost in found.costs:
         nbytes = learning.size_of(cost.size_class)
+        named = NAMES.get(cost.mechanism, str(cost.mechanism))
+        chunks = _CHOICES[cost.choice] if cost.choice < len(_CHOICES) else str(cost.choice)
+        if not cost.mechanism:
+            named, chunks = "eager" if cost.choice else "rendezvous", ""
         yield {
             "nbytes": nbytes,
-            "mechanism": NAMES.get(cost.mechanism, str(cost.mechanism)),
-            "chunks": _CHOICES[cost.choice] if cost.choice < len(_CHOICES) else str(cost.choice),
+            "mechanism": named,
+            "chunks": chunks,
             "aliased": cost.aliased,
             "detour": cost.detour,
             "window": cost.window,

@@ -27,6 +27,10 @@ class Learnt:
     under way together. `seconds`: what a message takes from the match on, or what each of many adds
     to the time of all; without samples it is predicted from other sizes, and None where nothing is
     known.
+
+    For messages of 8 to 32 KiB there are two more ways, which are compared with each other: "eager"
+    and "rendezvous" in place of a mechanism. The latter is by whatever mechanism. They have 0 for
+    `chunk`, and their times count from the post on.
     """
 
     mechanism: str
@@ -39,7 +43,9 @@ class Learnt:
     seconds: float | None
 
     def __str__(self) -> str:
-        how = f"{self.mechanism}, chunks of {self.chunk // 1024} KiB"
+        how = self.mechanism
+        if self.chunk:
+            how += f", chunks of {self.chunk // 1024} KiB"
         if self.aliased:
             how += ", buffers a few bytes apart" + (" by a detour" if self.detour else "")
         if self.window:
@@ -53,13 +59,13 @@ class Learnt:
 class Explanation:
     """How a message of `nbytes` would travel from here to the peer.
 
-    `carry`: "inline" (in the descriptor), "eager" (in the bounce ring), "rendezvous" (matched
-    first), or "refused" (nothing can carry it). `mechanism`: what moves a rendezvous message;
-    None for the others. `why`: the reason in words. `others`: for every other mechanism, why
-    it is not used. `refusals`: errno, cause and cure for those that do not work at all.
-    `learnt`: what this process has learnt of messages of this size that it read from processes of
-    the peer's user while both ends waited. It is empty where nothing is learnt: for messages that
-    need no mechanism, with a forced one, and with ADMA_LEARN=0.
+    `carry`: "inline" (in the descriptor), "eager" (in the bounce ring, or in a bounce buffer),
+    "rendezvous" (matched first), or "refused" (nothing can carry it). `mechanism`: what moves a
+    rendezvous message; None for the others. `why`: the reason in words. `others`: for every other
+    mechanism, why it is not used. `refusals`: errno, cause and cure for those that do not work at
+    all. `learnt`: what this process has learnt of messages of this size that it read from processes
+    of the peer's user while both ends waited. It is empty where nothing is learnt: for messages
+    that need no mechanism, with a forced one, and with ADMA_LEARN=0.
     """
 
     nbytes: int

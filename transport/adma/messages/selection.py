@@ -11,6 +11,7 @@ from .. import config, errors, tuned
 from .._core import channel as core
 from .._core import selection as reasons
 from .._core.constants import (
+    BUFFERED,
     COPY_AS_READER,
     COPY_AS_WRITER,
     EAGER,
@@ -102,17 +103,19 @@ def explain(choices: Choices, link: Link, nbytes: int) -> Explanation:
         for number, name in NAMES.items()
         if chosen is None or number != chosen.mechanism
     }
-    if chosen is None:
-        return Explanation(nbytes, carry, None, _CARRIED[carry], others, refusals)
-    why = _TEXTS[chosen.reason]
     learnt = tuple(_learnt(choices, nbytes))
+    if chosen is None:
+        asked = carry == "eager" and nbytes > EAGER_MAX
+        why = _ASKED if asked else _CARRIED[carry]
+        return Explanation(nbytes, carry, None, why, others, refusals, learnt)
+    why = _TEXTS[chosen.reason]
     return Explanation(nbytes, carry, NAMES[chosen.mechanism], why, others, refusals, learnt)
 
 
 def _learnt(choices: Choices, nbytes: int) -> Iterator[Learnt]:
     for way in choices.learnt(nbytes):
         yield Learnt(
-            NAMES[way.mechanism],
+            _WAYS.get(way.carry) or NAMES[way.mechanism],
             way.chunk,
             way.aliased,
             way.detour,
@@ -152,6 +155,8 @@ _CARRIED = {
     "inline": f"up to {INLINE_MAX} bytes ride in the descriptor",
     "eager": f"up to {EAGER_MAX} bytes go through the bounce ring, without a handshake",
 }
+_ASKED = "the reader has learnt that this size is quicker without a rendezvous, and asks for it"
+_WAYS = {RENDEZVOUS: "rendezvous", BUFFERED: "eager"}
 _ON_DEMAND = "slower than others: used only when it is asked for, or when nothing else works"
 _TEXTS = {
     reasons.FORCED: "this mechanism was asked for",

@@ -101,7 +101,8 @@ struct visit {
 	int64_t spin_ns; /* how long to spin at most, as adma_spin_limit() takes it */
 	int64_t begun_at; /* when the drive first found nothing that moved; 0: not yet, or its caller never sleeps */
 	int64_t now;     /* when the last round found nothing that moved */
-	int64_t end;     /* when the spin ends that began after the last move; -1: there was none since */
+	int64_t watched_since; /* of a round after a spin that found something: when that began; 0: this is no such round */
+	int64_t end; /* when the spin ends that began after the last move; -1: there was none since */
 	struct adma_hints hints;
 };
 
@@ -111,7 +112,7 @@ static void visit_begin(struct visit *visit, int64_t spin_ns)
 	visit->entered = visit->owns = visit->released = visit->observes = visit->silent = false;
 	visit->held = 0;
 	visit->spin_ns = spin_ns;
-	visit->begun_at = 0;
+	visit->begun_at = visit->watched_since = 0;
 	visit->end = -1;
 }
 
@@ -145,6 +146,7 @@ static bool drive_is_silent(const struct adma_worker *worker)
  */
 static void drive_leave(struct visit *visit, struct adma_progress *progress, int i, bool spins)
 {
+	progress->worker.watched_since = 0;
 	(void)adma_publish(progress, false);
 	if (!spins || visit->held != i || progress->worker.settling) {
 		adma_leave_worker(progress);
@@ -258,6 +260,8 @@ static bool drive_look(const struct adma_wait *wait, struct visit *visit, struct
 
 	if (!visit->owns && !wait->drained)
 		adma_ownership_acquire(progress);
+	if (visit->watched_since)
+		progress->worker.watched_since = visit->watched_since;
 	adma_hints_note_events(&visit->hints, progress);
 	moved = drive_worker(wait, progress);
 	if (moved && !adma_is_shared(progress))
@@ -385,10 +389,12 @@ static int drive(const struct adma_wait *wait, struct visit *visit, int64_t budg
 		if (moved < 0)
 			return moved;
 		if (!moved) {
+			visit->watched_since = visit->now;
 			if (visit->now >= visit->end || !drive_spin(wait, visit))
 				return ADMA_QUIET;
 			continue;
 		}
+		visit->watched_since = 0;
 		visit->end = -1;
 		visit->now = adma_now();
 		if (!begin)

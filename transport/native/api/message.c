@@ -10,6 +10,7 @@
 #include "base/trace.h"
 #include "progress/poll_descriptor.h"
 #include "progress/spin.h"
+#include "worker/eager_limit.h"
 #include "worker/peer.h"
 #include "worker/ring_send.h"
 #include "worker/select.h"
@@ -32,6 +33,17 @@ bool adma_wants_slot(const struct adma_chan *chan, uint64_t n)
 	return chan && adma_takes_slot(&chan->ep, n);
 }
 
+/*
+ * Publish it through the ring, or through a bounce buffer if it is too long for that and nothing is pending. As
+ * adma_ring_put().
+ */
+static int message_put_in_ring(struct adma_endpoint *ep, struct adma_desc *desc, const void *p)
+{
+	if (desc->length <= ADMA_EAGER_MAX)
+		return adma_ring_put(&ep->send.ring, desc, p);
+	return ep->send.pending ? 0 : adma_ring_put_if_asked(ep, desc, p);
+}
+
 /* Publish the message. 0; -ADMA_E_PENDING: that is not possible now; or why the channel is terminated. */
 static int message_put(struct adma_endpoint *ep, uint16_t kind, const void *p, uint64_t n)
 {
@@ -52,7 +64,7 @@ static int message_put(struct adma_endpoint *ep, uint16_t kind, const void *p, u
 		return -rc;
 	rc = adma_ring_room(&ep->send.ring);
 	if (rc > 0)
-		rc = adma_ring_put(&ep->send.ring, &desc, p);
+		rc = message_put_in_ring(ep, &desc, p);
 	if (rc < 0) {
 		adma_terminate(ep, ADMA_E_PROTOCOL);
 		return -ADMA_E_PROTOCOL;
@@ -73,9 +85,11 @@ static bool message_waits_for_binding(void)
 }
 
 /* May this call carry the message? A binding with buffers to let go does that first. */
-static bool message_is_for_now(const struct adma_chan *chan, uint64_t n)
+static bool message_is_for_now(const struct adma_chan *chan, uint16_t kind, uint64_t n)
 {
-	return !(adma_wants_slot(chan, n) || message_waits_for_binding());
+	bool waits = adma_wants_slot(chan, n) && (kind != ADMA_BYTES || !adma_eager_limit_asked(&chan->ep, n));
+
+	return !(waits || message_waits_for_binding());
 }
 
 /* Publish the message, and tell of it. Called with the lock held. */
@@ -97,7 +111,7 @@ int adma_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uint64_
 {
 	int rc;
 
-	if (!message_is_for_now(chan, n))
+	if (!message_is_for_now(chan, kind, n))
 		return -ADMA_E_PENDING;
 	rc = adma_enter(chan);
 	if (rc)
@@ -111,7 +125,7 @@ int adma_try_write_now(struct adma_chan *chan, uint16_t kind, const void *p, uin
 {
 	int rc;
 
-	if (!message_is_for_now(chan, n))
+	if (!message_is_for_now(chan, kind, n))
 		return -ADMA_E_PENDING;
 	rc = adma_try_enter(chan);
 	if (rc)
@@ -153,6 +167,8 @@ static int64_t message_take(struct adma_chan *chan, uint16_t kind, void *p, uint
 	length = desc->length;
 	if (length)
 		memcpy(p, adma_ring_payload(&ep->receive.ring), length);
+	if (desc->carry == ADMA_BUFFERED)
+		adma_eager_limit_took(ep, desc);
 	ep->stats.reads++;
 	ep->stats.bytes_in += length;
 	adma_note_read(ep);
@@ -182,6 +198,7 @@ int64_t adma_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n
 	if (result)
 		return result;
 	result = -ADMA_E_PENDING;
+	chan->progress.worker.watched_since = 0;
 	if (message_is_in_ring(chan)) {
 		result = message_take(chan, kind, p, n);
 		if (result == -ADMA_E_PENDING && spin_ns && message_may_spin(&chan->ep) &&
@@ -198,6 +215,7 @@ int64_t adma_try_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64
 
 	if (result)
 		return result;
+	chan->progress.worker.watched_since = 0;
 	result = message_is_in_ring(chan) ? message_take(chan, kind, p, n) : -ADMA_E_PENDING;
 	adma_publish_and_leave(chan);
 	return result;

@@ -6,6 +6,7 @@
 #include "api/channel.h"
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "worker/eager_limit.h"
 #include "worker/learning.h"
 #include "worker/peer.h"
 #include "worker/select.h"
@@ -25,12 +26,14 @@ static uint32_t selection_learnt(const struct adma_endpoint *ep, uint64_t n)
 	return adma_learning_mechanism(ep, n, adma_select_working(ep), selection_built_in(ep, n), both_wait);
 }
 
-static int selection_choose(const struct adma_endpoint *ep, uint64_t n)
+static int selection_choose(struct adma_endpoint *ep, uint64_t n)
 {
 	uint32_t id;
 
 	if (!adma_takes_slot(ep, n))
 		return n <= ADMA_INLINE_MAX ? ADMA_INLINE : ADMA_EAGER;
+	if (adma_eager_limit_asks(ep, n))
+		return ADMA_EAGER;
 	id = selection_learnt(ep, n);
 	return id ? ADMA_SLOT | (int)id << 8 : -ADMA_E_NO_MECHANISM;
 }
@@ -49,9 +52,12 @@ static int selection_candidates(const struct adma_endpoint *ep, uint64_t n, stru
 
 static int selection_tell(const struct adma_endpoint *ep, uint64_t n, struct adma_learnt_way *found)
 {
+	uint32_t told;
+
 	if (!adma_takes_slot(ep, n))
 		return 0;
-	return (int)adma_learning_tell(ep, n, adma_select_working(ep), selection_built_in(ep, n), found);
+	told = adma_learning_tell(ep, n, adma_select_working(ep), selection_built_in(ep, n), found);
+	return (int)(told + adma_eager_limit_tell(ep, n, found + told));
 }
 
 static uint32_t selection_withdrawn(const struct adma_endpoint *ep, int32_t *errs)
@@ -109,7 +115,7 @@ uint32_t adma_withdrawn(struct adma_chan *chan, int32_t *errs)
 /* ---- of endpoints ---- */
 
 /* Take the worker's lock if there is such an endpoint, which can be used; or return the negated reason. */
-static int selection_enter(struct adma_worker *worker, uint32_t number, const struct adma_endpoint **ep)
+static int selection_enter(struct adma_worker *worker, uint32_t number, struct adma_endpoint **ep)
 {
 	int rc = adma_enter_worker(adma_progress_of(worker));
 
@@ -124,7 +130,7 @@ static int selection_enter(struct adma_worker *worker, uint32_t number, const st
 
 int adma_worker_choose(struct adma_worker *worker, uint32_t number, uint64_t n)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	int rc = selection_enter(worker, number, &ep);
 
 	if (rc)
@@ -136,7 +142,7 @@ int adma_worker_choose(struct adma_worker *worker, uint32_t number, uint64_t n)
 
 int adma_worker_candidates(struct adma_worker *worker, uint32_t number, uint64_t n, struct adma_candidate *found)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	int rc = selection_enter(worker, number, &ep);
 
 	if (rc)
@@ -148,7 +154,7 @@ int adma_worker_candidates(struct adma_worker *worker, uint32_t number, uint64_t
 
 int adma_worker_learnt(struct adma_worker *worker, uint32_t number, uint64_t n, struct adma_learnt_way *found)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	int rc = selection_enter(worker, number, &ep);
 
 	if (rc)
@@ -160,7 +166,7 @@ int adma_worker_learnt(struct adma_worker *worker, uint32_t number, uint64_t n, 
 
 uint32_t adma_worker_withdrawn(struct adma_worker *worker, uint32_t number, int32_t *errs)
 {
-	const struct adma_endpoint *ep;
+	struct adma_endpoint *ep;
 	uint32_t mask;
 
 	if (selection_enter(worker, number, &ep))
@@ -174,11 +180,15 @@ uint32_t adma_worker_withdrawn(struct adma_worker *worker, uint32_t number, int3
 
 int adma_learnt_tell(uint32_t uid, struct adma_learnt_cost *found, int room)
 {
-	return adma_learning_tell_costs(uid, found, room);
+	int told = adma_learning_tell_costs(uid, found, room);
+
+	return told + adma_eager_limit_tell_costs(uid, told < room ? found + told : NULL, room - told);
 }
 
 int adma_learnt_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
 {
+	if (cost->mechanism == ADMA_MECH_NONE)
+		return adma_eager_limit_take_up(uid, cost);
 	return adma_learning_take_up(uid, cost);
 }
 

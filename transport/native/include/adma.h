@@ -543,6 +543,11 @@ int adma_candidates(struct adma_chan *chan, uint64_t n, struct adma_candidate *f
 
 /* A way in which messages of this process were carried: what it took, and how that is known. */
 struct adma_learnt_way {
+	/*
+	 * 0: a way of a transfer. Otherwise the enum adma_carry of messages whose ways of being carried are compared, from
+	 * the post on: ADMA_SLOT, a rendezvous by whatever mechanism, and ADMA_BUFFERED, eager ones.
+	 */
+	uint32_t carry;
 	uint32_t mechanism; /* enum adma_mechanism_id */
 	uint64_t chunk; /* bytes of a chunk */
 	uint32_t aliased; /* buffers that lie a few bytes apart in their pages, for which a detour may be quicker */
@@ -556,7 +561,7 @@ struct adma_learnt_way {
 	 */
 	uint64_t nanoseconds;
 };
-enum { ADMA_LEARNT_MAX = 32 };
+enum { ADMA_LEARNT_MAX = 40 };
 
 /*
  * What was learnt of messages of n bytes that this process read from processes of the peer's user, while both ends waited.
@@ -570,8 +575,8 @@ int adma_learnt(struct adma_chan *chan, uint64_t n, struct adma_learnt_way *foun
  */
 struct adma_learnt_cost {
 	uint32_t size_class;
-	uint32_t mechanism; /* enum adma_mechanism_id */
-	uint32_t choice; /* 0: the built-in size of chunks; others by their number */
+	uint32_t mechanism; /* enum adma_mechanism_id; ADMA_MECH_NONE: whether messages are eager is compared */
+	uint32_t choice; /* 0: the built-in size of chunks; others by their number. Without a mechanism, 1: eager */
 	uint32_t aliased, detour, window; /* as in struct adma_learnt_way */
 	uint32_t chosen;
 	uint64_t ns_per_mib; /* nanoseconds for each MiB */

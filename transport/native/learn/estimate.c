@@ -333,6 +333,11 @@ uint32_t adma_estimates_best(const struct adma_estimates *e, uint64_t bytes, str
 	return estimate_current(e, adma_estimates_class(bytes), ways);
 }
 
+bool adma_estimates_settled(const struct adma_estimates *e, uint64_t bytes)
+{
+	return e->classes[adma_estimates_class(bytes)].settled_at;
+}
+
 uint32_t adma_estimates_choose(struct adma_estimates *e, uint64_t bytes, struct adma_ways ways)
 {
 	uint32_t class = adma_estimates_class(bytes), current = estimate_current(e, class, ways), tried;

@@ -81,6 +81,9 @@ uint32_t adma_estimates_choose(struct adma_estimates *e, uint64_t bytes, struct 
 /* The way that such a transfer takes, if it is not to try another one and teaches nothing. */
 uint32_t adma_estimates_best(const struct adma_estimates *e, uint64_t bytes, struct adma_ways ways);
 
+/* Has the size class of so many bytes finished its first tries? */
+bool adma_estimates_settled(const struct adma_estimates *e, uint64_t bytes);
+
 /* An undisturbed transfer of so many bytes took this time. */
 void adma_estimates_note(struct adma_estimates *e, uint64_t bytes, uint32_t way, uint64_t nanoseconds);
 

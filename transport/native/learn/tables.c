@@ -60,6 +60,18 @@ uint32_t adma_tables_choose(struct adma_table_key key, uint64_t bytes, struct ad
 	return way;
 }
 
+bool adma_tables_settled(struct adma_table_key key, uint64_t bytes)
+{
+	const struct adma_estimates *e;
+	bool settled;
+
+	pthread_mutex_lock(&lock);
+	e = table_look(key);
+	settled = e && adma_estimates_settled(e, bytes);
+	pthread_mutex_unlock(&lock);
+	return settled;
+}
+
 void adma_tables_note(struct adma_table_key key, uint64_t bytes, uint32_t way, uint64_t nanoseconds)
 {
 	struct adma_estimates *e;

@@ -18,7 +18,7 @@
 
 enum {
 	ADMA_TABLES = 16,     /* users; peers of more are served without experience */
-	ADMA_TABLE_KINDS = 8, /* kinds of transfers in a table, which are not compared with each other */
+	ADMA_TABLE_KINDS = 9, /* kinds of transfers in a table, which are not compared with each other */
 };
 
 /* Transfers that can be compared. */
@@ -29,6 +29,9 @@ struct adma_table_key {
 
 /* The way for the next transfer of so many bytes. `tries`: it may try another way, and its time is to be noted. */
 uint32_t adma_tables_choose(struct adma_table_key key, uint64_t bytes, struct adma_ways ways, bool tries);
+
+/* Have all ways been tried for so many bytes? */
+bool adma_tables_settled(struct adma_table_key key, uint64_t bytes);
 
 void adma_tables_note(struct adma_table_key key, uint64_t bytes, uint32_t way, uint64_t nanoseconds);
 

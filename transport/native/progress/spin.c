@@ -239,9 +239,11 @@ bool adma_spin_for_message(struct adma_progress *progress, struct adma_endpoint 
 	bool ended = adma_spin(end, spin_look, spin_look_seldom, &hint);
 	bool came = hint_has_message(&hint);
 	adma_endpoint_retake(ep);
-	if (came)
+	if (came) {
+		progress->worker.watched_since = now;
 		adma_spin_hit(progress);
-	else if (!ended) /* otherwise the peer has signalled something else, and it is there and awake */
+	} else if (!ended) { /* otherwise the peer has signalled something else, and it is there and awake */
 		spin_note_vain(progress, adma_now());
+	}
 	return came;
 }

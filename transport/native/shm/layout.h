@@ -10,7 +10,8 @@
  *
  * The slots come last, in blocks. All blocks that there may ever be are within the size of the
  * memfd, but only the first one is allocated at the handshake. When the maker needs more slots,
- * it allocates more blocks (growth.h). The peer accepts every index.
+ * it allocates more blocks (growth.h). The peer accepts every index. Behind them are the bounce
+ * buffers, which are allocated when the first message travels through one.
  *
  *      segment of A                             segment of B
  *      +-- closed, waiting .. written by A      +-- closed, waiting .. by B
@@ -18,6 +19,7 @@
  *      +-- cells -----------> A to B            +-- cells -----------> B to A
  *      +-- bounce ----------> A to B            +-- bounce ----------> B to A
  *      +-- news, slots        (both, by CAS)    +-- news, slots
+ *      +-- buffers ---------> A to B            +-- buffers ---------> B to A
  *
  * Trust: a peer can write any byte here at any time. Whatever is read is copied into private
  * memory once, checked there, and only then used. The constants below are compiled in, and are
@@ -46,6 +48,8 @@ enum {
 	ADMA_INLINE_MAX = 32,         /* bytes that fit in a descriptor */
 	ADMA_BOUNCE_SIZE = 32 * 1024, /* bytes of the bounce ring */
 	ADMA_EAGER_MAX = 8 * 1024,    /* the longest payload in the bounce ring */
+	ADMA_BUFFERS = 2,             /* bounce buffers: one is filled while the other one is emptied */
+	ADMA_BUFFER_SIZE = 32 * 1024, /* bytes of one: the longest payload that can be eager at all */
 	ADMA_BULK_CELL = 16 * 1024,   /* bytes of a cell of the bulk segment */
 	ADMA_BULK_CELLS = 8,          /* cells of the bulk segment (128 KiB): more were no faster */
 };
@@ -56,6 +60,7 @@ enum adma_carry {
 	ADMA_INLINE = 1, /* in the descriptor */
 	ADMA_EAGER = 2,  /* in the bounce ring */
 	ADMA_SLOT = 3,   /* the bytes stay where they are until the message is matched: rendezvous */
+	ADMA_BUFFERED = 4, /* in a bounce buffer: eager, too, but only if the reader has asked for that */
 };
 
 /* The kind of a message. A read takes messages of one kind only. */
@@ -84,7 +89,13 @@ struct adma_desc {
 		struct {
 			uint32_t index;
 			uint32_t gen;
+			int64_t posted_at; /* on the writer's clock; 0: it does not say */
 		} slot;
+		struct {
+			uint32_t index;
+			uint32_t nothing;
+			int64_t posted_at;
+		} buffer;
 	} u;
 };
 
@@ -192,7 +203,7 @@ struct adma_segment {
 	_Atomic uint32_t eager_off;   /* send by rendezvous: too much of yours waits for a receive */
 	_Atomic uint32_t drains;      /* the maker takes it back to 0, and sends a byte, when its ring is half full */
 	_Atomic uint32_t bulk_lost;   /* how many bulk segments of the maker could not be received */
-	uint32_t nothing_more;
+	_Atomic uint32_t buffered;    /* a hint: messages of these sizes are better eager (worker/eager_limit.h) */
 	uint64_t reader[3];
 
 	/* The maker's event count: the peer signals it, the maker arms it (eventcount.h). */
@@ -205,6 +216,7 @@ struct adma_segment {
 	struct adma_cell cells[ADMA_CELLS];
 	uint8_t bounce[ADMA_BOUNCE_SIZE];
 	struct adma_slot_block blocks[ADMA_SLOT_BLOCKS];
+	uint8_t buffers[ADMA_BUFFERS][ADMA_BUFFER_SIZE]; /* for messages that are longer than ADMA_EAGER_MAX */
 };
 
 /* Bytes of a segment up to the end of its first `blocks` blocks. */

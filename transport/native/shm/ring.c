@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "adma.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "shm/growth.h"
 
 #define CELL_MASK (ADMA_CELLS - 1ull)
 #define BOUNCE_MASK (ADMA_BOUNCE_SIZE - 1ull)
@@ -38,17 +41,26 @@ bool adma_ring_eager_is_off(struct adma_ring_out *ring)
 	return ring->eager_off;
 }
 
-int adma_ring_room(struct adma_ring_out *ring)
+/* Read how far the consumer is. Acquire: it has done with what is before its head. 0 or -EPROTO. */
+static int ring_read_head(struct adma_ring_out *ring)
 {
-	if (ring->tail - ring->head < ADMA_CELLS)
-		return 1;
 	uint64_t head = atomic_load_explicit(&ring->segment->head, memory_order_acquire);
 
 	if (head < ring->head || head > ring->tail)
 		return -EPROTO;
 	ring->head = head;
 	ring_note_eager_off(ring);
-	return ring->tail - head < ADMA_CELLS;
+	return 0;
+}
+
+int adma_ring_room(struct adma_ring_out *ring)
+{
+	int rc;
+
+	if (ring->tail - ring->head < ADMA_CELLS)
+		return 1;
+	rc = ring_read_head(ring);
+	return rc ? rc : ring->tail - ring->head < ADMA_CELLS;
 }
 
 static void ring_publish(struct adma_ring_out *ring, const struct adma_desc *desc)
@@ -97,6 +109,70 @@ int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void
 	desc->carry = ADMA_EAGER;
 	desc->u.eager.offset = offset;
 	ring->bounce_tail = offset + ring_rounded(desc->length);
+	ring_publish(ring, desc);
+	return 1;
+}
+
+bool adma_ring_wants_buffered(struct adma_ring_out *ring, uint32_t sizes)
+{
+	/* Relaxed, here and below: whatever it says, the message arrives. */
+	uint32_t word = atomic_load_explicit(&ring->segment->buffered, memory_order_relaxed);
+
+	if (atomic_load_explicit(&ring->buffered, memory_order_relaxed) != word)
+		atomic_store_explicit(&ring->buffered, word, memory_order_relaxed);
+	return word & sizes;
+}
+
+/* A bounce buffer that is free by what is known of the consumer, or ADMA_BUFFERS. */
+static uint32_t ring_known_free(const struct adma_ring_out *ring)
+{
+	uint32_t b = 0;
+
+	while (b < ADMA_BUFFERS && ring->free_at[b] > ring->head)
+		b++;
+	return b;
+}
+
+/* 1: *b is a free bounce buffer; 0: there is none; -EPROTO. */
+static int ring_find_buffer(struct adma_ring_out *ring, uint32_t *b)
+{
+	int rc;
+
+	*b = ring_known_free(ring);
+	if (*b < ADMA_BUFFERS)
+		return 1;
+	rc = ring_read_head(ring);
+	*b = ring_known_free(ring);
+	return rc ? rc : *b < ADMA_BUFFERS;
+}
+
+/* The pages are allocated before the first use, because a mere access would raise SIGBUS if there is no memory. */
+static bool ring_provide_buffers(struct adma_ring_out *ring)
+{
+	if (ring->has_buffers || ring->lacks_buffers)
+		return ring->has_buffers;
+	ring->lacks_buffers = ADMA_FAULT(ADMA_FAULT_GROW) || adma_buffers_populate(ring->segment);
+	ring->has_buffers = !ring->lacks_buffers;
+	return ring->has_buffers;
+}
+
+int adma_ring_put_buffered(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload)
+{
+	int64_t now = adma_now();
+	uint32_t b;
+	int rc;
+
+	if (!ring_provide_buffers(ring))
+		return 0;
+	rc = ring_find_buffer(ring, &b);
+	if (rc <= 0 || ring->eager_off) /* read with the head that says that the buffer is free */
+		return rc < 0 ? rc : 0;
+	memcpy(ring->segment->buffers[b], payload, desc->length);
+	desc->carry = ADMA_BUFFERED;
+	desc->u.buffer.index = b;
+	desc->u.buffer.nothing = 0;
+	desc->u.buffer.posted_at = now;
+	ring->free_at[b] = ring->tail + 1;
 	ring_publish(ring, desc);
 	return 1;
 }
@@ -164,9 +240,20 @@ static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_
 		       desc->u.eager.offset == ring_placed(ring->bounce_head, desc->length);
 	case ADMA_SLOT:
 		return desc->u.slot.index < ADMA_SLOTS_MAX && desc->length <= INT64_MAX;
+	case ADMA_BUFFERED:
+		return (desc->kind == ADMA_BYTES || desc->kind == ADMA_TAGGED) && desc->length > ADMA_EAGER_MAX &&
+		       desc->length <= ADMA_BUFFER_SIZE && desc->u.buffer.index < ADMA_BUFFERS;
 	default:
 		return false;
 	}
+}
+
+/* Is the memory there in which the payload is? */
+static bool ring_reaches_payload(struct adma_ring_in *ring)
+{
+	if (ring->desc.carry == ADMA_BUFFERED && !ring->has_buffers)
+		ring->has_buffers = !adma_buffers_populate(ring->segment);
+	return ring->desc.carry != ADMA_BUFFERED || ring->has_buffers;
 }
 
 int adma_ring_peek(struct adma_ring_in *ring)
@@ -183,7 +270,7 @@ int adma_ring_peek(struct adma_ring_in *ring)
 		return seq == before ? 0 : -EPROTO;
 	}
 	adma_cell_load(cell, &ring->desc);
-	if (!ring_is_possible(ring, &ring->desc))
+	if (!ring_is_possible(ring, &ring->desc) || !ring_reaches_payload(ring))
 		return -EPROTO;
 	ring->held = true;
 	return 1;
@@ -193,6 +280,8 @@ const void *adma_ring_payload(const struct adma_ring_in *ring)
 {
 	if (ring->desc.carry == ADMA_INLINE)
 		return ring->desc.u.bytes;
+	if (ring->desc.carry == ADMA_BUFFERED)
+		return ring->segment->buffers[ring->desc.u.buffer.index];
 	return ring->segment->bounce + (ring->desc.u.eager.offset & BOUNCE_MASK);
 }
 

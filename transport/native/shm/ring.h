@@ -15,6 +15,10 @@
  * adma_ring_take()), and not for each message. So a producer that sleeps until an answer comes is
  * not woken for every message that is merely taken. Steps of a quarter lose no wake-up: when a
  * producer finds no room, more than half of the ring is still to be taken.
+ *
+ * A payload that is too long for the bounce ring may have a bounce buffer for itself, if one is free. A
+ * buffer belongs to the cell of its message, and is free again when `head` is past that cell. Nobody
+ * waits for one (tests/model/buffers.pml).
  */
 #ifndef ADMA_SHM_RING_H
 #define ADMA_SHM_RING_H
@@ -32,6 +36,10 @@ struct adma_ring_out {
 	uint64_t bounce_tail;
 	uint64_t bounce_head;
 	bool eager_off;       /* the consumer's word, as last read */
+	_Atomic uint32_t buffered; /* the same of `buffered`; a hint, which is read without the lock as well */
+	uint64_t free_at[ADMA_BUFFERS]; /* by bounce buffer: the head from which on it is free */
+	bool has_buffers;     /* their pages are there */
+	bool lacks_buffers;   /* there was no memory for these */
 };
 
 /* The reading side; private to the reader of the segment. */
@@ -41,6 +49,7 @@ struct adma_ring_in {
 	uint64_t bounce_head;
 	struct adma_desc desc; /* the next message: a private copy, which was checked */
 	bool held;             /* desc is filled in */
+	bool has_buffers;      /* the pages of the bounce buffers are there */
 };
 
 /* 1: there is a free cell; 0: full; -EPROTO: the consumer's counter is impossible. */
@@ -59,6 +68,15 @@ bool adma_ring_eager_is_off(struct adma_ring_out *ring);
  */
 int adma_ring_put(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload);
 
+/* Has the consumer asked for bounce buffers for messages of this size? Reads its word. */
+bool adma_ring_wants_buffered(struct adma_ring_out *ring, uint32_t sizes);
+
+/*
+ * The same for a payload of more than ADMA_EAGER_MAX and up to ADMA_BUFFER_SIZE bytes, through a bounce buffer. 0:
+ * none is free, there is no memory for them, or the consumer has asked for rendezvous. Fills in the descriptor's `u`.
+ */
+int adma_ring_put_buffered(struct adma_ring_out *ring, struct adma_desc *desc, const void *payload);
+
 /* 1: there is room for a payload of n bytes; 0: not now; -EPROTO. Reads the consumer's counter if it has to. */
 int adma_ring_payload_room(struct adma_ring_out *ring, uint64_t n);
 
@@ -74,10 +92,13 @@ void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc);
 /* Is there a message that was not peeked at yet? This is a hint: one load, and no checks. */
 bool adma_ring_fresh(const struct adma_ring_in *ring);
 
-/* 1: ring->desc is the next message; 0: the ring is empty; -EPROTO: the cell or its descriptor is invalid. */
+/*
+ * 1: ring->desc is the next message; 0: the ring is empty; -EPROTO: the cell or its descriptor is invalid, or there is
+ * no memory for bounce buffers that an honest producer has allocated.
+ */
 int adma_ring_peek(struct adma_ring_in *ring);
 
-/* The payload of the inline or eager message that adma_ring_peek() found. */
+/* The payload of the message that adma_ring_peek() found, which waits in no slot. */
 const void *adma_ring_payload(const struct adma_ring_in *ring);
 
 /* The caller has finished with the message that adma_ring_peek() found. True: tell the producer that there is room. */

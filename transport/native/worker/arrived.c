@@ -12,7 +12,9 @@
 #include "worker/withdrawn.h"
 
 /* What one ring can hold: so much may come after the peer was told to send by rendezvous. */
-#define UNDER_WAY (ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE)
+#define UNDER_WAY \
+	(ADMA_CELLS * (sizeof(struct adma_arrived) + ADMA_INLINE_MAX) + ADMA_BOUNCE_SIZE + \
+	 ADMA_BUFFERS * ADMA_BUFFER_SIZE)
 #define EAGER_OFF_FROM (ADMA_ARRIVED_BYTES_MAX - UNDER_WAY)
 #define EAGER_ON_BELOW (ADMA_ARRIVED_BYTES_MAX / 2)
 

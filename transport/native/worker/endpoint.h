@@ -57,6 +57,17 @@ struct adma_send_side {
 	int32_t blocked; /* our threads that are in a blocking write of a large message */
 };
 
+/* Size classes of messages of which it is learnt whether they are eager: from 8, 12, 16, 24 and 32 KiB on. */
+#define ADMA_EAGER_LIMIT_CLASSES 5
+
+/* What our reads tell the writer: see eager_limit.h. Masks of size classes. */
+struct adma_eager_limit {
+	uint32_t told; /* the word */
+	uint32_t advised; /* a way was chosen for them */
+	uint32_t trying; /* the next message is a try */
+	uint32_t seen[ADMA_EAGER_LIMIT_CLASSES]; /* messages */
+};
+
 /* The receive side: our reads. */
 struct adma_receive_side {
 	struct adma_ring_in ring;
@@ -84,6 +95,7 @@ struct adma_receive_side {
 	bool ended; /* the receives that name this endpoint were failed */
 	bool hole; /* a message is lost, taken back by the peer's close or gone with the peer: nothing after it is delivered */
 	uint64_t peer_posted, peer_lost; /* of so many messages that the peer posted, so many are lost by its close */
+	struct adma_eager_limit eager_limit;
 	struct adma_list taken; /* messages that matched probes and receives took, and that were not received yet */
 };
 

@@ -303,28 +303,30 @@ static void learning_note_run(struct adma_endpoint *ep, const struct adma_transf
 		adma_window_begin(window, look.now);
 }
 
-static void learning_note_alone(struct adma_endpoint *ep, const struct adma_transfer *t)
+static bool learning_note_alone(struct adma_endpoint *ep, const struct adma_transfer *t)
 {
 	uint64_t wakes = atomic_load_explicit(&ep->wakes_sent, memory_order_relaxed);
 	int64_t took;
 
 	if (!ep->control.waits)
-		return;
+		return false;
 	if (ep->begun != t->learning.begun || ep->naps != t->learning.naps || wakes != t->learning.wakes)
-		return;
+		return false;
 	took = adma_now() - t->learning.since;
 	if (took > 0)
 		adma_tables_note(t->learning.key, t->span.length, t->learning.way, (uint64_t)took);
+	return true;
 }
 
-void adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error)
+bool adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error)
 {
-	bool failed = error || t->span.guarded;
+	bool failed = error || t->span.guarded, undisturbed = false;
 
 	if (t->learning.teaches == ADMA_TEACHES_ALONE && !failed)
-		learning_note_alone(ep, t);
+		undisturbed = learning_note_alone(ep, t);
 	if (!adma_window_is_free(&ep->window))
 		learning_note_run(ep, t, failed);
+	return undisturbed;
 }
 
 /* ---- questions ---- */

@@ -47,8 +47,8 @@ struct adma_choice adma_learning_choose(struct adma_endpoint *ep, struct adma_tr
 /* It was matched, and is about to begin. */
 void adma_learning_begin(struct adma_endpoint *ep, const struct adma_transfer *t);
 
-/* A transfer is over, of either direction. */
-void adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error);
+/* A transfer is over, of either direction. True: it was alone and undisturbed, so that its time tells something. */
+bool adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t, int error);
 
 /* The mechanism for n bytes by experience with our reads, in place of this one. */
 uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,

@@ -34,6 +34,7 @@ struct adma_offer {
 	uint64_t tag, length;
 	const void *bytes;
 	const struct adma_desc *desc; /* of a message in a slot, or NULL */
+	const struct adma_desc *buffered; /* of a message in a bounce buffer, or NULL */
 };
 
 #endif

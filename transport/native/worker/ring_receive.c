@@ -7,6 +7,7 @@
 
 #include "base/trace.h"
 #include "shm/slot.h"
+#include "worker/eager_limit.h"
 #include "worker/peer.h"
 #include "worker/request.h"
 #include "worker/stages.h"
@@ -196,6 +197,8 @@ static void ring_deliver_eager(struct adma_endpoint *ep, struct adma_req *req)
 
 	if (length)
 		memcpy(req->address, adma_ring_payload(&ep->receive.ring), length);
+	if (ep->receive.ring.desc.carry == ADMA_BUFFERED)
+		adma_eager_limit_took(ep, &ep->receive.ring.desc);
 	adma_trace_moment(ADMA_TRACE_MATCH, req, length, ADMA_MECH_NONE, 0);
 	adma_stamp(req, &req->times.matched);
 	ring_take_message(ep);

@@ -8,6 +8,7 @@
 #include "shm/news.h"
 #include "shm/slot.h"
 #include "worker/arrived.h"
+#include "worker/eager_limit.h"
 #include "worker/peer.h"
 #include "worker/request.h"
 #include "worker/select.h"
@@ -33,6 +34,7 @@ static void ring_publish_slot(struct adma_endpoint *ep, struct adma_req *req, st
 
 	desc->u.slot.index = index;
 	desc->u.slot.gen = gen;
+	desc->u.slot.posted_at = ep->send.slots.own[index].posted_at;
 	req->slot_index = index;
 	req->slot_gen = gen;
 	__atomic_store_n(&req->state, ADMA_POSTED_STATE, __ATOMIC_RELEASE);
@@ -68,6 +70,37 @@ static int ring_post_slot(struct adma_endpoint *ep, struct adma_req *req, struct
 	return 1;
 }
 
+/* It is published with its bytes, and so complete. */
+static void ring_complete_eager(struct adma_endpoint *ep, struct adma_req *req, const struct adma_desc *desc)
+{
+	adma_ring_count_carry(ep, desc);
+	adma_request_dequeue(ep, req);
+	adma_stamp(req, &req->times.published);
+	adma_complete(ep, req, 0, req->length);
+}
+
+int adma_ring_put_if_asked(struct adma_endpoint *ep, struct adma_desc *desc, const void *payload)
+{
+	bool whole = desc->kind == ADMA_BYTES || desc->kind == ADMA_TAGGED;
+
+	if (!whole || adma_ring_eager_is_off(&ep->send.ring) || !adma_eager_limit_asks(ep, desc->length))
+		return 0;
+	return adma_ring_put_buffered(&ep->send.ring, desc, payload);
+}
+
+/* Post a write that is too long for the bounce ring, or has to take a slot. As ring_post_slot(); or -EPROTO. */
+static int ring_post_long(struct adma_endpoint *ep, struct adma_req *req, struct adma_desc *desc)
+{
+	int rc = 0;
+
+	/* Nothing is pending before it: of a window, the others would only wait for a buffer. */
+	if (!(req->flags & ADMA_REQ_SLOT) && ep->send.pending == 1)
+		rc = adma_ring_put_if_asked(ep, desc, req->address);
+	if (rc > 0)
+		ring_complete_eager(ep, req, desc);
+	return rc ? rc : ring_post_slot(ep, req, desc);
+}
+
 int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 {
 	struct adma_desc desc = {
@@ -84,7 +117,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	if (rc <= 0)
 		return rc;
 	if (req->flags & ADMA_REQ_SLOT || adma_takes_slot(ep, req->length))
-		return ring_post_slot(ep, req, &desc);
+		return ring_post_long(ep, req, &desc);
 	rc = adma_ring_payload_room(&ep->send.ring, req->length);
 	if (rc < 0)
 		return rc;
@@ -95,10 +128,7 @@ int adma_ring_post(struct adma_endpoint *ep, struct adma_req *req)
 	rc = adma_ring_put(&ep->send.ring, &desc, req->address);
 	if (rc <= 0)
 		return rc;
-	adma_ring_count_carry(ep, &desc);
-	adma_request_dequeue(ep, req);
-	adma_stamp(req, &req->times.published);
-	adma_complete(ep, req, 0, req->length);
+	ring_complete_eager(ep, req, &desc);
 	return 1;
 }
 

@@ -14,6 +14,12 @@ bool adma_ring_cancel(struct adma_endpoint *ep, struct adma_req *req);
 void adma_ring_count_carry(struct adma_endpoint *ep, const struct adma_desc *desc);
 
 /*
+ * Publish a message through a bounce buffer, if its reader has asked for that. There must be room for the descriptor.
+ * 1: it is published; 0: that is not so, or no buffer is free: it takes a slot; -EPROTO.
+ */
+int adma_ring_put_if_asked(struct adma_endpoint *ep, struct adma_desc *desc, const void *payload);
+
+/*
  * Take note of the news that the peer tells. Posted writes that it has matched become transfers, and
  * transfers that may be over are touched. Messages of the peer that wait for a receive, and that it has
  * withdrawn, are dropped. True when anything of that happened, a touch excepted.

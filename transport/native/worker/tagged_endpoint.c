@@ -73,6 +73,8 @@ static int tagged_offer(struct adma_endpoint *ep, const struct adma_desc *desc)
 		offer.desc = desc;
 	else
 		offer.bytes = adma_ring_payload(&ep->receive.ring);
+	if (desc->carry == ADMA_BUFFERED)
+		offer.buffered = desc;
 	return adma_tags_offer(&offer);
 }
 

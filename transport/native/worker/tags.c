@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "shm/slot.h"
 #include "worker/arrived.h"
+#include "worker/eager_limit.h"
 #include "worker/peer.h"
 #include "worker/request.h"
 #include "worker/stages.h"
@@ -148,6 +149,8 @@ static void deliver_bytes(const struct adma_offer *offer, struct adma_req *req, 
 	deliver_to(offer, req, posted);
 	if (n)
 		memcpy(req->address, offer->bytes, n);
+	if (offer->buffered && posted)
+		adma_eager_limit_took(offer->ep, offer->buffered);
 	adma_trace_moment(ADMA_TRACE_MATCH, req, n, ADMA_MECH_NONE, 0);
 	adma_stamp(req, &req->times.matched);
 	adma_complete(offer->ep, req, n < offer->length ? ADMA_E_TOOLONG : 0, n);

@@ -34,6 +34,7 @@ struct adma_transfer_learning {
 	struct adma_table_key key;
 	int64_t since;         /* the time of the match */
 	uint64_t begun, naps, wakes; /* what the endpoint counted then */
+	int64_t eager_since;   /* what adma_eager_limit_matched() said */
 };
 
 /* Are the buffers in memory, as far as our copies touch them? Asked once, by the first thread that copies with care. */

@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "mech/table.h"
 #include "shm/news.h"
+#include "worker/eager_limit.h"
 #include "worker/learning.h"
 #include "worker/peer.h"
 #include "worker/redo.h"
@@ -225,6 +226,7 @@ int adma_transfer_begin_read(struct adma_endpoint *ep, struct adma_req *req, con
 		return rc;
 	}
 	ep->receive.slots.of[t->slot_index] = t;
+	t->learning.eager_since = adma_eager_limit_matched(ep, desc);
 	adma_learning_begin(ep, t);
 	transfer_adopt(ep, t, req);
 	transfer_begin_inbound(ep, t, error ? error : ADMA_E_NO_MECHANISM);
@@ -371,7 +373,8 @@ static void transfer_complete(struct adma_endpoint *ep, struct adma_transfer *t,
 	struct adma_req *req = t->req;
 
 	(void)ADMA_FAULT(ADMA_FAULT_COMPLETE);
-	adma_learning_note(ep, t, error);
+	if (adma_learning_note(ep, t, error))
+		adma_eager_limit_came(ep, t->learning.key, t->span.length, t->learning.eager_since);
 	/* Lost with its sender: what was published after it is not delivered, as if it had not been matched yet. */
 	ep->receive.hole |= !t->span.outbound && (error == ADMA_E_LOST || error == ADMA_E_DIED);
 	adma_transfer_delist(ep, t);

@@ -56,6 +56,11 @@ struct adma_worker {
 	uint32_t settling; /* threads that wait for users to leave: nobody spins meanwhile */
 	uint32_t count; /* open endpoints */
 	uint32_t removed; /* endpoints that there were and that are gone */
+	/*
+	 * Since when a thread of ours has looked for messages without a break, which now looks at what it found; 0: none has.
+	 * Set once it has found something by spinning, until the end of the round that follows.
+	 */
+	int64_t watched_since;
 	bool copies_next; /* this round is followed by a copy under the same lock: see adma_signal_match() */
 	struct adma_list endpoints; /* these */
 	struct adma_list direct, rearm, active; /* see above */

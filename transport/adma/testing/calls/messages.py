@@ -9,6 +9,7 @@ from typing import Any
 
 import adma
 
+from ...messages.explanation import Learnt
 from ..endpoint import Endpoint
 from ..limits import HANG
 from ..payload import difference, pattern
@@ -138,6 +139,10 @@ def iprobe(endpoint: Endpoint) -> tuple[str, int] | None:
     return None if message is None else (message.kind, message.nbytes)
 
 
+def skip(endpoint: Endpoint, timeout: float | None = HANG) -> None:
+    endpoint.channel.skip(timeout=timeout)
+
+
 def send(endpoint: Endpoint, thing: Any) -> None:
     endpoint.channel.send(thing, timeout=HANG)
 
@@ -164,6 +169,11 @@ def stats(endpoint: Endpoint) -> Any:
 
 def explain(endpoint: Endpoint, nbytes: int) -> str:
     return str(endpoint.channel.explain(nbytes))
+
+
+def learnt(endpoint: Endpoint, nbytes: int) -> list[Learnt]:
+    """What the process has learnt of messages of this size."""
+    return list(endpoint.channel.explain(nbytes).learnt)
 
 
 def nothing(endpoint: Endpoint) -> None:
