@@ -96,10 +96,12 @@ $(BUILD)/release/built: $(NATIVE) $(VENV)/ready
 	ADMA_BUILD=release $(PY) setup.py --quiet build_ext --inplace --build-temp=$(@D) --build-lib=$(@D)/lib
 	touch $@
 
-# Modules that were deleted or renamed must not live on in the copy.
+# Modules that were deleted or renamed must not live on in the copy. What tests start by the thousand
+# is compiled here, since Python may be told not to write what it compiles (PYTHONDONTWRITEBYTECODE).
 $(BUILD)/faults/built $(BUILD)/sanitize/built: $(BUILD)/%/built: $(NATIVE) $(PACKAGE) $(VENV)/ready
 	mkdir -p $(@D)/lib && find $(@D)/lib -name '*.py*' -delete
 	ADMA_BUILD=$* $(PY) setup.py --quiet build --build-base=$(@D) --build-lib=$(@D)/lib
+	$(PY) -m compileall -q $(@D)/lib tests/support
 	touch $@
 
 release: $(BUILD)/release/built ## build the core for .venv
@@ -281,7 +283,7 @@ lint-python: $(VENV)/lint
 lint-shell:
 	@if command -v shellcheck >/dev/null; then \
 		shellcheck .ci/run scripts/*.sh $(wildcard tests/fuzz/*.sh); \
-		shellcheck --external-sources --source-path=SCRIPTDIR kernel/guest/*.sh; \
+		shellcheck --external-sources --source-path=SCRIPTDIR kernel/*.sh kernel/guest/*.sh; \
 	else echo 'lint-shell: no shellcheck here, left out'; fi
 
 clean: ## remove what was built
