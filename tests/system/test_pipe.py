@@ -314,6 +314,24 @@ def test_ends_travel_by_multiprocessing(method: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_what_another_user_puts_is_not_unpickled(
+    ends: tuple[adma.PipeEnd, adma.PipeEnd],
+) -> None:
+    """A child that gives up its rights keeps its copy of an end, and may send what it likes."""
+    one, other = ends
+
+    def attack() -> None:
+        os.setresuid(1234, 1234, 1234)
+        other.send([1])
+
+    Child(attack).said()
+    for read in (one.recv, one.read_bytes, one.poll, one.recv):
+        with pytest.raises(PermissionError, match="another user"):
+            read()
+
+
 # How ends end
 
 
