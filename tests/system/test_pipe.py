@@ -314,6 +314,24 @@ def test_ends_travel_by_multiprocessing(method: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_what_another_user_puts_is_not_unpickled(
+    ends: tuple[adma.PipeEnd, adma.PipeEnd],
+) -> None:
+    """A child that gives up its rights keeps its copy of an end, and may send what it likes."""
+    one, other = ends
+
+    def attack() -> None:
+        os.setresuid(1234, 1234, 1234)
+        other.send([1])
+
+    Child(attack).said()
+    for read in (one.recv, one.read_bytes, one.poll, one.recv):
+        with pytest.raises(PermissionError, match="another user"):
+            read()
+
+
 # How ends end
 
 
@@ -387,6 +405,33 @@ def test_the_death_of_the_owner_is_seen_though_others_have_copies(
     assert holder.said() is None
     os.close(stop_out)
     os.close(stop_into)
+
+
+def test_an_owner_that_is_gone_before_anybody_looks(
+    ends: tuple[adma.PipeEnd, adma.PipeEnd],
+) -> None:
+    """What it wrote is there, and its death is told, though this process has a copy of its end."""
+    one, other = ends
+    Child(lambda: other.send("the last words")).said()
+    assert one.recv(timeout=HANG) == "the last words"
+    with pytest.raises(adma.PeerDied):
+        one.recv(timeout=HANG)
+
+
+def test_a_signal_handler_uses_the_end(ends: tuple[adma.PipeEnd, adma.PipeEnd]) -> None:
+    """Its calls may come in the middle of any other, and so of a step of the handshake."""
+    one, other = ends
+    seen: list[bool] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(one.poll(0)))
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        through(one, other)
+        while len(seen) < 20:
+            one.send(1)
+            assert other.recv(timeout=HANG) == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("claims", [False, True])

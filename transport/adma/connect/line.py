@@ -2,7 +2,8 @@
 """A line: a socket that keeps the messages of a pipe which come before its channel is there.
 
 It is of SOCK_SEQPACKET, so that each record is taken whole or not at all, and what was put stays
-there for whoever reads it, also when its writer has ended. Both ends are of one user.
+there for whoever reads it, also when its writer has ended. Both ends are of one user: what another
+one puts is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .._core import constants
 from ..errors import ProtocolError
+from .identity import Credentials, is_same_user, own_credentials
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Head", "Line", "Put", "What"]
 
 _HEAD: Final = struct.Struct("=B7xQQ")  # what, kind, bytes
+_WHO: Final = socket.CMSG_SPACE(Credentials.SIZE)  # no room for descriptors, which none may pass
 _FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 
 
@@ -58,6 +62,7 @@ class Line:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
 
     def fileno(self) -> int:
         """The socket; -1 after close."""
@@ -70,7 +75,8 @@ class Line:
         if self._sock.fileno() < 0:  # the garbage collector may close it before its owner
             return Put.GONE
         try:
-            self._sock.sendmsg([_HEAD.pack(what, kind, nbytes), *parts], (), _FLAGS)
+            who = (socket.SOL_SOCKET, constants.SCM_CREDENTIALS, own_credentials().pack())
+            self._sock.sendmsg([_HEAD.pack(what, kind, nbytes), *parts], [who], _FLAGS)
         except BlockingIOError:
             return Put.FULL
         except (BrokenPipeError, ConnectionResetError):
@@ -84,19 +90,38 @@ class Line:
         return Put.SENT
 
     def head(self) -> Head | None:
-        """The first record, which stays. None: there is none yet."""
+        """The first record, which stays. None: there is none yet.
+
+        PermissionError: a process of another user has put it. A process with this end may have
+        become another user, and nothing of it is believed, or unpickled.
+        """
         raw = bytearray(_HEAD.size)
         flags = _FLAGS | socket.MSG_PEEK | socket.MSG_TRUNC
         try:
             try:
-                nbytes = self._sock.recv_into(raw, 0, flags)
+                nbytes, sender = self._receive(raw, flags)
             except ConnectionResetError:
                 # The other end has closed it and left something unread. The kernel says so once,
                 # and what that end had put is still there.
-                nbytes = self._sock.recv_into(raw, 0, flags)
+                nbytes, sender = self._receive(raw, flags)
         except BlockingIOError:
             return None
-        return _parse(raw, nbytes) if nbytes else Head(What.GONE)
+        if not nbytes:
+            return Head(What.GONE)
+        if sender is None or not is_same_user(sender.uid):
+            raise PermissionError(
+                "the process at the other end of the pipe belongs to another user; cure: for two "
+                "users, use listen(allow_uids=) and connect(), or from_socket()"
+            )
+        return _parse(raw, nbytes)
+
+    def _receive(self, raw: bytearray, flags: int) -> tuple[int, Credentials | None]:
+        """Bytes of the record; and who has put it, for whom the kernel vouches."""
+        nbytes, ancillary, _, _ = self._sock.recvmsg_into([raw], _WHO, flags)
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
+                return nbytes, Credentials.unpack(content)
+        return nbytes, None
 
     def is_hung_up(self) -> bool:
         """Does nobody have the other end any more? Records may be left to be read."""

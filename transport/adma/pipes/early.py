@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 import select
 import threading
@@ -95,6 +96,7 @@ class Early:
         self._owner = weakref.ref(owner)  # whose calls these are, and so it is alive in them
         self._lock = threading.RLock()  # a signal handler may close
         self._handshake: Handshake | None = None
+        self._steps = False  # a thread makes a step of it
         self._failure: Exception | None = None  # of the handshake
         self._coming = False  # a message is, by the channel
         self._announced = False  # the other end was told that one of ours is
@@ -169,6 +171,7 @@ class Early:
     def _forked(self) -> None:
         """In a child: an unclaimed end is the child's, too."""
         self._lock = threading.RLock()
+        self._steps = False
         self._waiting = 0
         if self._bell >= 0:
             os.close(self._bell)  # the parent's, as is the next one
@@ -190,8 +193,9 @@ class Early:
             return
         with self._lock, forks.held_off():
             handshake = self._handshake
-            if handshake is None:
+            if handshake is None or self._steps:  # a signal handler's call, in the middle of it
                 return
+            self._steps = True
             try:
                 link = handshake.step()
                 if link is not None:
@@ -208,6 +212,8 @@ class Early:
                     "a signal's exception interrupted the handshake of this pipe"
                 )
                 raise
+            finally:
+                self._steps = False
 
     def _note_peer(self, handshake: Handshake) -> None:
         """The other end has said hello. Copies of it elsewhere do not hide its process's death."""
@@ -215,6 +221,8 @@ class Early:
         if pid:
             self.peer_pid = pid
             self._pidfd = processes.pidfd_open(pid)
+            if self._pidfd == -errno.ESRCH:
+                self._fail(PeerDied("the process at the other end of the pipe is gone"))
 
     def _begin_channel(self, link: Link) -> None:
         self._handshake = None
