@@ -42,6 +42,14 @@ python_packages() {
 	esac
 }
 
+# The package with the tests of that Python's own library.
+testsuite() {
+	local python
+	python=$("$here/find-python.sh") || return 0
+	"$python" -c 'import test._test_multiprocessing' 2>/dev/null ||
+		"$python" -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])'
+}
+
 # have COMMAND...: are they all there?
 have() {
 	local command
@@ -54,6 +62,7 @@ have() {
 missing() {
 	case $1 in
 	python) "$here/find-python.sh" >/dev/null 2>&1 || python_packages ;;
+	testsuite) testsuite ;;
 	cc) compiles "${CC:-gcc}" || echo gcc libc6-dev ;;
 	spin) command -v spin >/dev/null || echo spin ;;
 	tsan) { compiles gcc && races gcc; } || echo gcc libc6-dev ;;

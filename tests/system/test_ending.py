@@ -27,10 +27,11 @@ from adma.messages.worker import Worker
 from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, LARGE, SHORT
-from adma.testing.observe import children, until, until_asleep, until_stopped
+from adma.testing.observe import until, until_asleep, until_stopped
 from adma.testing.payload import pattern
 from adma.testing.peer import search_path
 from support.endpoints import InThread
+from support.orphans import buried
 from support.workers import connect
 
 WAYS = ("auto", "shared", "mapped:cma", "loopback:tcp")
@@ -145,17 +146,10 @@ def test_a_program_that_ends_has_delivered(tmp_path: Path, end: str, mechanism: 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize("kind", ["process", "pool", "executor"])
 def test_a_child_of_multiprocessing_has_delivered(tmp_path: Path, kind: str, method: str) -> None:
-    before = set(children(os.getpid()))
-    with writing(tmp_path, MULTIPROCESSING, kind, method) as (channel, writer):
+    with buried(), writing(tmp_path, MULTIPROCESSING, kind, method) as (channel, writer):
         assert read_pairs(channel) == WHOLE
         _, told = writer.communicate(timeout=HANG)
         assert writer.returncode == 0, told
-    until("its helpers have ended, too", lambda: not reap(set(children(os.getpid())) - before))
-
-
-def reap(pids: set[int]) -> set[int]:
-    """Reap those that have ended; returns the others."""
-    return {pid for pid in pids if os.waitpid(pid, os.WNOHANG)[0] == 0}
 
 
 def test_a_signal_is_a_death(tmp_path: Path) -> None:

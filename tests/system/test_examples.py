@@ -19,6 +19,7 @@ import adma
 from adma.testing.limits import HANG, LARGE
 from adma.testing.observe import until_asleep
 from support.calls import computing
+from support.orphans import buried
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -133,3 +134,38 @@ def test_a_client_without_a_server() -> None:
 def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text()
     assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in text] == []
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_replaces_a_worker_that_is_killed(method: str) -> None:
+    with buried():
+        lines = run("pool.py", method).splitlines()
+    norms = [f"the norm of array {number} is {256 * number}" for number in range(8)]
+    assert lines == [*norms, "a worker was killed, and replaced"]
+
+
+def test_a_pipeline_of_frames() -> None:
+    """Each of them comes through, in order: the last stage asserts that."""
+    with buried():
+        assert run("frames.py", "10") == "10 frames came through\n"
+
+
+def test_a_server_of_requests() -> None:
+    """It serves on after a client that sends nonsense, and after one that is killed."""
+    with listening("request_server.py", "test-requests") as server:
+        with adma.connect("test-requests") as nonsense:
+            nonsense.write(b"no request")
+            with pytest.raises(adma.ChannelEnded):
+                nonsense.recv(timeout=HANG)
+        with adma.connect("test-requests") as asking:
+            killed = start("request_client.py", "test-requests")
+            killed.kill()
+            killed.communicate()
+            asking.send(("add", (1, 2)))
+            assert asking.recv(timeout=HANG) == ("done", 3)
+            output = run("request_client.py", "test-requests")
+        assert output.splitlines()[:2] == ["2 + 3 = 5", "length: 1048576"]
+        assert "refused: divide" in output
+        server.send_signal(signal.SIGINT)
+        assert server.communicate(timeout=HANG)[0] == "ended\n"
+        assert server.returncode == 0
