@@ -371,7 +371,8 @@ def compiled() -> None:
         assert got == pattern(64, before)
         assert not any(requests)
         assert all(request.Test() for request in requests)
-    with not_in_python("Waitall", "waitall"):
+    of_requests: type = MPI.Request.__bases__[0]
+    with not_in_python(of_requests, "Waitall", "waitall"):
         for wait, statuses in (
             (MPI.Request.Waitall, [MPI.Status(), MPI.Status()]),
             (MPI.Request.waitall, (MPI.Status(), MPI.Status(), status)),
@@ -400,23 +401,85 @@ def compiled() -> None:
 
 
 @contextlib.contextmanager
-def not_in_python(*names: str) -> Iterator[None]:
-    """The block calls these methods of requests, and not those of Python's that they may call."""
-    base: type = MPI.Request.__bases__[0]
+def not_in_python(base: type, *names: str) -> Iterator[None]:
+    """The block calls these methods, and not those of this base that they leave the rest to."""
 
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("this one is not compiled")
 
+    own = {name: vars(base)[name] for name in names if name in vars(base)}
     for name in names:
         setattr(base, name, refused)
     yield
     for name in names:
-        delattr(base, name)  # its base has the real one
+        delattr(base, name)
+        if name in own:
+            setattr(base, name, own[name])
 
 
 def until_tested(request: MPI.Request) -> None:
     while not request.Test():
         pass
+
+
+def compiled_objects() -> None:
+    """The same for objects that are received by a request."""
+    before, after, status = (rank - 1) % size, (rank + 1) % size, MPI.Status()
+    comm.sendrecv(rank, after, source=before)
+    comm.sendrecv(rank, before, source=after)
+
+    def exchange(buf: bytearray) -> None:
+        request = comm.Irecv(bytearray(MIB), before, 3)
+        comm.Send(buf, after, 3)
+        request.Wait()
+        comm.Sendrecv(buf, after, 4, bytearray(MIB), before, 4)
+
+    calls, requests = type(comm).__mro__, type(MPI.REQUEST_NULL).__bases__[0]
+    of_comm = next(each for each in calls if "irecv" in vars(each) and "Psend_init" in vars(each))
+    for source, tag in ((before, 5), (MPI.ANY_SOURCE, MPI.ANY_TAG)):
+        comm.send({"rank": rank}, after, 5)
+        comm.Barrier()
+        # A wait for anybody is Python's if it takes long.
+        waits = ("wait", "Wait") if source == before else ()
+        with not_in_python(of_comm, "irecv"), not_in_python(requests, *waits):
+            request = comm.irecv(source=source, tag=tag)
+            assert request.wait(status) == {"rank": before}
+            assert (status.source, status.tag) == (before, 5)
+            assert not request
+            assert request.test() == (True, None)
+            comm.send(None, after, 5)
+            comm.Barrier()
+            assert comm.irecv(None, source, tag).Wait()
+    for obj in (list(range(30_000)), bytearray(MIB), 3 * MIB * "x"):
+        # Nobody goes on before somebody receives what it sends.
+        for send in (
+            lambda obj: comm.send(obj, after),
+            lambda obj: comm.ssend(obj, after),
+            lambda obj: comm.send(obj, after) or exchange(bytearray(MIB)),
+            lambda obj: exchange(bytearray(MIB)) or comm.send(obj, after),
+            lambda obj: until_tested(comm.isend(obj, after)),
+            lambda obj: MPI.Request.Waitall([comm.isend(obj, after)]),
+            lambda obj: comm.isend(obj, after).wait(),
+        ):
+            request = comm.irecv(source=before, tag=0)
+            send(obj)
+            assert request.wait() == obj
+    comm.irecv(source=before)  # whose request nobody has
+    comm.send(bytearray(MIB), after)
+    comm.sendrecv(None, after, 9, source=before, recvtag=9)  # what is sent before that has come
+    request = comm.irecv(source=before, tag=6)
+    request.Cancel()
+    request.Wait(status)
+    assert status.Is_cancelled()
+    comm.Barrier()
+    sent = comm.isend(1, after, 7)
+    one, two = comm.irecv(source=before, tag=7), comm.irecv(source=before, tag=8)
+    assert one.wait() == 1
+    assert not two.Test()
+    sent.wait()
+    comm.Barrier()
+    comm.isend(2, after, 8).wait()
+    assert MPI.Request.waitall([two]) == [2]
 
 
 def flat() -> None:
@@ -454,6 +517,15 @@ def flat() -> None:
         MPI.Request.Waitsome([alone.Irecv(got), alone.Isend(sent, 0)])
         MPI.Request.Waitall([alone.Irecv(got), alone.Isend(sent, 0)], statuses)
 
+    def later_objects() -> None:
+        request = alone.irecv()
+        alone.send({"some": [1, 2]}, 0)
+        request.wait()
+
+    def dropped_objects() -> None:
+        alone.irecv()
+        alone.send({"some": [1, 2]}, 0)
+
     def small_objects() -> None:
         alone.send({"some": [1, 2]}, 0)
         alone.recv()
@@ -473,6 +545,8 @@ def flat() -> None:
         dropped_requests,
         sets,
         small_objects,
+        later_objects,
+        dropped_objects,
         mistaken,
     ):
         for _ in range(500):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mpi4py import MPI
 
+from .._core.calls import rank_requests_adopt
 from .._core.waiting import ManyWaiter
 from ..arguments import remaining
 from ..errors import Cancelled, PeerDied
@@ -387,6 +388,7 @@ def advance(activities: Sequence[Activity]) -> list[bool]:
 
 
 def _go_on_with_staged() -> None:
+    rank_requests_adopt()
     for each in list(STAGED):  # which leave it when they are over
         each.poll()
 
@@ -398,8 +400,7 @@ def wait_for(activities: Sequence[Activity], need: int, deadline: float | None) 
     """
     pause = _ASK_FIRST
     while True:
-        if STAGED:
-            _go_on_with_staged()
+        _go_on_with_staged()
         open_ones = [each for each in activities if not each.poll()]
         missing = need - (len(activities) - len(open_ones))
         if missing <= 0:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mpi4py import MPI
 
-from .._core.calls import rank_objects_pickle_by, ranks_prepare, specification_types
+from .._core.calls import rank_pickle_by, ranks_prepare, specification_types
 from ..messages.worker import TagRequest, WholeReceive
 from . import handles, objects, spec, statuses
 from .activity import STAGED, Activity, Both, Receive, Send
@@ -129,5 +129,5 @@ def _activity(comm: Any, operation: Operation, what: int, anybody: bool) -> Acti
 def prepare(slow: type) -> None:
     """Tell the compiled calls what they need to know. `slow`: the calls of communicators here."""
     ranks_prepare(_Rest, STAGED, handles.DETACHED, slow, MPI.ANY_SOURCE, MPI.ANY_TAG)
-    rank_objects_pickle_by(MPI.pickle, pickle.dumps, pickle.loads)
+    rank_pickle_by(MPI.pickle, pickle.dumps, pickle.loads)
     specification_types(spec.SIZES)

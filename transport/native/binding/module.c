@@ -15,7 +15,7 @@
 #include "binding/pickling.h"
 #include "binding/posted.h"
 #include "binding/rank_calls.h"
-#include "binding/rank_objects.h"
+#include "binding/rank_pickle.h"
 #include "binding/rank_request.h"
 #include "binding/ranks.h"
 #include "binding/request.h"
@@ -66,7 +66,8 @@ static PyMethodDef module_methods[] = {
 	{"object_read", objects_read_large, METH_VARARGS, NULL},
 	{"object_limits", pickling_limits, METH_VARARGS, NULL},
 	{"persistent_type_on", persistent_type_on, METH_O, NULL},
-	{"rank_objects_pickle_by", rank_objects_pickle_by, METH_VARARGS, NULL},
+	{"rank_pickle_by", rank_pickle_by, METH_VARARGS, NULL},
+	{"rank_requests_adopt", rank_requests_adopt, METH_NOARGS, NULL},
 	{"rank_request_type_on", rank_request_type_on, METH_O, NULL},
 	{"ranks_carried", ranks_carried, METH_NOARGS, NULL},
 	{"ranks_prepare", ranks_prepare, METH_VARARGS, NULL},

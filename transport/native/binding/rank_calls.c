@@ -226,6 +226,9 @@ static PyMethodDef rank_calls_methods[] = {
 	{"isend", BINDING_FAST(rank_objects_isend), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("isend($self, /, obj, dest, tag=0)\n--\n\n"
 		   "Begin to send an object. It is pickled now; its large buffers must stay as they are.")},
+	{"irecv", BINDING_FAST(rank_objects_irecv), METH_FASTCALL | METH_KEYWORDS,
+	 PyDoc_STR("irecv($self, /, buf=None, source=ANY_SOURCE, tag=ANY_TAG)\n\n"
+		   "Begin to receive an object of any size. `buf` is mpi4py's, and not needed.")},
 	{"recv", BINDING_FAST(rank_objects_recv), METH_FASTCALL | METH_KEYWORDS,
 	 PyDoc_STR("recv($self, /, buf=None, source=ANY_SOURCE, tag=ANY_TAG, status=None, *, timeout=None)\n\n"
 		   "Receive an object of any size. `buf` is mpi4py's, and not needed.")},

@@ -7,9 +7,7 @@
 
 PyObject *rank_objects_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *rank_objects_isend(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *rank_objects_irecv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *rank_objects_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-
-/* Function of the module: (MPI.pickle, pickle.dumps, pickle.loads). Objects are for here while it uses these functions. */
-PyObject *rank_objects_pickle_by(PyObject *module, PyObject *args);
 
 #endif

@@ -6,6 +6,9 @@
 #include <structmember.h>
 
 #include "binding/arguments.h"
+#include "binding/rank_arrival.h"
+#include "binding/rank_pickle.h"
+#include "shm/layout.h"
 
 #define SPARES_MAX 256 /* a window of requests */
 #define FEW 64         /* so many are waited for without memory for them */
@@ -16,8 +19,9 @@ struct rank_request {
 	PyObject *comm;
 	PyObject *handle; /* NULL: it has an operation, or is null */
 	PyObject *weakrefs;
+	struct rank_request *before, *after; /* in the list of takes */
 	enum tagged_what what;
-	bool anybody;
+	bool anybody, listed;
 };
 
 static PyTypeObject *rank_request_type;
@@ -30,6 +34,37 @@ static int spare_count;
 static inline struct rank_request *rank_request_of(PyObject *object)
 {
 	return (struct rank_request *)object;
+}
+
+/* ---- the receives of objects that Python does not know ---- */
+
+static struct rank_request *first_take; /* guarded by the GIL */
+
+static void take_list(struct rank_request *request)
+{
+	if (request->listed)
+		return;
+	request->before = NULL;
+	request->after = first_take;
+	if (first_take)
+		first_take->before = request;
+	first_take = request;
+	request->listed = true;
+	ranks_takes++;
+}
+
+static void take_unlist(struct rank_request *request)
+{
+	if (!request->listed)
+		return;
+	if (request->before)
+		request->before->after = request->after;
+	else
+		first_take = request->after;
+	if (request->after)
+		request->after->before = request->before;
+	request->listed = false;
+	ranks_takes--;
 }
 
 /* ---- life ---- */
@@ -61,6 +96,8 @@ PyObject *rank_request_new(struct ranks *ranks, PyObject *comm, struct operation
 	request->comm = comm;
 	request->what = what;
 	request->anybody = anybody;
+	if (what == TAGGED_TAKE)
+		take_list(request);
 	return (PyObject *)request;
 }
 
@@ -70,12 +107,26 @@ static struct operation *rank_request_part(struct rank_request *request)
 	struct operation *op = request->op;
 	PyObject *ranks = (PyObject *)request->ranks, *comm = request->comm;
 
+	take_unlist(request);
 	request->op = NULL;
 	request->ranks = NULL;
 	request->comm = NULL;
 	Py_XDECREF(ranks);
 	Py_XDECREF(comm);
 	return op;
+}
+
+/* Nobody has it any more. The object is received all the same, for the sake of its sender. */
+static void take_drop(struct rank_request *request)
+{
+	PyObject *type, *value, *trace, *nothing;
+
+	PyErr_Fetch(&type, &value, &trace);
+	nothing = PyObject_CallMethod(ranks_python.rest, "keep", "OO", request->comm, (PyObject *)request->op);
+	if (!nothing)
+		PyErr_Clear();
+	Py_XDECREF(nothing);
+	PyErr_Restore(type, value, trace);
 }
 
 static void rank_request_dealloc(PyObject *self)
@@ -86,6 +137,9 @@ static void rank_request_dealloc(PyObject *self)
 
 	if (request->weakrefs)
 		PyObject_ClearWeakRefs(self);
+	take_unlist(request); /* nobody may find it any more, as Python may run now */
+	if (request->op && request->what == TAGGED_TAKE)
+		take_drop(request);
 	op = (PyObject *)rank_request_part(request);
 	handle = request->handle;
 	request->handle = NULL;
@@ -122,6 +176,21 @@ static PyObject *rank_request_get_handle(PyObject *self, void *nothing)
 	before = (PyObject *)rank_request_part(request);
 	Py_XDECREF(before);
 	return handle;
+}
+
+PyObject *rank_requests_adopt(PyObject *module, PyObject *nothing)
+{
+	(void)module, (void)nothing;
+	while (first_take) {
+		PyObject *request = Py_NewRef((PyObject *)first_take);
+		PyObject *handle = rank_request_get_handle(request, NULL);
+
+		Py_DECREF(request);
+		if (!handle)
+			return NULL;
+		Py_DECREF(handle);
+	}
+	Py_RETURN_NONE;
 }
 
 static int rank_request_set_handle(PyObject *self, PyObject *handle, void *nothing)
@@ -235,14 +304,61 @@ static int rank_request_wait_for(struct rank_request *request, PyObject *status)
 	return found;
 }
 
+/* It is an object's, and done. NULL without an exception: Python has to. */
+static PyObject *rank_request_take_it(struct rank_request *request, struct ranks *ranks, PyObject *status)
+{
+	struct rank_call call = {.name = "wait", .comm = request->comm, .ranks = ranks};
+	struct operation *op = request->op;
+	PyObject *object;
+
+	/* Of a longer one more may have to come, and who is interrupted then still has the request. */
+	if (op->req.needed > ADMA_EAGER_MAX || !rank_pickle_is_standard() || !rank_arrival_is_plain(&call, op, status))
+		return NULL;
+	Py_INCREF((PyObject *)ranks); /* until the call ends */
+	Py_INCREF(call.comm);
+	object = rank_arrival_end(&call, rank_request_part(request), status);
+	Py_DECREF(call.comm);
+	return object;
+}
+
+/* Wait for an object. NULL without an exception: not for here. */
+static PyObject *rank_request_wait_for_object(struct rank_request *request, PyObject *status)
+{
+	struct ranks *ranks = request->ranks;
+	struct operation *op = request->op;
+	PyObject *object = NULL;
+	int found;
+
+	if (!op || request->what != TAGGED_TAKE || !ranks_worker(ranks) || !ranks_are_at_rest())
+		return NULL;
+	Py_INCREF((PyObject *)op);
+	Py_INCREF((PyObject *)ranks);
+	take_unlist(request); /* it is this thread that goes on with it */
+	found = tagged_wait(ranks, &op, 1, request->anybody);
+	if (request->op == op && found > 0)
+		object = rank_request_take_it(request, ranks, status);
+	if (request->op == op)
+		take_list(request);
+	Py_DECREF((PyObject *)ranks);
+	Py_DECREF((PyObject *)op);
+	return object;
+}
+
 static PyObject *rank_request_wait_as(PyObject *self, const char *name, PyObject *result, PyObject *const *args,
 				      Py_ssize_t nargs, PyObject *kwnames)
 {
-	PyObject *status;
-	int found = rank_request_status(args, nargs, kwnames, &status)
-			    ? rank_request_wait_for(rank_request_of(self), status)
-			    : 0;
+	PyObject *status, *object;
+	int found = 0;
 
+	if (rank_request_status(args, nargs, kwnames, &status)) {
+		object = rank_request_wait_for_object(rank_request_of(self), status);
+		if (object && result == Py_None)
+			return object;
+		Py_XDECREF(object);
+		if (object)
+			return Py_NewRef(result);
+		found = PyErr_Occurred() ? -1 : rank_request_wait_for(rank_request_of(self), status);
+	}
 	if (found < 0)
 		return NULL;
 	return found ? Py_NewRef(result) : rank_request_slow(name, self, args, nargs, kwnames);
@@ -271,7 +387,7 @@ static int rank_request_test_it(struct rank_request *request, PyObject *status)
 	struct operation *op = request->op;
 	int found = 0;
 
-	if (!rank_request_is_ours(request))
+	if (!rank_request_is_ours(request) || ranks_takes)
 		return 2;
 	Py_INCREF((PyObject *)op);
 	if (!operation_is_done(op)) {

@@ -14,6 +14,12 @@
 PyObject *rank_request_new(struct ranks *ranks, PyObject *comm, struct operation *op, enum tagged_what what,
 			   bool anybody);
 
+/*
+ * Function of the module: all receives of objects that requests have become messages under way of Python's, so that it goes
+ * on with them while it waits. See ranks_takes.
+ */
+PyObject *rank_requests_adopt(PyObject *module, PyObject *nothing);
+
 /* Function of the module: make the type of requests, on top of this class of Python's, which has what is seldom called. */
 PyObject *rank_request_type_on(PyObject *module, PyObject *base);
 

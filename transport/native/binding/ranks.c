@@ -3,6 +3,7 @@
 #include "binding/ranks.h"
 
 struct ranks_python ranks_python;
+Py_ssize_t ranks_takes;
 static PyTypeObject *ranks_type;
 static unsigned long long carried; /* guarded by the GIL */
 

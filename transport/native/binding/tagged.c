@@ -168,7 +168,10 @@ int tagged_wait(struct ranks *ranks, struct operation *const *ops, int count, bo
 	for (int i = 0; i < count; i++)
 		if (!operation_is_done(ops[i]))
 			reqs[pending++] = &ops[i]->req;
-	found = pending ? tagged_wait_for(ranks, reqs, pending, anybody) : 1;
+	if (pending)
+		found = ranks_takes ? 0 : tagged_wait_for(ranks, reqs, pending, anybody);
+	else
+		found = 1;
 	if (reqs != few)
 		PyMem_Free(reqs);
 	return found;
