@@ -108,6 +108,17 @@ static void forge_slot(struct adma_segment *segment, struct adma_desc *desc, str
 	atomic_store(&slot->state, life | 1); /* posted */
 }
 
+/* A message in a bounce buffer, which often is possible. */
+static void forge_buffered(struct adma_desc *desc, uint8_t how)
+{
+	desc->u.buffer.index = how / 64 % (ADMA_BUFFERS + 1);
+	if (how & 8) {
+		desc->kind = ADMA_BYTES;
+		desc->length = desc->total = ADMA_EAGER_MAX + 1 + desc->length % (ADMA_BUFFER_SIZE - ADMA_EAGER_MAX);
+		desc->parts = 0;
+	}
+}
+
 /* A message of its own, where the victim looks next, or behind that. */
 static void forge_message(struct adma_segment *segment, struct program *program)
 {
@@ -123,7 +134,7 @@ static void forge_message(struct adma_segment *segment, struct program *program)
 	} else {
 		desc.carry = carry % 8 % 5;
 		if (desc.carry == ADMA_BUFFERED)
-			desc.u.buffer.index = carry / 64 % (ADMA_BUFFERS + 1);
+			forge_buffered(&desc, carry);
 		if (desc.carry == ADMA_INLINE)
 			desc.length = desc.total = desc.length % (ADMA_INLINE_MAX + 1);
 		if (desc.carry == ADMA_EAGER)
