@@ -43,6 +43,7 @@ struct adma_poll_member {
 	bool suspect;             /* its socket may not be ours any more; only for the waiter */
 	uint32_t idle_looks;      /* how many looks in a row have found nothing; only for the waiter */
 	uint64_t update;          /* the last update that named the channel; only for the waiter */
+	_Atomic bool fresh;       /* it became active since the last look, which may be at what another thread has done */
 	bool active;              /* guarded by the lock, as are the lists */
 	bool gone;                /* the channel has left; nothing may use `progress` any more */
 	struct adma_list of_worker;
