@@ -32,14 +32,17 @@ static void member_read(struct adma_poll_member *member)
 	member->told = member->suspect = false;
 }
 
-/* Is there what the waiter wants of this channel? */
-static bool member_is_ready(const struct adma_poll_member *member, struct adma_endpoint *ep)
+/*
+ * Is there what the waiter wants of this channel? A transfer may be ready that cannot go on, because nobody can copy its chunk: so
+ * it counts only if there is `news`.
+ */
+static bool member_is_ready(const struct adma_poll_member *member, struct adma_endpoint *ep, bool news)
 {
 	struct adma_message message;
 
 	if (member->wants & ADMA_WANTS_MESSAGES && (ep->ops->peek(ep, &message) || ep->control.over))
 		return true;
-	return member->wants & ADMA_WANTS_PROGRESS && adma_worker_ready(&member->progress->worker);
+	return news && member->wants & ADMA_WANTS_PROGRESS && adma_worker_ready(&member->progress->worker);
 }
 
 enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may_rest)
@@ -48,19 +51,21 @@ enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may
 	_Atomic uint64_t *event_count;
 	struct adma_endpoint *ep;
 	uint64_t events;
-	bool ready;
+	bool ready, news, changed;
 
 	if (adma_enter_worker(progress))
 		return ADMA_LOOKED_CLOSED;
 	ep = adma_only_endpoint(progress);
 	event_count = &ep->connection.config.local->event_count;
 	events = adma_ec_read(event_count); /* before the look */
+	news = atomic_exchange_explicit(&member->fresh, false, memory_order_relaxed) || member->told;
 	if (member->told || member->suspect) {
 		member_read(member);
 		may_rest = false; /* others may rely on the byte that was read here: publish */
 	}
-	may_rest &= !adma_endpoint_advance(ep);
-	ready = member_is_ready(member, ep);
+	changed = adma_endpoint_advance(ep);
+	may_rest &= !changed;
+	ready = member_is_ready(member, ep, news || changed);
 	if (!ready && may_rest && adma_ec_arm(event_count, events)) {
 		adma_poll_member_rest(member);
 		/* Nothing else is to be published: the look found no change, and the event count was armed after it. */

@@ -51,7 +51,7 @@ int adma_poll_set_sleep(struct adma_poll_set *set, const struct adma_wait *also,
 /* What an event loop looks for on a channel. */
 enum adma_wants {
 	ADMA_WANTS_MESSAGES = 1, /* a message waits, or the channel is terminated */
-	ADMA_WANTS_PROGRESS = 2, /* adma_check() of a pending request would go on with it */
+	ADMA_WANTS_PROGRESS = 2, /* something has happened, and adma_check() of a pending request may go on with it */
 };
 
 /*

@@ -93,6 +93,8 @@ static void set_take_call(struct adma_poll_set *set)
 
 static void member_activate(struct adma_poll_member *member)
 {
+	/* Relaxed: it orders nothing. What was done before is seen under the lock of the channel. */
+	atomic_store_explicit(&member->fresh, true, memory_order_relaxed);
 	if (member->active)
 		return;
 	member->active = true;
@@ -162,6 +164,7 @@ static int member_join(struct adma_poll_set *set, struct adma_progress *progress
 	member->progress = progress;
 	member->wants = ADMA_WANTS_MESSAGES;
 	member->active = true;
+	atomic_init(&member->fresh, true);
 	for (int i = 0; i < ADMA_MEMBER_FDS; i++)
 		member->fds[i] = -1;
 	adma_list_push_front(&progress->watch.members, &member->of_worker);

@@ -43,18 +43,19 @@ struct adma_poll_member {
 	bool suspect;             /* its socket may not be ours any more; only for the waiter */
 	uint32_t idle_looks;      /* how many looks in a row have found nothing; only for the waiter */
 	uint64_t update;          /* the last update that named the channel; only for the waiter */
-	bool active;              /* guarded by the lock, as are the lists */
-	bool gone;                /* the channel has left; nothing may use `progress` any more */
+	_Atomic bool fresh; /* it became active since the last look, which may be at what another thread has done */
+	bool active; /* guarded by the lock, as are the lists */
+	bool gone; /* the channel has left; nothing may use `progress` any more */
 	struct adma_list of_worker;
 	struct adma_list of_set;
 	struct adma_list of_active;
 };
 
 struct adma_poll_set {
-	int epoll, eventfd;        /* -1 while there are no members */
+	int epoll, eventfd; /* -1 while there are no members */
 	struct adma_own own_epoll, own_eventfd;
-	int64_t eventfd_used_at;   /* when the eventfd was last used, or looked at */
-	int64_t looked_at;         /* when the descriptors were last looked at; 0: there is a reason to look */
+	int64_t eventfd_used_at; /* when the eventfd was last used, or looked at */
+	int64_t looked_at; /* when the descriptors were last looked at; 0: there is a reason to look */
 	bool stale; /* the epoll may tell of a member that is gone: it is replaced before that is freed */
 	bool busy; /* the waiter is in a call: it closes the descriptors, if that has to be done */
 	bool asleep; /* the waiter sleeps, or is about to */
