@@ -102,6 +102,25 @@ def meet(sock: socket.socket, mechanism: str, first: bool) -> None:
             channel.read(buffer, timeout=HANG)
 
 
+def meet_by_pipe() -> None:
+    """The same by the ends of a pipe, of which a child takes one."""
+    import adma
+
+    ours, theirs = adma.pipe()
+    pid = os.fork()
+    if not pid:
+        ours.close()
+        theirs.send(theirs.recv(timeout=HANG))
+        theirs.close()
+        os._exit(0)
+    theirs.close()
+    ours.send(bytes(NBYTES))
+    assert ours.recv(timeout=HANG) == bytes(NBYTES)
+    ours.close()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, "the other end of the pipe failed"
+
+
 def main(kind: str) -> None:
     """Be of this kind, and meet over each mechanism."""
     if kind == "aged":
@@ -122,6 +141,7 @@ def main(kind: str) -> None:
         meet(ours, mechanism, first=True)
         _, status = os.waitpid(pid, 0)
         assert status == 0, f"the other end failed over {mechanism}"
+    meet_by_pipe()
     signal.setitimer(signal.ITIMER_REAL, 0)
     print("fine")
 

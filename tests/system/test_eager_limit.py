@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import adma
-from adma._core import learning
-from adma._core.constants import MECH_SHARED
 from adma.testing import Peer
 from adma.testing.calls import messages
 from adma.testing.limits import HANG, KIB
 from adma.testing.observe import until
 from adma.testing.payload import pattern
+from support.calls import eager as calls
 from support.calls import faults
 from support.segment import BUFFER, BUFFERS
 from support.spoilt import Spoilt, spoilt
@@ -40,34 +39,31 @@ def eager(channel: adma.Channel) -> int:
     return channel.stats()["eager"]
 
 
-@pytest.mark.alone  # what sleeps is no sample
-def test_a_reader_learns_and_says_so(peer: Peer) -> None:
-    # The tries of mechanisms come first. They are skipped, unless an earlier test has begun them.
-    known = [learning.Cost(KIB_16, MECH_SHARED, 0, False, False, False, True, 400_000)]
-    learning.take_up(os.geteuid(), known)
-    channel = peer.connect()
-    contents = [pattern(NBYTES, number) for number in range(ROUNDS)]
+@pytest.fixture
+def strangers() -> Iterator[tuple[Peer, Peer]]:
+    """Two processes of which no test has made use: what one has learnt, it keeps."""
+    with Peer() as one, Peer() as other:
+        yield one, other
 
-    def ways() -> dict[str, int]:
-        found = channel.explain(NBYTES).learnt
-        return {way.mechanism: way.samples for way in found if not way.chunk}
+
+@pytest.mark.alone  # what sleeps is no sample
+def test_a_reader_learns_and_says_so(strangers: tuple[Peer, Peer]) -> None:
+    reader, writer = strangers
+    reader.call(calls.know_mechanism, KIB_16)
+    reader.connect_to(writer)
+    found: list[Any] = []
 
     def learnt() -> bool:
-        echoing = peer.begin(messages.echo, NBYTES, ROUNDS)
-        into = bytearray(NBYTES)
-        for content in contents:  # nothing comes between: both ends are to be awake
-            channel.write(content, timeout=HANG)
-            assert channel.read(into, timeout=HANG) == NBYTES
-            assert into == content
+        echoing = writer.begin(messages.echo, NBYTES, ROUNDS)
+        found[:] = reader.call(calls.exchange, NBYTES, ROUNDS)
         echoing.result()
-        return min(ways().values()) >= 3
+        return min(way.samples for way in found) >= 3
 
-    until("both ways were tried while this end was looking", learnt)
-    found = [way for way in channel.explain(NBYTES).learnt if not way.chunk]
+    until("both ways were tried while this end was looking", learnt, 3 * HANG)
     assert {way.mechanism for way in found} == {"eager", "rendezvous"}
     assert sum(way.chosen for way in found) == 1
     assert all(way.seconds for way in found)
-    assert peer.call(messages.stats)["eager"] >= 3
+    assert writer.call(messages.stats)["eager"] >= 3
 
 
 def test_what_is_asked_for_is_eager(peer: Peer, end: Spoilt) -> None:

@@ -177,6 +177,7 @@ TRIED: Final[dict[str, tuple[str, str]]] = {
     "rings": ("the channel's rings cannot be made", "memfd_create, fallocate and mmap"),
     "peer's rings": ("the peer's rings cannot be mapped", "mmap"),
     "bulk segment": ("no bulk segment can be made", "memfd_create, fallocate and mmap"),
+    "pipe": ("the pipe cannot be made", "eventfd2 and socketpair"),
     "handshake": ("the handshake needs more than there is", "sendmsg, recvmsg and dup"),
     "channel": ("the channel cannot be made", "eventfd2 and socket"),
     "worker": ("the worker cannot be made", "epoll_create1, eventfd2 and socket"),

@@ -32,6 +32,7 @@ is_dumpable = lib.adma_dumpable
 has_more_rights = lib.adma_has_more_rights
 unmap_segment = lib.adma_segment_unmap
 pidfd_open = lib.adma_pidfd_open  # a descriptor, or a negated errno
+eventfd = lib.adma_eventfd  # as that one; it does not block
 is_pidfd = lib.adma_is_pidfd  # 1, 0; or a negated errno: it cannot be told
 close_apart = lib.adma_close_apart  # without waiting for it
 closing_apart = lib.adma_closing_apart  # how many descriptors of a user are not closed yet

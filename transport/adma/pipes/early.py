@@ -28,6 +28,7 @@ from .._core import handshake as processes
 from .._core.results import CLOSED_HERE, FORKED, error_for
 from .._core.waiting import ManyWaiter
 from ..arguments import FOREVER, remaining
+from ..connect import counter
 from ..connect.line import Head, Line, Put, What
 from ..errors import ChannelClosed, PeerDied
 from ..handshake.handshake import Handshake, Terms
@@ -459,7 +460,7 @@ class Early:
         if self.state not in _LIVE:
             return []
         if self._bell < 0:
-            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._bell = counter.make(0)
         events = (select.POLLOUT if room else 0) | (select.POLLIN if reads else 0)
         watched = [(self._bell, select.POLLIN), (self._handles.line.fileno(), events)]
         if self._handshake is not None:
@@ -471,7 +472,7 @@ class Early:
     def _ring(self) -> None:
         """Threads that wait have to look again: what they wait for will not happen there."""
         if self._bell >= 0:
-            os.eventfd_write(self._bell, 1)
+            counter.add(self._bell, 1)
 
     def _close_bell(self) -> None:
         """Once nobody waits for it any more."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from .._core import constants
 from ..arguments import remaining
+from ..connect import counter
 from ..connect.identity import Credentials, is_same_user, own_credentials
 from ..connect.line import Line
 from ..errors import PeerDied, ProtocolError
@@ -20,7 +21,6 @@ __all__ = ["Handles", "receive", "send"]
 
 _COUNT: Final = 5
 _GREETING: Final = b"adma pipe 1"
-_EVENT: Final = os.EFD_NONBLOCK | os.EFD_CLOEXEC
 _INT: Final = array.array("i").itemsize
 
 
@@ -69,19 +69,19 @@ class Handles:
     def claim(self) -> bool:
         """Claim the end. False: a process has done so before."""
         try:
-            os.eventfd_read(self.ticket)
+            counter.take(self.ticket)
         except BlockingIOError:
             return False
         return True
 
     def tell(self, count: int) -> None:
         """So many messages went over the line, and no other will."""
-        os.eventfd_write(self._tells, count + 1)
+        counter.add(self._tells, count + 1)
 
     def heard(self) -> int | None:
         """How many messages the other end has put on the line. None: there may be more."""
         try:
-            return os.eventfd_read(self._hears) - 1
+            return counter.take(self._hears) - 1
         except BlockingIOError:
             return None
 
@@ -113,7 +113,7 @@ def _sockets(kind: int, undo: contextlib.ExitStack) -> list[int]:
 
 
 def _event(value: int, undo: contextlib.ExitStack) -> int:
-    fd = os.eventfd(value, _EVENT)
+    fd = counter.make(value)
     undo.callback(os.close, fd)
     return fd
 

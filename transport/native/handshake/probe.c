@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <linux/sockios.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -106,6 +107,13 @@ int adma_pidfd_open(int32_t pid)
 	long fd = syscall(SYS_pidfd_open, pid, 0);
 
 	return fd < 0 ? -errno : (int)fd;
+}
+
+int adma_eventfd(uint32_t value)
+{
+	int fd = eventfd(value, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
 }
 
 /* Signal 0 is sent to nobody. 0, or an errno. */

@@ -150,6 +150,9 @@ int adma_set_tracer(int32_t pid);
 /* A pidfd of a process, close-on-exec; or a negated errno. */
 int adma_pidfd_open(int32_t pid);
 
+/* An eventfd(2) that has this value, close-on-exec and non-blocking; or a negated errno. */
+int adma_eventfd(uint32_t value);
+
 /* Is this descriptor, received from a stranger, a pidfd? 1, 0, or a negated errno: the system does not let us ask. */
 int adma_is_pidfd(int fd);
 
