@@ -32,20 +32,23 @@ class _Gate:
     """Threads inside blocks that hold forks off, and forks, which hold off new blocks."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Taken by itself, and not by way of the condition: the exception of a signal's handler may
+        # come between the two steps of that, and leave the lock taken.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._inside: dict[int, int] = {}  # by thread: how many blocks, one in the other
         self._forks = 0
 
     def enter(self) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             while self._forks and me not in self._inside:
                 self._changed.wait()
             self._inside[me] = self._inside.get(me, 0) + 1
 
     def leave(self) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             self._inside[me] -= 1
             if not self._inside[me]:
                 del self._inside[me]
@@ -53,7 +56,7 @@ class _Gate:
 
     def close(self) -> None:
         """Before a fork. A signal handler may fork inside a block of its own thread."""
-        with self._changed:
+        with self._lock:
             self._forks += 1
             if not self._changed.wait_for(self._is_empty, _FIRST):
                 self._forks -= 1
@@ -68,7 +71,7 @@ class _Gate:
 
     def open(self) -> None:
         """After the fork, in the parent."""
-        with self._changed:
+        with self._lock:
             self._forks -= 1
             self._changed.notify_all()
 

@@ -76,7 +76,8 @@ class Here:
         self._numbers = itertools.count(1)
         self._known: dict[bytes, Process] = {}
         self._by_number: dict[int, Process] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken by itself: see forks.py
+        self._changed = threading.Condition(self._lock)
         self._obituary: select.epoll | None = None
         self._pidfds: dict[int, Process] = {}
         self._unseen: list[Process] = []  # watched, without a descriptor that tells of their end
@@ -108,7 +109,7 @@ class Here:
 
     def know(self, key: bytes, pid: int, path: str) -> Process:
         """The process with this key."""
-        with self._changed:
+        with self._lock:
             process = self._known.setdefault(key, Process(key, pid, path))
             process.path = process.path or path  # it may have called before we agreed
             return process
@@ -117,7 +118,7 @@ class Here:
         """The process behind an endpoint. The thread that answers may just be adding it."""
         found = self._by_number.get(number)
         if found is None:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: number in self._by_number, _PATIENCE)
                 found = self._by_number[number]
         return found
@@ -144,7 +145,7 @@ class Here:
 
     def _may_call(self, process: Process, deadline: float) -> bool:
         """Is it this thread's turn to call it? If not, wait until its state changes."""
-        with self._changed:
+        with self._lock:
             if process.state == _APART:
                 process.state = _CALLING
                 return True
@@ -167,7 +168,7 @@ class Here:
 
     def _await_call(self, process: Process, deadline: float) -> None:
         """Its own call is on its way: wait until that has connected the two, or cannot any more."""
-        with self._changed:
+        with self._lock:
             while process.state in (_CALLING, _ANSWERING):
                 left = deadline - time.monotonic()
                 if left > 0:
@@ -223,14 +224,14 @@ class Here:
             sock.close()
             self._set(process, state, _APART)
             raise
-        with self._changed:
+        with self._lock:
             process.number = number
             process.state = _CONNECTED
             self._by_number[number] = process
             self._changed.notify_all()
 
     def _set(self, process: Process, old: int, new: int) -> None:
-        with self._changed:
+        with self._lock:
             if process.state == old:
                 process.state = new
             self._changed.notify_all()
@@ -248,7 +249,7 @@ class Here:
         if self.key < process.key:
             return self._call_for_channel(process, theirs, deadline)
         endpoint = self.endpoint_to(process)
-        with self._changed:
+        with self._lock:
             while (sock := self._call_from(process.key, number)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -273,7 +274,7 @@ class Here:
     def _keep_call(self, sock: socket.socket, key: bytes, number: int) -> None:
         """Another process asks for a channel: this one will do so, too, or has already."""
         sock.settimeout(None)
-        with self._changed:
+        with self._lock:
             for gone in [call for call in self._calls if _is_over(call[2])]:
                 self._calls.remove(gone)
                 gone[2].close()
@@ -340,7 +341,7 @@ class Here:
 
     def _takes(self, process: Process) -> bool:
         """Do we answer this call, or is ours the one that stands?"""
-        with self._changed:
+        with self._lock:
             ours_stands = process.state == _CALLING and self.key < process.key
             if ours_stands or process.state in (_ANSWERING, _CONNECTED):
                 return False
@@ -355,7 +356,7 @@ class Here:
 
         It is not for those that are `unseen`: who waits has to look for these again and again.
         """
-        with self._changed:
+        with self._lock:
             if self._obituary is None:
                 self._obituary = select.epoll()
             for process in processes:
@@ -373,7 +374,7 @@ class Here:
 
     def dead(self) -> list[Process]:
         """Those watched that have ended, but not in order."""
-        with self._changed:
+        with self._lock:
             ended = [process for process in self._unseen if _is_gone(process)]
             for process in ended:
                 self._unseen.remove(process)
