@@ -114,6 +114,33 @@ def test_trio_s_conformance_kit(streams: Callable[[], Pair]) -> None:
         trio.run(main)
 
 
+@pytest.mark.parametrize("when", ["before its task runs", "while that waits", "in the call"])
+def test_trio_lets_go_of_a_descriptor_that_is_closed(when: str) -> None:
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    from adma.aio.trio_run import TrioRun
+
+    calls = []
+
+    async def main() -> None:
+        run = TrioRun.running()
+        fd = os.eventfd(1 if when == "in the call" else 0)
+
+        def let_go() -> None:
+            calls.append(fd)
+            run.unwatch(fd)
+            os.close(fd)
+
+        run.watch(fd, let_go)
+        if when != "before its task runs":
+            await trio.testing.wait_all_tasks_blocked()
+        if when != "in the call":
+            let_go()
+        await trio.testing.wait_all_tasks_blocked()
+
+    trio.run(main)
+    assert len(calls) == 1
+
+
 def test_channels_and_requests_in_trio() -> None:
     trio = pytest.importorskip("trio", reason="trio is not installed")
     name = f"aio-trio-{os.getpid()}"

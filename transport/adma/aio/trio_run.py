@@ -85,11 +85,12 @@ class TrioRun:
 
         async def look() -> None:
             with scope:
-                while True:
+                # Once it is unwatched the number may be nobody's, or another one's: before the
+                # task first runs, while it waits, or by what it calls.
+                while not scope.cancel_called:
                     await lowlevel.wait_readable(fd)
-                    if scope.cancel_called:  # the number may be another one's by now
-                        break
-                    call()
+                    if not scope.cancel_called:
+                        call()
 
         lowlevel.spawn_system_task(look)
 
