@@ -17,12 +17,12 @@ import socket
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeVar
 
 from .._core import constants, handshake
 from .._core import record as core
 from ..arguments import FOREVER
+from ..closing import Closing
 from ..errors import PeerDied, ProtocolError, failure
 from .identity import Credentials, credentials_of, is_same_user, let_go, own_credentials
 
@@ -75,7 +75,7 @@ class Entry:
 
 
 @dataclass
-class Record:
+class Record(Closing):
     """A record that was received: its round, its entries, and the kernel's word on the sender.
 
     It is a context manager, which closes the descriptors that nobody took.
@@ -89,17 +89,6 @@ class Record:
     def entry(self, subject: int) -> Entry | None:
         """The entry about a subject, the first one; None when there is none."""
         return next((entry for entry in self.entries if entry.subject == subject), None)
-
-    def __enter__(self) -> Record:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the descriptors that nobody took. Idempotent."""
