@@ -35,9 +35,7 @@ class Handles:
     """
 
     def __init__(self, fds: list[int]) -> None:
-        """They are owned from now on."""
-        for fd in fds:
-            os.set_inheritable(fd, False)
+        """They are close-on-exec, and owned from now on."""
         line, sock, self.ticket, self._tells, self._hears = fds
         self.line = Line(socket.socket(fileno=line))
         self.sock = socket.socket(fileno=sock)
@@ -46,11 +44,16 @@ class Handles:
     def pair(cls) -> tuple[Handles, Handles]:
         """Those of both ends of a new pipe. OSError: there are no descriptors left."""
         with contextlib.ExitStack() as undo:
-            lines = _sockets(socket.SOCK_SEQPACKET, undo)
-            socks = _sockets(socket.SOCK_STREAM, undo)
-            tickets = [_event(1, undo), _event(1, undo)]
-            notes = [_event(0, undo), _event(0, undo)]
-            copies = [_copy(fd, undo) for fd in notes]  # each end closes its own
+
+            def own(fd: int) -> int:
+                undo.callback(os.close, fd)
+                return fd
+
+            kinds = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)
+            lines, socks = ([own(fd) for fd in _sockets(kind)] for kind in kinds)
+            tickets = [own(counter.make(1)) for _ in range(2)]
+            notes = [own(counter.make(0)) for _ in range(2)]
+            copies = [own(os.dup(fd)) for fd in notes]  # each end closes its own
             undo.pop_all()
         first = [lines[0], socks[0], tickets[0], notes[0], notes[1]]
         second = [lines[1], socks[1], tickets[1], copies[1], copies[0]]
@@ -105,23 +108,8 @@ class Handles:
             self.close_all_but_line()
 
 
-def _sockets(kind: int, undo: contextlib.ExitStack) -> list[int]:
-    fds = [each.detach() for each in socket.socketpair(socket.AF_UNIX, kind)]
-    for fd in fds:
-        undo.callback(os.close, fd)
-    return fds
-
-
-def _event(value: int, undo: contextlib.ExitStack) -> int:
-    fd = counter.make(value)
-    undo.callback(os.close, fd)
-    return fd
-
-
-def _copy(fd: int, undo: contextlib.ExitStack) -> int:
-    copy = os.dup(fd)
-    undo.callback(os.close, copy)
-    return copy
+def _sockets(kind: int) -> list[int]:
+    return [each.detach() for each in socket.socketpair(socket.AF_UNIX, kind)]
 
 
 # Over sockets
