@@ -26,7 +26,7 @@ from ..closing import Closing
 from ..errors import PeerDied, ProtocolError, failure
 from .identity import Credentials, credentials_of, is_same_user, let_go, own_credentials
 
-__all__ = ["Entry", "Record", "Steps", "Wire", "await_events"]
+__all__ = ["Entry", "Record", "Steps", "Wire", "await_events", "close_all", "numbers_in"]
 
 T = TypeVar("T")
 
@@ -205,13 +205,13 @@ class Wire:
             if level != socket.SOL_SOCKET:
                 continue
             if kind == socket.SCM_RIGHTS:
-                fds.extend(_numbers(content))
+                fds.extend(numbers_in(content))
             elif kind == constants.SCM_CREDENTIALS:
                 sender = Credentials.unpack(content)
             elif (
                 kind == core.SCM_PIDFD
             ):  # the kernel's own, for a socket that somebody has set to that
-                for number in _numbers(content):
+                for number in numbers_in(content):
                     os.close(number)
         if sender is not None and is_same_user(self._owner):
             self._owner = sender.uid
@@ -276,7 +276,7 @@ def await_events(sock: socket.socket, events: int, deadline: float) -> None:
         poll.poll(left * 1000)
 
 
-def _numbers(content: bytes) -> array.array[int]:
+def numbers_in(content: bytes) -> array.array[int]:
     """The descriptors in a control message; none of them is negative, which would be an error."""
     numbers = array.array("i")
     numbers.frombytes(content[: len(content) - len(content) % _INT])

@@ -13,8 +13,9 @@ from typing import Any, Final
 from .._core import constants
 from ..arguments import remaining
 from ..connect import counter
-from ..connect.identity import Credentials, is_same_user, own_credentials
+from ..connect.identity import OVERFLOW_UID, Credentials, is_same_user, own_credentials
 from ..connect.line import Line
+from ..connect.record import close_all, numbers_in
 from ..errors import PeerDied, ProtocolError
 
 __all__ = ["Handles", "receive", "send"]
@@ -150,21 +151,20 @@ def receive(sock: socket.socket, deadline: float | None) -> Handles:
             raise PeerDied("the other end of the socket hung up before it passed an end of a pipe")
         _judge(data, flags, fds, sender)
     except BaseException:
-        for fd in fds:
-            os.close(fd)
+        close_all(fds, sender.uid if sender else OVERFLOW_UID)
         raise
     return Handles(fds)
 
 
 def _parts_of(ancillary: list[Any]) -> tuple[list[int], Credentials | None]:
-    fds = array.array("i")
+    fds: list[int] = []
     sender = None
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % _INT])
+            fds.extend(numbers_in(content))
         elif level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
             sender = Credentials.unpack(content)
-    return list(fds), sender
+    return fds, sender
 
 
 def _judge(data: bytes, flags: int, fds: list[int], sender: Credentials | None) -> None:
