@@ -41,3 +41,6 @@ class Kept(ReceiveRequest):
 
     def _notify(self) -> bool:
         return True
+
+    def __repr__(self) -> str:
+        return "<message over the line of a pipe, done>"
