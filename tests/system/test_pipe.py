@@ -206,8 +206,10 @@ def test_requests(ends: tuple[adma.PipeEnd, adma.PipeEnd]) -> None:
     assert one.iwrite(b"abc").wait() == 3
     one.isend([1])
     buffer = bytearray(3)
-    assert other.iread(buffer).wait() == 3
+    read = other.iread(buffer)
+    assert read.wait() == 3
     assert buffer == b"abc"
+    assert "done" in repr(read)
     assert other.irecv().wait() == [1]
     through(one, other)
     reads = [other.iread(bytearray(1)) for _ in range(2)]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-from types import TracebackType
 from typing import Final, Literal, NoReturn, SupportsIndex
 
 from ._core import channel as core
@@ -16,6 +15,7 @@ from ._core.results import CLOSED_HERE, FORKED, error_for
 from ._core.selection import of_channel
 from ._core.waiting import OneWaiter
 from .arguments import deadline_of, remaining, whole_between
+from .closing import Closing
 from .copying import engine
 from .errors import ChannelEnded, MessageTooLong, Stalled, WrongKind, failure
 from .handshake.link import Link
@@ -37,7 +37,7 @@ _OUTSTANDING_MAX: Final = 1 << 20  # requests of a direction; each takes some me
 _DESCRIPTORS: Final = {"messages": core.fileno, "completions": core.completions_fileno}
 
 
-class Channel(Source, Calls):
+class Channel(Source, Calls, Closing):
     """This end of a connected pair: ordered in both directions, message boundaries kept.
 
     `connect`, `Listener.accept`, `from_socket` and `pipe` make channels. Each write is one message,
@@ -314,14 +314,6 @@ class Channel(Source, Calls):
         if self._endpoint.closed_here:
             raise error_for(CLOSED_HERE)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -20,12 +20,12 @@ from collections.abc import Iterable
 from multiprocessing import BufferTooShort
 from multiprocessing import connection as plain
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
 from typing import Any, Final, SupportsIndex, TypeVar
 
 from ._core.buffers import empty
 from ._core.constants import EAGER_MAX
 from .arguments import FOREVER
+from .closing import Closing
 from .errors import ChannelEnded, MessagesLost, MessageTooLong
 from .messages.endpoint import free_drained
 from .pipes.end import PipedChannel, pipe, take_end
@@ -42,7 +42,7 @@ _GUESSED_MAX: Final = 1 << 18
 _PATIENCE: Final = 20.0  # seconds for a client between its call and what it passes
 
 
-class Connection:
+class Connection(Closing):
     """An end of a pipe, as `multiprocessing.connection.Connection` is one.
 
     It is pickled to children of multiprocessing, and survives a fork, until it has carried a
@@ -189,17 +189,6 @@ class Connection:
             del end
             free_drained()
 
-    def __enter__(self) -> Connection:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __del__(self) -> None:
         end = getattr(self, "_end", None)
         if end is not None:
@@ -269,7 +258,7 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802
     return Connection(one, writable=duplex), Connection(other, readable=duplex)
 
 
-class Listener:
+class Listener(Closing):
     """What `Client` calls, as `multiprocessing.connection.Listener` is, at a Unix socket.
 
     `address`: a path; None: one in a directory of this program. `backlog` and `authkey` are as
@@ -309,17 +298,6 @@ class Listener:
     def close(self) -> None:
         """Stop listening. Connections live on. Closing twice is no error."""
         self._listener.close()
-
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def Client(  # noqa: N802

@@ -14,7 +14,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import NoReturn
 
 from . import forks, mechanisms
@@ -22,6 +21,7 @@ from ._core import handshake
 from .arguments import FOREVER, deadline_of, whole_between
 from .callers import Caller, Callers
 from .channel import Channel
+from .closing import Closing
 from .connect import access, address, place
 from .connect.bell import Bell
 from .errors import ChannelClosed, PeerDied
@@ -60,7 +60,7 @@ _BROKEN = (
 )
 
 
-class Listener:
+class Listener(Closing):
     """A name at which other processes reach this one. `listen` makes listeners.
 
     It is a context manager, which closes it. Iterating over it yields a channel for each
@@ -194,14 +194,6 @@ class Listener:
     def __enter__(self) -> Listener:
         self._check_open()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Channel]:
         while True:

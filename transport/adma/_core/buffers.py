@@ -127,6 +127,13 @@ def refuse(buf: object, call: str, fill: bool, name: str = "buf") -> NoReturn:
     raise _refused(buf, name, call, need_writable=fill)
 
 
+def check_lends(buf: ReadableBuffer, call: str, fill: bool, name: str = "buf") -> None:
+    """Raise what is wrong with a buffer that does not lend its bytes, or has Python objects."""
+    refuse_objects(buf, call, fill, name)
+    if memory_of(buf, writable=fill) is None:
+        refuse(buf, call, fill, name)
+
+
 def _parameter(name: str) -> str:
     """The parameter that an argument belongs to: "buf" of "buf[1]"."""
     return name.partition("[")[0]

@@ -26,6 +26,7 @@ __all__ = ["error_for", "memory_error", "raise_for"]
 # enum adma_error. A request's `error` holds one as it is, a result is negated.
 CANCELLED: Final = lib.ADMA_E_CANCELLED
 CLOSED_HERE: Final = lib.ADMA_E_CLOSED_HERE
+KIND: Final = lib.ADMA_E_KIND
 FORKED: Final = lib.ADMA_E_FORKED
 LOST: Final = lib.ADMA_E_LOST
 MEMORY_HERE: Final = lib.ADMA_E_MEMORY_HERE
@@ -100,7 +101,7 @@ _ERRORS: dict[int, tuple[type[AdmaError], str]] = {
         PeerDied,
         "the peer is gone: its process ended, or let go of the channel, without closing it",
     ),
-    lib.ADMA_E_KIND: (
+    KIND: (
         WrongKind,
         "the next message is of another kind: an object is taken by recv(), bytes by read()",
     ),

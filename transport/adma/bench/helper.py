@@ -14,8 +14,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+
+from adma.closing import Closing
 
 DEVICE = "/dev/adma"
 MAGIC = 0xAD
@@ -136,7 +137,7 @@ def command_of(request: int) -> str | None:
     return COMMANDS.get(request & 0xFF) if request >> 8 & 0xFF == MAGIC else None
 
 
-class Helper:
+class Helper(Closing):
     """The device, held open: the module keeps its DMA channels and their counts for as long.
 
     Raises FileNotFoundError without the module, PermissionError without the right to open it.
@@ -194,17 +195,6 @@ class Helper:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Helper:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, request: int, asked: Any) -> Any:
         asked.size = ctypes.sizeof(asked)

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from adma.bench.control import Line
 from adma.bench.signals import held
+from adma.closing import Closing
 
 START_TIMEOUT = 60.0
 ROUND_TIMEOUT = 120.0
@@ -56,7 +57,7 @@ class Rank:
     pidfd: int = -1
 
 
-class Pair:
+class Pair(Closing):
     """The processes of a contestant, two unless `size` says more, all blocked until told.
 
     `make` gets the path of the control socket and returns the programs to start: two for a local
@@ -147,12 +148,6 @@ class Pair:
             for rank in self.ranks:
                 _kill(rank.pidfd)
             self.ranks.clear()
-
-    def __enter__(self) -> Pair:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _launch(self) -> None:
         with self._words.open("wb") as words, held():

@@ -14,9 +14,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from adma.bench import helper
+from adma.closing import Closing
 
 PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 CURE = "run as root, with tracefs mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
@@ -39,7 +39,7 @@ class TracingUnavailable(RuntimeError):
     cure = CURE
 
 
-class SystemCalls:
+class SystemCalls(Closing):
     """Counts from the moment it is made until it is closed; a context manager.
 
     Raises TracingUnavailable.
@@ -73,17 +73,6 @@ class SystemCalls:
     def close(self) -> None:
         """Stop counting, and leave nothing in the kernel. Closing twice is no error."""
         self._stack.close()
-
-    def __enter__(self) -> SystemCalls:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _trigger(self, event: str, trigger: str) -> None:
         path = self._instance / "events" / event / "trigger"

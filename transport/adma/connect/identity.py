@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -130,6 +131,13 @@ def hang_up(sock: socket.socket, owner: int) -> None:
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     core.close_apart(sock.detach(), owner)
+
+
+def is_hung_up(sock: socket.socket) -> bool:
+    """Has nobody the other end of this socket any more? What came may be left to be read."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
 
 
 def closing_apart(owner: int) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
-import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._core import constants
 from ..errors import ProtocolError
-from .identity import Credentials, is_same_user, own_credentials
+from .identity import Credentials, is_hung_up, is_same_user, own_credentials
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 __all__ = ["Head", "Line", "Put", "What"]
 
@@ -125,19 +124,12 @@ class Line:
 
     def is_hung_up(self) -> bool:
         """Does nobody have the other end any more? Records may be left to be read."""
-        poll = select.poll()
-        poll.register(self._sock, 0)
-        return bool(poll.poll(0))
+        return is_hung_up(self._sock)
 
     def take(self, head: Head, *, leave: bool = False) -> bytes:
         """The message at the head, which is taken, or left where it is."""
         flags = _FLAGS | (socket.MSG_PEEK if leave else 0)
         return self._sock.recv(_HEAD.size + head.nbytes, flags)[_HEAD.size :]
-
-    def take_into(self, head: Head, view: WriteableBuffer) -> int:
-        """The same into a buffer that is long enough; returns its bytes."""
-        self._sock.recvmsg_into([bytearray(_HEAD.size), view], 0, _FLAGS)
-        return head.nbytes
 
     def drop(self) -> None:
         """Take the first record, and forget it."""

@@ -17,16 +17,16 @@ import socket
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeVar
 
 from .._core import constants, handshake
 from .._core import record as core
 from ..arguments import FOREVER
+from ..closing import Closing
 from ..errors import PeerDied, ProtocolError, failure
 from .identity import Credentials, credentials_of, is_same_user, let_go, own_credentials
 
-__all__ = ["Entry", "Record", "Steps", "Wire", "await_events"]
+__all__ = ["Entry", "Record", "Steps", "Wire", "await_events", "close_all", "numbers_in"]
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Entry:
 
 
 @dataclass
-class Record:
+class Record(Closing):
     """A record that was received: its round, its entries, and the kernel's word on the sender.
 
     It is a context manager, which closes the descriptors that nobody took.
@@ -89,17 +89,6 @@ class Record:
     def entry(self, subject: int) -> Entry | None:
         """The entry about a subject, the first one; None when there is none."""
         return next((entry for entry in self.entries if entry.subject == subject), None)
-
-    def __enter__(self) -> Record:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the descriptors that nobody took. Idempotent."""
@@ -216,13 +205,13 @@ class Wire:
             if level != socket.SOL_SOCKET:
                 continue
             if kind == socket.SCM_RIGHTS:
-                fds.extend(_numbers(content))
+                fds.extend(numbers_in(content))
             elif kind == constants.SCM_CREDENTIALS:
                 sender = Credentials.unpack(content)
             elif (
                 kind == core.SCM_PIDFD
             ):  # the kernel's own, for a socket that somebody has set to that
-                for number in _numbers(content):
+                for number in numbers_in(content):
                     os.close(number)
         if sender is not None and is_same_user(self._owner):
             self._owner = sender.uid
@@ -287,7 +276,7 @@ def await_events(sock: socket.socket, events: int, deadline: float) -> None:
         poll.poll(left * 1000)
 
 
-def _numbers(content: bytes) -> array.array[int]:
+def numbers_in(content: bytes) -> array.array[int]:
     """The descriptors in a control message; none of them is negative, which would be an error."""
     numbers = array.array("i")
     numbers.frombytes(content[: len(content) - len(content) % _INT])

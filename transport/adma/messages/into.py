@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from .._core.buffers import blank, memory_of, refuse, refuse_objects, type_name
+from .._core.buffers import blank, check_lends, memory_of, type_name
 from ..copying.copies import copy
 from .message import Part, load
 
@@ -28,9 +28,7 @@ class Targets:
         self._many = isinstance(into, list | tuple)
         self._arrays: Sequence[Any] = tuple(into) if self._many else (into,)
         for array, name in zip(self._arrays, self._names, strict=True):
-            refuse_objects(array, "recv", True, name)
-            if memory_of(array, writable=True) is None:
-                refuse(array, "recv", True, name)
+            check_lends(array, "recv", True, name)
         self._refuse_overlaps()
         self._copies: list[tuple[Any, Any]] = []
 

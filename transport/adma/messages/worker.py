@@ -25,6 +25,7 @@ from .._core.results import CLOSED_HERE, MEMORY_HERE, MEMORY_PEER, error_for, me
 from .._core.selection import of_endpoint
 from .._core.waiting import ManyWaiter, drain
 from ..arguments import deadline_of
+from ..closing import Closing
 from ..connect import access
 from ..errors import failure
 from ..handshake.handshake import Terms, shake_into
@@ -167,7 +168,7 @@ class WholeReceive(TagRequest):
         return self._message
 
 
-class Worker(EndpointBase):
+class Worker(EndpointBase, Closing):
     """Endpoints, and one set of queues for all of them."""
 
     def __init__(self) -> None:
@@ -276,12 +277,6 @@ class Worker(EndpointBase):
         """The core keeps nothing of the requests and buffers that go with this object."""
         if self.handle:
             self.cut_off()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     # Messages
 

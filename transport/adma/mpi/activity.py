@@ -433,29 +433,31 @@ def _sleep(activities: Sequence[Activity], missing: int, timeout: float | None) 
         several = False
     mourned = [process for each in activities for process in each.mourns]
     probes = any(each.probes for each in activities)
+    also = -1
     if mourned:
-        me.watch(mourned)  # before the look: one that has ended before this tells nobody later
+        also = me.watch(mourned)  # before the look: one that ended before this tells nobody later
         _tell_deaths(activities)
         if me.unseen:
             timeout = LOOK if timeout is None else min(timeout, LOOK)
     if mourned or probes:
-        _sleep_once(requests, mourned, timeout)
+        _sleep_once(requests, also, timeout)
     elif requests:
         me.worker.wait(requests, timeout, min(missing, len(requests)) if several else 1)
     else:
         time.sleep(timeout or _ASK_LAST)
 
 
-def _sleep_once(
-    requests: Sequence[TagRequest], mourned: Sequence[Process], timeout: float | None
-) -> None:
-    """Sleep until a request is done, or a message comes if there are none, or one of these ends."""
+def _sleep_once(requests: Sequence[TagRequest], also: int, timeout: float | None) -> None:
+    """Sleep until a request is done, or a message comes if there are none.
+
+    Or until the descriptor `also` is readable, if it is not negative.
+    """
     me = here()
     waiter = ManyWaiter(
         (),
         [request.operation.req for request in requests],
         min(1, len(requests)),
-        also=me.watch(list(mourned)) if mourned else -1,
+        also=also,
         workers=[me.worker.handle],
     )
     try:

@@ -22,7 +22,7 @@ import time
 from typing import Final
 
 from ..connect import access, address, place
-from ..connect.identity import credentials_of
+from ..connect.identity import credentials_of, is_hung_up
 from ..errors import ChannelClosed, PeerDied, failure
 from ..messages.worker import Worker
 
@@ -275,7 +275,7 @@ class Here:
         """Another process asks for a channel: this one will do so, too, or has already."""
         sock.settimeout(None)
         with self._lock:
-            for gone in [call for call in self._calls if _is_over(call[2])]:
+            for gone in [call for call in self._calls if is_hung_up(call[2])]:
                 self._calls.remove(gone)
                 gone[2].close()
             if len(self._calls) >= _CALLS_KEPT:
@@ -287,7 +287,7 @@ class Here:
         """The first call of a process for a channel of a communicator that it still waits with."""
         for call in [each for each in self._calls if each[:2] == (key, number)]:
             self._calls.remove(call)
-            if not _is_over(call[2]):
+            if not is_hung_up(call[2]):
                 return call[2]
             call[2].close()
         return None
@@ -420,13 +420,6 @@ def _is_gone(process: Process) -> bool:
         except OSError:  # it has many callers
             return False
     return False
-
-
-def _is_over(sock: socket.socket) -> bool:
-    """Has the other end closed it?"""
-    looking = select.poll()
-    looking.register(sock, 0)
-    return bool(looking.poll(0))
 
 
 _here: Here | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .._core.buffers import memory_of, refuse, refuse_objects
+from .._core.buffers import check_lends, memory_of
 
 if TYPE_CHECKING:
     from ..buffer_types import Gathered, Scattered
@@ -57,8 +57,6 @@ def _named(buf: Any) -> list[tuple[Any, str]]:
 
 
 def _view(buf: Any, call: str, name: str, *, fill: bool) -> memoryview:
-    refuse_objects(buf, call, fill, name)
-    if memory_of(buf, writable=fill) is None:
-        refuse(buf, call, fill, name)
+    check_lends(buf, call, fill, name)
     view = memoryview(buf)
     return view.cast("B") if view.nbytes else memoryview(b"")

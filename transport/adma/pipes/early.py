@@ -223,7 +223,7 @@ class Early:
             self.peer_pid = pid
             self._pidfd = processes.pidfd_open(pid)
             if self._pidfd == -errno.ESRCH:
-                self._fail(PeerDied("the process at the other end of the pipe is gone"))
+                self._fail()
 
     def _begin_channel(self, link: Link) -> None:
         self._handshake = None
@@ -345,7 +345,7 @@ class Early:
                 return True
             return False
         if self._failure is None and self._peer_is_gone() and self._handles.line.head() is None:
-            self._fail(PeerDied("the process at the other end of the pipe is gone"))
+            self._fail()
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         return False
@@ -353,11 +353,11 @@ class Early:
     def _peer_is_gone(self) -> bool:
         return self._pidfd >= 0 and bool(_ready([(self._pidfd, select.POLLIN)], 0))
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self) -> None:
         if self._handshake is not None:
             self._handshake.abandon()
             self._handshake = None
-        self._failure = error
+        self._failure = PeerDied("the process at the other end of the pipe is gone")
 
     def _ended(self, what: What) -> Exception:
         """Why nothing will come, at the end of the line."""

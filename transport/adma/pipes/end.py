@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, SupportsIndex
 from .. import forks, mechanisms
 from .._core.calls import dump
 from .._core.constants import BYTES, OBJECT
+from .._core.results import KIND, error_for
 from ..arguments import deadline_of, remaining
 from ..buffer_types import Gathered, Readable, Scattered, Writable
 from ..channel import Channel
 from ..connect.line import Head, What
-from ..errors import ChannelEnded, MessageTooLong, WrongKind
+from ..errors import ChannelEnded, MessageTooLong
 from ..messages.arrival import ReceiveRequest
 from ..messages.explanation import Explanation
 from ..messages.into import Targets
@@ -102,16 +103,21 @@ class MetEnd(PipedChannel):
     # What is read may be on the line.
 
     def _take(
-        self, take: Callable[[Head], Any], deadline: float | None, call: str, kind: int
+        self,
+        take: Callable[[Head], Any],
+        deadline: float | None,
+        call: str,
+        kind: int,
+        max_bytes: SupportsIndex | None = None,
     ) -> list[Any]:
         """See `Early.take`. WrongKind: the next message is of another kind."""
+        limit = None if max_bytes is None else bytes_of(max_bytes, f"{call}(max_bytes)")
 
         def judge(head: Head) -> Any:
             if head.kind != kind:
-                raise WrongKind(
-                    "the next message is of another kind: an object is taken by recv(), bytes by "
-                    "read()"
-                )
+                raise error_for(KIND)
+            if limit is not None and head.nbytes > limit:
+                raise _too_long(head.nbytes, f"max_bytes allows {limit}")
             return take(head)
 
         return self._early.take(judge, deadline, call)
@@ -143,22 +149,11 @@ class MetEnd(PipedChannel):
     def read_bytes(self, max_bytes: int | None = None, timeout: float | None = None) -> bytes:
         """See `Channel.read_bytes`."""
         deadline = deadline_of(timeout, "read_bytes")
-        taken = MetEnd._whole(self, max_bytes, "read_bytes(max_bytes)")
-        found = MetEnd._take(self, taken, deadline, "read_bytes", BYTES)
+        line = self._early.line
+        found = MetEnd._take(self, line.take, deadline, "read_bytes", BYTES, max_bytes)
         if found:
             return bytes(found[0])
         return Channel.read_bytes(self, max_bytes, remaining(deadline))
-
-    def _whole(self, max_bytes: SupportsIndex | None, what: str) -> Callable[[Head], bytes]:
-        limit = None if max_bytes is None else bytes_of(max_bytes, what)
-        line = self._early.line
-
-        def take(head: Head) -> bytes:
-            if limit is not None and head.nbytes > limit:
-                raise _too_long(head.nbytes, f"max_bytes allows {limit}")
-            return line.take(head)
-
-        return take
 
     def recv(
         self,
@@ -172,26 +167,22 @@ class MetEnd(PipedChannel):
         deadline = deadline_of(timeout, "recv")
         if into is not None:
             targets = Targets(into)
-            if MetEnd._take(
-                self, MetEnd._filler(self, targets, max_bytes), deadline, "recv", OBJECT
-            ):
+            fill = MetEnd._filler(self, targets)
+            if MetEnd._take(self, fill, deadline, "recv", OBJECT, max_bytes):
                 targets.finish()
                 return into
         else:
-            whole = MetEnd._whole(self, max_bytes, "recv(max_bytes)")
-            if found := MetEnd._take(self, whole, deadline, "recv", OBJECT):
+            line = self._early.line
+            if found := MetEnd._take(self, line.take, deadline, "recv", OBJECT, max_bytes):
                 return load(found[0], ())
         return Channel.recv(
             self, remaining(deadline), max_bytes, allow_pickle=allow_pickle, into=into
         )
 
-    def _filler(self, targets: Targets, max_bytes: SupportsIndex | None) -> Callable[[Head], None]:
-        limit = None if max_bytes is None else bytes_of(max_bytes, "recv(max_bytes)")
+    def _filler(self, targets: Targets) -> Callable[[Head], None]:
         line = self._early.line
 
         def take(head: Head) -> None:
-            if limit is not None and head.nbytes > limit:
-                raise _too_long(head.nbytes, f"max_bytes allows {limit}")
             targets.judge(line.take(head, leave=True), (), ())
             line.drop()
 
@@ -201,10 +192,8 @@ class MetEnd(PipedChannel):
         self, max_bytes: SupportsIndex | None = None, *, allow_pickle: bool = False
     ) -> ReceiveRequest:
         """See `Channel.irecv`. Waits until a message or the channel is there."""
-        found = MetEnd._take(
-            self, MetEnd._whole(self, max_bytes, "irecv(max_bytes)"), None, "irecv", OBJECT
-        )
-        if found:
+        line = self._early.line
+        if found := MetEnd._take(self, line.take, None, "irecv", OBJECT, max_bytes):
             return Kept(load(found[0], ()))
         return Channel.irecv(self, max_bytes, allow_pickle=allow_pickle)
 
@@ -375,9 +364,7 @@ class PipeEnd(MetEnd):
         """See `Channel.fileno`. There are no "completions" yet: BlockingIOError."""
         if what == "completions":
             raise _not_yet('fileno("completions")')
-        if what != "messages":
-            raise ValueError(f'fileno({what!r}): there are "messages" and "completions"')
-        return PipedChannel.fileno(self)
+        return PipedChannel.fileno(self, what)
 
     # Passing it on
 
@@ -387,8 +374,7 @@ class PipeEnd(MetEnd):
         This process keeps its own copy: close it if it is not used. ValueError: this process has
         claimed the end. ChannelClosed: another one has, or this copy was closed.
         """
-        if not isinstance(sock, socket.socket) or sock.family != socket.AF_UNIX:
-            raise TypeError("pass_over(sock): sock must be a connected AF_UNIX socket")
+        _check_socket(sock, "pass_over")
         handles.send(sock, self._early.copy())
 
     # Ending
@@ -440,6 +426,11 @@ def _too_long(nbytes: int, limit: str) -> MessageTooLong:
     )
 
 
+def _check_socket(sock: socket.socket, call: str) -> None:
+    if not isinstance(sock, socket.socket) or sock.family != socket.AF_UNIX:
+        raise TypeError(f"{call}(sock): sock must be a connected AF_UNIX socket")
+
+
 def _not_yet(call: str) -> BlockingIOError:
     return BlockingIOError(
         errno.EAGAIN,
@@ -469,8 +460,7 @@ def take_end(sock: socket.socket, timeout: float | None = 5) -> PipeEnd:
     other end of the socket hung up. PermissionError: it belongs to another user. ProtocolError:
     what came is no end of a pipe. The socket stays the caller's.
     """
-    if not isinstance(sock, socket.socket) or sock.family != socket.AF_UNIX:
-        raise TypeError("take_end(sock): sock must be a connected AF_UNIX socket")
+    _check_socket(sock, "take_end")
     return PipeEnd(handles.receive(sock, deadline_of(timeout, "take_end")))
 
 
@@ -480,6 +470,7 @@ def rebuild(copies: list[Any]) -> PipeEnd:
     try:
         for copy in copies:
             fds.append(copy.detach())
+            os.set_inheritable(fds[-1], False)  # a child of `spawn` has inherited it
     except BaseException:
         for fd in fds:
             os.close(fd)

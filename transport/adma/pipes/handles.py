@@ -13,8 +13,9 @@ from typing import Any, Final
 from .._core import constants
 from ..arguments import remaining
 from ..connect import counter
-from ..connect.identity import Credentials, is_same_user, own_credentials
+from ..connect.identity import OVERFLOW_UID, Credentials, is_same_user, own_credentials
 from ..connect.line import Line
+from ..connect.record import close_all, numbers_in
 from ..errors import PeerDied, ProtocolError
 
 __all__ = ["Handles", "receive", "send"]
@@ -35,9 +36,7 @@ class Handles:
     """
 
     def __init__(self, fds: list[int]) -> None:
-        """They are owned from now on."""
-        for fd in fds:
-            os.set_inheritable(fd, False)
+        """They are close-on-exec, and owned from now on."""
         line, sock, self.ticket, self._tells, self._hears = fds
         self.line = Line(socket.socket(fileno=line))
         self.sock = socket.socket(fileno=sock)
@@ -46,11 +45,16 @@ class Handles:
     def pair(cls) -> tuple[Handles, Handles]:
         """Those of both ends of a new pipe. OSError: there are no descriptors left."""
         with contextlib.ExitStack() as undo:
-            lines = _sockets(socket.SOCK_SEQPACKET, undo)
-            socks = _sockets(socket.SOCK_STREAM, undo)
-            tickets = [_event(1, undo), _event(1, undo)]
-            notes = [_event(0, undo), _event(0, undo)]
-            copies = [_copy(fd, undo) for fd in notes]  # each end closes its own
+
+            def own(fd: int) -> int:
+                undo.callback(os.close, fd)
+                return fd
+
+            kinds = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)
+            lines, socks = ([own(fd) for fd in _sockets(kind)] for kind in kinds)
+            tickets = [own(counter.make(1)) for _ in range(2)]
+            notes = [own(counter.make(0)) for _ in range(2)]
+            copies = [own(os.dup(fd)) for fd in notes]  # each end closes its own
             undo.pop_all()
         first = [lines[0], socks[0], tickets[0], notes[0], notes[1]]
         second = [lines[1], socks[1], tickets[1], copies[1], copies[0]]
@@ -105,23 +109,8 @@ class Handles:
             self.close_all_but_line()
 
 
-def _sockets(kind: int, undo: contextlib.ExitStack) -> list[int]:
-    fds = [each.detach() for each in socket.socketpair(socket.AF_UNIX, kind)]
-    for fd in fds:
-        undo.callback(os.close, fd)
-    return fds
-
-
-def _event(value: int, undo: contextlib.ExitStack) -> int:
-    fd = counter.make(value)
-    undo.callback(os.close, fd)
-    return fd
-
-
-def _copy(fd: int, undo: contextlib.ExitStack) -> int:
-    copy = os.dup(fd)
-    undo.callback(os.close, copy)
-    return copy
+def _sockets(kind: int) -> list[int]:
+    return [each.detach() for each in socket.socketpair(socket.AF_UNIX, kind)]
 
 
 # Over sockets
@@ -162,21 +151,20 @@ def receive(sock: socket.socket, deadline: float | None) -> Handles:
             raise PeerDied("the other end of the socket hung up before it passed an end of a pipe")
         _judge(data, flags, fds, sender)
     except BaseException:
-        for fd in fds:
-            os.close(fd)
+        close_all(fds, sender.uid if sender else OVERFLOW_UID)
         raise
     return Handles(fds)
 
 
 def _parts_of(ancillary: list[Any]) -> tuple[list[int], Credentials | None]:
-    fds = array.array("i")
+    fds: list[int] = []
     sender = None
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % _INT])
+            fds.extend(numbers_in(content))
         elif level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
             sender = Credentials.unpack(content)
-    return list(fds), sender
+    return fds, sender
 
 
 def _judge(data: bytes, flags: int, fds: list[int], sender: Credentials | None) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .._core.operation import Operation
@@ -18,6 +18,8 @@ class Kept(ReceiveRequest):
 
     __slots__ = ("_value",)
 
+    _operations: Sequence[Operation] = ()  # the core has none of it
+
     def __init__(self, value: Any) -> None:
         self._value = value
 
@@ -30,32 +32,15 @@ class Kept(ReceiveRequest):
         del timeout
         return self._value
 
-    def cancel(self) -> bool:
-        """False: it is done."""
-        return False
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        """As `wait`."""
-        return self._value
-        yield
-
     def times(self) -> dict[str, int]:
         """Nothing was measured: each stage took no time that is known."""
         return dict.fromkeys(("post", "match", "start", "copy", "complete"), 0)
-
-    @property
-    def _operations(self) -> Sequence[Operation]:  # type: ignore[override]
-        return ()
-
-    @property
-    def _done(self) -> bool:
-        return True
-
-    def _let_go(self) -> None:
-        """It owns no buffer."""
 
     def _watched(self) -> Watched:
         raise AssertionError("what is done is not watched")
 
     def _notify(self) -> bool:
         return True
+
+    def __repr__(self) -> str:
+        return "<message over the line of a pipe, done>"

@@ -8,7 +8,8 @@ import mmap
 import os
 import random
 from functools import lru_cache
-from types import TracebackType
+
+from adma.closing import Closing
 
 from .limits import MIB
 
@@ -56,7 +57,7 @@ def difference(got: bytes | bytearray | memoryview, want: bytes) -> str:
     return f"first difference at byte {low} of {len(want)}: {got[low]:#x} not {want[low]:#x}"
 
 
-class Repeated:
+class Repeated(Closing):
     """A huge buffer that maps one small file over and over.
 
     `view` has `nbytes` bytes in address space and `window` bytes in memory. Writing all
@@ -97,14 +98,3 @@ class Repeated:
     def close(self) -> None:
         self._range.close()
         os.close(self._fd)
-
-    def __enter__(self) -> Repeated:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
