@@ -83,12 +83,9 @@ def pytest_unconfigure() -> None:
 def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where not everything is wanted; pytest says how many tests it deselected."""
     kept = [item for item in items if not (quick.QUICK and item.get_closest_marker("thorough"))]
-    chosen = quick.sample(
-        kept, lambda item: item.nodeid, lambda item: item.nodeid.partition("[")[0], quick.SAMPLE
-    )
-    chosen_ids = {id(item) for item in chosen}
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen_ids])
-    items[:] = [item for item in items if id(item) in chosen_ids]
+    chosen = quick.sample(kept, quick.SAMPLE)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -133,7 +133,6 @@ find_source() {
 find_dkms() {
 	apt_use "$machine" main
 	found=$cache/dkms/$(version_of dkms)
-	mkdir -p "$cache/dkms"
 	once "$found" fill_dkms
 }
 

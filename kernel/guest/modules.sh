@@ -67,7 +67,7 @@ in_tools() {
 # flags, would have them all compiled again, and once more for whoever boots them.
 compile() {
 	local directory=$1 log=$at/$1.log sparse=()
-	[ -z "$sparsely" ] || sparse=(C=2 CF=-D__CHECK_ENDIAN__)
+	[ -z "$check" ] || sparse=(C=2 CF=-D__CHECK_ENDIAN__)
 	if ! kmake "$directory" KCFLAGS=-Werror W=1 "${sparse[@]}" modules >"$log" 2>&1 ||
 		own_warnings "$log"; then
 		cat "$log" >&2
@@ -90,12 +90,11 @@ compile_intree() {
 
 copy
 # Debian's packages lack the script that the newest kernels run sparse with.
-sparsely=''
-[ -z "$check" ] || [ -d "$kernel/tools" ] || sparsely=yes
+[ ! -d "$kernel/tools" ] || check=''
 compile module
 compile provider
 [ ! -e "$at/alarm/Kbuild" ] || compile alarm
 # The sources are those of 6.1, and do not follow a kernel that is much newer.
 [ -d "$kernel/tools" ] || compile_intree
 cat "$kernel/release" >"$at/release"
-echo "$target: $(cat "$at/release"): modules built${sparsely:+, sparse clean}"
+echo "$target: $(cat "$at/release"): modules built${check:+, sparse clean}"

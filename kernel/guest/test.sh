@@ -89,10 +89,6 @@ all() {
 
 # ---- commands for guests ----
 
-selftests() { # selftests ARCH PROGRAM [ARGUMENT]: the command line
-	echo "build/kernel/selftests/$1/$2"
-}
-
 # The time limits of the suite are not meant for an emulated machine.
 suite() { # suite PYTHON TESTS EXPRESSION: those whose names match
 	echo "ADMA_TEST_SLOWNESS=5 $1 -m pytest -q --durations=15 -p no:cacheprovider $2 -k '$3'"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # userland.sh ARCH: builds the programs for the guests of ARCH, amd64 or arm64: the selftests,
 # in build/kernel/selftests/ARCH; for arm64 also the Python package, in build/kernel/arm64-lib,
-# of the flavour that ADMA_BUILD names (transport/native/build_native.py). Those of amd64 use build/faults/lib.
+# of the flavour that ADMA_BUILD names (transport/native/build_native.py).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 arch=${1:?"userland.sh ARCH"}
@@ -47,6 +47,4 @@ make -s -C "$root/kernel/selftests" OUT="$build/selftests/$arch" CC="$(cross "$a
 if [ "$arch" = arm64 ]; then
 	include=$("$guest/fetch.sh" root-arm64)/usr/include
 	package
-elif [ -d "$root/build/faults/lib" ]; then
-	compiled "$root/build/faults/lib" "$root/build/faults/lib"
 fi

@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -58,13 +57,13 @@ static void be_victim(void *argument)
 
 /* ---- who waits ---- */
 
-static bool read_text(const char *directory, const char *pid, const char *name, char *text, size_t size)
+static bool read_text(const char *pid, const char *name, char *text, size_t size)
 {
 	char path[300];
 	ssize_t length;
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s/%s", directory, pid, name);
+	snprintf(path, sizeof(path), "/proc/%s/%s", pid, name);
 	fd = open(path, O_RDONLY);
 	length = fd < 0 ? -1 : read(fd, text, size - 1);
 	if (fd >= 0)
@@ -85,8 +84,8 @@ static bool waiting_thread(char *name, size_t size)
 	while (!found && (entry = readdir(directory))) {
 		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
 			continue;
-		found = read_text("/proc", entry->d_name, "comm", name, size) && !strncmp(name, "kworker/", 8) &&
-			read_text("/proc", entry->d_name, "stack", stack, sizeof(stack)) && strstr(stack, "exit_aio");
+		found = read_text(entry->d_name, "comm", name, size) && !strncmp(name, "kworker/", 8) &&
+			read_text(entry->d_name, "stack", stack, sizeof(stack)) && strstr(stack, "exit_aio");
 	}
 	closedir(directory);
 	return found;

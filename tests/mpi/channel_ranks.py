@@ -33,15 +33,12 @@ class RankPeer(Peer):
     """A rank that is a peer: the launcher has started it, and nobody here ends it."""
 
     def __init__(self, pipe: Connection, rank: int, pid: int) -> None:
-        self.preload = ()
         self.pid = pid
         self.rank = rank
         self._pipe = pipe
         self._task = None
         self._notes = deque()
         self._channels = []
-        self.ended = False
-        Peer.pids.add(pid)
 
     def connect(self, mechanism: str = "auto", wrap: Any = None) -> Any:
         assert (mechanism, wrap) == ("auto", None)
@@ -50,9 +47,6 @@ class RankPeer(Peer):
         self._channels.append(channel)
         joining.result()
         return channel
-
-    def discard(self) -> None:
-        self._pipe.close()
 
     def _exit(self) -> str:
         return f"rank {self.rank} tells why"

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -51,7 +52,7 @@ def main() -> int:
     # Each job has a process of its own, which ends what its mpiexec leaves behind.
     with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
         try:
-            for job, ended in zip(jobs, pool.imap(Run(options), jobs), strict=True):
+            for job, ended in zip(jobs, pool.imap(partial(carry_out, options), jobs), strict=True):
                 note(options, *job, ended, totals)
             pool.close()
         except KeyboardInterrupt:
@@ -114,26 +115,20 @@ def expected(options: argparse.Namespace, flavour: Flavour, module: Module) -> l
     return [each for each in EXPECTED if each.holds(flavour.key, options.namespace, module.name)]
 
 
-@dataclass
-class Run:
-    """Runs a module on some ranks. It is called in processes of their own."""
-
-    options: argparse.Namespace
-
-    def __call__(self, chosen: tuple[Flavour, Module, int]) -> Ended:
-        options = self.options
-        flavour, module, ranks = chosen
-        table = expected(options, flavour, module)
-        job = {
-            "namespace": options.namespace,
-            "module": module.name,
-            "source": os.fspath(options.source.resolve()),
-            "communicators": module.communicators,
-            "tests": options.test or ["*"],
-            "leave_out": [each.test for each in table if each.left_out],
-        }
-        python = options.environments / f".venv-{flavour.environment}" / "bin" / "python"
-        return run(flavour, python, ranks, job, options.path, options.limit)
+def carry_out(options: argparse.Namespace, chosen: tuple[Flavour, Module, int]) -> Ended:
+    """Run a module on some ranks. It is called in processes of their own."""
+    flavour, module, ranks = chosen
+    table = expected(options, flavour, module)
+    job = {
+        "namespace": options.namespace,
+        "module": module.name,
+        "source": os.fspath(options.source.resolve()),
+        "communicators": module.communicators,
+        "tests": options.test or ["*"],
+        "leave_out": [each.test for each in table if each.left_out],
+    }
+    python = options.environments / f".venv-{flavour.environment}" / "bin" / "python"
+    return run(flavour, python, ranks, job, options.path, options.limit)
 
 
 def note(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection as PlainConnection
 from typing import Any
 
@@ -101,7 +100,3 @@ if __name__ == "__main__":
     children(chosen)
     twice(chosen)
     pool(chosen)
-    # These processes would end a moment after this one.
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    util._exit_function()  # type: ignore[attr-defined]
-    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]

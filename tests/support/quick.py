@@ -11,29 +11,30 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Hashable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
+
+import pytest
+
+from adma.testing.limits import SLOWNESS
 
 QUICK: Final = bool(int(os.environ.get("ADMA_TEST_QUICK") or 0))
 SAMPLE: Final = int(os.environ.get("ADMA_TEST_SAMPLE") or 1)
 
-T = TypeVar("T")
-
 
 def examples(number: int) -> int:
-    """How many examples Hypothesis draws where all are `number`."""
+    """How many examples Hypothesis draws where all are `number`, on a machine that is not slow."""
+    number //= SLOWNESS
     return max(number // 4, 1) if QUICK else number
 
 
-def sample(
-    items: Iterable[T], name: Callable[[T], str], family: Callable[[T], Hashable], one_in: int
-) -> list[T]:
-    """One in `one_in` of the items, by their names, and at least one of each family."""
-    families: dict[Hashable, list[T]] = {}
+def sample(items: Iterable[pytest.Item], one_in: int) -> set[pytest.Item]:
+    """One in `one_in` of the parameter sets of each test, by their names, and at least one."""
+    tests: dict[str, list[pytest.Item]] = {}
     for item in items:
-        families.setdefault(family(item), []).append(item)
-    kept = []
-    for members in families.values():
-        members.sort(key=lambda item: zlib.crc32(name(item).encode()))
-        kept += members[: -(-len(members) // one_in)]
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept: set[pytest.Item] = set()
+    for members in tests.values():
+        members.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+        kept.update(members[: -(-len(members) // one_in)])
     return kept

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from adma._core import results
 from adma._core import worker as core
@@ -28,7 +26,6 @@ _UNTOUCHED = 0xEE  # what receive buffers are filled with; no message of a scrip
 
 
 QUIET_ROUNDS = 4
-_numbers: WeakKeyDictionary[Worker, list[int]] = WeakKeyDictionary()  # of endpoints to others
 
 
 def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, int]:
@@ -36,10 +33,7 @@ def connect(one: Worker, other: Worker, mechanism: str = "auto") -> tuple[int, i
     left, right = pair()
     with left, right:
         theirs = InThread(lambda: other.connect(right, HANG, mechanism))
-        numbers = one.connect(left, HANG, mechanism), theirs.result()
-    for worker, number in zip((one, other), numbers, strict=True):
-        _numbers.setdefault(worker, []).append(number)
-    return numbers
+        return one.connect(left, HANG, mechanism), theirs.result()
 
 
 def settle(workers: Iterable[Worker], requests: Iterable[TagRequest] = ()) -> None:
@@ -61,13 +55,13 @@ def settle(workers: Iterable[Worker], requests: Iterable[TagRequest] = ()) -> No
 
 
 def _counted(workers: Sequence[Worker]) -> list[dict[str, int]]:
-    """What the endpoints counted. One that was dropped counts nothing any more."""
-    found = []
-    for worker in workers:
-        for number in _numbers.get(worker, ()):
-            with suppress(FileNotFoundError):
-                found.append(core.stats(worker.handle, number))
-    return found
+    """What the endpoints to others counted."""
+    return [
+        core.stats(worker.handle, number)
+        for worker in workers
+        for number, link in worker.links.items()
+        if link
+    ]
 
 
 def _is_moving(requests: Sequence[TagRequest]) -> bool:

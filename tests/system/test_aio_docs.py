@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from adma.testing.limits import HANG
+from support.pages import programs
 
 PAGE = Path(__file__).parents[2] / "docs" / "aio.md"
-
-
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def output(program: str) -> str:
@@ -27,7 +23,7 @@ def output(program: str) -> str:
 
 
 def test_every_program_of_the_page() -> None:
-    server, client, timeout, stream = blocks()
+    server, client, timeout, stream = programs(PAGE.read_text())
     with subprocess.Popen([sys.executable, "-c", server], stderr=subprocess.DEVNULL) as serving:
         try:
             assert output(client) == "b'HELLO'\n"

@@ -19,6 +19,7 @@ import pytest
 from adma.connection import Client, Connection, Listener, Pipe, wait
 from adma.testing.limits import HANG, LARGE
 from adma.testing.payload import pattern
+from adma.testing.peer import search_path
 
 CPYTHON = Path(__file__).resolve().parents[1] / "cpython" / "run.py"
 
@@ -49,7 +50,7 @@ def test_cpythons_own_tests() -> None:
         capture_output=True,
         text=True,
         timeout=HANG,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | {"PYTHONPATH": search_path()},
     )
     if done.returncode == 2:
         pytest.skip(done.stderr.strip())

@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.pages import programs, run_together
 
 pytest.importorskip("numpy")  # which some of the programs need
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 SECTION = re.compile(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PROGRAMS = {
-    title: blocks
-    for title, text in SECTION.findall(GUIDE.read_text())
-    if (blocks := BLOCK.findall(text))
+    title: found for title, text in SECTION.findall(GUIDE.read_text()) if (found := programs(text))
 }
 COMMENT = re.compile(r"print\(.*#(?: meanwhile:)? (.*)")
 
@@ -30,12 +27,6 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize("section", PROGRAMS)
 def test_the_programs_of_a_section(section: str) -> None:
     """The client may start before the server listens: it waits."""
-    programs = PROGRAMS[section]
-    running = [
-        subprocess.Popen([sys.executable, "-c", each], stdout=subprocess.PIPE, text=True)
-        for each in programs
-    ]
-    said = [each.communicate(timeout=60)[0] for each in running]
-    assert [each.returncode for each in running] == [0] * len(running)
-    for program, text in zip(programs, said, strict=True):
+    found = PROGRAMS[section]
+    for program, text in zip(found, run_together(found), strict=True):
         assert words(text) == words(" ".join(COMMENT.findall(program)))

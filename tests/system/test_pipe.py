@@ -27,6 +27,8 @@ import pytest
 import adma
 from adma.testing.limits import HANG, LARGE
 from adma.testing.payload import pattern
+from adma.testing.peer import search_path
+from support.orphans import buried
 
 
 @pytest.fixture
@@ -306,13 +308,14 @@ def test_an_end_is_passed_over_a_socket(ends: tuple[adma.PipeEnd, adma.PipeEnd])
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_ends_travel_by_multiprocessing(method: str) -> None:
     """As arguments of children, pickled twice, and through the queue of a pool."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "support.piped", method],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    with buried():
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "support.piped", method],
+            capture_output=True,
+            text=True,
+            timeout=HANG,
+            env=os.environ | {"PYTHONPATH": search_path()},
+        )
     assert (done.returncode, done.stderr) == (0, "")
 
 

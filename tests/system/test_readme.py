@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.pages import programs, run_together
 
 pytest.importorskip("numpy")  # which the programs need
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ with adma.listen("frames") as server, server.accept(timeout=60) as ch:
 
 
 def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
+    return programs(PAGES[0].read_text())
 
 
 def program(name: str) -> str:
@@ -44,27 +44,18 @@ def program(name: str) -> str:
     return found
 
 
-def run_together(server: str, client: str) -> str:
-    """Run both, the client not waiting for the server to listen; what the client printed."""
-    with subprocess.Popen([sys.executable, "-c", server]) as serving:
-        done = subprocess.run(
-            [sys.executable, "-c", client], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        assert serving.wait(timeout=60) == 0
-    return done.stdout
-
-
 def test_both_programs_run_and_understand_each_other() -> None:
     client = program("client.py")
     printed = re.search(r"print\(.*# (.*)", client)
     assert printed is not None
-    assert run_together(program("server.py"), client) == printed[1] + "\n"
+    _, said = run_together([program("server.py"), client])
+    assert said == printed[1] + "\n"
 
 
 def test_a_posted_read_is_filled_meanwhile() -> None:
     (piece,) = (block for block in blocks() if "iread" in block)
-    assert run_together(ECHO, AROUND.format(piece.replace("\n", "\n    "))) == "8192.0 8192.0\n"
+    _, said = run_together([ECHO, AROUND.format(piece.replace("\n", "\n    "))])
+    assert said == "8192.0 8192.0\n"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adma.testing.limits import SLOWNESS
 from support.matching import ENDPOINTS, Send, Step, TooLong, play, scripts
 from support.quick import examples
 from support.workers import Rig, WorkerDriver
 
-EXAMPLES = examples(150 // SLOWNESS)
+EXAMPLES = examples(150)
 RECONNECT_EACH = 8  # examples
 
 

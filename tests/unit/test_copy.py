@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import adma
-from adma.testing.limits import GIB, HANG, KIB, MIB, SLOWNESS, around
+from adma.testing.limits import GIB, HANG, KIB, MIB, around
 from adma.testing.payload import Repeated, difference, pattern
 from support import engine
 from support.engine import AT_ONCE, PART, SPREAD
@@ -26,7 +26,7 @@ from support.quick import examples
 
 SIZES = [0, 2, *around((1, 64, 4 * KIB, AT_ONCE, PART, 2 * PART, SPREAD, 2 * MIB, 4 * MIB))]
 GUARD = 64
-EXAMPLES = examples(200 // SLOWNESS)
+EXAMPLES = examples(200)
 
 CALLS: dict[str, Callable[[Any, Any], int]] = {
     "copy": adma.copy,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import adma
 from adma._core._native import lib
-from adma.testing.limits import HANG, KIB, MIB, SLOWNESS
+from adma.testing.limits import HANG, KIB, MIB
 from adma.testing.payload import difference, pattern
 from support import engine
 from support.calls import faults
@@ -28,7 +28,7 @@ from support.engine import AT_ONCE, PART
 from support.quick import examples
 
 MEMORY = 700 * KIB
-EXAMPLES = examples(240 // SLOWNESS)
+EXAMPLES = examples(240)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adma.testing.limits import SLOWNESS
 from support.matching import (
     CONTEXT,
     WHOLE_TAG,
@@ -29,7 +28,7 @@ from support.matching import (
 from support.naive_worker import Asked, Moment, NaiveWorker, Request, Sent
 from support.quick import examples
 
-EXAMPLES = examples(250 // SLOWNESS)
+EXAMPLES = examples(250)
 SEARCHED = 10_000  # scripts for a broken rule, at most: the first one that shows it is the last
 KEEP, CONSUME = TooLong.KEEP, TooLong.CONSUME
 

@@ -54,10 +54,11 @@ __all__ = [
     "Timeouts",
     "TooLong",
     "Waiting",
+    "WithoutDeath",
 ]
 
 
-class _WithoutDeath(
+class WithoutDeath(
     Sizes,
     Order,
     Kinds,
@@ -70,12 +71,12 @@ class _WithoutDeath(
     Reports,
     RandomSteps,
 ):
-    pass
+    """All parts but `Death`, between this process and a peer."""
 
 
-class ConformanceSuite(_WithoutDeath, Death):
+class ConformanceSuite(WithoutDeath, Death):
     """All parts, between this process and a peer process."""
 
 
-class InProcessSuite(InProcess, _WithoutDeath):
+class InProcessSuite(InProcess, WithoutDeath):
     """All parts but `Death`, between two threads of this process."""
