@@ -6,8 +6,6 @@
  * counts of active members are not armed. Only before it sleeps, all members are made quiet. So a loop goes on looking
  * for as long as a thread would spin, but gives all else that it has to do its turn in between.
  */
-#include <errno.h>
-
 #include "adma_poll.h"
 #include "api/channel.h"
 #include "api/poll_member.h"
@@ -72,17 +70,6 @@ static int loop_found(struct adma_poll_set *set)
 	return ADMA_READY;
 }
 
-/* Make all members quiet. False: there is something to look at. */
-static bool loop_rest(struct adma_poll_set *set)
-{
-	int32_t n = adma_poll_set_active(set);
-
-	for (int32_t i = 0; i < n; i++)
-		if (adma_poll_member_look(set->looked[i], true) != ADMA_LOOKED_QUIET)
-			return false;
-	return adma_poll_set_fall_asleep(set);
-}
-
 /* Nothing is there: look again, or have the descriptor tell. */
 static int loop_wait(struct adma_poll_set *set)
 {
@@ -90,7 +77,7 @@ static int loop_wait(struct adma_poll_set *set)
 
 	if (!set->spin_end)
 		set->spin_end = now + adma_spin_time(adma_spin_learned(&set->backoff), -1, now);
-	if (now < set->spin_end || !loop_rest(set))
+	if (now < set->spin_end || !adma_poll_members_rest(set))
 		return ADMA_BUSY;
 	set->spin_end = 0;
 	set->rests_since = now;

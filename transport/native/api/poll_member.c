@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* poll_member.c - a look at one member of a poll set; see poll_member.h. */
+/* poll_member.c - a look at the members of a poll set; see poll_member.h. */
 #include "api/poll_member.h"
 
 #include <string.h>
@@ -76,4 +76,14 @@ enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may
 	}
 	adma_publish_and_leave_worker(progress);
 	return ready ? ADMA_LOOKED_READY : ADMA_LOOKED_IDLE;
+}
+
+bool adma_poll_members_rest(struct adma_poll_set *set)
+{
+	int32_t n = adma_poll_set_active(set);
+
+	for (int32_t i = 0; i < n; i++)
+		if (adma_poll_member_look(set->looked[i], true) != ADMA_LOOKED_QUIET)
+			return false;
+	return adma_poll_set_fall_asleep(set);
 }

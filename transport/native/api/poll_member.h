@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* poll_member.h - a look at one member of a poll set: by a thread that waits (poll_set.c), or an event loop (loop_set.c). */
+/* poll_member.h - a look at the members of a poll set: by a thread that waits (poll_set.c), or an event loop (loop_set.c). */
 #ifndef ADMA_API_POLL_MEMBER_H
 #define ADMA_API_POLL_MEMBER_H
 
@@ -9,5 +9,8 @@ enum adma_looked { ADMA_LOOKED_READY, ADMA_LOOKED_IDLE, ADMA_LOOKED_QUIET, ADMA_
 
 /* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
 enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may_rest);
+
+/* Make all members quiet, since the waiter is about to sleep. False: there is something to look at. */
+bool adma_poll_members_rest(struct adma_poll_set *set);
 
 #endif

@@ -221,17 +221,6 @@ int adma_poll_set_drive(struct adma_poll_set *set, int64_t spin_ns, int32_t *rea
 
 /* ---- sleep ---- */
 
-/* Make all members quiet. False: there is something to look at. */
-static bool set_rest(struct adma_poll_set *set)
-{
-	int32_t n = adma_poll_set_active(set);
-
-	for (int32_t i = 0; i < n; i++)
-		if (adma_poll_member_look(set->looked[i], true) != ADMA_LOOKED_QUIET)
-			return false;
-	return adma_poll_set_fall_asleep(set);
-}
-
 /*
  * Sleep for requests, too. adma_sleep() takes one more descriptor only, which is the epoll. So the
  * caller's descriptor joins the epoll for the time of the sleep. When it is readable it is reported
@@ -260,7 +249,7 @@ static int set_sleep_once(struct adma_poll_set *set, const struct adma_wait *als
 	int64_t begin = adma_now(), ns = timeout_ns >= 0 && timeout_ns < ADMA_REST_NS ? timeout_ns : ADMA_REST_NS;
 	int rc;
 
-	if (!set_rest(set))
+	if (!adma_poll_members_rest(set))
 		return 0;
 	rc = also && also->nreqs ? sleep_for_requests(set, also, ns, mask)
 				 : adma_poll_set_sleep_on_epoll(set, also ? also->also : -1, ns, mask);

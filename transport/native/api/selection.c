@@ -50,6 +50,8 @@ static int selection_candidates(const struct adma_endpoint *ep, uint64_t n, stru
 	return (int)adma_select_explain(ep, n, chosen, learnt, found);
 }
 
+_Static_assert(ADMA_LEARNING_TOLD_MAX + ADMA_EAGER_LIMIT_WAYS <= ADMA_LEARNT_MAX, "there is room for all of them");
+
 static int selection_tell(const struct adma_endpoint *ep, uint64_t n, struct adma_learnt_way *found)
 {
 	uint32_t told;

@@ -62,6 +62,15 @@ int blocking_publish(struct adma_chan *chan, uint16_t kind, const void *p, uint6
 	return result;
 }
 
+int64_t blocking_take(struct adma_chan *chan, void *p, uint64_t n, bool spins)
+{
+	int64_t result = adma_try_read_now(chan, ADMA_BYTES, p, n);
+
+	if (result == -ADMA_E_BUSY || (result == -ADMA_E_PENDING && spins))
+		BINDING_WITHOUT_GIL(result = adma_read_now(chan, ADMA_BYTES, p, n, spins ? -1 : 0));
+	return result;
+}
+
 int64_t blocking_run(struct endpoint *endpoint, struct operation *op)
 {
 	struct adma_chan *chan = endpoint->chan;
@@ -231,19 +240,12 @@ PyObject *blocking_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs
 PyObject *blocking_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	struct transfer transfer = {.read = true, .verb = "read"};
-	struct adma_chan *chan;
-	void *p;
-	uint64_t n;
 	int64_t result;
 
 	if (!transfer_begin(&transfer, self, args, nargs, kwnames))
 		return NULL;
-	chan = transfer.endpoint->chan;
-	p = transfer.view.buf;
-	n = (uint64_t)transfer.view.len;
-	result = adma_try_read_now(chan, ADMA_BYTES, p, n);
-	if (result == -ADMA_E_BUSY || (result == -ADMA_E_PENDING && !transfer.deadline.now))
-		BINDING_WITHOUT_GIL(result = adma_read_now(chan, ADMA_BYTES, p, n, transfer.deadline.now ? 0 : -1));
+	result = blocking_take(transfer.endpoint->chan, transfer.view.buf, (uint64_t)transfer.view.len,
+			       !transfer.deadline.now);
 	if (result >= 0)
 		return transfer_done(&transfer, result);
 	return result == -ADMA_E_PENDING ? blocking_post(&transfer, ADMA_BYTES) : transfer_fail(&transfer, result);

@@ -28,6 +28,12 @@ PyObject *blocking_post(struct transfer *transfer, uint16_t kind);
 int blocking_publish(struct adma_chan *chan, uint16_t kind, const void *p, uint64_t n);
 
 /*
+ * Read a small message of bytes in one call: see adma_read_now(). `spins`: look for a moment, without the GIL, for one that
+ * is not there yet. Otherwise as blocking_publish().
+ */
+int64_t blocking_take(struct adma_chan *chan, void *p, uint64_t n, bool spins);
+
+/*
  * Post an operation that has its buffer, and drive it for a moment: see adma_run(). An exception may be set, because a
  * segment that it needs could not be made; then it was not posted.
  */

@@ -32,9 +32,7 @@ PyObject *now_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
 	if (!endpoint || !now_hold("read", true, args, nargs, kwnames, &view, &vector))
 		return NULL;
 	space = (uint64_t)view.len;
-	n = adma_try_read_now(endpoint->chan, ADMA_BYTES, view.buf, space);
-	if (n == -ADMA_E_BUSY)
-		BINDING_WITHOUT_GIL(n = adma_read_now(endpoint->chan, ADMA_BYTES, view.buf, space, 0));
+	n = blocking_take(endpoint->chan, view.buf, space, false);
 	if (n >= 0)
 		vector_spread(vector, view.buf, (uint64_t)n);
 	PyBuffer_Release(&view);

@@ -8,20 +8,24 @@
 #define PICKLE_LONG \
 	(1 << 20) /* a longer one is Python's, which tells if there is no memory for it, and receives it all the same */
 
-void rank_arrival_abandon(struct rank_call *call, struct operation *take)
+void rank_arrival_keep(PyObject *comm, struct operation *take)
 {
 	PyObject *type, *value, *trace, *nothing;
 
+	PyErr_Fetch(&type, &value, &trace);
+	nothing = PyObject_CallMethod(ranks_python.rest, "keep", "OO", comm, (PyObject *)take);
+	if (!nothing)
+		PyErr_Clear();
+	Py_XDECREF(nothing);
+	PyErr_Restore(type, value, trace);
+}
+
+void rank_arrival_abandon(struct rank_call *call, struct operation *take)
+{
 	Py_INCREF((PyObject *)take);
 	tagged_withdraw(call->ranks, take);
-	if (operation_is_done(take) && !take->req.error && take->req.taken) {
-		PyErr_Fetch(&type, &value, &trace);
-		nothing = PyObject_CallMethod(ranks_python.rest, "keep", "OO", call->comm, (PyObject *)take);
-		if (!nothing)
-			PyErr_Clear();
-		Py_XDECREF(nothing);
-		PyErr_Restore(type, value, trace);
-	}
+	if (operation_is_done(take) && !take->req.error && take->req.taken)
+		rank_arrival_keep(call->comm, take);
 	Py_DECREF((PyObject *)take);
 }
 

@@ -19,4 +19,7 @@ PyObject *rank_arrival_end(struct rank_call *call, struct operation *take, PyObj
 /* An exception is set, and nobody gets the message that a take took: Python receives it all the same. Steals the reference. */
 void rank_arrival_abandon(struct rank_call *call, struct operation *take);
 
+/* Nobody has it any more. Python receives the object all the same, for the sake of its sender. Keeps an exception that is set. */
+void rank_arrival_keep(PyObject *comm, struct operation *take);
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 
+#include "base/list.h"
 #include "binding/arguments.h"
 #include "binding/rank_arrival.h"
 #include "binding/rank_pickle.h"
@@ -19,9 +20,9 @@ struct rank_request {
 	PyObject *comm;
 	PyObject *handle; /* NULL: it has an operation, or is null */
 	PyObject *weakrefs;
-	struct rank_request *before, *after; /* in the list of takes */
+	struct adma_list take; /* in ranks_takes */
 	enum tagged_what what;
-	bool anybody, listed;
+	bool anybody;
 };
 
 static PyTypeObject *rank_request_type;
@@ -38,33 +39,10 @@ static inline struct rank_request *rank_request_of(PyObject *object)
 
 /* ---- the receives of objects that Python does not know ---- */
 
-static struct rank_request *first_take; /* guarded by the GIL */
-
 static void take_list(struct rank_request *request)
 {
-	if (request->listed)
-		return;
-	request->before = NULL;
-	request->after = first_take;
-	if (first_take)
-		first_take->before = request;
-	first_take = request;
-	request->listed = true;
-	ranks_takes++;
-}
-
-static void take_unlist(struct rank_request *request)
-{
-	if (!request->listed)
-		return;
-	if (request->before)
-		request->before->after = request->after;
-	else
-		first_take = request->after;
-	if (request->after)
-		request->after->before = request->before;
-	request->listed = false;
-	ranks_takes--;
+	if (!adma_list_listed(&request->take))
+		adma_list_push_front(&ranks_takes, &request->take);
 }
 
 /* ---- life ---- */
@@ -96,6 +74,7 @@ PyObject *rank_request_new(struct ranks *ranks, PyObject *comm, struct operation
 	request->comm = comm;
 	request->what = what;
 	request->anybody = anybody;
+	adma_list_init(&request->take);
 	if (what == TAGGED_TAKE)
 		take_list(request);
 	return (PyObject *)request;
@@ -107,26 +86,13 @@ static struct operation *rank_request_part(struct rank_request *request)
 	struct operation *op = request->op;
 	PyObject *ranks = (PyObject *)request->ranks, *comm = request->comm;
 
-	take_unlist(request);
+	adma_list_remove(&request->take);
 	request->op = NULL;
 	request->ranks = NULL;
 	request->comm = NULL;
 	Py_XDECREF(ranks);
 	Py_XDECREF(comm);
 	return op;
-}
-
-/* Nobody has it any more. The object is received all the same, for the sake of its sender. */
-static void take_drop(struct rank_request *request)
-{
-	PyObject *type, *value, *trace, *nothing;
-
-	PyErr_Fetch(&type, &value, &trace);
-	nothing = PyObject_CallMethod(ranks_python.rest, "keep", "OO", request->comm, (PyObject *)request->op);
-	if (!nothing)
-		PyErr_Clear();
-	Py_XDECREF(nothing);
-	PyErr_Restore(type, value, trace);
 }
 
 static void rank_request_dealloc(PyObject *self)
@@ -137,9 +103,9 @@ static void rank_request_dealloc(PyObject *self)
 
 	if (request->weakrefs)
 		PyObject_ClearWeakRefs(self);
-	take_unlist(request); /* nobody may find it any more, as Python may run now */
+	adma_list_remove(&request->take); /* nobody may find it any more, as Python may run now */
 	if (request->op && request->what == TAGGED_TAKE)
-		take_drop(request);
+		rank_arrival_keep(request->comm, request->op);
 	op = (PyObject *)rank_request_part(request);
 	handle = request->handle;
 	request->handle = NULL;
@@ -180,9 +146,11 @@ static PyObject *rank_request_get_handle(PyObject *self, void *nothing)
 
 PyObject *rank_requests_adopt(PyObject *module, PyObject *nothing)
 {
+	struct adma_list *first;
+
 	(void)module, (void)nothing;
-	while (first_take) {
-		PyObject *request = Py_NewRef((PyObject *)first_take);
+	while ((first = adma_list_first(&ranks_takes))) {
+		PyObject *request = Py_NewRef((PyObject *)adma_container_of(first, struct rank_request, take));
 		PyObject *handle = rank_request_get_handle(request, NULL);
 
 		Py_DECREF(request);
@@ -220,7 +188,10 @@ static PyObject *rank_request_create(PyTypeObject *type, PyObject *args, PyObjec
 		return NULL;
 	self = type == rank_request_type ? (PyObject *)rank_request_allocate()
 					 : ((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-	if (!self || request == Py_None)
+	if (!self)
+		return NULL;
+	adma_list_init(&rank_request_of(self)->take);
+	if (request == Py_None)
 		return self;
 	handle = PyObject_CallMethod(ranks_python.rest, "handle_in", "O", request);
 	if (!handle)
@@ -333,7 +304,7 @@ static PyObject *rank_request_wait_for_object(struct rank_request *request, PyOb
 		return NULL;
 	Py_INCREF((PyObject *)op);
 	Py_INCREF((PyObject *)ranks);
-	take_unlist(request); /* it is this thread that goes on with it */
+	adma_list_remove(&request->take); /* it is this thread that goes on with it */
 	found = tagged_wait(ranks, &op, 1, request->anybody);
 	if (request->op == op && found > 0)
 		object = rank_request_take_it(request, ranks, status);
@@ -387,7 +358,7 @@ static int rank_request_test_it(struct rank_request *request, PyObject *status)
 	struct operation *op = request->op;
 	int found = 0;
 
-	if (!rank_request_is_ours(request) || ranks_takes)
+	if (!rank_request_is_ours(request) || !adma_list_empty(&ranks_takes))
 		return 2;
 	Py_INCREF((PyObject *)op);
 	if (!operation_is_done(op)) {

@@ -2,8 +2,10 @@
 /* ranks.c - a communicator of adma.mpi, for its compiled calls; see ranks.h. */
 #include "binding/ranks.h"
 
+#include "base/list.h"
+
 struct ranks_python ranks_python;
-Py_ssize_t ranks_takes;
+struct adma_list ranks_takes = ADMA_LIST_INIT(ranks_takes);
 static PyTypeObject *ranks_type;
 static unsigned long long carried; /* guarded by the GIL */
 

@@ -51,11 +51,11 @@ struct ranks_python {
 extern struct ranks_python ranks_python;
 
 /*
- * How many receives of objects requests have that Python does not know. Their messages may have to be received before
+ * The receives of objects that Python does not know: those of requests. Their messages may have to be received before
  * their senders go on, so a call that waits for anything else leaves that to Python, which goes on with all of them.
  * Guarded by the GIL.
  */
-extern Py_ssize_t ranks_takes;
+extern struct adma_list ranks_takes; /* of struct rank_request */
 
 /* The worker, or NULL if it was closed. */
 static inline struct adma_worker *ranks_worker(const struct ranks *ranks)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "binding/buffer.h"
 #include "binding/interpreter.h"
 #include "binding/wait_loop.h"
@@ -169,7 +170,7 @@ int tagged_wait(struct ranks *ranks, struct operation *const *ops, int count, bo
 		if (!operation_is_done(ops[i]))
 			reqs[pending++] = &ops[i]->req;
 	if (pending)
-		found = ranks_takes ? 0 : tagged_wait_for(ranks, reqs, pending, anybody);
+		found = adma_list_empty(&ranks_takes) ? tagged_wait_for(ranks, reqs, pending, anybody) : 0;
 	else
 		found = 1;
 	if (reqs != few)

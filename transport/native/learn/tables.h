@@ -21,6 +21,9 @@ enum {
 	ADMA_TABLE_KINDS = 9, /* kinds of transfers in a table, which are not compared with each other */
 };
 
+/* Bytes of a MiB: a table has the cost of each byte, and struct adma_learnt_cost that of each MiB. */
+#define ADMA_TABLE_MIB ((float)(1 << 20))
+
 /* Transfers that can be compared. */
 struct adma_table_key {
 	uint32_t uid;

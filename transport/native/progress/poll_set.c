@@ -300,24 +300,24 @@ int adma_poll_set_restart(struct adma_poll_set *set)
 	return rc;
 }
 
-/* The member that the channel is, or NULL. */
-static struct adma_poll_member *set_find(const struct adma_poll_set *set, const struct adma_progress *progress)
+/* The member that the channel is, or becomes. */
+static int set_find_or_join(struct adma_poll_set *set, struct adma_progress *progress, struct adma_poll_member **out)
 {
-	adma_list_for_each(at, &progress->watch.members)
-		if (member_of_worker(at)->set == set)
-			return member_of_worker(at);
-	return NULL;
+	adma_list_for_each(at, &progress->watch.members) {
+		*out = member_of_worker(at);
+		if ((*out)->set == set)
+			return 0;
+	}
+	return member_join(set, progress, out);
 }
 
 int adma_poll_set_name(struct adma_poll_set *set, struct adma_progress *progress, int32_t place)
 {
 	struct adma_poll_member *member;
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&lock);
-	member = set_find(set, progress);
-	if (!member)
-		rc = member_join(set, progress, &member);
+	rc = set_find_or_join(set, progress, &member);
 	if (!rc) {
 		member->place = place;
 		member->update = set->update;
@@ -344,12 +344,10 @@ int adma_poll_set_keep(struct adma_poll_set *set)
 int adma_poll_set_add(struct adma_poll_set *set, struct adma_progress *progress, int32_t place, uint32_t wants)
 {
 	struct adma_poll_member *member;
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&lock);
-	member = set_find(set, progress);
-	if (!member)
-		rc = member_join(set, progress, &member);
+	rc = set_find_or_join(set, progress, &member);
 	if (!rc) {
 		member->place = place;
 		member->wants = wants;
@@ -377,9 +375,10 @@ bool adma_poll_set_forget_gone(struct adma_poll_set *set)
 	pthread_mutex_lock(&lock);
 	lost = set->lost;
 	set->lost = false;
-	adma_list_for_each_safe(at, after, &set->members)
-		if (lost && member_of_set(at)->gone)
-			member_free(member_of_set(at));
+	if (lost)
+		adma_list_for_each_safe(at, after, &set->members)
+			if (member_of_set(at)->gone)
+				member_free(member_of_set(at));
 	if (set->stale && set->epoll >= 0)
 		set_reopen(set);
 	pthread_mutex_unlock(&lock);

@@ -29,6 +29,7 @@
 #define ADMA_SHM_LAYOUT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -70,6 +71,12 @@ enum adma_kind {
 	ADMA_PART = 3,   /* an out-of-band buffer of the object before it */
 	ADMA_TAGGED = 4, /* a message of a worker that matches by tags: its endpoints carry no other kind */
 };
+
+/* May a message of this kind travel in a bounce buffer? An object and its parts do not. */
+static inline bool adma_kind_is_buffered(uint16_t kind)
+{
+	return kind == ADMA_BYTES || kind == ADMA_TAGGED;
+}
 
 /* A descriptor: one message in the ring. */
 struct adma_desc {

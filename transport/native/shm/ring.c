@@ -241,7 +241,7 @@ static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_
 	case ADMA_SLOT:
 		return desc->u.slot.index < ADMA_SLOTS_MAX && desc->length <= INT64_MAX;
 	case ADMA_BUFFERED:
-		return (desc->kind == ADMA_BYTES || desc->kind == ADMA_TAGGED) && desc->length > ADMA_EAGER_MAX &&
+		return adma_kind_is_buffered(desc->kind) && desc->length > ADMA_EAGER_MAX &&
 		       desc->length <= ADMA_BUFFER_SIZE && desc->u.buffer.index < ADMA_BUFFERS;
 	default:
 		return false;
@@ -251,9 +251,11 @@ static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_
 /* Is the memory there in which the payload is? */
 static bool ring_reaches_payload(struct adma_ring_in *ring)
 {
-	if (ring->desc.carry == ADMA_BUFFERED && !ring->has_buffers)
+	if (ring->desc.carry != ADMA_BUFFERED)
+		return true;
+	if (!ring->has_buffers)
 		ring->has_buffers = !adma_buffers_populate(ring->segment);
-	return ring->desc.carry != ADMA_BUFFERED || ring->has_buffers;
+	return ring->has_buffers;
 }
 
 int adma_ring_peek(struct adma_ring_in *ring)

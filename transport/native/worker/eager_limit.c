@@ -17,7 +17,8 @@ static const struct adma_ways ways = {
 	.built_in = ADMA_EAGER_LIMIT_RENDEZVOUS,
 };
 
-bool adma_eager_limit_learns(const struct adma_endpoint *ep, uint64_t n)
+/* Is it learnt for messages of n bytes whether they are eager? The answer never changes. */
+static bool eager_limit_learns(const struct adma_endpoint *ep, uint64_t n)
 {
 	const struct adma_config *config = &ep->connection.config;
 
@@ -49,12 +50,12 @@ static struct adma_table_key eager_limit_key(const struct adma_endpoint *ep)
 
 bool adma_eager_limit_asks(struct adma_endpoint *ep, uint64_t n)
 {
-	return adma_eager_limit_learns(ep, n) && adma_ring_wants_buffered(&ep->send.ring, eager_limit_bit(n));
+	return eager_limit_learns(ep, n) && adma_ring_wants_buffered(&ep->send.ring, eager_limit_bit(n));
 }
 
 bool adma_eager_limit_asked(const struct adma_endpoint *ep, uint64_t n)
 {
-	return adma_eager_limit_learns(ep, n) &&
+	return eager_limit_learns(ep, n) &&
 	       atomic_load_explicit(&ep->send.ring.buffered, memory_order_relaxed) & eager_limit_bit(n);
 }
 
@@ -130,7 +131,7 @@ void adma_eager_limit_took(struct adma_endpoint *ep, const struct adma_desc *des
 {
 	int64_t now, since;
 
-	if (!adma_eager_limit_learns(ep, desc->length) || !eager_limit_is_turn(&ep->receive.eager_limit, desc->length))
+	if (!eager_limit_learns(ep, desc->length) || !eager_limit_is_turn(&ep->receive.eager_limit, desc->length))
 		return;
 	now = adma_now();
 	since = eager_limit_since(ep, desc->u.buffer.posted_at, now);
@@ -144,7 +145,7 @@ int64_t adma_eager_limit_matched(struct adma_endpoint *ep, const struct adma_des
 {
 	int64_t since;
 
-	if (desc->kind == ADMA_OBJECT || desc->kind == ADMA_PART || !adma_eager_limit_learns(ep, desc->length) ||
+	if (!adma_kind_is_buffered(desc->kind) || !eager_limit_learns(ep, desc->length) ||
 	    !eager_limit_is_turn(&ep->receive.eager_limit, desc->length))
 		return 0;
 	since = eager_limit_since(ep, desc->u.slot.posted_at, adma_now());
@@ -172,7 +173,7 @@ uint32_t adma_eager_limit_tell(const struct adma_endpoint *ep, uint64_t n, struc
 	struct adma_way_known known[ADMA_WAYS];
 	uint32_t best;
 
-	if (!adma_eager_limit_learns(ep, n))
+	if (!eager_limit_learns(ep, n))
 		return 0;
 	best = adma_tables_known(eager_limit_key(ep), n, ways, known);
 	for (uint32_t way = 0; way < ADMA_EAGER_LIMIT_WAYS; way++)
@@ -186,8 +187,6 @@ uint32_t adma_eager_limit_tell(const struct adma_endpoint *ep, uint64_t n, struc
 }
 
 /* ---- what is stored ---- */
-
-#define EAGER_LIMIT_MIB ((float)(1 << 20))
 
 int adma_eager_limit_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int room)
 {
@@ -206,7 +205,7 @@ int adma_eager_limit_tell_costs(uint32_t uid, struct adma_learnt_cost *found, in
 					.mechanism = ADMA_MECH_NONE,
 					.choice = way,
 					.chosen = incumbents[way],
-					.ns_per_mib = (uint64_t)(costs[way] * EAGER_LIMIT_MIB),
+					.ns_per_mib = (uint64_t)(costs[way] * ADMA_TABLE_MIB),
 				};
 			told += costs[way] > 0;
 		}
@@ -222,5 +221,5 @@ int adma_eager_limit_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
 	    cost->choice >= ADMA_EAGER_LIMIT_WAYS)
 		return -EINVAL;
 	return adma_tables_take_up(eager_limit_key_of(uid), cost->size_class, cost->choice,
-				   (float)cost->ns_per_mib / EAGER_LIMIT_MIB, cost->chosen);
+				   (float)cost->ns_per_mib / ADMA_TABLE_MIB, cost->chosen);
 }

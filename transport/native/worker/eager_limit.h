@@ -32,10 +32,10 @@
 /* The ways that are compared, by their numbers in the tables. */
 enum { ADMA_EAGER_LIMIT_RENDEZVOUS, ADMA_EAGER_LIMIT_EAGER, ADMA_EAGER_LIMIT_WAYS };
 
-/* Is it learnt for messages of n bytes whether they are eager? The answer never changes, so no lock is needed. */
-bool adma_eager_limit_learns(const struct adma_endpoint *ep, uint64_t n);
-
-/* Did the peer ask us to send such messages eagerly? `_asked`: by its word as last read, without the lock. */
+/*
+ * Did the peer ask us to send such messages eagerly? `_asked`: by its word as last read. That needs no lock, since whether it
+ * is learnt for messages of n bytes never changes.
+ */
 bool adma_eager_limit_asks(struct adma_endpoint *ep, uint64_t n);
 bool adma_eager_limit_asked(const struct adma_endpoint *ep, uint64_t n);
 

@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "learn/tables.h"
 #include "mech/table.h"
+#include "worker/eager_limit.h"
 
 /* Shorter messages are the exception, and all of them would be one size class. */
 #define LEARNING_FROM (1ull << ADMA_SIZE_CLASS_FIRST)
@@ -17,7 +18,7 @@
 #define LEARNING_ALIASED 2u /* a detour is possible */
 #define LEARNING_WINDOW 4u  /* it is carried beside others: see window.h */
 
-_Static_assert((LEARNING_BOTH_WAIT | LEARNING_ALIASED | LEARNING_WINDOW) < ADMA_TABLE_KINDS,
+_Static_assert((LEARNING_BOTH_WAIT | LEARNING_ALIASED | LEARNING_WINDOW) < ADMA_EAGER_LIMIT_KIND,
 	       "each kind has its numbers");
 
 /* A way, as the tables number them: `choice` 0 is the size of chunk(), and others are those of other_chunk(). */
@@ -336,7 +337,7 @@ static const uint32_t learning_kinds[] = {0, LEARNING_ALIASED, LEARNING_WINDOW, 
 
 #define LEARNING_KINDS (sizeof(learning_kinds) / sizeof(learning_kinds[0]))
 
-_Static_assert(LEARNING_KINDS *ADMA_WAYS <= ADMA_LEARNT_MAX, "there is room for all of them");
+_Static_assert(LEARNING_KINDS *ADMA_WAYS <= ADMA_LEARNING_TOLD_MAX, "there is room for all of them");
 
 uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
 				 bool both_wait)
@@ -398,8 +399,6 @@ uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t
 
 /* ---- what is stored ---- */
 
-#define LEARNING_MIB ((float)(1 << 20))
-
 int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int room)
 {
 	struct learning_way ways[ADMA_WAYS];
@@ -423,7 +422,7 @@ int adma_learning_tell_costs(uint32_t uid, struct adma_learnt_cost *found, int r
 					.detour = ways[way].detour,
 					.window = !!(kind & LEARNING_WINDOW),
 					.chosen = incumbents[way],
-					.ns_per_mib = (uint64_t)(costs[way] * LEARNING_MIB),
+					.ns_per_mib = (uint64_t)(costs[way] * ADMA_TABLE_MIB),
 				};
 			told += costs[way] > 0;
 		}
@@ -442,7 +441,7 @@ int adma_learning_take_up(uint32_t uid, const struct adma_learnt_cost *cost)
 	for (uint32_t way = 0; way < count; way++)
 		if (ways[way].mechanism->id == cost->mechanism && ways[way].choice == cost->choice &&
 		    ways[way].detour == !!cost->detour)
-			return adma_tables_take_up(key, cost->size_class, way, (float)cost->ns_per_mib / LEARNING_MIB,
+			return adma_tables_take_up(key, cost->size_class, way, (float)cost->ns_per_mib / ADMA_TABLE_MIB,
 						   cost->chosen);
 	return -EINVAL;
 }

@@ -54,6 +54,8 @@ bool adma_learning_note(struct adma_endpoint *ep, const struct adma_transfer *t,
 uint32_t adma_learning_mechanism(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
 				 bool both_wait);
 
+enum { ADMA_LEARNING_TOLD_MAX = 4 * ADMA_WAYS }; /* ways that adma_learning_tell() tells of, at most */
+
 /* What is known of each way, for messages of n bytes between endpoints that both wait: see adma_learnt(). */
 uint32_t adma_learning_tell(const struct adma_endpoint *ep, uint64_t n, uint32_t mask, uint32_t built_in,
 			    struct adma_learnt_way *found);

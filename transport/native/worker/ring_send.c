@@ -81,9 +81,8 @@ static void ring_complete_eager(struct adma_endpoint *ep, struct adma_req *req, 
 
 int adma_ring_put_if_asked(struct adma_endpoint *ep, struct adma_desc *desc, const void *payload)
 {
-	bool whole = desc->kind == ADMA_BYTES || desc->kind == ADMA_TAGGED;
-
-	if (!whole || adma_ring_eager_is_off(&ep->send.ring) || !adma_eager_limit_asks(ep, desc->length))
+	if (!adma_kind_is_buffered(desc->kind) || adma_ring_eager_is_off(&ep->send.ring) ||
+	    !adma_eager_limit_asks(ep, desc->length))
 		return 0;
 	return adma_ring_put_buffered(&ep->send.ring, desc, payload);
 }
