@@ -35,8 +35,11 @@ class Maps:
             r"^([0-9a-f]+)-([0-9a-f]+) rw-p", Path("/proc/self/maps").read_text(), re.MULTILINE
         )
         ranges = [(int(begin, 16), int(end, 16)) for begin, end in found]
-        # Not the shadow of a sanitizer, which is a part of all addresses that there are.
-        self._ranges = [(begin, end) for begin, end in ranges if end - begin < 1 << 36]
+        # Not the shadow of a sanitizer, which is a part of all addresses that there are. Nor the
+        # heap of an interpreter at a fixed address, which lies where small numbers are addresses.
+        self._ranges = [
+            (begin, end) for begin, end in ranges if begin >= 1 << 32 and end - begin < 1 << 36
+        ]
 
     def __contains__(self, word: int) -> bool:
         return any(begin <= word < end for begin, end in self._ranges)
