@@ -15,6 +15,7 @@ witness of a model has to be listed in its section, and run by run.py. Exit stat
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,6 @@ from run import CASES, HERE
 TOP = HERE.parents[1]
 CORE = ("transport/native",)
 HELPER = ("kernel/module", "kernel/include")
-PYTHON = ("transport/adma",)
 OF_THE_HELPER = {"completion", "pin"}
 OF_PYTHON = {"pipe"}
 KEYWORDS = {"struct", "enum"}
@@ -42,12 +42,23 @@ def without_comments(path: Path) -> str:
     return COMMENT.sub(" ", path.read_text(encoding="utf-8"))
 
 
+def package() -> Path:
+    """The package's sources: in the checkout, or where they are installed if it has none."""
+    here = TOP / "transport" / "adma"
+    if here.is_dir():
+        return here
+    found = importlib.util.find_spec("adma")
+    if found is None or found.origin is None:
+        raise FileNotFoundError(f"{here}: it is not there, and adma is not installed")
+    return Path(found.origin).parent
+
+
 class Sources:
     """Sources, of C unless others are asked for: which files there are, and which names in them."""
 
-    def __init__(self, *trees: str, files: str = "*.[ch]") -> None:
+    def __init__(self, *trees: str | Path, files: str = "*.[ch]") -> None:
         self.names_of = {
-            path.relative_to(TOP).as_posix(): set(NAME.findall(without_comments(path)))
+            path.as_posix(): set(NAME.findall(without_comments(path)))
             for tree in trees
             for path in (TOP / tree).rglob(files)
         }
@@ -130,7 +141,7 @@ def complaints(docs: str) -> Iterator[str]:
     for model, section in described.items():
         sources = helper if model in OF_THE_HELPER else core
         if model in OF_PYTHON:
-            sources = Sources(*PYTHON, files="*.py")
+            sources = Sources(package(), files="*.py")
         for complaint in complaints_about(model, section, sources):
             yield f"{model}.pml: {complaint}"
     for quoted in sorted(set(QUOTED.findall(docs))):
