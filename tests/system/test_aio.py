@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 import adma
 from adma import aio
+from adma._core.loop_set import LoopSet
 from adma.testing import Peer
 from adma.testing.calls import messages, objects
 from adma.testing.limits import EAGER, HANG, LARGE, SHORT
@@ -196,6 +198,77 @@ def test_a_channel_joins_while_the_loop_rests() -> None:
             await channel.close(timeout=0)
 
     run(main)
+
+
+def test_a_loop_that_woke_for_one_channel_looks_at_all() -> None:
+    pairs = [own_channels() for _ in range(4)]
+
+    async def write_when_awake() -> list[int]:
+        """How many system calls it costs to tell a loop that is awake of messages."""
+        await aio.Channel(pairs[0][0]).read_bytes()
+        writers = [pair[1] for pair in pairs[1:]]
+        before = [writer.stats()["wakes_sent"] for writer in writers]
+        for writer in writers:
+            writer.write(b"!", timeout=HANG)
+        after = [writer.stats()["wakes_sent"] for writer in writers]
+        return [later - earlier for earlier, later in zip(before, after, strict=True)]
+
+    async def main(loop: Loop) -> None:
+        reads = [await begun(aio.Channel(pair[0]).read_bytes()) for pair in pairs[1:]]
+        writing = await begun(write_when_awake())
+        while not loop._adma_loop.completions._rests:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        pairs[0][1].write(b"!", timeout=HANG)
+        assert await writing == [0, 0, 0]
+        for reading in reads:
+            assert await reading == b"!"
+
+    try:
+        run(main)
+    finally:
+        for channel in (end for pair in pairs for end in pair):
+            channel.close(timeout=0)
+
+
+def test_a_read_looks_for_a_moment_where_that_has_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bool] = []
+    spin = LoopSet.spin
+
+    def noted(*arguments: Any) -> bool:
+        looks.append(spin(*arguments))
+        return looks[-1]
+
+    monkeypatch.setattr(LoopSet, "spin", noted)
+    ours, theirs = own_channels()
+
+    def echo() -> None:
+        with contextlib.suppress(adma.ChannelEnded):
+            while True:
+                theirs.write(theirs.read_bytes(timeout=HANG), timeout=HANG)
+
+    async def main(loop: Loop) -> None:
+        channel = aio.Channel(ours)
+        while not any(looks):
+            await channel.write(b"ping")
+            assert await channel.read_bytes() == b"ping"
+        other = own_channels()
+        waiting = await begun(aio.Channel(other[0]).read_bytes())
+        before = len(looks)
+        for _ in range(100):  # somebody else waits as well: nobody is held up
+            await channel.write(b"ping")
+            assert await channel.read_bytes() == b"ping"
+        assert len(looks) == before
+        waiting.cancel()
+        for end in other:
+            end.close(timeout=0)
+
+    thread = InThread(echo)
+    try:
+        run(main)
+    finally:
+        ours.close(timeout=0)
+        thread.result()
+        theirs.close(timeout=0)
 
 
 # Cancelled tasks

@@ -69,6 +69,10 @@ class LoopSet:
         """One look: what it has found. `told`: the descriptor was readable."""
         return lib.adma_poll_set_turn(self._raw, told, self._ready, _ROOM, self._count)
 
+    def spin(self, chan: Chan) -> bool:
+        """Look at a channel for a moment, if that has paid lately. True: it has a message."""
+        return lib.adma_poll_set_spin(self._raw, chan) == READY
+
     def found(self) -> list[int]:
         """The places of the channels that the last look found ready."""
         count: int = self._count[0]

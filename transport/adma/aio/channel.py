@@ -166,6 +166,11 @@ class Channel:
     async def _in_line(self, look: Callable[[], T | None]) -> T:
         """Wait behind other tasks until `look` finds something, which it is told may be so."""
         loop = loops.running()
+        if self._in_a_row < _IN_A_ROW and not self._waiting:
+            found = look() if loop.completions.spin(self._endpoint) else None
+            if found is not None:
+                self._in_a_row += 1
+                return found
         self._in_a_row = 0
         self._waiting += 1
         try:

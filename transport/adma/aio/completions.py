@@ -200,6 +200,17 @@ class Completions:
 
     # Messages
 
+    def spin(self, endpoint: Endpoint) -> bool:
+        """Look for a message for a moment, if nothing else is awaited and if that has paid lately.
+
+        True: there is one. Where the peer answers sooner than a task can be suspended and woken,
+        that is what two ends save which take turns. A turn of the loop limits all of it.
+        """
+        if self._sources is None or self._awaits():
+            return False
+        self._unused = False  # soon it may be awaited again
+        return self._sources.channels.spin(endpoint.chan)
+
     def await_message(self, endpoint: Endpoint, wake: Callable[[], None]) -> None:
         """Call `wake` once when a read may find something, in the order of these calls.
 

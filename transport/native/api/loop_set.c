@@ -8,6 +8,7 @@
  */
 #include "adma_poll.h"
 #include "api/channel.h"
+#include "api/message.h"
 #include "api/poll_member.h"
 #include "base/clock.h"
 #include "progress/poll_set.h"
@@ -49,7 +50,8 @@ static int32_t loop_look(struct adma_poll_set *set, int32_t *ready, int32_t room
 
 	for (int32_t i = 0; i < n && nready < room; i++) {
 		struct adma_poll_member *member = set->looked[i];
-		enum adma_looked looked = adma_poll_member_look(member, loop_may_rest(member));
+		enum adma_looked looked =
+			adma_poll_member_look(member, loop_may_rest(member) ? ADMA_REST_QUIET : ADMA_REST_NOT);
 
 		if (looked == ADMA_LOOKED_CLOSED)
 			return -1;
@@ -94,13 +96,64 @@ static void loop_wake(struct adma_poll_set *set, bool told)
 			adma_backoff_sleep(&set->backoff, adma_now() - set->rests_since);
 		set->rests_since = 0;
 	}
-	if (told)
-		adma_poll_set_collect(set, true);
+	if (!told)
+		return;
+	adma_poll_set_end_doze(set);
+	adma_poll_set_collect(set, true);
+}
+
+/* ---- spinning in a task ---- */
+
+#define SKIPS_DOUBLED 6 /* a spin is tried after 2^6 chances at the latest */
+
+static int64_t loop_spin_time(const struct adma_poll_set *set, int64_t now)
+{
+	int64_t learned = adma_spin_time(adma_spin_learned(&set->backoff), -1, now);
+	int64_t left = adma_spin_max_ns() - set->spun_ns;
+
+	return learned < left ? learned : left;
+}
+
+/* What the next chances are worth: each spin in vain doubles those that are let go. */
+static void loop_note_spin(struct adma_poll_set *set, bool came)
+{
+	if (came) {
+		adma_spin_found(&set->backoff);
+		set->spins_in_vain = 0;
+		return;
+	}
+	set->spins_in_vain += set->spins_in_vain < SKIPS_DOUBLED;
+	set->spins_to_skip = (1u << set->spins_in_vain) - 1;
+}
+
+int adma_poll_set_spin(struct adma_poll_set *set, struct adma_chan *chan)
+{
+	int64_t begin, ns;
+	bool came;
+	int rc;
+
+	if (set->spins_to_skip) {
+		set->spins_to_skip--;
+		return ADMA_QUIET;
+	}
+	begin = adma_now();
+	ns = loop_spin_time(set, begin);
+	if (ns < ADMA_SPIN_MIN_NS)
+		return ADMA_QUIET;
+	rc = adma_enter(chan);
+	if (rc)
+		return rc;
+	came = adma_message_spin(chan, ns);
+	adma_publish_and_leave(chan);
+	set->spun_ns += adma_now() - begin;
+	loop_note_spin(set, came);
+	return came ? ADMA_READY : ADMA_QUIET;
 }
 
 int adma_poll_set_turn(struct adma_poll_set *set, bool told, int32_t *ready, int32_t room, int32_t *nready)
 {
 	*nready = 0;
+	set->spun_ns = 0;
 	if (adma_poll_set_forget_gone(set))
 		return -ADMA_E_CLOSED_HERE;
 	loop_wake(set, told);

@@ -191,6 +191,13 @@ static bool message_is_in_ring(const struct adma_chan *chan)
 	return chan->ep.ops->ring && !message_waits_for_binding();
 }
 
+bool adma_message_spin(struct adma_chan *chan, int64_t spin_ns)
+{
+	return message_is_in_ring(chan) && message_may_spin(&chan->ep) &&
+	       !adma_spin_starves_peer(&chan->progress, spin_ns, adma_now()) &&
+	       adma_spin_for_message(&chan->progress, &chan->ep, spin_ns);
+}
+
 int64_t adma_read_now(struct adma_chan *chan, uint16_t kind, void *p, uint64_t n, int64_t spin_ns)
 {
 	int64_t result = adma_enter(chan);

@@ -45,18 +45,28 @@ static bool member_is_ready(const struct adma_poll_member *member, struct adma_e
 	return news && member->wants & ADMA_WANTS_PROGRESS && adma_worker_ready(&member->progress->worker);
 }
 
-enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may_rest)
+/* The loop is awake: the peer need not pay for a system call to say so. Others who rely on it are taken care of by publishing. */
+static void member_disarm(struct adma_poll_member *member, struct adma_endpoint *ep)
+{
+	member->armed = false;
+	adma_ec_disarm(&ep->connection.config.local->event_count);
+	adma_mark(ep, ADMA_MARK_REARM);
+}
+
+enum adma_looked adma_poll_member_look(struct adma_poll_member *member, enum adma_rest rest)
 {
 	struct adma_progress *progress = member->progress;
 	_Atomic uint64_t *event_count;
 	struct adma_endpoint *ep;
 	uint64_t events;
-	bool ready, news, changed;
+	bool ready, news, changed, may_rest = rest != ADMA_REST_NOT;
 
 	if (adma_enter_worker(progress))
 		return ADMA_LOOKED_CLOSED;
 	ep = adma_only_endpoint(progress);
 	event_count = &ep->connection.config.local->event_count;
+	if (member->armed)
+		member_disarm(member, ep);
 	events = adma_ec_read(event_count); /* before the look */
 	news = atomic_exchange_explicit(&member->fresh, false, memory_order_relaxed) || member->told;
 	if (member->told || member->suspect) {
@@ -67,7 +77,7 @@ enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may
 	may_rest &= !changed;
 	ready = member_is_ready(member, ep, news || changed);
 	if (!ready && may_rest && adma_ec_arm(event_count, events)) {
-		adma_poll_member_rest(member);
+		adma_poll_member_rest(member, rest == ADMA_REST_DOZES);
 		/* Nothing else is to be published: the look found no change, and the event count was armed after it. */
 		adma_waiters_wake_marked(progress);
 		progress->worker.marks = 0;
@@ -80,10 +90,11 @@ enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may
 
 bool adma_poll_members_rest(struct adma_poll_set *set)
 {
+	enum adma_rest rest = set->kept ? ADMA_REST_DOZES : ADMA_REST_QUIET;
 	int32_t n = adma_poll_set_active(set);
 
 	for (int32_t i = 0; i < n; i++)
-		if (adma_poll_member_look(set->looked[i], true) != ADMA_LOOKED_QUIET)
+		if (adma_poll_member_look(set->looked[i], rest) != ADMA_LOOKED_QUIET)
 			return false;
 	return adma_poll_set_fall_asleep(set);
 }

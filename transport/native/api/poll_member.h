@@ -7,8 +7,11 @@
 
 enum adma_looked { ADMA_LOOKED_READY, ADMA_LOOKED_IDLE, ADMA_LOOKED_QUIET, ADMA_LOOKED_CLOSED };
 
-/* Is the member ready? If not, and if it `may_rest`, make it quiet, unless something has happened just now. */
-enum adma_looked adma_poll_member_look(struct adma_poll_member *member, bool may_rest);
+/* May a look make the member quiet? If so, is it only because its event loop is about to sleep? */
+enum adma_rest { ADMA_REST_NOT, ADMA_REST_QUIET, ADMA_REST_DOZES };
+
+/* Is the member ready? If not, and if it may rest, make it quiet, unless something has happened just now. */
+enum adma_looked adma_poll_member_look(struct adma_poll_member *member, enum adma_rest rest);
 
 /* Make all members quiet, since the waiter is about to sleep. False: there is something to look at. */
 bool adma_poll_members_rest(struct adma_poll_set *set);

@@ -81,7 +81,8 @@ static int32_t set_look(struct adma_poll_set *set, int32_t *ready)
 	for (int32_t i = 0; i < n; i++) {
 		struct adma_poll_member *member = set->looked[i];
 
-		switch (adma_poll_member_look(member, member_may_rest(member, idle))) {
+		switch (adma_poll_member_look(member,
+					      member_may_rest(member, idle) ? ADMA_REST_QUIET : ADMA_REST_NOT)) {
 		case ADMA_LOOKED_READY:
 			member->idle_looks = 0;
 			ready[nready++] = member->place;

@@ -73,6 +73,13 @@ int adma_poll_set_fileno(struct adma_poll_set *set);
  */
 int adma_poll_set_turn(struct adma_poll_set *set, bool told, int32_t *ready, int32_t room, int32_t *nready);
 
+/*
+ * A task is about to wait for a message on this channel, and for nothing else that the set knows of. Spin for a moment, if that
+ * has paid lately: less than a turn of the loop, and less in all between two of its turns than a thread would spin. Returns
+ * ADMA_READY: a message is there; ADMA_QUIET: wait; or why the channel cannot be used.
+ */
+int adma_poll_set_spin(struct adma_poll_set *set, struct adma_chan *chan);
+
 /* The waiter does not go on with its wait: an exception struck between a sleep and the look that follows. */
 void adma_poll_set_give_up(struct adma_poll_set *set);
 

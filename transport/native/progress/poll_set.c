@@ -91,15 +91,22 @@ static void set_take_call(struct adma_poll_set *set)
 
 /* ---- members; called with the lock held ---- */
 
+/* It is quiet, or dozes. */
+static void member_list_as_active(struct adma_poll_member *member)
+{
+	member->active = true;
+	atomic_fetch_sub_explicit(&member->progress->watch.quiet, 1, memory_order_relaxed);
+	adma_list_remove(&member->of_active);
+	adma_list_push_back(&member->set->active, &member->of_active);
+}
+
 static void member_activate(struct adma_poll_member *member)
 {
 	/* Relaxed: it orders nothing. What was done before is seen under the lock of the channel. */
 	atomic_store_explicit(&member->fresh, true, memory_order_relaxed);
 	if (member->active)
 		return;
-	member->active = true;
-	atomic_fetch_sub_explicit(&member->progress->watch.quiet, 1, memory_order_relaxed);
-	adma_list_push_back(&member->set->active, &member->of_active);
+	member_list_as_active(member);
 	set_call(member->set);
 }
 
@@ -520,13 +527,15 @@ bool adma_poll_set_has_events(const struct adma_poll_set *set)
 	return epoll_wait(set->epoll, &event, 1, 0) > 0;
 }
 
-void adma_poll_member_rest(struct adma_poll_member *member)
+void adma_poll_member_rest(struct adma_poll_member *member, bool dozes)
 {
 	pthread_mutex_lock(&lock);
 	if (!member->gone) {
 		member->active = false;
 		atomic_fetch_add_explicit(&member->progress->watch.quiet, 1, memory_order_relaxed);
 		adma_list_remove(&member->of_active);
+		if (dozes)
+			adma_list_push_back(&member->set->dozing, &member->of_active);
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -546,6 +555,18 @@ void adma_poll_set_wake(struct adma_poll_set *set)
 	pthread_mutex_unlock(&lock);
 }
 
+void adma_poll_set_end_doze(struct adma_poll_set *set)
+{
+	pthread_mutex_lock(&lock);
+	adma_list_for_each_safe(at, after, &set->dozing) {
+		struct adma_poll_member *member = adma_container_of(at, struct adma_poll_member, of_active);
+
+		member->armed = true;
+		member_list_as_active(member);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 /* ---- life ---- */
 
 struct adma_poll_set *adma_poll_set_make(void)
@@ -558,6 +579,7 @@ struct adma_poll_set *adma_poll_set_make(void)
 	adma_spin_begin(&set->backoff);
 	adma_list_init(&set->members);
 	adma_list_init(&set->active);
+	adma_list_init(&set->dozing);
 	pthread_mutex_lock(&lock);
 	adma_list_push_front(&all_sets, &set->all);
 	pthread_mutex_unlock(&lock);
@@ -602,6 +624,7 @@ static void set_forget(struct adma_poll_set *set)
 		member->gone = true;
 	}
 	adma_list_init(&set->active);
+	adma_list_init(&set->dozing);
 	set->busy = set->kept = set->asleep = false;
 	set->lost = true;
 	set->size = 0;

@@ -46,9 +46,10 @@ struct adma_poll_member {
 	_Atomic bool fresh; /* it became active since the last look, which may be at what another thread has done */
 	bool active; /* guarded by the lock, as are the lists */
 	bool gone; /* the channel has left; nothing may use `progress` any more */
+	bool armed; /* its event count may be, though it is active: it dozed; only for the waiter */
 	struct adma_list of_worker;
 	struct adma_list of_set;
-	struct adma_list of_active;
+	struct adma_list of_active; /* or of those that doze */
 };
 
 struct adma_poll_set {
@@ -66,12 +67,15 @@ struct adma_poll_set {
 	int32_t size; /* members, those that are gone not counted */
 	struct adma_list members;
 	struct adma_list active;
+	struct adma_list dozing; /* quiet, only because their event loop was about to sleep */
 	struct adma_list all; /* poll sets of this process */
 	/* The rest is only for the waiter. */
 	uint64_t update;
 	struct adma_backoff backoff; /* how long to spin before a sleep */
 	int64_t spin_end; /* an event loop looks again and again until then; 0: it has just found something */
 	int64_t rests_since; /* an event loop may sleep since then; 0: it has to look */
+	int64_t spun_ns; /* for so long calls of tasks have spun since the last turn of the event loop */
+	uint32_t spins_in_vain, spins_to_skip; /* in a row; and of those that come next */
 	int32_t capacity; /* of the two arrays: how many members they have room for */
 	struct epoll_event *events;
 	struct adma_poll_member **looked;
@@ -135,8 +139,14 @@ int32_t adma_poll_set_active(struct adma_poll_set *set);
 /* Does the epoll report anything? */
 bool adma_poll_set_has_events(const struct adma_poll_set *set);
 
-/* The member was seen to be idle, and the event count was armed. Called with the lock of its channel held. */
-void adma_poll_member_rest(struct adma_poll_member *member);
+/*
+ * The member was seen to be idle, and the event count was armed. `dozes`: only because its event loop is about to sleep. Called
+ * with the lock of its channel held.
+ */
+void adma_poll_member_rest(struct adma_poll_member *member, bool dozes);
+
+/* For event loops, which was woken: members that doze are active again. */
+void adma_poll_set_end_doze(struct adma_poll_set *set);
 
 /* The waiter is about to sleep on the epoll. False: a member is active, or has left, so it must not. */
 bool adma_poll_set_fall_asleep(struct adma_poll_set *set);
