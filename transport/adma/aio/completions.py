@@ -22,29 +22,24 @@ All is called in the thread of the event loop, of which only `Host` knows anythi
 
 from __future__ import annotations
 
-import select
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .. import forks
 from .._core import channel
 from .._core.holds import any_finished, let_go_finished
-from .._core.loop_set import LEFT, MESSAGES, MOVED, PROGRESS, QUIET, READY, LoopSet
-from .._core.notification import Notification
-from ..errors import failure
+from .._core.loop_set import LEFT, MESSAGES, MOVED, PROGRESS, QUIET, READY
 from ..messages.endpoint import Endpoint
+from .groups import SHORTEST, Entry, Group
+from .sources import Sources
 
 if TYPE_CHECKING:
     from ..request import Awaited, Watched
 
 __all__ = ["Completions", "Host"]
 
-# Seconds between looks at requests of which nothing tells: doubled by each look in vain.
-_SHORTEST: Final = 50e-6
-_LONGEST: Final = 1e-3
+_LONGEST: Final = 1e-3  # the time between looks is doubled up to this by each look in vain
 
 
 class Host(Protocol):
@@ -63,133 +58,15 @@ class Host(Protocol):
         """Call it after this time."""
 
 
-class _Entry:
-    """A request that is awaited, and whom to wake when it may be done."""
-
-    __slots__ = ("request", "wakes")
-
-    def __init__(self, request: Awaited) -> None:
-        self.request = request
-        self.wakes: list[Callable[[], None]] = []
-
-
-class _Group:
-    """What tasks wait for on one channel, or of requests that one call advances.
-
-    It does not keep a channel alive: whoever waits does.
-    """
-
-    __slots__ = ("_watched", "entries", "fd", "interval", "place", "readers", "ticking", "wants")
-
-    def __init__(self, watched: Watched) -> None:
-        is_channel = isinstance(watched, Endpoint)
-        self._watched = weakref.ref(watched) if is_channel else lambda: watched
-        self.entries: dict[int, _Entry] = {}  # by the request's id
-        self.readers: deque[Callable[[], None]] = deque()  # the first one has waited longest
-        self.place = -1  # of the channel in the poll set
-        self.wants = 0  # of the channel, as the poll set was told
-        self.fd = -1
-        self.interval = _SHORTEST
-        self.ticking = False  # a timer is set
-
-    @property
-    def watched(self) -> Watched | None:
-        """What makes progress. None: the channel is gone, and nobody waits for it."""
-        return self._watched()
-
-    @property
-    def awaited(self) -> bool:
-        return bool(self.entries or self.readers)
-
-
-class _Sources:
-    """The epoll of a loop, with the poll set and a notification in it."""
-
-    def __init__(self) -> None:
-        self.notification = Notification()
-        self.channels = LoopSet()
-        try:
-            self._epoll = select.epoll()
-        except OSError as error:
-            raise failure("poll descriptor", error.errno or 0) from None
-        self._channels_fd = -1
-        # By descriptor. A number may be that of a closed worker, and of the one that got it next.
-        self._groups: dict[int, list[_Group]] = {}
-        self._epoll.register(self.notification.fd, select.EPOLLIN)
-        self.notification.arm()
-
-    @property
-    def fd(self) -> int:
-        return self._epoll.fileno()
-
-    def join(self, endpoint: Endpoint, group: _Group, wants: int) -> bool:
-        """Have the poll set look for this. False: the channel is closed. OSError: see there."""
-        if not self.channels.join(endpoint.chan, group.place, wants):
-            return False
-        if wants & MESSAGES and not group.wants & MESSAGES:
-            channel.count_probing(endpoint.chan, 1)
-        elif group.wants & MESSAGES and not wants & MESSAGES:
-            channel.count_probing(endpoint.chan, -1)
-        group.wants = wants
-        if self._channels_fd < 0:
-            self._channels_fd = self.channels.fd
-            self._epoll.register(self._channels_fd, select.EPOLLIN)
-        return True
-
-    def renew(self) -> None:
-        """The poll set has another descriptor, because somebody else has closed it."""
-        with suppress(OSError):
-            self._epoll.unregister(self._channels_fd)
-        self._channels_fd = self.channels.fd
-        if self._channels_fd >= 0:
-            self._epoll.register(self._channels_fd, select.EPOLLIN)
-
-    def add(self, group: _Group, fd: int) -> None:
-        """Have the descriptor of a group tell of what comes next. OSError: there is none."""
-        if fd < 0:
-            return
-        with suppress(FileExistsError):  # another group has the same one
-            self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
-        group.fd = fd
-        self._groups.setdefault(fd, []).append(group)
-
-    def remove(self, group: _Group) -> None:
-        if group.fd < 0:
-            return
-        self._groups[group.fd].remove(group)
-        if not self._groups[group.fd]:
-            del self._groups[group.fd]
-            with suppress(OSError):  # it was closed, with its worker
-                self._epoll.unregister(group.fd)
-        group.fd = -1
-
-    def events(self) -> tuple[bool, bool, list[_Group]]:
-        """Does the poll set tell of something? Was a request done? Which groups may go on?"""
-        told = done = False
-        groups: list[_Group] = []
-        for fd, _ in self._epoll.poll(0):
-            if fd == self._channels_fd:
-                told = True
-            elif fd in self._groups:
-                groups += self._groups[fd]
-            else:
-                done = True
-        return told, done, groups
-
-    def close(self) -> None:
-        self._epoll.close()
-        self.notification.close()
-
-
 class Completions:
     """What is awaited in one event loop."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._groups: dict[int, _Group] = {}  # by the id of what makes progress on them
-        self._places: list[_Group | None] = []  # of channels, in the poll set
+        self._groups: dict[int, Group] = {}  # by the id of what makes progress on them
+        self._places: list[Group | None] = []  # of channels, in the poll set
         self._free: list[int] = []  # places
-        self._sources: _Sources | None = None
+        self._sources: Sources | None = None
         self._requests = 0  # that are awaited
         self._readers = 0  # tasks that wait for messages
         self._scheduled = False  # a look is, for the next turn
@@ -250,7 +127,7 @@ class Completions:
         group = self._groups.get(id(watched)) or self._join(watched)
         entry = group.entries.get(id(request))
         if entry is None:
-            entry = group.entries[id(request)] = _Entry(request)
+            entry = group.entries[id(request)] = Entry(request)
             self._requests += 1
         entry.wakes.append(wake)
         if isinstance(watched, Endpoint):
@@ -258,7 +135,7 @@ class Completions:
         if id(request) in group.entries and request._notify():
             self._wake(group, [entry])  # nobody will tell
         if watched.timed:
-            group.interval = _SHORTEST
+            group.interval = SHORTEST
             self._set_timer(group)
 
     def withdraw(self, request: Awaited, wake: Callable[[], None]) -> None:
@@ -273,7 +150,7 @@ class Completions:
         if not self._awaits():
             self._look_soon()
 
-    def _want_progress(self, endpoint: Endpoint, group: _Group) -> None:
+    def _want_progress(self, endpoint: Endpoint, group: Group) -> None:
         if not group.wants & PROGRESS:
             assert self._sources is not None
             if not self._sources.join(endpoint, group, group.wants | PROGRESS):
@@ -282,11 +159,11 @@ class Completions:
 
     # Groups
 
-    def _join(self, watched: Watched) -> _Group:
-        group = _Group(watched)
+    def _join(self, watched: Watched) -> Group:
+        group = Group(watched)
         if self._sources is None:
             with forks.held_off():  # a child closes what it knows of
-                self._sources = _Sources()
+                self._sources = Sources()
             self._host.watch(self._sources.fd, self._look_at_events)
             self._rests = False
         if isinstance(watched, Endpoint):
@@ -295,10 +172,10 @@ class Completions:
             self._sources.add(group, watched.event_fd())
             if group.fd < 0 and not watched.timed:
                 self._host.soon(lambda: self._look([group]))
-        self._groups[id(watched)] = group
+        self._groups[group.key] = group
         return group
 
-    def _place(self, endpoint: Endpoint, group: _Group) -> None:
+    def _place(self, endpoint: Endpoint, group: Group) -> None:
         """Give a channel a place in the poll set. It leaves that by itself when it is closed."""
         if not self._free:
             self._free.append(len(self._places))
@@ -310,29 +187,26 @@ class Completions:
         self._free.pop()
         self._places[place] = group
         core = weakref.ref(self)
-        key = id(endpoint)
 
         def gone(_: object) -> None:
             found = core()
-            if found is not None and found._groups.get(key) is group:
-                found._leave(key, group)
+            if found is not None and found._groups.get(group.key) is group:
+                found._leave(group)
 
         group._watched = weakref.ref(endpoint, gone)
 
-    def _leave(self, key: int, group: _Group) -> None:
-        if self._groups.get(key) is group:
-            del self._groups[key]
+    def _leave(self, group: Group) -> None:
+        if self._groups.get(group.key) is group:
+            del self._groups[group.key]
             if group.place >= 0:
                 self._places[group.place] = None
                 self._free.append(group.place)
         if self._sources is not None:
             self._sources.remove(group)
 
-    def _drop(self, group: _Group) -> None:
+    def _drop(self, group: Group) -> None:
         """The channel is closed, or cannot be advanced: whoever waits looks, and is told why."""
-        for key, each in list(self._groups.items()):
-            if each is group:
-                self._leave(key, group)
+        self._leave(group)
         self._wake(group, list(group.entries.values()))
         while group.readers:
             self._wake_reader(group)
@@ -342,27 +216,26 @@ class Completions:
 
     def _retire(self) -> None:
         """Let go of everything: nothing is awaited any more."""
-        sources, self._sources = self._sources, None
         for group in self._groups.values():
             endpoint = group.watched
             if isinstance(endpoint, Endpoint) and group.wants & MESSAGES:
                 channel.count_probing(endpoint.chan, -1)
-        self._groups.clear()
-        self._places.clear()
-        self._free.clear()
-        self._rests = False
-        if sources is not None:
-            self._host.unwatch(sources.fd)
-            sources.close()
+        if self._sources is not None:
+            self._host.unwatch(self._sources.fd)
+        self._clear()
 
     def _forked(self) -> None:
         """In the child nothing is awaited: the tasks are the parent's."""
+        self._requests = self._readers = 0
+        self._scheduled = False
+        self._clear()
+
+    def _clear(self) -> None:
         sources, self._sources = self._sources, None
         self._groups.clear()
         self._places.clear()
         self._free.clear()
-        self._requests = self._readers = 0
-        self._scheduled = self._rests = False
+        self._rests = False
         if sources is not None:
             sources.close()
 
@@ -396,7 +269,7 @@ class Completions:
         else:  # it is the poll set that tells, as a rule: then a system call less
             self._in_vain = not self._look((), told=True)
 
-    def _look(self, groups: Iterable[_Group], told: bool = False, done: bool = False) -> bool:
+    def _look(self, groups: Iterable[Group], told: bool = False, done: bool = False) -> bool:
         """Look at the channels, make progress on these groups, and wake whom it concerns.
 
         `done`: a request was, which may be none that is awaited any more. True: there was
@@ -422,7 +295,7 @@ class Completions:
             self._look_soon()
         return found
 
-    def _look_at_channels(self, sources: _Sources, told: bool) -> bool:
+    def _look_at_channels(self, sources: Sources, told: bool) -> bool:
         if not self._places:
             return False
         state = sources.channels.turn(told)
@@ -444,7 +317,7 @@ class Completions:
         self._look_soon()  # after those that were woken have run
         return state == READY
 
-    def _serve(self, sources: _Sources, group: _Group) -> None:
+    def _serve(self, sources: Sources, group: Group) -> None:
         """There is something on this channel."""
         unwanted = 0
         if group.entries:
@@ -459,7 +332,7 @@ class Completions:
         if unwanted and isinstance(endpoint, Endpoint):  # until somebody wants it again
             sources.join(endpoint, group, group.wants & ~unwanted)
 
-    def _advance(self, group: _Group) -> None:
+    def _advance(self, group: Group) -> None:
         watched = group.watched
         if watched is None:
             return
@@ -475,11 +348,11 @@ class Completions:
 
     # Waking
 
-    def _wake_done(self, group: _Group) -> None:
+    def _wake_done(self, group: Group) -> None:
         """Wake those whose requests are done."""
         self._wake(group, [entry for entry in group.entries.values() if entry.request._done])
 
-    def _wake(self, group: _Group, entries: Iterable[_Entry]) -> None:
+    def _wake(self, group: Group, entries: Iterable[Entry]) -> None:
         """Whoever awaits these looks at them."""
         for entry in entries:
             del group.entries[id(entry.request)]
@@ -487,7 +360,7 @@ class Completions:
             for wake in entry.wakes:
                 wake()
 
-    def _wake_reader(self, group: _Group) -> None:
+    def _wake_reader(self, group: Group) -> None:
         """Whoever has waited longest looks for a message."""
         wake = group.readers.popleft()
         self._readers -= 1
@@ -495,18 +368,18 @@ class Completions:
 
     # Requests of which nothing tells
 
-    def _set_timer(self, group: _Group) -> None:
+    def _set_timer(self, group: Group) -> None:
         if not group.ticking:
             group.ticking = True
             self._host.later(group.interval, lambda: self._tick(group))
 
-    def _tick(self, group: _Group) -> None:
+    def _tick(self, group: Group) -> None:
         group.ticking = False
         if not group.entries:
             return
         before = len(group.entries)
         self._look([group])
         moved = len(group.entries) < before
-        group.interval = _SHORTEST if moved else min(2 * group.interval, _LONGEST)
+        group.interval = SHORTEST if moved else min(2 * group.interval, _LONGEST)
         if group.entries:
             self._set_timer(group)
