@@ -11,7 +11,7 @@ from pathlib import Path
 from adma.testing.limits import HANG
 from adma.testing.peer import search_path
 
-# The allocator's, at any time; what Python asks of forks; and the progress thread may have the lock.
+# The allocator's, at any time; what Python asks of forks; the progress thread may have the lock.
 OTHERS = ("mmap", "munmap", "brk", "madvise", "mremap", "getpid", "futex")
 
 
