@@ -13,7 +13,7 @@
 
 #include "counters.h"
 #include "fetch.h"
-#include "lane.h"
+#include "fair_queue.h"
 #include "owner.h"
 #include "pin.h"
 #include "user.h"
@@ -32,7 +32,7 @@ struct fetch_process {
 	const struct adma_user *user; /* its fetches hold both */
 	const struct mm_struct *mm;
 	unsigned int fetches;
-	struct adma_lane lane;
+	struct adma_fair_queue queue;
 };
 
 enum fetch_stage {
@@ -44,11 +44,11 @@ enum fetch_stage {
 
 struct adma_fetch {
 	struct work_struct work;
-	struct list_head turn;      /* lock: in its process's lane, while it waits for its turn */
+	struct list_head turn; /* lock: in its process's queue, while it waits for its turn */
 	struct fetch_process *process;
 	struct adma_waiter *waiter; /* lock. NULL: nobody waits */
-	enum fetch_stage stage;     /* lock */
-	refcount_t refs;            /* the client's, and that of the turn until it is over */
+	enum fetch_stage stage; /* lock */
+	refcount_t refs; /* the client's, and that of the turn until it is over */
 	struct adma_user *user;
 	struct adma_memory memory; /* only what pinning needs of it */
 	unsigned long start, end;
@@ -60,7 +60,7 @@ struct adma_fetch {
 };
 
 static struct workqueue_struct *fetches;
-static DEFINE_SPINLOCK(fetch_lock); /* all lanes, all processes, and the stages of all fetches */
+static DEFINE_SPINLOCK(fetch_lock); /* all queues, all processes, and the stages of all fetches */
 static DEFINE_HASHTABLE(processes, 8);
 
 #define FETCH_DELAY_MAX (50 * NSEC_PER_MSEC)
@@ -115,7 +115,7 @@ static struct adma_fetch *fetch_make(const struct adma_memory *memory)
 	process->user = fetch->user;
 	process->mm = memory->mm;
 	process->fetches = 1;
-	adma_lane_init(&process->lane, adma_user_lane(fetch->user));
+	adma_fair_queue_init(&process->queue, adma_user_fair_queue(fetch->user));
 	fetch->process = process;
 	refcount_set(&fetch->refs, 2);
 	/* Without the tally, because the fetch may outlive the endpoint that the tally is of. */
@@ -149,17 +149,17 @@ static void fetch_put(struct adma_fetch *fetch)
 
 /* ---- turns ---- */
 
-static struct adma_lane_limits fetch_limits(void)
+static struct adma_fair_queue_limits fetch_limits(void)
 {
 	unsigned int user = max(READ_ONCE(faults_max), 1U);
 	unsigned int most = WQ_MAX_ACTIVE - 1; /* what is queued begins at once */
 
-	return (struct adma_lane_limits){
+	return (struct adma_fair_queue_limits){
 		.most = {
-			[ADMA_LANE_ALL] = clamp(READ_ONCE(faults_total), 1U, most),
-			[ADMA_LANE_OWNER] = min_t(u64, (u64)user * adma_user_sharers(), most),
-			[ADMA_LANE_USER] = user,
-			[ADMA_LANE_PROCESS] = max(user / 4, 1U),
+			[ADMA_FAIR_QUEUE_ALL] = clamp(READ_ONCE(faults_total), 1U, most),
+			[ADMA_FAIR_QUEUE_OWNER] = min_t(u64, (u64)user * adma_user_sharers(), most),
+			[ADMA_FAIR_QUEUE_USER] = user,
+			[ADMA_FAIR_QUEUE_PROCESS] = max(user / 4, 1U),
 		},
 	};
 }
@@ -167,11 +167,11 @@ static struct adma_lane_limits fetch_limits(void)
 /* Called with the lock: whatever may run now is queued. */
 static void fetch_run_next(void)
 {
-	const struct adma_lane_limits limits = fetch_limits();
+	const struct adma_fair_queue_limits limits = fetch_limits();
 	struct adma_fetch *fetch;
 	struct list_head *turn;
 
-	while ((turn = adma_lane_next(adma_owner_everybody(), &limits))) {
+	while ((turn = adma_fair_queue_next(adma_owner_everybody(), &limits))) {
 		fetch = list_entry(turn, struct adma_fetch, turn);
 		fetch->stage = FETCH_QUEUED;
 		queue_work(fetches, &fetch->work);
@@ -208,7 +208,7 @@ static void fetch_work(struct work_struct *work)
 	if (entered)
 		mmput(mm);
 	spin_lock(&fetch_lock);
-	adma_lane_leave(&fetch->process->lane);
+	adma_fair_queue_leave(&fetch->process->queue);
 	process_put(fetch->process);
 	fetch_run_next();
 	spin_unlock(&fetch_lock);
@@ -261,7 +261,7 @@ void adma_fetch_begin(struct adma_fetch_client *client, struct adma_memory *memo
 	INIT_WORK(&fetch->work, fetch_work);
 	spin_lock(&fetch_lock);
 	fetch->process = process_add(fetch->process);
-	adma_lane_wait(&fetch->process->lane, &fetch->turn);
+	adma_fair_queue_wait(&fetch->process->queue, &fetch->turn);
 	fetch_run_next();
 	spin_unlock(&fetch_lock);
 }
@@ -305,7 +305,7 @@ static bool fetch_withdraw(struct adma_fetch *fetch)
 	fetch->waiter = NULL;
 	if (fetch->stage != FETCH_WAITS)
 		return false;
-	adma_lane_withdraw(&fetch->process->lane, &fetch->turn);
+	adma_fair_queue_withdraw(&fetch->process->queue, &fetch->turn);
 	process_put(fetch->process);
 	return true;
 }

@@ -11,8 +11,8 @@
 
 static DEFINE_HASHTABLE(owners, 6);
 static DEFINE_SPINLOCK(owners_lock); /* additions and removals; an innermost lock */
-static struct adma_lane everybody = {
-	.level = ADMA_LANE_ALL,
+static struct adma_fair_queue everybody = {
+	.level = ADMA_FAIR_QUEUE_ALL,
 	.node = LIST_HEAD_INIT(everybody.node),
 	.waiting = LIST_HEAD_INIT(everybody.waiting),
 };
@@ -49,7 +49,7 @@ static struct adma_owner *owner_add(kuid_t uid)
 		return NULL;
 	refcount_set(&made->refs, 1);
 	made->uid = uid;
-	adma_lane_init(&made->lane, &everybody);
+	adma_fair_queue_init(&made->queue, &everybody);
 	spin_lock(&owners_lock);
 	owner = owner_find(uid);
 	if (!owner)
@@ -84,7 +84,7 @@ void adma_owner_put(struct adma_owner *owner)
 		kfree_rcu(owner, rcu);
 }
 
-struct adma_lane *adma_owner_everybody(void)
+struct adma_fair_queue *adma_owner_everybody(void)
 {
 	return &everybody;
 }

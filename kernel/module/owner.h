@@ -16,7 +16,7 @@
 #include <linux/types.h>
 #include <linux/uidgid.h>
 
-#include "lane.h"
+#include "fair_queue.h"
 
 /* What is counted of a user and of his owner. */
 enum adma_quota {
@@ -33,7 +33,7 @@ struct adma_owner {
 	kuid_t uid;
 	atomic_t used[ADMA_QUOTAS];
 	atomic_long_t pages;   /* pinned for long, and charged */
-	struct adma_lane lane; /* of its users' fetches; fetch.c's lock */
+	struct adma_fair_queue queue; /* of its users' fetches; fetch.c's lock */
 };
 
 /* Who owns current's user namespace. */
@@ -43,8 +43,8 @@ kuid_t adma_owner_uid(void);
 struct adma_owner *adma_owner_get(kuid_t uid);
 void adma_owner_put(struct adma_owner *owner);
 
-/* The lane of all owners' fetches. */
-struct adma_lane *adma_owner_everybody(void);
+/* The queue of all owners' fetches. */
+struct adma_fair_queue *adma_owner_everybody(void);
 
 /* Count one more of @used, if there are less than @most. */
 bool adma_quota_charge(atomic_t *used, unsigned int most);

@@ -12,7 +12,7 @@
 #include <linux/uidgid.h>
 
 #include "compat.h"
-#include "lane.h"
+#include "fair_queue.h"
 #include "owner.h"
 #include "user.h"
 
@@ -39,7 +39,7 @@ struct adma_user {
 	kuid_t uid;
 	struct adma_owner *owner;
 	atomic_t used[ADMA_QUOTAS];
-	struct adma_lane lane; /* of its fetches; fetch.c's lock */
+	struct adma_fair_queue queue; /* of its fetches; fetch.c's lock */
 };
 
 static DEFINE_HASHTABLE(users, 6);
@@ -81,7 +81,7 @@ static struct adma_user *user_make(kuid_t uid, kuid_t owner)
 	}
 	refcount_set(&user->refs, 1);
 	user->uid = uid;
-	adma_lane_init(&user->lane, &user->owner->lane);
+	adma_fair_queue_init(&user->queue, &user->owner->queue);
 	return user;
 }
 
@@ -138,9 +138,9 @@ atomic_long_t *adma_user_pages(struct adma_user *user)
 	return &user->owner->pages;
 }
 
-struct adma_lane *adma_user_lane(struct adma_user *user)
+struct adma_fair_queue *adma_user_fair_queue(struct adma_user *user)
 {
-	return &user->lane;
+	return &user->queue;
 }
 
 /* ---- quotas ---- */

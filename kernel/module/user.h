@@ -15,7 +15,7 @@
 #include <linux/atomic.h>
 #include <linux/types.h>
 
-struct adma_lane;
+struct adma_fair_queue;
 struct adma_user;
 
 /* Charge one request to current's user. ERR_PTR(-EDQUOT) or ERR_PTR(-ENOMEM) on failure. */
@@ -35,8 +35,8 @@ void adma_user_put(struct adma_user *user);
 bool adma_user_shares(const struct adma_user *user, const struct adma_user *other);
 /* How many pages of its owner's users are pinned for long, and charged. */
 atomic_long_t *adma_user_pages(struct adma_user *user);
-/* The lane for fetches of this user's memory. */
-struct adma_lane *adma_user_lane(struct adma_user *user);
+/* The queue for fetches of this user's memory. */
+struct adma_fair_queue *adma_user_fair_queue(struct adma_user *user);
 
 u32 adma_user_requests_max(void);
 u32 adma_user_connections_max(void);

@@ -34,6 +34,7 @@ from adma.testing.limits import HANG, KIB, LARGE, MIB, SLOWNESS
 from adma.testing.observe import until
 from adma.testing.payload import difference, pattern
 from support.calls import faults
+from support.calls import held_worker as held
 from support.calls import hostile_worker as calls
 from support.memory import KEPT_FREED, OVERHEAD
 from support.segment import (
@@ -65,6 +66,7 @@ HUGE: Final = 2**63
 SIZES: Final = [0, 1, 100, 5000, 8192, 100_000] * 4
 FEW, MANY = 1, 6  # honest endpoints: the victim looks at few directly, and at many by its summary
 BOUNDED: Final = 2.0 * SLOWNESS  # seconds for a message there and back, whatever somebody else does
+PAUSE_US: Final = 100_000  # for which a thread is delayed at a fault point
 EAGER_LIMIT: Final = MIB  # what eager messages of a peer may cost
 SLOTS_OF_OTHERS: Final = 4096  # rendezvous messages of a peer of another user
 
@@ -809,9 +811,18 @@ def test_a_peer_that_says_it_closed_and_goes_on(scene: Scene) -> None:
         scene.victim.call(calls.receive, scene.number, 9, 10, 1.0)
 
 
+#: The fault points that a peer passes in what it does. Of those in ELSEWHERE it may pass none: its
+#: victim may copy all chunks, and may be awake.
+PASSED: Final = [
+    *(("send", point) for point in faults.POINTS if point != faults.MATCH),
+    *(("receive", point) for point in faults.POINTS if point != faults.PUBLISH),
+    *(("close", point) for point in faults.POINTS),
+]
+ELSEWHERE: Final = (faults.CHUNK, faults.COPIED, faults.WAKE)
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("what", ["send", "receive", "close"])
-@pytest.mark.parametrize("point", faults.POINTS)
+@pytest.mark.parametrize(("what", "point"), PASSED)
 def test_a_peer_that_dies_anywhere(
     two_peers: tuple[Peer, Peer], tmp_path: Path, point: str, what: str
 ) -> None:
@@ -838,6 +849,7 @@ def test_a_peer_that_dies_anywhere(
         with contextlib.suppress(Exception):
             using.result()
         if killed.process.poll() is None:
+            assert point in ELSEWHERE, "it was not killed"
             killed.call(calls.stop)
         else:
             # It may have died when it had closed the endpoint.
@@ -851,6 +863,30 @@ def test_a_peer_that_dies_anywhere(
 
 
 # Lives
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["fork", "drop", "peer drops"])
+def test_a_life_ends_while_somebody_is_anywhere(scene: Scene, what: str) -> None:
+    """A thread of the victim is at a fault point; another one forks, or an endpoint is closed."""
+    action = ("hold",) if what == "fork" else ("delay", PAUSE_US)
+    for point in faults.POINTS:
+        with Worker() as other:
+            here, there = scene.join(other, True)
+            theirs = held.Exchange(other, here)
+            scene.victim.call(held.begin, there, point, *action)
+            if what == "fork":
+                assert scene.victim.call(held.fork) == held.FORKED, point
+            elif what == "drop":
+                scene.victim.call(calls.drop, there)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    other.drop(here, 0)
+            error = scene.victim.call(held.finish)
+            assert scene.swap() < BOUNDED, point
+            ours = theirs.finish()
+            if what == "fork":
+                assert (ours, error) == ("", ""), point
 
 
 def test_a_fork_while_messages_wait(scene: Scene) -> None:

@@ -158,6 +158,7 @@ def slot_cases() -> Iterator[Case]:
         yield Case("slot", f"STORE_BUFFERS {switches}", search="stopped", large=True)
     for switches in (
         "LIVES=3 CANCELS",
+        "RESERVES LIVES=1 CANCELS",
         "LIVES=3 CHUNKS=0 CANCELS CLOSES",
         "HELPERS=2 HELPS=1",
         "HELPERS=1 HELPS=1",

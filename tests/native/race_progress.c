@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * race_progress.c - messages that nobody waits for: posted at both ends of a channel, and copied by the
- * movers and by queues of the copy engine that help them, while others look, wait for a moment,
+ * progress thread and by copy worker threads that assist it, while others look, wait for a moment,
  * configure and stop the engine, copy with it, and at last close. In some rounds a chunk takes so long that
  * another thread takes over, and in some of these the channel is given up meanwhile.
  */
@@ -37,7 +37,7 @@ static enum how how;
 static int slow; /* this chunk of the round */
 static int64_t hang;
 static atomic_bool through;
-static uint64_t by_movers, by_queues, broken, given_up;
+static uint64_t by_progress_thread, by_assistants, broken, given_up;
 
 static void rest(int64_t ns)
 {
@@ -220,8 +220,8 @@ static void count(struct adma_chan *chan)
 	struct adma_stats stats;
 
 	adma_get_stats(chan, &stats);
-	by_movers += stats.chunks_mover;
-	by_queues += stats.chunks_queues;
+	by_progress_thread += stats.chunks_mover;
+	by_assistants += stats.chunks_queues;
 }
 
 static void round_of(const struct adma_nonce *nonce, unsigned long long *seed)
@@ -266,9 +266,9 @@ int main(int argc, char **argv)
 	adma_nonce_free(nonce);
 	(void)adma_engine_stop();
 	adma_get_progress_stats(&stats);
-	REQUIRE(by_movers && by_queues && broken);
-	printf("progress: %u rounds, %llu cut off, %llu given up, %llu takeovers, chunks %llu by movers and %llu by queues\n",
+	REQUIRE(by_progress_thread && by_assistants && broken);
+	printf("progress: %u rounds, %llu cut off, %llu given up, %llu takeovers, chunks %llu by the progress thread and %llu by assists\n",
 	       rounds, (unsigned long long)broken, (unsigned long long)given_up, (unsigned long long)stats.takeovers,
-	       (unsigned long long)by_movers, (unsigned long long)by_queues);
+	       (unsigned long long)by_progress_thread, (unsigned long long)by_assistants);
 	return 0;
 }

@@ -17,6 +17,10 @@ from adma.testing.limits import HANG
 
 #: Rounds in which it learns that a spin is in vain.
 WARM_UP: Final = 20
+#: Channels that "wait_of_many" waits for, too, and on which nothing comes.
+IDLE: Final = 30
+
+idle: list[adma.Channel] = []
 
 
 def read(channel: adma.Channel) -> None:
@@ -35,6 +39,12 @@ def wait(channel: adma.Channel) -> None:
     channel.read(bytearray(1))
 
 
+def wait_of_many(channel: adma.Channel) -> None:
+    adma.wait([channel, *idle])
+    os.access("awake", os.F_OK)
+    channel.read(bytearray(1))
+
+
 def main(name: str, form: str, rounds: int, threads: int) -> None:
     take: Callable[[adma.Channel], None] = globals()[form]
     rest = threading.Event()
@@ -42,6 +52,8 @@ def main(name: str, form: str, rounds: int, threads: int) -> None:
         threading.Thread(target=rest.wait, daemon=True).start()
     with adma.connect(name, timeout=HANG) as channel:
         channel.write(str(os.getpid()).encode())
+        if form == "wait_of_many":
+            idle.extend(adma.connect(name, timeout=HANG) for _ in range(IDLE))
         for number in range(WARM_UP + rounds):
             if number == WARM_UP:
                 os.access("begin", os.F_OK)
@@ -49,6 +61,8 @@ def main(name: str, form: str, rounds: int, threads: int) -> None:
             os.access("answering", os.F_OK)
             channel.write(b"x")
             os.access("told", os.F_OK)
+    for one in idle:
+        one.close()
     rest.set()
 
 

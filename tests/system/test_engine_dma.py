@@ -458,7 +458,7 @@ def test_what_the_device_has_cannot_be_cancelled() -> None:
 @needs_helper
 @pytest.mark.faults
 @pytest.mark.usefixtures("dma")
-def test_what_waits_for_the_servant_can_be_cancelled() -> None:
+def test_what_waits_for_the_submitter_can_be_cancelled() -> None:
     lib.adma_fault_arm(lib.ADMA_FAULT_CHUNK, lib.ADMA_FAULT_DELAY, 500_000, 1)
     targets, source = [bytearray(MIB), bytearray(MIB), bytearray(MIB)], pattern(MIB, 14)
     requests = [adma.icopy(target, source) for target in targets]

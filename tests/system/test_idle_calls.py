@@ -6,6 +6,7 @@ Their number does not depend on the machine, nor on what else runs on it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,15 +20,17 @@ import adma
 from adma.testing.limits import HANG
 from adma.testing.observe import until_asleep
 from adma.testing.peer import search_path
-from support.idler import WARM_UP
+from support.idler import IDLE, WARM_UP
 
 ROUNDS = 40
-FORMS = {"read": 2, "wait_any": 2, "wait": 3}  # calls to sleep, that one included
+# Calls to sleep, that one included. Idle channels beside make no more of them.
+FORMS = {"read": 2, "wait_any": 2, "wait": 3, "wait_of_many": 3}
 SLEEPS = ("ppoll", "epoll_pwait")
 MEMORY = ("mmap", "munmap", "brk", "madvise", "mremap")  # the allocator's, at any time
 # What is asked once a second: the cores of the thread, other threads, whose the descriptors are.
 ASKED = ("sched_getaffinity", "newfstatat", "statx", "fstat", "fstatat64")
 ASKED_AT_MOST = 8  # a second: 1 and 1, and as many as there are descriptors
+ASKED_OF_IDLE = 4  # of those of each idle channel, a second; and when it is closed
 TOLD_OF_ROOM = 32  # messages after which a reader tells the writer of room, which may wake it
 
 
@@ -41,11 +44,14 @@ def traced(log: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*strace, *script], env={**os.environ, "PYTHONPATH": search_path()})
 
 
-def answered_after_a_while(server: adma.Listener) -> float:
+def answered_after_a_while(server: adma.Listener, idle: int) -> float:
     """Send a message each time that the other process has fallen asleep. How long that took."""
-    with server.accept(timeout=HANG) as channel:
+    with contextlib.ExitStack() as stack:
+        channel = stack.enter_context(server.accept(timeout=HANG))
         buffer = bytearray(16)
         pid = int(buffer[: channel.read(buffer, timeout=HANG)])
+        for _ in range(idle):
+            stack.enter_context(server.accept(timeout=HANG))
         for number in range(WARM_UP + ROUNDS):
             if number == WARM_UP:
                 begin = time.monotonic()
@@ -72,9 +78,10 @@ def called(log: Path) -> Iterator[str]:
 def test_a_round_trip_between_sleepers(tmp_path: Path, form: str, threads: int) -> None:
     """Two or three calls to sleep, two to be awake, one to wake the other; no file is opened."""
     log = tmp_path / "calls"
+    idle = IDLE if form == "wait_of_many" else 0
     with adma.listen(f"idle-{os.getpid()}-{form}-{threads}") as server:
         process = traced(log, [server.name, form, str(ROUNDS), str(threads)])
-        seconds = answered_after_a_while(server)
+        seconds = answered_after_a_while(server, idle)
         assert process.wait(HANG) == 0
     rounds, asked, told = 0, 0, 0
     calls: list[str] = []  # since the last mark
@@ -99,5 +106,5 @@ def test_a_round_trip_between_sleepers(tmp_path: Path, form: str, threads: int) 
         else:
             calls.append(name)
     assert rounds == ROUNDS
-    assert asked <= ASKED_AT_MOST * (seconds + 1), asked
+    assert asked <= (ASKED_AT_MOST + ASKED_OF_IDLE * idle) * (seconds + 1), asked
     assert told <= ROUNDS / TOLD_OF_ROOM + 1, told

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import select
 import socket
 import subprocess
@@ -711,6 +712,48 @@ def test_an_endpoint_to_itself(make: Callable[[], Worker]) -> None:
     worker.drop(number)
     with pytest.raises(FileNotFoundError):
         worker.send(number, 1, b"x")
+
+
+def test_what_it_refuses(two: tuple[Worker, int, Worker, int]) -> None:
+    """The error names the argument, the limit and the cure, and no buffer is kept."""
+    worker, number, other, theirs = two
+    buffer = bytearray(8)
+    beyond: list[tuple[str, Callable[[], object]]] = [
+        ("send(number): -1 is not within 0", lambda: worker.send(-1, 1, buffer)),
+        ("send(tag): -1 is not within 0", lambda: worker.send(number, -1, buffer)),
+        (f"send(tag): {2**64} is not within 0", lambda: worker.send(number, 2**64, buffer)),
+        ("receive(source): -1 is not within 0", lambda: worker.receive(-1, 1, buffer)),
+        ("receive(tag): -1 is not within 0", lambda: worker.receive(number, -1, buffer)),
+        ("receive(mask): -1 is", lambda: worker.receive(number, 1, buffer, mask=-1)),
+        ("receive(tag): -1 is not within 0", lambda: worker.receive_whole(number, -1)),
+        ("probe(tag): -1 is not within 0", lambda: worker.probe(number, -1)),
+        ("take(mask): -1 is not within 0", lambda: worker.take(number, 1, -1)),
+        ("health(number): -1 is not within 0", lambda: worker.health(-1)),
+        ("wait(need): 2 of 0 requests", lambda: worker.wait([], 0, need=2)),
+    ]
+    for text, call in beyond:
+        with pytest.raises(ValueError, match=re.escape(text)) as caught:
+            call()
+        assert "; " in str(caught.value)
+    wrong: list[tuple[str, Callable[[], object]]] = [
+        ("send(tag): a whole", lambda: worker.send(number, 1.5, buffer)),  # type: ignore[arg-type]
+        ("receive(source): a whole", lambda: worker.receive("x", 1, buffer)),  # type: ignore[arg-type]
+        ("probe(source): a whole", lambda: worker.probe("x", 1)),  # type: ignore[arg-type]
+        ("connect(sock): pass", lambda: worker.connect(3)),  # type: ignore[arg-type]
+    ]
+    for text, call in wrong:
+        with pytest.raises(TypeError, match=re.escape(text)):
+            call()
+    unknown: list[Callable[[], object]] = [
+        lambda: worker.send(99, 1, buffer),
+        lambda: worker.receive(99, 1, buffer),
+    ]
+    for call in unknown:
+        with pytest.raises(FileNotFoundError, match=r"no endpoint 99.*connect\(\) returned"):
+            call()
+    buffer.extend(b"nobody has it")
+    other.send(theirs, 1, b"goes on")
+    assert worker.receive(number, 1, buffer).wait(HANG) == 7
 
 
 def test_a_forked_childs_copy_refuses(hub: tuple[Worker, list[tuple[Worker, int, int]]]) -> None:

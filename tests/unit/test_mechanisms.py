@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -13,6 +16,23 @@ from adma.mechanisms import Entry, Probe, Refusal
 from support.endpoints import InThread, pair
 
 HERE = 15  # an id that nobody has
+TRANSPORT: Final = Path(__file__).parents[2] / "transport"
+#: They themselves, what measures, shows and tries them, and their words for errors.
+OF_MECHANISMS: Final = (
+    *("native/mech/", "native/include/", "adma/mechanisms/", "adma/errors.py"),
+    *("adma/bench/", "adma/cli/", "adma/testing/", "adma/kernel_helper.py"),
+    *("adma/_core/constants.py", "adma/_core/_native.pyi"),
+)
+#: The endpoint to ourselves is for one alone, and one alone has a segment passed in mid-life.
+EXCEPTIONS: Final = {
+    "native/api/worker.c": {"ADMA_MECH_SELF"},
+    "adma/_core/channel.py": {"MECH_SHARED"},
+    "adma/_core/worker.py": {"MECH_SHARED"},
+    "adma/messages/endpoint.py": {'"shared"'},
+}
+NAMED: Final = re.compile(
+    r'\b(?:ADMA_)?MECH_(?:SHARED|CMA|TCP|DMA|HELPER|SELF)\b|"(?:shared|dma|(?:mapped|loopback):\w+)"'
+)
 
 
 class Pigeon(Probe):
@@ -107,3 +127,19 @@ def test_a_name_is_free(name: str) -> None:
     kind = type("Other", (Pigeon,), {"name": name})
     with pytest.raises(ValueError, match=name):
         mechanisms.register(kind)
+
+
+@pytest.mark.skipif(not (TRANSPORT / "native").is_dir(), reason="the sources are not here")
+def test_nothing_else_names_a_mechanism() -> None:
+    found = {
+        str(path.relative_to(TRANSPORT)): set(NAMED.findall(path.read_text(encoding="utf-8")))
+        for path in TRANSPORT.rglob("*.*")
+        if path.suffix in (".c", ".h", ".py", ".pyi")
+    }
+    assert {'"shared"', "MECH_CMA"} <= found["adma/errors.py"] | found["adma/mechanisms/cma.py"]
+    elsewhere = {
+        name: names - EXCEPTIONS.get(name, set())
+        for name, names in found.items()
+        if not name.startswith(OF_MECHANISMS)
+    }
+    assert {name: names for name, names in elsewhere.items() if names} == {}

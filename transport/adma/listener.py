@@ -23,7 +23,7 @@ from .callers import Caller, Callers
 from .channel import Channel
 from .closing import Closing
 from .connect import access, address, place
-from .connect.bell import Bell
+from .connect.self_pipe import SelfPipe
 from .errors import ChannelClosed, PeerDied
 from .handshake.handshake import Terms, refuse
 from .meeting import channel_of, judge_other_end
@@ -88,7 +88,7 @@ class Listener(Closing):
             handshake.take_rights(self._sock.fileno(), False)
         with forks.held_off():
             try:
-                self._bell = Bell()
+                self._wakes = SelfPipe()
             except OSError:
                 bound.remove()
                 bound.close()
@@ -155,14 +155,14 @@ class Listener(Closing):
             self._ended = _CLOSED_HERE
         self._callers.close()
         self._bound.remove()
-        self._bell.ring()
+        self._wakes.wake()
         self._let_go()
 
     def _let_go(self) -> None:
         """Close the descriptors, once it is over and no thread waits for them any more."""
         while self._ended and self._sock.fileno() >= 0 and self._looking.acquire(blocking=False):
             try:
-                self._bell.close()
+                self._wakes.close()
                 self._bound.close()
             finally:
                 self._looking.release()
@@ -174,9 +174,9 @@ class Listener(Closing):
         self._lock = threading.RLock()
         self._looking = threading.Lock()
         self._untouched = True
-        if self._bell.fileno() >= 0:
+        if self._wakes.fileno() >= 0:
             with contextlib.suppress(OSError):  # no descriptor is left: then close() wakes nobody
-                self._bell.renew()
+                self._wakes.renew()
         self._callers.renew(self._sock.fileno())
         self._let_go()
 
@@ -255,13 +255,13 @@ class Listener(Closing):
                 ends.append(opens)
             else:
                 listening = self._sock.fileno()
-            ready = _poll(self._bell.fileno(), listening, callers, min(ends))
+            ready = _poll(self._wakes.fileno(), listening, callers, min(ends))
             self._check_open()
             if now >= limit and (not ready or (look.looked and now >= look.end + _GRACE)):
                 raise self._nobody()
             look.looked = True
-            if self._bell.fileno() in ready:
-                self._bell.quiet()
+            if self._wakes.fileno() in ready:
+                self._wakes.drain()
             if events := ready.get(listening, 0):
                 self._let_in(events)
             now = time.monotonic()
@@ -392,7 +392,7 @@ class Listener(Closing):
                 if link is not None:
                     return channel_of(link)
                 self._callers.put(caller)
-            self._bell.ring()  # the thread that looks does not know of it yet
+            self._wakes.wake()  # the thread that looks does not know of it yet
             return None
         except PeerDied as error:
             # This is also what it looks like when a process tests whether somebody listens.
@@ -433,10 +433,10 @@ def _limit(deadline: float, callers: list[Caller]) -> float:
     return max([deadline, *(min(deadline, each) + _GRACE for each in spoke)])
 
 
-def _poll(bell: int, listening: int, callers: dict[int, Caller], end: float) -> dict[int, int]:
+def _poll(wakes: int, listening: int, callers: dict[int, Caller], end: float) -> dict[int, int]:
     """What is ready, at the latest at the moment `end`. Numbers of -1 are left out."""
     poll = select.poll()
-    for number in (bell, listening):
+    for number in (wakes, listening):
         if number >= 0:
             poll.register(number, select.POLLIN)
     for number, caller in callers.items():

@@ -27,6 +27,7 @@ from adma.testing.payload import difference, pattern
 
 HONEST: Final = 0x600D  # the tag of messages that have to come through
 FIRST: Final = 0xBAD  # the tag of what the hostile peer sends before it is hostile
+_USED: Final = (1, 5000, 2 * MIB)  # bytes of the messages of `use`
 
 
 def start(endpoint: Endpoint, path: str) -> None:
@@ -247,23 +248,27 @@ def enter(endpoint: Endpoint, path: str) -> None:
 
 
 def use(endpoint: Endpoint, what: str) -> None:
-    """Send, receive or close: the victim does the opposite."""
+    """Send, receive, or close while both go on: the victim does the opposite."""
     worker, number = worker_of(endpoint), endpoint.kept["number"]
     if what == "send":
         _send_all(worker, number)
     elif what == "receive":
         _receive_all(worker, number)
+    else:
+        for nbytes in _USED:
+            worker.receive(number, 2, bytearray(nbytes))
+            worker.send(number, 2, pattern(nbytes, 0))
     worker.close(timeout=1)
 
 
 def _send_all(worker: Worker, number: int) -> None:
-    requests = [worker.send(number, 2, pattern(nbytes, 0)) for nbytes in (1, 5000, 2 * MIB)]
+    requests = [worker.send(number, 2, pattern(nbytes, 0)) for nbytes in _USED]
     for request in requests:
         request.wait(HANG)
 
 
 def _receive_all(worker: Worker, number: int) -> None:
-    requests = [worker.receive(number, 2, bytearray(nbytes)) for nbytes in (1, 5000, 2 * MIB)]
+    requests = [worker.receive(number, 2, bytearray(nbytes)) for nbytes in _USED]
     for request in requests:
         request.wait(HANG)
 
@@ -271,13 +276,12 @@ def _receive_all(worker: Worker, number: int) -> None:
 def use_with(endpoint: Endpoint, number: int, honest: int, what: str, sizes: list[int]) -> str:
     """With one peer do the opposite of what it does, and with another one swap messages."""
     worker, error = worker_of(endpoint), ""
-    sizes_of = (1, 5000, 2 * MIB)
     requests: list[TagRequest] = []
     with contextlib.suppress(adma.PeerDied, adma.ChannelClosed):
-        if what == "send":
-            requests = [worker.receive(number, 2, bytearray(n)) for n in sizes_of]
-        elif what == "receive":
-            requests = [worker.send(number, 2, pattern(n, 0)) for n in sizes_of]
+        if what != "receive":
+            requests += [worker.receive(number, 2, bytearray(n)) for n in _USED]
+        if what != "send":
+            requests += [worker.send(number, 2, pattern(n, 0)) for n in _USED]
     swap(endpoint, honest, sizes)
     for request in requests:
         try:

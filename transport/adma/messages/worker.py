@@ -24,7 +24,7 @@ from .._core.operation import EndpointBase, Operation
 from .._core.results import CLOSED_HERE, MEMORY_HERE, MEMORY_PEER, error_for, memory_error
 from .._core.selection import of_endpoint
 from .._core.waiting import ManyWaiter, drain
-from ..arguments import deadline_of
+from ..arguments import deadline_of, whole_between
 from ..closing import Closing
 from ..connect import access
 from ..errors import failure
@@ -45,6 +45,13 @@ __all__ = ["ALL_BITS", "ANY_SOURCE", "Message", "TagRequest", "WholeReceive", "W
 
 ANY_SOURCE: Final = core.ANY_SOURCE
 ALL_BITS: Final = (1 << 64) - 1
+#: The most that these arguments may be, and what to pass.
+_NUMBERS: Final = {
+    "number": (ANY_SOURCE, "pass what connect() returned"),
+    "source": (ANY_SOURCE, "pass what connect() returned, or ANY_SOURCE"),
+    "tag": (ALL_BITS, "a tag has 64 bits"),
+    "mask": (ALL_BITS, "it has the bits of the tag that have to be equal"),
+}
 _CLOSE_SLICE_NS: Final = 50_000_000  # between looks at signals while closing
 
 
@@ -187,6 +194,9 @@ class Worker(EndpointBase, Closing):
 
         Returns the endpoint's number. Errors as for `adma.from_socket`.
         """
+        if not isinstance(sock, socket.socket):
+            kind = type(sock).__name__
+            raise TypeError(f"connect(sock): pass a connected socket.socket, not {kind}")
         forced = mechanisms.check_name(mechanism)
         terms = Terms("worker", client=False, forced=forced, admit=access.anybody)
         return shake_into(sock, terms, timeout, self._endpoint_of)
@@ -208,7 +218,12 @@ class Worker(EndpointBase, Closing):
 
     def health(self, number: int) -> None:
         """Raise why the endpoint cannot be used, if it cannot."""
-        if rc := core.health(self.handle, number):
+        try:
+            rc = core.health(self.handle, number)
+        except (TypeError, OverflowError):
+            _judge("health", number=number)
+            raise
+        if rc:
             raise error_for(rc)
 
     def explain(self, number: int, nbytes: int) -> Explanation | None:
@@ -287,7 +302,12 @@ class Worker(EndpointBase, Closing):
         flags = TELL | (core.SYNCHRONOUS if synchronous else 0)
         operation = Operation(buf, read=False, kind=core.TAGGED, flags=flags, call="send")
         req = operation.req
-        req.source, req.tag = number, tag
+        try:
+            req.source, req.tag = number, tag
+        except (TypeError, OverflowError):
+            operation.release()
+            _judge("send", number=number, tag=tag)
+            raise
         self.bring_segment(number, req.length)
         return TagRequest(self, self._post(operation, partial(core.send, self.handle)))
 
@@ -314,11 +334,19 @@ class Worker(EndpointBase, Closing):
 
     def probe(self, source: int, tag: int, mask: int = ALL_BITS) -> core.Found | None:
         """The oldest message that such a receive would get, or None."""
-        return core.probe(self.handle, source, tag, mask)
+        try:
+            return core.probe(self.handle, source, tag, mask)
+        except (TypeError, OverflowError):
+            _judge("probe", source=source, tag=tag, mask=mask)
+            raise
 
     def take(self, source: int, tag: int, mask: int = ALL_BITS) -> Message | None:
         """The same, and nobody else gets it."""
-        found = core.take(self.handle, source, tag, mask)
+        try:
+            found = core.take(self.handle, source, tag, mask)
+        except (TypeError, OverflowError):
+            _judge("take", source=source, tag=tag, mask=mask)
+            raise
         return found and Message(*found)
 
     def receive_taken(
@@ -342,7 +370,8 @@ class Worker(EndpointBase, Closing):
         """Wait for `need` of the requests, all by default. False: not in time."""
         deadline = deadline_of(timeout, "wait")
         reqs = [request.operation.req for request in requests]
-        wanted = len(reqs) if need is None else need
+        most = len(reqs)
+        wanted = most if need is None else _needed(need, most)
         if not ManyWaiter((), reqs, wanted, workers=[self.handle]).wait(deadline):
             return False
         for request in requests:
@@ -387,7 +416,12 @@ class Worker(EndpointBase, Closing):
 
     def _post_receive(self, operation: Operation, source: int, tag: int, mask: int) -> Operation:
         req = operation.req
-        req.source, req.tag, req.mask = source, tag, mask
+        try:
+            req.source, req.tag, req.mask = source, tag, mask
+        except (TypeError, OverflowError):
+            operation.release()
+            _judge("receive", source=source, tag=tag, mask=mask)
+            raise
         return self._post(operation, partial(core.receive, self.handle))
 
     def _post(self, operation: Operation, post: Callable[[Req], int]) -> Operation:
@@ -400,7 +434,7 @@ class Worker(EndpointBase, Closing):
             if operation.done or (rc and operation.req.state == IDLE):
                 operation.release()
         if rc:
-            raise error_for(rc, needed=operation.req.needed)
+            raise _error(rc, operation.req.source, operation.req.needed)
         return operation
 
     def bring_segment(self, number: int, nbytes: int) -> None:
@@ -419,3 +453,29 @@ class Worker(EndpointBase, Closing):
             return  # another mechanism carries it, or the send fails
         if rc:
             raise error_for(rc)
+
+
+def _error(code: int, number: int, needed: int = 0) -> Exception:
+    """The exception for a result of a call about an endpoint."""
+    if code == -errno.ENOENT:
+        return error_for(
+            code,
+            f"this worker has no endpoint {number}: it was dropped, or never was; "
+            "use a number that connect() returned",
+        )
+    return error_for(code, needed=needed)
+
+
+def _judge(call: str, **numbers: int) -> None:
+    """Raise what is wrong with the arguments of a call that the core cannot be made with."""
+    for name, value in numbers.items():
+        most, cure = _NUMBERS[name]
+        wanted = f"{call}({name}): a whole number from 0 to {most}"
+        outside = f"{call}({name}): {{}} is not within 0 and {most}; {cure}"
+        whole_between(value, 0, most, wanted, outside)
+
+
+def _needed(need: int, most: int) -> int:
+    wanted = f"wait(need): a whole number from 0 to {most}"
+    outside = f"wait(need): {{}} of {most} requests cannot be done; pass at most {most}"
+    return whole_between(need, 0, most, wanted, outside)

@@ -5,6 +5,7 @@
 #include "adma_notify.h"
 #include "api/drive.h"
 #include "api/entry.h"
+#include "base/fault.h"
 #include "progress/ownership.h"
 #include "worker/request.h"
 #include "worker/tags.h"
@@ -57,6 +58,8 @@ static int tagged_send(struct adma_progress *progress, struct adma_req *req)
 	struct adma_endpoint *ep = adma_tags_endpoint(worker, req->source);
 	int rc = ep ? -tagged_send_error(ep) : -ENOENT;
 
+	if (!rc)
+		rc = -ADMA_FAULT(ADMA_FAULT_POST);
 	if (rc) {
 		adma_publish_and_leave_worker(progress);
 		return rc;
@@ -92,11 +95,12 @@ static int tagged_receive(struct adma_progress *progress, struct adma_req *req)
 {
 	struct adma_worker *worker = &progress->worker;
 	struct adma_req *told = tagged_told(req);
-	bool waits = req->flags & ADMA_REQ_BLOCKING;
+	bool waits = req->flags & ADMA_REQ_BLOCKING, named = req->source != ADMA_ANY_SOURCE;
+	int rc = named && !adma_tags_endpoint(worker, req->source) ? -ENOENT : -ADMA_FAULT(ADMA_FAULT_POST);
 
-	if (req->source != ADMA_ANY_SOURCE && !adma_tags_endpoint(worker, req->source)) {
+	if (rc) {
 		adma_leave_worker(progress);
-		return -ENOENT;
+		return rc;
 	}
 	adma_request_start(req);
 	adma_tags_receive(worker, req);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A bell: a descriptor that wakes a thread of this process that waits in poll(2)."""
+"""A pipe of this process to itself: it wakes a thread that waits in poll(2)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import threading
 
 from .pipe import Pipe
 
-__all__ = ["Bell"]
+__all__ = ["SelfPipe"]
 
 _AT_ONCE = 4096  # bytes that one read takes
 
 
-class Bell:
-    """Rung by any thread. OSError: there is no pipe to be had."""
+class SelfPipe:
+    """Any thread wakes the one that polls. OSError: there is no pipe to be had."""
 
     def __init__(self) -> None:
         self._pipe = Pipe()
-        # Against a ring while another thread closes it. A signal handler may close what its own
-        # thread is about to ring.
+        # Against a write while another thread closes it. A signal handler may close what its own
+        # thread is about to write to.
         self._lock = threading.RLock()
 
     def fileno(self) -> int:
-        """Readable from a ring on, until `quiet`; -1 after close."""
+        """Readable from `wake` on, until `drain`; -1 after close."""
         return self._pipe.out
 
-    def ring(self) -> None:
-        """Make it readable. It stays so, however often it rings."""
+    def wake(self) -> None:
+        """Make it readable. It stays so, however often this is called."""
         with self._lock:
             self._pipe.put()
 
-    def quiet(self) -> None:
-        """Make it silent again."""
+    def drain(self) -> None:
+        """Make it readable no more."""
         with self._lock:
             self._pipe.take(_AT_ONCE)
 

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_lane.c - whose turn it is: chosen cases, and many random sequences. */
+/* test_fair_queue.c - whose turn it is: chosen cases, and many random sequences. */
 #include <linux/list.h>
 
-#include "lane.h"
+#include "fair_queue.h"
 #include "require.h"
 
 #define MANY 400
 
-static const struct adma_lane_limits limits = { .most = { 60, 40, 16, 4 } };
+static const struct adma_fair_queue_limits limits = { .most = { 60, 40, 16, 4 } };
 
 struct item {
 	struct list_head node;
-	struct adma_lane *process;
+	struct adma_fair_queue *process;
 	enum { IDLE, WAITS, RUNS } state;
 };
 
-static void wait_in(struct adma_lane *process, struct item *item)
+static void wait_in(struct adma_fair_queue *process, struct item *item)
 {
 	item->process = process;
 	item->state = WAITS;
-	adma_lane_wait(process, &item->node);
+	adma_fair_queue_wait(process, &item->node);
 }
 
-static struct item *next(struct adma_lane *all)
+static struct item *next(struct adma_fair_queue *all)
 {
-	struct list_head *node = adma_lane_next(all, &limits);
+	struct list_head *node = adma_fair_queue_next(all, &limits);
 	struct item *item;
 
 	if (!node)
@@ -39,11 +39,11 @@ static void leave(struct item *item)
 {
 	REQUIRE(item->state == RUNS);
 	item->state = IDLE;
-	adma_lane_leave(item->process);
+	adma_fair_queue_leave(item->process);
 }
 
 /* Lets run what may, and returns how many that were. */
-static unsigned int run_all(struct adma_lane *all)
+static unsigned int run_all(struct adma_fair_queue *all)
 {
 	unsigned int count = 0;
 
@@ -56,14 +56,14 @@ static unsigned int run_all(struct adma_lane *all)
 
 static void test_one_process(void)
 {
-	struct adma_lane all, owner, user, process;
+	struct adma_fair_queue all, owner, user, process;
 	struct item items[8];
 	unsigned int i;
 
-	adma_lane_init(&all, NULL);
-	adma_lane_init(&owner, &all);
-	adma_lane_init(&user, &owner);
-	adma_lane_init(&process, &user);
+	adma_fair_queue_init(&all, NULL);
+	adma_fair_queue_init(&owner, &all);
+	adma_fair_queue_init(&user, &owner);
+	adma_fair_queue_init(&process, &user);
 	REQUIRE(!next(&all));
 	for (i = 0; i < 8; i++)
 		wait_in(&process, &items[i]);
@@ -71,7 +71,7 @@ static void test_one_process(void)
 		REQUIRE(next(&all) == &items[i]);
 	REQUIRE(!next(&all));
 	leave(&items[2]);
-	adma_lane_withdraw(&process, &items[4].node);
+	adma_fair_queue_withdraw(&process, &items[4].node);
 	REQUIRE(next(&all) == &items[5]);
 	REQUIRE(!next(&all) && all.running == 4 && process.running == 4);
 }
@@ -79,15 +79,15 @@ static void test_one_process(void)
 /* Users of one owner, and processes of one user, take turns whatever each of them has waiting. */
 static void test_turns(void)
 {
-	struct adma_lane all, owner, users[2], processes[2];
+	struct adma_fair_queue all, owner, users[2], processes[2];
 	struct item many[MANY], few[2];
 	unsigned int i;
 
-	adma_lane_init(&all, NULL);
-	adma_lane_init(&owner, &all);
+	adma_fair_queue_init(&all, NULL);
+	adma_fair_queue_init(&owner, &all);
 	for (i = 0; i < 2; i++) {
-		adma_lane_init(&users[i], &owner);
-		adma_lane_init(&processes[i], &users[i]);
+		adma_fair_queue_init(&users[i], &owner);
+		adma_fair_queue_init(&processes[i], &users[i]);
 	}
 	for (i = 0; i < MANY; i++)
 		wait_in(&processes[0], &many[i]);
@@ -101,20 +101,20 @@ static void test_turns(void)
 }
 
 struct crowd {
-	struct adma_lane owner, users[4], processes[4][4];
+	struct adma_fair_queue owner, users[4], processes[4][4];
 	struct item items[4][4][5];
 };
 
 /* Four users with four processes each, and more waiting in each than may run. */
-static void crowd_wait(struct crowd *crowd, struct adma_lane *all)
+static void crowd_wait(struct crowd *crowd, struct adma_fair_queue *all)
 {
 	unsigned int i, j, k;
 
-	adma_lane_init(&crowd->owner, all);
+	adma_fair_queue_init(&crowd->owner, all);
 	for (i = 0; i < 4; i++) {
-		adma_lane_init(&crowd->users[i], &crowd->owner);
+		adma_fair_queue_init(&crowd->users[i], &crowd->owner);
 		for (j = 0; j < 4; j++) {
-			adma_lane_init(&crowd->processes[i][j], &crowd->users[i]);
+			adma_fair_queue_init(&crowd->processes[i][j], &crowd->users[i]);
 			for (k = 0; k < 5; k++)
 				wait_in(&crowd->processes[i][j], &crowd->items[i][j][k]);
 		}
@@ -128,19 +128,19 @@ static void crowd_wait(struct crowd *crowd, struct adma_lane *all)
 static void test_newcomer(void)
 {
 	static struct crowd crowds[29];
-	struct adma_lane all, owner, user, process;
+	struct adma_fair_queue all, owner, user, process;
 	struct item item;
 	unsigned int i;
 
-	adma_lane_init(&all, NULL);
+	adma_fair_queue_init(&all, NULL);
 	for (i = 0; i < 29; i++) {
 		crowd_wait(&crowds[i], &all);
 		run_all(&all);
 		if (!i)
 			REQUIRE(all.running == 15); /* a quarter of what may run in all */
-		adma_lane_init(&owner, &all);
-		adma_lane_init(&user, &owner);
-		adma_lane_init(&process, &user);
+		adma_fair_queue_init(&owner, &all);
+		adma_fair_queue_init(&user, &owner);
+		adma_fair_queue_init(&process, &user);
 		wait_in(&process, &item);
 		REQUIRE(next(&all) == &item);
 		leave(&item);
@@ -154,7 +154,7 @@ static void test_newcomer(void)
 #define PROCESSES 27
 
 struct world {
-	struct adma_lane all, owners[OWNERS], users[USERS], processes[PROCESSES];
+	struct adma_fair_queue all, owners[OWNERS], users[USERS], processes[PROCESSES];
 	struct item items[MANY];
 	unsigned int waiting, running;
 };
@@ -164,13 +164,13 @@ static void world_check(const struct world *world)
 	unsigned int i;
 
 	REQUIRE(world->all.running == world->running);
-	REQUIRE(world->running <= limits.most[ADMA_LANE_ALL]);
+	REQUIRE(world->running <= limits.most[ADMA_FAIR_QUEUE_ALL]);
 	for (i = 0; i < OWNERS; i++)
-		REQUIRE(world->owners[i].running <= limits.most[ADMA_LANE_OWNER]);
+		REQUIRE(world->owners[i].running <= limits.most[ADMA_FAIR_QUEUE_OWNER]);
 	for (i = 0; i < USERS; i++)
-		REQUIRE(world->users[i].running <= limits.most[ADMA_LANE_USER]);
+		REQUIRE(world->users[i].running <= limits.most[ADMA_FAIR_QUEUE_USER]);
 	for (i = 0; i < PROCESSES; i++)
-		REQUIRE(world->processes[i].running <= limits.most[ADMA_LANE_PROCESS]);
+		REQUIRE(world->processes[i].running <= limits.most[ADMA_FAIR_QUEUE_PROCESS]);
 }
 
 static void world_step(struct world *world, unsigned long long *seed)
@@ -185,7 +185,7 @@ static void world_step(struct world *world, unsigned long long *seed)
 	case WAITS:
 		if (draw(seed) % 4)
 			break;
-		adma_lane_withdraw(item->process, &item->node);
+		adma_fair_queue_withdraw(item->process, &item->node);
 		item->state = IDLE;
 		world->waiting--;
 		break;
@@ -223,13 +223,13 @@ static void test_random(unsigned long long seed)
 	unsigned int i;
 
 	world = (struct world){ 0 };
-	adma_lane_init(&world.all, NULL);
+	adma_fair_queue_init(&world.all, NULL);
 	for (i = 0; i < OWNERS; i++)
-		adma_lane_init(&world.owners[i], &world.all);
+		adma_fair_queue_init(&world.owners[i], &world.all);
 	for (i = 0; i < USERS; i++)
-		adma_lane_init(&world.users[i], &world.owners[i % OWNERS]);
+		adma_fair_queue_init(&world.users[i], &world.owners[i % OWNERS]);
 	for (i = 0; i < PROCESSES; i++)
-		adma_lane_init(&world.processes[i], &world.users[i % USERS]);
+		adma_fair_queue_init(&world.processes[i], &world.users[i % USERS]);
 	for (i = 0; i < 5000; i++) {
 		world_step(&world, &seed);
 		world_check(&world);
@@ -246,6 +246,6 @@ int main(void)
 	test_newcomer();
 	for (seed = 1; seed <= 100; seed++)
 		test_random(seed);
-	puts("lane: all checks passed");
+	puts("fair_queue: all checks passed");
 	return 0;
 }
