@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from .. import forks
 from .._core import channel as core
 from .._core import handshake as processes
+from .._core.constants import BYTES
 from .._core.results import CLOSED_HERE, FORKED, error_for
 from .._core.waiting import ManyWaiter
 from ..arguments import FOREVER, remaining
@@ -205,6 +206,7 @@ class Early:
                     self._note_peer(handshake)
             except Exception as error:
                 self._handshake, self._failure = None, error
+                self._handles.distrust()
                 self._ring()
             except BaseException:
                 self._handshake = None
@@ -427,7 +429,7 @@ class Early:
 
     def meet(self, deadline: float | None, call: str) -> None:
         """Wait until the channel is there."""
-        self.put(0, None, 0, deadline, call)
+        self.put(BYTES, None, 0, deadline, call)
 
     # Waiting
 
