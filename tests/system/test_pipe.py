@@ -8,6 +8,7 @@ import multiprocessing.connection
 import os
 import pickle
 import random
+import resource
 import select
 import selectors
 import signal
@@ -495,3 +496,23 @@ def test_one_descriptor_serves_before_and_after_the_switch(
         with contextlib.suppress(KeyError):
             selector.unregister(other)
     assert other.poll()
+
+
+def test_too_few_descriptors() -> None:
+    """Whatever is missing, the error says so, tells the cure, and leaves none open."""
+
+    def run() -> list[str]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        told = []
+        for _ in range(10):
+            with pytest.raises(OSError, match=r"cure: .*ulimit -n") as caught:
+                adma.pipe()
+            told.append(str(caught.value))
+            os.close(taken.pop())
+        return told
+
+    assert len(set(Child(run).said())) == 1

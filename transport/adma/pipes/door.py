@@ -100,6 +100,9 @@ def call(address: str | bytes) -> socket.socket:
 
 
 def _socket() -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock = socket.socket(socket.AF_UNIX)
+    except OSError as error:
+        raise failure("handshake", error.errno or errno.EIO) from None
     sock.setblocking(True)  # whatever the default is
     return sock

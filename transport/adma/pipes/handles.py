@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -26,7 +27,7 @@ from ..connect.identity import (
 )
 from ..connect.line import Line
 from ..connect.record import ANCILLARY, close_all, numbers_in
-from ..errors import PeerDied, ProtocolError
+from ..errors import PeerDied, ProtocolError, failure
 
 __all__ = ["Handles", "receive", "send"]
 
@@ -75,6 +76,13 @@ class Handles:
     @classmethod
     def pair(cls) -> tuple[Handles, Handles]:
         """Those of both ends of a new pipe. OSError: there are no descriptors left."""
+        try:
+            return cls._make_pair()
+        except OSError as error:
+            raise failure("pipe", error.errno or errno.EIO) from None
+
+    @classmethod
+    def _make_pair(cls) -> tuple[Handles, Handles]:
         with contextlib.ExitStack() as undo:
 
             def own(fd: int) -> int:
