@@ -26,6 +26,7 @@ import numpy
 import pytest
 
 import adma
+from adma.connect.line import Line, Put, What
 from adma.testing.limits import HANG, LARGE
 from adma.testing.payload import pattern
 from adma.testing.peer import search_path
@@ -443,6 +444,38 @@ def test_a_signal_handler_uses_the_end(ends: tuple[adma.PipeEnd, adma.PipeEnd]) 
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_interrupts_a_write(
+    ends: tuple[adma.PipeEnd, adma.PipeEnd], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Right before its message is on the line, or right after: then it is read, in order."""
+    one, other = ends
+    put = Line.put
+
+    def interrupted(line: Line, what: What, *rest: Any) -> Put:
+        if what is What.MESSAGE:
+            if when == "after":
+                put(line, what, *rest)
+            raise KeyboardInterrupt
+        return put(line, what, *rest)
+
+    one.send(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.send(2)
+    other.poll()
+    other.send("hello")
+    assert one.recv(timeout=HANG) == "hello"
+    while type(one) is adma.PipeEnd:
+        assert other.iprobe() is not None
+        one.poll()
+    one.send(3, timeout=HANG)
+    expected = [1, 2, 3] if when == "after" else [1, 3]
+    assert [other.recv(timeout=HANG) for _ in expected] == expected
+    through(one, other)
 
 
 @pytest.mark.parametrize("claims", [False, True])

@@ -395,10 +395,13 @@ class Early:
                     raise self._cannot_write()
                 done = Put.TOO_LONG
                 if parts is not None:
-                    done = self._handles.line.put(What.MESSAGE, kind, nbytes, parts)
-                if done is Put.SENT:
+                    # Counted before, as a signal's exception may come once it is there. A reader
+                    # that expects more than there is sees that the line is empty.
                     self.sent += 1
-                    return True
+                    done = self._handles.line.put(What.MESSAGE, kind, nbytes, parts)
+                    if done is Put.SENT:
+                        return True
+                    self.sent -= 1
                 if done is Put.TOO_LONG and not told:
                     done = self._handles.line.put(What.COMING, kind, nbytes)
                     told = done is Put.SENT
