@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import adma
+from adma import connection
 from adma._core import handshake as core
 from adma.connection import Client, Listener
 from adma.testing.limits import HANG
@@ -86,9 +87,9 @@ def is_served(listener: Listener, key: bytes | None = None) -> None:
             return client.recv()
 
     calling = InThread(call)
-    with listener.accept() as connection:
-        assert connection.recv() == "hello"
-        connection.send("welcome")
+    with listener.accept() as served:
+        assert served.recv() == "hello"
+        served.send("welcome")
         assert calling.result() == "welcome"
 
 
@@ -126,13 +127,17 @@ def test_a_stranger_calls(place: Path, says: Callable[..., object], key: bytes |
 
 
 @pytest.mark.parametrize("key", [None, b"key"], ids=["no key", "key"])
-@pytest.mark.parametrize("says", [rubbish, gone])
-def test_a_mad_client_calls(place: Path, says: Callable[..., object], key: bytes | None) -> None:
-    """One of this user, which another program may be, or one that was killed."""
+@pytest.mark.parametrize("says", [rubbish, gone, silent])
+def test_a_mad_client_calls(
+    place: Path, says: Callable[..., object], key: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of this user, which another program may be, or one that was killed, or is stopped."""
+    monkeypatch.setattr(connection, "_PATIENCE", 0.5)
     with open_listener(place, key) as listener, raw_caller(listener.address) as sock:
         says(sock)
-        with contextlib.suppress(OSError):  # in the middle of a challenge
-            sock.shutdown(socket.SHUT_WR)
+        if says is not silent:
+            with contextlib.suppress(OSError):  # in the middle of a challenge
+                sock.shutdown(socket.SHUT_WR)
         with alarm():
             is_served(listener, key)
 

@@ -28,7 +28,7 @@ from .arguments import FOREVER
 from .closing import Closing
 from .errors import ChannelEnded, MessagesLost, MessageTooLong, ProtocolError
 from .messages.endpoint import free_drained
-from .pipes.door import Door, call
+from .pipes.door import Door, call, give_up_after
 from .pipes.end import PipedChannel, pipe, take_end
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "default_family", "families", "wait"]
@@ -283,7 +283,7 @@ class Listener(Closing):
         """Wait for a client; returns the connection, which may be passed on before it is used.
 
         A client that dies, or passes something else, is logged and does not end it, and neither
-        does one of another user. One of this user that passes nothing holds it up for 20 s.
+        does one of another user. One of this user that says nothing holds it up for 20 s.
         AuthenticationError: the client has another authkey. OSError: the listener is closed, or
         no descriptor is left.
         """
@@ -291,6 +291,7 @@ class Listener(Closing):
             with self._door.answer() as sock:
                 try:
                     if self._authkey is not None:
+                        give_up_after(sock, _PATIENCE)
                         _authenticate(sock, self._authkey, called=True)
                     return Connection(take_end(sock, _PATIENCE))
                 except (EOFError, OSError, ProtocolError, AssertionError) as error:

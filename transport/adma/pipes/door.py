@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import struct
 import time
 from multiprocessing import util
 from typing import Final
@@ -18,7 +19,7 @@ from ..connect.identity import OVERFLOW_UID, credentials_of, hang_up
 from ..errors import failure, is_shortage
 from ..meeting import judge_other_end
 
-__all__ = ["Door", "call"]
+__all__ = ["Door", "call", "give_up_after"]
 
 _log = logging.getLogger("adma")
 _QUIET: Final = 1.0  # seconds between two warnings, since a stranger must not flood a log
@@ -97,6 +98,12 @@ def call(address: str | bytes) -> socket.socket:
         hang_up(sock, OVERFLOW_UID)
         raise
     return sock
+
+
+def give_up_after(sock: socket.socket, seconds: float) -> None:
+    """Have reads of a blocking socket fail with EAGAIN when nothing comes for so long."""
+    whole, part = divmod(round(seconds * 1e6), 1_000_000)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, part))
 
 
 def _socket() -> socket.socket:
