@@ -55,12 +55,16 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(core, "take_rights", lambda sock, take: 0)
 
 
+class HeldUp(BaseException):
+    """The victim is held up. No code that it interrupts takes it for something else."""
+
+
 @contextlib.contextmanager
 def alarm() -> Iterator[None]:
     """Interrupt a victim that is held up by the close of a trap."""
 
     def interrupt(number: int, frame: object) -> None:
-        raise AssertionError("the victim was held up")
+        raise HeldUp
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, HELD_UP)
