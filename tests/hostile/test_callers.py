@@ -23,7 +23,9 @@ import pytest
 
 import adma
 from adma._core._native import lib
+from adma.callers import Caller, Callers
 from adma.connect.record import Entry, Record, Wire, pack
+from adma.handshake.handshake import Terms
 from adma.testing.limits import HANG, SLOWNESS
 from support import places
 from support.attackers import ALICE, BOB, MALLORY, Attacker, nothing_is_being_closed, open_fds
@@ -198,6 +200,27 @@ def test_silent_guests_do_not_fill_the_table(server: adma.Listener) -> None:
             server.accept(timeout=3)
         assert open_fds() - before < 50
         comes_in(server, ALICE)
+
+
+def test_users_take_turns() -> None:
+    """Whoever calls again at once stands behind those of other users that came later."""
+    callers = Callers()
+    pairs = [socket.socketpair() for _ in range(4)]
+    terms = Terms("test", client=False, called=True)
+    of_bob = [Caller(here, terms, HANG) for here, _ in pairs[:3]]
+    of_alice = Caller(pairs[3][0], terms, HANG)
+    for caller in (*of_bob, of_alice):
+        caller.uid = ALICE if caller is of_alice else BOB
+        callers.put(caller)
+    assert callers.take(of_bob[0])
+    assert callers.in_turn([*of_bob[1:], of_alice]) == [of_alice, *of_bob[1:]]
+    assert callers.take(of_alice)
+    callers.put(of_alice)
+    assert callers.in_turn([of_alice, *of_bob[1:]]) == [*of_bob[1:], of_alice]
+    of_bob[0].close()
+    callers.close()
+    for _, there in pairs:
+        there.close()
 
 
 def test_two_users_attack_and_a_third_comes_in(server: adma.Listener) -> None:

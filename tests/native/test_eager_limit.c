@@ -30,6 +30,14 @@ bool adma_ring_wants_buffered(struct adma_ring_out *ring, uint32_t sizes)
 	return atomic_load(&ring->segment->buffered) & sizes;
 }
 
+static bool reaches_buffers = true; /* can the reader have their pages? */
+
+bool adma_ring_reaches_buffers(struct adma_ring_in *ring)
+{
+	(void)ring;
+	return reaches_buffers;
+}
+
 /* What messages take on a machine, in nanoseconds: to begin with, and for each KiB. */
 struct machine {
 	int64_t eager, eager_kib, rendezvous, rendezvous_kib;
@@ -235,6 +243,18 @@ static void test_mechanisms_come_first(void)
 	world_end(&world);
 }
 
+static void test_what_cannot_be_read_is_not_asked_for(void)
+{
+	struct world world;
+
+	world_begin(&world, &quick_lines);
+	reaches_buffers = false;
+	REQUIRE(!carry_many(&world, 9 * KIB, 300, true));
+	REQUIRE(!atomic_load(&world.segment->buffered));
+	reaches_buffers = true;
+	world_end(&world);
+}
+
 static void test_what_is_not_learnt(void)
 {
 	struct world world;
@@ -262,6 +282,7 @@ int main(void)
 	test_a_new_channel_is_told_at_once();
 	test_a_try_is_taken_back();
 	test_mechanisms_come_first();
+	test_what_cannot_be_read_is_not_asked_for();
 	test_what_is_not_learnt();
 	puts("eager_limit: each size is learnt, changes are noticed, and only what was waited for counts");
 	return 0;

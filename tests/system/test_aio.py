@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -521,6 +522,75 @@ def test_a_connect_that_is_cancelled_ends_by_its_timeout() -> None:
             aio.connect(NAME, timeout=None)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"adma\.Channel"):
             aio.Channel(NAME)  # type: ignore[arg-type]
+
+    run(main)
+
+
+# Without threads
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit on threads is reached, as far as `adma.aio` is concerned."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith("adma-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+def test_a_close_that_gets_no_thread(peer: Peer, no_threads: None) -> None:
+    """What was posted is delivered, and the peer is told."""
+    channel = peer.connect()
+    reading = peer.begin(messages.read, LARGE)
+
+    async def main(loop: Loop) -> None:
+        end = aio.Channel(channel)
+        end.channel.iwrite(pattern(LARGE, 1))
+        await end.close(HANG)
+        assert end.closed
+
+    run(main)
+    assert reading.result() == pattern(LARGE, 1)
+    with pytest.raises(adma.ChannelClosed):
+        peer.call(messages.read, 1)
+
+
+def test_a_listener_that_gets_no_thread(no_threads: None, caplog: pytest.LogCaptureFixture) -> None:
+    """It serves all the same, and says so once. A call that would block the loop is refused."""
+
+    async def main(loop: Loop) -> None:
+        async with aio.listen(NAME) as server:
+            with pytest.raises(OSError, match=r"no thread .*cure: "):
+                await aio.connect(NAME, timeout=HANG)
+            for _ in range(2):
+                accepting = await begun(server.accept())
+                calling = InThread(lambda: adma.connect(NAME, timeout=HANG))
+                channel = await accepting
+                await channel.close(timeout=0)
+                calling.result().close(timeout=0)
+            accepting = await begun(server.accept())
+            await server.close()
+            with pytest.raises(adma.ChannelClosed):
+                await accepting
+
+    run(main)
+    assert caplog.text.count("accepts slowly") == 1
+
+
+def test_a_close_with_an_impossible_timeout(ends: tuple[adma.Channel, adma.Channel]) -> None:
+    """It has done nothing."""
+
+    async def main(loop: Loop) -> None:
+        one = aio.Channel(ends[0])
+        for timeout, error in (("soon", TypeError), (-1, ValueError)):
+            with pytest.raises(error, match="close"):
+                await one.close(timeout)  # type: ignore[arg-type]
+        await one.write(b"!")
+        assert ends[1].read_bytes(timeout=HANG) == b"!"
 
     run(main)
 

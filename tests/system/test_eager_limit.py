@@ -15,8 +15,8 @@ from adma.testing.calls import messages
 from adma.testing.limits import HANG, KIB
 from adma.testing.observe import until
 from adma.testing.payload import pattern
+from support.calls import confined, faults
 from support.calls import eager as calls
-from support.calls import faults
 from support.segment import BUFFER, BUFFERS
 from support.spoilt import Spoilt, spoilt
 
@@ -170,6 +170,22 @@ def test_without_memory_they_are_not_eager(peer: Peer, end: Spoilt) -> None:
     finally:
         faults.arm(None, faults.GROW, "none")
     assert not eager(end.channel)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_sandbox_refuses_the_reader_their_pages(
+    strangers: tuple[Peer, Peer], refused: bool
+) -> None:
+    """It does not ask for what it cannot read."""
+    reader, writer = strangers
+    reader.call(calls.know_eager, KIB_16)
+    if refused:
+        reader.call(confined.forbid, ("madvise",), errno.EPERM)
+    reader.connect_to(writer)
+    echoing = writer.begin(messages.echo, NBYTES, ROUNDS)
+    reader.call(calls.exchange, NBYTES, ROUNDS)
+    echoing.result()
+    assert (writer.call(messages.stats)["eager"] > 0) is not refused
 
 
 @pytest.mark.parametrize("how", ["ADMA_LEARN", "shared"])

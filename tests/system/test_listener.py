@@ -219,6 +219,47 @@ def test_nothing_that_happens_to_a_client_ends_a_server(
     assert f"refused a client: {type(error).__name__}" in caplog.text
 
 
+def test_silent_clients_make_room(tmp_path: Path) -> None:
+    """Where no descriptor is left, they go before their time, and others come in."""
+    path = str(tmp_path / "test")
+
+    def serve() -> list[str]:
+        lines: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+        logging.getLogger("adma").addHandler(handler)
+        with adma.listen(path) as server:
+            os.write(into, b"!")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+            filled: list[int] = []
+            with contextlib.suppress(OSError):
+                while True:
+                    filled.append(os.dup(0))
+            for fd in filled[-20:]:
+                os.close(fd)
+            server.accept(timeout=HANG).close()
+        return lines
+
+    out, into = os.pipe()
+    server = InChild(serve)
+    os.read(out, 1)
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(30)]
+    for sock in silent:
+        sock.connect(path)
+    deadline = time.monotonic() + HANG
+    while True:
+        try:
+            adma.connect(path, timeout=HANG).close()
+            break
+        except OSError:  # there was room to let it in, and not for the rest
+            assert time.monotonic() < deadline
+    assert any("dropped a silent client: no descriptors" in line for line in server.result())
+    for sock in silent:
+        sock.close()
+    os.close(out)
+    os.close(into)
+
+
 @pytest.mark.parametrize("kept", range(9))
 def test_a_server_out_of_descriptors_goes_on(tmp_path: Path, kept: int) -> None:
     """With so many descriptors left; it serves when there are enough again."""

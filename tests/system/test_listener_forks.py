@@ -20,10 +20,10 @@ import pytest
 
 import adma
 from adma._core._native import lib
-from adma.connect.record import Wire
+from adma.connect.record import Entry, Wire
 from adma.testing.limits import HANG, SHORT
 from adma.testing.observe import until
-from support.endpoints import InChild, InThread, hello_entry, pair
+from support.endpoints import InChild, InThread, hello_entry, pair, segment_fd
 
 
 class Order:
@@ -377,6 +377,28 @@ def test_a_child_keeps_nothing_of_a_handshake_over_a_socket(order: Order) -> Non
     theirs.close()
     order.give()
     child.result()
+
+
+def test_a_child_keeps_nothing_of_a_handshake_that_is_half_done() -> None:
+    """What the thread has received, and made of it, is the parent's."""
+    ours, theirs = pair()
+    at_rest = open_files()
+    shaking = InThread(lambda: adma.from_socket(ours, timeout=2 * SHORT))
+    wire = Wire(theirs, time.monotonic() + HANG)
+    wire.send(lib.ADMA_ROUND_HELLO, [hello_entry(mechanisms=1 << lib.ADMA_MECH_SHARED)])
+    segment = segment_fd()
+    wire.send(lib.ADMA_ROUND_OFFER, [Entry(0, 0, b"", [segment])])
+    os.close(segment)
+    for _ in (lib.ADMA_ROUND_HELLO, lib.ADMA_ROUND_OFFER, lib.ADMA_ROUND_ANSWER):
+        wire.receive().close()
+    assert any("pidfd" in one for one in open_files())
+    child = InChild(open_files)
+    with pytest.raises(TimeoutError):
+        shaking.result()
+    assert [one for one in child.result() if "pidfd" in one or "memfd:" in one] == [
+        one for one in at_rest if "pidfd" in one or "memfd:" in one
+    ]
+    theirs.close()
 
 
 def test_workers_of_multiprocessing(server: adma.Listener) -> None:

@@ -8,6 +8,7 @@ import multiprocessing.connection
 import os
 import pickle
 import random
+import resource
 import select
 import selectors
 import signal
@@ -25,6 +26,7 @@ import numpy
 import pytest
 
 import adma
+from adma.connect.line import Line, Put, What
 from adma.testing.limits import HANG, LARGE
 from adma.testing.payload import pattern
 from adma.testing.peer import search_path
@@ -444,6 +446,38 @@ def test_a_signal_handler_uses_the_end(ends: tuple[adma.PipeEnd, adma.PipeEnd]) 
         signal.signal(signal.SIGVTALRM, before)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_interrupts_a_write(
+    ends: tuple[adma.PipeEnd, adma.PipeEnd], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Right before its message is on the line, or right after: then it is read, in order."""
+    one, other = ends
+    put = Line.put
+
+    def interrupted(line: Line, what: What, *rest: Any) -> Put:
+        if what is What.MESSAGE:
+            if when == "after":
+                put(line, what, *rest)
+            raise KeyboardInterrupt
+        return put(line, what, *rest)
+
+    one.send(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.send(2)
+    other.poll()
+    other.send("hello")
+    assert one.recv(timeout=HANG) == "hello"
+    while type(one) is adma.PipeEnd:
+        assert other.iprobe() is not None
+        one.poll()
+    one.send(3, timeout=HANG)
+    expected = [1, 2, 3] if when == "after" else [1, 3]
+    assert [other.recv(timeout=HANG) for _ in expected] == expected
+    through(one, other)
+
+
 @pytest.mark.parametrize("claims", [False, True])
 def test_a_close_wakes_who_waits(ends: tuple[adma.PipeEnd, adma.PipeEnd], claims: bool) -> None:
     one, _ = ends
@@ -495,3 +529,23 @@ def test_one_descriptor_serves_before_and_after_the_switch(
         with contextlib.suppress(KeyError):
             selector.unregister(other)
     assert other.poll()
+
+
+def test_too_few_descriptors() -> None:
+    """Whatever is missing, the error says so, tells the cure, and leaves none open."""
+
+    def run() -> list[str]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        told = []
+        for _ in range(10):
+            with pytest.raises(OSError, match=r"cure: .*ulimit -n") as caught:
+                adma.pipe()
+            told.append(str(caught.value))
+            os.close(taken.pop())
+        return told
+
+    assert len(set(Child(run).said())) == 1

@@ -26,8 +26,9 @@ from ._core.buffers import empty
 from ._core.constants import EAGER_MAX
 from .arguments import FOREVER
 from .closing import Closing
-from .errors import ChannelEnded, MessagesLost, MessageTooLong
+from .errors import ChannelEnded, MessagesLost, MessageTooLong, ProtocolError
 from .messages.endpoint import free_drained
+from .pipes.door import Door, call, give_up_after
 from .pipes.end import PipedChannel, pipe, take_end
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "default_family", "families", "wait"]
@@ -273,31 +274,43 @@ class Listener(Closing):
         authkey: bytes | None = None,
     ) -> None:
         _check_family(address, family)
-        self._listener = plain.Listener(address, default_family, backlog, authkey)
+        _check_key(authkey)
+        self._authkey = authkey
+        path = address or plain.arbitrary_address(default_family)  # type: ignore[attr-defined]
+        self._door = Door(path, backlog)
 
     def accept(self) -> Connection:
         """Wait for a client; returns the connection, which may be passed on before it is used.
 
-        OSError: the listener is closed, or the client passed nothing.
+        A client that dies, or passes something else, is logged and does not end it, and neither
+        does one of another user. One of this user that says nothing holds it up for 20 s.
+        AuthenticationError: the client has another authkey. OSError: the listener is closed, or
+        no descriptor is left.
         """
-        with self._listener.accept() as called:
-            sock = _socket_of(called)
-        with sock:
-            return Connection(take_end(sock, _PATIENCE))
+        while True:
+            with self._door.answer() as sock:
+                try:
+                    if self._authkey is not None:
+                        give_up_after(sock, _PATIENCE)
+                        _authenticate(sock, self._authkey, called=True)
+                    return Connection(take_end(sock, _PATIENCE))
+                except (EOFError, OSError, ProtocolError, AssertionError) as error:
+                    # What is no answer to a challenge fails an assertion of multiprocessing's.
+                    self._door.send_away(sock, error)
 
     @property
     def address(self) -> Any:
         """Where it listens."""
-        return self._listener.address
+        return self._door.address
 
     @property
     def last_accepted(self) -> Any:
         """The address of the last client, which is empty for Unix sockets."""
-        return self._listener.last_accepted
+        return self._door.last_accepted
 
     def close(self) -> None:
         """Stop listening. Connections live on. Closing twice is no error."""
-        self._listener.close()
+        self._door.close()
 
 
 def Client(  # noqa: N802
@@ -306,19 +319,34 @@ def Client(  # noqa: N802
     """Connect to a `Listener`; returns the connection, which may be passed on before it is used.
 
     It does not wait for `accept` unless there is an authkey. AuthenticationError: that is
-    another one there.
+    another one there. PermissionError: another user listens there.
     """
     _check_family(address, family)
-    with plain.Client(address, default_family, authkey) as called:
-        sock = _socket_of(called)
-    one, other = pipe()
-    with sock, other:
-        try:
-            other.pass_over(sock)
-        except BaseException:
-            one.close()
-            raise
+    _check_key(authkey)
+    with call(address) as sock:
+        if authkey is not None:
+            _authenticate(sock, authkey, called=False)
+        one, other = pipe()
+        with other:
+            try:
+                other.pass_over(sock)
+            except BaseException:
+                one.close()
+                raise
     return Connection(one)
+
+
+def _authenticate(sock: socket.socket, key: bytes, *, called: bool) -> None:
+    """Each end proves to the other one that it has the key; the end that was called asks first."""
+    steps = [plain.deliver_challenge, plain.answer_challenge]
+    with plain.Connection(os.dup(sock.fileno())) as connection:
+        for step in steps if called else reversed(steps):
+            step(connection, key)
+
+
+def _check_key(key: object) -> None:
+    if key is not None and not isinstance(key, bytes):
+        raise TypeError(f"authkey must be bytes, not {type(key).__name__}")
 
 
 def _check_family(address: object, family: str | None) -> None:
@@ -328,10 +356,6 @@ def _check_family(address: object, family: str | None) -> None:
             f"the family {wanted} is not served: adma connects processes of one machine; cure: "
             "use a path as the address, or multiprocessing.connection"
         )
-
-
-def _socket_of(called: Any) -> socket.socket:
-    return socket.socket(fileno=os.dup(called.fileno()))
 
 
 def wait(object_list: Iterable[T], timeout: float | None = None) -> list[T]:

@@ -184,6 +184,7 @@ TRIED: Final[dict[str, tuple[str, str]]] = {
     "poll descriptor": ("no descriptor to wait on can be made", "epoll_create1 and epoll_ctl"),
     "wait": ("many channels cannot be waited for", "epoll_create1 and epoll_ctl"),
     "progress thread": ("no progress thread can be started", "clone3, clone and epoll_create1"),
+    "helper thread": ("no thread can be started for a call that waits", "clone3 and clone"),
     "mapped:cma": ("the kernel's copy fails", "process_vm_readv and process_vm_writev"),
     "shared": ("there is no bulk segment", "memfd_create, fallocate and mmap"),
     "loopback:tcp": ("the connection is of no use", "socket, connect and sendto"),

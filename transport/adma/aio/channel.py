@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeVar
 
 from .. import channel as blocking
 from .._core.constants import BYTES, EAGER_MAX, TELL
+from ..arguments import deadline_of
 from ..errors import ChannelClosed
 from ..messages.arrival import Arrival
 from ..messages.channel_request import ChannelRequest
@@ -290,19 +291,27 @@ class Channel:
         """Deliver what was posted, and close. See `adma.Channel.close`.
 
         Tasks that wait on it are told `ChannelClosed` at once. A thread waits for the peer, for up
-        to `timeout` seconds. If the task is cancelled, that goes on without it.
+        to `timeout` seconds. If the task is cancelled, that goes on without it. Where no
+        thread can be started, the event loop waits itself.
         """
+        deadline_of(timeout, "close")
         if self._channel.closed:
             return
         closing = self._close_in_thread(timeout)
-        await closing.result()
+        if closing is not None:
+            await closing.result()
 
-    def _close_in_thread(self, timeout: float | None) -> ThreadCall[None]:
+    def _close_in_thread(self, timeout: float | None) -> ThreadCall[None] | None:
+        """None: no thread can be started, and so it is closed."""
         self._endpoint.begin_drain()
         with suppress(RuntimeError):  # no loop runs any more
             loops.running().completions.wake_all(self._endpoint)
         self._kept.clear()
-        return ThreadCall(lambda: self._channel.close(timeout), "adma-close")
+        try:
+            return ThreadCall(lambda: self._channel.close(timeout), "adma-close")
+        except OSError:
+            self._channel.close(timeout)
+            return None
 
     async def __aenter__(self) -> Channel:
         if self._channel.closed:

@@ -38,6 +38,9 @@ class Loop(Protocol):
     async def pause(self) -> None:
         """Let other tasks run."""
 
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call it after this time."""
+
     def from_threads(self, call: Callable[[], object]) -> None:
         """Call it in the loop's thread; not if the loop is over."""
 

@@ -3,21 +3,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from types import TracebackType
+from typing import Final
 
 from .. import channel as blocking
 from .. import listener, meeting
 from ..arguments import deadline_of
 from ..errors import ChannelClosed
 from ..mechanisms import MechanismName
+from . import loops
 from .channel import Channel
 from .opening import Opening
 from .threads import ThreadCall
 
 __all__ = ["Listener", "connect", "listen"]
+
+_log = logging.getLogger("adma")
+_PAUSE: Final = 0.05  # seconds between two looks for clients where no thread can wait for them
 
 
 class Listener:
@@ -31,6 +38,7 @@ class Listener:
     def __init__(self, blocking_listener: listener.Listener) -> None:
         """This is not public: `listen` makes listeners."""
         self._listener = blocking_listener
+        self._has_warned = False
         self._left: list[ThreadCall[blocking.Channel]] = []  # by tasks that were cancelled
 
     @property
@@ -49,13 +57,31 @@ class Listener:
         If the task is cancelled, the client that comes next is the next call's. ChannelClosed:
         the listener was closed.
         """
-        call = self._left.pop() if self._left else ThreadCall(self._listener.accept, "adma-accept")
+        try:
+            call = (
+                self._left.pop() if self._left else ThreadCall(self._listener.accept, "adma-accept")
+            )
+        except OSError as error:
+            return Channel(await self._accept_without_thread(error))
         try:
             return Channel(await call.result())
         except BaseException as error:
             if not isinstance(error, Exception):
                 self._left.append(call)
             raise
+
+    async def _accept_without_thread(self, error: OSError) -> blocking.Channel:
+        """Look at the listener again and again."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("%s: accepts slowly: %s", self.name, error)
+        loop = loops.running()
+        while True:
+            with suppress(TimeoutError):
+                return self._listener.accept(timeout=0)
+            parked = loop.park()
+            loop.later(_PAUSE, parked.wake)
+            await parked
 
     async def close(self) -> None:
         """Stop listening. Tasks in `accept` are told ChannelClosed. Closing twice is no error.
@@ -122,7 +148,7 @@ def connect(
 
     See `adma.connect`. A thread waits for the listener, for up to `timeout` seconds. If the task
     is cancelled, the thread goes on for as long, and then closes what it has made. So there has
-    to be a limit: TypeError for None.
+    to be a limit: TypeError for None. OSError (EAGAIN): no thread can be started.
     """
     if timeout is None:
         raise TypeError(

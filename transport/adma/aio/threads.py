@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ..errors import failure
 from . import loops
 
 __all__ = ["ThreadCall"]
@@ -18,12 +20,17 @@ class ThreadCall(Generic[T]):
     """A call in a thread. It cannot be cancelled: what waits for it can, and may wait again."""
 
     def __init__(self, call: Callable[[], T], name: str) -> None:
+        """OSError: no thread can be started, so nothing was called."""
         self._lock = threading.Lock()
         self._over = False
         self._value: list[T] = []
         self._error: BaseException | None = None
         self._then: list[Callable[[], object]] = []
-        threading.Thread(target=self._run, args=(call,), name=name, daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(call,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # Python tells no errno; this is that of a limit
+            raise failure("helper thread", errno.EAGAIN) from None
 
     def _run(self, call: Callable[[], T]) -> None:
         try:

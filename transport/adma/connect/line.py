@@ -17,8 +17,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._core import constants
+from .._core import handshake as core
+from .._core.constants import BYTES, OBJECT
 from ..errors import ProtocolError
-from .identity import Credentials, is_hung_up, is_same_user, own_credentials
+from .identity import (
+    OVERFLOW_UID,
+    Credentials,
+    is_hung_up,
+    is_same_user,
+    let_go,
+    own_credentials,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -61,7 +70,9 @@ class Line:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._guest: int | None = None  # another user that has put something there
         sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
+        core.take_rights(sock.fileno(), False)  # what a process passes that became another user
 
     def fileno(self) -> int:
         """The socket; -1 after close."""
@@ -108,6 +119,7 @@ class Line:
         if not nbytes:
             return Head(What.GONE)
         if sender is None or not is_same_user(sender.uid):
+            self._guest = OVERFLOW_UID if sender is None else sender.uid
             raise PermissionError(
                 "the process at the other end of the pipe belongs to another user; cure: for two "
                 "users, use listen(allow_uids=) and connect(), or from_socket()"
@@ -143,7 +155,10 @@ class Line:
 
     def close(self) -> None:
         """Close this copy. Closing twice is no error."""
-        self._sock.close()
+        if self._guest is None:
+            self._sock.close()
+        elif self._sock.fileno() >= 0:
+            let_go(self._sock.detach(), self._guest)
 
     def __del__(self) -> None:
         self.close()
@@ -153,6 +168,8 @@ def _parse(raw: bytearray, nbytes: int) -> Head:
     try:
         what, kind, length = _HEAD.unpack(raw)
         head = Head(What(what), kind, length)
+        if head.what is not What.END and kind not in (BYTES, OBJECT):
+            raise ValueError
     except ValueError:
         raise ProtocolError("what came over the line of a pipe is no record") from None
     if nbytes != _HEAD.size + (head.nbytes if head.what is What.MESSAGE else 0):

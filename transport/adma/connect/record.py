@@ -26,7 +26,16 @@ from ..closing import Closing
 from ..errors import PeerDied, ProtocolError, failure
 from .identity import Credentials, credentials_of, is_same_user, let_go, own_credentials
 
-__all__ = ["Entry", "Record", "Steps", "Wire", "await_events", "close_all", "numbers_in"]
+__all__ = [
+    "ANCILLARY",
+    "Entry",
+    "Record",
+    "Steps",
+    "Wire",
+    "await_events",
+    "close_all",
+    "numbers_in",
+]
 
 T = TypeVar("T")
 
@@ -34,10 +43,10 @@ T = TypeVar("T")
 Steps = Generator[int, None, T]
 
 _INT = array.array("i").itemsize
-# Room for one credential and for all descriptors that a message can carry, since the kernel closes
+#: Room for one credential and for all descriptors that a message can carry, since the kernel closes
 # those that find no room, and may wait in that; and some for what a socket that was handed to us
 # may be set to attach besides: a security label and a pidfd.
-_ANCILLARY = (
+ANCILLARY = (
     socket.CMSG_SPACE(Credentials.SIZE)
     + socket.CMSG_SPACE(core.MESSAGE_FDS_MAX * _INT)
     + socket.CMSG_SPACE(core.MESSAGE_LABEL_MAX)
@@ -194,7 +203,7 @@ class Wire:
         while True:
             self._check_time()
             try:
-                part, ancillary, flags, _ = self.sock.recvmsg(want, _ANCILLARY, _RECEIVE_FLAGS)
+                part, ancillary, flags, _ = self.sock.recvmsg(want, ANCILLARY, _RECEIVE_FLAGS)
                 break
             except BlockingIOError:
                 yield select.POLLIN

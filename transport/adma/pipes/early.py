@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from .. import forks
 from .._core import channel as core
 from .._core import handshake as processes
+from .._core.constants import BYTES
 from .._core.results import CLOSED_HERE, FORKED, error_for
 from .._core.waiting import ManyWaiter
 from ..arguments import FOREVER, remaining
@@ -205,6 +206,7 @@ class Early:
                     self._note_peer(handshake)
             except Exception as error:
                 self._handshake, self._failure = None, error
+                self._handles.distrust()
                 self._ring()
             except BaseException:
                 self._handshake = None
@@ -393,10 +395,13 @@ class Early:
                     raise self._cannot_write()
                 done = Put.TOO_LONG
                 if parts is not None:
-                    done = self._handles.line.put(What.MESSAGE, kind, nbytes, parts)
-                if done is Put.SENT:
+                    # Counted before, as a signal's exception may come once it is there. A reader
+                    # that expects more than there is sees that the line is empty.
                     self.sent += 1
-                    return True
+                    done = self._handles.line.put(What.MESSAGE, kind, nbytes, parts)
+                    if done is Put.SENT:
+                        return True
+                    self.sent -= 1
                 if done is Put.TOO_LONG and not told:
                     done = self._handles.line.put(What.COMING, kind, nbytes)
                     told = done is Put.SENT
@@ -427,7 +432,7 @@ class Early:
 
     def meet(self, deadline: float | None, call: str) -> None:
         """Wait until the channel is there."""
-        self.put(0, None, 0, deadline, call)
+        self.put(BYTES, None, 0, deadline, call)
 
     # Waiting
 

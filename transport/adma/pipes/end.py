@@ -471,8 +471,8 @@ def rebuild(copies: list[Any]) -> PipeEnd:
         for copy in copies:
             fds.append(copy.detach())
             os.set_inheritable(fds[-1], False)  # a child of `spawn` has inherited it
+        return PipeEnd(Handles.passed(fds))
     except BaseException:
         for fd in fds:
             os.close(fd)
         raise
-    return PipeEnd(Handles(fds))

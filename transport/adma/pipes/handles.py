@@ -5,24 +5,36 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import select
 import socket
+import stat
+from collections.abc import Iterator
 from typing import Any, Final
 
 from .._core import constants
+from .._core.record import SCM_PIDFD
 from ..arguments import remaining
 from ..connect import counter
-from ..connect.identity import OVERFLOW_UID, Credentials, is_same_user, own_credentials
+from ..connect.identity import (
+    OVERFLOW_UID,
+    Credentials,
+    is_same_user,
+    let_go,
+    own_credentials,
+    own_uid,
+)
 from ..connect.line import Line
-from ..connect.record import close_all, numbers_in
-from ..errors import PeerDied, ProtocolError
+from ..connect.record import ANCILLARY, close_all, numbers_in
+from ..errors import PeerDied, ProtocolError, failure
 
 __all__ = ["Handles", "receive", "send"]
 
+_SOCKETS: Final = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)  # the line, and the other one
 _COUNT: Final = 5
 _GREETING: Final = b"adma pipe 1"
-_INT: Final = array.array("i").itemsize
+_NO_END: Final = "what came over the socket is no end of a pipe"
 
 
 class Handles:
@@ -40,18 +52,44 @@ class Handles:
         line, sock, self.ticket, self._tells, self._hears = fds
         self.line = Line(socket.socket(fileno=line))
         self.sock = socket.socket(fileno=sock)
+        self._is_distrusted = False
+
+    @classmethod
+    def passed(cls, fds: list[int]) -> Handles:
+        """Those of a copy that another process has passed.
+
+        ProtocolError: they are something else, and stay the caller's.
+        """
+        try:
+            for fd, kind in zip(fds, _SOCKETS, strict=False):
+                with _borrowed(fd) as sock:
+                    if (sock.family, sock.type) != (socket.AF_UNIX, kind):
+                        raise ProtocolError(_NO_END)
+        except OSError:
+            raise ProtocolError(_NO_END) from None
+        for fd in fds[len(_SOCKETS) :]:
+            if stat.S_IFMT(os.fstat(fd).st_mode):  # a counter is no file of any type
+                raise ProtocolError(_NO_END)
+            os.set_blocking(fd, False)
+        return cls(fds)
 
     @classmethod
     def pair(cls) -> tuple[Handles, Handles]:
         """Those of both ends of a new pipe. OSError: there are no descriptors left."""
+        try:
+            return cls._make_pair()
+        except OSError as error:
+            raise failure("pipe", error.errno or errno.EIO) from None
+
+    @classmethod
+    def _make_pair(cls) -> tuple[Handles, Handles]:
         with contextlib.ExitStack() as undo:
 
             def own(fd: int) -> int:
                 undo.callback(os.close, fd)
                 return fd
 
-            kinds = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)
-            lines, socks = ([own(fd) for fd in _sockets(kind)] for kind in kinds)
+            lines, socks = ([own(fd) for fd in _sockets(kind)] for kind in _SOCKETS)
             tickets = [own(counter.make(1)) for _ in range(2)]
             notes = [own(counter.make(0)) for _ in range(2)]
             copies = [own(os.dup(fd)) for fd in notes]  # each end closes its own
@@ -89,8 +127,14 @@ class Handles:
         except BlockingIOError:
             return None
 
+    def distrust(self) -> None:
+        """Another user may speak at the other end, and have passed what blocks who closes it."""
+        self._is_distrusted = True
+
     def close_all_but_line(self) -> None:
         """Close what a channel does not need. Closing twice is no error."""
+        if self._is_distrusted and self.sock.fileno() >= 0:
+            let_go(self.sock.detach(), OVERFLOW_UID)
         self.sock.close()
         fds = (self.ticket, self._tells, self._hears)
         self.ticket = self._tells = self._hears = -1
@@ -107,6 +151,16 @@ class Handles:
     def __del__(self) -> None:
         if hasattr(self, "sock"):
             self.close_all_but_line()
+
+
+@contextlib.contextmanager
+def _borrowed(fd: int) -> Iterator[socket.socket]:
+    """A socket that stays the caller's. OSError: it is none."""
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def _sockets(kind: int) -> list[int]:
@@ -133,27 +187,33 @@ def receive(sock: socket.socket, deadline: float | None) -> Handles:
     user's. ProtocolError: what came is no end.
     """
     sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    left = remaining(deadline)
-    if not poll.poll(None if left is None else left * 1000):
-        raise TimeoutError("no end of a pipe came over the socket in time")
-    space = socket.CMSG_SPACE(Credentials.SIZE) + socket.CMSG_SPACE(_COUNT * _INT)
-    try:
-        data, ancillary, flags, _ = sock.recvmsg(
-            len(_GREETING), space, constants.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-        )
-    except ConnectionResetError:
-        data, ancillary, flags = b"", [], 0
+    data, ancillary, flags = _receive(sock, deadline)
     fds, sender = _parts_of(ancillary)
     try:
         if not data and not fds:
             raise PeerDied("the other end of the socket hung up before it passed an end of a pipe")
         _judge(data, flags, fds, sender)
+        return Handles.passed(fds)
     except BaseException:
         close_all(fds, sender.uid if sender else OVERFLOW_UID)
         raise
-    return Handles(fds)
+
+
+def _receive(sock: socket.socket, deadline: float | None) -> tuple[bytes, list[Any], int]:
+    """What comes until a moment, with room for whatever a stranger may pass: see `ANCILLARY`."""
+    flags = constants.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+    while True:
+        left = remaining(deadline)
+        try:
+            return sock.recvmsg(len(_GREETING), ANCILLARY, flags)[:3]
+        except BlockingIOError:
+            if left == 0:
+                raise TimeoutError("no end of a pipe came over the socket in time") from None
+        except ConnectionResetError:
+            return b"", [], 0
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.poll(None if left is None else left * 1000)
 
 
 def _parts_of(ancillary: list[Any]) -> tuple[list[int], Credentials | None]:
@@ -164,6 +224,9 @@ def _parts_of(ancillary: list[Any]) -> tuple[list[int], Credentials | None]:
             fds.extend(numbers_in(content))
         elif level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
             sender = Credentials.unpack(content)
+        elif level == socket.SOL_SOCKET and kind == SCM_PIDFD:
+            # The kernel's own, for a socket that somebody has set to that.
+            close_all(list(numbers_in(content)), own_uid())
     return fds, sender
 
 
@@ -179,4 +242,4 @@ def _judge(data: bytes, flags: int, fds: list[int], sender: Credentials | None) 
             "(ulimit -n)"
         )
     if data != _GREETING or len(fds) != _COUNT:
-        raise ProtocolError("what came over the socket is no end of a pipe")
+        raise ProtocolError(_NO_END)

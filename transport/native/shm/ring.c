@@ -248,14 +248,19 @@ static bool ring_is_possible(const struct adma_ring_in *ring, const struct adma_
 	}
 }
 
-/* Is the memory there in which the payload is? */
+bool adma_ring_reaches_buffers(struct adma_ring_in *ring)
+{
+	if (ring->has_buffers || ring->lacks_buffers)
+		return ring->has_buffers;
+	ring->lacks_buffers = adma_buffers_populate(ring->segment);
+	ring->has_buffers = !ring->lacks_buffers;
+	return ring->has_buffers;
+}
+
+/* Is the memory there in which the payload is? An honest peer sends in buffers only what we have asked for. */
 static bool ring_reaches_payload(struct adma_ring_in *ring)
 {
-	if (ring->desc.carry != ADMA_BUFFERED)
-		return true;
-	if (!ring->has_buffers)
-		ring->has_buffers = !adma_buffers_populate(ring->segment);
-	return ring->has_buffers;
+	return ring->desc.carry != ADMA_BUFFERED || adma_ring_reaches_buffers(ring);
 }
 
 int adma_ring_peek(struct adma_ring_in *ring)

@@ -50,6 +50,7 @@ struct adma_ring_in {
 	struct adma_desc desc; /* the next message: a private copy, which was checked */
 	bool held;             /* desc is filled in */
 	bool has_buffers;      /* the pages of the bounce buffers are there */
+	bool lacks_buffers;    /* this process cannot have them */
 };
 
 /* 1: there is a free cell; 0: full; -EPROTO: the consumer's counter is impossible. */
@@ -92,9 +93,12 @@ void adma_ring_put_slot(struct adma_ring_out *ring, struct adma_desc *desc);
 /* Is there a message that was not peeked at yet? This is a hint: one load, and no checks. */
 bool adma_ring_fresh(const struct adma_ring_in *ring);
 
+/* Can this process read the bounce buffers? Their pages are there from then on. The answer never changes. */
+bool adma_ring_reaches_buffers(struct adma_ring_in *ring);
+
 /*
  * 1: ring->desc is the next message; 0: the ring is empty; -EPROTO: the cell or its descriptor is invalid, or there is
- * no memory for bounce buffers that an honest producer has allocated.
+ * no memory for bounce buffers that we have not asked for.
  */
 int adma_ring_peek(struct adma_ring_in *ring);
 

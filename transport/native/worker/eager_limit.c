@@ -65,9 +65,11 @@ bool adma_eager_limit_asked(const struct adma_endpoint *ep, uint64_t n)
 static void eager_limit_tell_writer(struct adma_endpoint *ep, uint64_t n, uint32_t way)
 {
 	struct adma_eager_limit *limit = &ep->receive.eager_limit;
-	uint32_t bit = eager_limit_bit(n);
-	uint32_t word = way == ADMA_EAGER_LIMIT_EAGER ? limit->told | bit : limit->told & ~bit;
+	uint32_t bit = eager_limit_bit(n), word = limit->told & ~bit;
 
+	/* A sandbox may refuse this process the pages: what nobody can read is not asked for. */
+	if (way == ADMA_EAGER_LIMIT_EAGER && adma_ring_reaches_buffers(&ep->receive.ring))
+		word |= bit;
 	limit->advised |= bit;
 	if (word == limit->told)
 		return;
