@@ -22,6 +22,7 @@ import mpi4py.MPI
 
 from adma import MPI, PeerDied, mpi
 from adma._core.calls import ranks_carried
+from adma.mpi import activity
 
 comm = MPI.COMM_WORLD
 rank, size = comm.rank, comm.size
@@ -1069,6 +1070,58 @@ def killed() -> None:
     if rank == 0:  # in a file: a launcher that has lost a rank may lose what others print
         Path(os.environ["TOLD_AFTER"]).write_text(told, encoding="ascii")
     os._exit(0)  # MPI_Finalize would wait for the dead
+
+
+class PythonSleeps:
+    """Counts the sleeps of calls that wait for anybody and are not compiled."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sleep = activity._sleep_once
+        activity._sleep_once = self._counted  # type: ignore[assignment]
+
+    def _counted(self, *args: object) -> None:
+        self.count += 1
+        self._sleep(*args)  # type: ignore[arg-type]
+
+
+def killed_while_asked() -> None:
+    """Compiled calls sleep until somebody sends, and tell of a death, in each communicator once."""
+    own, last, slept = comm.Dup(), size - 1, PythonSleeps()
+    if rank == last:
+        while True:  # what it is asked for comes when rank 0 has gone to sleep
+            asked = comm.recv(source=0)
+            time.sleep(0.02)
+            if asked == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            (own if asked == "own" else comm).Send(b"x", 0)
+    if rank == 0:
+        for each, name in ((comm, "comm"), (own, "own")):
+            while not slept.count:  # the first sleep is Python's
+                comm.send(name, last)
+                each.Recv(bytearray(1), MPI.ANY_SOURCE)
+            slept.count = 0
+            for wait in (
+                lambda: each.Recv(bytearray(1), MPI.ANY_SOURCE),  # noqa: B023
+                lambda: each.Irecv(bytearray(1), MPI.ANY_SOURCE).Wait(),  # noqa: B023
+                lambda: MPI.Request.Waitall([each.Irecv(bytearray(1), MPI.ANY_SOURCE)]),  # noqa: B023
+            ):
+                comm.send(name, last)
+                wait()
+            assert not slept.count
+        comm.send("die", last)
+        for each in (comm, own):
+            with raises(MPI.Exception) as caught:
+                each.Recv(bytearray(1), MPI.ANY_SOURCE)
+            assert isinstance(caught[0].__cause__, PeerDied), caught
+            comm.send(None, 1)
+            each.Recv(bytearray(1), MPI.ANY_SOURCE)
+        Path(os.environ["TOLD_AFTER"]).write_text("in both communicators")
+    else:
+        for each in (comm, own):
+            comm.recv(source=0)
+            each.Send(b"x", 0)
+    os._exit(0)
 
 
 if __name__ == "__main__":
