@@ -28,7 +28,6 @@ MEMORY = ("mmap", "munmap", "brk", "madvise", "mremap")  # the allocator's, at a
 # What is asked once a second: the cores of the thread, other threads, whose the descriptors are.
 ASKED = ("sched_getaffinity", "newfstatat", "statx", "fstat", "fstatat64")
 ASKED_AT_MOST = 8  # a second: 1 and 1, and as many as there are descriptors
-TOLD_OF_ROOM = 32  # messages after which a reader tells the writer of room, which may wake it
 
 
 def traced(log: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -100,4 +99,4 @@ def test_a_round_trip_between_sleepers(tmp_path: Path, form: str, threads: int) 
             calls.append(name)
     assert rounds == ROUNDS
     assert asked <= ASKED_AT_MOST * (seconds + 1), asked
-    assert told <= ROUNDS / TOLD_OF_ROOM + 1, told
+    assert not told  # of room, of which the other end has enough
