@@ -50,6 +50,7 @@ CASES = (
     "explained",
     "channels",
     "late_channel",
+    "undisturbed",
 )
 #: Those that take ranks of one machine.
 OF_ONE_NODE = {
@@ -61,6 +62,7 @@ OF_ONE_NODE = {
     "forked",
     "late_channel",
     "sleeping",
+    "undisturbed",
 }
 ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
 LONG_ENDS = [("openmpi", name) for name in ("buffered", "early", "ended")]
