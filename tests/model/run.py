@@ -76,6 +76,7 @@ def wakeup_cases() -> Iterator[Case]:
         "SIGNALLERS TIMEOUTS=2 SOCKET=1",
         "PAIR EVENTS=4",
         "PAIR EVENTS=6 ROOM=3 STEP=2",
+        "PAIR EVENTS=6 ROOM=3 STEP=2 ONE_WAY",
         "CREW MONITOR QUERY",
         "CREW MONITOR QUERY SLEEPERS=1",
         "CREW MONITOR SLEEPERS=1 POLLERS=1",
@@ -111,6 +112,10 @@ def wakeup_cases() -> Iterator[Case]:
         ("NO_PUBLISH", "CREW SLEEPERS=1", DEADLOCK),
         ("NO_REMARK", "CREW MONITOR CREWMEN=3 SLEEPERS=1 POLLERS=1", ASSERTION),
         ("WAKE_EARLY", "CREW", DEADLOCK),
+        ("ROOM_UNTOLD", "PAIR ONE_WAY", DEADLOCK),
+        ("ROOM_UNFENCED", "PAIR ONE_WAY", DEADLOCK),
+        ("ROOM_TOLD_UNFENCED", "PAIR ONE_WAY", DEADLOCK),
+        ("ROOM_NO_LOOK", "PAIR ONE_WAY", DEADLOCK),
     ):
         yield Case("wakeup", f"STORE_BUFFERS {scene} BUG_{bug}", expected)
     yield Case("wakeup", "STORE_BUFFERS PAIR EVENTS=6 ROOM=2 STEP=3", DEADLOCK)

@@ -23,7 +23,8 @@
 #define TAIL(whose) (2 + (whose)) /* what a signaller or an endpoint has published */
 #define HEAD(whose) (4 + (whose)) /* what the other endpoint has consumed of that */
 #define LOCK 6                    /* CREW: the channel's lock */
-#define WORDS 7
+#define WANTS(whose) (6 + (whose)) /* PAIR: an endpoint has found no room, and is to be told of some */
+#define WORDS 8
 
 #define ARMED 1
 #define EVENT 2
@@ -308,23 +309,70 @@ init
 #define STEP 1 /* messages that are taken until the producer is told of room (adma_ring_take()) */
 #endif
 
+/* Messages that an endpoint sends. With ONE_WAY only one does, so that no message of the other one wakes it. */
+#ifdef ONE_WAY
+#define SENDS(whose) ((whose) == 0 -> EVENTS : 0)
+#else
+#define SENDS(whose) EVENTS
+#endif
+
+/*
+ * adma_ring_room() finds none: it asks to be told, and looks once more. Whoever has asked before has looked again just now.
+ */
+inline ask_for_room()
+{
+	if
+	:: !wants ->
+		wants = true;
+#ifndef BUG_ROOM_UNTOLD
+		store(me, WANTS(me), 1);
+#endif
+#ifndef BUG_ROOM_UNFENCED
+		d_step { DRAINED(me) -> value = 0 };
+#endif
+#ifndef BUG_ROOM_NO_LOOK
+		value = LOAD(me, HEAD(me));
+		found = (sent - value < ROOM)
+#endif
+	:: else
+	fi
+}
+
+/* adma_ring_take() */
+inline tell_of_room()
+{
+#ifndef BUG_ROOM_TOLD_UNFENCED
+	d_step { DRAINED(me) -> value = 0 };
+#endif
+	value = LOAD(me, WANTS(1 - me));
+	if
+	:: value -> signal(me, 1 - me, hit)
+	:: else
+	fi
+}
+
 proctype peer(byte me)
 {
 	byte sent, got, seen, value;
-	bool found, ok, hit;
+	bool found, ok, hit, wants;
 
 	do
-	:: sent == EVENTS && got == EVENTS -> break
+	:: sent == SENDS(me) && got == SENDS(1 - me) -> break
 	:: else ->
 		found = false;
 		seen = LOAD(me, COUNT(me));
 		value = LOAD(me, HEAD(me));
 		if
-		:: sent < EVENTS && sent - value < ROOM ->
+		:: sent < SENDS(me) && sent - value < ROOM ->
 			sent++;
 			found = true;
 			store(me, TAIL(me), sent);
+			if
+			:: wants -> wants = false; store(me, WANTS(me), 0)
+			:: else
+			fi;
 			signal(me, 1 - me, hit)
+		:: sent < SENDS(me) && sent - value >= ROOM -> ask_for_room()
 		:: else
 		fi;
 		value = LOAD(me, TAIL(1 - me));
@@ -334,7 +382,7 @@ proctype peer(byte me)
 			found = true;
 			store(me, HEAD(1 - me), got);
 			if
-			:: got % STEP == 0 -> signal(me, 1 - me, hit)
+			:: got % STEP == 0 -> tell_of_room()
 			:: else
 			fi
 		:: else

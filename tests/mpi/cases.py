@@ -21,12 +21,15 @@ from pathlib import Path
 import mpi4py.MPI
 
 from adma import MPI, PeerDied, mpi
+from adma._core._native import ffi, lib
 from adma._core.calls import ranks_carried
+from adma.mpi import activity
 
 comm = MPI.COMM_WORLD
 rank, size = comm.rank, comm.size
 left, right = (rank - 1) % size, (rank + 1) % size
 MIB = 1 << 20
+HALF_A_RING = 64  # messages
 FLAT = 10_000  # calls of each kind, after which no more is allocated than before
 
 
@@ -1069,6 +1072,84 @@ def killed() -> None:
     if rank == 0:  # in a file: a launcher that has lost a rank may lose what others print
         Path(os.environ["TOLD_AFTER"]).write_text(told, encoding="ascii")
     os._exit(0)  # MPI_Finalize would wait for the dead
+
+
+def wakeups() -> int:
+    """How often the progress thread of this rank was woken."""
+    stats = ffi.new("struct adma_progress_stats *")
+    lib.adma_get_progress_stats(stats)
+    return int(stats.wakeups)
+
+
+def undisturbed() -> None:
+    """Half a ring comes while the receiver is busy for a moment: this wakes nobody each time."""
+    turns, message, go_on = 100, bytearray(8), [True]
+    while go_on[0] and size == 2:
+        before = wakeups()
+        for _ in range(turns):
+            if rank == 0:
+                comm.Send(message, 1)
+                sum(range(10_000))
+                for _ in range(HALF_A_RING):
+                    comm.Recv(message, 1)
+            else:
+                comm.Recv(message, 0)
+                for _ in range(HALF_A_RING):
+                    comm.Send(message, 0)
+        # A machine that is busy with something else may keep the receiver for longer than a moment.
+        go_on = comm.bcast([wakeups() - before > turns / 2], 0)
+
+
+class PythonSleeps:
+    """Counts the sleeps of calls that wait for anybody and are not compiled."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sleep = activity._sleep_once
+        activity._sleep_once = self._counted  # type: ignore[assignment]
+
+    def _counted(self, *args: object) -> None:
+        self.count += 1
+        self._sleep(*args)  # type: ignore[arg-type]
+
+
+def killed_while_asked() -> None:
+    """Compiled calls sleep until somebody sends, and tell of a death, in each communicator once."""
+    own, last, slept = comm.Dup(), size - 1, PythonSleeps()
+    if rank == last:
+        while True:  # what it is asked for comes when rank 0 has gone to sleep
+            asked = comm.recv(source=0)
+            time.sleep(0.02)
+            if asked == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            (own if asked == "own" else comm).Send(b"x", 0)
+    if rank == 0:
+        for each, name in ((comm, "comm"), (own, "own")):
+            while not slept.count:  # the first sleep is Python's
+                comm.send(name, last)
+                each.Recv(bytearray(1), MPI.ANY_SOURCE)
+            slept.count = 0
+            for wait in (
+                lambda: each.Recv(bytearray(1), MPI.ANY_SOURCE),  # noqa: B023
+                lambda: each.Irecv(bytearray(1), MPI.ANY_SOURCE).Wait(),  # noqa: B023
+                lambda: MPI.Request.Waitall([each.Irecv(bytearray(1), MPI.ANY_SOURCE)]),  # noqa: B023
+            ):
+                comm.send(name, last)
+                wait()
+            assert not slept.count
+        comm.send("die", last)
+        for each in (comm, own):
+            with raises(MPI.Exception) as caught:
+                each.Recv(bytearray(1), MPI.ANY_SOURCE)
+            assert isinstance(caught[0].__cause__, PeerDied), caught
+            comm.send(None, 1)
+            each.Recv(bytearray(1), MPI.ANY_SOURCE)
+        Path(os.environ["TOLD_AFTER"]).write_text("in both communicators")
+    else:
+        for each in (comm, own):
+            comm.recv(source=0)
+            each.Send(b"x", 0)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ CASES = (
     "explained",
     "channels",
     "late_channel",
+    "undisturbed",
 )
 #: Those that take ranks of one machine.
 OF_ONE_NODE = {
@@ -61,6 +62,7 @@ OF_ONE_NODE = {
     "forked",
     "late_channel",
     "sleeping",
+    "undisturbed",
 }
 ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
 LONG_ENDS = [("openmpi", name) for name in ("buffered", "early", "ended")]
@@ -106,23 +108,32 @@ def test_ends(mpi: str, name: str) -> None:
     run(mpi, 3, HERE / "cases.py", name, LIMIT)
 
 
-@MPIS
-@pytest.mark.parametrize("name", ["killed", "dead_to_tests"])
-def test_a_rank_is_killed(mpi: str, name: str, tmp_path: Path) -> None:
+def one_is_killed(mpi: str, name: str, tmp_path: Path) -> None:
     """By options of the launchers the others live on: they are told, and go on with each other."""
-    command = (HERE / "cases.py", name, LIMIT)
     told = tmp_path / "told"
-    variables = {"TOLD_AFTER": str(told)}
     output = run(
         mpi,
         3,
-        *command,
+        HERE / "cases.py",
+        name,
+        LIMIT,
         options=KILLED[mpi],
-        variables=variables,
+        variables={"TOLD_AFTER": str(told)},
         status=(0, 9, 137),
         below=OUTLIVES if mpi == "mpich" else (),
     )
     assert told.exists(), output
+
+
+@MPIS
+@pytest.mark.parametrize("name", ["killed", "dead_to_tests"])
+def test_a_rank_is_killed(mpi: str, name: str, tmp_path: Path) -> None:
+    one_is_killed(mpi, name, tmp_path)
+
+
+@MPICH_FIRST
+def test_a_rank_is_killed_while_anybody_is_asked(mpi: str, tmp_path: Path) -> None:
+    one_is_killed(mpi, "killed_while_asked", tmp_path)
 
 
 @MPICH_FIRST

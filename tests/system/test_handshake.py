@@ -43,6 +43,7 @@ from support.mechanisms import FORCED
 IDS = [number for number, name in NAMES.items() if name in FORCED]
 #: What is tried whatever is forced.
 EVERYWHERE = {"shared", "mapped:cma", "loopback:tcp"}
+NEWER = lib.ADMA_WIRE_VERSION + 1
 KINDS = [socket.SOCK_STREAM, socket.SOCK_SEQPACKET]
 ROUNDS = [
     lib.ADMA_ROUND_HELLO,
@@ -184,13 +185,13 @@ def test_rubbish(rubbish: bytes) -> None:
 def test_a_newer_version() -> None:
     def act(wire: Wire, sock: socket.socket) -> None:
         data = bytearray(pack(lib.ADMA_ROUND_HELLO, []))
-        data[4:8] = bytes([7, 0, 9, 0])
+        data[4:8] = bytes([NEWER, 0, NEWER + 2, 0])
         sock.sendall(data)
 
     error = hostile(act)
     assert isinstance(error, adma.VersionMismatch)
     ours = f"{lib.ADMA_WIRE_OLDEST} to {lib.ADMA_WIRE_VERSION}"
-    assert f"{ours}, the other 7 to 9" in str(error)
+    assert f"{ours}, the other {NEWER} to {NEWER + 2}" in str(error)
 
 
 def test_the_refused_end_is_told_why() -> None:
@@ -198,7 +199,7 @@ def test_the_refused_end_is_told_why() -> None:
 
     def act(wire: Wire, sock: socket.socket) -> None:
         data = bytearray(pack(lib.ADMA_ROUND_HELLO, []))
-        data[4:8] = bytes([7, 0, 9, 0])
+        data[4:8] = bytes([NEWER, 0, NEWER + 2, 0])
         sock.sendall(data)
         for _ in range(2):  # its hello, then the refusal
             with wire.receive() as record:

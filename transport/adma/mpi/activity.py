@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mpi4py import MPI
 
-from .._core.calls import rank_requests_adopt
+from .._core.calls import rank_requests_adopt, ranks_deaths
 from .._core.waiting import ManyWaiter
 from ..arguments import remaining
 from ..errors import Cancelled, PeerDied
@@ -435,16 +435,29 @@ def _sleep(activities: Sequence[Activity], missing: int, timeout: float | None) 
     probes = any(each.probes for each in activities)
     also = -1
     if mourned:
+        noted = ranks_deaths()
         also = me.watch(mourned)  # before the look: one that ended before this tells nobody later
         _tell_deaths(activities)
         if me.unseen:
             timeout = LOOK if timeout is None else min(timeout, LOOK)
+        else:
+            _leave_to_compiled(activities, also, noted)
     if mourned or probes:
         _sleep_once(requests, also, timeout)
     elif requests:
         me.worker.wait(requests, timeout, min(missing, len(requests)) if several else 1)
     else:
         time.sleep(timeout or _ASK_LAST)
+
+
+def _leave_to_compiled(activities: Sequence[Activity], obituary: int, noted: int) -> None:
+    """From now on compiled calls wait for anybody themselves: the descriptor tells them of deaths.
+
+    `noted`: so many were, before the program was told of those in these communicators.
+    """
+    for each in activities:
+        if each.context is not None and each.mourns:
+            each.context.compiled.watch(obituary, noted)
 
 
 def _sleep_once(requests: Sequence[TagRequest], also: int, timeout: float | None) -> None:

@@ -21,6 +21,7 @@ import threading
 import time
 from typing import Final
 
+from .._core.calls import ranks_note_death
 from ..connect import access, address, place
 from ..connect.identity import credentials_of, is_hung_up
 from ..errors import ChannelClosed, PeerDied, failure
@@ -379,6 +380,7 @@ class Here:
             for process in ended:
                 self._unseen.remove(process)
             for pidfd, _ in [] if self._obituary is None else self._obituary.poll(0):
+                ranks_note_death()  # before the descriptor does not tell of it any more
                 ended.append(self._pidfds.pop(pidfd))
                 os.close(pidfd)  # which the epoll notices
             # One that ends in order removes its socket.

@@ -70,6 +70,8 @@ static PyMethodDef module_methods[] = {
 	{"rank_requests_adopt", rank_requests_adopt, METH_NOARGS, NULL},
 	{"rank_request_type_on", rank_request_type_on, METH_O, NULL},
 	{"ranks_carried", ranks_carried, METH_NOARGS, NULL},
+	{"ranks_deaths", ranks_deaths, METH_NOARGS, NULL},
+	{"ranks_note_death", ranks_note_death, METH_NOARGS, NULL},
 	{"ranks_prepare", ranks_prepare, METH_VARARGS, NULL},
 	{"request_type_on", request_type_on, METH_O, NULL},
 	{"specification_types", specification_types, METH_O, NULL},

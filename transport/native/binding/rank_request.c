@@ -418,21 +418,28 @@ static PyObject *item_of(PyObject *items, Py_ssize_t i)
 	return PyList_CheckExact(items) ? PyList_GetItem(items, i) : PyTuple_GetItem(items, i);
 }
 
-/* The operation of a request that is for here, or NULL. */
-static struct operation *item_operation(PyObject *item, struct ranks **ranks, bool *anybody)
+/*
+ * The operation of a request that is for here, or NULL. `anybody`: the communicator of those from anybody. Of several only
+ * Python can tell who has died.
+ */
+static struct operation *item_operation(PyObject *item, struct ranks **ranks, struct ranks **anybody)
 {
 	struct rank_request *request = rank_request_of(item);
 
 	if (!Py_IS_TYPE(item, rank_request_type) || !request->op || request->what == TAGGED_TAKE)
 		return NULL;
 	*ranks = request->ranks;
-	*anybody |= request->anybody && !operation_is_done(request->op);
+	if (!request->anybody || operation_is_done(request->op))
+		return request->op;
+	if (*anybody && *anybody != request->ranks)
+		return NULL;
+	*anybody = request->ranks;
 	return request->op;
 }
 
 /* Collect the operations, with references. False: one of the requests is not for here. */
 static bool all_collect(PyObject *requests, struct operation **ops, Py_ssize_t count, struct ranks **ranks,
-			bool *anybody, Py_ssize_t *collected)
+			struct ranks **anybody, Py_ssize_t *collected)
 {
 	for (*collected = 0; *collected < count; ++*collected) {
 		struct operation *op = item_operation(item_of(requests, *collected), ranks, anybody);
@@ -502,14 +509,15 @@ static void all_finish(PyObject *requests, struct operation *const *ops, Py_ssiz
 /* 1: they are all over; 0: not for here; -1: an exception is set. */
 static int all_wait(PyObject *requests, struct operation **ops, Py_ssize_t count, PyObject *statuses)
 {
-	struct ranks *ranks = NULL;
-	bool anybody = false;
+	struct ranks *ranks = NULL, *anybody = NULL;
 	Py_ssize_t collected;
 	int found = 0;
 
 	if (all_collect(requests, ops, count, &ranks, &anybody, &collected)) {
+		if (anybody)
+			ranks = anybody;
 		Py_INCREF((PyObject *)ranks);
-		found = tagged_wait(ranks, ops, (int)count, anybody);
+		found = tagged_wait(ranks, ops, (int)count, anybody != NULL);
 		Py_DECREF((PyObject *)ranks);
 	}
 	if (found > 0) {

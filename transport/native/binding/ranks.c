@@ -8,6 +8,7 @@ struct ranks_python ranks_python;
 struct adma_list ranks_takes = ADMA_LIST_INIT(ranks_takes);
 static PyTypeObject *ranks_type;
 static unsigned long long carried; /* guarded by the GIL */
+static unsigned int deaths;        /* the same */
 
 struct ranks *ranks_find(PyObject *comm)
 {
@@ -102,6 +103,11 @@ long ranks_source(const struct ranks *ranks, uint32_t number)
 	return -1;
 }
 
+int ranks_obituary(const struct ranks *ranks)
+{
+	return ranks->told == deaths ? ranks->obituary : -1;
+}
+
 /* ---- what Python sees ---- */
 
 static PyObject *ranks_create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -130,6 +136,7 @@ static PyObject *ranks_create(PyTypeObject *type, PyObject *args, PyObject *kwar
 	ranks->tag_max = tag_max;
 	ranks->anybody = anybody;
 	ranks->open = true;
+	ranks->obituary = -1;
 	return (PyObject *)ranks;
 }
 
@@ -158,6 +165,18 @@ static PyObject *ranks_reach(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *ranks_watch(PyObject *self, PyObject *args)
+{
+	unsigned int told;
+	int fd;
+
+	if (!PyArg_ParseTuple(args, "iI", &fd, &told))
+		return NULL;
+	ranks_of(self)->obituary = fd;
+	ranks_of(self)->told = told;
+	Py_RETURN_NONE;
+}
+
 static PyObject *ranks_close(PyObject *self, PyObject *nothing)
 {
 	(void)nothing;
@@ -168,6 +187,10 @@ static PyObject *ranks_close(PyObject *self, PyObject *nothing)
 static PyMethodDef ranks_methods[] = {
 	{"reach", ranks_reach, METH_VARARGS,
 	 PyDoc_STR("A rank has this endpoint of the worker, and calls the communicator by this number.")},
+	{"watch", ranks_watch, METH_VARARGS,
+	 PyDoc_STR(
+		 "This descriptor is readable once any of the ranks ends, but for deaths that were noted: so many were, "
+		 "and the communicator was told of its own.")},
 	{"close", ranks_close, METH_NOARGS, PyDoc_STR("The communicator was freed.")},
 	{NULL, NULL, 0, NULL},
 };
@@ -206,6 +229,19 @@ PyObject *ranks_prepare(PyObject *module, PyObject *args)
 	Py_INCREF(python->dropped);
 	Py_INCREF(python->slow);
 	Py_RETURN_NONE;
+}
+
+PyObject *ranks_note_death(PyObject *module, PyObject *nothing)
+{
+	(void)module, (void)nothing;
+	deaths++;
+	Py_RETURN_NONE;
+}
+
+PyObject *ranks_deaths(PyObject *module, PyObject *nothing)
+{
+	(void)module, (void)nothing;
+	return PyLong_FromUnsignedLong(deaths);
 }
 
 PyObject *ranks_carried(PyObject *module, PyObject *nothing)

@@ -27,6 +27,8 @@ struct ranks {
 	uint64_t context; /* what this process calls the communicator, shifted to its place in a tag */
 	bool anybody;     /* a message from anybody can only come by the worker */
 	bool open;
+	int obituary;      /* a descriptor that is readable once any of its ranks has ended, or -1 */
+	unsigned int told; /* ... unless more deaths than these were noted: ranks_obituary() */
 };
 
 static inline struct ranks *ranks_of(PyObject *object)
@@ -96,12 +98,25 @@ bool ranks_from(const struct ranks *ranks, PyObject *source, PyObject *tag, stru
 /* The rank with this endpoint, or -1: it was not reached so far. */
 long ranks_source(const struct ranks *ranks, uint32_t number);
 
+/*
+ * A descriptor that is readable once any of these ranks has ended, for a thread that waits for a message from anybody; or
+ * -1, if Python has to look for that. The answer holds until the GIL is let go: another thread may take note of a death, and
+ * then the descriptor does not tell of that one any more.
+ */
+int ranks_obituary(const struct ranks *ranks);
+
 bool ranks_type_make(PyObject *module);
 
 /* ---- functions of the module ---- */
 
 /* (rest, staged, dropped, slow, any_source, any_tag) */
 PyObject *ranks_prepare(PyObject *module, PyObject *args);
+
+/* A death was noted: each communicator has to look whether it had that rank, before its calls wait for anybody again. */
+PyObject *ranks_note_death(PyObject *module, PyObject *nothing);
+
+/* How many were noted. */
+PyObject *ranks_deaths(PyObject *module, PyObject *nothing);
 
 /* How many messages these calls have sent. */
 PyObject *ranks_carried(PyObject *module, PyObject *nothing);

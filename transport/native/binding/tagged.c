@@ -134,6 +134,33 @@ struct operation *tagged_receive_taken(struct ranks *ranks, struct operation *ta
 
 /* ---- ends ---- */
 
+/* A message from anybody often comes soon. Otherwise whoever waits for it also has to learn of the death of each that may send. */
+static int tagged_spin(struct adma_wait *wait)
+{
+	int state;
+
+	BINDING_WITHOUT_GIL(state = adma_drive(wait, -1, TAGGED_BUDGET_NS));
+	return state == ADMA_READY;
+}
+
+/*
+ * The thread also sleeps on the deaths of the ranks. Which of them has died Python finds out, and it does so the first time,
+ * too. If it does so in another thread, the descriptor tells nobody else of that death: so this is looked at now and then.
+ */
+static int tagged_wait_for_anybody(const struct ranks *ranks, struct adma_wait *wait)
+{
+	int found = 0;
+
+	while (!found && (wait->also = ranks_obituary(ranks)) >= 0) {
+		int64_t slice = adma_now() + ADMA_REST_NS;
+
+		found = wait_loop_run(wait, slice);
+		if (!found && adma_now() < slice)
+			return 0;
+	}
+	return found || wait->also >= 0 ? found : tagged_spin(wait);
+}
+
 static int tagged_wait_for(struct ranks *ranks, struct adma_req **reqs, int count, bool anybody)
 {
 	struct adma_worker *worker = ranks_worker(ranks);
@@ -145,15 +172,10 @@ static int tagged_wait_for(struct ranks *ranks, struct adma_req **reqs, int coun
 		.need = count,
 		.also = -1,
 	};
-	int state;
 
 	if (!worker)
 		return 0;
-	if (!anybody)
-		return wait_loop_run(&wait, ADMA_NEVER);
-	/* A message often comes soon. Python waits on, because it also sleeps on the deaths of all that may send. */
-	BINDING_WITHOUT_GIL(state = adma_drive(&wait, -1, TAGGED_BUDGET_NS));
-	return state == ADMA_READY;
+	return anybody ? tagged_wait_for_anybody(ranks, &wait) : wait_loop_run(&wait, ADMA_NEVER);
 }
 
 int tagged_wait(struct ranks *ranks, struct operation *const *ops, int count, bool anybody)

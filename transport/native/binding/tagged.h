@@ -33,7 +33,8 @@ struct operation *tagged_receive_taken(struct ranks *ranks, struct operation *ta
 
 /*
  * Wait until all of these are done, of which the caller has references. 1: they are. 0: only Python may wait on, because
- * one of them is from anybody, or objects are to be received meanwhile. -1: an exception is set.
+ * a rank of whom one of them may be has ended, or that has to be found out; or objects are to be received meanwhile. -1: an
+ * exception is set. `anybody`: one of them is from any of these ranks.
  */
 int tagged_wait(struct ranks *ranks, struct operation *const *ops, int count, bool anybody);
 

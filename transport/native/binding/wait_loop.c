@@ -6,6 +6,7 @@
 
 #include "api/drive.h"
 #include "base/clock.h"
+#include "base/poll.h"
 #include "binding/deadline.h"
 #include "binding/interpreter.h"
 #include "progress/progress.h"
@@ -25,6 +26,7 @@ struct loop {
 	bool late;  /* the deadline had passed when the last drive began */
 	int state;  /* what that found: enum adma_drive_result, or an error */
 	int slept;  /* what the last sleep returned */
+	bool told;  /* after a sleep that found nothing: the descriptor `also` of the wait is readable */
 };
 
 /* ---- which thread runs handlers ---- */
@@ -118,6 +120,13 @@ static void loop_drive(struct loop *loop)
 	loop->state = adma_drive(loop->wait, loop->late ? 0 : -1, WAIT_LOOP_BUDGET_NS);
 }
 
+static bool loop_is_told(const struct loop *loop)
+{
+	struct pollfd fd = {.fd = loop->wait->also, .events = POLLIN};
+
+	return loop->state != ADMA_READY && fd.fd >= 0 && adma_poll(&fd, 1, 0) > 0;
+}
+
 /* Sleep for one slice, and drive if that ends the sleep and no handler has to run first. Called without the GIL. */
 static void loop_nap(struct loop *loop, int64_t ns, const sigset_t *mask, bool last)
 {
@@ -126,8 +135,10 @@ static void loop_nap(struct loop *loop, int64_t ns, const sigset_t *mask, bool l
 		return;
 	if (mask)
 		adma_signals_restore(mask);
-	if (loop->slept != -EINTR)
-		loop_drive(loop);
+	if (loop->slept == -EINTR)
+		return;
+	loop_drive(loop);
+	loop->told = loop_is_told(loop);
 }
 
 /* Sleep in the thread that runs handlers. False: an exception is set. */
@@ -210,6 +221,10 @@ int wait_loop_run(const struct adma_wait *wait, int64_t deadline)
 		interpreter_let_go();
 		if (loop.late && loop.state >= 0)
 			return 0;
+		if (loop.told && loop.state >= 0) {
+			BINDING_WITHOUT_GIL(adma_give_up(wait));
+			return 0;
+		}
 		if (!loop_go_on(&loop)) {
 			/* The core leaves what is pending to this thread until it comes back. It will not. */
 			BINDING_WITHOUT_GIL(adma_give_up(wait));

@@ -17,7 +17,7 @@
 
 /*
  * Wait until the deadline, a time of CLOCK_MONOTONIC, or ADMA_NEVER. 1: what is waited for is there. 0: the deadline has
- * passed before. -1: an exception is set; the core knows that the caller does not come back.
+ * passed before, or the descriptor `also` of the wait, if it has one, was readable after a sleep. -1: an exception is set; the core knows that the caller does not come back.
  *
  * Buffers of what completed meanwhile are let go on the way, so code of a program may run here. What the wait points to
  * has to stay: references to channels and requests are the caller's to hold.

@@ -28,13 +28,14 @@
 enum {
 	ADMA_RECORD_MAGIC = 0x4d444131, /* "ADM1" */
 	/*
+	 * 7: a writer is told of room only if it has asked for that.
 	 * 6: bounce buffers for messages that the reader wants eagerly; descriptors tell when they were posted.
 	 * 5: the reader of a large message says in the slot how it is copied, chunks of several sizes included.
 	 * 4: descriptors come with the offer; proofs over TCP; mechanisms that are tried last; addresses only for who
 	 * accesses the memory of the other end.
 	 */
-	ADMA_WIRE_VERSION = 6,
-	ADMA_WIRE_OLDEST = 6,
+	ADMA_WIRE_VERSION = 7,
+	ADMA_WIRE_OLDEST = 7,
 	ADMA_RECORD_MAX = 4096,   /* bytes of a record, at most */
 	ADMA_ENTRIES_MAX = 16,
 	ADMA_RECORD_FDS_MAX = 8,

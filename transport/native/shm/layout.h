@@ -198,7 +198,7 @@ struct adma_segment {
 	_Atomic uint32_t bit;     /* of this pair in the summary that the maker passed (summary.h) */
 	_Atomic uint32_t summing; /* the maker sets its bit in the reader's summary from now on */
 	_Atomic uint32_t ending;  /* the maker reads no more, and closes once its messages were read */
-	uint32_t more;
+	_Atomic uint32_t wants_room; /* the maker found no room: the reader tells of some (adma_ring_take()) */
 	/* Stored before `closed`: of so many messages that the maker posted, so many are lost by its close. */
 	_Atomic uint64_t posted, withdrawn;
 	uint64_t maker[2];

@@ -53,13 +53,29 @@ static int ring_read_head(struct adma_ring_out *ring)
 	return 0;
 }
 
+/*
+ * There is no room: the consumer is to tell of some. True: look again, as it may have given some meanwhile. Whoever asked
+ * before has looked since. The fence is between the word and that look; its partner is in ring_is_asked().
+ */
+static bool ring_ask_for_room(struct adma_ring_out *ring)
+{
+	if (ring->wants_room)
+		return false;
+	ring->wants_room = true;
+	atomic_store_explicit(&ring->segment->wants_room, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	return true;
+}
+
 int adma_ring_room(struct adma_ring_out *ring)
 {
 	int rc;
 
 	if (ring->tail - ring->head < ADMA_CELLS)
 		return 1;
-	rc = ring_read_head(ring);
+	do
+		rc = ring_read_head(ring);
+	while (!rc && ring->tail - ring->head == ADMA_CELLS && ring_ask_for_room(ring));
 	return rc ? rc : ring->tail - ring->head < ADMA_CELLS;
 }
 
@@ -70,20 +86,35 @@ static void ring_publish(struct adma_ring_out *ring, const struct adma_desc *des
 	adma_cell_store(cell, desc);
 	ring->tail++;
 	atomic_store_explicit(&cell->seq, ring->tail, memory_order_release);
+	if (ring->wants_room) {
+		ring->wants_room = false;
+		atomic_store_explicit(&ring->segment->wants_room, 0, memory_order_relaxed);
+	}
 }
 
-/* 1: bytes [offset, offset + n) are free; 0: not yet; -EPROTO. */
-static int ring_bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_t n)
+/* The same as ring_read_head() for the bounce ring. */
+static int ring_read_bounce_head(struct adma_ring_out *ring)
 {
-	if (offset + n - ring->bounce_head <= ADMA_BOUNCE_SIZE)
-		return 1;
 	uint64_t head = atomic_load_explicit(&ring->segment->bounce_head, memory_order_acquire);
 
 	if (head < ring->bounce_head || head > ring->bounce_tail)
 		return -EPROTO;
 	ring->bounce_head = head;
 	ring_note_eager_off(ring);
-	return offset + n - head <= ADMA_BOUNCE_SIZE;
+	return 0;
+}
+
+/* 1: bytes [offset, offset + n) are free; 0: not yet; -EPROTO. */
+static int ring_bounce_room(struct adma_ring_out *ring, uint64_t offset, uint64_t n)
+{
+	int rc;
+
+	if (offset + n - ring->bounce_head <= ADMA_BOUNCE_SIZE)
+		return 1;
+	do
+		rc = ring_read_bounce_head(ring);
+	while (!rc && offset + n - ring->bounce_head > ADMA_BOUNCE_SIZE && ring_ask_for_room(ring));
+	return rc ? rc : offset + n - ring->bounce_head <= ADMA_BOUNCE_SIZE;
 }
 
 int adma_ring_payload_room(struct adma_ring_out *ring, uint64_t n)
@@ -292,6 +323,13 @@ const void *adma_ring_payload(const struct adma_ring_in *ring)
 	return ring->segment->bounce + (ring->desc.u.eager.offset & BOUNCE_MASK);
 }
 
+/* The counters were stored. Does the producer wait for that? See ring_ask_for_room(). */
+static bool ring_is_asked(struct adma_ring_in *ring)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load_explicit(&ring->segment->wants_room, memory_order_relaxed);
+}
+
 bool adma_ring_take(struct adma_ring_in *ring)
 {
 	bool room = false;
@@ -306,5 +344,5 @@ bool adma_ring_take(struct adma_ring_in *ring)
 	ring->head++;
 	ring->held = false;
 	atomic_store_explicit(&ring->segment->head, ring->head, memory_order_release);
-	return room || ring->head % CELL_STEP == 0;
+	return (room || ring->head % CELL_STEP == 0) && ring_is_asked(ring);
 }

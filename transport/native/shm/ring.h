@@ -11,10 +11,12 @@
  *      bounce   |..done..|== taken ==|..free..|   offsets grow to the right
  *                        ^ bounce_head        ^ bounce_tail
  *
- * The consumer tells the producer about room in steps of a quarter of the ring (see
- * adma_ring_take()), and not for each message. So a producer that sleeps until an answer comes is
- * not woken for every message that is merely taken. Steps of a quarter lose no wake-up: when a
- * producer finds no room, more than half of the ring is still to be taken.
+ * The consumer tells the producer about room only if the producer asked for that when it found none
+ * (`wants_room`), and in steps of a quarter of the ring, not for each message (see adma_ring_take()). So a
+ * producer that sleeps until an answer comes is not woken because its messages are taken. Steps of a
+ * quarter lose no wake-up: when a producer finds no room, more than half of the ring is still to be taken. Nor
+ * does the word: the producer sets it and then looks once more, the consumer gives room and then reads it
+ * (tests/model/wakeup.pml).
  *
  * A payload that is too long for the bounce ring may have a bounce buffer for itself, if one is free. A
  * buffer belongs to the cell of its message, and is free again when `head` is past that cell. Nobody
@@ -36,6 +38,7 @@ struct adma_ring_out {
 	uint64_t bounce_tail;
 	uint64_t bounce_head;
 	bool eager_off;       /* the consumer's word, as last read */
+	bool wants_room;      /* our own word */
 	_Atomic uint32_t buffered; /* the same of `buffered`; a hint, which is read without the lock as well */
 	uint64_t free_at[ADMA_BUFFERS]; /* by bounce buffer: the head from which on it is free */
 	bool has_buffers;     /* their pages are there */
