@@ -221,9 +221,12 @@ class Early:
         pid = handshake.peer_pid
         if pid:
             self.peer_pid = pid
+            self._handles.notes.forget()
             self._pidfd = processes.pidfd_open(pid)
             if self._pidfd == -errno.ESRCH:
                 self._fail()
+            elif self._epoll is not None:
+                self._watch_peer(self._epoll)
 
     def _begin_channel(self, link: Link) -> None:
         self._handshake = None
@@ -231,7 +234,8 @@ class Early:
         self._chan = self._end_object._make_channel(link)
         at_exit.delist(self)
         self._close_pidfd()
-        self._handles.tell(self.sent)
+        self._handles.notes.forget()
+        self._handles.notes.tell(self.sent)
         self.state = State.MET
         self._ring()
         self._close_bell()
@@ -244,7 +248,8 @@ class Early:
 
     def _look_whether_through(self) -> bool:
         if self._expected is None:
-            self._expected = self._handles.heard()
+            self._handles.notes.listen()
+            self._expected = self._handles.notes.told
         if self._expected is None or self.taken < self._expected:
             return False
         self._finish()
@@ -351,7 +356,14 @@ class Early:
         return False
 
     def _peer_is_gone(self) -> bool:
-        return self._pidfd >= 0 and bool(_ready([(self._pidfd, select.POLLIN)], 0))
+        """The process that has claimed the other end: has it died, be it before it said hello?"""
+        if self._pidfd >= 0:
+            return bool(_ready([(self._pidfd, select.POLLIN)], 0))
+        return self._waits_for_hello and self._handles.is_other_lost()
+
+    @property
+    def _waits_for_hello(self) -> bool:
+        return self.state is State.CLAIMED and not self.peer_pid
 
     def _fail(self) -> None:
         if self._handshake is not None:
@@ -361,7 +373,7 @@ class Early:
 
     def _ended(self, what: What) -> Exception:
         """Why nothing will come, at the end of the line."""
-        if what is What.END or not self.peer_pid:
+        if what is What.END or not (self.peer_pid or self._peer_is_gone()):
             return ChannelClosed("the peer closed its end of the pipe; all it wrote was read")
         return PeerDied("the process at the other end of the pipe ended without closing it")
 
@@ -400,8 +412,9 @@ class Early:
                 if done is Put.TOO_LONG and not told:
                     done = self._handles.line.put(What.COMING, kind, nbytes)
                     told = done is Put.SENT
-                gone = done is Put.GONE or self._handles.line.is_hung_up()
-                if gone or self._peer_is_gone():
+                if self._peer_is_gone():
+                    self._fail()
+                if self._failure or done is Put.GONE or self._handles.line.is_hung_up():
                     raise self._cannot_write()
             if not self.wait(deadline, room=done is Put.FULL, reads=False):
                 raise TimeoutError(f"{call} met no counterpart in time: nothing was written")
@@ -467,6 +480,8 @@ class Early:
             watched.append((self._handles.sock.fileno(), self._handshake.events))
         if self._pidfd >= 0:
             watched.append((self._pidfd, select.POLLIN))
+        if self._waits_for_hello:
+            watched += [(fd, select.POLLIN) for fd in self._handles.notes.watched]
         return watched
 
     def _ring(self) -> None:
@@ -507,10 +522,17 @@ class Early:
                         epoll.register(self._handles.line.fileno(), select.EPOLLIN)
                     if self._chan is not None:
                         self._watch_channel(epoll)
-                    elif self._coming:
-                        self._watch_handshake(epoll)
+                    else:
+                        self._watch_peer(epoll)
+                        if self._coming:
+                            self._watch_handshake(epoll)
                     self._epoll = epoll
             return self._epoll.fileno()
+
+    def _watch_peer(self, epoll: select.epoll) -> None:
+        """Its death is the end: copies of the other end may live on elsewhere."""
+        if self._pidfd >= 0:
+            epoll.register(self._pidfd, select.EPOLLIN)
 
     def _watch_handshake(self, epoll: select.epoll) -> None:
         epoll.register(self._handles.sock.fileno(), select.EPOLLIN)
@@ -564,14 +586,16 @@ class Early:
         self._ring()
         self._close_bell()
         self._handles.close()
-        self._close_pidfd()
         if self._epoll is not None:
             self._epoll.close()
             self._epoll = None
+        self._close_pidfd()
 
     def _close_pidfd(self) -> None:
         fd, self._pidfd = self._pidfd, -1
         if fd >= 0:
+            if self._epoll is not None:  # a forked child's copy would keep it there
+                self._epoll.unregister(fd)
             os.close(fd)
 
     # At the end of the interpreter
