@@ -28,7 +28,8 @@ from .arguments import FOREVER
 from .closing import Closing
 from .errors import ChannelEnded, MessagesLost, MessageTooLong
 from .messages.endpoint import free_drained
-from .pipes.end import PipedChannel, pipe, take_end
+from .pipes.end import pipe, take_end
+from .pipes.met import PipedChannel
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "default_family", "families", "wait"]
 
