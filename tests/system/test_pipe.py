@@ -198,6 +198,11 @@ def test_what_does_not_fit_stays(ends: tuple[adma.PipeEnd, adma.PipeEnd]) -> Non
     assert (other.recv(into=numpy.empty(6)) == array).all()
     one.write([b"de", b"f"])
     assert other.skip() == adma.Message("bytes", 3)
+    one.write(b"")
+    assert other.read(bytearray()) == 0
+    one.write(b"g")
+    assert other.read([bytearray(), parts[0]]) == 1
+    assert parts[0] == b"g"
     with pytest.raises(TimeoutError):
         other.read(bytearray(1), timeout=0)
     with pytest.raises(BufferError, match="contiguous"):

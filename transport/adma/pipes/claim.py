@@ -93,8 +93,8 @@ class Claim:
         """The channel is there: the state is to be MET."""
         raise NotImplementedError
 
-    def close(self, deadline: float | None) -> None:
-        """Close this copy, or the end."""
+    def close(self, deadline: float | None, *, tells: bool = False) -> None:
+        """See `Early.close`."""
         raise NotImplementedError
 
     # Whose it is

@@ -360,10 +360,11 @@ class Early(Claim):
                 break
         return self.state in (State.MET, State.THROUGH)
 
-    def close(self, deadline: float | None) -> None:
+    def close(self, deadline: float | None, *, tells: bool = False) -> None:
         """Close this copy; if this process has claimed the end, close the end.
 
-        Once there is a channel, that is closed before. Closing twice is no error.
+        Once there is a channel, that is closed before. Closing twice is no error. `tells`: warn
+        if something that was posted is lost.
         """
         while True:
             with self._lock:
@@ -372,7 +373,7 @@ class Early(Claim):
                     return
                 full = state is State.CLAIMED and self._put_end() is Put.FULL
                 if not full or remaining(deadline) == 0:
-                    self._end(state)
+                    self._end(state, tells)
                     return
             self.wait(deadline, room=True, reads=False)
 
@@ -381,7 +382,7 @@ class Early(Claim):
         lost = len(self._posts.writes)
         return self._handles.line.put(What.END, self.sent + lost if lost else 0, lost)
 
-    def _end(self, state: State) -> None:
+    def _end(self, state: State, tells: bool) -> None:
         self.state = State.CLOSED
         at_exit.delist(self)
         self._chan = None
@@ -401,7 +402,7 @@ class Early(Claim):
         else:
             self._handles.line.hang_up()
         self._let_go()
-        if lost:
+        if lost and tells:
             warnings.warn(
                 f"both ends of a pipe had not met before this one was closed: {lost} messages that "
                 "were posted are lost; wait for them before you close, or close with a longer "

@@ -137,13 +137,14 @@ class PipeEnd(MetEnd):
         posted and is pending, until both ends have met and the channel has delivered it, and for
         room to tell the other end that nothing follows; without that, it gets PeerDied at last.
         What is pending after that fails with ChannelClosed, the other end gets MessagesLost after
-        what came before it, and a ResourceWarning tells how much it was.
+        what came before it, and a ResourceWarning tells how much it was. With `timeout=0` nothing
+        is waited for, and there is no warning.
         """
         deadline = deadline_of(timeout, "close")
         if self._early.deliver(deadline):
             PipedChannel.close(self, remaining(deadline))
         else:
-            self._early.close(deadline)
+            self._early.close(deadline, tells=timeout != 0)
 
     def close_without_waiting(self) -> None:
         """As `close(timeout=0)`."""
