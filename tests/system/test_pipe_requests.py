@@ -301,6 +301,7 @@ def test_there_is_a_limit(ends: Ends) -> None:
         one.iread(bytearray(1))
     assert reads[5].cancel()
     one.iread(bytearray(1))
+    one.iwrite(bytes(LARGE))  # and close(timeout=0) does not warn of it
 
 
 # How they end
