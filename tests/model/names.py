@@ -27,7 +27,7 @@ TOP = HERE.parents[1]
 CORE = ("transport/native",)
 HELPER = ("kernel/module", "kernel/include")
 OF_THE_HELPER = {"completion", "pin"}
-OF_PYTHON = {"pipe"}
+OF_PYTHON = {"claim", "pipe"}
 KEYWORDS = {"struct", "enum"}
 
 QUOTED = re.compile(r"`([^`]+)`")

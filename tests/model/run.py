@@ -340,6 +340,20 @@ def pipe_cases() -> Iterator[Case]:
     yield Case("pipe", "WRITERS=1 MESSAGES=2 WITNESS_SWITCH", ASSERTION)
 
 
+def claim_cases() -> Iterator[Case]:
+    """Who claims an end of a pipe, and may be killed before it has said hello."""
+    for switches in ("CLAIMANTS=2", "CLAIMANTS=3"):
+        yield Case("claim", switches, large=switches.endswith("3"))
+    for bug, error in (
+        ("TICKET_FIRST", DEADLOCK),
+        ("NOTES_FIRST", ASSERTION),
+        ("ONE_LOOK", DEADLOCK),
+        ("SILENT_LOSER", DEADLOCK),
+    ):
+        yield Case("claim", f"CLAIMANTS=2 BUG_{bug}", error)
+    yield Case("claim", "CLAIMANTS=2 WITNESS_DEATH", ASSERTION)
+
+
 def buffer_cases() -> Iterator[Case]:
     """Bounce buffers, each of which belongs to the cell of its message."""
     yield Case("buffers", "STORE_BUFFERS", large=True)
@@ -527,6 +541,7 @@ CASES = (
     buffer_cases,
     bulk_cases,
     pipe_cases,
+    claim_cases,
     completion_cases,
     pin_cases,
     queue_cases,

@@ -26,6 +26,8 @@ import numpy
 import pytest
 
 import adma
+from adma._core import faults
+from adma._core._native import lib
 from adma.connect.line import Line, Put, What
 from adma.testing.limits import HANG, LARGE
 from adma.testing.payload import pattern
@@ -198,6 +200,11 @@ def test_what_does_not_fit_stays(ends: tuple[adma.PipeEnd, adma.PipeEnd]) -> Non
     assert (other.recv(into=numpy.empty(6)) == array).all()
     one.write([b"de", b"f"])
     assert other.skip() == adma.Message("bytes", 3)
+    one.write(b"")
+    assert other.read(bytearray()) == 0
+    one.write(b"g")
+    assert other.read([bytearray(), parts[0]]) == 1
+    assert parts[0] == b"g"
     with pytest.raises(TimeoutError):
         other.read(bytearray(1), timeout=0)
     with pytest.raises(BufferError, match="contiguous"):
@@ -423,6 +430,46 @@ def test_an_owner_that_is_gone_before_anybody_looks(
     assert one.recv(timeout=HANG) == "the last words"
     with pytest.raises(adma.PeerDied):
         one.recv(timeout=HANG)
+
+
+@pytest.mark.skipif(not faults.BUILT, reason="needs a build with fault points")
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["a copy elsewhere", "the last copy"])
+@pytest.mark.parametrize("way", ["recv", "write", "late", "loser"])
+def test_a_process_that_is_killed_between_claim_and_hello(
+    ends: tuple[adma.PipeEnd, adma.PipeEnd], elsewhere: bool, way: str
+) -> None:
+    """Nobody can claim its end any more, and the other end hears of the death."""
+    one, other = ends
+
+    def claim() -> None:
+        one.close()
+        lib.adma_fault_arm(lib.ADMA_FAULT_HANDSHAKE, lib.ADMA_FAULT_DIE, 0, 1)
+        other.send("never", timeout=HANG)
+
+    if way != "late":
+        one.send("claimed")
+    if way == "loser":  # about to claim the end, too, in a process that lives on
+        other._early._handles.notes.claim()
+    child = Child(claim)
+    if way == "late":
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    if way == "loser":  # it has heard of the death before
+        with pytest.raises(TimeoutError):
+            one.recv(timeout=0.05)
+        other._early._handles.notes.lose()
+    if not elsewhere:
+        other.close()
+    with pytest.raises(adma.PeerDied):
+        if way == "write":
+            one.write(bytes(LARGE), timeout=HANG)
+        else:
+            one.recv(timeout=HANG)
+    with pytest.raises(adma.PeerDied):
+        one.send(1, timeout=HANG)
+    child.kill()
+    if elsewhere:
+        with pytest.raises(adma.ChannelClosed, match="another process has claimed"):
+            other.send(1)
 
 
 def test_a_signal_handler_uses_the_end(ends: tuple[adma.PipeEnd, adma.PipeEnd]) -> None:

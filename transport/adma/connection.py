@@ -29,7 +29,8 @@ from .closing import Closing
 from .errors import ChannelEnded, MessagesLost, MessageTooLong, ProtocolError
 from .messages.endpoint import free_drained
 from .pipes.door import Door, call, give_up_after
-from .pipes.end import PipedChannel, pipe, take_end
+from .pipes.end import pipe, take_end
+from .pipes.met import PipedChannel
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "default_family", "families", "wait"]
 

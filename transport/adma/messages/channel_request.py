@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NoReturn
 
 from .._core import operation as core
@@ -90,6 +91,18 @@ class ChannelRequest(Request):
     @property
     def _done(self) -> bool:
         return all(operation.done for operation in self._operations)
+
+    @property
+    def _unmet(self) -> ChannelRequest | None:
+        """What is left to be waited for before a channel has it; None: a channel has it."""
+        return None
+
+    def _sleeping(self) -> AbstractContextManager[list[tuple[int, int]]]:
+        """Descriptors with events of poll(2), of a request that no channel has yet.
+
+        One of them tells when to look again. There are none if that is now.
+        """
+        raise NotImplementedError
 
     def _let_go(self) -> None:
         for operation in self._operations:

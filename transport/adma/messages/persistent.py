@@ -61,14 +61,17 @@ class ObjectStarter(PersistentRequest):
         Whatever pickling raises is raised before anything is posted. If it failed before, and
         nobody was told, that error is raised, and it is not started.
         """
-        if self._begun is not None:
-            if not self._begun._done:
-                raise RuntimeError("start(): this send is pending; wait for it first")
-            begun, self._begun = self._begun, None
-            begun.check()
+        self._check_startable()
         posted = self._isend(self._object)
         assert isinstance(posted, ChannelRequest)
         self._begun = posted
+
+    def _check_startable(self) -> None:
+        if self._begun is not None:
+            if not self._begun._done:
+                raise RuntimeError(f"start(): this {self._verb} is pending; wait for it first")
+            begun, self._begun = self._begun, None
+            begun.check()
 
     def check(self) -> bool:
         """Is it done? Raises the error with which it failed. ValueError: it was not started."""
@@ -84,7 +87,7 @@ class ObjectStarter(PersistentRequest):
 
     def _started(self) -> ChannelRequest:
         if self._begun is None:
-            raise ValueError("this send was not started: call start() first")
+            raise ValueError(f"this {self._verb} was not started: call start() first")
         return self._begun
 
     @property
@@ -98,6 +101,10 @@ class ObjectStarter(PersistentRequest):
     @property
     def _done(self) -> bool:
         return self._begun is None or self._begun._done
+
+    @property
+    def _unmet(self) -> ChannelRequest | None:
+        return self._begun._unmet if self._begun is not None else None
 
     def _seen(self) -> None:
         if self._begun is not None:

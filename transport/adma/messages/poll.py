@@ -26,9 +26,10 @@ from ..copying.copies import judged
 from ..copying.engine import queues_running
 from ..errors import ChannelClosed
 from ..request import Request
+from .channel_request import ChannelRequest
 from .incoming import unfinished
 from .source import Source
-from .waitset import is_done, pending, wait_for_one, waiter_of
+from .waitset import LOOK, is_done, pending, unmet_of, wait_for_one, waiter_of
 
 if TYPE_CHECKING:
     from .._core.types import SignalMask
@@ -39,7 +40,6 @@ _Channel = TypeVar("_Channel", bound=Source)
 _Request = TypeVar("_Request", bound=Request)
 _Thing = TypeVar("_Thing", bound=Source | Request)
 
-_LOOK: Final = 0.01  # seconds between two looks at requests, beside ends that are no channels yet
 _COPY_NS: Final = 1_000_000  # for how long a thread makes copies before it looks at channels
 
 
@@ -106,6 +106,8 @@ class _Interest:
             if any(isinstance(thing, Source) and thing._is_early for thing in things):
                 return _wait_early(things, deadline)
             requests = [thing for thing in things if isinstance(thing, Request)]
+            if unmet_of(thing for thing in requests if isinstance(thing, ChannelRequest)):
+                return _wait_early(things, deadline)
             if requests:
                 return self._wait_mixed(things, requests, deadline)
             self._aim(things)
@@ -297,7 +299,7 @@ def _wait_early(things: list[_Thing], deadline: float | None) -> list[_Thing]:
             return _reported(ready)
         left = remaining(deadline)
         if slices:  # some requests have no descriptor; and an end is in this state for a moment
-            left = _LOOK if left is None else min(left, _LOOK)
+            left = LOOK if left is None else min(left, LOOK)
         poller = select.poll()
         for thing in things:
             if isinstance(thing, Source):

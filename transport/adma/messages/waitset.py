@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, overload
+from contextlib import ExitStack, suppress
+from typing import Any, Final, overload
 
 from .._core.calls import wait_for_all, wait_for_some
 from .._core.copies import Copies, Signal
 from .._core.holds import any_finished, let_go_finished
 from .._core.operation import Operation
 from .._core.waiting import ManyWaiter
-from ..arguments import deadline_of
+from ..arguments import FOREVER, deadline_of, remaining
 from ..copying.copies import CopyRequest, judged, wait_copies
 from ..copying.engine import queues_running
 from ..request import Request
@@ -20,16 +22,21 @@ from .arrival import ReceiveRequest
 from .channel_request import ChannelRequest
 
 __all__ = [
+    "LOOK",
     "is_done",
     "pending",
     "test_all",
     "test_any",
+    "unmet_of",
     "wait_all",
     "wait_any",
     "wait_for_one",
     "wait_some",
     "waiter_of",
 ]
+
+
+LOOK: Final = 0.01  # seconds between two looks at requests, beside what is no channel yet
 
 
 @overload
@@ -108,8 +115,9 @@ def _some_now(reqs: Iterable[Request], call: str) -> list[int]:
     """The indices of those that are done, after one look that makes progress on all."""
     requests = _checked(reqs, call)
     _, messages = pending(requests)
-    if messages:
-        waiter_of(messages, 0).drive(0)
+    met = [request for request in messages if request._unmet is None]
+    if met:
+        waiter_of(met, 0).drive(0)
     try:
         return _some(requests, 0, call)
     except TimeoutError:
@@ -145,6 +153,8 @@ def wait_for_one(requests: Sequence[Request], deadline: float | None) -> bool:
     copies, messages = pending(requests)
     if len(copies) + len(messages) < len(requests):
         return True  # the others may never be done
+    if unmet := unmet_of(messages):
+        return _wait_unmet(unmet, requests, deadline)
     if copies and messages:
         return _wait_mixed(copies, messages, deadline)
     if copies:
@@ -201,9 +211,50 @@ def _unfinished(request: ChannelRequest) -> Sequence[Operation]:
     return [each for each in request._operations if not each.done] or request._operations[-1:]
 
 
+def unmet_of(messages: Iterable[ChannelRequest]) -> list[ChannelRequest]:
+    """Those that no channel has yet: both ends of their pipes have not met."""
+    return [unmet for request in messages if (unmet := request._unmet) is not None]
+
+
+def _wait_unmet(
+    unmet: Sequence[ChannelRequest], requests: Sequence[Request], deadline: float | None
+) -> bool:
+    """Wait until a request is done, or a channel has one of these. False: the deadline passed.
+
+    Others are looked at now and then, since they have no descriptor. It is a moment until both
+    ends of a pipe meet, once both are used.
+    """
+    others = len(unmet) < len(requests)
+    while not any(request._done or request._unmet is None for request in unmet):
+        if others and any(_is_done_after_check(request) for request in requests):
+            return True
+        left = remaining(deadline)
+        if left == 0:
+            return False
+        if others:
+            left = LOOK if left is None else min(left, LOOK)
+        with ExitStack() as stack:
+            slept = [stack.enter_context(request._sleeping()) for request in unmet]
+            if all(slept):
+                poller = select.poll()
+                for fd, events in (each for watched in slept for each in watched):
+                    poller.register(fd, events)
+                poller.poll(None if left is None else min(left, FOREVER) * 1000)
+    return True
+
+
+def _is_done_after_check(request: Request) -> bool:
+    with suppress(Exception):  # its own error, which it tells again
+        request.check()
+    return request._done
+
+
 def _wait_messages(messages: list[ChannelRequest], deadline: float | None) -> bool:
     while messages := [request for request in messages if not request._done]:
-        if not waiter_of(messages, 0).wait(deadline):
+        if unmet := unmet_of(messages):
+            if not _wait_unmet(unmet, messages, deadline):
+                return False
+        elif not waiter_of(messages, 0).wait(deadline):
             return False
     return True
 

@@ -44,8 +44,8 @@ class Destination:
         """Spread a message, which is not too long; returns its bytes."""
         at = 0
         for view in self._views:
-            piece = message[at : at + view.nbytes]
-            view[: len(piece)] = piece
+            if piece := message[at : at + view.nbytes]:  # one without bytes cannot be written to
+                view[: len(piece)] = piece
             at += len(piece)
         return len(message)
 

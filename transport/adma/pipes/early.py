@@ -1,252 +1,70 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An end of a pipe before it is a channel: who owns it, and what comes over the line meanwhile.
+"""The messages of an end of a pipe before all of them go over its channel.
 
-An end is unclaimed, then claimed, then met: then the handshake is over here, and what this end
-writes goes over the channel. It is through once it has read all that the other end put on the
-line. What is left then is a channel like any other.
+An end is through once it has met, and has read all that the other end put on the line. What is
+left then is a channel like any other.
 
 A handshake takes steps of both ends, and they are made in calls. So until it is over, messages go
-over the line as far as they fit there. No call has to wait for a process that computes.
+over the line as far as they fit there. No call has to wait for a process that computes. What was
+posted and cannot go yet waits in a queue, and the channel takes it over in order: writes when this
+end has met, and reads when it is through. Whoever makes a call that waits comes after what was
+posted before, by this thread or another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
-import errno
-import os
-import select
-import threading
-import time
-import weakref
+import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import forks
 from .._core import channel as core
-from .._core import handshake as processes
-from .._core.constants import BYTES
-from .._core.results import CLOSED_HERE, FORKED, error_for
-from .._core.waiting import ManyWaiter
-from ..arguments import FOREVER, remaining
-from ..connect import counter
+from .._core.results import CLOSED_HERE, error_for
+from ..arguments import remaining
 from ..connect.line import Head, Line, Put, What
-from ..errors import ChannelClosed, PeerDied
-from ..handshake.handshake import Handshake, Terms
+from ..errors import ChannelClosed, MessagesLost, PeerDied
 from ..messages import exit as at_exit
+from .claim import Claim, Owner
 from .handles import Handles
+from .posts import Outgoing
+from .requests import EarlyRequest
+from .state import State
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from .._core.types import Chan, Worker
-    from ..handshake.link import Link
-
-__all__ = ["Early", "State"]
+__all__ = ["Early"]
 
 T = TypeVar("T")
 
-_TERMS: Final = Terms("pipe", client=False)
 
-_ELSEWHERE: Final = (
-    "another process has claimed this end of the pipe, by moving a message: only that process "
-    "uses it; cure: make a pipe for each pair of processes, and close the copies that are not used"
-)
-
-
-class State(enum.Enum):
-    """Of this copy of an end."""
-
-    UNCLAIMED = enum.auto()
-    CLAIMED = enum.auto()  # by this process
-    MET = enum.auto()  # the channel is there
-    THROUGH = enum.auto()  # and nothing is left on the line
-    CLOSED = enum.auto()
-    ELSEWHERE = enum.auto()  # another process has claimed it
-    FORKED = enum.auto()  # this is a child of the process that had claimed it
-
-
-_LIVE: Final = (State.UNCLAIMED, State.CLAIMED)
-
-
-class Owner(Protocol):
-    """An end, as this module knows it. Its methods are called under the lock."""
-
-    def _make_channel(self, link: Link) -> Chan:
-        """The channel is there from now on. An error lets go of the link."""
-
-    def _now_met(self) -> None:
-        """What is written goes over the channel."""
-
-    def _now_through(self) -> None:
-        """What is read comes over the channel, too."""
-
-
-class Early:
-    """What an end of a pipe has beside its channel.
-
-    `owner` is the end. All methods may be called by several threads.
-    """
+class Early(Claim):
+    """What an end of a pipe has beside its channel."""
 
     def __init__(self, handles: Handles, owner: Owner) -> None:
-        self.state = State.UNCLAIMED
+        super().__init__(handles, owner)
         self.sent = 0  # messages that went over the line
         self.taken = 0
-        self.peer_pid = 0  # 0: it is not known yet
-        self.made_by = 0  # the process that has claimed it
-        self._handles = handles
-        self._owner = weakref.ref(owner)  # whose calls these are, and so it is alive in them
-        self._lock = threading.RLock()  # a signal handler may close
-        self._handshake: Handshake | None = None
-        self._steps = False  # a thread makes a step of it
-        self._failure: Exception | None = None  # of the handshake
         self._coming = False  # a message is, by the channel
         self._announced = False  # the other end was told that one of ours is
         self._expected: int | None = None  # so many messages the other end has put on the line
-        self._pidfd = -1  # of the other end's process
-        self._chan: Chan | None = None
-        self._epoll: select.epoll | None = None
-        self._watched_sock = -1
-        self._bell = -1  # an eventfd for threads that wait here
-        self._waiting = 0  # so many of them
-        forks.in_child(self, Early._forked)
 
-    @property
-    def _end_object(self) -> Owner:
-        owner = self._owner()
-        assert owner is not None
-        return owner
+    # From the line to the channel
 
-    # Whose it is
-
-    def claim(self) -> None:
-        """Claim the end for this process, if that was not done. ChannelClosed: it is another's."""
-        if self.state is State.UNCLAIMED:
-            with self._lock, forks.held_off():
-                if self.state is State.UNCLAIMED:
-                    self._claim()
-        self.check()
-
-    def _claim(self) -> None:
-        if not self._handles.claim():
-            self._lose()
-            return
-        self.state = State.CLAIMED
-        self.made_by = os.getpid()
-        self._handshake = Handshake(self._handles.sock, _TERMS, time.monotonic() + FOREVER)
-        at_exit.enlist(self)
-        self.advance()  # says hello
-
-    def _lose(self) -> None:
-        self.state = State.ELSEWHERE
-        self._let_go()
-
-    def check(self) -> None:
-        """ChannelClosed: the end cannot be used here, or not any more."""
-        if self.state is State.CLOSED:
-            raise error_for(CLOSED_HERE)
-        if self.state is State.FORKED:
-            raise error_for(FORKED)
-        if self.state is State.ELSEWHERE:
-            raise ChannelClosed(_ELSEWHERE)
-
-    def check_unclaimed(self) -> None:
-        """As `check`; it has found out, too, whether another process has claimed the end."""
-        with self._lock:
-            if self.state is State.UNCLAIMED and self._handles.is_claimed():
-                self._lose()
-            self.check()
-
-    def copy(self) -> Handles:
-        """The descriptors, of which others may make copies.
-
-        ChannelClosed: it cannot be used here. ValueError: this process has claimed it.
-        """
-        self.check_unclaimed()
-        if self.state is not State.UNCLAIMED:
-            raise ValueError(
-                "this process has claimed this end of the pipe, by moving a message, and so it "
-                "cannot be passed on; cure: pass it before it is used, or make another pipe"
-            )
-        return self._handles
-
-    def _forked(self) -> None:
-        """In a child: an unclaimed end is the child's, too."""
-        self._lock = threading.RLock()
-        self._steps = False
-        self._waiting = 0
-        if self._bell >= 0:
-            os.close(self._bell)  # the parent's, as is the next one
-            self._bell = -1
-        if self._epoll is not None:
-            self._epoll.close()
-            self._epoll = None
-        if self.state in (State.CLAIMED, State.MET, State.THROUGH):
-            self.state = State.FORKED
-            self._handshake = None
-            self._chan = None
-            self._let_go()
-
-    # The handshake
-
-    def advance(self) -> None:
-        """Go on with the handshake as far as the other end has. Never waits for it."""
-        if self._handshake is None:
-            return
-        with self._lock, forks.held_off():
-            handshake = self._handshake
-            if handshake is None or self._steps:  # a signal handler's call, in the middle of it
-                return
-            self._steps = True
-            try:
-                link = handshake.step()
-                if link is not None:
-                    self._begin_channel(link)
-                elif not self.peer_pid:
-                    self._note_peer(handshake)
-            except Exception as error:
-                self._handshake, self._failure = None, error
-                self._handles.distrust()
-                self._ring()
-            except BaseException:
-                self._handshake = None
-                self._ring()
-                self._failure = ConnectionAbortedError(
-                    "a signal's exception interrupted the handshake of this pipe"
-                )
-                raise
-            finally:
-                self._steps = False
-
-    def _note_peer(self, handshake: Handshake) -> None:
-        """The other end has said hello. Copies of it elsewhere do not hide its process's death."""
-        pid = handshake.peer_pid
-        if pid:
-            self.peer_pid = pid
-            self._pidfd = processes.pidfd_open(pid)
-            if self._pidfd == -errno.ESRCH:
-                self._fail()
-
-    def _begin_channel(self, link: Link) -> None:
-        self._handshake = None
-        self.peer_pid = link.pid
-        self._chan = self._end_object._make_channel(link)
-        at_exit.delist(self)
-        self._close_pidfd()
-        self._handles.tell(self.sent)
+    def _met(self) -> None:
+        self._handles.notes.tell(self.sent)
         self.state = State.MET
-        self._ring()
-        self._close_bell()
+        self._bell.ring()
+        self._bell.close()
         self._end_object._now_met()
-        if self._epoll is not None:
-            if self._watched_sock >= 0:
-                self._epoll.unregister(self._watched_sock)
-            self._watch_channel(self._epoll)
+        self._push()
         self._look_whether_through()
 
     def _look_whether_through(self) -> bool:
         if self._expected is None:
-            self._expected = self._handles.heard()
+            self._handles.notes.listen()
+            self._expected = self._handles.notes.told
         if self._expected is None or self.taken < self._expected:
             return False
         self._finish()
@@ -258,10 +76,115 @@ class Early:
         That one may announce something just now, which is no news any more.
         """
         self.state = State.THROUGH
-        if self._epoll is not None:
-            self._epoll.unregister(self._handles.line.fileno())
+        self._poller.remove(self._handles.line.fileno())
         self._handles.close_all_but_line()
+        while self._posts.reads:
+            self._posts.reads.popleft().take_over()
+        self._bell.ring()
         self._end_object._now_through()
+
+    # Posts
+
+    def post_read(self, request: EarlyRequest) -> None:
+        """Queue a read, and take what is there for it. ChannelClosed: the end is not usable."""
+        with self._lock:
+            self.check()
+            if self.state is State.THROUGH:
+                request.take_over()
+                return
+            self._posts.add(request, self._posts.reads)
+            self._pull()
+
+    def post_write(self, request: EarlyRequest) -> None:
+        """Queue a write, and put it on the line if there is room. See `post_read`."""
+        self.advance()
+        with self._lock:
+            self.check()
+            self._posts.add(request, self._posts.writes)
+            self._push()
+
+    def go_on(self) -> None:
+        """See `requests.Pending`."""
+        self.advance()
+        with self._lock:
+            self._push()
+            self._pull()
+
+    def withdraw(self, request: EarlyRequest) -> bool:
+        """See `requests.Pending`."""
+        with self._lock:
+            if request._unmet is None:
+                return False
+            self._posts.remove(request)
+            request.withdrawn()
+            self._bell.ring()
+            self._push()  # what comes behind it may fit
+            return True
+
+    def wait_for(self, deadline: float | None, *, reads: bool) -> bool:
+        """See `requests.Pending`."""
+        return self.wait(deadline, reads=reads)
+
+    def sleeping(self, *, reads: bool) -> AbstractContextManager[list[tuple[int, int]]]:
+        """See `requests.Pending`."""
+        return self._sleeping(room=False, reads=reads)
+
+    def _pull(self) -> None:
+        """Take messages from the line for the reads that are queued."""
+        reads = self._posts.reads
+        while reads:
+            try:
+                found = self._look(claims=True)
+            except Exception as error:
+                self._posts.fail(reads, error)
+                self._bell.ring()
+                return
+            if not isinstance(found, Head):
+                return  # there is none; or the channel has taken them over
+            request = reads.popleft()
+            take: Callable[[Head], Any] = request.what
+            try:
+                value = take(found)
+            except Exception as error:  # the message stays, for the next one
+                request.fail(error)
+            else:
+                request.finish(value)
+                self._count_taken()
+            self._bell.ring()
+
+    def _push(self) -> None:
+        """Write what is queued, as far as that is possible."""
+        writes = self._posts.writes
+        self._posts.needs_room = False
+        while writes:
+            message: Outgoing = writes[0].what
+            if self.state is not State.CLAIMED:
+                self._announce(message.kind, message.nbytes)
+                writes.popleft().take_over()
+            elif (done := self._put(message)) is Put.SENT:
+                writes.popleft().finish(message.nbytes)
+            elif done is Put.GONE:
+                self._posts.fail(writes, self._cannot_write())
+            else:
+                self._posts.needs_room = done is Put.FULL
+                return
+            self._bell.ring()
+
+    def _put(self, message: Outgoing) -> Put:
+        """Put it on the line. GONE: nobody will ever read it."""
+        if self._failure is None:
+            # Counted before, as a signal's exception may come once it is there. A reader that
+            # expects more than there is sees that the line is empty.
+            self.sent += 1
+            done = message.put(self._handles.line)
+            if done is Put.SENT:
+                return done
+            self.sent -= 1
+            if self._peer_is_gone():
+                self._fail()
+            elif not self._handles.line.is_hung_up():
+                return done
+        return Put.GONE
 
     # Reading
 
@@ -272,15 +195,20 @@ class Early:
         is, if it has not read it. TimeoutError: none came. ChannelEnded: none will.
         """
         self.claim()
+        before = self._posts.last_read()
         while True:
             with self._lock:
-                found = self._look(claims=True)
-                if isinstance(found, Head):
-                    result = take(found)
-                    self._count_taken()
-                    return [result]
-                if found:
-                    return []
+                self._push()
+                self._pull()
+                self.check()
+                if before is None or before._unmet is None:
+                    found = self._look(claims=True)
+                    if isinstance(found, Head):
+                        result = take(found)
+                        self._count_taken()
+                        return [result]
+                    if found:
+                        return []
             if not self.wait(deadline):
                 raise TimeoutError(f"{call} met no counterpart in time: nothing came")
 
@@ -297,11 +225,14 @@ class Early:
     def look(self) -> Head | bool:
         """The next message, or that one which comes by the channel, is there. Takes nothing.
 
-        True: the channel has it. False: there is none yet. ChannelEnded: none will come.
+        It is none that a read which was posted gets. True: the channel has it. False: there is
+        none yet. ChannelEnded: none will come.
         """
         with self._lock:
             self.check_unclaimed()
-            return self._look(claims=False)
+            self._push()
+            self._pull()
+            return self._look(claims=False) if not self._posts.reads else False
 
     def _look(self, *, claims: bool) -> Head | bool:
         self.check()
@@ -322,7 +253,7 @@ class Early:
                 continue
             self.advance()  # the last words of the other end's handshake came before that
             if self.state is not State.MET:
-                raise self._ended(head.what)
+                raise self._ended(head)
             self._finish()
         return True
 
@@ -334,8 +265,8 @@ class Early:
         self.advance()
         if self.state is State.CLAIMED and not self._coming:
             self._coming = True
-            if self._epoll is not None:
-                self._watch_handshake(self._epoll)
+            if self._handshake is not None:
+                self._watch_handshake()
 
     def _nothing(self) -> bool:
         """The line is empty. True: it will stay so."""
@@ -352,18 +283,16 @@ class Early:
             raise self._failure.with_traceback(None)
         return False
 
-    def _peer_is_gone(self) -> bool:
-        return self._pidfd >= 0 and bool(_ready([(self._pidfd, select.POLLIN)], 0))
-
-    def _fail(self) -> None:
-        if self._handshake is not None:
-            self._handshake.abandon()
-            self._handshake = None
-        self._failure = PeerDied("the process at the other end of the pipe is gone")
-
-    def _ended(self, what: What) -> Exception:
+    def _ended(self, head: Head) -> Exception:
         """Why nothing will come, at the end of the line."""
-        if what is What.END or not self.peer_pid:
+        if head.what is What.END and head.nbytes:
+            return MessagesLost(
+                f"the peer closed its end of the pipe before it was used here: {head.nbytes} of "
+                f"{head.kind} messages are lost",
+                posted=head.kind,
+                withdrawn=head.nbytes,
+            )
+        if head.what is What.END or not (self.peer_pid or self._peer_is_gone()):
             return ChannelClosed("the peer closed its end of the pipe; all it wrote was read")
         return PeerDied("the process at the other end of the pipe ended without closing it")
 
@@ -383,32 +312,26 @@ class Early:
         cannot travel over the line. TimeoutError: nothing of it was written.
         """
         self.claim()
-        told = False  # the other end knows that something comes
+        message = Outgoing(kind, parts, nbytes)
+        before = self._posts.last_write()
         while True:
             self.advance()
             with self._lock:
                 self.check()
-                if self.state is not State.CLAIMED:
-                    self._announce(kind, nbytes)
-                    return False
-                if self._failure is not None:
-                    raise self._cannot_write()
-                done = Put.TOO_LONG
-                if parts is not None:
-                    # Counted before, as a signal's exception may come once it is there. A reader
-                    # that expects more than there is sees that the line is empty.
-                    self.sent += 1
-                    done = self._handles.line.put(What.MESSAGE, kind, nbytes, parts)
+                self._push()
+                self._pull()
+                room = False
+                if before is None or before._unmet is None:
+                    if self.state is not State.CLAIMED:
+                        self._announce(kind, nbytes)
+                        return False
+                    done = self._put(message)
                     if done is Put.SENT:
                         return True
-                    self.sent -= 1
-                if done is Put.TOO_LONG and not told:
-                    done = self._handles.line.put(What.COMING, kind, nbytes)
-                    told = done is Put.SENT
-                gone = done is Put.GONE or self._handles.line.is_hung_up()
-                if gone or self._peer_is_gone():
-                    raise self._cannot_write()
-            if not self.wait(deadline, room=done is Put.FULL, reads=False):
+                    if done is Put.GONE:
+                        raise self._cannot_write()
+                    room = done is Put.FULL
+            if not self.wait(deadline, room=room, reads=False):
                 raise TimeoutError(f"{call} met no counterpart in time: nothing was written")
 
     def _announce(self, kind: int, nbytes: int) -> None:
@@ -426,130 +349,48 @@ class Early:
             return self._failure.with_traceback(None)
         head = self._handles.line.head()
         closed = head is not None and head.what is not What.GONE
-        if closed and head != Head(What.END) and self._peer_is_gone():
+        if closed and head is not None and head.what is not What.END and self._peer_is_gone():
             closed = False  # what it says last is not known yet
-        return self._ended(What.END if closed else What.GONE)
-
-    def meet(self, deadline: float | None, call: str) -> None:
-        """Wait until the channel is there."""
-        self.put(BYTES, None, 0, deadline, call)
-
-    # Waiting
-
-    def wait(self, deadline: float | None, *, room: bool = False, reads: bool = True) -> bool:
-        """Sleep until it is worth looking again. False: the deadline has passed.
-
-        `room`: wait for room on the line; `reads`: for what comes on it.
-        """
-        left = remaining(deadline)
-        if left == 0:
-            return False
-        if self.state is State.MET:
-            self._wait_for_both(deadline)
-            return True
-        with self._lock:
-            watched = self._watched(room=room, reads=reads)
-            if not watched:
-                return True
-            self._waiting += 1
-        try:
-            _ready(watched, left)
-        finally:
-            with self._lock:
-                self._waiting -= 1
-                self._close_bell()
-        return True
-
-    def _watched(self, *, room: bool, reads: bool) -> list[tuple[int, int]]:
-        """What a thread waits for; nothing if the state has changed."""
-        if self.state not in _LIVE:
-            return []
-        if self._bell < 0:
-            self._bell = counter.make(0)
-        events = (select.POLLOUT if room else 0) | (select.POLLIN if reads else 0)
-        watched = [(self._bell, select.POLLIN), (self._handles.line.fileno(), events)]
-        if self._handshake is not None:
-            watched.append((self._handles.sock.fileno(), self._handshake.events))
-        if self._pidfd >= 0:
-            watched.append((self._pidfd, select.POLLIN))
-        return watched
-
-    def _ring(self) -> None:
-        """Threads that wait have to look again: what they wait for will not happen there."""
-        if self._bell >= 0:
-            counter.add(self._bell, 1)
-
-    def _close_bell(self) -> None:
-        """Once nobody waits for it any more."""
-        if self._bell >= 0 and not self._waiting and self.state not in _LIVE:
-            fd, self._bell = self._bell, -1
-            os.close(fd)
-
-    def _wait_for_both(self, deadline: float | None) -> None:
-        """For the line, and for the channel."""
-        chan = self._chan
-        if chan is None:
-            return
-        waiter = ManyWaiter([chan], (), 0, also=self._handles.line.fileno())
-        try:
-            waiter.step(deadline, spins=True)
-        finally:
-            waiter.give_up()
-
-    # A descriptor for event loops
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when a message waits, before and after there is a channel.
-
-        It is an epoll(7) of its own, so that it stays the same.
-        """
-        with self._lock:
-            self.check_unclaimed()
-            if self._epoll is None:
-                with forks.held_off():
-                    epoll = select.epoll()
-                    if self.state is not State.THROUGH:
-                        epoll.register(self._handles.line.fileno(), select.EPOLLIN)
-                    if self._chan is not None:
-                        self._watch_channel(epoll)
-                    elif self._coming:
-                        self._watch_handshake(epoll)
-                    self._epoll = epoll
-            return self._epoll.fileno()
-
-    def _watch_handshake(self, epoll: select.epoll) -> None:
-        epoll.register(self._handles.sock.fileno(), select.EPOLLIN)
-        self._watched_sock = self._handles.sock.fileno()
-
-    def _watch_channel(self, epoll: select.epoll) -> None:
-        assert self._chan is not None
-        fd = core.fileno(self._chan)
-        if fd < 0:
-            raise error_for(fd)
-        epoll.register(fd, select.EPOLLIN)
+        return self._ended(Head(What.END if closed else What.GONE))
 
     # Ending
 
-    def close(self, deadline: float | None) -> None:
+    def deliver(self, deadline: float | None) -> bool:
+        """Before a close, wait until what was posted is written. True: there is a channel."""
+        while self._posts.writes:
+            self.go_on()
+            if not self._posts.writes or not self.wait(deadline, reads=False):
+                break
+        return self.state in (State.MET, State.THROUGH)
+
+    def close(self, deadline: float | None, *, tells: bool = False) -> None:
         """Close this copy; if this process has claimed the end, close the end.
 
-        Once there is a channel, that is closed before. Closing twice is no error.
+        Once there is a channel, that is closed before. Closing twice is no error. `tells`: warn
+        if something that was posted is lost.
         """
         while True:
             with self._lock:
                 state = self.state
                 if state in (State.CLOSED, State.ELSEWHERE, State.FORKED):
                     return
-                full = state is State.CLAIMED and (self._handles.line.put(What.END) is Put.FULL)
+                full = state is State.CLAIMED and self._put_end() is Put.FULL
                 if not full or remaining(deadline) == 0:
-                    self._end(state)
+                    self._end(state, tells)
                     return
             self.wait(deadline, room=True, reads=False)
 
-    def _end(self, state: State) -> None:
+    def _put_end(self) -> Put:
+        """Say that nothing follows, and how much is lost of what was posted."""
+        lost = len(self._posts.writes)
+        return self._handles.line.put(What.END, self.sent + lost if lost else 0, lost)
+
+    def _end(self, state: State, tells: bool) -> None:
         self.state = State.CLOSED
         at_exit.delist(self)
         self._chan = None
+        lost = len(self._posts.writes)
+        self._posts.fail_all(error_for(CLOSED_HERE))
         if self._handshake is not None:
             self._handshake.abandon()
             self._handshake = None
@@ -564,40 +405,11 @@ class Early:
         else:
             self._handles.line.hang_up()
         self._let_go()
-
-    def _let_go(self) -> None:
-        self._ring()
-        self._close_bell()
-        self._handles.close()
-        self._close_pidfd()
-        if self._epoll is not None:
-            self._epoll.close()
-            self._epoll = None
-
-    def _close_pidfd(self) -> None:
-        fd, self._pidfd = self._pidfd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    # At the end of the interpreter
-
-    def begin_drain(self) -> None:
-        """See `exit.End`. What is on the line stays there."""
-
-    def handles(self) -> tuple[list[Chan], list[Worker]]:
-        """See `exit.End`."""
-        return [], []
-
-    def cut_off(self) -> None:
-        """See `exit.End`."""
-        if self.state is State.CLAIMED:
-            self.close(time.monotonic())
-
-
-def _ready(watched: list[tuple[int, int]], seconds: float | None) -> list[tuple[int, int]]:
-    """Those descriptors that are ready, at the latest after so many seconds."""
-    poll = select.poll()
-    for fd, events in watched:
-        if fd >= 0:
-            poll.register(fd, events)
-    return poll.poll(None if seconds is None else min(seconds, FOREVER) * 1000)
+        if lost and tells:
+            warnings.warn(
+                f"both ends of a pipe had not met before this one was closed: {lost} messages that "
+                "were posted are lost; wait for them before you close, or close with a longer "
+                "timeout",
+                ResourceWarning,
+                stacklevel=4,
+            )

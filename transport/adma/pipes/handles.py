@@ -28,12 +28,17 @@ from ..connect.identity import (
 from ..connect.line import Line
 from ..connect.record import ANCILLARY, close_all, numbers_in
 from ..errors import PeerDied, ProtocolError, failure
+from .notes import Notes
 
 __all__ = ["Handles", "receive", "send"]
 
-_SOCKETS: Final = (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)  # the line, and the other one
+_SOCKETS: Final = (  # the line, the other one, and that of the notes
+    socket.SOCK_SEQPACKET,
+    socket.SOCK_STREAM,
+    socket.SOCK_SEQPACKET,
+)
 _COUNT: Final = 5
-_GREETING: Final = b"adma pipe 1"
+_GREETING: Final = b"adma pipe 2"
 _NO_END: Final = "what came over the socket is no end of a pipe"
 
 
@@ -42,16 +47,16 @@ class Handles:
 
     `line` keeps messages until there is a channel, which is made over `sock`. `ticket` is an
     eventfd(2) of value 1, and who reads it has claimed the end: the kernel lets one process do
-    that. `tells` and `hears` are eventfds of the value 0. An end that has its channel writes to
-    the first one how many messages it has put on the line, and reads from the second one how
-    many the other end has. In both cases it is 1 more, so that 0 means "not yet".
+    that. `theirs` is the other end's, to look at. `notes` go from end to end: who is about to
+    take a ticket, and how many messages an end that has its channel has put on the line.
     """
 
     def __init__(self, fds: list[int]) -> None:
         """They are close-on-exec, and owned from now on."""
-        line, sock, self.ticket, self._tells, self._hears = fds
+        line, sock, self.ticket, self._theirs, notes = fds
         self.line = Line(socket.socket(fileno=line))
         self.sock = socket.socket(fileno=sock)
+        self.notes = Notes(socket.socket(fileno=notes))
         self._is_distrusted = False
 
     @classmethod
@@ -60,14 +65,15 @@ class Handles:
 
         ProtocolError: they are something else, and stay the caller's.
         """
+        line, sock, *tickets, notes = fds
         try:
-            for fd, kind in zip(fds, _SOCKETS, strict=False):
-                with _borrowed(fd) as sock:
-                    if (sock.family, sock.type) != (socket.AF_UNIX, kind):
+            for fd, kind in zip((line, sock, notes), _SOCKETS, strict=True):
+                with _borrowed(fd) as borrowed:
+                    if (borrowed.family, borrowed.type) != (socket.AF_UNIX, kind):
                         raise ProtocolError(_NO_END)
         except OSError:
             raise ProtocolError(_NO_END) from None
-        for fd in fds[len(_SOCKETS) :]:
+        for fd in tickets:
             if stat.S_IFMT(os.fstat(fd).st_mode):  # a counter is no file of any type
                 raise ProtocolError(_NO_END)
             os.set_blocking(fd, False)
@@ -89,43 +95,55 @@ class Handles:
                 undo.callback(os.close, fd)
                 return fd
 
-            lines, socks = ([own(fd) for fd in _sockets(kind)] for kind in _SOCKETS)
+            lines, socks, notes = ([own(fd) for fd in _sockets(kind)] for kind in _SOCKETS)
             tickets = [own(counter.make(1)) for _ in range(2)]
-            notes = [own(counter.make(0)) for _ in range(2)]
-            copies = [own(os.dup(fd)) for fd in notes]  # each end closes its own
+            copies = [own(os.dup(fd)) for fd in tickets]  # each end closes its own
             undo.pop_all()
-        first = [lines[0], socks[0], tickets[0], notes[0], notes[1]]
-        second = [lines[1], socks[1], tickets[1], copies[1], copies[0]]
+        first = [lines[0], socks[0], tickets[0], copies[1], notes[0]]
+        second = [lines[1], socks[1], tickets[1], copies[0], notes[1]]
         return cls(first), cls(second)
 
     def fds(self) -> list[int]:
         """All of them, in the order in which they are given to `__init__`."""
-        return [self.line.fileno(), self.sock.fileno(), self.ticket, self._tells, self._hears]
+        fds = [self.line.fileno(), self.sock.fileno(), self.ticket, self._theirs]
+        return [*fds, self.notes.fileno()]
 
     def is_claimed(self) -> bool:
         """Has any process claimed the end?"""
-        poll = select.poll()
-        poll.register(self.ticket, select.POLLIN)
-        return not poll.poll(0)
+        return _is_taken(self.ticket)
 
     def claim(self) -> bool:
-        """Claim the end. False: a process has done so before."""
+        """Claim the end. False: a process has done so before.
+
+        Who takes the ticket has said before that it is about to. So the other end hears of its
+        death, whenever that is (tests/model/claim.pml). OSError: see `Notes.claim`; nobody
+        has claimed the end by this.
+        """
+        if self.is_claimed():
+            return False
+        self.notes.claim()
         try:
             counter.take(self.ticket)
         except BlockingIOError:
+            self.notes.lose()
             return False
         return True
 
-    def tell(self, count: int) -> None:
-        """So many messages went over the line, and no other will."""
-        counter.add(self._tells, count + 1)
+    def is_other_lost(self) -> bool:
+        """Has a process claimed the other end, and died? It is not told while it lives.
 
-    def heard(self) -> int | None:
-        """How many messages the other end has put on the line. None: there may be more."""
-        try:
-            return counter.take(self._hears) - 1
-        except BlockingIOError:
-            return None
+        The ticket is looked at before the notes, since a note comes before its ticket is taken. It
+        is looked at again where all that are known of are dead: one of them may have taken it.
+        """
+        while True:
+            taken = _is_taken(self._theirs)
+            self.notes.listen()
+            if self.notes.is_anybody_left():
+                return False
+            if taken:
+                return True
+            if not _is_taken(self._theirs):
+                return False
 
     def distrust(self) -> None:
         """Another user may speak at the other end, and have passed what blocks who closes it."""
@@ -136,8 +154,9 @@ class Handles:
         if self._is_distrusted and self.sock.fileno() >= 0:
             let_go(self.sock.detach(), OVERFLOW_UID)
         self.sock.close()
-        fds = (self.ticket, self._tells, self._hears)
-        self.ticket = self._tells = self._hears = -1
+        self.notes.close(distrusted=self._is_distrusted)
+        fds = (self.ticket, self._theirs)
+        self.ticket = self._theirs = -1
         for fd in fds:
             if fd >= 0:
                 with contextlib.suppress(OSError):
@@ -149,7 +168,7 @@ class Handles:
         self.close_all_but_line()
 
     def __del__(self) -> None:
-        if hasattr(self, "sock"):
+        if hasattr(self, "notes"):
             self.close_all_but_line()
 
 
@@ -161,6 +180,12 @@ def _borrowed(fd: int) -> Iterator[socket.socket]:
         yield sock
     finally:
         sock.detach()
+
+
+def _is_taken(ticket: int) -> bool:
+    poll = select.poll()
+    poll.register(ticket, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _sockets(kind: int) -> list[int]:
