@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import Final
 
 import adma
@@ -53,22 +54,26 @@ class Exchange:
         return error
 
 
-def begin(endpoint: Endpoint, number: int, point: str, action: str, argument: int = 0) -> None:
+def begin(endpoint: Endpoint, number: int, point: str, action: str, argument: int = 0) -> bool:
     """A thread exchanges messages with a peer, closes the endpoint, and comes past `point`.
 
-    It has got there, and is held or delayed, when this returns.
+    True: it has got there, and is held or delayed. False: it is through, and did not get there.
     """
-    worker = worker_of(endpoint)
+    worker, through = worker_of(endpoint), threading.Event()
 
     def use() -> str:
-        error = Exchange(worker, number).finish()
-        with contextlib.suppress(TimeoutError):
-            worker.drop(number, 1)
-        return error
+        try:
+            error = Exchange(worker, number).finish()
+            with contextlib.suppress(TimeoutError):
+                worker.drop(number, 1)
+            return error
+        finally:
+            through.set()
 
     faults.arm(None, point, action, argument)
     endpoint.kept["thread"] = InThread(use)
-    until(f"somebody comes to {point}", lambda: faults.passes(None, point) > 0)
+    until("it is there, or through", lambda: faults.passes(None, point) > 0 or through.is_set())
+    return faults.passes(None, point) > 0
 
 
 def fork(endpoint: Endpoint) -> int:
