@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import multiprocessing.connection
 import os
 import platform
 import resource
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 import adma
+import adma.connection
 from adma._core import operation
 from adma.testing import Peer
 from adma.testing.calls import messages
@@ -29,6 +31,8 @@ from support.endpoints import InThread
 from support.mechanisms import NAMES
 
 MANY = 200
+MOST = 1000
+MOST_FILES = 6 * MOST
 
 
 def polled() -> int:
@@ -93,6 +97,40 @@ def test_all_of_many_at_once_and_in_order(many_files: None) -> None:
         assert adma.wait(channels, timeout=SHORT) == []
         peer.call(polling.write_on, [MANY - 1, 0], 10)
         assert adma.wait(channels, timeout=HANG) == [channels[0], channels[-1]]
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < MOST_FILES,
+    reason=f"a thousand channels need `ulimit -Hn {MOST_FILES}`",
+)
+def test_a_thousand(many_files: None) -> None:
+    """Each of them takes three descriptors, and one more once its `fileno()` was asked for."""
+    with Peer() as peer:
+        channels = [peer.connect() for _ in range(MOST)]
+        ends: list[Any] = [*channels, *adma.connection.Pipe()]
+        before = len(os.listdir("/proc/self/fd"))
+        assert before < MOST_FILES * 3 // 4
+        assert adma.wait(channels, timeout=0) == []
+        assert adma.connection.wait(ends, 0) == []
+        assert multiprocessing.connection.wait(ends, 0) == []
+        assert len(os.listdir("/proc/self/fd")) < MOST_FILES
+        waits = [
+            InThread(lambda: adma.wait(channels, timeout=HANG)),
+            InThread(lambda: adma.connection.wait(ends, HANG)),
+            InThread(lambda: multiprocessing.connection.wait(ends, HANG)),
+        ]
+        for wait in waits:
+            until_thread_asleep(wait)
+        busy = [MOST - 1]
+        peer.call(polling.write_on, busy, 10)
+        for wait in waits:
+            assert wait.result() == [channels[-1]]
+        channels[-1].read(bytearray(10), timeout=HANG)
+        peer.call(polling.write_on, list(range(MOST)), 10)
+        assert adma.wait(channels, timeout=HANG) == channels
+        assert adma.connection.wait(ends, HANG) == channels
+        ends[-1].close()
+        ends[-2].close()
 
 
 @pytest.mark.parametrize("polls", [False, True])
