@@ -21,7 +21,6 @@ from pathlib import Path
 import mpi4py.MPI
 
 from adma import MPI, PeerDied, mpi
-from adma._core._native import ffi, lib
 from adma._core.calls import ranks_carried
 from adma.mpi import activity
 
@@ -29,7 +28,6 @@ comm = MPI.COMM_WORLD
 rank, size = comm.rank, comm.size
 left, right = (rank - 1) % size, (rank + 1) % size
 MIB = 1 << 20
-HALF_A_RING = 64  # messages
 FLAT = 10_000  # calls of each kind, after which no more is allocated than before
 
 
@@ -1072,32 +1070,6 @@ def killed() -> None:
     if rank == 0:  # in a file: a launcher that has lost a rank may lose what others print
         Path(os.environ["TOLD_AFTER"]).write_text(told, encoding="ascii")
     os._exit(0)  # MPI_Finalize would wait for the dead
-
-
-def wakeups() -> int:
-    """How often the progress thread of this rank was woken."""
-    stats = ffi.new("struct adma_progress_stats *")
-    lib.adma_get_progress_stats(stats)
-    return int(stats.wakeups)
-
-
-def undisturbed() -> None:
-    """Half a ring comes while the receiver is busy for a moment: this wakes nobody each time."""
-    turns, message, go_on = 100, bytearray(8), [True]
-    while go_on[0] and size == 2:
-        before = wakeups()
-        for _ in range(turns):
-            if rank == 0:
-                comm.Send(message, 1)
-                sum(range(10_000))
-                for _ in range(HALF_A_RING):
-                    comm.Recv(message, 1)
-            else:
-                comm.Recv(message, 0)
-                for _ in range(HALF_A_RING):
-                    comm.Send(message, 0)
-        # A machine that is busy with something else may keep the receiver for longer than a moment.
-        go_on = comm.bcast([wakeups() - before > turns / 2], 0)
 
 
 class PythonSleeps:

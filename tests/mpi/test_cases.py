@@ -50,7 +50,6 @@ CASES = (
     "explained",
     "channels",
     "late_channel",
-    "undisturbed",
 )
 #: Those that take ranks of one machine.
 OF_ONE_NODE = {
@@ -62,7 +61,6 @@ OF_ONE_NODE = {
     "forked",
     "late_channel",
     "sleeping",
-    "undisturbed",
 }
 ENDS = ("finalized", "just_ends", "buffered", "early", "ended")
 LONG_ENDS = [("openmpi", name) for name in ("buffered", "early", "ended")]

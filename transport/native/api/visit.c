@@ -8,7 +8,6 @@
 #include "progress/ownership.h"
 #include "progress/policy.h"
 #include "progress/poll_descriptor.h"
-#include "progress/rings.h"
 #include "progress/waiters.h"
 #include "worker/ending.h"
 
@@ -69,18 +68,16 @@ static void visit_copy(struct adma_progress *progress)
 
 int64_t adma_visit(struct adma_progress *progress, bool by_time)
 {
-	int64_t now, again, rings;
+	int64_t now, again;
 	bool armed;
 
 	if (adma_enter_worker(progress))
 		return ADMA_NEVER;
-	now = adma_now();
-	if (by_time && !adma_rings_are_due(progress, now))
+	if (by_time)
 		adma_policy_learn(progress);
 	/* Read even if a thread owns the worker: an event may be the only one that tells of a peer's death. */
 	adma_poll_read(progress);
-	adma_descriptors_check(progress, now);
-	adma_rings_visit(progress, !by_time, now);
+	adma_descriptors_check(progress, adma_now());
 	visit_look(progress);
 	adma_ownership_resume(progress);
 	visit_copy(progress);
@@ -88,7 +85,6 @@ int64_t adma_visit(struct adma_progress *progress, bool by_time)
 	visit_end(progress); /* the look before arming may have completed the last transfer */
 	now = adma_now();
 	again = armed || !progress->ownership.delegated ? adma_policy_next(progress, now) : now;
-	rings = adma_rings_leave(progress);
 	adma_leave_worker(progress);
-	return rings < again ? rings : again;
+	return again;
 }

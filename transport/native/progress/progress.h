@@ -67,13 +67,6 @@ struct adma_ownership {
 	int64_t grace_ns;   /* how long the progress thread waits for an owner to come back; adapts */
 };
 
-/* When the progress thread looks at the rings of a worker with tags by itself: progress/rings.h. */
-struct adma_rings {
-	uint32_t rounds; /* of the worker, when the progress thread left it last */
-	int64_t look_at; /* when it looks again; 0: it is woken for a ring that is half full */
-	int64_t pause_ns; /* until then; adapts; 0: at first */
-};
-
 /* The worker's entry in the registry of the progress thread. */
 struct adma_progress_entry {
 	/* Make progress on the worker. Returns when to visit it again, or ADMA_NEVER. Set once, before it is taken. */
@@ -98,7 +91,6 @@ struct adma_progress {
 	struct adma_poll_descriptor completions; /* of a channel: requests that are done and were not looked at */
 	struct adma_watch watch;
 	struct adma_ownership ownership;
-	struct adma_rings rings;
 	struct adma_progress_entry entry;
 	struct adma_assist assist;
 	void (*let_go)(

@@ -90,7 +90,6 @@ struct adma_receive_side {
 	uint64_t arrived_bytes; /* what these cost, rendezvous messages excepted */
 	uint32_t arrived_slots; /* how many of these wait in slots */
 	bool swept; /* this round has looked which of these were withdrawn */
-	bool unasked; /* the peer is not asked to say that its ring is half full, and will be */
 	bool eager_off; /* the peer was told to send by rendezvous */
 	bool spoilt; /* the peer's ring broke the protocol: nothing more is taken out of it */
 	bool ended; /* the receives that name this endpoint were failed */

@@ -15,8 +15,6 @@ struct adma_tags {
 	struct adma_endpoint **by_number; /* endpoints by number; NULL: closed */
 	uint32_t numbers; /* as many were given out */
 	struct adma_list orphans; /* messages that were taken, and whose endpoints are gone */
-	uint32_t rounds; /* looks at all endpoints */
-	bool undisturbed; /* no peer is asked to say that its ring is half full: see tagged_endpoint.h */
 };
 
 /* A message that came before its buffer: nobody has received it yet, or a probe or a receive has taken it. */

@@ -157,8 +157,6 @@ bool adma_worker_advance(struct adma_worker *worker)
 {
 	struct round_visit visit = {.worker = worker};
 
-	if (worker->tags)
-		worker->tags->rounds++;
 	adma_list_for_each_safe(at, after, &worker->direct) {
 		struct adma_endpoint *ep = adma_container_of(at, struct adma_endpoint, direct);
 		bool named = round_is_named(ep); /* before the look */

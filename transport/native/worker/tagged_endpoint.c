@@ -19,7 +19,6 @@
 #include "worker/request.h"
 #include "worker/ring_endpoint.h"
 #include "worker/ring_send.h"
-#include "worker/round.h"
 #include "worker/tags.h"
 #include "worker/transfers.h"
 #include "worker/withdrawn.h"
@@ -108,21 +107,8 @@ static void tagged_arm_drain(struct adma_endpoint *ep)
 {
 	_Atomic uint32_t *drains = &ep->connection.config.remote->drains;
 
-	if (atomic_load_explicit(drains, memory_order_relaxed))
-		return;
-	ep->receive.unasked = ep->worker->tags->undisturbed;
-	if (!ep->receive.unasked)
+	if (!atomic_load_explicit(drains, memory_order_relaxed))
 		atomic_exchange_explicit(drains, 1, memory_order_seq_cst);
-}
-
-void adma_tagged_leave_undisturbed(struct adma_worker *worker, bool undisturbed)
-{
-	worker->tags->undisturbed = undisturbed;
-	if (undisturbed)
-		return;
-	adma_list_for_each_entry(ep, &worker->endpoints, struct adma_endpoint, member)
-		if (ep->receive.unasked)
-			(void)adma_endpoint_advance(ep);
 }
 
 static bool tagged_drain(struct adma_endpoint *ep)
