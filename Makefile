@@ -41,7 +41,7 @@ STRICT := -std=c11 -D_GNU_SOURCE -Itransport/native -Itransport/native/include -
 
 .PHONY: help docs wheel setup prepare release faults sanitize peers pingpong bench bars bench-mpi bench-quick bench-docs pingpong-vm counts-vm \
 	bench-vm bench-vm-quick test test-all test-native test-sanitize test-tsan test-model test-fuzz test-kernel test-package \
-	test-package-quick test-mpi test-mpi-quick test-cpython test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
+	test-package-quick test-mpi test-mpi-quick test-cpython soak test-kernel-build test-kernel-x86 test-kernel-x86-quick test-kernel-arm64 test-kernel-arm64-quick \
 	test-kernel-debug test-kernel-deep test-kernel-versions aarch64 \
 	lint lint-layers lint-c lint-format lint-python lint-shell clean distclean
 
@@ -230,6 +230,9 @@ IN_MPI := PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib PYTHONDONTWRITEBYTECODE=1
 
 test-mpi-quick: ## the same but for what is marked whole, and with a part of mpi4py's own tests
 	$(MAKE) --no-print-directory test-mpi ARGS='--quick $(ARGS)' CLIENTS=pool MARKS='not whole'
+
+soak: faults ## ten minutes of mixed traffic, of which nothing may grow (ARGS="--seconds 60": one)
+	PYTHONPATH=$(CURDIR)/$(BUILD)/faults/lib $(PY) tests/soak/soak.py $(ARGS)
 
 test-cpython: faults ## run CPython's own tests of connections over adma.connection
 	scripts/need.sh testsuite

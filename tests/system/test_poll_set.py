@@ -99,6 +99,7 @@ def test_all_of_many_at_once_and_in_order(many_files: None) -> None:
         assert adma.wait(channels, timeout=HANG) == [channels[0], channels[-1]]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(
     resource.getrlimit(resource.RLIMIT_NOFILE)[1] < MOST_FILES,
     reason=f"a thousand channels need `ulimit -Hn {MOST_FILES}`",
