@@ -2,10 +2,10 @@
 /*
  * fair_queue.h - whose turn it is, where only so many may run at a time.
  *
- * Fair queues form a tree of four levels: all, the owners of user namespaces, users, processes. What
- * waits does so in the queue of a process. Each queue has a limit of how many may run below it, and
- * on each level the queues take turns. So whoever has much waiting makes only himself wait, and
- * his owner's other users the less the more of them there are.
+ * Fair queues form a tree of four levels: all, the owners of user namespaces, users, processes.
+ * What waits does so in the queue of a process. Each queue has a limit of how many may run below
+ * it, and on each level the queues take turns. So whoever has much waiting makes only himself
+ * wait, and his owner's other users the less the more of them there are.
  *
  * Half of what may run in all is kept for owners of whom nothing runs yet: each of them may have
  * one running. Of the other half an owner may have running no more than is left of it for others.

@@ -8,8 +8,8 @@
  * the transfer when that is completed. The transfer occupies no worker meanwhile, and may be
  * gone by then.
  *
- * Fetches take turns by the owner of the user namespace, by user and by process (fair_queue.h). A few
- * of a user run at a time, and fewer of one process; and fewer in all than the work queue can
+ * Fetches take turns by the owner of the user namespace, by user and by process (fair_queue.h). A
+ * few of a user run at a time, and fewer of one process; and fewer in all than the work queue can
  * run. So a process that serves no faults makes only its own user wait, and a user of many uids
  * makes only those wait that share with him.
  *

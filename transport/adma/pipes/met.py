@@ -11,6 +11,7 @@ from .._core.constants import BYTES, OBJECT
 from .._core.operation import Operation
 from .._core.results import KIND, error_for
 from ..arguments import deadline_of, remaining
+from ..buffer_types import Gathered, Readable, Scattered, Writable
 from ..channel import Channel
 from ..connect.line import Head, What
 from ..errors import ChannelEnded, MessageTooLong
@@ -19,6 +20,8 @@ from ..messages.blocking import Blocking
 from ..messages.channel_request import ChannelRequest
 from ..messages.into import Targets
 from ..messages.message import KINDS, Message, bytes_of, frames_of, load
+from ..messages.persistent import PersistentRequest
+from ..request import Request
 from .buffers import Destination, parts_of
 from .early import Early
 from .posts import Outgoing
@@ -27,10 +30,6 @@ from .state import State
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-    from ..buffer_types import Gathered, Readable, Scattered, Writable
-    from ..messages.persistent import PersistentRequest
-    from ..request import Request
 
 __all__ = ["NOW", "MetEnd", "PipedChannel", "become"]
 
