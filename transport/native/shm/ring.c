@@ -55,15 +55,16 @@ static int ring_read_head(struct adma_ring_out *ring)
 
 /*
  * There is no room: the consumer is to tell of some. True: look again, as it may have given some meanwhile. Whoever asked
- * before has looked since. The fence is between the word and that look; its partner is in ring_is_asked().
+ * before has looked since. Ordering: of this exchange and that of `head` in ring_is_asked() one comes first. If it is this one,
+ * the consumer sees the word. If it is that one, the load sees its `head`, and with acquire all room that was given before.
  */
 static bool ring_ask_for_room(struct adma_ring_out *ring)
 {
 	if (ring->wants_room)
 		return false;
 	ring->wants_room = true;
-	atomic_store_explicit(&ring->segment->wants_room, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
+	atomic_exchange_explicit(&ring->segment->wants_room, 1, memory_order_seq_cst);
+	(void)atomic_load_explicit(&ring->segment->head, memory_order_seq_cst);
 	return true;
 }
 
@@ -326,8 +327,8 @@ const void *adma_ring_payload(const struct adma_ring_in *ring)
 /* The counters were stored. Does the producer wait for that? See ring_ask_for_room(). */
 static bool ring_is_asked(struct adma_ring_in *ring)
 {
-	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_load_explicit(&ring->segment->wants_room, memory_order_relaxed);
+	atomic_exchange_explicit(&ring->segment->head, ring->head, memory_order_seq_cst);
+	return atomic_load_explicit(&ring->segment->wants_room, memory_order_seq_cst);
 }
 
 bool adma_ring_take(struct adma_ring_in *ring)
