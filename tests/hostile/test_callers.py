@@ -12,7 +12,6 @@ import errno
 import os
 import resource
 import select
-import shutil
 import socket
 import threading
 import time
@@ -27,22 +26,13 @@ from adma.callers import Caller, Callers
 from adma.connect.record import Entry, Record, Wire, pack
 from adma.handshake.handshake import Terms
 from adma.testing.limits import HANG, SLOWNESS
-from support import places
-from support.attackers import ALICE, BOB, MALLORY, Attacker, nothing_is_being_closed, open_fds
+from support.attackers import ALICE, BOB, MALLORY, Attacker, open_fds
 from support.endpoints import InChild, InThread, become, hello_entry, segment_fd
 
 SOON = 5.0 * SLOWNESS  # seconds for an honest caller; a silent one is dropped only after 5
 MANY = 300
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    base = places.crowded(monkeypatch)
-    yield base
-    nothing_is_being_closed()
-    shutil.rmtree(base)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +17,12 @@ from pathlib import Path
 import pytest
 
 import adma
-from adma._core import handshake as core
 from adma._core._native import lib
 from adma.connect import access
 from adma.connect.record import Entry, Wire, pack
 from adma.handshake.handshake import Terms, shake
 from adma.testing.limits import HANG, SLOWNESS
 from adma.testing.observe import until
-from support import places
 from support.attackers import (
     ALICE,
     MALLORY,
@@ -33,7 +30,6 @@ from support.attackers import (
     Attacker,
     Lingering,
     Silent,
-    nothing_is_being_closed,
     open_fds,
     pass_fds,
     raw_caller,
@@ -46,22 +42,6 @@ SOON = 5.0 * SLOWNESS  # seconds within which a call with a timeout of 1 s ends,
 MANY = 253  # descriptors of one message, at most
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    base = places.crowded(monkeypatch)
-    yield base
-    nothing_is_being_closed()
-    shutil.rmtree(base)
-
-
-@pytest.fixture(params=["kernel refuses descriptors", "kernel cannot refuse them"])
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Kernels before Linux 6.16 cannot refuse descriptors in the name of a socket's owner."""
-    if "cannot" in request.param:
-        monkeypatch.setattr(core, "take_rights", lambda sock, take: 0)
-    return str(request.param)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -18,10 +17,8 @@ import pytest
 
 import adma
 from adma import connection
-from adma._core import handshake as core
 from adma.connection import Client, Listener
 from adma.testing.limits import HANG
-from support import places
 from support.attackers import (
     MALLORY,
     SO_PASSPIDFD,
@@ -38,21 +35,6 @@ LINGER = 15  # seconds for which the trap closes
 HELD_UP = 5  # seconds after which the victim is held up by it
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    base = places.crowded(monkeypatch)
-    yield base
-    nothing_is_being_closed()
-    shutil.rmtree(base)
-
-
-@pytest.fixture(params=["kernel refuses descriptors", "kernel cannot refuse them"])
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels before Linux 6.16 cannot refuse descriptors in the name of a socket's owner."""
-    if "cannot" in request.param:
-        monkeypatch.setattr(core, "take_rights", lambda sock, take: 0)
 
 
 class HeldUp(BaseException):
@@ -223,7 +205,7 @@ def test_a_record_of_no_kind() -> None:
 
 
 @pytest.mark.parametrize("where", ["line", "sock"])
-def test_a_trap_in_an_end(kernel: None, where: str) -> None:
+def test_a_trap_in_an_end(kernel: str, where: str) -> None:
     """A process gives up its rights, keeps its copy, and leaves a trap for whoever closes it."""
     one, other = adma.pipe()
 
