@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core import constants, handshake
 from .._core import record as core
@@ -209,19 +209,7 @@ class Wire:
                 yield select.POLLIN
             except ConnectionResetError as error:
                 raise self._lost(error) from None
-        sender: Credentials | None = None
-        for level, kind, content in ancillary:
-            if level != socket.SOL_SOCKET:
-                continue
-            if kind == socket.SCM_RIGHTS:
-                fds.extend(numbers_in(content))
-            elif kind == constants.SCM_CREDENTIALS:
-                sender = Credentials.unpack(content)
-            elif (
-                kind == core.SCM_PIDFD
-            ):  # the kernel's own, for a socket that somebody has set to that
-                for number in numbers_in(content):
-                    os.close(number)
+        sender = sort_ancillary(ancillary, fds)
         if sender is not None and is_same_user(self._owner):
             self._owner = sender.uid
         if not part:
@@ -290,6 +278,23 @@ def numbers_in(content: bytes) -> array.array[int]:
     numbers = array.array("i")
     numbers.frombytes(content[: len(content) - len(content) % _INT])
     return array.array("i", [number for number in numbers if number >= 0])
+
+
+def sort_ancillary(ancillary: list[Any], fds: list[int]) -> Credentials | None:
+    """Who has sent it, if the kernel tells; and what descriptors came along, which join `fds`."""
+    sender: Credentials | None = None
+    for level, kind, content in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_RIGHTS:
+            fds.extend(numbers_in(content))
+        elif kind == constants.SCM_CREDENTIALS:
+            sender = Credentials.unpack(content)
+        elif kind == core.SCM_PIDFD:
+            # The kernel's own, for a socket that somebody has set to that.
+            for number in numbers_in(content):
+                os.close(number)
+    return sender
 
 
 def pack(round_: int, entries: list[Entry]) -> bytes:

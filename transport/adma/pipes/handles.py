@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .._core import constants
-from .._core.record import SCM_PIDFD
 from ..arguments import remaining
 from ..connect import counter
 from ..connect.identity import (
@@ -23,12 +22,12 @@ from ..connect.identity import (
     is_same_user,
     let_go,
     own_credentials,
-    own_uid,
 )
 from ..connect.line import Line
-from ..connect.record import ANCILLARY, close_all, numbers_in
+from ..connect.record import ANCILLARY, close_all, sort_ancillary
 from ..errors import PeerDied, ProtocolError, failure
 from .notes import Notes
+from .poller import poll
 
 __all__ = ["Handles", "receive", "send"]
 
@@ -183,9 +182,7 @@ def _borrowed(fd: int) -> Iterator[socket.socket]:
 
 
 def _is_taken(ticket: int) -> bool:
-    poll = select.poll()
-    poll.register(ticket, select.POLLIN)
-    return not poll.poll(0)
+    return not poll([(ticket, select.POLLIN)], 0)
 
 
 def _sockets(kind: int) -> list[int]:
@@ -213,7 +210,8 @@ def receive(sock: socket.socket, deadline: float | None) -> Handles:
     """
     sock.setsockopt(socket.SOL_SOCKET, constants.SO_PASSCRED, 1)
     data, ancillary, flags = _receive(sock, deadline)
-    fds, sender = _parts_of(ancillary)
+    fds: list[int] = []
+    sender = sort_ancillary(ancillary, fds)
     try:
         if not data and not fds:
             raise PeerDied("the other end of the socket hung up before it passed an end of a pipe")
@@ -236,23 +234,7 @@ def _receive(sock: socket.socket, deadline: float | None) -> tuple[bytes, list[A
                 raise TimeoutError("no end of a pipe came over the socket in time") from None
         except ConnectionResetError:
             return b"", [], 0
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        poll.poll(None if left is None else left * 1000)
-
-
-def _parts_of(ancillary: list[Any]) -> tuple[list[int], Credentials | None]:
-    fds: list[int] = []
-    sender = None
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.extend(numbers_in(content))
-        elif level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
-            sender = Credentials.unpack(content)
-        elif level == socket.SOL_SOCKET and kind == SCM_PIDFD:
-            # The kernel's own, for a socket that somebody has set to that.
-            close_all(list(numbers_in(content)), own_uid())
-    return fds, sender
+        poll([(sock.fileno(), select.POLLIN)], left)
 
 
 def _judge(data: bytes, flags: int, fds: list[int], sender: Credentials | None) -> None:

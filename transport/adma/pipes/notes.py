@@ -19,13 +19,13 @@ from .._core import constants
 from .._core import handshake as processes
 from ..connect.identity import (
     OVERFLOW_UID,
-    Credentials,
     is_same_user,
     let_go,
     own_credentials,
     own_pidfd,
 )
-from ..connect.record import ANCILLARY, close_all, numbers_in
+from ..connect.record import ANCILLARY, close_all, sort_ancillary
+from .poller import poll
 
 __all__ = ["Notes"]
 
@@ -112,12 +112,7 @@ class Notes:
 
     def _note(self, data: bytes, ancillary: list[Any]) -> None:
         fds: list[int] = []
-        sender = None
-        for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.extend(numbers_in(content))
-            elif level == socket.SOL_SOCKET and kind == constants.SCM_CREDENTIALS:
-                sender = Credentials.unpack(content)
+        sender = sort_ancillary(ancillary, fds)
         if sender is None or not is_same_user(sender.uid) or len(data) != _NOTE.size:
             close_all(fds, sender.uid if sender else OVERFLOW_UID)
             return  # nothing of what another user says is believed
@@ -138,10 +133,7 @@ class Notes:
 
     def is_anybody_left(self) -> bool:
         """May a process be alive that was about to claim the other end? Also if none is known."""
-        poll = select.poll()
-        for fd in self._claims.values():
-            poll.register(fd, select.POLLIN)
-        gone = {fd for fd, _ in poll.poll(0)}
+        gone = {fd for fd, _ in poll([(fd, select.POLLIN) for fd in self._claims.values()], 0)}
         for who in [who for who, fd in self._claims.items() if fd in gone]:
             self._drop(who)
         return bool(self._claims) or not self._seen
