@@ -246,7 +246,7 @@ class Claim:
         left = remaining(deadline)
         if left == 0:
             return False
-        with self._sleeping(room=room, reads=reads) as watched:
+        with self.sleeping(room=room, reads=reads) as watched:
             if watched and self.state is State.MET:
                 self._wait_for_channel(watched, deadline)
             elif watched:
@@ -254,7 +254,7 @@ class Claim:
         return True
 
     @contextmanager
-    def _sleeping(self, *, room: bool, reads: bool) -> Iterator[list[tuple[int, int]]]:
+    def sleeping(self, *, reads: bool, room: bool = False) -> Iterator[list[tuple[int, int]]]:
         """A thread sleeps in here on these descriptors. There are none if the state has changed."""
         with self._lock:
             if self.state not in (*LIVE, State.MET):

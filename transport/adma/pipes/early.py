@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from .._core import channel as core
 from .._core.results import CLOSED_HERE, error_for
@@ -30,9 +29,6 @@ from .handles import Handles
 from .posts import Outgoing
 from .requests import EarlyRequest
 from .state import State
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["Early"]
 
@@ -121,14 +117,6 @@ class Early(Claim):
             self._push()  # what comes behind it may fit
             return True
 
-    def wait_for(self, deadline: float | None, *, reads: bool) -> bool:
-        """See `requests.Pending`."""
-        return self.wait(deadline, reads=reads)
-
-    def sleeping(self, *, reads: bool) -> AbstractContextManager[list[tuple[int, int]]]:
-        """See `requests.Pending`."""
-        return self._sleeping(room=False, reads=reads)
-
     def _pull(self) -> None:
         """Take messages from the line for the reads that are queued."""
         reads = self._posts.reads
@@ -159,7 +147,7 @@ class Early(Claim):
         while writes:
             message: Outgoing = writes[0].what
             if self.state is not State.CLAIMED:
-                self._announce(message.kind, message.nbytes)
+                self._announce(message)
                 writes.popleft().take_over()
             elif (done := self._put(message)) is Put.SENT:
                 writes.popleft().finish(message.nbytes)
@@ -298,21 +286,12 @@ class Early(Claim):
 
     # Writing
 
-    def put(
-        self,
-        kind: int,
-        parts: Sequence[ReadableBuffer] | None,
-        nbytes: int,
-        deadline: float | None,
-        call: str,
-    ) -> bool:
+    def put(self, message: Outgoing, deadline: float | None, call: str) -> bool:
         """Write a message, and wait until it is on the line.
 
-        False: write it to the channel, which is there. `parts` of None means that the message
-        cannot travel over the line. TimeoutError: nothing of it was written.
+        False: write it to the channel, which is there. TimeoutError: nothing of it was written.
         """
         self.claim()
-        message = Outgoing(kind, parts, nbytes)
         before = self._posts.last_write()
         while True:
             self.advance()
@@ -323,7 +302,7 @@ class Early(Claim):
                 room = False
                 if before is None or before._unmet is None:
                     if self.state is not State.CLAIMED:
-                        self._announce(kind, nbytes)
+                        self._announce(message)
                         return False
                     done = self._put(message)
                     if done is Put.SENT:
@@ -334,7 +313,7 @@ class Early(Claim):
             if not self.wait(deadline, room=room, reads=False):
                 raise TimeoutError(f"{call} met no counterpart in time: nothing was written")
 
-    def _announce(self, kind: int, nbytes: int) -> None:
+    def _announce(self, message: Outgoing) -> None:
         """Say once that a message comes by the channel, of which the other end may know nothing.
 
         Where the line is full, it has something to read there, and sees the channel when it does.
@@ -342,7 +321,7 @@ class Early(Claim):
         if self.state is State.MET and not self._look_whether_through() and not self._announced:
             self._announced = True
             if self._expected is None:
-                self._handles.line.put(What.COMING, kind, nbytes)
+                self._handles.line.put(What.COMING, message.kind, message.nbytes)
 
     def _cannot_write(self) -> Exception:
         if self._failure is not None and not isinstance(self._failure, PeerDied):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, SupportsIndex
+from typing import Any, ClassVar, Final, Literal, SupportsIndex
 
 from .._core.calls import dump
 from .._core.constants import BYTES, OBJECT
@@ -27,9 +27,6 @@ from .early import Early
 from .posts import Outgoing
 from .requests import EarlyRequest, EarlyStarter
 from .state import State
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["NOW", "MetEnd", "PipedChannel", "become"]
 
@@ -254,14 +251,12 @@ class MetEnd(PipedChannel):
     def write(self, buf: Gathered, timeout: float | None = None) -> None:
         """See `Channel.write`."""
         deadline = deadline_of(timeout, "write")
-        if not MetEnd._put(self, buf, deadline, "write"):
+        if not self._early.put(_of_bytes(buf, "write"), deadline, "write"):
             Channel.write(self, buf, remaining(deadline))
 
     def iwrite(self, buf: Gathered) -> Request:
         """See `Channel.iwrite`."""
-        parts = parts_of(buf, "iwrite")
-        nbytes = sum(part.nbytes for part in parts or ())
-        message = Outgoing(BYTES, parts, nbytes)
+        message = _of_bytes(buf, "iwrite")
         return MetEnd._post_write(self, message, "write", lambda: Channel.iwrite(self, buf))
 
     def _post_write(
@@ -273,29 +268,21 @@ class MetEnd(PipedChannel):
         self._early.post_write(request)
         return request.outcome
 
-    def _put(self, buf: Gathered, deadline: float | None, call: str) -> bool:
-        parts = parts_of(buf, call)
-        nbytes = sum(part.nbytes for part in parts or ())
-        return self._early.put(BYTES, parts, nbytes, deadline, call)
-
     def send(self, obj: object, timeout: float | None = None) -> None:
         """See `Channel.send`."""
         deadline = deadline_of(timeout, "send")
         body, parts = dump(obj)
-        over_line, nbytes = _for_line(body, parts)
-        if not self._early.put(OBJECT, over_line, nbytes, deadline, "send"):
+        if not self._early.put(_of_object(body, parts), deadline, "send"):
             Blocking(self._endpoint).send(body, parts, timeout, deadline)
 
     def isend(self, obj: object) -> Request:
         """See `Channel.isend`."""
         body, parts = dump(obj)
-        over_line, nbytes = _for_line(body, parts)
 
         def over_channel() -> ChannelRequest:
             return Blocking(self._endpoint).isend(body, parts)
 
-        message = Outgoing(OBJECT, over_line, nbytes)
-        return MetEnd._post_write(self, message, "send", over_channel)
+        return MetEnd._post_write(self, _of_object(body, parts), "send", over_channel)
 
     def write_init(self, buf: Readable) -> PersistentRequest:
         """See `Channel.write_init`."""
@@ -349,8 +336,11 @@ def _judged(
     return judge
 
 
-def _for_line(
-    body: bytes, parts: Sequence[memoryview]
-) -> tuple[Sequence[ReadableBuffer] | None, int]:
-    """An object that was pickled, if it can travel over the line; and all of its bytes."""
-    return (None if parts else [body]), frames_of(body, parts).nbytes
+def _of_bytes(buf: Gathered, call: str) -> Outgoing:
+    parts = parts_of(buf, call)
+    return Outgoing(BYTES, parts, sum(part.nbytes for part in parts or ()))
+
+
+def _of_object(body: bytes, parts: Sequence[memoryview]) -> Outgoing:
+    """An object that was pickled. One with large buffers can only travel over the channel."""
+    return Outgoing(OBJECT, None if parts else [body], frames_of(body, parts).nbytes)

@@ -39,7 +39,7 @@ class Pending(Protocol):
     def sleeping(self, *, reads: bool) -> AbstractContextManager[list[tuple[int, int]]]:
         """Descriptors, with events of poll(2): one of them tells when to look again."""
 
-    def wait_for(self, deadline: float | None, *, reads: bool) -> bool:
+    def wait(self, deadline: float | None, *, reads: bool) -> bool:
         """Sleep until it is worth looking again. False: the deadline has passed."""
 
 
@@ -182,7 +182,7 @@ class EarlyRequest(ReceiveRequest):
         while not self.check():
             if self._later is not None:
                 return self._later.wait(remaining(deadline))
-            if not self._end.wait_for(deadline, reads=self._is_read):
+            if not self._end.wait(deadline, reads=self._is_read):
                 self._late(timeout)
         if self._later is not None:
             return self._later.wait()
